@@ -1,0 +1,1 @@
+"""Metrics, missing-sensor evaluation and reports."""
