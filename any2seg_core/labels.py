@@ -1,0 +1,109 @@
+"""Label spaces: class names, palette, and raw id -> train id as a lookup table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from any2seg_core.errors import UserError
+
+IGNORE = 255
+"""Train id of an unlabelled pixel, in every label space."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Names and colours of K classes; train ids are 0..K-1, 255 is unlabelled.
+
+    Attributes:
+        name: key stored in checkpoints.
+        classes: K class names in the order of their train ids.
+        colours: K RGB triples 0..255.
+        other: class that stands for "everything else", left out of the mean "without other"; None if there is none.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    other: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def id(self, class_name: str) -> int:
+        """Train id of a class by name; UserError lists the classes."""
+        try:
+            return self.classes.index(class_name)
+        except ValueError:
+            raise UserError(f"no class {class_name!r} in {self.name}: it has {', '.join(self.classes)}") from None
+
+    @cached_property
+    def palette(self) -> np.ndarray:
+        """(256, 3) uint8 RGB lookup table; unlabelled and unknown ids are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self.colours)] = np.asarray(self.colours, np.uint8)
+        return table
+
+    def colourise(self, labels: np.ndarray) -> np.ndarray:
+        """labels (H, W) uint8 train ids -> (H, W, 3) uint8 RGB."""
+        return self.palette[labels]
+
+
+_DELIVER = (
+    ("Building", (70, 70, 70)),
+    ("Fence", (100, 40, 40)),
+    ("Other", (55, 90, 80)),
+    ("Pedestrian", (220, 20, 60)),
+    ("Pole", (153, 153, 153)),
+    ("RoadLine", (157, 234, 50)),
+    ("Road", (128, 64, 128)),
+    ("SideWalk", (244, 35, 232)),
+    ("Vegetation", (107, 142, 35)),
+    ("Cars", (0, 0, 142)),
+    ("Wall", (102, 102, 156)),
+    ("TrafficSign", (220, 220, 0)),
+    ("Sky", (70, 130, 180)),
+    ("Ground", (81, 0, 81)),
+    ("Bridge", (150, 100, 100)),
+    ("RailTrack", (230, 150, 140)),
+    ("GroundRail", (180, 165, 180)),
+    ("TrafficLight", (250, 170, 30)),
+    ("Static", (110, 190, 160)),
+    ("Dynamic", (170, 120, 50)),
+    ("Water", (45, 60, 150)),
+    ("Terrain", (145, 170, 100)),
+    ("TwoWheeler", (0, 0, 230)),
+    ("Bus", (0, 60, 100)),
+    ("Truck", (0, 0, 70)),
+)
+
+DELIVER = LabelSpace(
+    "deliver-25",
+    tuple(name for name, _ in _DELIVER),
+    tuple(colour for _, colour in _DELIVER),
+    other="Other",
+)
+
+_SPACES = {DELIVER.name: DELIVER}
+
+
+def label_space(name: str) -> LabelSpace:
+    """Look a label space up by the name stored in a checkpoint; UserError lists the known ones."""
+    try:
+        return _SPACES[name]
+    except KeyError:
+        raise UserError(f"unknown label space {name!r}: known are {', '.join(_SPACES)}") from None
+
+
+def lookup_table(raw_to_train: dict[int, int]) -> np.ndarray:
+    """(256,) uint8 table from raw ids to train ids; every raw id that is not named maps to 255."""
+    table = np.full(256, IGNORE, np.uint8)
+    for raw, train in raw_to_train.items():
+        table[raw] = train
+    return table
+
+
+DELIVER_PNG_TO_TRAIN = lookup_table({train + 1: train for train in range(len(DELIVER))})
+"""DELIVER's semantic PNGs store train id + 1; 0 and 255 are unlabelled."""

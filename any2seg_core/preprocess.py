@@ -1,0 +1,63 @@
+"""Planes -> tensors, logits -> labels: the only normalise and the only resize on the way in and out of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from any2seg_core.contract import InputContract
+
+# Sparse planes must not be averaged: a mean of a point and "nothing" is a point at a wrong range.
+_SPARSE = ("event", "lidar")
+
+
+def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
+    """(B, 3, H, W) float -> (B, 3, height, width): nearest for sparse planes, else antialiased bilinear."""
+    if planes.shape[-2:] == (height, width):
+        return planes
+    if modality in _SPARSE:
+        return F.interpolate(planes, (height, width), mode="nearest-exact")
+    return F.interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def normalise(planes: Tensor, modality: str, contract: InputContract) -> Tensor:
+    """planes (B, 3, H, W) uint8 or float 0..255 -> float32 as the contract says."""
+    statistics = contract.normalisation[modality]
+    mean = torch.tensor(statistics.mean, device=planes.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
+    std = torch.tensor(statistics.std, device=planes.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
+    return (planes.float() / 255.0 - mean) / std
+
+
+def planes_to_tensor(
+    planes: dict[str, np.ndarray], contract: InputContract, device: str | torch.device = "cpu"
+) -> dict[str, Tensor]:
+    """Planes of one frame -> model input.
+
+    Args:
+        planes: per modality (H, W, 3) uint8, any size.
+        contract: size and normalisation.
+        device: where the tensors go.
+
+    Returns:
+        Per modality (1, 3, contract.height, contract.width) float32.
+    """
+    images = {}
+    for name, plane in planes.items():
+        pixels = torch.from_numpy(np.ascontiguousarray(plane)).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
+        resized = resize_planes(pixels.float(), name, contract.height, contract.width)
+        images[name] = normalise(resized, name, contract)
+    return images
+
+
+def logits_to_labels(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """logits (B, K, h, w) -> labels (B, height, width) uint8 and confidence (B, height, width) float32 in 0..1.
+
+    The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class.
+    """
+    if logits.shape[-2:] != (height, width):
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    top, labels = logits.max(dim=1)  # (B, H, W)
+    confidence = torch.exp(top - torch.logsumexp(logits, dim=1))
+    return labels.to(torch.uint8), confidence
