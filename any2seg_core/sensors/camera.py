@@ -1,0 +1,290 @@
+"""Camera geometry: intrinsics, lens distortion, region of interest and binning.
+
+Pixel convention of the whole project: the centre of pixel (column u, row v) lies at (u, v), as in OpenCV; the image
+covers [-0.5, width - 0.5) x [-0.5, height - 0.5). Camera frame: optical (x right, y down, z forward), metres.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+
+from any2seg_core.errors import UserError
+from any2seg_core.messages import MessageError
+
+DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
+_MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
+_MAX_SIDE = 32768
+# A lens of less than two degrees is not on a car; CARLA 0.9.16 publishes such numbers by mistake (carla#9462).
+_MAX_FOCAL_PER_WIDTH = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class CameraModel:
+    """Pinhole or fisheye camera.
+
+    Attributes:
+        width, height: image size in pixels.
+        K: (3, 3) float64, [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in pixels.
+        D: (5,), (8,) or (4,) float64 coefficients in OpenCV's order; empty means none.
+        distortion_model: "plumb_bob" (k1 k2 p1 p2 k3), "rational_polynomial" (k1 k2 p1 p2 k3 k4 k5 k6) or
+            "equidistant" (k1..k4 of Kannala and Brandt 2006, OpenCV's fisheye).
+        frame_id: name of the optical frame.
+
+    Raises:
+        UserError: wrong shape, non-finite number, unknown model, or focal length not positive.
+    """
+
+    width: int
+    height: int
+    K: np.ndarray
+    D: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    distortion_model: str = "plumb_bob"
+    frame_id: str = "camera"
+
+    def __post_init__(self) -> None:
+        width, height = _size(self.width, self.height)
+        model = _MODEL_ALIASES.get(self.distortion_model, self.distortion_model)
+        if model not in DISTORTION_COEFFICIENTS:
+            raise UserError(
+                f"camera: unknown distortion_model {self.distortion_model!r}; "
+                f"use one of {sorted(DISTORTION_COEFFICIENTS)}"
+            )
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "height", height)
+        object.__setattr__(self, "K", _intrinsics(self.K))
+        object.__setattr__(self, "D", _coefficients(self.D, model))
+        object.__setattr__(self, "distortion_model", model)
+
+    @classmethod
+    def from_fov(cls, width: int, height: int, hfov_deg: float, frame_id: str = "camera") -> CameraModel:
+        """Distortion-free camera with square pixels, horizontal field of view `hfov_deg` and a centred axis."""
+        if not 0.0 < hfov_deg < 180.0:
+            raise UserError(f"camera: hfov_deg must lie in (0, 180), got {hfov_deg}")
+        width, height = _size(width, height)
+        focal = width / (2.0 * math.tan(math.radians(hfov_deg) / 2.0))
+        K = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
+        return cls(width, height, K, frame_id=frame_id)
+
+    @classmethod
+    def from_camera_info(cls, msg: Any, rectified: bool = False) -> CameraModel:
+        """Reads a sensor_msgs/CameraInfo by field; K, P and D may be named in either case (ROS 1 or 2).
+
+        K and D describe the raw image, P the rectified one (`rectified=True`; D is then zero and points are expected
+        in the rectified frame). A P of zeros falls back to K. Binning and region of interest are applied with
+        image_geometry's arithmetic: shift by the offset, then divide.
+
+        Raises:
+            MessageError: uncalibrated (K[0] == 0), a missing field, a wrong length or an implausible focal length.
+        """
+        try:
+            return cls(**_camera_info_fields(msg, rectified))
+        except MessageError:
+            raise
+        except UserError as error:
+            raise MessageError(f"camera_info: {error}") from error
+
+    def scaled(self, width: int, height: int) -> CameraModel:
+        """The same view on another pixel grid (what `cv2.resize` to that size sees)."""
+        width, height = _size(width, height)
+        if (width, height) == (self.width, self.height):
+            return self
+        sx, sy = width / self.width, height / self.height
+        K = self.K.copy()
+        K[0, :2] *= sx
+        K[1, :2] *= sy
+        K[0, 2] = (K[0, 2] + 0.5) * sx - 0.5
+        K[1, 2] = (K[1, 2] + 0.5) * sy - 0.5
+        return CameraModel(width, height, K, self.D, self.distortion_model, self.frame_id)
+
+    def project(self, points_cam: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Projects points given in the camera frame.
+
+        Args:
+            points_cam: (N, 3) metres, optical frame.
+
+        Returns:
+            uv: (N, 2) float64 pixels; NaN where the point lies behind the camera.
+            valid: (N,) bool; in front, inside the image, and inside the range where the lens model is one to one.
+
+        OpenCV's camera model (calib3d, "Detailed description"); agrees with `cv2.projectPoints`.
+        """
+        points = np.asarray(points_cam, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise UserError(f"points_cam: expected shape (N, 3), got {points.shape}")
+        z = points[:, 2]
+        front = z > 1e-9
+        safe_z = np.where(front, z, np.nan)
+        with np.errstate(invalid="ignore", over="ignore"):
+            x, y = points[:, 0] / safe_z, points[:, 1] / safe_z
+            unfolded = x * x + y * y <= self._max_squared_radius
+            x, y = self._distort(x, y)
+            u = self.K[0, 0] * x + self.K[0, 1] * y + self.K[0, 2]
+            v = self.K[1, 1] * y + self.K[1, 2]
+            inside = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
+        return np.stack([u, v], axis=1), front & unfolded & inside  # (N,2), (N,)
+
+    def rays(self) -> np.ndarray:
+        """(H, W, 3) float32 direction through each pixel centre, scaled to z = 1 (so `rays * depth` are points)."""
+        return self._rays
+
+    @property
+    def is_distorted(self) -> bool:
+        """True when straight lines do not stay straight."""
+        return self.distortion_model == "equidistant" or bool(np.any(self.D != 0.0))
+
+    @cached_property
+    def _rays(self) -> np.ndarray:
+        u, v = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
+        if self.is_distorted:
+            pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)  # (HW,1,2)
+            stop = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
+            if self.distortion_model == "equidistant":
+                xy = cv2.fisheye.undistortPoints(pixels, self.K, self.D, criteria=stop)
+            else:
+                xy = cv2.undistortPointsIter(pixels, self.K, self.D, None, None, stop)
+            xy = xy.reshape(self.height, self.width, 2)
+            x, y = xy[..., 0], xy[..., 1]
+        else:
+            y = (v - self.K[1, 2]) / self.K[1, 1]
+            x = (u - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+        rays = np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.float32)  # (H,W,3)
+        rays.setflags(write=False)
+        return rays
+
+    def _distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not self.is_distorted:
+            return x, y
+        squared = x * x + y * y
+        if self.distortion_model == "equidistant":
+            radius = np.sqrt(squared)
+            theta = np.arctan(radius)
+            k1, k2, k3, k4 = self.D
+            t2 = theta * theta
+            bent = theta * (1.0 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
+            scale = np.where(radius > 1e-8, bent / np.maximum(radius, 1e-8), 1.0)
+            return x * scale, y * scale
+        k1, k2, p1, p2, k3 = self.D[:5]
+        k4, k5, k6 = self.D[5:] if len(self.D) == 8 else (0.0, 0.0, 0.0)
+        radial = (1.0 + squared * (k1 + squared * (k2 + squared * k3))) / (
+            1.0 + squared * (k4 + squared * (k5 + squared * k6))
+        )
+        cross = 2.0 * x * y
+        return (
+            x * radial + p1 * cross + p2 * (squared + 2.0 * x * x),
+            y * radial + p1 * (squared + 2.0 * y * y) + p2 * cross,
+        )
+
+    @cached_property
+    def _max_squared_radius(self) -> float:
+        """Largest x^2 + y^2 (z = 1) up to which the radial curve rises; beyond, far points fold back into the image."""
+        if self.distortion_model == "equidistant":
+            k1, k2, k3, k4 = self.D
+            theta = math.sqrt(_first_positive_root([9.0 * k4, 7.0 * k3, 5.0 * k2, 3.0 * k1, 1.0]))
+            return math.tan(theta) ** 2 if theta < math.pi / 2 else math.inf
+        k1, k2, _, _, k3 = self.D[:5]
+        above = np.poly1d([k3, k2, k1, 1.0])
+        below = np.poly1d([*self.D[:4:-1], 1.0]) if len(self.D) == 8 else np.poly1d([1.0])
+        # r N(s) / Q(s) with s = r^2 has the slope (N Q + 2 s (N' Q - N Q')) / Q^2.
+        slope = above * below + np.poly1d([2.0, 0.0]) * (above.deriv() * below - above * below.deriv())
+        return min(_first_positive_root(slope.coeffs), _first_positive_root(below.coeffs))
+
+
+def _first_positive_root(coefficients: Any) -> float:
+    roots = np.roots(coefficients)
+    real = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0.0)]
+    return float(real.min()) if real.size else math.inf
+
+
+def _size(width: Any, height: Any) -> tuple[int, int]:
+    if int(width) != width or int(height) != height or not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+        raise UserError(f"camera: width and height must be whole numbers in 1..{_MAX_SIDE}, got {width} x {height}")
+    return int(width), int(height)
+
+
+def _frozen(values: Any, name: str) -> np.ndarray:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"camera: {name} must hold numbers, got {values!r}") from None
+    if not np.isfinite(array).all():
+        raise UserError(f"camera: {name} holds NaN or infinity; calibrate the camera again or correct the number")
+    array.setflags(write=False)
+    return array
+
+
+def _intrinsics(values: Any) -> np.ndarray:
+    K = _frozen(values, "K")
+    if K.shape != (3, 3):
+        raise UserError(f"camera: K must have shape (3, 3), got {K.shape}")
+    if K[0, 0] <= 0.0 or K[1, 1] <= 0.0:
+        raise UserError(
+            f"camera: uncalibrated, focal lengths must be positive, got fx={K[0, 0]:g} fy={K[1, 1]:g}; "
+            "give a calibration file"
+        )
+    if K[1, 0] != 0.0 or not np.array_equal(K[2], [0.0, 0.0, 1.0]):
+        raise UserError("camera: K must read [[fx, skew, cx], [0, fy, cy], [0, 0, 1]]")
+    return K
+
+
+def _coefficients(values: Any, model: str) -> np.ndarray:
+    D = _frozen(values, "D")
+    expected = DISTORTION_COEFFICIENTS[model]
+    if D.ndim == 1 and (D.size == 0 or (model == "plumb_bob" and D.size == 4)):
+        D = _frozen(np.concatenate([D, np.zeros(expected - D.size)]), "D")
+    if D.shape != (expected,):
+        raise UserError(f"camera: {model} takes {expected} distortion coefficients in D, got shape {D.shape}")
+    return D
+
+
+def _read(msg: Any, *names: str) -> Any:
+    for name in names:
+        if hasattr(msg, name):
+            return getattr(msg, name)
+    raise MessageError(f"camera_info: no field {names[0]!r}; expected a sensor_msgs/CameraInfo")
+
+
+def _matrix(msg: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        values = np.array(_read(msg, name, name.upper()), dtype=np.float64)
+        return values.reshape(shape)
+    except (TypeError, ValueError):
+        raise MessageError(f"camera_info: field {name!r} must hold {shape[0] * shape[1]} numbers") from None
+
+
+def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
+    K, D, model = _matrix(msg, "k", (3, 3)), _read(msg, "d", "D"), str(_read(msg, "distortion_model"))
+    if K[0, 0] == 0.0:
+        raise MessageError("camera_info: uncalibrated (K[0] == 0); calibrate the camera or give a calibration file")
+    if rectified:
+        P = _matrix(msg, "p", (3, 4))
+        if P[0, 0] != 0.0:  # publishers that leave P at zero are common
+            K, D, model = P[:, :3].copy(), [], "plumb_bob"
+    width, height = _read(msg, "width"), _read(msg, "height")
+    try:
+        binning = [max(int(_read(msg, name)), 1) for name in ("binning_x", "binning_y")]
+        roi = _read(msg, "roi")
+        x, y, roi_width, roi_height = (int(_read(roi, n)) for n in ("x_offset", "y_offset", "width", "height"))
+        if roi_width > 0 and roi_height > 0:
+            width, height = roi_width, roi_height
+        width, height = int(width) // binning[0], int(height) // binning[1]
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError(f"camera_info: sizes, binning and roi must be whole numbers ({error})") from None
+    K[0, 2] -= x
+    K[1, 2] -= y
+    K[0] /= binning[0]
+    K[1] /= binning[1]
+    if K[0, 0] > _MAX_FOCAL_PER_WIDTH * max(width, 1):
+        raise MessageError(
+            f"camera_info: focal length {K[0, 0]:.0f} px is implausible for a width of {width} px "
+            "(CARLA 0.9.16 publishes such a K by mistake); give a calibration file"
+        )
+    frame_id = str(getattr(getattr(msg, "header", None), "frame_id", "") or "camera")
+    return {"width": width, "height": height, "K": K, "D": D, "distortion_model": model, "frame_id": frame_id}
