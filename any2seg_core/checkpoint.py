@@ -1,0 +1,103 @@
+"""Checkpoints: one .safetensors file whose metadata says everything a caller must know. No pickle is ever read."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from any2seg_core.contract import ENCODINGS, InputContract
+from any2seg_core.errors import UserError
+from any2seg_core.models import Any2Seg, ModelConfig
+
+_KEY = "any2seg"
+_FORMAT = 1
+
+
+def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, provenance: dict[str, Any]) -> None:
+    """Write model, contract and provenance to ``path``; a reader never sees half a file.
+
+    Args:
+        path: target, ``.safetensors``.
+        model: weights are stored as they are, contiguous, on the CPU.
+        contract: what the model was trained to be fed.
+        provenance: JSON-serialisable: command, seed, data recipe, results.
+    """
+    path = Path(path)
+    document = {
+        "format": _FORMAT,
+        "model": model.config.model_dump(mode="json"),
+        "contract": contract.model_dump(mode="json"),
+        "provenance": provenance,
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no checkpoint at {path}: train one with training/train.py or give the path of an existing one")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+    except (SafetensorError, OSError, struct.error) as error:
+        raise UserError(f"{path} is not a readable .safetensors file ({error}): give an Any2Seg checkpoint") from None
+    if text is None:
+        raise UserError(
+            f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py"
+        )
+    document = json.loads(text)
+    if document.get("format") != _FORMAT:
+        raise UserError(f"{path} has checkpoint format {document.get('format')}, this version reads {_FORMAT}: re-train")
+    return document
+
+
+def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str, Any]]:
+    """Read a checkpoint strictly.
+
+    Returns:
+        The model in evaluation mode on the CPU, its contract, its provenance.
+
+    Raises:
+        UserError: missing, foreign or damaged file, or one whose parts contradict each other.
+    """
+    document = read_metadata(path)
+    try:
+        config = ModelConfig.model_validate(document["model"])
+        contract = InputContract.model_validate(document["contract"])
+    except (ValidationError, KeyError) as error:
+        raise UserError(f"{path} has damaged metadata ({_first_line(error)}): copy the file again") from None
+    if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
+        raise UserError(
+            f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
+            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
+        )
+    stale = {name: v for name, v in contract.encodings.items() if ENCODINGS.get(name) != v}
+    if stale:
+        raise UserError(f"{path} was trained on encodings {stale}, this version makes {ENCODINGS}: re-train")
+    model = Any2Seg(config)
+    with safe_open(Path(path), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise UserError(f"{path}: weights do not fit its own model config ({_first_line(error)})") from None
+    return model.eval(), contract, document["provenance"]
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines[:2])

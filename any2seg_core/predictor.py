@@ -1,0 +1,117 @@
+"""Predictor: whatever is alive of the four sensors in, a label image out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.errors import UserError
+from any2seg_core.labels import LabelSpace, label_space
+from any2seg_core.modalities import canonical
+from any2seg_core.models import Any2Seg
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.sensors.rig import SensorRig
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Result for one set of samples.
+
+    Attributes:
+        labels: (H, W) uint8 train ids, 255 = unlabelled.
+        confidence: (H, W) float32, 0..1, softmax of the winning class.
+        used: modalities that were fused, canonical order.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    used: tuple[str, ...]
+
+
+def is_plane(array: np.ndarray) -> bool:
+    """Whether an array already is a plane, (H, W, 3) uint8 on the camera grid."""
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+
+
+class Predictor:
+    """A loaded model behind a NumPy door. Stateless: every call stands alone.
+
+    Example:
+        >>> predictor = Predictor.load("checkpoints/drive_b0.safetensors")
+        >>> segmentation = predictor({"rgb": image})  # (H, W, 3) uint8
+    """
+
+    def __init__(self, model: Any2Seg, contract: InputContract, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.contract = contract
+        self.label_space: LabelSpace = label_space(contract.label_space)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Predictor:
+        """Read a checkpoint; UserError names a missing, foreign or damaged file, or a device that is not there."""
+        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+            raise UserError(f"device {device!r} is not available here: use 'cpu'")
+        model, contract, _ = load_checkpoint(path)
+        return cls(model, contract, device)
+
+    def warm_up(self) -> None:
+        """Run once on blank planes, so that the first real frame is not the slow one."""
+        blank = np.zeros((self.contract.height, self.contract.width, 3), np.uint8)
+        self({name: blank for name in self.contract.modalities})
+
+    def __call__(
+        self,
+        samples: dict[str, np.ndarray],
+        rig: SensorRig | None = None,
+        stamp_ns: int = 0,
+        size: tuple[int, int] | None = None,
+    ) -> Segmentation:
+        """Segment one set of samples.
+
+        Args:
+            samples: per modality either a plane, (H, W, 3) uint8 on the camera grid, or a raw array: depth (H, W)
+                float32 metres, lidar (N, 4) float32 x y z intensity, event structured array (EVENT_DTYPE).
+            rig: geometry, needed as soon as one sample is raw.
+            stamp_ns: end of the event window.
+            size: (H, W) of the output; default: the camera size of the rig, else the size of the planes.
+
+        Raises:
+            UserError: no sample, an unknown modality, a raw sample without a rig, planes of different sizes.
+        """
+        used = self._check(samples, rig)
+        planes = rig.planes(samples, stamp_ns) if rig is not None else samples
+        if size is None:
+            size = planes[used[0]].shape[:2]
+        return self._segment(planes, used, size)
+
+    def _segment(self, planes: dict[str, np.ndarray], used: tuple[str, ...], size: tuple[int, int]) -> Segmentation:
+        with torch.inference_mode():
+            images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
+            encoded = self.model.encode(images)
+            logits = self.model.decode(self.model.fuse(encoded))
+            labels, confidence = logits_to_labels(logits, *size)
+        return Segmentation(labels[0].cpu().numpy(), confidence[0].cpu().numpy(), used)
+
+    def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
+        used = canonical(samples)
+        unknown = [name for name in used if name not in self.contract.modalities]
+        if not used or unknown:
+            raise UserError(
+                f"samples of {', '.join(used) or 'no modality'}: this checkpoint takes any non-empty subset of "
+                f"{', '.join(self.contract.modalities)}"
+            )
+        if rig is None:
+            raw = [name for name in used if not is_plane(samples[name])]
+            if raw:
+                shapes = {name: (samples[name].dtype.name, samples[name].shape) for name in raw}
+                raise UserError(f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes")
+            sizes = {name: samples[name].shape[:2] for name in used}
+            if len(set(sizes.values())) > 1:
+                raise UserError(f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)")
+        return used
