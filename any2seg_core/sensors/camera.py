@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 
 from any2seg_core.errors import UserError
@@ -141,18 +140,10 @@ class CameraModel:
     @cached_property
     def _rays(self) -> np.ndarray:
         u, v = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
+        y = (v - self.K[1, 2]) / self.K[1, 1]
+        x = (u - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
         if self.is_distorted:
-            pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)  # (HW,1,2)
-            stop = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
-            if self.distortion_model == "equidistant":
-                xy = cv2.fisheye.undistortPoints(pixels, self.K, self.D, criteria=stop)
-            else:
-                xy = cv2.undistortPointsIter(pixels, self.K, self.D, None, None, stop)
-            xy = xy.reshape(self.height, self.width, 2)
-            x, y = xy[..., 0], xy[..., 1]
-        else:
-            y = (v - self.K[1, 2]) / self.K[1, 1]
-            x = (u - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
+            x, y = self._undistort(x, y)
         rays = np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.float32)  # (H,W,3)
         rays.setflags(write=False)
         return rays
@@ -179,6 +170,21 @@ class CameraModel:
             x * radial + p1 * cross + p2 * (squared + 2.0 * x * x),
             y * radial + p1 * (squared + 2.0 * y * y) + p2 * cross,
         )
+
+    def _undistort(self, bent_x: np.ndarray, bent_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Newton's method on `_distort`; converges wherever the lens model is one to one."""
+        x, y, h = bent_x, bent_y, 1e-6
+        for _ in range(12):
+            fx, fy = self._distort(x, y)
+            error_x, error_y = fx - bent_x, fy - bent_y
+            if max(np.abs(error_x).max(), np.abs(error_y).max()) < 1e-9:
+                break
+            (xx, yx), (xy, yy) = self._distort(x + h, y), self._distort(x, y + h)
+            a, b, c, d = (xx - fx) / h, (xy - fx) / h, (yx - fy) / h, (yy - fy) / h  # Jacobian [[a, b], [c, d]]
+            determinant = np.maximum(a * d - b * c, 1e-3)  # beyond the fold: stay finite
+            x = x - (d * error_x - b * error_y) / determinant
+            y = y - (a * error_y - c * error_x) / determinant
+        return x, y
 
     @cached_property
     def _max_squared_radius(self) -> float:
