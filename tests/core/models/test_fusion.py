@@ -1,0 +1,87 @@
+"""MFF against a per-sample, per-pixel hand computation in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from any2seg_core.models.fusion import MFF, masked_mean
+
+
+def hand_mff(features: np.ndarray) -> np.ndarray:
+    """One sample, present modalities only: (M, C, H, W) float64 -> (C, H, W), written straight from the paper."""
+
+    def cosine(a, b):
+        return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+    anchor = features.mean(axis=0)
+    balanced = np.mean([cosine(anchor.ravel(), f.ravel()) * f for f in features], axis=0)
+    fused = balanced.copy()
+    _, height, width = balanced.shape
+    for y in range(height):
+        for x in range(width):
+            scores = [cosine(f[:, y, x], balanced[:, y, x]) for f in features]
+            fused[:, y, x] += features[int(np.argmax(scores)), :, y, x]
+    return fused
+
+
+@pytest.mark.parametrize("present", [[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 1, 1]])
+def test_value_equals_hand_computation(present):
+    torch.manual_seed(0)
+    features = torch.randn(1, 4, 6, 3, 5, dtype=torch.float64)
+    mask = torch.tensor([present], dtype=torch.bool)
+    expected = hand_mff(features[0, mask[0]].numpy())
+    np.testing.assert_allclose(MFF()(features, mask)[0].numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_value_rows_of_a_batch_do_not_mix():
+    torch.manual_seed(1)
+    features = torch.randn(3, 2, 4, 5, 3, dtype=torch.float64)
+    present = torch.tensor([[True, True], [True, False], [False, True]])
+    together = MFF()(features, present)
+    for b in range(3):
+        torch.testing.assert_close(together[b : b + 1], MFF()(features[b : b + 1], present[b : b + 1]))
+
+
+def test_value_absent_features_have_no_influence():
+    torch.manual_seed(2)
+    features = torch.randn(2, 3, 4, 5, 3)
+    present = torch.tensor([[True, False, True], [True, False, True]])
+    poisoned = features.clone()
+    poisoned[:, 1] = 1e6
+    assert torch.equal(MFF()(features, present), MFF()(poisoned, present))
+
+
+def test_value_single_modality_is_twice_the_feature():
+    """With M = 1 the anchor is the feature: w = 1, so f_ma = f + f."""
+    features = torch.randn(2, 1, 4, 5, 3)
+    fused = MFF()(features, torch.ones(2, 1, dtype=torch.bool))
+    torch.testing.assert_close(fused, 2 * features[:, 0])
+
+
+def test_value_anchor_replaces_the_mean():
+    features = torch.randn(1, 2, 4, 5, 3)
+    present = torch.ones(1, 2, dtype=torch.bool)
+    torch.testing.assert_close(MFF()(features, present, masked_mean(features, present)), MFF()(features, present))
+    assert not torch.allclose(MFF()(features, present, features[:, 0]), MFF()(features, present))
+
+
+def test_value_order_of_modalities_does_not_matter():
+    features = torch.randn(2, 4, 6, 3, 5, dtype=torch.float64)
+    present = torch.tensor([[True, True, False, True]] * 2)
+    order = [3, 1, 0, 2]
+    torch.testing.assert_close(MFF()(features, present), MFF()(features[:, order], present[:, order]))
+
+
+def test_gradient_flows_to_present_features_only():
+    features = torch.randn(1, 3, 4, 5, 3, requires_grad=True)
+    present = torch.tensor([[True, False, True]])
+    MFF()(features, present).square().sum().backward()
+    assert features.grad[0, 0].abs().sum() > 0
+    assert features.grad[0, 2].abs().sum() > 0
+    assert features.grad[0, 1].abs().sum() == 0
+
+
+def test_shape_has_no_parameters():
+    assert list(MFF().parameters()) == []

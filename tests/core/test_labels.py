@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from any2seg_core.errors import UserError
+from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, label_space, lookup_table
+
+
+def test_value_deliver_has_25_classes_in_the_published_order():
+    assert len(DELIVER) == 25
+    assert DELIVER.id("Building") == 0
+    assert DELIVER.id("Sky") == 12
+    assert DELIVER.id("Truck") == 24
+    assert len(set(DELIVER.classes)) == len(set(DELIVER.colours)) == 25
+
+
+def test_value_png_ids_0_and_255_are_unlabelled():
+    raw = np.array([[0, 1, 13], [25, 26, 255]], np.uint8)
+    assert DELIVER_PNG_TO_TRAIN[raw].tolist() == [[255, 0, 12], [24, 255, 255]]
+
+
+def test_value_colourise_paints_unlabelled_black():
+    painted = DELIVER.colourise(np.array([[12, 255]], np.uint8))
+    assert painted.tolist() == [[[70, 130, 180], [0, 0, 0]]]
+
+
+def test_value_lookup_table_ignores_what_is_not_named():
+    table = lookup_table({7: 6})
+    assert table[7] == 6
+    assert (np.delete(table, 7) == 255).all()
+
+
+def test_exception_names():
+    with pytest.raises(UserError, match="no class 'Tree'.*Vegetation"):
+        DELIVER.id("Tree")
+    with pytest.raises(UserError, match="'cityscapes': known are deliver-25"):
+        label_space("cityscapes")

@@ -1,0 +1,68 @@
+"""Preprocessing against OpenCV and hand arithmetic."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from any2seg_core.contract import InputContract
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+
+
+def test_value_rgb_is_imagenet_normalised_and_others_are_only_scaled():
+    contract = InputContract(height=32, width=64)
+    plane = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    images = planes_to_tensor({"rgb": plane, "lidar": plane}, contract)
+    expected = (plane / 255.0 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(images["rgb"][0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(images["lidar"][0].permute(1, 2, 0).numpy(), plane / 255.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(37, 51), (256, 96), (16, 16)])
+def test_shape_any_size_becomes_the_contract_size(size):
+    plane = np.zeros((*size, 3), np.uint8)
+    contract = InputContract(height=64, width=96)
+    images = planes_to_tensor(dict.fromkeys(("rgb", "event"), plane), contract)
+    assert {tuple(t.shape) for t in images.values()} == {(1, 3, 64, 96)}
+
+
+def test_value_sparse_planes_keep_their_values_when_resized():
+    plane = np.zeros((128, 128, 3), np.uint8)
+    plane[::4, ::4] = 200
+    image = planes_to_tensor({"lidar": plane}, InputContract(height=64, width=64))["lidar"]
+    assert set(torch.unique((image * 255).round()).tolist()) <= {0.0, 200.0}
+
+
+def test_value_dense_planes_are_upsampled_as_opencv_does():
+    plane = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    image = planes_to_tensor({"depth": plane}, InputContract(height=64, width=64))["depth"]
+    expected = cv2.resize(plane.astype(np.float32), (64, 64), interpolation=cv2.INTER_LINEAR) / 255.0
+    np.testing.assert_allclose(image[0].permute(1, 2, 0).numpy(), expected, atol=1e-4)
+
+
+def test_value_labels_and_confidence():
+    logits = torch.zeros(1, 3, 2, 5)
+    logits[:, 1] = 2.0
+    labels, confidence = logits_to_labels(logits, 4, 10)
+    assert labels.dtype == torch.uint8
+    assert (labels == 1).all()
+    assert torch.allclose(confidence, torch.softmax(torch.tensor([0.0, 2.0, 0.0]), 0)[1].expand(1, 4, 10))
+
+
+def test_exception_contract_rejects_what_it_cannot_mean():
+    with pytest.raises(ValidationError, match="multiple"):
+        InputContract(height=100)
+    with pytest.raises(ValidationError, match="in that order"):
+        InputContract(modalities=("lidar", "rgb"))
+    with pytest.raises(ValidationError, match="unknown label space"):
+        InputContract(label_space="muses")
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        InputContract(heigth=256)
+
+
+def test_value_contract_survives_json():
+    contract = InputContract(height=64, width=96, modalities=("rgb", "event"))
+    assert InputContract.model_validate_json(contract.model_dump_json()) == contract
