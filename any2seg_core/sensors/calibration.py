@@ -1,0 +1,206 @@
+"""Calibration of a sensor head, and its YAML file.
+
+version: 1
+camera:                      # the plane that all modalities are brought to
+  width: 1042
+  height: 1042
+  hfov_deg: 91               # or K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
+  D: [0, 0, 0, 0, 0]         # optional, with distortion_model
+  frame_id: ego_vehicle/rgb_front
+event_camera: {...}          # optional, as camera; likewise depth_camera
+lidar_to_camera:             # optional 4x4: p_camera = lidar_to_camera @ p_lidar (camera frame is optical)
+  - [0, -1, 0, 0.0]
+  - [0, 0, -1, -0.1]
+  - [1, 0, 0, -0.3]
+  - [0, 0, 0, 1]
+event_to_camera: [...]       # optional 4x4; likewise depth_to_camera
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.camera import CameraModel
+
+_TRANSFORMS = ("lidar_to_camera", "event_to_camera", "depth_to_camera")
+_CAMERAS = ("camera", "depth_camera", "event_camera")
+_ORTHONORMAL_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Intrinsics and extrinsics of one sensor head; what is not known is None.
+
+    Attributes:
+        camera: the RGB camera; its pixel grid is the plane of every modality.
+        depth_camera, event_camera: their own intrinsics; None means "same as camera".
+        lidar_to_camera: (4, 4) float64, LiDAR frame (x forward, y left, z up) to the optical frame, metres.
+        event_to_camera, depth_to_camera: (4, 4) float64 optical to optical; None means "same mount".
+
+    Raises:
+        UserError: a transform that is not a rigid (4, 4) matrix.
+    """
+
+    camera: CameraModel
+    depth_camera: CameraModel | None = None
+    event_camera: CameraModel | None = None
+    lidar_to_camera: np.ndarray | None = None
+    event_to_camera: np.ndarray | None = None
+    depth_to_camera: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in _TRANSFORMS:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, rigid_transform(value, name))
+
+
+def rigid_transform(values: Any, name: str) -> np.ndarray:
+    """Checks that `values` is a rigid transform; returns it as a read-only (4, 4) float64 array or raises UserError."""
+    try:
+        matrix = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{name}: must be four rows of four numbers") from None
+    if matrix.shape != (4, 4):
+        raise UserError(f"{name}: must be four rows of four numbers, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise UserError(f"{name}: holds NaN or infinity; write the measured numbers")
+    if not np.allclose(matrix[3], [0.0, 0.0, 0.0, 1.0]):
+        raise UserError(f"{name}: the last row must be [0, 0, 0, 1]; a transposed matrix has the translation there")
+    rotation = matrix[:3, :3]
+    error = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+    if error > _ORTHONORMAL_TOLERANCE:
+        raise UserError(f"{name}: the rotation is not orthonormal (error {error:.2g}); give a rotation with unit axes")
+    if np.linalg.det(rotation) < 0.0:
+        raise UserError(f"{name}: the rotation mirrors (determinant -1); flip the sign of one axis")
+    matrix.setflags(write=False)
+    return matrix
+
+
+def load_calibration(path: str | os.PathLike[str]) -> Calibration:
+    """Reads a calibration file.
+
+    Raises:
+        UserError: one line naming the file, the key and the fix, for every defect (missing, unreadable, not YAML,
+            missing or unknown key, wrong shape, not a number, not a rotation).
+    """
+    path = Path(path)
+    data = _read_yaml(path)
+    try:
+        file = _CalibrationFile.model_validate(data)
+        cameras = {name: _camera(getattr(file, name), name) for name in _CAMERAS}
+        return Calibration(**cameras, **{name: getattr(file, name) for name in _TRANSFORMS})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "file"
+        hint = {
+            "missing": "add this key",
+            "extra_forbidden": "unknown key; correct the spelling or remove it",
+        }.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise UserError(f"{path}: {key}: {hint}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
+    """Writes a calibration file; an existing one is replaced in one step, so a reader never sees half of it."""
+    path = Path(path)
+    data: dict[str, Any] = {"version": 1}
+    for part in fields(calibration):
+        value = getattr(calibration, part.name)
+        if isinstance(value, CameraModel):
+            data[part.name] = _camera_to_dict(value)
+        elif value is not None:
+            data[part.name] = value.tolist()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the calibration ({error.strerror}); choose a writable folder") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _CameraEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    width: int
+    height: int
+    K: list[list[float]] | None = None
+    hfov_deg: float | None = None
+    D: list[float] = []
+    distortion_model: str = "plumb_bob"
+    frame_id: str = "camera"
+
+    @model_validator(mode="after")
+    def _one_focal_length(self) -> _CameraEntry:
+        if (self.K is None) == (self.hfov_deg is None):
+            raise ValueError("give either K (three rows of three numbers) or hfov_deg")
+        return self
+
+
+class _CalibrationFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    version: int = 1
+    camera: _CameraEntry
+    depth_camera: _CameraEntry | None = None
+    event_camera: _CameraEntry | None = None
+    lidar_to_camera: list[list[float]] | None = None
+    event_to_camera: list[list[float]] | None = None
+    depth_to_camera: list[list[float]] | None = None
+
+    @model_validator(mode="after")
+    def _known_version(self) -> _CalibrationFile:
+        if self.version != 1:
+            raise ValueError(f"this program reads version 1, the file says {self.version}")
+        return self
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such calibration file; give the path of an existing YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a text file ({error}); give a calibration YAML file") from None
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise UserError(f"{path}: is not valid YAML{where}; correct the syntax or write the file anew") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: must hold keys such as 'camera:', got {type(data).__name__}")
+    return data
+
+
+def _camera(entry: _CameraEntry | None, name: str) -> CameraModel | None:
+    if entry is None:
+        return None
+    try:
+        if entry.K is None:
+            model = CameraModel.from_fov(entry.width, entry.height, entry.hfov_deg)
+        else:
+            model = CameraModel(entry.width, entry.height, entry.K)
+        return CameraModel(model.width, model.height, model.K, entry.D, entry.distortion_model, entry.frame_id)
+    except UserError as error:
+        raise UserError(f"{name}: {str(error).removeprefix('camera: ')}") from None
+
+
+def _camera_to_dict(camera: CameraModel) -> dict[str, Any]:
+    return {
+        "width": camera.width,
+        "height": camera.height,
+        "K": camera.K.tolist(),
+        "D": camera.D.tolist(),
+        "distortion_model": camera.distortion_model,
+        "frame_id": camera.frame_id,
+    }

@@ -1,0 +1,124 @@
+"""Calibration files: round trip, and one clear line for every defect."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
+
+
+def _transform(seed: int) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.random(random_state=seed).as_matrix()
+    matrix[:3, 3] = np.random.default_rng(seed).normal(size=3)
+    return matrix
+
+
+def _write(tmp_path, **changes):
+    data = {
+        "version": 1,
+        "camera": {"width": 31, "height": 17, "hfov_deg": 91.0},
+        "lidar_to_camera": np.eye(4).tolist(),
+    }
+    data.update(changes)
+    path = tmp_path / "calibration.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in data.items() if value != "absent"}))
+    return path
+
+
+def test_value_round_trip_is_exact(tmp_path):
+    camera = CameraModel(
+        341, 243, [[310.1, 0, 170], [0, 305, 121], [0, 0, 1]], np.arange(8) / 100, "rational_polynomial"
+    )
+    events = CameraModel.from_fov(304, 240, 91.0, "dvs")
+    saved = Calibration(camera, None, events, _transform(1), _transform(2))
+    save_calibration(tmp_path / "c.yaml", saved)
+    save_calibration(tmp_path / "c.yaml", saved)
+    loaded = load_calibration(tmp_path / "c.yaml")
+    for name in ("camera", "event_camera"):
+        np.testing.assert_array_equal(getattr(loaded, name).K, getattr(saved, name).K)
+        np.testing.assert_array_equal(getattr(loaded, name).D, getattr(saved, name).D)
+        assert getattr(loaded, name).frame_id == getattr(saved, name).frame_id
+    np.testing.assert_array_equal(loaded.lidar_to_camera, saved.lidar_to_camera)
+    np.testing.assert_array_equal(loaded.event_to_camera, saved.event_to_camera)
+    assert loaded.depth_camera is None and loaded.depth_to_camera is None
+    assert [p.name for p in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_smoke_camera_alone_with_field_of_view(tmp_path):
+    calibration = load_calibration(_write(tmp_path, lidar_to_camera="absent"))
+    assert calibration.lidar_to_camera is None
+    assert (calibration.camera.width, calibration.camera.height) == (31, 17)
+
+
+_SHEARED, _MIRRORED, _BAD = np.eye(4), np.diag([1.0, 1.0, -1.0, 1.0]), np.eye(4)
+_SHEARED[0, 1], _BAD[0, 3] = 0.3, np.nan
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"camera": "absent"}, "camera: add this key"),
+        ({"camera": {"width": 31, "height": 17}}, "K .*or hfov_deg"),
+        ({"camera": {"width": 31, "hfov_deg": 90}}, "camera.height: add this key"),
+        ({"camera": {"width": 0, "height": 17, "hfov_deg": 90}}, "camera: width and height"),
+        ({"camera": {"width": 31, "height": 17, "K": [[1, 2], [3, 4]]}}, r"camera: K must have shape \(3, 3\)"),
+        ({"camera": {"width": 31, "height": 17, "hfov_deg": 90, "D": [1]}}, "camera: plumb_bob takes 5"),
+        ({"camera": {"width": 31, "height": 17, "hfov_deg": float("nan")}}, "hfov_deg"),
+        ({"lidar2camera": 3}, "lidar2camera: unknown key"),
+        ({"lidar_to_camera": _SHEARED.tolist()}, "not orthonormal"),
+        ({"lidar_to_camera": _MIRRORED.tolist()}, "mirrors"),
+        ({"lidar_to_camera": _BAD.tolist()}, "NaN"),
+        ({"lidar_to_camera": np.eye(3).tolist()}, "four rows of four"),
+        ({"lidar_to_camera": [[1, 2], [3]]}, "four rows of four"),
+        ({"event_to_camera": "front"}, "event_to_camera"),
+        ({"version": 2}, "version"),
+    ],
+)
+def test_exception_every_defect_names_file_and_key(tmp_path, changes, words):
+    path = _write(tmp_path, **changes)
+    with pytest.raises(UserError, match=words) as caught:
+        load_calibration(path)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1\n", b"a: [", b"\xff\xfe\x00", b"key: {{{", b"5"])
+def test_exception_not_a_calibration(tmp_path, content):
+    path = tmp_path / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"c\.yaml"):
+        load_calibration(path)
+
+
+def test_exception_missing_file_folder_and_unwritable(tmp_path):
+    with pytest.raises(UserError, match="no such calibration file"):
+        load_calibration(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_calibration(tmp_path)
+    with pytest.raises(UserError, match="cannot write"):
+        save_calibration(tmp_path / "no" / "c.yaml", Calibration(CameraModel.from_fov(5, 4, 90)))
+
+
+def test_exception_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = _write(tmp_path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(UserError, match="No space left"):
+        save_calibration(path, Calibration(CameraModel.from_fov(5, 4, 90)))
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=80) | st.text(alphabet="camera:width{}[]-\n 0123456789.!&*", max_size=80).map(str.encode))
+def test_property_random_bytes_raise_only_user_errors(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("fuzz") / "c.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError):
+        load_calibration(path)
