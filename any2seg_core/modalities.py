@@ -42,6 +42,9 @@ _BY_LETTER = {m.letter: m for m in _ALL}
 MODALITIES: tuple[str, ...] = tuple(m.name for m in _ALL)
 """Canonical order. Every (B, M) mask and every subset follows it."""
 
+SPARSE = ("event", "lidar")
+"""Planes that must not be averaged when resized: a mean of a point and "nothing" is a point at a wrong range."""
+
 
 def modality(name: str) -> Modality:
     """Look a modality up by name; UserError lists the known ones."""

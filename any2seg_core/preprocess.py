@@ -8,16 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from any2seg_core.contract import InputContract
-
-# Sparse planes must not be averaged: a mean of a point and "nothing" is a point at a wrong range.
-_SPARSE = ("event", "lidar")
+from any2seg_core.modalities import SPARSE
 
 
 def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
     """(B, 3, H, W) float -> (B, 3, height, width): nearest for sparse planes, else antialiased bilinear."""
     if planes.shape[-2:] == (height, width):
         return planes
-    if modality in _SPARSE:
+    if modality in SPARSE:
         return F.interpolate(planes, (height, width), mode="nearest-exact")
     return F.interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)
 

@@ -1,0 +1,70 @@
+"""Per-sample modality dropout: which sensors each training sample may see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
+
+
+def subset_weights(modalities: Sequence[str], distribution: str | float | Mapping[str, float]) -> Tensor:
+    """Probability of each subset in the order of ``all_subsets(modalities)``.
+
+    Args:
+        modalities: names, M of them.
+        distribution: ``"uniform_subsets"``; or the probability of the full set, the rest being uniform over the other
+            subsets; or weights by letters, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
+
+    Returns:
+        (2^M - 1,) float64 that sums to 1.
+    """
+    subsets = all_subsets(modalities)
+    count = len(subsets)
+    if distribution == "uniform_subsets" or count == 1:
+        return torch.full((count,), 1.0 / count, dtype=torch.float64)
+    if isinstance(distribution, Mapping):
+        named = {parse_subset(text): weight for text, weight in distribution.items()}
+        strangers = [subset for subset in named if subset not in subsets]
+        if strangers:
+            raise UserError(f"subset {subset_letters(strangers[0])} is no part of {subset_letters(modalities)}")
+        weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
+        if (weights < 0).any() or weights.sum() <= 0:
+            raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}")
+        return weights / weights.sum()
+    if isinstance(distribution, str) or not 0.0 <= distribution <= 1.0:
+        raise UserError(
+            f"modality dropout {distribution!r}: expected 'uniform_subsets', a probability of the full set, or weights"
+        )
+    weights = torch.full((count,), (1.0 - distribution) / (count - 1), dtype=torch.float64)
+    weights[-1] = distribution  # the full set is last
+    return weights
+
+
+def sample_present(
+    batch_size: int,
+    modalities: Sequence[str],
+    distribution: str | float | Mapping[str, float],
+    generator: torch.Generator,
+    strength: float = 1.0,
+) -> Tensor:
+    """Draw one non-empty subset per sample.
+
+    Args:
+        batch_size: B.
+        modalities: names, M of them, canonical order.
+        distribution: see ``subset_weights``.
+        generator: source of randomness.
+        strength: probability that a sample takes part; the others keep the full set. Grow it from 0 to 1 to warm up.
+
+    Returns:
+        (B, M) bool, True = present; no row is empty.
+    """
+    names = canonical(modalities)
+    table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
+    chosen = torch.multinomial(subset_weights(names, distribution), batch_size, True, generator=generator)  # (B,)
+    spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
+    return table[chosen] | spared[:, None]  # (B, M)

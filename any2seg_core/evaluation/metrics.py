@@ -1,0 +1,117 @@
+"""Segmentation metrics from one integer confusion matrix."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from any2seg_core.errors import UserError
+from any2seg_core.labels import IGNORE, LabelSpace
+
+Policy = Literal["present", "all", "without_other"]
+
+
+def _as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+class ConfusionMatrix:
+    """Counts of (truth, prediction) pairs; exact in int64, mergeable over batches, ranks and bags.
+
+    Attributes:
+        num_classes: K.
+        other: train id left out by the policy "without_other", or None.
+        counts: (K, K + 1) int64, rows truth, columns prediction; the last column counts pixels that have a truth
+            but were predicted as unlabelled (255), so silence is a miss and never a free pass.
+    """
+
+    def __init__(self, num_classes: int, other: int | None = None):
+        self.num_classes = num_classes
+        self.other = other
+        self.counts = np.zeros((num_classes, num_classes + 1), np.int64)
+
+    @classmethod
+    def of(cls, space: LabelSpace) -> ConfusionMatrix:
+        """An empty matrix for a label space."""
+        return cls(len(space), None if space.other is None else space.id(space.other))
+
+    def update(self, prediction: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> None:
+        """Count integer arrays of one shape; pixels with truth 255 do not count, any other id must be below K."""
+        prediction, truth = _as_array(prediction), _as_array(truth)
+        if prediction.shape != truth.shape:
+            raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize the prediction first")
+        K = self.num_classes
+        labelled = truth != IGNORE
+        truth = truth[labelled].astype(np.int64)
+        prediction = prediction[labelled].astype(np.int64)
+        prediction = np.where(prediction == IGNORE, K, prediction)
+        pairs = np.bincount(truth * (K + 1) + prediction, minlength=self.counts.size)
+        out_of_range = (truth.size and truth.max() >= K) or (prediction.size and prediction.max() > K)
+        if out_of_range or pairs.size != self.counts.size:
+            raise UserError(f"ids must be below {K} or {IGNORE}: truth and prediction belong to another label space")
+        self.counts += pairs.reshape(self.counts.shape)  # (K * (K + 1),) -> (K, K + 1)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add the counts of another matrix of the same K."""
+        if other.num_classes != self.num_classes:
+            raise UserError(f"cannot merge {other.num_classes} classes into {self.num_classes}")
+        self.counts += other.counts
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.counts[:] = 0
+
+    @property
+    def support(self) -> np.ndarray:
+        """(K,) int64 pixels of each class in the truth."""
+        return self.counts.sum(axis=1)
+
+    def iou(self) -> np.ndarray:
+        """(K,) float64 in 0..1; NaN for a class that neither truth nor prediction contains."""
+        hits, predicted = self._hits_and_predicted()
+        return _ratio(hits, self.support + predicted - hits)
+
+    def f1(self) -> np.ndarray:
+        """(K,) float64 in 0..1, harmonic mean of precision and recall; NaN as in ``iou``."""
+        hits, predicted = self._hits_and_predicted()
+        return _ratio(2 * hits, self.support + predicted)
+
+    def accuracy(self) -> np.ndarray:
+        """(K,) float64 in 0..1, recall of each class; NaN for a class that is not in the truth."""
+        return _ratio(self._hits_and_predicted()[0], self.support)
+
+    def pixel_accuracy(self) -> float:
+        """Share of labelled pixels that are right, 0..1; NaN without any labelled pixel."""
+        return float(_ratio(np.trace(self.counts), self.counts.sum()))
+
+    def miou(self, policy: Policy = "present") -> float:
+        """Mean IoU in 0..1.
+
+        Args:
+            policy: "present" = classes that occur in the truth; "all" = all K, absent ones count 0 (the papers'
+                convention); "without_other" = as "all" but without the class "Other".
+        """
+        return self.mean(self.iou(), policy)
+
+    def mean(self, per_class: np.ndarray, policy: Policy) -> float:
+        """Mean of a (K,) per-class measure of this matrix under a policy of ``miou``; NaN if no class is left."""
+        if policy == "present":
+            kept = self.support > 0
+        elif policy in ("all", "without_other"):
+            kept = np.ones(self.num_classes, bool)
+            if policy == "without_other" and self.other is not None:
+                kept[self.other] = False
+        else:
+            raise UserError(f"unknown policy {policy!r}: expected present, all or without_other")
+        return float(np.nan_to_num(per_class[kept]).mean()) if kept.any() else float("nan")
+
+    def _hits_and_predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        square = self.counts[:, : self.num_classes]  # (K, K)
+        return np.diagonal(square), square.sum(axis=0)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    return np.divide(numerator, denominator, out=np.full_like(denominator, np.nan), where=denominator > 0)

@@ -1,0 +1,62 @@
+"""Supervised segmentation losses: cross entropy and its online hard example mining."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from any2seg_core.labels import IGNORE
+
+
+def _weighted_mean(pixel_loss: Tensor, weight: Tensor) -> Tensor:
+    """Mean of (B, H, W) under (B, H, W) weights; 0, still connected to the graph, where all weights are 0."""
+    return (pixel_loss * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def _pixel_weight(labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """(B, H, W) float32: weight of the class of each pixel, 0 where unlabelled."""
+    valid = labels != IGNORE
+    if class_weights is None:
+        return valid.float()
+    return class_weights[labels.masked_fill(~valid, 0)] * valid
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross entropy over labelled pixels, optionally weighted by class.
+
+    ``forward(logits (B, K, H, W) float, labels (B, H, W) int64 with 255 unlabelled) -> scalar float32``.
+    A batch without any labelled pixel gives 0 and zero gradients, not NaN.
+    """
+
+    def __init__(self, class_weights: Tensor | None = None):
+        super().__init__()
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        pixel_loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
+        return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights))
+
+
+class OhemCrossEntropy(nn.Module):
+    """Cross entropy over hard pixels only: those whose true class got less than ``threshold`` probability.
+
+    Where fewer than 1/16 of the labelled pixels are hard, the hardest 1/16 are kept (the DELIVER recipe).
+    ``forward`` as in CrossEntropy; a batch without any labelled pixel gives 0 and zero gradients.
+    """
+
+    def __init__(self, threshold: float = 0.7, class_weights: Tensor | None = None):
+        super().__init__()
+        self.limit = -math.log(threshold)
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        pixel_loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
+        with torch.no_grad():
+            hard = pixel_loss > self.limit  # unlabelled pixels have loss 0
+            fewest = int((labels != IGNORE).sum()) // 16
+            if int(hard.sum()) < fewest:
+                hard = pixel_loss >= pixel_loss.flatten().topk(fewest).values[-1]
+        return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)

@@ -1,0 +1,109 @@
+"""Batches for training and evaluation. All randomness follows from (seed, number of the sample), so a run resumes exactly
+and gives the same samples with any number of workers and, for one global batch size, of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from any2seg_core.contract import InputContract
+from any2seg_core.data.augment import Augment
+from any2seg_core.data.deliver import DeliverDataset, Sample
+from any2seg_core.preprocess import normalise, planes_to_tensor
+
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+class SampleNumbers(Sampler[list[tuple[int, int]]]):
+    """Endless batches of (sample number, frame index): a new permutation per epoch, from any step on.
+
+    Args:
+        frames: number of frames N.
+        batch_size: per process.
+        seed: of the permutations.
+        first_step: step of the first batch.
+        rank, world_size: this process takes its part of each global batch.
+    """
+
+    def __init__(self, frames: int, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, world_size: int = 1):
+        self.frames, self.batch_size, self.seed, self.first_step = frames, batch_size, seed, first_step
+        self.rank, self.world_size = rank, world_size
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self.first_step
+        while True:
+            first = (step * self.world_size + self.rank) * self.batch_size
+            yield [(number, self._frame(number)) for number in range(first, first + self.batch_size)]
+            step += 1
+
+    def _frame(self, number: int) -> int:
+        epoch, position = divmod(number, self.frames)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.frames)
+        return int(self._order[position])
+
+
+class AugmentedFrames(Dataset):
+    """Frames by (sample number, frame index), augmented by a generator of that number."""
+
+    def __init__(self, frames: DeliverDataset, augment: Augment, seed: int):
+        self.frames, self.augment, self.seed = frames, augment, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        number, index = key
+        sample = self.frames[index]
+        # The third entry keeps this stream apart from the permutations of the same seed.
+        return self.augment(sample.planes, sample.labels, np.random.default_rng((self.seed, number, 1)))
+
+
+def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
+    """Stack to planes (B, 3, H, W) uint8, channels last in memory, and labels (B, H, W) uint8."""
+    planes = {
+        name: torch.from_numpy(np.stack([planes[name] for planes, _ in samples])).permute(0, 3, 1, 2)  # (B, C, H, W)
+        for name in samples[0][0]
+    }
+    return planes, torch.from_numpy(np.stack([labels for _, labels in samples]))  # (B, H, W)
+
+
+def training_batches(frames: DeliverDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
+    """Endless augmented uint8 batches in the order of ``numbers``."""
+    loader = DataLoader(
+        AugmentedFrames(frames, augment, numbers.seed),
+        batch_sampler=numbers,
+        num_workers=workers,
+        collate_fn=collate,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # its own, so that making a loader leaves the global one alone
+    )
+    return iter(loader)
+
+
+def to_model_input(planes: dict[str, Tensor], contract: InputContract, device: torch.device) -> dict[str, Tensor]:
+    """Batched planes (B, 3, H, W) uint8 -> normalised float32 of the same size on the device."""
+    return {name: normalise(plane.to(device, non_blocking=True), name, contract) for name, plane in planes.items()}
+
+
+def evaluation_batches(
+    frames: DeliverDataset, indices: Sequence[int], contract: InputContract, device: torch.device, batch_size: int = 4
+) -> Iterator[Batch]:
+    """Model input (B, 3, h, w) float32 at the contract's size and truth (B, H, W) uint8 at its own."""
+    pending: list[Sample] = []
+    for index in indices:
+        sample = frames[index]
+        if pending and (len(pending) == batch_size or pending[0].labels.shape != sample.labels.shape):
+            yield _evaluation_batch(pending, contract, device)
+            pending = []
+        pending.append(sample)
+    if pending:
+        yield _evaluation_batch(pending, contract, device)
+
+
+def _evaluation_batch(samples: list[Sample], contract: InputContract, device: torch.device) -> Batch:
+    images = [planes_to_tensor(sample.planes, contract, device) for sample in samples]
+    stacked = {name: torch.cat([image[name] for image in images]) for name in images[0]}  # (B, C, h, w)
+    return stacked, torch.from_numpy(np.stack([sample.labels for sample in samples]))  # (B, H, W)

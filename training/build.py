@@ -1,0 +1,106 @@
+"""Config -> the parts of a training run."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.data.augment import Augment
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.errors import UserError
+from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
+from any2seg_core.models import Any2Seg, ModelConfig
+from training.config import TrainConfig
+
+
+def build_augment(config: TrainConfig) -> Augment:
+    """Augmentation as configured."""
+    return Augment(
+        height=config.crop_height,
+        width=config.crop_width,
+        scale=config.scale,
+        flip_probability=config.flip_probability,
+        jitter_probability=config.jitter_probability,
+        jitter_strength=config.jitter_strength,
+        blur_probability=config.blur_probability,
+    )
+
+
+def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
+    """A new model, with the weights of ``config.init`` if that is set."""
+    shape = ModelConfig(
+        encoder=config.encoder,
+        head_width=config.head_width,
+        num_classes=contract.num_classes,
+        modalities=contract.modalities,
+    )
+    model = Any2Seg(shape, drop_path=config.drop_path)
+    if config.init is not None:
+        start, _, _ = load_checkpoint(config.init)
+        if start.config != shape:
+            raise UserError(f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree")
+        model.load_state_dict(start.state_dict())
+    return model
+
+
+def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW, without weight decay on biases and norms."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def build_loss(config: TrainConfig, class_pixels: np.ndarray) -> nn.Module:
+    """Cross entropy or OHEM; ``class_pixels`` (K,) are the training pixels of each class."""
+    weights = None
+    if config.class_weight_power > 0:
+        weights = class_weights(class_pixels, config.class_weight_power, config.class_weight_limit)
+    return CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold, weights)
+
+
+def class_weights(class_pixels: np.ndarray, power: float, limit: float) -> torch.Tensor:
+    """(K,) pixel counts -> (K,) float32 weights ~ frequency ** -power with a mean of 1 over all pixels.
+
+    No weight is more than ``limit`` times the smallest; a class without any pixel gets the largest.
+    """
+    share = class_pixels / class_pixels.sum()
+    seen = share > 0
+    raw = np.full(share.shape, np.inf)
+    raw[seen] = share[seen] ** -power
+    raw = np.minimum(raw, raw.min() * limit)
+    return torch.from_numpy(raw / (raw * share).sum()).float()
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Rate of step number ``step``: linear warm-up over steps, then poly decay over the progress 0..1 of the run."""
+    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    return config.lr * warm * max(0.0, 1.0 - progress) ** config.poly_power
+
+
+def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, Any]:
+    """How a checkpoint came to be; the results are added at the end."""
+    recipe = config.data / "recipe.json"
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": shlex.join(["python", "training/train.py", *sys.argv[1:]]),
+        "seed": config.seed,
+        "config": config.model_dump(mode="json"),
+        "data": recipe.read_text(encoding="utf-8") if recipe.is_file() else str(config.data),
+        "train_frames": len(train_frames),
+        "git_commit": commit.stdout.strip() or "unknown",
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }

@@ -1,0 +1,138 @@
+"""Training configuration: declared here once <- YAML <- key=value on the command line. Unknown keys are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import MODALITIES, canonical
+
+
+class TrainConfig(BaseModel):
+    """All that decides a training run. Sizes in pixels, times in the unit of the name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Data
+    data: Path = Field(description="folder in DELIVER's layout, with the splits train and val")
+    out: Path = Field(description="folder for checkpoints, training state and log")
+    modalities: tuple[str, ...] = MODALITIES
+    cases: tuple[str, ...] | None = Field(None, description="keep only these conditions or failures")
+    cache: Literal["none", "ram"] = "ram"
+    workers: int = Field(1, ge=0, description="processes that augment; 0 = in the training process")
+
+    # Model
+    encoder: str = "mit_b0"
+    head_width: int = Field(256, gt=0)
+    drop_path: float = Field(0.1, ge=0, lt=1)
+    init: Path | None = Field(None, description="checkpoint whose weights to start from")
+    height: int = Field(256, gt=0, multiple_of=32, description="input size of the finished model")
+    width: int = Field(256, gt=0, multiple_of=32)
+
+    # Augmentation
+    crop_height: int = Field(192, gt=0, multiple_of=32)
+    crop_width: int = Field(192, gt=0, multiple_of=32)
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip_probability: float = Field(0.5, ge=0, le=1)
+    jitter_probability: float = Field(0.2, ge=0, le=1)
+    jitter_strength: float = Field(0.4, ge=0, lt=1)
+    blur_probability: float = Field(0.2, ge=0, le=1)
+
+    # Modality dropout, per sample
+    modality_dropout: Literal["uniform_subsets"] | float | dict[str, float] = Field(
+        0.4, description="'uniform_subsets', probability of the full set, or weights by letters"
+    )
+    dropout_warmup_steps: int = Field(0, ge=0, description="dropout grows linearly over these steps")
+
+    # Loss
+    loss: Literal["ce", "ohem"] = "ce"
+    ohem_threshold: float = Field(0.7, gt=0, lt=1)
+    class_weight_power: float = Field(0.0, ge=0, le=1, description="weights ~ frequency ** -power, mean 1 over pixels")
+    class_weight_limit: float = Field(10.0, ge=1, description="largest ratio of a class weight to the smallest")
+
+    # Optimisation
+    batch_size: int = Field(8, gt=0, description="per process")
+    steps: int = Field(20_000, gt=0)
+    max_minutes: float | None = Field(None, gt=0, description="stop and evaluate after this time; the schedule follows")
+    lr: float = Field(6e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0, description="on tensors of two or more dimensions")
+    warmup_steps: int = Field(300, ge=0)
+    poly_power: float = Field(0.9, gt=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="0 = no moving average")
+
+    # Machine
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(None, gt=0, description="CPU threads of the training process")
+    bf16: bool = Field(False, description="forward in bfloat16, losses and weights in float32")
+
+    # Bookkeeping
+    seed: int = 3407
+    resume: bool = Field(False, description="go on from <out>/last.pt")
+    log_every: int = Field(20, gt=0)
+    save_every: int = Field(500, gt=0, description="steps between training states")
+    eval_every: int = Field(2000, gt=0)
+    eval_frames: int = Field(60, gt=0, description="val frames, evenly spread, for the evaluations on the way")
+
+    @field_validator("modalities")
+    @classmethod
+    def _canonical_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return canonical(names)
+
+    @model_validator(mode="after")
+    def _ordered_scale(self) -> TrainConfig:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be 0 < smallest <= largest, got {self.scale}")
+        return self
+
+
+def load_config(arguments: Sequence[str]) -> TrainConfig:
+    """Read ``[config.yaml] [key=value ...]``; values are YAML, later ones win.
+
+    Raises:
+        UserError: unreadable file, an argument that is no ``key=value``, an unknown key or a bad value.
+    """
+    settings: dict = {}
+    for argument in arguments:
+        if "=" in argument:
+            key, _, value = argument.partition("=")
+            settings[key] = _parse(value, argument)
+        elif argument.endswith((".yaml", ".yml")):
+            settings.update(_read_yaml(Path(argument)))
+        else:
+            raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
+    try:
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def _parse(text: str, source: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs")
+    settings = _parse(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected 'key: value' lines")
+    return settings
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"][:1]) or "configuration"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}: known are {', '.join(TrainConfig.model_fields)}"
+    if first["type"] == "missing":
+        return f"{key} is not set: add {key}=<value>"
+    return f"{key}={first['input']!r}: {first['msg']}"

@@ -1,0 +1,60 @@
+"""What a run needs to go on exactly where it stopped, and the moving average of its weights."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from any2seg_core.errors import UserError
+
+
+class MovingAverage:
+    """Exponential moving average of parameters and floating-point buffers (Polyak averaging).
+
+    The decay grows as (1 + n) / (10 + n), so the average forgets the random start quickly.
+
+    Attributes:
+        model: the averaged copy, in evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards ``model`` after optimiser step number ``step``, counted from 0."""
+        share = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        source = model.state_dict()
+        floats = [(value, source[name]) for name, value in self.model.state_dict().items() if value.is_floating_point()]
+        torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], share)
+        for name, value in self.model.state_dict().items():
+            if not value.is_floating_point():
+                value.copy_(source[name])
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings and containers of them; a reader never sees half a file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        torch.save(state, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a file of ``save_state``; only tensors and plain containers are ever unpickled. UserError if it is not one."""
+    if not path.is_file():
+        raise UserError(f"{path}: no training state to resume from; start without resume=true")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a training state ({reason}); start without resume=true") from None

@@ -1,0 +1,81 @@
+"""Subset tables: numbers for JSON and text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.subsets import Floors, subset_mean
+from any2seg_core.labels import LabelSpace
+
+_POLICIES = ("present", "all", "without_other")
+
+
+def summarise(
+    table: dict[str, ConfusionMatrix], space: LabelSpace, floors: Floors | None = None, frames: int | None = None
+) -> dict[str, Any]:
+    """Per subset the three means, F1 and accuracy over present classes, per-class IoU; all in percent, JSON-ready."""
+    summary: dict[str, Any] = {"unit": "percent", "protocol": "drop"}
+    if frames is not None:
+        summary["frames"] = frames
+    summary["subsets"] = {
+        letters: {f"miou_{policy}": _percent(matrix.miou(policy)) for policy in _POLICIES}
+        | {
+            "f1_present": _percent(matrix.mean(matrix.f1(), "present")),
+            "accuracy_present": _percent(matrix.mean(matrix.accuracy(), "present")),
+            "pixel_accuracy": _percent(matrix.pixel_accuracy()),
+        }
+        for letters, matrix in table.items()
+    }
+    summary["subset_mean"] = {f"miou_{policy}": _percent(subset_mean(table, policy)) for policy in _POLICIES}
+    summary["class_iou"] = {
+        letters: {
+            name: _percent(value) for name, value, n in zip(space.classes, matrix.iou(), matrix.support, strict=True) if n
+        }
+        for letters, matrix in table.items()
+    }
+    if floors is not None:
+        summary["floors"] = {
+            "constant": _percent(floors.constant),
+            "constant_class": space.classes[floors.constant_class],
+            "pixel_prior": _percent(floors.pixel_prior),
+        }
+    return summary
+
+
+def render(summary: dict[str, Any]) -> str:
+    """The subset table and the per-class IoU of the full set, of the best and of the worst single sensor as text."""
+    lines = [f"{'sensors':>8} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}   mIoU in percent"]
+    for letters, row in summary["subsets"].items():
+        lines.append(
+            f"{letters:>8} {row['miou_present']:8.2f} {row['miou_all']:8.2f} {row['miou_without_other']:10.2f}"
+            f" {row['f1_present']:7.2f} {row['accuracy_present']:7.2f}"
+        )
+    mean = summary["subset_mean"]
+    lines.append(
+        f"{'mean':>8} {mean['miou_present']:8.2f} {mean['miou_all']:8.2f} {mean['miou_without_other']:10.2f}"
+    )
+    if "floors" in summary:
+        floors = summary["floors"]
+        lines.append(
+            f"floors without any sensor: constant {floors['constant_class']} {floors['constant']:.2f},"
+            f" per-pixel prior {floors['pixel_prior']:.2f}"
+        )
+    return "\n".join([*lines, "", *_class_lines(summary)])
+
+
+def _class_lines(summary: dict[str, Any]) -> list[str]:
+    columns = [letters for letters in summary["class_iou"] if len(letters) == 1]
+    full = max(summary["class_iou"], key=len)
+    columns = [full, *(letters for letters in columns if letters != full)]
+    lines = [f"{'IoU':>14} " + " ".join(f"{letters:>7}" for letters in columns)]
+    for name in summary["class_iou"][full]:
+        cells = (f"{summary['class_iou'][letters][name]:7.2f}" for letters in columns)
+        lines.append(f"{name:>14} " + " ".join(cells))
+    return lines
+
+
+def _percent(fraction: float) -> float | None:
+    return None if np.isnan(fraction) else round(100.0 * float(fraction), 2)
