@@ -1,0 +1,40 @@
+# make demo : set up on a fresh machine, then run the main job
+# make test : set up on a fresh machine, then lint and test
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+APT_PACKAGES := libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libgomp1
+STAMP := $(VENV)/.any2seg-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint install train-data train clean
+
+demo: install
+	$(BIN)/any2seg demo $(DEMO_ARGS)
+
+test: install lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+
+install: $(STAMP)
+
+# The virtual environment is rebuilt when the dependency files change.
+$(STAMP): pyproject.toml constraints.txt scripts/check_system.sh
+	PYTHON="$(PYTHON)" bash scripts/check_system.sh $(APT_PACKAGES)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet torch -c constraints.txt
+	$(PIP) install --quiet -e ".[drive,ros,dev]" -c constraints.txt
+	touch $(STAMP)
+
+train-data: install
+	$(BIN)/any2seg drive deliver data/drive --split train --seed 0
+	$(BIN)/any2seg drive deliver data/drive --split val --seed 0
+
+train: install
+	$(BIN)/python training/train.py training/configs/drive_b0.yaml
+
+clean:
+	rm -rf $(VENV) runs

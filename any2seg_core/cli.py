@@ -1,0 +1,204 @@
+"""The ``any2seg`` command. Bad input ends with one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from any2seg_core.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Label images from whichever of camera, depth, event camera and LiDAR are alive.",
+)
+drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
+app.add_typer(drive_app, name="drive")
+
+DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
+
+CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def predict(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Label image to write: PNG of class ids, 255 = unlabelled.")],
+    rgb: Annotated[Path | None, typer.Option(help="Camera image (PNG, JPEG).")] = None,
+    depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG in millimetres.")] = None,
+    event: Annotated[Path | None, typer.Option(help="Events: .npz or structured .npy with x, y, t [ns], p.")] = None,
+    lidar: Annotated[Path | None, typer.Option(help="LiDAR: .bin rows of float32 x y z intensity, or .npy.")] = None,
+    calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
+    color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
+    confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Segment one set of sensor files, any non-empty subset of the four sensors.
+
+    Example: any2seg predict --rgb a.png --lidar b.bin --calib c.yaml -o out.png
+    """
+    from any2seg_core import files
+    from any2seg_core.predictor import Predictor
+    from any2seg_core.sensors.calibration import load_calibration
+    from any2seg_core.sensors.rig import SensorRig
+
+    readers = {
+        "rgb": (rgb, files.read_rgb),
+        "depth": (depth, files.read_depth_m),
+        "event": (event, files.read_events),
+        "lidar": (lidar, files.read_points),
+    }
+    given = {name: path for name, (path, _) in readers.items() if path is not None}
+    if not given:
+        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar")
+    if calib is None and set(given) != {"rgb"}:
+        raise UserError(f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml")
+    calibration = load_calibration(calib) if calib is not None else None
+    predictor = Predictor.load(checkpoint, device)
+    samples = {name: readers[name][1](path) for name, path in given.items()}
+    if calibration is not None and rgb is not None:
+        _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
+    rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None
+    stamp_ns = int(samples["event"]["t"].max()) if "event" in samples and len(samples["event"]) else 0
+    result = predictor(samples, rig, stamp_ns)
+
+    _write_image(out, result.labels)
+    if color is not None:
+        _write_image(color, predictor.label_space.colourise(result.labels))
+    if confidence is not None:
+        _write_image(confidence, np.round(result.confidence * 255).astype(np.uint8))
+    _print_prediction(result, predictor.label_space, out, as_json)
+
+
+def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -> None:
+    height, width = image.shape[:2]
+    if (width, height) != (camera.width, camera.height):
+        raise UserError(
+            f"{path} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
+            "give the image and the calibration of the same camera"
+        )
+
+
+def _write_image(path: Path, pixels: np.ndarray) -> None:
+    from any2seg_core.files import replacing
+
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial)
+
+
+def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None:
+    counts = np.bincount(result.labels.ravel(), minlength=256)[: len(space)]
+    share = {space.classes[k]: counts[k] / result.labels.size for k in np.argsort(-counts) if counts[k]}
+    if as_json:
+        document = {
+            "out": str(out),
+            "used": result.used,
+            "height": result.labels.shape[0],
+            "width": result.labels.shape[1],
+            "mean_confidence": round(float(result.confidence.mean()), 4),
+            "share": {name: round(float(value), 5) for name, value in share.items()},
+        }
+        typer.echo(json.dumps(document))
+        return
+    table = Table(title=f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    for name, value in share.items():
+        table.add_row(name, f"{100 * value:.1f} %")
+    Console().print(table)
+
+
+@app.command()
+def info(
+    checkpoint: Annotated[Path, typer.Argument(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a checkpoint is: model, input contract, training and its 15-subset table.
+
+    Example: any2seg info checkpoints/drive_b0.safetensors
+    """
+    from any2seg_core.checkpoint import read_metadata
+
+    document = read_metadata(checkpoint)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+        return
+    table = Table(title=str(checkpoint), show_header=False)
+    for part in ("model", "contract", "provenance"):
+        for key, value in document[part].items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            table.add_row(part, key, text)
+    Console().print(table)
+
+
+@drive_app.command("deliver")
+def drive_deliver(
+    root: Annotated[Path, typer.Argument(help="Folder to make, in DELIVER's layout.")],
+    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "train",
+    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 120,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 25,
+    seed: Annotated[int, typer.Option(help="First town.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Render a labelled data set.
+
+    Example: any2seg drive deliver data/drive --split val --sequences 20 --seed 0
+    """
+    from any2seg_core.drive.deliver_writer import write_deliver
+
+    seeds = range(seed, seed + sequences)
+    write_deliver(root, split, seeds, frames_per_sequence=frames, workers=workers)
+
+
+@drive_app.command("bag")
+def drive_bag(
+    out: Annotated[Path, typer.Argument(help="rosbag2 folder to make.")],
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of the drive.")] = 20.0,
+    weather: Annotated[str, typer.Option(help="cloudy, foggy, night, rainy or sunny.")] = "sunny",
+    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "test",
+    seed: Annotated[int, typer.Option(help="Town.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Render a drive into a rosbag2 MCAP with the topics and encodings of the CARLA bridge.
+
+    Example: any2seg drive bag runs/night --seconds 30 --weather night
+    """
+    from any2seg_core.drive.bag_writer import write_bag
+
+    write_bag(out, [(seconds, weather)], seed=seed, split=split, workers=workers)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context) -> None:
+    """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
+
+    Example: any2seg demo --out runs/demo
+    """
+    import subprocess
+
+    # The demo talks ROS, which this package does not import: it runs as a program of its own.
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "any2seg_ros.demo", *context.args]))
+
+
+def main() -> None:
+    """Entry point: every UserError becomes one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"any2seg: {error}", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

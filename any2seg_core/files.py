@@ -1,0 +1,126 @@
+"""Sensor files -> arrays in SI units. Every defect is a UserError that names the file and the fix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.events import EVENT_DTYPE
+
+_POINT_FLOATS = 4
+_EVENT_FIELDS = ("x", "y", "t", "p")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror or error}): choose another place") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Colour or grey image file -> (H, W, 3) uint8 RGB; an alpha channel is dropped."""
+    return np.asarray(_open_image(path).convert("RGB"))
+
+
+def read_depth_m(path: Path) -> np.ndarray:
+    """Depth file -> (H, W) float32 metres along the optical axis.
+
+    ``.npy``: float metres. Image with one 16-bit channel: millimetres, 0 = invalid.
+    """
+    if path.suffix == ".npy":
+        depth = _load_npy(path)
+        if depth.ndim != 2 or depth.dtype.kind != "f":
+            raise UserError(f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres")
+        return depth.astype(np.float32)
+    image = np.asarray(_open_image(path))
+    if image.ndim != 2 or image.dtype not in (np.uint16, np.int32):
+        raise UserError(
+            f"{path} has {image.dtype} pixels of shape {image.shape}: a depth image has one 16-bit channel of "
+            "millimetres; give metres as a float .npy otherwise"
+        )
+    return image.astype(np.float32) / 1000.0
+
+
+def read_points(path: Path) -> np.ndarray:
+    """LiDAR file -> (N, 4) float32: x, y, z in metres in the LiDAR frame, intensity 0..1.
+
+    ``.bin``: consecutive little-endian float32 rows, as KITTI writes them. ``.npy``: (N, 4) or (N, 3) float.
+    """
+    if path.suffix == ".npy":
+        points = _load_npy(path)
+        if points.ndim != 2 or points.shape[1] not in (3, 4) or points.dtype.kind != "f":
+            raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
+        if points.shape[1] == 3:
+            points = np.column_stack([points, np.ones(len(points))])  # (N, 4)
+        return np.ascontiguousarray(points, np.float32)
+    values = np.frombuffer(_read_bytes(path), "<u1")
+    if values.size == 0 or values.size % (4 * _POINT_FLOATS):
+        raise UserError(
+            f"{path} has {values.size} bytes, not rows of {_POINT_FLOATS} float32 (x y z intensity): "
+            "convert it, or give an .npy"
+        )
+    return values.view("<f4").reshape(-1, _POINT_FLOATS).astype(np.float32)  # (N, 4)
+
+
+def read_events(path: Path) -> np.ndarray:
+    """Event file -> (N,) structured array EVENT_DTYPE, t in nanoseconds.
+
+    ``.npz`` with arrays x, y, t (ns) and p (0 or 1, or -1 and 1), or ``.npy`` with a structured array of these fields.
+    """
+    loaded = _load_npy(path)
+    names = loaded.files if isinstance(loaded, np.lib.npyio.NpzFile) else (loaded.dtype.names or ())
+    missing = [name for name in _EVENT_FIELDS if name not in names]
+    if missing:
+        raise UserError(f"{path} has no {', '.join(missing)}: event files hold x, y, t (nanoseconds) and p")
+    columns = {name: np.asarray(loaded[name]) for name in _EVENT_FIELDS}
+    sizes = {name: column.shape for name, column in columns.items()}
+    if len(set(sizes.values())) > 1 or columns["x"].ndim != 1:
+        raise UserError(f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long")
+    events = np.empty(len(columns["x"]), EVENT_DTYPE)
+    for name in ("x", "y", "t"):
+        events[name] = columns[name]
+    events["p"] = np.where(columns["p"] > 0, 1, -1)
+    return events
+
+
+def _open_image(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise UserError(f"no image at {path}: check the path") from None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG") from None
+    return image
+
+
+def _load_npy(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"no file at {path}: check the path") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path} is not a readable NumPy file ({error}): write it with numpy.save or savez") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"no file at {path}: check the path") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): check that it is a file you may read") from None

@@ -1,0 +1,87 @@
+"""What keeps the project in shape: layers, reading sizes, true documents, tests that assert."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(
+    path
+    for folder in ("any2seg_core", "training", "ros2_ws", "bags", "launch", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
+)
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+BLOCKED_IN_CORE = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "argparse", "matplotlib", "any2seg_ros")
+
+
+def test_value_core_imports_neither_ros_nor_argparse_nor_plotting():
+    """Every core module is imported in a process where those packages cannot be imported by it."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "any2seg_core").rglob("*.py"))
+        if path.name != "__init__.py"
+    ]
+    program = f"""
+import importlib, sys
+blocked = {BLOCKED_IN_CORE!r}
+for name in {modules!r}:
+    before = set(sys.modules)
+    importlib.import_module(name)
+    source = sys.modules[name].__dict__
+    bad = [b for b in blocked if b in source or (b in sys.modules and b not in before and b != "argparse")]
+    assert not bad, (name, bad)
+print("imported", len({modules!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == f"imported {len(modules)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_value_files_and_functions_stay_readable(path):
+    text = path.read_text()
+    long_functions = [
+        f"{node.name} ({node.end_lineno - node.lineno + 1} lines)"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno + 1 > 70
+    ]
+    assert text.count("\n") <= 420
+    assert long_functions == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_value_every_test_asserts(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            assert re.search(r"Assert|raises|assert_|warns", ast.dump(node)), f"{node.name} asserts nothing"
+
+
+def test_value_paths_named_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"`((?:any2seg_core|training|ros2_ws|launch|bags|docs|checkpoints|tests|benchmarks)/[\w./-]+)`", text)
+    named += re.findall(r"\]\(((?!http)[\w./-]+)\)", text)
+    assert len(named) >= 5
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_value_no_file_names_an_index_or_a_machine():
+    """Registry addresses and absolute paths of a developer's machine do not belong into the repository."""
+    files = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    pattern = re.compile(r"(index-url|files\.pythonhosted|pypi\.org/simple|(?<![\w.])/(?:work|root|home/\w+)/)")
+    hits = [
+        f"{name}: {match.group(0)}"
+        for name in files
+        if Path(name).suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".xml", ".sh", ""}
+        and name != "tests/test_architecture.py"
+        and (ROOT / name).is_file()
+        for match in pattern.finditer((ROOT / name).read_text(errors="ignore"))
+    ]
+    assert hits == []
