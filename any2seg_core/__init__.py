@@ -1,4 +1,4 @@
 """Any2Seg: semantic segmentation from whichever of camera, depth, event camera and LiDAR are alive.
 
-Shape alphabet used in every comment and docstring: B batch, M modality, C channel, H height, W width, K class, N points.
+Shape alphabet of comments and docstrings: B batch, M modality, C channel, H height, W width, K class, N points.
 """

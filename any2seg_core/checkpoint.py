@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from any2seg_core.atomic import replacing
 from any2seg_core.contract import ENCODINGS, InputContract
 from any2seg_core.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
@@ -29,7 +29,6 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
         contract: what the model was trained to be fed.
         provenance: JSON-serialisable: command, seed, data recipe, results.
     """
-    path = Path(path)
     document = {
         "format": _FORMAT,
         "model": model.config.model_dump(mode="json"),
@@ -37,19 +36,15 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
         "provenance": provenance,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(Path(path)) as partial:
         save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"no checkpoint at {path}: train one with training/train.py or give the path of an existing one")
+        raise UserError(f"no checkpoint at {path}: train one with training/train.py or correct the path")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
@@ -61,7 +56,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         )
     document = json.loads(text)
     if document.get("format") != _FORMAT:
-        raise UserError(f"{path} has checkpoint format {document.get('format')}, this version reads {_FORMAT}: re-train")
+        found = document.get("format")
+        raise UserError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train")
     return document
 
 

@@ -91,7 +91,7 @@ def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -
 
 
 def _write_image(path: Path, pixels: np.ndarray) -> None:
-    from any2seg_core.files import replacing
+    from any2seg_core.atomic import replacing
 
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +12,6 @@ from any2seg_core.sensors.events import EVENT_DTYPE
 
 _POINT_FLOATS = 4
 _EVENT_FIELDS = ("x", "y", "t", "p")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): choose another place") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_rgb(path: Path) -> np.ndarray:

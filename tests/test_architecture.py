@@ -65,7 +65,8 @@ def test_value_every_test_asserts(path):
 
 def test_value_paths_named_in_the_readme_exist():
     text = (ROOT / "README.md").read_text()
-    named = re.findall(r"`((?:any2seg_core|training|ros2_ws|launch|bags|docs|checkpoints|tests|benchmarks)/[\w./-]+)`", text)
+    folders = "any2seg_core|training|ros2_ws|launch|bags|docs|checkpoints|tests|benchmarks"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", text)
     named += re.findall(r"\]\(((?!http)[\w./-]+)\)", text)
     assert len(named) >= 5
     missing = [name for name in named if not (ROOT / name).exists()]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from any2seg_core.atomic import replacing
+from any2seg_core.errors import UserError
+
+
+def test_value_replacing_makes_folders_and_leaves_only_the_file(tmp_path):
+    path = tmp_path / "a" / "b" / "out.txt"
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["out.txt"]
+
+
+def test_value_replacing_keeps_the_old_file_on_failure(tmp_path):
+    path = tmp_path / "out.png"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with replacing(path) as partial:
+            partial.write_bytes(b"half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_exception_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    def write() -> None:
+        with replacing(tmp_path / "file" / "out.png") as partial:
+            partial.write_bytes(b"x")
+
+    with pytest.raises(UserError, match="cannot write"):
+        write()

@@ -1,0 +1,94 @@
+"""Sensor files: round trips written by NumPy, Pillow and OpenCV, and every kind of broken file."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from any2seg_core.errors import UserError
+from any2seg_core.files import read_depth_m, read_events, read_points, read_rgb
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_shape_rgb_from_any_colour_mode(tmp_path, rng, mode):
+    bands = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
+    pixels = rng.integers(0, 256, (7, 11, bands), dtype=np.uint8).squeeze()
+    Image.fromarray(pixels, mode).save(tmp_path / "a.png")
+    image = read_rgb(tmp_path / "a.png")
+    assert image.shape == (7, 11, 3)
+    assert image.dtype == np.uint8
+    if mode != "L":
+        assert (image == pixels[..., :3]).all()
+
+
+def test_value_depth_png_is_millimetres_and_npy_is_metres(tmp_path):
+    millimetres = np.array([[0, 1500], [65535, 20]], np.uint16)
+    cv2.imwrite(str(tmp_path / "d.png"), millimetres)
+    np.testing.assert_allclose(read_depth_m(tmp_path / "d.png"), [[0, 1.5], [65.535, 0.02]], rtol=1e-6)
+    np.save(tmp_path / "d.npy", np.array([[1.25, 1000.0]]))
+    assert read_depth_m(tmp_path / "d.npy").tolist() == [[1.25, 1000.0]]
+
+
+def test_value_points_from_kitti_bin_and_npy(tmp_path, rng):
+    points = rng.normal(size=(5, 4)).astype(np.float32)
+    points.tofile(tmp_path / "p.bin")
+    np.save(tmp_path / "p.npy", points[:, :3])
+    assert (read_points(tmp_path / "p.bin") == points).all()
+    from_npy = read_points(tmp_path / "p.npy")
+    assert (from_npy[:, :3] == points[:, :3]).all()
+    assert (from_npy[:, 3] == 1).all()
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_value_events_of_both_polarity_conventions(tmp_path, low):
+    np.savez(tmp_path / "e.npz", x=[1, 2], y=[3, 4], t=[10**18, 10**18 + 5], p=[low, 1])
+    events = read_events(tmp_path / "e.npz")
+    assert events["p"].tolist() == [-1, 1]
+    assert events["t"].tolist() == [10**18, 10**18 + 5]
+    np.save(tmp_path / "e.npy", events)
+    assert (read_events(tmp_path / "e.npy") == events).all()
+
+
+READERS = {"rgb.png": read_rgb, "depth.png": read_depth_m, "depth.npy": read_depth_m, "points.bin": read_points,
+           "points.npy": read_points, "events.npz": read_events, "events.npy": read_events}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("content", [None, b"", b"not what the name says"])
+def test_exception_names_the_file(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=name) as caught:
+        READERS[name](path)
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_contents_of_another_kind(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
+    with pytest.raises(UserError, match="one 16-bit channel"):
+        read_depth_m(tmp_path / "colour.png")
+    np.save(tmp_path / "flat.npy", np.zeros(8))
+    with pytest.raises(UserError, match=r"\(N, 4\)"):
+        read_points(tmp_path / "flat.npy")
+    with pytest.raises(UserError, match=r"\(H, W\) float"):
+        read_depth_m(tmp_path / "flat.npy")
+    np.savez(tmp_path / "short.npz", x=[1], y=[1], t=[1])
+    with pytest.raises(UserError, match="has no p"):
+        read_events(tmp_path / "short.npz")
+    np.savez(tmp_path / "uneven.npz", x=[1], y=[1, 2], t=[1], p=[1])
+    with pytest.raises(UserError, match="equally long"):
+        read_events(tmp_path / "uneven.npz")
+
+
+def test_exception_a_pickle_is_never_loaded(tmp_path):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="not a readable NumPy file"):
+        read_points(tmp_path / "p.npy")
