@@ -13,7 +13,7 @@ import cv2
 import numba
 import numpy as np
 
-EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
+from any2seg_core.sensors.events import EVENT_DTYPE
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def log_luminance(luminance: np.ndarray, model: EventModel) -> np.ndarray:
     height, width = luminance.shape
     optical = cv2.GaussianBlur(luminance.astype(np.float32), (0, 0), model.blur_px)
     if model.block_px > 1:
-        small = cv2.resize(optical, (-(-width // model.block_px), -(-height // model.block_px)), None, 0, 0, cv2.INTER_AREA)
+        size = -(-width // model.block_px), -(-height // model.block_px)
+        small = cv2.resize(optical, size, interpolation=cv2.INTER_AREA)
         optical = np.repeat(np.repeat(small, model.block_px, 0), model.block_px, 1)[:height, :width]
     return np.log(optical + np.float32(model.dark_floor))
 

@@ -22,7 +22,7 @@ def checked_failure(name: str | None) -> str | None:
 
 
 def motion_blur(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Smear linear radiance (H,W,3) along a random, mostly horizontal line of 4 to 8 % of the width: a shaken camera."""
+    """Smear linear radiance (H,W,3) along a mostly horizontal line of 4 to 8 % of the width: a shaken camera."""
     length = int(radiance.shape[1] * rng.uniform(0.04, 0.08)) | 1
     half, slope = length // 2, np.radians(rng.normal(0.0, 20.0))
     kernel = np.zeros((length, length), np.uint8)

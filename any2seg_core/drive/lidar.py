@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from any2seg_core.drive.raycast import FrameScene
 from any2seg_core.drive.rig import LidarModel
 from any2seg_core.drive.weather import Weather
 from any2seg_core.labels import DELIVER, IGNORE
+
+if TYPE_CHECKING:
+    from any2seg_core.drive.raycast import FrameScene
 
 # A surface of 10 % reflectivity, hit squarely in clear air at 100 m, is seen half of the time.
 _HALF_POWER = 0.1

@@ -75,6 +75,10 @@ class LidarModel:
         return np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)  # (beams,azimuths,3) -> (N,3)
 
 
+def _camera(width: int, height: int, name: str) -> CameraModel:
+    return CameraModel.from_fov(width, height, 91.0, f"ego_vehicle/{name}")
+
+
 def _camera_mount() -> np.ndarray:
     return rigid(OPTICAL_TO_VEHICLE_ROTATION, (1.6, 0.0, 1.7))
 
@@ -97,9 +101,9 @@ class DriveRig:
     after the camera; event packets cover the 50 ms up to their stamp. Mounts are (4,4) float64 sensor -> vehicle.
     """
 
-    camera: CameraModel = field(default_factory=lambda: CameraModel.from_fov(256, 256, 91.0, "ego_vehicle/rgb_front"))
-    depth_camera: CameraModel = field(default_factory=lambda: CameraModel.from_fov(256, 256, 91.0, "ego_vehicle/depth_front"))
-    event_camera: CameraModel = field(default_factory=lambda: CameraModel.from_fov(304, 240, 91.0, "ego_vehicle/dvs_front"))
+    camera: CameraModel = field(default_factory=lambda: _camera(256, 256, "rgb_front"))
+    depth_camera: CameraModel = field(default_factory=lambda: _camera(256, 256, "depth_front"))
+    event_camera: CameraModel = field(default_factory=lambda: _camera(304, 240, "dvs_front"))
     lidar: LidarModel = field(default_factory=LidarModel)
     camera_to_vehicle: np.ndarray = field(default_factory=_camera_mount)
     depth_to_vehicle: np.ndarray = field(default_factory=_camera_mount)
@@ -113,9 +117,9 @@ class DriveRig:
 
     def __post_init__(self) -> None:
         if (self.depth_camera.width, self.depth_camera.height) != (self.camera.width, self.camera.height):
-            raise UserError("DriveRig: depth_camera and camera differ in size; the drive renders both on one pixel grid")
+            raise UserError("DriveRig: depth_camera and camera differ in size; give both one pixel grid")
         if not np.array_equal(self.depth_to_vehicle, self.camera_to_vehicle):
-            raise UserError("DriveRig: depth_to_vehicle and camera_to_vehicle differ; mount the depth camera at the camera")
+            raise UserError("DriveRig: depth_to_vehicle and camera_to_vehicle differ; mount both in one place")
 
     def calibration(self) -> Calibration:
         """Return what a user of the recorded data needs to know: cameras and sensor -> camera transforms."""

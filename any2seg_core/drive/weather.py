@@ -18,6 +18,8 @@ FOLDERS = {"cloudy": "cloud", "foggy": "fog", "night": "night", "rainy": "rain",
 
 _CLEAR_VISIBILITY_M = 20_000.0
 _KOSCHMIEDER = 3.912
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_DEPTH_PATCH_PX = 2.5
 FAR_M = 1000.0
 """Depth of the sky and of everything that the depth camera cannot measure, as CARLA sends it."""
 
@@ -76,7 +78,7 @@ def draw_weather(name: str, seed: int) -> Weather:
         visibility = float(rng.uniform(22, 55))
         return Weather(
             name, _sun(rng, 30, 65), visibility_m=visibility, wetness=0.3, depth_range_m=1.1 * visibility,
-            depth_noise_factor=2.0, depth_hole_share=0.02, lidar_extinction_per_m=1.6 / visibility,
+            depth_noise_factor=2.0, depth_hole_share=0.02, lidar_extinction_per_m=3.0 / visibility,
             lidar_noise_factor=1.5, scatter_share=0.10, scatter_range_m=3.5,
         )  # fmt: skip
     if name == "rainy":
@@ -114,7 +116,7 @@ def rain_streaks(height: int, width: int, weather: Weather, exposure_s: float, r
     Drops fall at about 8 m/s; near drops draw long, wide, faint lines, far ones short and many.
     """
     cover = np.zeros((height, width), np.uint8)
-    for share, distance_m, thickness, strength in ((0.25, 0.9, 2, 60), (1.0, 2.0, 1, 90), (1.5, 4.0, 1, 50)):
+    for share, distance_m, thickness, strength in ((1.0, 0.5, 2, 50), (4.0, 1.2, 1, 90), (8.0, 3.0, 1, 60)):
         count = int(rng.poisson(share * weather.rain_mm_h * width * height / 65536.0))
         length = max(0.5 * width * 8.0 * exposure_s / distance_m, 2.0)
         start = rng.uniform((-0.1 * width, -length), (1.1 * width, height), (count, 2))
@@ -127,8 +129,8 @@ def rain_streaks(height: int, width: int, weather: Weather, exposure_s: float, r
     return cover.astype(np.float32) / 255.0
 
 
-def lens_drops(height: int, width: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return map_x, map_y (H,W) float32 for cv2.remap and the drop mask (H,W) float32 0..1 of drops on the glass.
+def lens_drops(height: int, width: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return map_x, map_y (H,W) float32 for cv2.remap and the mask (H,W) float32 0..1 of drops on the glass.
 
     A drop is a strong lens: inside it the scene appears turned over and small.
     """
@@ -158,7 +160,7 @@ def apply_rain(radiance: np.ndarray, airlight: np.ndarray, weather: Weather, dro
 def sun_glare(rays: np.ndarray, sun_in_camera: np.ndarray, strength: float) -> np.ndarray:
     """Return the veiling light of the sun in the lens, (H,W) float32 in units of a sunlit white surface.
 
-    A core around the sun, a wide 1/angle^2 veil (Stiles-Holladay) and an even haze; also from a sun just outside the view.
+    A core around the sun, a wide 1/angle^2 veil (Stiles-Holladay) and an even haze; a sun just outside the view counts.
 
     Args:
         rays: (H,W,3) unit directions in the camera frame; sun_in_camera: (3,) unit; strength: 0 turns it off.
@@ -172,8 +174,8 @@ def sun_glare(rays: np.ndarray, sun_in_camera: np.ndarray, strength: float) -> n
 
 
 def auto_exposure(radiance: np.ndarray, weather: Weather) -> float:
-    """Return the gain that brings the log mean of radiance (H,W,3) to the weather's key, limited by its largest gain."""
-    luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    """Return the gain that brings the log mean of radiance (H,W,3) to the weather's key, within its limits."""
+    luminance = radiance @ LUMINANCE
     log_mean = float(np.exp(np.mean(np.log(luminance + 1e-3))))
     return float(np.clip(weather.key / log_mean, 0.05, weather.max_gain))
 
@@ -186,11 +188,14 @@ def sensor_noise(signal: np.ndarray, gain: float, weather: Weather, rng: np.rand
 
 
 def measure_depth(depth_m: np.ndarray, weather: Weather, rng: np.random.Generator) -> np.ndarray:
-    """Return what a stereo-like depth camera reports for true z depth (H,W): float32 metres, 1000 where it sees nothing.
+    """Return what a stereo-like depth camera reports for true z depth (H,W): float32 metres, 1000 for nothing.
 
-    The error grows with z^2 (constant disparity noise); beyond its range and in random holes there is no value.
+    The error grows with z^2 (constant disparity noise, alike in neighbouring pixels); beyond its range and in random
+    holes there is no value.
     """
     noise = rng.standard_normal(depth_m.shape, np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), _DEPTH_PATCH_PX) * (2 * np.sqrt(np.pi) * _DEPTH_PATCH_PX)  # unit variance
+    noise = smooth + 0.15 * noise
     measured = depth_m + noise * (4e-4 * weather.depth_noise_factor) * np.square(np.minimum(depth_m, FAR_M))
     lost = rng.random(depth_m.shape, np.float32) < weather.depth_hole_share
     lost |= (depth_m > weather.depth_range_m) | (measured <= 0.1)

@@ -1,0 +1,189 @@
+"""Write drives in DELIVER's folder layout, so that a DELIVER reader trains on them unchanged.
+
+    root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/<split>/MAP_<x>_point<y>[_<case>]/
+        <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
+
+<x> is the seed of the town, <y> the first frame, NNNNNN the frame number at 10 Hz. img, hha, lidar and event hold the
+planes of `SensorRig.planes`, the same bytes that the live node makes from the raw sensors. semantic holds train id + 1
+in its first channel (0: unlabelled). depth holds metres in CARLA's 24-bit packing: metres =
+(R + 256 G + 65536 B) / (2^24 - 1) * 1000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from any2seg_core.drive.failures import FAILURES
+from any2seg_core.drive.parallel import ordered_map
+from any2seg_core.drive.rig import NS_PER_S, DriveRig
+from any2seg_core.drive.simulator import SPLITS, Drive
+from any2seg_core.drive.weather import FAR_M, FOLDERS
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import modality
+from any2seg_core.sensors.rig import SensorRig
+
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+_TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")
+_FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little past
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One stretch of driving: `frames` frames, every `step` camera periods from frame `first`."""
+
+    town: int
+    split: str
+    weather: str
+    failure: str | None
+    first: int
+    step: int
+    frames: int
+
+    @property
+    def folder(self) -> str:
+        """DELIVER's `<condition>/<split>/MAP_<x>_point<y>[_<case>]`."""
+        case = f"_{self.failure}" if self.failure else ""
+        return f"{FOLDERS[self.weather]}/{self.split}/MAP_{self.town}_point{self.first}{case}"
+
+
+def plan_sequences(
+    split: str, sequences: int, frames: int, seed: int, interval_s: float, failure_share: float, rig: DriveRig
+) -> list[Sequence]:
+    """Return what to render: weathers in turn, a failure for a random share, each sequence in a town of its own."""
+    names = tuple(FOLDERS)
+    step = max(round(interval_s * rig.camera_timing.rate_hz), 1)
+    planned = []
+    for index in range(sequences):
+        rng = np.random.default_rng([seed, SPLITS.index(split), index])
+        failure = str(rng.choice(FAILURES)) if rng.random() < failure_share else None
+        first = _FIRST_FRAME + int(rng.integers(0, 50))
+        planned.append(Sequence(seed * 1000 + index, split, names[index % len(names)], failure, first, step, frames))
+    return planned
+
+
+def pack_depth(depth_m: np.ndarray) -> np.ndarray:
+    """Pack depth (H,W) metres into CARLA's 24 bits, (H,W,3) uint8 R (low), G, B (high); 1000 m is the largest value."""
+    code = np.round(np.clip(depth_m, 0.0, FAR_M).astype(np.float64) / FAR_M * (2**24 - 1)).astype(np.uint32)
+    return np.stack([code & 255, (code >> 8) & 255, code >> 16], axis=-1).astype(np.uint8)  # (H,W) -> (H,W,3)
+
+
+def _write_png(path: Path, rgb: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _PNG_OPTIONS):
+        raise UserError(f"{path}: cannot write the image; check free space and permissions")
+
+
+def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield (top folder, suffix, RGB image) of one frame."""
+    raw, labels = drive.sample(stamp_ns / NS_PER_S)
+    for name, plane in sensors.planes(raw, stamp_ns).items():
+        yield modality(name).folder, modality(name).suffix, plane
+    yield "depth", "depth", pack_depth(raw["depth"])
+    semantic = np.zeros((*labels.shape, 3), np.uint8)
+    semantic[..., 0] = labels + np.uint8(1)  # 255 wraps to 0: unlabelled
+    yield "semantic", "semantic", semantic
+
+
+def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
+    """Render one sequence below `root`; return the number of frames."""
+    cv2.setNumThreads(1)
+    drive = Drive(sequence.town, sequence.split, sequence.weather, sequence.failure, rig)
+    sensors = SensorRig(rig.calibration(), rig.event_timing.period_ns)
+    last_frame = int(drive.duration_s * rig.camera_timing.rate_hz) - 1
+    room = max((last_frame - sequence.first) // max(sequence.frames - 1, 1), 1)
+    if sequence.first + sequence.frames - 1 > last_frame:
+        raise UserError(
+            f"frames {sequence.frames} does not fit into a drive of {drive.duration_s:.0f} s; ask for fewer frames "
+            "and more sequences"
+        )
+    for index in range(sequence.frames):
+        number = sequence.first + index * min(sequence.step, room)
+        for folder, suffix, image in _frame_images(drive, sensors, number * rig.camera_timing.period_ns):
+            _write_png(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
+    return sequence.frames
+
+
+def _write_job(job: tuple[Path, Sequence, DriveRig]) -> int:
+    return write_sequence(*job)
+
+
+def _check_target(root: Path, split: str) -> None:
+    if split not in SPLITS:
+        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    if "img" in root.resolve().parts:
+        raise UserError(f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it")
+    taken = [path for path in root.glob(f"*/*/{split}") if any(path.iterdir())]
+    if taken:
+        raise UserError(f"{taken[0]}: already holds data; remove it or choose another root")
+
+
+def _publish(partial: Path, root: Path) -> None:
+    """Move the finished folders of one split below `root`, beside other splits."""
+    for source in sorted(partial.glob("*/*/*")):
+        target = root / source.relative_to(partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+    for source in partial.glob("*.json"):
+        os.replace(source, root / source.name)
+
+
+def write_deliver(
+    root: str | os.PathLike[str],
+    split: str = "train",
+    sequences: int = 40,
+    frames: int = 25,
+    seed: int = 0,
+    workers: int = 1,
+    interval_s: float = 0.7,
+    failure_share: float = 0.3,
+    rig: DriveRig | None = None,
+    progress: bool = True,
+) -> Path:
+    """Render one split in DELIVER's layout.
+
+    The five weathers take turns over the sequences, a share of them has one of the five failures, every sequence drives
+    through its own town. Nothing appears below `root` before the last frame is done; `drive_<split>.json` says how.
+
+    Args:
+        root: target; other splits may be there already. split: train, val or test; the towns of splits differ.
+        sequences, frames: how many sequences, and how many frames in each, `interval_s` apart.
+        seed: same seed, same bytes, whatever the number of `workers` (processes).
+        failure_share: part of the sequences with a failure case, 0..1.
+        progress: show a progress bar.
+
+    Returns:
+        root as a Path.
+
+    Raises:
+        UserError: unknown split, a target that already holds data, numbers out of range.
+    """
+    root, rig = Path(root), rig or DriveRig()
+    _check_target(root, split)
+    if sequences < 1 or frames < 1 or interval_s <= 0 or not 0 <= failure_share <= 1 or seed < 0:
+        raise UserError(
+            "drive: sequences, frames and interval_s must be positive, seed >= 0 and failure_share within 0..1; got "
+            f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}"
+        )
+    plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
+    partial = root.parent / f".{root.name}.{split}.{os.getpid()}.partial"
+    partial.mkdir(parents=True)
+    try:
+        jobs = ((partial, sequence, rig) for sequence in plan)
+        done = ordered_map(_write_job, jobs, workers)
+        for _ in track(done, f"drive {split}", total=len(plan), disable=not progress):
+            pass
+        recipe = {"seed": seed, "frames": frames, "interval_s": interval_s, "sequences": [asdict(s) for s in plan]}
+        (partial / f"drive_{split}.json").write_text(json.dumps(recipe, indent=1))
+        _publish(partial, root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
