@@ -63,7 +63,7 @@ class Predictor:
     def warm_up(self) -> None:
         """Run once on blank planes, so that the first real frame is not the slow one."""
         blank = np.zeros((self.contract.height, self.contract.width, 3), np.uint8)
-        self({name: blank for name in self.contract.modalities})
+        self(dict.fromkeys(self.contract.modalities, blank))
 
     def __call__(
         self,
