@@ -1,0 +1,124 @@
+"""The command as a user types it: own process, exit codes, one line per error, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.sensors.calibration import Calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
+
+HEIGHT, WIDTH = 48, 72
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a tiny checkpoint, a calibration and one file per sensor."""
+    path = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    save_checkpoint(path / "m.safetensors", Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96), {})
+    transform = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+    calibration = Calibration(camera=CameraModel.from_fov(WIDTH, HEIGHT, 90.0), lidar_to_camera=transform)
+    save_calibration(path / "c.yaml", calibration)
+    Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path / "a.png")
+    Image.fromarray(rng.integers(500, 20000, (HEIGHT, WIDTH), dtype=np.uint16)).save(path / "d.png")
+    rng.uniform([1, -3, -1, 0], [20, 3, 2, 1], (400, 4)).astype(np.float32).tofile(path / "b.bin")
+    np.savez(path / "e.npz", x=rng.integers(0, WIDTH, 50), y=rng.integers(0, HEIGHT, 50), t=np.arange(50), p=[1, 0] * 25)
+    return path
+
+
+def run(folder, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "any2seg_core", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+FILES = {"--rgb": "a.png", "--depth": "d.png", "--event": "e.npz", "--lidar": "b.bin"}
+
+
+@pytest.mark.parametrize("sensors", ["--rgb --lidar", "--lidar", "--depth --event", "--rgb --depth --event --lidar"])
+def test_value_predict_any_subset(folder, tmp_path, sensors):
+    inputs = [word for flag in sensors.split() for word in (flag, FILES[flag])]
+    out = tmp_path / "out.png"
+    done = run(folder, "predict", *inputs, "--calib", "c.yaml", "-o", str(out), "--checkpoint", "m.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["used"] == [flag[2:] for flag in FILES if flag in sensors.split()]
+    labels = np.asarray(Image.open(out))
+    assert labels.shape == (HEIGHT, WIDTH)
+    assert labels.dtype == np.uint8
+    assert labels.max() < 25
+    assert sum(document["share"].values()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_value_predict_camera_alone_needs_no_calibration_and_writes_pictures(folder, tmp_path):
+    done = run(folder, "predict", "--rgb", "a.png", "-o", str(tmp_path / "o.png"), "--color", str(tmp_path / "c.png"),
+               "--confidence", str(tmp_path / "p.png"), "--checkpoint", "m.safetensors")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "rgb fused" in done.stdout
+    assert np.asarray(Image.open(tmp_path / "c.png")).shape == (HEIGHT, WIDTH, 3)
+    assert np.asarray(Image.open(tmp_path / "p.png")).shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--rgb a.png --checkpoint none.safetensors", "none.safetensors"),
+        ("--rgb a.png --checkpoint a.png", "a.png is not a readable .safetensors"),
+        ("", "no sensor file"),
+        ("--lidar b.bin", "--calib"),
+        ("--rgb none.png", "none.png"),
+        ("--rgb c.yaml", "c.yaml is not a readable image"),
+        ("--lidar a.png --calib c.yaml", "a.png"),
+        ("--lidar b.bin --calib none.yaml", "none.yaml"),
+        ("--lidar b.bin --calib a.png", "a.png"),
+        ("--lidar b.bin --calib m.safetensors", "m.safetensors"),
+        ("--rgb other.png --calib c.yaml", "other.png is 10x10, the camera in c.yaml is 72x48"),
+        ("--rgb a.png --device cuda:99", "cuda"),
+    ],
+)
+def test_exception_one_line_exit_code_2_nothing_written(folder, tmp_path, arguments, words):
+    Image.new("RGB", (10, 10)).save(folder / "other.png")
+    words_given = arguments.split()
+    if "--checkpoint" not in words_given:
+        words_given += ["--checkpoint", "m.safetensors"]
+    done = run(folder, "predict", *words_given, "-o", str(tmp_path / "out.png"))
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("any2seg: ")
+    assert words in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exception_unknown_modality_and_wrong_suffix(folder, tmp_path):
+    done = run(folder, "predict", "--radar", "a.png", "-o", str(tmp_path / "o.png"))
+    assert done.returncode == 2
+    assert "--radar" in done.stderr
+    done = run(folder, "predict", "--rgb", "a.png", "-o", str(tmp_path / "o.jpg"), "--checkpoint", "m.safetensors")
+    assert done.returncode == 2
+    assert "name it o.png" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_value_info_shows_the_contract(folder):
+    done = run(folder, "info", "m.safetensors", "--json")
+    assert json.loads(done.stdout)["contract"]["height"] == 64
+    assert run(folder, "info", "c.yaml").returncode == 2
+
+
+def test_smoke_help_has_an_example(folder):
+    for command in (["predict"], ["info"], ["demo"], ["drive", "deliver"], ["drive", "bag"]):
+        done = run(folder, *command, "--help")
+        assert done.returncode == 0
+        assert "Example: any2seg" in done.stdout

@@ -1,0 +1,113 @@
+"""The NumPy door: planes and raw arrays, any subset, and messages for what cannot be segmented."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import MODALITIES, all_subsets
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.predictor import Predictor
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.sensors.rig import SensorRig
+
+HEIGHT, WIDTH = 70, 101
+LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0.4], [1, 0, 0, -0.5], [0, 0, 0, 1]], float)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    torch.manual_seed(0)
+    return Predictor(Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96))
+
+
+@pytest.fixture(scope="module")
+def rig() -> SensorRig:
+    camera = CameraModel.from_fov(WIDTH, HEIGHT, 80.0)
+    return SensorRig(Calibration(camera=camera, lidar_to_camera=LIDAR_TO_CAMERA), 50_000_000)
+
+
+@pytest.fixture(scope="module")
+def raw() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    events = np.zeros(500, EVENT_DTYPE)
+    events["x"] = rng.integers(0, WIDTH, 500)
+    events["y"] = rng.integers(0, HEIGHT, 500)
+    events["t"] = np.sort(rng.integers(10**9, 10**9 + 40_000_000, 500))
+    events["p"] = rng.choice([-1, 1], 500)
+    points = rng.uniform([2, -8, -2, 0], [40, 8, 3, 1], (3000, 4)).astype(np.float32)
+    return {
+        "rgb": rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8),
+        "depth": rng.uniform(1, 60, (HEIGHT, WIDTH)).astype(np.float32),
+        "event": events,
+        "lidar": points,
+    }
+
+
+@pytest.mark.parametrize("subset", all_subsets(), ids="-".join)
+def test_shape_any_subset_of_raw_samples(predictor, rig, raw, subset):
+    result = predictor({name: raw[name] for name in reversed(subset)}, rig, stamp_ns=10**9 + 40_000_000)
+    assert result.used == subset
+    assert result.labels.shape == result.confidence.shape == (HEIGHT, WIDTH)
+    assert result.labels.dtype == np.uint8
+    assert result.confidence.dtype == np.float32
+    assert result.labels.max() < 25
+    assert ((result.confidence > 0) & (result.confidence <= 1)).all()
+
+
+def test_value_planes_give_the_same_as_raw_samples(predictor, rig, raw):
+    stamp_ns = 10**9 + 40_000_000
+    planes = rig.planes(raw, stamp_ns)
+    assert (predictor(planes).labels == predictor(raw, rig, stamp_ns).labels).all()
+
+
+def test_value_repeated_calls_agree_and_leave_the_input_alone(predictor, raw):
+    image = raw["rgb"].copy()
+    first = predictor({"rgb": image})
+    second = predictor({"rgb": image})
+    assert (first.labels == second.labels).all()
+    assert (image == raw["rgb"]).all()
+
+
+def test_shape_output_size_can_be_chosen(predictor, raw):
+    assert predictor({"rgb": raw["rgb"]}, size=(33, 47)).labels.shape == (33, 47)
+
+
+def test_smoke_load_and_warm_up(predictor, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, predictor.model, predictor.contract, {})
+    loaded = Predictor.load(path)
+    loaded.warm_up()
+    image = np.full((40, 50, 3), 90, np.uint8)
+    assert (loaded({"rgb": image}).labels == predictor({"rgb": image}).labels).all()
+
+
+def test_exception_messages(predictor, raw):
+    with pytest.raises(UserError, match="no modality"):
+        predictor({})
+    with pytest.raises(UserError, match="unknown modality 'radar'"):
+        predictor({"radar": raw["rgb"]})
+    with pytest.raises(UserError, match="depth.*need a calibration"):
+        predictor({"rgb": raw["rgb"], "depth": raw["depth"]})
+    with pytest.raises(UserError, match="different sizes.*same camera grid"):
+        predictor({"rgb": raw["rgb"], "lidar": np.zeros((10, 10, 3), np.uint8)})
+
+
+def test_exception_modality_the_checkpoint_does_not_know(raw):
+    model = Any2Seg(ModelConfig(head_width=32, modalities=("rgb", "depth")))
+    predictor = Predictor(model, InputContract(height=64, width=96, modalities=("rgb", "depth")))
+    with pytest.raises(UserError, match="lidar.*rgb, depth"):
+        predictor({"lidar": np.zeros((64, 96, 3), np.uint8)})
+    assert MODALITIES[3] not in predictor.contract.modalities
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_exception_device_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="'cuda' is not available"):
+        Predictor.load(tmp_path / "m.safetensors", device="cuda")
