@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from any2seg_core.drive import vehicles
-from any2seg_core.drive.layout import CORNER_RADIUS_M, KERB_M, LANE_OFFSET_M, Face, Layout
+from any2seg_core.drive.layout import KERB_M, LANE_OFFSET_M, Face, Layout
 from any2seg_core.drive.mesh import Mesh, merge
 from any2seg_core.drive.route import WHEELBASE_M, ClosedPath, SpeedProfile, fillet
 from any2seg_core.drive.town import block_outline
 
-_LANE_RADIUS_M = 11.0
+_LANE_RADIUS_M = 9.5
 _EGO_CLEARANCE_S = 3.3  # nearest vehicle ahead or behind the ego, in driving time
 _WALK_B_M = 1.75  # walkers keep this far from the kerb, behind the furniture
 
@@ -41,8 +41,8 @@ class Actors:
         self._other_path = ClosedPath.through(layout.bend(fillet(loop[::-1], _LANE_RADIUS_M, LANE_OFFSET_M)))
         self._other_speed = SpeedProfile(self._other_path, cruise_mps=8.0)
         meshes: list[Mesh] = []
-        self._lead_s = self._deal_traffic(rng, self.ego_speed.lap_s, _EGO_CLEARANCE_S, meshes)
-        self._other_s = self._deal_traffic(rng, self._other_speed.lap_s, 0.0, meshes)
+        self._lead_s, self._lead_base_m = self._deal_traffic(rng, self.ego_speed.lap_s, _EGO_CLEARANCE_S, meshes)
+        self._other_s, self._other_base_m = self._deal_traffic(rng, self._other_speed.lap_s, 0.0, meshes)
         self._walk_paths = [
             ClosedPath.through(layout.bend(block_outline(block, _WALK_B_M, 2.0)), 0.6)
             for block in layout.blocks if block.on_route
@@ -55,9 +55,10 @@ class Actors:
         self.instance = (first_instance + self._actor_of_triangle).astype(np.int32)
 
     @staticmethod
-    def _deal_traffic(rng: np.random.Generator, lap_s: float, clear_s: float, meshes: list[Mesh]) -> np.ndarray:
-        """Start times ahead of the lane's origin (V,), far enough apart; adds the meshes, riders to the right."""
-        leads, t = [], clear_s
+    def _deal_traffic(rng: np.random.Generator, lap_s: float, clear_s: float, meshes: list[Mesh]
+                      ) -> tuple[np.ndarray, np.ndarray]:
+        """Driving times ahead of the lane's origin (V,), far enough apart, and wheelbases (V,); adds the meshes."""
+        leads, bases, t = [], [], clear_s
         while t < lap_s - max(clear_s, 3.3):
             draw = rng.random()
             if draw < 0.42:
@@ -68,10 +69,11 @@ class Actors:
                 mesh = vehicles.bus(rng)
             else:
                 mesh = vehicles.two_wheeler(rng, rider=True).moved(0.0, rng.uniform(-0.9, 0.3))
-            meshes.append(mesh.moved(0.5 * WHEELBASE_M))  # rear axle to middle
+            meshes.append(mesh)
             leads.append(t)
+            bases.append(0.58 * float(np.ptp(mesh.vertices[:, 0])))
             t += rng.uniform(3.3, 5.0) if rng.random() < 0.6 else rng.uniform(6.0, 11.0)
-        return np.array(leads)
+        return np.array(leads), np.array(bases)
 
     def _deal_walkers(self, rng: np.random.Generator, meshes: list[Mesh]) -> list[Walker]:
         walkers = []
@@ -97,7 +99,7 @@ class Actors:
             for face in block.faces:
                 if not face.on_route or face.street[2] != 1:
                     continue
-                for a in (CORNER_RADIUS_M - 4.5, face.length - CORNER_RADIUS_M + 4.5):
+                for a in (3.0, face.length - 3.0):
                     for _ in range(2):
                         depart = self._free_time(layout, face, a, rng)
                         if depart is None:
@@ -136,12 +138,15 @@ class Actors:
     def _poses(self, t_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Positions (A,3), headings (A,2) and walk-cycle phases (A,), in the order of the meshes."""
         positions, headings, phases = [], [], []
-        for path, speed, leads in ((self.ego_path, self.ego_speed, self._lead_s),
-                                   (self._other_path, self._other_speed, self._other_s)):
-            rear, heading = path.poses(speed.arc_length(t_s + leads), WHEELBASE_M)
-            positions.append(np.column_stack([rear, np.zeros(len(rear))]))
+        for path, speed, leads, base in (
+            (self.ego_path, self.ego_speed, self._lead_s, self._lead_base_m),
+            (self._other_path, self._other_speed, self._other_s, self._other_base_m),
+        ):
+            rear, heading = path.poses(speed.arc_length(t_s + leads) - 0.5 * base, base)
+            middle = rear + heading * 0.5 * base[:, None]
+            positions.append(np.column_stack([middle, np.zeros(len(middle))]))
             headings.append(heading)
-            phases.append(np.zeros(len(rear)))
+            phases.append(np.zeros(len(middle)))
         for index, path in enumerate(self._walk_paths):
             group = [w for w in self._walkers if w.path == index]
             if not group:

@@ -151,7 +151,8 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
 _STRIPS = {"none": _no_strip, "green": _green, "canal": _canal, "rail": _rail, "plaza": _plaza}
 
 
-def _frontage(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, rng: np.random.Generator) -> None:
+def _frontage(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float,
+              rng: np.random.Generator) -> None:
     """Wall, fence, hedge or nothing at the street end of a lot, with a gap for the gate."""
     kind = int(rng.integers(7))
     gate = min(2.5, 0.3 * (a1 - a0))
@@ -172,8 +173,8 @@ def _lots(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: floa
         width = min(rng.uniform(*((9, 20), (8, 13), (14, 24), (10, 18))[kind]), a1 - a)
         middle = a + width / 2
         if kind == 0:
-            setback = rng.uniform(0.0, 1.0)
-            site.add_on(face, buildings.tower(rng, width - rng.uniform(0.2, 2.0), depth - 1.5), middle, b + setback + 0.9)
+            tower = buildings.tower(rng, width - rng.uniform(0.2, 2.0), depth - 1.5)
+            site.add_on(face, tower, middle, b + rng.uniform(0.9, 1.9))
         elif kind == 1:
             setback = rng.uniform(2.5, 4.5)
             site.add_on(face, buildings.house(rng, width - 2.0, depth - setback - 0.5), middle, b + setback)

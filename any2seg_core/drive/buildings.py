@@ -95,8 +95,8 @@ def hall(rng: np.random.Generator, width: float, depth: float) -> Mesh:
                    (0.6, 0.0))
     parts = [box((0.0, depth / 2), 0.0, (width, depth, height), body)]
     for x in np.arange(-width / 2 + 3.0, width / 2 - 2.0, 6.5):
-        parts.append(quads([[[x - 1.8, -0.03, 0.0], [x + 1.8, -0.03, 0.0], [x + 1.8, -0.03, 3.6], [x - 1.8, -0.03, 3.6]]],
-                           door))
+        x0, x1, y = x - 1.8, x + 1.8, -0.03
+        parts.append(quads([[[x0, y, 0.0], [x1, y, 0.0], [x1, y, 3.6], [x0, y, 3.6]]], door))
     profile = np.array([(-width / 2 - 0.3, height), (0.0, height + rng.uniform(0.8, 2.0)), (width / 2 + 0.3, height)])
     parts.append(prism(profile, depth + 0.2, body).moved(0.0, depth / 2))
     return merge(parts)

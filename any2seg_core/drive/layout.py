@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIDEWALK_M = 3.2
-CORNER_RADIUS_M = 8.0
-LANE_OFFSET_M = 1.75
+SIDEWALK_M = 2.8
+CORNER_RADIUS_M = 6.0
+LANE_OFFSET_M = 1.6
 OUTER_BLOCK_M = 38.0
 KERB_M = 0.14
-_PARKING_M = 2.4
-_TRAVEL_HALF_M = 3.6
+_PARKING_M = 2.3
+_TRAVEL_HALF_M = 3.3
 
 # Block size range (m), bend amplitude (m), bend wavelength range (m): each split has towns of its own build.
 _STYLE = {
-    "train": ((50.0, 80.0), (3.0, 6.0), (230.0, 300.0)),
-    "val": ((46.0, 68.0), (4.0, 7.0), (240.0, 280.0)),
-    "test": ((58.0, 86.0), (2.0, 6.0), (220.0, 320.0)),
+    "train": ((58.0, 88.0), (3.0, 6.0), (230.0, 300.0)),
+    "val": ((54.0, 76.0), (4.0, 7.0), (240.0, 280.0)),
+    "test": ((64.0, 94.0), (2.0, 6.0), (220.0, 320.0)),
 }
 SPLITS = tuple(_STYLE)
 
@@ -84,8 +84,10 @@ class Layout:
     @property
     def extent(self) -> tuple[float, float, float, float]:
         """x0, x1, y0, y1 of everything built, plan coordinates."""
-        return (float(self.xs[0] - self.half_x[0] - OUTER_BLOCK_M), float(self.xs[-1] + self.half_x[-1] + OUTER_BLOCK_M),
-                float(self.ys[0] - self.half_y[0] - OUTER_BLOCK_M), float(self.ys[-1] + self.half_y[-1] + OUTER_BLOCK_M))
+        low_x, high_x = self.xs[0] - self.half_x[0], self.xs[-1] + self.half_x[-1]
+        low_y, high_y = self.ys[0] - self.half_y[0], self.ys[-1] + self.half_y[-1]
+        edge = OUTER_BLOCK_M
+        return float(low_x - edge), float(high_x + edge), float(low_y - edge), float(high_y + edge)
 
     @staticmethod
     def _grow_cells(rng: np.random.Generator) -> set[tuple[int, int]]:

@@ -132,7 +132,7 @@ def tree(rng: np.random.Generator) -> Mesh:
     for _ in range(int(rng.integers(3, 6))):
         size = spread * rng.uniform(0.6, 1.0, 3)
         x, y = rng.uniform(-0.5, 0.5, 2) * spread
-        z = rng.uniform(clear + 0.9 * size[2], height)
+        z = rng.uniform(clear + 0.9 * size[2], max(height, clear + size[2]))
         parts.append(blob(rng, tuple(size), crown, 1, 0.25).moved(x, y, z))
     return merge(parts)
 

@@ -1,4 +1,5 @@
-"""Ray casting into the town: `World` builds it once, `World.frame(t)` freezes it at one moment, `FrameScene.cast` looks.
+"""Ray casting into the town: `World` builds it once, `World.frame(t)` freezes it at one moment,
+`FrameScene.cast` looks.
 
 The standing town is one Open3D (Embree) ray-casting scene; the actors near the ego are a second, small one that is
 rebuilt for every moment. Both are cast and the nearer hit wins.

@@ -128,7 +128,7 @@ def _markings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
                 line(float(across), 0.5, start, stop)
             lane = 1.0 if (axis == "x") == (inward > 0) else -1.0
             stop0, stop1 = sorted((end + inward * 4.0, end + inward * 4.5))
-            line(-lane * 1.8, 3.2, stop0, stop1)
+            line(-lane * 1.65, 2.9, stop0, stop1)
         style = int(rng.integers(3))
         if style == 0:
             for s in np.arange(a + 9.0, b - 11.0, 6.0):
@@ -139,10 +139,10 @@ def _markings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
             line(-0.2, 0.16, a + 8.5, b - 8.5, middle_paint)
             line(0.2, 0.16, a + 8.5, b - 8.5, middle_paint)
         for side in (-1, 1):
-            line(side * 3.4, 0.16, a + 8.0, b - 8.0)
+            line(side * 3.15, 0.16, a + 8.0, b - 8.0)
             if half > 4.0:
                 for s in np.arange(a + 9.0, b - 8.0, 6.2):
-                    line(side * (half + 3.5) / 2, half - 3.5, float(s), float(s) + 0.14)
+                    line(side * (half + 3.2) / 2, half - 3.2, float(s), float(s) + 0.14)
         site.add(merge(parts))
 
 
