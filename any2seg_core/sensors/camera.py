@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
@@ -151,25 +152,7 @@ class CameraModel:
     def _distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.is_distorted:
             return x, y
-        squared = x * x + y * y
-        if self.distortion_model == "equidistant":
-            radius = np.sqrt(squared)
-            theta = np.arctan(radius)
-            k1, k2, k3, k4 = self.D
-            t2 = theta * theta
-            bent = theta * (1.0 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4))))
-            scale = np.where(radius > 1e-8, bent / np.maximum(radius, 1e-8), 1.0)
-            return x * scale, y * scale
-        k1, k2, p1, p2, k3 = self.D[:5]
-        k4, k5, k6 = self.D[5:] if len(self.D) == 8 else (0.0, 0.0, 0.0)
-        radial = (1.0 + squared * (k1 + squared * (k2 + squared * k3))) / (
-            1.0 + squared * (k4 + squared * (k5 + squared * k6))
-        )
-        cross = 2.0 * x * y
-        return (
-            x * radial + p1 * cross + p2 * (squared + 2.0 * x * x),
-            y * radial + p1 * (squared + 2.0 * y * y) + p2 * cross,
-        )
+        return _distort(x, y, self.D, self.distortion_model == "equidistant")
 
     def _undistort(self, bent_x: np.ndarray, bent_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Newton's method on `_distort`; converges wherever the lens model is one to one."""
@@ -199,6 +182,29 @@ class CameraModel:
         # r N(s) / Q(s) with s = r^2 has the slope (N Q + 2 s (N' Q - N Q')) / Q^2.
         slope = above * below + np.poly1d([2.0, 0.0]) * (above.deriv() * below - above * below.deriv())
         return min(_first_positive_root(slope.coeffs), _first_positive_root(below.coeffs))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _distort(x, y, D, equidistant):
+    """Normalised image coordinates (any shape, float64) through the lens; OpenCV's formulas."""
+    out_x, out_y = np.empty_like(x), np.empty_like(y)
+    k4, k5, k6 = (D[5], D[6], D[7]) if D.size == 8 else (0.0, 0.0, 0.0)
+    for i in range(x.size):
+        a, b = x.flat[i], y.flat[i]
+        s = a * a + b * b
+        if equidistant:
+            radius = np.sqrt(s)
+            theta = np.arctan(radius)
+            t = theta * theta
+            bent = theta * (1.0 + t * (D[0] + t * (D[1] + t * (D[2] + t * D[3]))))
+            scale = bent / radius if radius > 1e-8 else 1.0
+            out_x.flat[i], out_y.flat[i] = a * scale, b * scale
+        else:
+            radial = (1.0 + s * (D[0] + s * (D[1] + s * D[4]))) / (1.0 + s * (k4 + s * (k5 + s * k6)))
+            cross = 2.0 * a * b
+            out_x.flat[i] = a * radial + D[2] * cross + D[3] * (s + 2.0 * a * a)
+            out_y.flat[i] = b * radial + D[2] * (s + 2.0 * b * b) + D[3] * cross
+    return out_x, out_y
 
 
 def _first_positive_root(coefficients: Any) -> float:

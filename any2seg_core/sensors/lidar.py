@@ -1,0 +1,135 @@
+"""LiDAR clouds on the camera plane: projection, z-buffer, 3x3 footprint."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
+
+UNLABELLED = 255
+
+
+def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel) -> np.ndarray:
+    """Draws a cloud on the camera plane; the nearest point wins, each covers 3x3 pixels.
+
+    Args:
+        points: (N, 4) float32 x, y, z in metres (LiDAR frame), intensity in [0, 1]; rows that are not finite are
+            skipped (a missing intensity counts as 0).
+        lidar_to_camera: (4, 4) float64, p_camera = lidar_to_camera @ p_lidar.
+        camera: the plane.
+
+    Returns:
+        (H, W, 3) uint8: [0] inverse range 255 * 10 / (10 + range), never 0 where a point is; [1] intensity * 255;
+        [2] height over the camera (-4 m -> 1, 5 cm steps); 0, 0, 0 where no point is. Does not depend on the order
+        of the points.
+
+    Raises:
+        UserError: wrong shapes.
+    """
+    points = _checked(points)
+    column, row, distance, height = _visible(points, lidar_to_camera, camera)
+    return _draw(column, row, distance, height, points[:, 3], camera.height, camera.width)
+
+
+def project_labels(
+    points: np.ndarray, labels: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel
+) -> np.ndarray:
+    """Label of the nearest point per pixel, without footprint; same projection and z-buffer as `project_points`.
+
+    Args:
+        points: (N, 4) or (N, 3) float32, LiDAR frame, metres.
+        labels: (N,) uint8 train ids.
+
+    Returns:
+        (H, W) uint8, 255 where no point is. Of equally near points the first wins.
+    """
+    points = _checked(points)
+    labels = np.ascontiguousarray(labels, dtype=np.uint8)
+    if labels.shape != (len(points),):
+        raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}")
+    column, row, distance, _ = _visible(points, lidar_to_camera, camera)
+    winner = _nearest(column, row, distance, camera.height, camera.width)
+    return np.append(labels, np.uint8(UNLABELLED))[winner]  # (H,W); index -1 reads the appended 255
+
+
+def _checked(points: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(points, dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] not in (3, 4):
+        raise UserError(f"points: expected shape (N, 4) with x, y, z, intensity, got {array.shape}")
+    return array
+
+
+def _visible(
+    points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Column, row (-1: not visible), range and height over the camera, each (N,)."""
+    transform = np.asarray(lidar_to_camera, dtype=np.float64)
+    if transform.shape != (4, 4):
+        raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}")
+    if not camera.is_distorted:
+        return _project_pinhole(points, np.ascontiguousarray(transform), camera.K, camera.height, camera.width)
+    in_camera = points[:, :3].astype(np.float64) @ transform[:3, :3].T + transform[:3, 3]  # (N,3)
+    uv, valid = camera.project(in_camera)
+    distance = np.sqrt(np.einsum("ni,ni->n", in_camera, in_camera))
+    valid &= distance < MAX_DEPTH_M
+    pixel = np.full((len(points), 2), -1, dtype=np.int32)
+    pixel[valid] = np.floor(uv[valid] + 0.5)
+    return pixel[:, 0].copy(), pixel[:, 1].copy(), distance.astype(np.float32), (-in_camera[:, 1]).astype(np.float32)
+
+
+@numba.njit(cache=True)
+def _project_pinhole(points, transform, K, height, width):
+    """`CameraModel.project` without distortion, in one pass over the points."""
+    n = points.shape[0]
+    column, row = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
+    distance, above = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+    for i in range(n):
+        px, py, pz = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        z = transform[2, 0] * px + transform[2, 1] * py + transform[2, 2] * pz + transform[2, 3]
+        if not z > 1e-9:
+            continue
+        x = transform[0, 0] * px + transform[0, 1] * py + transform[0, 2] * pz + transform[0, 3]
+        y = transform[1, 0] * px + transform[1, 1] * py + transform[1, 2] * pz + transform[1, 3]
+        u = K[0, 0] * (x / z) + K[0, 1] * (y / z) + K[0, 2]
+        v = K[1, 1] * (y / z) + K[1, 2]
+        r = np.sqrt(x * x + y * y + z * z)
+        if -0.5 <= u < width - 0.5 and -0.5 <= v < height - 0.5 and r < MAX_DEPTH_M:
+            column[i], row[i] = np.int32(np.floor(u + 0.5)), np.int32(np.floor(v + 0.5))
+            distance[i], above[i] = r, -y
+    return column, row, distance, above
+
+
+@numba.njit(cache=True)
+def _nearest(column, row, distance, height, width):
+    """(H, W) int64 index of the nearest point of each pixel, -1 where none."""
+    winner = np.full((height, width), -1, dtype=np.int64)
+    for i in range(column.shape[0]):
+        if column[i] >= 0:
+            held = winner[row[i], column[i]]
+            if held < 0 or distance[i] < distance[held]:
+                winner[row[i], column[i]] = i
+    return winner
+
+
+@numba.njit(cache=True)
+def _draw(column, row, distance, above, intensity, height, width):
+    plane = np.zeros((height, width, 3), dtype=np.uint8)
+    nearest = np.full((height, width), np.inf, dtype=np.float32)
+    for i in range(column.shape[0]):
+        if column[i] < 0:
+            continue
+        r = distance[i]
+        strength = intensity[i]
+        code_1 = np.uint8(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.uint8(0)
+        code_0, code_2 = inverse_distance_code(r), height_code(above[i])
+        for v in range(max(row[i] - 1, 0), min(row[i] + 2, height)):
+            for u in range(max(column[i] - 1, 0), min(column[i] + 2, width)):
+                # of equally near ones the stronger, then the higher return, whatever the order
+                stronger = code_1 > plane[v, u, 1] or (code_1 == plane[v, u, 1] and code_2 > plane[v, u, 2])
+                if r < nearest[v, u] or (r == nearest[v, u] and stronger):
+                    nearest[v, u] = r
+                    plane[v, u, 0], plane[v, u, 1], plane[v, u, 2] = code_0, code_1, code_2
+    return plane
