@@ -20,8 +20,8 @@ from any2seg_core.sensors.events import EVENT_DTYPE
 class EventModel:
     """Parameters of the pixels. Thresholds are in log luminance; noise in events per pixel and second."""
 
-    threshold: float = 0.18
-    threshold_spread: float = 0.03
+    threshold: float = 0.28
+    threshold_spread: float = 0.04
     dark_floor: float = 2e-3
     blur_px: float = 0.6
     noise_hz: float = 0.15
