@@ -61,11 +61,11 @@ class Actors:
         leads, bases, t = [], [], clear_s
         while t < lap_s - max(clear_s, 3.3):
             draw = rng.random()
-            if draw < 0.42:
+            if draw < 0.38:
                 mesh = vehicles.car(rng)
-            elif draw < 0.56:
+            elif draw < 0.50:
                 mesh = vehicles.truck(rng)
-            elif draw < 0.70:
+            elif draw < 0.62:
                 mesh = vehicles.bus(rng)
             else:
                 mesh = vehicles.two_wheeler(rng, rider=True).moved(0.0, rng.uniform(-0.9, 0.3))
@@ -78,17 +78,17 @@ class Actors:
     def _deal_walkers(self, rng: np.random.Generator, meshes: list[Mesh]) -> list[Walker]:
         walkers = []
         for index, path in enumerate(self._walk_paths):
-            for k in range(int(path.length_m / 13.0)):
+            for k in range(int(path.length_m / 8.0)):
                 draw = rng.random()
-                if draw < 0.7:
+                if draw < 0.64:
                     mesh = vehicles.person(rng)
-                elif draw < 0.85:
+                elif draw < 0.82:
                     mesh = merge([vehicles.trolley(rng).moved(0.55), vehicles.person(rng).moved(-0.55)])
                 else:
                     mesh = vehicles.animal(rng)
                 forward = (1.0, -1.0)[int(rng.integers(2))]
                 meshes.append(mesh)
-                walkers.append(Walker(index, 13.0 * k + rng.uniform(0, 10), forward * rng.uniform(0.8, 1.5),
+                walkers.append(Walker(index, 8.0 * k + rng.uniform(0, 6), forward * rng.uniform(0.8, 1.5),
                                       forward * 0.35 + rng.uniform(-0.2, 0.2)))
         return walkers
 

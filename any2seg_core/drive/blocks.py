@@ -7,33 +7,31 @@ import numpy as np
 from any2seg_core.drive import buildings, props, vehicles
 from any2seg_core.drive.layout import CORNER_RADIUS_M, KERB_M, OUTER_BLOCK_M, SIDEWALK_M, Block, Face, Layout
 from any2seg_core.drive.materials import MATERIAL_ID
-from any2seg_core.drive.mesh import Surface, merge, patch
+from any2seg_core.drive.mesh import Mesh, Surface, merge, patch
 from any2seg_core.drive.palette import dimmed, random_colour
 from any2seg_core.drive.site import Site
 from any2seg_core.labels import DELIVER
 
-_STRIP_WIDTH_M = {"none": 0.0, "green": 4.5, "canal": 9.0, "rail": 5.0, "plaza": 7.0}
+_STRIP_WIDTH_M = {"none": 0.0, "walled": 0.0, "green": 4.5, "canal": 9.0, "rail": 5.0, "plaza": 7.0}
 _LOT_DEPTH_M = 13.0
-_WATER_Z = -0.55
+_WATER_Z = -0.35
 
 
 class BlockPlan:
-    """What goes where: a strip for every (street, side), lot kinds for every face, streets with an overpass.
+    """What goes where: the strip behind the sidewalk of every face, the town's surfaces, streets with an overpass.
 
     Each kind is dealt from a shuffled pack rather than drawn, so that no town lacks canal, rail or bridge.
     """
 
     def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
-        streets: dict[tuple[str, int, int], int] = {}
-        for block in layout.blocks:
-            for face in block.faces:
-                if face.half:
-                    streets[face.street] = streets.get(face.street, 0) + (3 if face.on_route else 0)
-        ranked = sorted(streets, key=lambda street: (-streets[street] - rng.uniform(0, 4), street))
-        pack = ["canal", "rail", "plaza", "green"]
-        order = [pack[int(k)] for k in rng.permutation(4)] + [pack[int(k)] for k in rng.permutation(4)]
-        order += ["none", "green", "none", "plaza"] * 4
-        self.strip = dict(zip(ranked, order, strict=False))
+        self._rail = self._rail_streets(layout, rng)
+        faces = [face for block in layout.blocks for face in block.faces if face.half]
+        faces.sort(key=lambda face: not face.on_route)  # stable: the route is dealt the first, complete packs
+        pack = ["canal"] * 5 + ["plaza"] * 4 + ["green"] * 4 + ["walled"] * 4 + ["none"] * 5
+        dealt: list[str] = []
+        while len(dealt) < len(faces):
+            dealt += [pack[int(k)] for k in rng.permutation(len(pack))]
+        self._strip = {(f.x, f.y, f.dx): kind for f, kind in zip(faces, dealt, strict=False)}
         self.grass = Surface(DELIVER.id("Terrain"), MATERIAL_ID["grass"], random_colour(rng, "green", "green", "earth"),
                              random_colour(rng, "sand", "green", "autumn"))
         self.paving = Surface(DELIVER.id("Ground"), MATERIAL_ID["tiles"], random_colour(rng, "sand", "grey", "brick"),
@@ -48,7 +46,21 @@ class BlockPlan:
 
     def strip_of(self, face: Face) -> str:
         """Strip kind of a face; faces on no street have none."""
-        return self.strip.get(face.street, "none") if face.half else "none"
+        if not face.half:
+            return "none"
+        return "rail" if face.street in self._rail else self._strip[face.x, face.y, face.dx]
+
+    @staticmethod
+    def _rail_streets(layout: Layout, rng: np.random.Generator) -> set[tuple[str, int, int]]:
+        """Two street sides, parallel, that the route follows for long: rails run their whole length."""
+        shared: dict[tuple[str, int, int], float] = {}
+        for block in layout.blocks:
+            for face in block.faces:
+                if face.on_route:
+                    shared[face.street] = shared.get(face.street, rng.uniform(0, 0.9)) + 1.0
+        best = max(sorted(shared), key=lambda street: shared[street])
+        parallel = [street for street in sorted(shared) if street[0] == best[0] and street[1] != best[1]]
+        return {best, max(parallel, key=lambda street: shared[street])}
 
 
 def fill_block(site: Site, block: Block, plan: BlockPlan, rng: np.random.Generator) -> None:
@@ -88,6 +100,24 @@ def _no_strip(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng
     """Buildings or gardens begin right behind the sidewalk."""
 
 
+def _walled(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: np.random.Generator) -> None:
+    """Wall or fence along the sidewalk, with gates."""
+    make = (props.wall, props.fence)[int(rng.integers(2))]
+    a = a0
+    while a < a1 - 3.0:
+        length = min(rng.uniform(12.0, 30.0), a1 - a)
+        site.add_on(face, make(rng, length), a, SIDEWALK_M + 0.2)
+        a += length + rng.uniform(1.5, 4.0)
+
+
+def _backdrop(site: Site, face: Face, a0: float, a1: float, b: float, rng: np.random.Generator) -> None:
+    """Often a wall or fence between an open strip and the lots behind it."""
+    kind = int(rng.integers(4))
+    if kind < 3:
+        length = (a1 - a0) * rng.uniform(0.4, 0.9)
+        site.add_on(face, (props.wall, props.fence, props.fence)[kind](rng, length), a0 + 0.5, b + 0.2)
+
+
 def _green(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: np.random.Generator) -> None:
     width = _STRIP_WIDTH_M["green"]
     site.add_on(face, patch(a0, a1, SIDEWALK_M, SIDEWALK_M + width, 0.02, plan.grass), 0.0, 0.0)
@@ -97,6 +127,7 @@ def _green(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
         for _ in range(int(rng.integers(0, 3))):
             shift = rng.uniform(-3, 3)
             site.add_on(face, props.bush(rng), float(a) + shift, SIDEWALK_M + rng.uniform(1.0, width - 0.8))
+    _backdrop(site, face, a0, a1, SIDEWALK_M + width, rng)
 
 
 def _canal(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: np.random.Generator) -> None:
@@ -108,7 +139,7 @@ def _canal(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
         site.add_on(face, props.long_box(a0, a1, b, _WATER_Z - 0.3, 0.3, height, bank), 0.0, 0.0, 0.0)
     for a in (a0, a1):
         site.add_on(face, props.parapet(rng, far - near + 2.0), a, near - 1.0, 0.0, np.pi / 2)
-    if rng.random() < 0.65:
+    if rng.random() < 0.5:
         site.add_on(face, props.guard_rail(rng, a1 - a0 - 1.0), a0 + 0.5, near - 0.15)
     if rng.random() < 0.5:
         site.add_on(face, props.fence(rng, a1 - a0 - 1.0), a0 + 0.5, far + 0.3)
@@ -140,15 +171,16 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
     width = _STRIP_WIDTH_M["plaza"]
     floor = (plan.paving, plan.sand)[int(rng.integers(2))]
     site.add_on(face, patch(a0, a1, SIDEWALK_M, SIDEWALK_M + width, 0.0, floor), 0.0, 0.0)
-    makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.bench, props.bin_or_hydrant, props.tree,
+    makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.billboard, props.bench, props.bin_or_hydrant, props.tree,
               vehicles.trolley, lambda r: vehicles.two_wheeler(r, rider=False), props.bin_or_hydrant,
               vehicles.person, vehicles.animal)
-    for a in np.arange(a0 + 2.5, a1 - 2.0, 4.2):
+    for a in np.arange(a0 + 2.5, a1 - 2.0, 3.8):
         make = makers[int(rng.integers(len(makers)))]
-        site.add_on(face, make(rng), float(a), SIDEWALK_M + rng.uniform(1.5, width - 1.5), yaw=rng.uniform(0, 6.28))
+        site.add_on(face, make(rng), float(a), SIDEWALK_M + rng.uniform(1.2, width - 1.8), yaw=rng.uniform(0, 6.28))
+    _backdrop(site, face, a0, a1, SIDEWALK_M + width, rng)
 
 
-_STRIPS = {"none": _no_strip, "green": _green, "canal": _canal, "rail": _rail, "plaza": _plaza}
+_STRIPS = {"none": _no_strip, "walled": _walled, "green": _green, "canal": _canal, "rail": _rail, "plaza": _plaza}
 
 
 def _frontage(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float,
@@ -164,8 +196,8 @@ def _frontage(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: 
 def _lots(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, depth: float,
           rng: np.random.Generator) -> None:
     """Row of lots along a face: towers at the street, houses set back behind a frontage, halls, open ground."""
-    district = int(rng.integers(4))
-    weights = np.array([[6, 1, 1, 1], [1, 6, 0.5, 1], [1.5, 1, 5, 1.5], [2, 3, 1, 3]], np.float64)[district]
+    district = int(rng.integers(5))
+    weights = np.array([[7, 1, 1, 1], [6, 1, 2, 1], [1, 6, 0.5, 1], [2, 1, 5, 1.5], [3, 3, 1, 3]], np.float64)[district]
     weights /= weights.sum()
     a = a0
     while a < a1 - 7.0:
@@ -187,6 +219,8 @@ def _lots(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: floa
             setback = rng.uniform(1.5, 3.5)
             site.add_on(face, buildings.hall(rng, width - 1.0, depth - setback), middle, b + setback)
             site.add_on(face, patch(a, a + width, 0.0, setback, 0.03, plan.sand), 0.0, b)
+            if rng.random() < 0.4:
+                site.add_on(face, props.billboard(rng), middle, b + 0.8)
             _frontage(site, face, plan, a, a + width, b, rng)
         else:
             _open_lot(site, face, plan, a, a + width, b, depth, rng)
@@ -202,6 +236,8 @@ def _open_lot(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: 
         for a in np.arange(a0 + 2.0, a1 - 1.5, 3.2):
             make = (vehicles.car, vehicles.car, vehicles.truck)[int(rng.integers(3))]
             site.add_on(face, make(rng), float(a), b + 6.5, yaw=(-1.5708, 1.5708)[int(rng.integers(2))])
+        if rng.random() < 0.5:
+            site.add_on(face, props.billboard(rng), 0.5 * (a0 + a1), b + 1.0)
         _frontage(site, face, plan, a0, a1, b, rng)
     else:
         site.add_on(face, patch(a0, a1, 0.0, depth, 0.03, plan.grass), 0.0, b)
@@ -219,14 +255,14 @@ def _furniture(site: Site, face: Face, plan: BlockPlan, rng: np.random.Generator
         x = face.x + face.dx * a - face.dy * (b - props.LAMP_REACH_M)
         y = face.y + face.dy * a + face.dx * (b - props.LAMP_REACH_M)
         site.lamps.append((x, y, props.LAMP_HEIGHT_M + KERB_M - 0.25))
-    overhang = 3.5 if rng.random() < 0.6 else 0.0
+    overhang = 3.6 if rng.random() < 0.75 else 0.0
     site.add_on(face, props.traffic_light(rng, plan.pole, overhang), start - 1.5, b)
     makers = (props.traffic_sign, props.traffic_sign, props.direction_sign)
     for a in np.arange(start + 3.0, end - 2.0, rng.uniform(11.0, 18.0)):
         site.add_on(face, makers[int(rng.integers(3))](rng, plan.pole), float(a), b + 0.1)
-    small = (props.bin_or_hydrant, props.bin_or_hydrant, props.bench, vehicles.trolley,
-             lambda r: vehicles.two_wheeler(r, rider=False), props.tree)
-    for a in np.arange(start + 5.5, end - 2.0, rng.uniform(5.0, 8.0)):
+    small = (props.bin_or_hydrant, props.bin_or_hydrant, props.bench, vehicles.trolley, vehicles.trolley,
+             lambda r: vehicles.two_wheeler(r, rider=False), _bicycle_rack, props.tree)
+    for a in np.arange(start + 5.5, end - 2.0, rng.uniform(4.5, 7.0)):
         make = small[int(rng.integers(len(small)))]
         site.add_on(face, make(rng), float(a), b + 0.15, yaw=0.0)
     if rng.random() < 0.35 and end - start > 20:
@@ -234,6 +270,10 @@ def _furniture(site: Site, face: Face, plan: BlockPlan, rng: np.random.Generator
     if rng.random() < 0.2:
         a = rng.uniform(start, start + 4)
         site.add_on(face, props.guard_rail(rng, min(18.0, end - a)), a, 0.15)
+
+
+def _bicycle_rack(rng: np.random.Generator) -> Mesh:
+    return merge([vehicles.two_wheeler(rng, rider=False).moved(x, 0.2, 0.0, 1.3) for x in (-1.0, -0.3, 0.4, 1.1)])
 
 
 def _parking(site: Site, face: Face, rng: np.random.Generator) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIDEWALK_M = 2.8
+SIDEWALK_M = 2.6
 CORNER_RADIUS_M = 6.0
 LANE_OFFSET_M = 1.6
 OUTER_BLOCK_M = 38.0
@@ -65,7 +65,7 @@ class Layout:
         size, amplitude, wavelength = _STYLE[split]
         self.xs = np.concatenate([[0.0], np.cumsum(rng.uniform(*size, 3))])
         self.ys = np.concatenate([[0.0], np.cumsum(rng.uniform(*size, 3))])
-        self.parking_x, self.parking_y = rng.random(4) < 0.65, rng.random(4) < 0.65
+        self.parking_x, self.parking_y = rng.random(4) < 0.4, rng.random(4) < 0.4
         self.half_x = _TRAVEL_HALF_M + _PARKING_M * self.parking_x
         self.half_y = _TRAVEL_HALF_M + _PARKING_M * self.parking_y
         self._bend = rng.uniform(*amplitude, 2)

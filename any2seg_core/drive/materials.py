@@ -142,8 +142,13 @@ def _pattern(kind: int, u: float, v: float, p0: float, p1: float, footprint: flo
     if kind == _GRAIN:
         grain = (_hash(int(np.floor(u * 25)), int(np.floor(v * 25)), salt) - 0.5) * _fade(0.04, footprint)
         patch = value_noise(u * 0.25, v * 0.25, 3) + 0.5 * value_noise(u * 1.1, v * 1.1, 5)
-        crack = 1.0 if abs(value_noise(u * 0.7, v * 0.7, 9) - 0.5) < 0.012 else 0.0
-        return 0.0, 0.72 + 0.32 * patch + 0.35 * grain - 0.3 * crack * _fade(0.1, footprint), 0.0
+        wander = u + 0.8 * value_noise(u * 1.7, v * 1.7, 8)
+        crack = 1.0 if abs(value_noise(wander * 0.3, v * 0.9, 9) - 0.5) < 0.006 else 0.0
+        iu, iv = int(np.floor(u / 4.0)), int(np.floor(v / 3.0))
+        du, dv = u / 4.0 - iu, v / 3.0 - iv
+        repaired = _hash(iu, iv, 13) < 0.16 and 0.12 < du < 0.5 + 0.4 * _hash(iu, iv, 14) and 0.2 < dv < 0.75
+        mend = 0.7 + 0.75 * _hash(iu, iv, 15) if repaired else 1.0
+        return 0.0, (0.72 + 0.32 * patch + 0.35 * grain - 0.25 * crack * _fade(0.1, footprint)) * mend, 0.0
     if kind == _BRICK:
         row = int(np.floor(v / p1))
         cu = u / p0 + 0.5 * (row & 1)

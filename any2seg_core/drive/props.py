@@ -100,7 +100,7 @@ def _signal_head(lit: int) -> Mesh:
         z = 1.07 - 0.37 * k
         disc = np.column_stack([np.full(10, 0.21), 0.15 * np.cos(angle), z + 0.15 * np.sin(angle)])
         parts.append(fan(disc, lens))
-    return merge(parts)
+    return merge(parts).scaled(1.25, 1.25, 1.25)
 
 
 def traffic_light(rng: np.random.Generator, pole: Surface, overhang: float) -> Mesh:
@@ -109,7 +109,7 @@ def traffic_light(rng: np.random.Generator, pole: Surface, overhang: float) -> M
     parts = [tube(0.1, 0.09, 0.0, 3.7 if overhang <= 0 else 6.3, pole, 7), _signal_head(lit).moved(0.12, 0.0, 2.4)]
     if overhang > 0:
         parts.append(box((0.0, -overhang / 2), 6.1, (0.13, overhang, 0.13), pole))
-        parts.append(_signal_head(lit).moved(0.12, -overhang + 0.4, 5.0))
+        parts.append(_signal_head(lit).moved(0.12, -overhang + 0.4, 4.7))
     return merge(parts)
 
 
@@ -212,6 +212,17 @@ def kiosk_or_sculpture(rng: np.random.Generator) -> Mesh:
     return merge(parts)
 
 
+def billboard(rng: np.random.Generator) -> Mesh:
+    """Advertising board on legs (class Other), 3 to 4.5 m wide, turned at random to the street or along it."""
+    width, height, foot = rng.uniform(3.0, 4.5), rng.uniform(1.8, 2.6), rng.uniform(0.5, 1.6)
+    poster = Surface(_OTHER, MATERIAL_ID["brick"], random_colour(rng, "vivid", "pastel", "light"),
+                     random_colour(rng, "vivid", "dark", "light"), (rng.uniform(0.8, 2.0), rng.uniform(0.5, 1.2)))
+    leg = poster._replace(material=MATERIAL_ID["metal"], colour=(0.12, 0.12, 0.12))
+    parts = [box((0.0, 0.0), foot, (width, 0.18, height), poster)]
+    parts += [box((x * width / 3, 0.12), 0.0, (0.16, 0.12, foot + height), leg) for x in (-1, 1)]
+    return merge(parts).moved(yaw=rng.uniform(-0.9, 0.9))
+
+
 def _boards(x0: float, x1: float, y: float, z0: float, z1: float, pitch: float, fill: float, surface: Surface) -> Mesh:
     """Row of upright boards in the plane y = const."""
     left = np.arange(x0, x1 - 0.5 * pitch, pitch)
@@ -224,8 +235,8 @@ def _boards(x0: float, x1: float, y: float, z0: float, z1: float, pitch: float, 
 
 
 def fence(rng: np.random.Generator, length: float) -> Mesh:
-    """Board or railing fence from x = 0 to `length` along y = 0, 0.9 to 2 m high."""
-    height = rng.uniform(0.9, 2.0)
+    """Board or railing fence from x = 0 to `length` along y = 0, 1.1 to 2.3 m high."""
+    height = rng.uniform(1.1, 2.3)
     colour = random_colour(rng, "earth", "green", "light", "grey", "dark", "vivid")
     if rng.random() < 0.6:
         surface = Surface(_FENCE, MATERIAL_ID["planks"], colour, dimmed(colour, 0.5), (0.16, 0.0))
@@ -279,8 +290,8 @@ def wall_surface(rng: np.random.Generator, class_id: int, colour: Colour | None 
 
 
 def wall(rng: np.random.Generator, length: float) -> Mesh:
-    """Free-standing wall from x = 0 to `length`, 1.1 to 2.6 m high, with a coping."""
-    height = rng.uniform(1.1, 2.6)
+    """Free-standing wall from x = 0 to `length`, 1.3 to 3 m high, with a coping."""
+    height = rng.uniform(1.3, 3.0)
     body = wall_surface(rng, _WALL)
     coping = body._replace(material=MATERIAL_ID["concrete"], colour=random_colour(rng, "grey", "sand"))
     return merge([long_box(0.0, length, 0.0, 0.0, 0.3, height, body),

@@ -40,11 +40,10 @@ def build_town(layout: Layout, rng: np.random.Generator) -> Town:
     _markings(site, layout, rng)
     _surroundings(site, layout, rng)
     plan = blocks.BlockPlan(layout, rng)
-    pavement = Surface(DELIVER.id("SideWalk"), MATERIAL_ID["tiles"], random_colour(rng, "grey", "sand", "brick"),
-                       random_colour(rng, "dark"), (rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.9)))
-    road = site.meshes[0]
     for block in layout.blocks:
-        _pavement(site, block, pavement, road)
+        pavement = Surface(DELIVER.id("SideWalk"), MATERIAL_ID["tiles"], random_colour(rng, "grey", "sand", "brick"),
+                           random_colour(rng, "dark"), (rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.9)))
+        _pavement(site, block, pavement)
         blocks.fill_block(site, block, plan, rng)
     blocks.overpasses(site, plan, rng)
     return _finished(site, layout)
@@ -86,7 +85,10 @@ def _rectangle(axis: str, across0: float, across1: float, along0: float, along1:
 def _roads(site: Site, layout: Layout, rng: np.random.Generator) -> None:
     """Road surface as one mesh (the first of the site)."""
     road = Surface(DELIVER.id("Road"), MATERIAL_ID["asphalt"], random_colour(rng, "asphalt"))
-    parts = [_rectangle(axis, m - h, m + h, a, b, 0.0, road) for axis, _, m, h, a, b in _street_pieces(layout)]
+    kinds = (road, road._replace(colour=random_colour(rng, "asphalt")), road._replace(
+        colour=random_colour(rng, "asphalt", "dark", "earth")))
+    parts = [_rectangle(axis, m - h, m + h, a, b, 0.0, kinds[int(rng.integers(3))])
+             for axis, _, m, h, a, b in _street_pieces(layout)]
     for x, hx in zip(layout.xs, layout.half_x, strict=True):
         for y, hy in zip(layout.ys, layout.half_y, strict=True):
             parts.append(patch(x - hx, x + hx, y - hy, y + hy, 0.0, road))
@@ -167,7 +169,7 @@ def _surroundings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
         previous = following
 
 
-def _pavement(site: Site, block: Block, surface: Surface, road: Mesh) -> None:
+def _pavement(site: Site, block: Block, surface: Surface) -> None:
     """Sidewalk ring of a block with its kerb."""
     outline = block_outline(block, 0.0)
     outer = np.column_stack([outline, np.full(len(outline), KERB_M)])

@@ -232,8 +232,8 @@ def two_wheeler(rng: np.random.Generator, rider: bool) -> Mesh:
 
 
 def animal(rng: np.random.Generator) -> Mesh:
-    """Four-legged animal (class Dynamic), 0.6 to 1.2 m at the shoulder, legs in a walk cycle."""
-    size = rng.uniform(0.6, 1.2)
+    """Four-legged animal (class Dynamic), 0.7 to 1.4 m at the shoulder, legs in a walk cycle."""
+    size = rng.uniform(0.7, 1.4)
     colour = random_colour(rng, "earth", "dark", "light", "grey", "sand")
     fur = Surface(_DYNAMIC, MATERIAL_ID["plaster"], colour, dimmed(colour, 0.4))
     body_z = 0.75 * size
@@ -267,4 +267,4 @@ def trolley(rng: np.random.Generator) -> Mesh:
     else:
         parts.append(prism(np.array([(-0.5, 0.25), (-0.5, 0.8), (0.35, 0.85), (0.5, 0.25)]), 0.65, shell))
         parts.append(tube(0.02, 0.02, 0.8, 1.6, shell, 5).moved(-0.4, 0.25))
-    return merge(parts)
+    return merge(parts).scaled(1.2, 1.2, 1.2)
