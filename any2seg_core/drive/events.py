@@ -23,9 +23,9 @@ class EventModel:
     threshold: float = 0.28
     threshold_spread: float = 0.04
     dark_floor: float = 2e-3
-    blur_px: float = 0.6
+    blur_px: float = 0.7
     noise_hz: float = 0.15
-    refractory_ns: int = 500_000
+    refractory_ns: int = 8_000_000
     block_px: int = 1
 
 

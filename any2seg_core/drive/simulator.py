@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from any2seg_core.drive import events as event_sensor
 from any2seg_core.drive import failures, lidar, weather
-from any2seg_core.drive.camera import CameraFrame, render_camera, render_depth, render_luminance, tonemap
+from any2seg_core.drive.camera import CameraFrame, camera_rays, render_camera, tonemap
+from any2seg_core.drive.layout import SPLITS
 from any2seg_core.drive.raycast import FrameScene, World
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
 from any2seg_core.errors import UserError
 
-SPLITS = ("train", "val", "test")
 _RGB_EXPOSURE_S = 0.012
 _EVENT_EXPOSURE_S = 0.002
 _CAMERA, _DEPTH, _LIDAR, _EVENT, _STREAK, _DROPS, _SHAKE = range(7)
@@ -81,11 +83,15 @@ class Drive:
     def _set_conditions(self, weather_name: str, failure: str | None, rig: DriveRig) -> None:
         self.rig, self.failure = rig, failures.checked_failure(failure)
         self.weather = weather.draw_weather(weather_name, self.seed)
-        self._lighting = weather.lighting_of(self.weather)
+        self._lighting = weather.lighting_of(self.weather, self.seed)
+        self._airlight = weather.airlight(self._lighting)
         self._event_model = event_sensor.EventModel(noise_hz=self.weather.event_noise_hz)
         if failure == "eventlowres":
             self._event_model = failures.low_resolution(self._event_model)
         size = rig.event_camera.height, rig.event_camera.width
+        self._event_view = rig.event_camera.scaled(
+            round(size[1] * rig.event_render_scale), round(size[0] * rig.event_render_scale)
+        )
         self._thresholds = event_sensor.pixel_thresholds(*size, self._event_model, self.seed)
         self._frames, self._views, self._levels = _Cache(4), _Cache(1), _Cache(2 * rig.event_sub_intervals + 1)
 
@@ -122,8 +128,11 @@ class Drive:
     def depth(self, t_s: float) -> np.ndarray:
         """Return depth (H,W) float32 metres along z of the depth camera alone; 1000 where nothing is seen."""
         time_ns = self._checked_ns(t_s)
-        pose = self._pose(time_ns, self.rig.depth_to_vehicle)
-        return self._measured_depth(render_depth(self._frame(time_ns), self.rig.depth_camera, pose), time_ns)
+        camera, pose = self.rig.depth_camera, self._pose(time_ns, self.rig.depth_to_vehicle)
+        origin, directions, ray_z = camera_rays(camera, pose)
+        distance = self._frame(time_ns).cast(origin, directions).distance_m
+        depth_m = np.where(np.isfinite(distance), distance * ray_z, np.float32(weather.FAR_M))
+        return self._measured_depth(depth_m.reshape(camera.height, camera.width), time_ns)
 
     def lidar(self, t_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Return points (N,4) float32 x y z intensity in the LiDAR frame and labels (N,) uint8; see `lidar.scan`."""
@@ -180,19 +189,18 @@ class Drive:
         """Turn a linear rendering into what the RGB camera delivers: air, rain, glare, exposure, noise, tone curve."""
         rays = self.rig.camera.rays()
         norm = np.linalg.norm(rays, axis=-1)
-        airlight = weather.airlight(self._lighting)
         rng = self._rng(_CAMERA, time_ns)
-        radiance = weather.through_air(view.rgb_linear, view.depth_m * norm, airlight, self.weather)
+        radiance = weather.through_air(view.rgb_linear, view.depth_m * norm, self._airlight, self.weather)
         if self.weather.rain_mm_h > 0:
             drops = self._drops(time_ns)
-            radiance = weather.apply_rain(radiance, airlight, self.weather, drops, _RGB_EXPOSURE_S, rng)
+            radiance = weather.apply_rain(radiance, self._airlight, self.weather, drops, _RGB_EXPOSURE_S, rng)
         if self.weather.glare > 0:
             radiance = radiance + self._glare(rays / norm[..., None], time_ns)[..., None]
         if self.failure == "motionblur":
             radiance = failures.motion_blur(radiance, rng)
         gain = weather.auto_exposure(radiance, self.weather)
         gain *= failures.exposure_factor(self.failure, self._rng(_SHAKE, 0))
-        return tonemap(weather.sensor_noise(radiance * np.float32(gain), gain, self.weather, rng))
+        return tonemap(weather.sensor_noise(radiance * np.float32(gain), gain, self.weather, rng), 1.0)
 
     def _glare(self, unit_rays: np.ndarray, time_ns: int) -> np.ndarray:
         pose = self._pose(time_ns, self.rig.camera_to_vehicle)
@@ -203,14 +211,15 @@ class Drive:
 
     def _log_luminance(self, time_ns: int) -> np.ndarray:
         """Return what the event pixels sense at one time, (H,W) float32."""
-        camera = self.rig.event_camera
-        pose = self._pose(time_ns, self.rig.event_to_vehicle)
-        luminance, depth_m = render_luminance(self._frame(time_ns), camera, pose, self._lighting)
-        air = float(weather.airlight(self._lighting) @ weather.LUMINANCE)
-        range_m = depth_m * np.linalg.norm(camera.rays(), axis=-1)
+        camera, pose = self._event_view, self._pose(time_ns, self.rig.event_to_vehicle)
+        view = render_camera(self._frame(time_ns), camera, pose, replace(self._lighting, shadows=False))
+        luminance, air = view.rgb_linear @ weather.LUMINANCE, float(self._airlight @ weather.LUMINANCE)
+        range_m = view.depth_m * np.linalg.norm(camera.rays(), axis=-1)
         luminance = weather.through_air(luminance, range_m, air, self.weather)
         if self.weather.rain_mm_h > 0:
             rng = self._rng(_STREAK, time_ns)
             cover = weather.rain_streaks(camera.height, camera.width, self.weather, _EVENT_EXPOSURE_S, rng)
             luminance = luminance + (air - luminance) * 0.5 * cover
+        size = self.rig.event_camera.width, self.rig.event_camera.height
+        luminance = cv2.resize(luminance, size, interpolation=cv2.INTER_LINEAR)
         return event_sensor.log_luminance(luminance, self._event_model)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from any2seg_core.drive.camera import Lighting
 from any2seg_core.errors import UserError
 
 FOLDERS = {"cloudy": "cloud", "foggy": "fog", "night": "night", "rainy": "rain", "sunny": "sun"}
@@ -59,6 +60,40 @@ def _sun(rng: np.random.Generator, low_deg: float, high_deg: float) -> tuple[flo
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(low_deg, high_deg))
     direction = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)
     return tuple(float(v) for v in direction)
+
+
+def _grey(value: float, blue: float = 1.05) -> tuple[float, float, float]:
+    return value * 0.97, value, value * blue
+
+
+def lighting_of(weather: Weather, seed: int) -> Lighting:
+    """Return the light of a drive in this weather; brightness and clouds vary with the seed."""
+    rng = np.random.default_rng([seed, 0x116, list(FOLDERS).index(weather.name)])
+    common = {"sun_direction": weather.sun_direction, "cloud_seed": int(rng.integers(1000)), "wetness": weather.wetness}
+    level = float(rng.uniform(0.8, 1.2))
+    if weather.name == "sunny":
+        low = float(1.0 - weather.sun_direction[2])
+        colour = 1.0, 0.95 - 0.14 * low, 0.86 - 0.34 * low
+        cover = float(rng.uniform(0.0, 0.45))
+        return Lighting(**common, sun_colour=colour, sun_strength=2.5 * level, cloud_cover=cover)
+    if weather.name == "night":
+        return Lighting(
+            **common, sun_strength=0.0, sky_zenith=_grey(0.003, 2.0), sky_horizon=_grey(0.009 * level, 1.4),
+            ambient=0.6, cloud_cover=0.4, cloud_colour=_grey(0.006, 1.3), headlight_strength=24.0 * level,
+            lamp_strength=5.0 * level, glow=0.8,
+        )  # fmt: skip
+    sky, glow = {"cloudy": (0.80, 0.15), "foggy": (0.75, 0.3), "rainy": (0.45, 0.4)}[weather.name]
+    sky *= level
+    return Lighting(
+        **common, sun_strength=0.0, sky_zenith=_grey(0.8 * sky), sky_horizon=_grey(sky), ambient=1.1, cloud_cover=1.0,
+        cloud_colour=_grey(sky), glow=glow,
+    )  # fmt: skip
+
+
+def airlight(lighting: Lighting) -> np.ndarray:
+    """Return the colour that fog and rain take from the sky, (3,) float32 linear RGB."""
+    horizon, clouds = np.array(lighting.sky_horizon), np.array(lighting.cloud_colour)
+    return (horizon + (clouds - horizon) * lighting.cloud_cover).astype(np.float32)
 
 
 def draw_weather(name: str, seed: int) -> Weather:
