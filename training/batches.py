@@ -1,5 +1,8 @@
-"""Batches for training and evaluation. All randomness follows from (seed, number of the sample), so a run resumes exactly
-and gives the same samples with any number of workers and, for one global batch size, of processes."""
+"""Batches for training and evaluation.
+
+All randomness follows from (seed, number of the sample), so a run resumes exactly and sees the same samples with any
+number of workers and, for one global batch size, of processes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
         rank, world_size: this process takes its part of each global batch.
     """
 
-    def __init__(self, frames: int, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self, frames: int, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, world_size: int = 1
+    ):
         self.frames, self.batch_size, self.seed, self.first_step = frames, batch_size, seed, first_step
         self.rank, self.world_size = rank, world_size
         self._epoch, self._order = -1, np.empty(0, np.int64)

@@ -70,6 +70,7 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(None, gt=0, description="CPU threads of the training process")
     bf16: bool = Field(False, description="forward in bfloat16, losses and weights in float32")
+    compile_fusion: bool = Field(False, description="compile MFF, a third of a step on a CPU; needs a C++ compiler")
 
     # Bookkeeping
     seed: int = 3407

@@ -46,7 +46,7 @@ class Reporter:
             return
         with self.log_path.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"kind": kind, "progress": round(progress, 5), **values}) + "\n")
-        text = "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
+        text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         if self._bar is None:
             print(f"{kind} {progress:6.1%}  {text}", flush=True)
             return

@@ -50,7 +50,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a file of ``save_state``; only tensors and plain containers are ever unpickled. UserError if it is not one."""
+    """Read a file of ``save_state``; only tensors and plain containers are unpickled. UserError if it is not one."""
     if not path.is_file():
         raise UserError(f"{path}: no training state to resume from; start without resume=true")
     try:

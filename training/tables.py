@@ -32,7 +32,9 @@ def summarise(
     summary["subset_mean"] = {f"miou_{policy}": _percent(subset_mean(table, policy)) for policy in _POLICIES}
     summary["class_iou"] = {
         letters: {
-            name: _percent(value) for name, value, n in zip(space.classes, matrix.iou(), matrix.support, strict=True) if n
+            name: _percent(value)
+            for name, value, pixels in zip(space.classes, matrix.iou(), matrix.support, strict=True)
+            if pixels
         }
         for letters, matrix in table.items()
     }

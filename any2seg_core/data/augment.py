@@ -78,7 +78,8 @@ class Augment:
         columns = min(source_width, max(1, round(self.width / factor)))
         top = int(rng.integers(source_height - rows + 1))
         left = int(rng.integers(source_width - columns + 1))
-        return top, left, rows, columns, min(self.height, round(rows * factor)), min(self.width, round(columns * factor))
+        height, width = min(self.height, round(rows * factor)), min(self.width, round(columns * factor))
+        return top, left, rows, columns, height, width
 
     def _crop(self, image: np.ndarray, window: tuple[int, ...], flip: bool, method: int, fill: int) -> np.ndarray:
         top, left, rows, columns, height, width = window

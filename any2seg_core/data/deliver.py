@@ -163,9 +163,9 @@ class DeliverDataset(Dataset):
             frames = [frame for frame in frames if frame.condition in cases or frame.failure in cases]
         if not frames:
             entry = modality(self.modalities[0])
-            pattern = self.root / entry.folder / "<condition>" / self.split / "<sequence>"
-            chosen = "" if cases is None else f" for the cases {', '.join(cases)}"
-            raise UserError(f"{self.root}: no {self.split} frame{chosen}: looked for {pattern}/*_{entry.suffix}_front.png")
+            pattern = f"{entry.folder}/<condition>/{self.split}/<sequence>/*_{entry.suffix}_front.png"
+            chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
+            raise UserError(f"{self.root}: no {self.split} frame{chosen}: looked for {pattern}")
         return frames
 
     def _path(self, frame: Frame, folder: str, suffix: str) -> Path:

@@ -41,7 +41,7 @@ class ConfusionMatrix:
         """Count integer arrays of one shape; pixels with truth 255 do not count, any other id must be below K."""
         prediction, truth = _as_array(prediction), _as_array(truth)
         if prediction.shape != truth.shape:
-            raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize the prediction first")
+            raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them")
         K = self.num_classes
         labelled = truth != IGNORE
         truth = truth[labelled].astype(np.int64)

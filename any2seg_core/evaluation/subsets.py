@@ -39,8 +39,8 @@ def evaluate_subsets(
         batches: pairs of model input, per modality (B, 3, h, w) float32, and truth (B, H, W) uint8 at any size.
         space: label space of the truth.
         subsets: which subsets; None means all 2^M - 1 of the model's modalities.
-        protocol: "drop" leaves absent sensors out of the fusion; each sensor is encoded once for all subsets. "zero" feeds
-            zeros for them after normalisation instead, for comparison with papers that do.
+        protocol: "drop" leaves absent sensors out of the fusion; each sensor is encoded once for all subsets. "zero"
+            feeds zeros for them after normalisation instead, for comparison with papers that do.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
