@@ -1,0 +1,150 @@
+"""SensorRig: the one road from raw sensor arrays to planes; node, bag reader, predictor and drive writer take it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import canonical
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
+from any2seg_core.sensors.lidar import project_points
+
+
+class SensorRig:
+    """Geometry of one sensor head, ready to turn raw arrays into planes.
+
+    Args:
+        calibration: cameras and transforms; only what the given modalities need must be there.
+        event_window_ns: length of the event window that ends at the stamp of a set.
+
+    Example:
+        >>> rig = SensorRig(load_calibration("calibration.yaml"))
+        >>> planes = rig.planes({"rgb": image, "lidar": points}, stamp_ns)
+    """
+
+    def __init__(self, calibration: Calibration, event_window_ns: int = DEFAULT_WINDOW_NS) -> None:
+        if event_window_ns <= 0:
+            raise UserError(f"event_window_ns: must be positive, got {event_window_ns}")
+        self.calibration = calibration
+        self.event_window_ns = int(event_window_ns)
+        # Look-up tables are kept per camera object, so each size gets one object for good.
+        self._scaled: dict[tuple[int, int], CameraModel] = {}
+        self._depth_scaled: dict[tuple[int, int], CameraModel] = {}
+        self._encoders = {"rgb": self._rgb, "depth": self._depth, "event": self._event, "lidar": self._lidar}
+
+    def planes(
+        self, raw: dict[str, np.ndarray], stamp_ns: int, size: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Brings samples to the camera plane.
+
+        Args:
+            raw: per modality either a plane, (H, W, 3) uint8, passed on as it is, or the raw array: depth (H', W')
+                float metres along the optical axis of the depth camera; lidar (N, 4) float x, y, z (metres, LiDAR
+                frame), intensity 0..1; event structured array EVENT_DTYPE (t in nanoseconds).
+            stamp_ns: end of the event window.
+            size: (H, W) of the planes made here; default: the size of the calibrated camera.
+
+        Returns:
+            Per modality (H, W, 3) uint8, canonical order.
+
+        Raises:
+            UserError: unknown modality, wrong dtype or shape, a plane of another aspect ratio than the camera, or a
+                transform that the calibration lacks.
+        """
+        camera = self.camera(size)
+        planes = {}
+        for name in canonical(raw):
+            array = raw[name]
+            if not isinstance(array, np.ndarray):
+                raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}")
+            if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+                planes[name] = self._plane(name, array)
+            else:
+                planes[name] = self._encoders[name](array, stamp_ns, camera)
+        return planes
+
+    def camera(self, size: tuple[int, int] | None = None) -> CameraModel:
+        """The calibrated camera on a grid of `size` = (H, W); default: its own."""
+        own = self.calibration.camera
+        return own if size is None else _cached_scale(self._scaled, own, size)
+
+    def _plane(self, name: str, plane: np.ndarray) -> np.ndarray:
+        camera = self.calibration.camera
+        if not _same_view(plane.shape[:2], camera):
+            raise UserError(
+                f"{name}: plane is {_w_x_h(plane.shape)} (W x H), the calibrated camera {camera.width}x{camera.height}: "
+                "give an image of that size or the calibration of this camera"
+            )
+        return plane
+
+    def _rgb(self, array: np.ndarray, _stamp_ns: int, _camera: CameraModel) -> np.ndarray:
+        raise UserError(f"rgb: expected (H, W, 3) uint8 in RGB order, got {array.shape} {array.dtype}")
+
+    def _depth(self, array: np.ndarray, _stamp_ns: int, camera: CameraModel) -> np.ndarray:
+        if array.ndim != 2 or array.dtype.kind != "f" or array.size == 0:
+            raise UserError(
+                f"depth: expected (H, W) float32 in metres, got {array.shape} {array.dtype}; "
+                "divide 16-bit millimetres by 1000"
+            )
+        source = self._depth_camera(array.shape)
+        mount = self.calibration.depth_to_camera
+        if mount is not None and not np.allclose(mount, np.eye(4), atol=1e-6):
+            return encode_hha(register_depth(array, source, mount, camera), camera)
+        if not _same_intrinsics(source, camera):
+            array = resample_depth(array, source, camera)
+        return encode_hha(array, camera)
+
+    def _depth_camera(self, shape: tuple[int, ...]) -> CameraModel:
+        own = self.calibration.depth_camera or self.calibration.camera
+        if not _same_view(shape, own):
+            key = "depth_camera" if self.calibration.depth_camera is not None else "camera (there is no depth_camera)"
+            raise UserError(
+                f"depth: image is {_w_x_h(shape)} (W x H), the calibration says {own.width}x{own.height} for {key}: "
+                "add or correct depth_camera in the calibration"
+            )
+        return _cached_scale(self._depth_scaled, own, (shape[0], shape[1]))
+
+    def _event(self, array: np.ndarray, stamp_ns: int, camera: CameraModel) -> np.ndarray:
+        event_camera = self.calibration.event_camera or self.calibration.camera
+        mount = self.calibration.event_to_camera
+        rotation = np.eye(3) if mount is None else mount[:3, :3]
+        return render_events(array, stamp_ns, self.event_window_ns, event_camera, camera, rotation)
+
+    def _lidar(self, array: np.ndarray, _stamp_ns: int, camera: CameraModel) -> np.ndarray:
+        if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind != "f":
+            raise UserError(
+                f"lidar: expected (N, 4) float32 x, y, z in metres and intensity 0..1, got {array.shape} {array.dtype}"
+            )
+        if self.calibration.lidar_to_camera is None:
+            raise UserError("lidar: the calibration has no lidar_to_camera: add this 4x4 transform to the file")
+        return project_points(array, self.calibration.lidar_to_camera, camera)
+
+
+def _cached_scale(cache: dict[tuple[int, int], CameraModel], camera: CameraModel, size: tuple[int, int]) -> CameraModel:
+    key = (int(size[0]), int(size[1]))
+    if key not in cache:
+        cache[key] = camera.scaled(width=key[1], height=key[0])
+    return cache[key]
+
+
+def _same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
+    """Whether an image of `shape` can be this camera's picture at some scale: same aspect up to one pixel."""
+    height, width = shape[:2]
+    if height == 0 or width == 0:
+        return False
+    return abs(width * camera.height - height * camera.width) <= max(camera.width, camera.height)
+
+
+def _same_intrinsics(one: CameraModel, other: CameraModel) -> bool:
+    return one is other or (
+        (one.width, one.height, one.distortion_model) == (other.width, other.height, other.distortion_model)
+        and np.array_equal(one.K, other.K)
+        and np.array_equal(one.D, other.D)
+    )
+
+
+def _w_x_h(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
