@@ -60,7 +60,7 @@ class SensorRig:
             array = raw[name]
             if not isinstance(array, np.ndarray):
                 raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}")
-            if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
+            if is_plane(array):
                 planes[name] = self._plane(name, array)
             else:
                 planes[name] = self._encoders[name](array, stamp_ns, camera)
@@ -75,8 +75,8 @@ class SensorRig:
         camera = self.calibration.camera
         if not _same_view(plane.shape[:2], camera):
             raise UserError(
-                f"{name}: plane is {_w_x_h(plane.shape)} (W x H), the calibrated camera {camera.width}x{camera.height}: "
-                "give an image of that size or the calibration of this camera"
+                f"{name}: plane is {_w_x_h(plane.shape)} (W x H), the camera is {camera.width}x{camera.height} by "
+                "its calibration: give an image of that size or the calibration of this camera"
             )
         return plane
 
@@ -121,6 +121,11 @@ class SensorRig:
         if self.calibration.lidar_to_camera is None:
             raise UserError("lidar: the calibration has no lidar_to_camera: add this 4x4 transform to the file")
         return project_points(array, self.calibration.lidar_to_camera, camera)
+
+
+def is_plane(array: np.ndarray) -> bool:
+    """Whether an array already is a plane, (H, W, 3) uint8."""
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
 
 
 def _cached_scale(cache: dict[tuple[int, int], CameraModel], camera: CameraModel, size: tuple[int, int]) -> CameraModel:
