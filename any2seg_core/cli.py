@@ -148,9 +148,9 @@ def info(
 def drive_deliver(
     root: Annotated[Path, typer.Argument(help="Folder to make, in DELIVER's layout.")],
     split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "train",
-    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 120,
-    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 25,
-    seed: Annotated[int, typer.Option(help="First town.")] = 0,
+    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 160,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 15,
+    seed: Annotated[int, typer.Option(help="Which towns.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Render a labelled data set.
@@ -159,8 +159,7 @@ def drive_deliver(
     """
     from any2seg_core.drive.deliver_writer import write_deliver
 
-    seeds = range(seed, seed + sequences)
-    write_deliver(root, split, seeds, frames_per_sequence=frames, workers=workers)
+    write_deliver(root, split, sequences, frames, seed, workers)
 
 
 @drive_app.command("bag")

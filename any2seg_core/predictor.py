@@ -15,7 +15,7 @@ from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import canonical
 from any2seg_core.models import Any2Seg
 from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
-from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.sensors.rig import SensorRig, is_plane
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,6 @@ class Segmentation:
     used: tuple[str, ...]
 
 
-def is_plane(array: np.ndarray) -> bool:
-    """Whether an array already is a plane, (H, W, 3) uint8 on the camera grid."""
-    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
 
 
 class Predictor:
