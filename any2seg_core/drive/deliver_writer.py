@@ -34,6 +34,7 @@ from any2seg_core.sensors.rig import SensorRig
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")
 _FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little past
+_SHORTEST_DRIVE_S = 120  # of any town, see `World.duration_s`
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,18 @@ def plan_sequences(
     """Return what to render: weathers in turn, a failure for a random share, each sequence in a town of its own."""
     names = tuple(FOLDERS)
     step = max(round(interval_s * rig.camera_timing.rate_hz), 1)
+    span = _FIRST_FRAME + (frames - 1) * step
+    last_first = _SHORTEST_DRIVE_S * rig.camera_timing.rate_hz - span
+    if last_first < _FIRST_FRAME:
+        raise UserError(
+            f"frames={frames} every {interval_s} s do not fit into a drive of {_SHORTEST_DRIVE_S} s; "
+            "ask for more sequences of fewer frames"
+        )
     planned = []
     for index in range(sequences):
         rng = np.random.default_rng([seed, SPLITS.index(split), index])
         failure = str(rng.choice(FAILURES)) if rng.random() < failure_share else None
-        first = _FIRST_FRAME + int(rng.integers(0, 50))
+        first = int(rng.integers(_FIRST_FRAME, last_first + 1))
         planned.append(Sequence(seed * 1000 + index, split, names[index % len(names)], failure, first, step, frames))
     return planned
 
@@ -98,15 +106,8 @@ def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
     cv2.setNumThreads(1)
     drive = Drive(sequence.town, sequence.split, sequence.weather, sequence.failure, rig)
     sensors = SensorRig(rig.calibration(), rig.event_timing.period_ns)
-    last_frame = int(drive.duration_s * rig.camera_timing.rate_hz) - 1
-    room = max((last_frame - sequence.first) // max(sequence.frames - 1, 1), 1)
-    if sequence.first + sequence.frames - 1 > last_frame:
-        raise UserError(
-            f"frames {sequence.frames} does not fit into a drive of {drive.duration_s:.0f} s; ask for fewer frames "
-            "and more sequences"
-        )
     for index in range(sequence.frames):
-        number = sequence.first + index * min(sequence.step, room)
+        number = sequence.first + index * sequence.step
         for folder, suffix, image in _frame_images(drive, sensors, number * rig.camera_timing.period_ns):
             _write_png(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
     return sequence.frames
