@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import subprocess
@@ -88,9 +89,18 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     return config.lr * warm * max(0.0, 1.0 - progress) ** config.poly_power
 
 
+def data_recipe(root: Path) -> dict[str, Any]:
+    """What ``drive_<split>.json`` beside simulated data says; sequences are counted instead of listed."""
+    recipe: dict[str, Any] = {"name": root.name}
+    for path in sorted(root.glob("drive_*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        listed = facts.get("sequences")
+        recipe[path.stem.removeprefix("drive_")] = facts | ({"sequences": len(listed)} if listed is not None else {})
+    return recipe
+
+
 def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, Any]:
     """How a checkpoint came to be; the results are added at the end."""
-    recipe = config.data / "recipe.json"
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
@@ -98,7 +108,7 @@ def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, A
         "command": shlex.join(["python", "training/train.py", *sys.argv[1:]]),
         "seed": config.seed,
         "config": config.model_dump(mode="json"),
-        "data": recipe.read_text(encoding="utf-8") if recipe.is_file() else str(config.data),
+        "data": data_recipe(config.data),
         "train_frames": len(train_frames),
         "git_commit": commit.stdout.strip() or "unknown",
         "torch": torch.__version__,

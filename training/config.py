@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, canonical
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class TrainConfig(BaseModel):
@@ -93,7 +95,12 @@ class TrainConfig(BaseModel):
 
 
 def load_config(arguments: Sequence[str]) -> TrainConfig:
-    """Read ``[config.yaml] [key=value ...]``; values are YAML, later ones win.
+    """Training configuration from ``[config.yaml] [key=value ...]``; see :func:`load_settings`."""
+    return load_settings(TrainConfig, arguments)
+
+
+def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
+    """Read ``[config.yaml] [key=value ...]`` into a pydantic model; values are YAML, later ones win.
 
     Raises:
         UserError: unreadable file, an argument that is no ``key=value``, an unknown key or a bad value.
@@ -108,9 +115,9 @@ def load_config(arguments: Sequence[str]) -> TrainConfig:
         else:
             raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
     try:
-        return TrainConfig.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_explain(error)) from None
+        raise UserError(_explain(error, kind)) from None
 
 
 def _parse(text: str, source: str) -> object:
@@ -129,11 +136,11 @@ def _read_yaml(path: Path) -> dict:
     return settings
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"][:1]) or "configuration"
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: known are {', '.join(TrainConfig.model_fields)}"
+        return f"unknown key {key!r}: known are {', '.join(f.alias or name for name, f in kind.model_fields.items())}"
     if first["type"] == "missing":
         return f"{key} is not set: add {key}=<value>"
     return f"{key}={first['input']!r}: {first['msg']}"
