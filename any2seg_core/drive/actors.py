@@ -173,7 +173,7 @@ class Actors:
         return np.concatenate(positions), np.concatenate(headings), np.concatenate(phases)
 
     def ego_pose(self, t_s: float) -> np.ndarray:
-        """(4,4) float64 vehicle_to_world of the ego: x forward, y left, z up, origin on the road under the rear axle."""
+        """(4,4) float64 vehicle_to_world of the ego: x forward, y left, z up, origin below the rear axle."""
         rear, heading = self.ego_path.poses(self.ego_speed.arc_length(np.array([t_s])), WHEELBASE_M)
         (x, y), (c, s) = rear[0], heading[0]
         return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])

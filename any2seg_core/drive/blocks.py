@@ -1,4 +1,4 @@
-"""Filling the blocks: a strip behind the sidewalk (green, canal, rail, plaza), lots with buildings, street furniture."""
+"""Filling the blocks: a strip behind the sidewalk (green, canal, rail, plaza), lots with buildings, furniture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from any2seg_core.drive.palette import dimmed, random_colour
 from any2seg_core.drive.site import Site
 from any2seg_core.labels import DELIVER
 
-_STRIP_WIDTH_M = {"none": 0.0, "walled": 0.0, "green": 4.5, "canal": 9.0, "rail": 5.0, "plaza": 7.0}
+_STRIP_WIDTH_M = {"none": 0.0, "walled": 0.0, "green": 4.5, "canal": 9.0, "rail": 5.0, "plaza": 8.0}
 _LOT_DEPTH_M = 13.0
 _WATER_Z = -0.35
 
@@ -27,7 +27,7 @@ class BlockPlan:
         self._rail = self._rail_streets(layout, rng)
         faces = [face for block in layout.blocks for face in block.faces if face.half]
         faces.sort(key=lambda face: not face.on_route)  # stable: the route is dealt the first, complete packs
-        pack = ["canal"] * 5 + ["plaza"] * 4 + ["green"] * 4 + ["walled"] * 4 + ["none"] * 5
+        pack = ["canal"] * 5 + ["plaza"] * 6 + ["green"] * 4 + ["walled"] * 3 + ["none"] * 4
         dealt: list[str] = []
         while len(dealt) < len(faces):
             dealt += [pack[int(k)] for k in rng.permutation(len(pack))]
@@ -38,8 +38,8 @@ class BlockPlan:
                               random_colour(rng, "dark", "light"), (rng.uniform(0.8, 1.6), rng.uniform(0.8, 1.6)))
         self.sand = Surface(DELIVER.id("Ground"), MATERIAL_ID["dry_ground"], random_colour(rng, "sand", "earth"))
         self.pole = props.pole_surface(rng)
-        self.water = Surface(DELIVER.id("Water"), MATERIAL_ID["water"], dimmed(random_colour(rng, "blue", "green"), 0.6),
-                             random_colour(rng, "blue", "grey", "green"))
+        self.water = Surface(DELIVER.id("Water"), MATERIAL_ID["water"], dimmed(
+            random_colour(rng, "blue", "green"), 0.6), random_colour(rng, "blue", "grey", "green"))
         route = [f for b in layout.blocks for f in b.faces if f.on_route and f.street[2] == 1]
         chosen = rng.permutation(len(route))[: max(3, len(route) // 3)]
         self.overpasses = [route[int(k)] for k in sorted(chosen)]
@@ -79,12 +79,15 @@ def fill_block(site: Site, block: Block, plan: BlockPlan, rng: np.random.Generat
         after = face.length - SIDEWALK_M - (widths[(k + 1) % 4] if k % 2 else 0.0)
         _STRIPS[plan.strip_of(face)](site, face, plan, before, after, rng)
         inset = SIDEWALK_M + widths[k]
-        first = SIDEWALK_M + widths[(k - 1) % 4] + (_LOT_DEPTH_M + 1.0 if k % 2 and block.faces[(k - 1) % 4].half else 0)
-        last = SIDEWALK_M + widths[(k + 1) % 4] + (_LOT_DEPTH_M + 1.0 if k % 2 and block.faces[(k + 1) % 4].half else 0)
+        first, last = (  # rows of lots along x own the corners
+            SIDEWALK_M + widths[n % 4] + (_LOT_DEPTH_M + 1.0 if k % 2 and block.faces[n % 4].half else 0.0)
+            for n in (k - 1, k + 1)
+        )
         depth = _LOT_DEPTH_M if min(block.x1 - block.x0, block.y1 - block.y0) > OUTER_BLOCK_M else 16.0
         _lots(site, face, plan, first, face.length - last, inset, depth, rng)
-        _furniture(site, face, plan, rng)
-        _parking(site, face, rng)
+        if block.on_route:  # elsewhere it would be too far away to be seen
+            _furniture(site, face, plan, rng)
+            _parking(site, face, rng)
 
 
 def overpasses(site: Site, plan: BlockPlan, rng: np.random.Generator) -> None:
@@ -139,7 +142,7 @@ def _canal(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
         site.add_on(face, props.long_box(a0, a1, b, _WATER_Z - 0.3, 0.3, height, bank), 0.0, 0.0, 0.0)
     for a in (a0, a1):
         site.add_on(face, props.parapet(rng, far - near + 2.0), a, near - 1.0, 0.0, np.pi / 2)
-    if rng.random() < 0.5:
+    if rng.random() < 0.35:
         site.add_on(face, props.guard_rail(rng, a1 - a0 - 1.0), a0 + 0.5, near - 0.15)
     if rng.random() < 0.5:
         site.add_on(face, props.fence(rng, a1 - a0 - 1.0), a0 + 0.5, far + 0.3)
@@ -171,8 +174,8 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
     width = _STRIP_WIDTH_M["plaza"]
     floor = (plan.paving, plan.sand)[int(rng.integers(2))]
     site.add_on(face, patch(a0, a1, SIDEWALK_M, SIDEWALK_M + width, 0.0, floor), 0.0, 0.0)
-    makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.billboard, props.bench, props.bin_or_hydrant, props.tree,
-              vehicles.trolley, lambda r: vehicles.two_wheeler(r, rider=False), props.bin_or_hydrant,
+    makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.billboard, props.bench,
+              props.bin_or_hydrant, props.tree, vehicles.trolley, lambda r: vehicles.two_wheeler(r, rider=False), props.bin_or_hydrant,
               vehicles.person, vehicles.animal)
     for a in np.arange(a0 + 2.5, a1 - 2.0, 3.8):
         make = makers[int(rng.integers(len(makers)))]
@@ -261,15 +264,15 @@ def _furniture(site: Site, face: Face, plan: BlockPlan, rng: np.random.Generator
     for a in np.arange(start + 3.0, end - 2.0, rng.uniform(11.0, 18.0)):
         site.add_on(face, makers[int(rng.integers(3))](rng, plan.pole), float(a), b + 0.1)
     small = (props.bin_or_hydrant, props.bin_or_hydrant, props.bench, vehicles.trolley, vehicles.trolley,
-             lambda r: vehicles.two_wheeler(r, rider=False), _bicycle_rack, props.tree)
+             lambda r: vehicles.two_wheeler(r, rider=False), _bicycle_rack, props.street_tree)
     for a in np.arange(start + 5.5, end - 2.0, rng.uniform(4.5, 7.0)):
         make = small[int(rng.integers(len(small)))]
         site.add_on(face, make(rng), float(a), b + 0.15, yaw=0.0)
     if rng.random() < 0.35 and end - start > 20:
         site.add_on(face, props.bus_shelter(rng), rng.uniform(start + 6, end - 6), SIDEWALK_M - 0.9)
-    if rng.random() < 0.2:
+    if rng.random() < 0.35:
         a = rng.uniform(start, start + 4)
-        site.add_on(face, props.guard_rail(rng, min(18.0, end - a)), a, 0.15)
+        site.add_on(face, props.guard_rail(rng, min(rng.uniform(12.0, 30.0), end - a)), a, 0.15)
 
 
 def _bicycle_rack(rng: np.random.Generator) -> Mesh:

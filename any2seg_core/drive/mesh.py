@@ -228,7 +228,7 @@ def wheel(radius: float, width: float, surface: Surface, hub: Surface, sides: in
     """Wheel with its axle along y, centred on the origin."""
     angle = 2 * np.pi * np.arange(sides) / sides
     profile = np.column_stack([np.cos(angle), np.sin(angle)]) * radius
-    rim = np.column_stack([np.cos(angle[::2]), np.zeros(len(angle[::2])), np.sin(angle[::2])]) * radius * 0.6
+    rim = np.column_stack([np.cos(angle[::2]), np.zeros(len(angle[::2])), np.sin(angle[::2])]) * radius * 0.5
     offset = np.array([0.0, width / 2 + 0.01, 0.0])
     return merge([prism(profile, width, surface), fan(rim + offset, hub), fan(rim - offset, hub)])
 

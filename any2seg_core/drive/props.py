@@ -113,26 +113,36 @@ def traffic_light(rng: np.random.Generator, pole: Surface, overhang: float) -> M
     return merge(parts)
 
 
-def tree(rng: np.random.Generator) -> Mesh:
-    """Trunk and a crown of displaced spheres, or a conifer of stacked cones; 4 to 9 m."""
+def street_tree(rng: np.random.Generator) -> Mesh:
+    """Tree whose crown leaves the road and the sidewalk free."""
+    return tree(rng, conifers=0.0, clear_m=(2.2, 2.8), spread_m=(1.0, 1.5))
+
+
+def tree(rng: np.random.Generator, conifers: float = 0.2, clear_m: tuple[float, float] = (1.6, 2.4),
+         spread_m: tuple[float, float] = (1.2, 2.3)) -> Mesh:
+    """Trunk and a crown of displaced spheres, or (in this share of cases) a conifer of stacked cones; 4 to 9 m.
+
+    clear_m: range of the height below the crown; spread_m: range of its radius.
+    """
     height = rng.uniform(4.0, 9.0)
     bark = random_colour(rng, "earth", "grey", "dark")
     trunk = Surface(_VEGETATION, MATERIAL_ID["bark"], bark, dimmed(bark, 0.4), (0.12, 0.0))
     leaf = random_colour(rng, "green", "green", "green", "autumn", "earth")
     crown = Surface(_VEGETATION, MATERIAL_ID["foliage"], leaf, random_colour(rng, "green", "autumn", "dark"))
-    clear = rng.uniform(1.6, 2.4)
+    clear = rng.uniform(*clear_m)
     radius = rng.uniform(0.14, 0.26)
-    parts = [tube(radius, radius * 0.6, 0.0, clear + 0.35 * (height - clear), trunk, 7)]
-    if rng.random() < 0.2:
+    parts = [tube(radius, radius * 0.6, 0.0, clear + 0.55 * (height - clear), trunk, 7)]
+    if rng.random() < conifers:
         for k in range(4):
             z = 0.8 + k * (height - 0.8) / 4.5
             parts.append(tube((4.5 - k) * 0.38, 0.1, z, z + 0.4 * height, crown, 9))
         return merge(parts)
-    spread = rng.uniform(1.2, 2.3)
-    for _ in range(int(rng.integers(3, 6))):
+    spread = rng.uniform(*spread_m)
+    for k in range(int(rng.integers(3, 6))):
         size = spread * rng.uniform(0.6, 1.0, 3)
-        x, y = rng.uniform(-0.5, 0.5, 2) * spread
-        z = rng.uniform(clear + 0.9 * size[2], max(height, clear + size[2]))
+        x, y = rng.uniform(-0.5, 0.5, 2) * spread * (k > 0)
+        low = clear + 0.9 * size[2]
+        z = low if k == 0 else rng.uniform(low, max(low, min(height, low + 1.2 * spread)))
         parts.append(blob(rng, tuple(size), crown, 1, 0.25).moved(x, y, z))
     return merge(parts)
 

@@ -23,7 +23,7 @@ from any2seg_core.labels import DELIVER
 
 SKY_ID = DELIVER.id("Sky")
 NO_MATERIAL = np.uint16(65535)
-_ACTOR_RADIUS_M = 130.0
+_ACTOR_RADIUS_M = 95.0
 _MISS, _STATIC, _ACTOR = 0, 1, 2
 _SHADOW_START_M = 0.02
 _MIN_DURATION_S = 120.0

@@ -95,7 +95,8 @@ class SpeedProfile:
 
 
 def fillet(corners: np.ndarray, radius: float, right_offset: float) -> np.ndarray:
-    """Closed polygon (Q,2) with rounded corners of `radius`, shifted to the right of its direction; (P,2)."""
+    """Closed polygon (Q,2) with rounded corners of `radius`, shifted to the right of its direction; (P,2), a point
+    every 2 m or less so that the line can be bent with the streets."""
     before = np.roll(corners, 1, 0)
     after = np.roll(corners, -1, 0)
     points = []
@@ -114,4 +115,4 @@ def fillet(corners: np.ndarray, radius: float, right_offset: float) -> np.ndarra
             heading = np.array([c * d0[0] - s * d0[1], s * d0[0] + c * d0[1]])
             right = np.array([heading[1], -heading[0]])
             points.append(centre + np.sign(turn) * radius * right + right_offset * right)
-    return np.array(points)
+    return _resampled(np.array(points), 2.0)
