@@ -46,11 +46,11 @@ class ConfusionMatrix:
         labelled = truth != IGNORE
         truth = truth[labelled].astype(np.int64)
         prediction = prediction[labelled].astype(np.int64)
+        for values in (truth, prediction[prediction != IGNORE]):
+            if values.size and not 0 <= values.min() <= values.max() < K:
+                raise UserError(f"ids must be below {K} or {IGNORE}, got {values.max()}: that is another label space")
         prediction = np.where(prediction == IGNORE, K, prediction)
         pairs = np.bincount(truth * (K + 1) + prediction, minlength=self.counts.size)
-        out_of_range = (truth.size and truth.max() >= K) or (prediction.size and prediction.max() > K)
-        if out_of_range or pairs.size != self.counts.size:
-            raise UserError(f"ids must be below {K} or {IGNORE}: truth and prediction belong to another label space")
         self.counts += pairs.reshape(self.counts.shape)  # (K * (K + 1),) -> (K, K + 1)
 
     def merge(self, other: ConfusionMatrix) -> None:

@@ -54,11 +54,12 @@ def evaluate_subsets(
         encoded = model.encode(images) if protocol == "drop" else None
         for subset in subsets:
             if encoded is not None:
-                logits = model.decode(model.fuse(encoded.keep(subset)))  # (B, K, h/4, w/4)
+                features = encoded.keep(subset)
             else:
                 zeroed = {name: x if name in subset else torch.zeros_like(x) for name, x in images.items()}
-                logits = model(zeroed).logits
-            labels, _ = logits_to_labels(logits.float(), height, width)
+                features = model.encode(zeroed)
+            logits = model.decode(model.fuse(features))  # (B, K, h/4, w/4)
+            labels, _ = logits_to_labels(logits, height, width)
             table[subset_letters(subset)].update(labels, truth)
     return table
 

@@ -1,0 +1,96 @@
+"""Augmentation: the same geometry for every plane and the label, sparse planes never averaged."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from any2seg_core.data.augment import Augment, jitter_colour
+from any2seg_core.modalities import MODALITIES, SPARSE
+
+SIZE = (70, 101)
+
+
+def coded_planes(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    labels = rng.integers(0, 25, SIZE).astype(np.uint8)
+    return {name: np.repeat(labels[..., None], 3, axis=2) for name in MODALITIES}, labels
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", [(0.5, 0.5), (0.5, 2.0), (2.0, 2.0)])
+def test_value_one_geometry_for_sparse_planes_and_label(seed: int, scale: tuple[float, float]):
+    planes, labels = coded_planes(np.random.default_rng(seed))
+    augment = Augment(64, 96, scale, jitter_probability=0, blur_probability=0)
+    cropped, truth = augment(planes, labels, np.random.default_rng(seed))
+    inside = truth != 255
+    assert truth.shape == (64, 96)
+    for name in SPARSE:
+        assert np.array_equal(cropped[name][..., 0][inside], truth[inside])
+        assert np.all(cropped[name][~inside] == 0)
+
+
+def test_value_unit_scale_is_a_plain_crop_or_its_mirror():
+    planes, labels = coded_planes(np.random.default_rng(0))
+    augment = Augment(*SIZE, (1.0, 1.0), jitter_probability=0, blur_probability=0)
+    seen = set()
+    for seed in range(12):
+        cropped, truth = augment(planes, labels, np.random.default_rng(seed))
+        flipped = np.array_equal(truth, labels[:, ::-1])
+        assert flipped or np.array_equal(truth, labels)
+        for name in MODALITIES:
+            assert np.array_equal(cropped[name][..., 0], truth)
+        seen.add(flipped)
+    assert seen == {True, False}
+
+
+def test_value_dense_planes_match_a_resize_of_the_whole_image():
+    """Oracle: OpenCV resizes the whole image when the window is the whole image."""
+    rng = np.random.default_rng(1)
+    plane = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    augment = Augment(140, 202, (2.0, 2.0), flip_probability=0, jitter_probability=0, blur_probability=0)
+    cropped, _ = augment({"rgb": plane}, np.zeros(SIZE, np.uint8), rng)
+    assert np.array_equal(cropped["rgb"], cv2.resize(plane, (202, 140), interpolation=cv2.INTER_LINEAR))
+
+
+def test_value_small_image_is_padded_with_255_in_the_label():
+    augment = Augment(64, 96, (0.5, 0.5), flip_probability=0)
+    planes, labels = coded_planes(np.random.default_rng(2))
+    _, truth = augment(planes, labels, np.random.default_rng(2))
+    assert np.all(truth[35:] == 255)
+    assert np.all(truth[:, 51:] == 255)
+    assert np.all(truth[:35, :50] != 255)
+
+
+def test_value_colour_changes_touch_the_camera_alone():
+    rng = np.random.default_rng(3)
+    planes = {name: rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8) for name in MODALITIES}
+    labels = np.zeros(SIZE, np.uint8)
+    calm = Augment(64, 64, jitter_probability=0, blur_probability=0)(planes, labels, np.random.default_rng(4))[0]
+    wild = Augment(64, 64, jitter_probability=1, blur_probability=1)(planes, labels, np.random.default_rng(4))[0]
+    assert not np.array_equal(calm["rgb"], wild["rgb"])
+    for name in MODALITIES[1:]:
+        assert np.array_equal(calm[name], wild[name])
+
+
+def test_value_zero_jitter_changes_nothing():
+    rgb = np.random.default_rng(5).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    assert np.abs(jitter_colour(rgb, np.random.default_rng(0), 0.0).astype(int) - rgb).max() <= 1
+
+
+def test_value_same_generator_same_bytes_and_inputs_untouched():
+    planes, labels = coded_planes(np.random.default_rng(6))
+    before = {name: plane.copy() for name, plane in planes.items()}
+    augment = Augment(32, 32, jitter_probability=1, blur_probability=1)
+    first, second = (augment(planes, labels, np.random.default_rng(7)) for _ in range(2))
+    assert np.array_equal(first[1], second[1])
+    for name in MODALITIES:
+        assert np.array_equal(first[0][name], second[0][name])
+        assert np.array_equal(planes[name], before[name])
+
+
+def test_shape_one_modality_without_camera():
+    planes = {"lidar": np.zeros((*SIZE, 3), np.uint8)}
+    cropped, truth = Augment(33, 47)(planes, np.zeros(SIZE, np.uint8), np.random.default_rng(0))
+    assert cropped["lidar"].shape == (33, 47, 3)
+    assert truth.shape == (33, 47)

@@ -1,0 +1,137 @@
+"""DELIVER reader: layout, label ids, cases, odd files. Files are written with OpenCV, read back through the reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from any2seg_core.data.deliver import DeliverDataset, read_labels, read_plane
+from any2seg_core.errors import UserError
+from any2seg_core.labels import DELIVER
+from any2seg_core.modalities import MODALITIES, modality
+
+SIZE = (6, 10)
+
+
+def write(root: Path, folder: str, place: str, name: str, image: np.ndarray) -> Path:
+    path = root / folder / place / f"{name}_front.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def write_frame(root: Path, place: str, stem: str = "000010", value: int = 7) -> None:
+    for name in MODALITIES:
+        entry = modality(name)
+        image = np.full((*SIZE, 3), value, np.uint8)
+        write(root, entry.folder, place, f"{stem}_{entry.suffix}", image)
+    write(root, "semantic", place, f"{stem}_semantic", np.full(SIZE, value, np.uint8))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three sequences; the root's own name contains folder and condition names, which must not matter."""
+    root = tmp_path / "img" / "rain"
+    write_frame(root, "cloud/train/MAP_1_point1")
+    write_frame(root, "night/train/MAP_1_point2_motionblur")
+    write_frame(root, "rain/train/MAP_2_point1_lidarjitter")
+    write_frame(root, "rain/val/MAP_3_point1")
+    return root
+
+
+def test_value_frames_are_sorted_and_described(root: Path):
+    dataset = DeliverDataset(root, "train")
+    assert [(f.condition, f.failure) for f in dataset.frames] == [
+        ("cloud", None),
+        ("night", "motionblur"),
+        ("rain", "lidarjitter"),
+    ]
+    assert dataset.frames[1].name == "night/MAP_1_point2_motionblur/000010"
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected"),
+    [(["rain"], 1), (["night", "rain"], 2), (["motionblur"], 1), (["cloud", "lidarjitter"], 2)],
+)
+def test_value_cases_match_folder_or_suffix_never_a_substring(root: Path, cases: list[str], expected: int):
+    assert len(DeliverDataset(root, "train", cases=cases)) == expected  # "rain" is within "train" and within root
+
+
+def test_value_label_ids(tmp_path: Path):
+    raw = np.array([[0, 1, 25], [26, 200, 255]], np.uint8)
+    path = write(tmp_path, "semantic", "x", "grey", raw)
+    expected = [[255, 0, 24], [255, 255, 255]]
+    assert read_labels(path).tolist() == expected
+    colour = np.zeros((2, 3, 4), np.uint8)
+    colour[..., 2] = raw  # OpenCV order: the file's first channel is red
+    colour[..., 0] = 77
+    assert read_labels(write(tmp_path, "semantic", "x", "rgba", colour)).tolist() == expected
+    assert len(DELIVER) == 25
+
+
+def test_value_planes_are_rgb_without_alpha(tmp_path: Path):
+    bgra = np.zeros((*SIZE, 4), np.uint8)
+    bgra[:] = (1, 2, 3, 200)
+    plane = read_plane(write(tmp_path, "img", "x", "a", bgra))
+    assert plane.shape == (*SIZE, 3)
+    assert plane[0, 0].tolist() == [3, 2, 1]
+    grey = read_plane(write(tmp_path, "img", "x", "b", np.full(SIZE, 9, np.uint8)))
+    assert grey.shape == (*SIZE, 3)
+    assert np.all(grey == 9)
+
+
+def test_value_smaller_plane_is_brought_to_the_label_grid(root: Path):
+    small = np.zeros((SIZE[0] // 2, SIZE[1] // 2, 3), np.uint8)
+    small[1, 2] = 250
+    write(root, "event", "cloud/train/MAP_1_point1", "000010_event", small)
+    plane = DeliverDataset(root, "train")[0].planes["event"]
+    assert plane.shape == (*SIZE, 3)
+    assert np.argwhere(plane[..., 0] == 250).tolist() == [[2, 4], [2, 5], [3, 4], [3, 5]]
+    assert set(np.unique(plane)) == {0, 250}
+
+
+def test_value_ram_cache_equals_files(root: Path):
+    cached, plain = DeliverDataset(root, "train", cache="ram"), DeliverDataset(root, "train")
+    for index in range(len(plain)):
+        assert np.array_equal(cached.labels(index), plain.labels(index))
+        for name in MODALITIES:
+            assert np.array_equal(cached[index].planes[name], plain[index].planes[name])
+
+
+def test_shape_single_modality(root: Path):
+    sample = DeliverDataset(root, "val", ["lidar"])[0]
+    assert list(sample.planes) == ["lidar"]
+    assert sample.labels.shape == SIZE
+    assert sample.labels.dtype == np.uint8
+
+
+def test_exception_missing_partner_names_the_file(root: Path):
+    lost = root / "hha" / "cloud" / "train" / "MAP_1_point1" / "000010_depth_front.png"
+    lost.unlink()
+    with pytest.raises(UserError, match="000010_depth_front.png"):
+        DeliverDataset(root, "train")
+    assert len(DeliverDataset(root, "train", ["rgb", "lidar"])) == 3
+
+
+def test_exception_bad_arguments(root: Path, tmp_path: Path):
+    with pytest.raises(UserError, match="unknown split 'dev'"):
+        DeliverDataset(root, "dev")
+    with pytest.raises(UserError, match="nowhere"):
+        DeliverDataset(tmp_path / "nowhere", "train")
+    with pytest.raises(UserError, match="unknown case 'snow'"):
+        DeliverDataset(root, "train", cases=["snow"])
+    with pytest.raises(UserError, match="no val frame of the cases fog"):
+        DeliverDataset(root, "val", cases=["fog"])
+
+
+def test_exception_damaged_images(root: Path):
+    path = root / "img" / "cloud" / "train" / "MAP_1_point1" / "000010_rgb_front.png"
+    path.write_bytes(b"not a png")
+    with pytest.raises(UserError, match="not a readable image"):
+        DeliverDataset(root, "train")[0]
+    assert cv2.imwrite(str(path), np.zeros(SIZE, np.uint16))
+    with pytest.raises(UserError, match="expected 8-bit"):
+        DeliverDataset(root, "train")[0]

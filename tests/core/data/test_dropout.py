@@ -1,0 +1,63 @@
+"""Modality dropout: never empty, and the distribution that was asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from any2seg_core.data.dropout import sample_present, subset_weights
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import MODALITIES
+
+
+def draw(count: int, names, distribution, **options) -> torch.Tensor:
+    return sample_present(count, names, distribution, torch.Generator().manual_seed(0), **options)
+
+
+@pytest.mark.parametrize("names", [MODALITIES, ("rgb", "lidar"), ("event",)])
+@pytest.mark.parametrize("distribution", ["uniform_subsets", 0.4])
+def test_property_no_row_is_empty(names, distribution):
+    present = draw(500, names, distribution)
+    assert present.dtype == torch.bool
+    assert present.shape == (500, len(names))
+    assert bool(present.any(dim=1).all())
+
+
+def test_value_uniform_counts():
+    codes = draw(30_000, MODALITIES, "uniform_subsets").long() @ torch.tensor([8, 4, 2, 1])
+    shares = torch.bincount(codes, minlength=16) / 30_000
+    assert shares[0] == 0
+    assert (shares[1:] - 1 / 15).abs().max() < 0.01
+
+
+def test_value_probability_of_the_full_set():
+    full = draw(20_000, MODALITIES, 0.4).all(dim=1).float().mean()
+    assert abs(float(full) - 0.4) < 0.02
+
+
+def test_value_weights_by_letters():
+    present = draw(8000, MODALITIES, {"RDEL": 3, "L": 1})
+    lidar_only = ~present[:, :3].any(dim=1)
+    assert bool((lidar_only | present.all(dim=1)).all())
+    assert abs(float(lidar_only.float().mean()) - 0.25) < 0.03
+    assert float(subset_weights(MODALITIES, {"RDEL": 3, "L": 1}).sum()) == pytest.approx(1)
+
+
+def test_value_strength_warms_up():
+    assert bool(draw(200, MODALITIES, "uniform_subsets", strength=0.0).all())
+    full = draw(20_000, MODALITIES, {"R": 1}, strength=0.5).all(dim=1).float().mean()
+    assert abs(float(full) - 0.5) < 0.02
+
+
+def test_value_same_seed_same_draw():
+    assert torch.equal(draw(64, MODALITIES, 0.3), draw(64, MODALITIES, 0.3))
+
+
+def test_exception_bad_distributions():
+    with pytest.raises(UserError, match="RD is no part of RL"):
+        subset_weights(("rgb", "lidar"), {"RD": 1})
+    with pytest.raises(UserError, match="positive sum"):
+        subset_weights(MODALITIES, {"R": 0})
+    for wrong in (1.5, "uniform"):
+        with pytest.raises(UserError, match="expected 'uniform_subsets'"):
+            subset_weights(MODALITIES, wrong)

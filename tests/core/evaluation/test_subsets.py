@@ -1,0 +1,106 @@
+"""Subset evaluation against one plain forward per subset, floors against hand counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.subsets import PriorStatistics, evaluate_subsets, prior_baselines, subset_mean
+from any2seg_core.labels import DELIVER
+from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.models import Any2Seg, ModelConfig
+
+
+@pytest.fixture(scope="module")
+def model() -> Any2Seg:
+    """Random norms: with those of a new model all features have one length, and MFF of two of them is a tie."""
+    torch.manual_seed(0)
+    model = Any2Seg(ModelConfig(head_width=32)).eval()
+    for stage in model.encoder.stages:
+        torch.nn.init.uniform_(stage.norm.weight, 0.2, 2.0)
+        torch.nn.init.normal_(stage.norm.bias)
+    return model
+
+
+@pytest.fixture(scope="module")
+def batches() -> list:
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    for B in (2, 1):
+        images = {name: torch.randn(B, 3, 32, 64, generator=generator) for name in MODALITIES}
+        made.append((images, torch.randint(0, 25, (B, 30, 61), generator=generator).to(torch.uint8)))
+    return made
+
+
+def plain_forward(model: Any2Seg, images: dict, size: tuple[int, int]) -> torch.Tensor:
+    with torch.no_grad():
+        logits = model.decode(model.fuse(model.encode(images)))
+    return F.interpolate(logits, size, mode="bilinear").argmax(dim=1)
+
+
+def test_value_one_encoding_equals_one_forward_per_subset(model: Any2Seg, batches: list):
+    table = evaluate_subsets(model, batches, DELIVER)
+    assert list(table) == [subset_letters(subset) for subset in all_subsets()]
+    for subset in all_subsets():
+        expected = ConfusionMatrix.of(DELIVER)
+        for images, truth in batches:
+            guess = plain_forward(model, {name: images[name] for name in subset}, truth.shape[-2:])
+            expected.update(guess, truth)
+        # A few pixels may fall on a tie that another order of summation resolves differently.
+        assert np.abs(table[subset_letters(subset)].counts - expected.counts).sum() <= 4
+
+
+def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
+    table = evaluate_subsets(model, batches, DELIVER, [("rgb", "lidar")], protocol="zero")
+    expected = ConfusionMatrix.of(DELIVER)
+    for images, truth in batches:
+        zeroed = images | {name: torch.zeros_like(images[name]) for name in ("depth", "event")}
+        expected.update(plain_forward(model, zeroed, truth.shape[-2:]), truth)
+    assert np.abs(table["RL"].counts - expected.counts).sum() <= 4
+
+
+def test_exception_training_mode(model: Any2Seg, batches: list):
+    model.train()
+    try:
+        with pytest.raises(UserError, match=r"call model.eval\(\)"):
+            evaluate_subsets(model, batches, DELIVER)
+    finally:
+        model.eval()
+
+
+def test_value_subset_mean_is_unweighted():
+    perfect, wrong = ConfusionMatrix(2), ConfusionMatrix(2)
+    perfect.update(np.zeros(900, np.uint8), np.zeros(900, np.uint8))
+    wrong.update(np.ones(1, np.uint8), np.zeros(1, np.uint8))
+    assert subset_mean({"R": perfect, "D": wrong}) == pytest.approx(0.5)
+
+
+def test_value_floors():
+    prior = PriorStatistics(25)
+    for labels in ([[0, 6, 6, 255]], [[0, 6, 9, 255]], [[0, 6, 9, 3]]):
+        prior.update(np.array(labels, np.uint8))
+    assert prior.most_frequent().tolist() == [[0, 6, 9, 3]]
+    assert prior.class_pixels()[[0, 3, 6, 9]].tolist() == [3, 1, 4, 2]
+
+    truths = [np.array([[0, 0, 9, 255]], np.uint8), np.array([[0, 6, 6, 0]], np.uint8)]
+    floors = prior_baselines(prior, truths, DELIVER)
+    # Truth: class 0 four, class 6 two, class 9 one. Always 0: IoU 4/7, mean over three classes.
+    assert floors.constant_class == 0
+    assert floors.constant == pytest.approx(4 / 7 / 3)
+    # The prior hits one 0 of four, one 6 (twice guessed, twice there), one 9 (twice guessed, once there)
+    expected = (2 / 4 + 1 / 3 + 1 / 2) / 3
+    assert floors.pixel_prior == pytest.approx(expected)
+    assert floors.best == pytest.approx(expected)
+
+
+def test_value_prior_resizes_to_its_first_size():
+    prior = PriorStatistics(2)
+    prior.update(np.array([[0, 1]], np.uint8))
+    prior.update(np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint8))
+    assert prior.class_pixels().tolist() == [2, 2]
+    floors = prior_baselines(prior, [np.array([[0, 0, 1, 1]], np.uint8)], DELIVER)
+    assert floors.pixel_prior == pytest.approx(1.0)

@@ -1,0 +1,68 @@
+"""Losses against torch's own cross entropy and sorting by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
+
+K = 5
+
+
+def make(B: int = 2, H: int = 7, W: int = 11, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(B, K, H, W, generator=generator)
+    labels = torch.randint(0, K, (B, H, W), generator=generator)
+    labels[:, 0] = 255
+    return logits.requires_grad_(), labels
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 0.5, 2.0, 4.0, 1.0])])
+def test_value_cross_entropy_equals_torch(weights):
+    logits, labels = make()
+    expected = F.cross_entropy(logits, labels, weights, ignore_index=255)
+    assert torch.allclose(CrossEntropy(weights)(logits, labels), expected)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), OhemCrossEntropy(), CrossEntropy(torch.ones(K))])
+def test_gradient_all_ignored_gives_zero_not_nan(loss):
+    logits, labels = make(B=1)
+    value = loss(logits, torch.full_like(labels, 255))
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_value_ohem_keeps_the_hard_pixels():
+    logits, labels = make()
+    pixel = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")
+    hard = pixel[(pixel > -math.log(0.7)) & (labels != 255)]
+    assert hard.numel() >= int((labels != 255).sum()) // 16
+    assert torch.allclose(OhemCrossEntropy(0.7)(logits, labels), hard.mean())
+
+
+def test_value_ohem_keeps_a_sixteenth_when_all_is_easy():
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, K, (1, 16, 17), generator=generator)
+    logits = 9.0 * F.one_hot(labels, K).permute(0, 3, 1, 2).float()  # (B, H, W, K) -> (B, K, H, W)
+    logits = logits + torch.randn(logits.shape, generator=generator)
+    pixel = F.cross_entropy(logits, labels, reduction="none").flatten()
+    assert float(pixel.max()) < -math.log(0.7)
+    expected = pixel.sort(descending=True).values[: 16 * 17 // 16].mean()
+    assert torch.allclose(OhemCrossEntropy(0.7)(logits, labels), expected)
+
+
+def test_value_bfloat16_logits_give_a_float32_loss():
+    logits, labels = make()
+    value = CrossEntropy()(logits.bfloat16(), labels)
+    assert value.dtype == torch.float32
+    assert torch.allclose(value, CrossEntropy()(logits, labels), rtol=0.02)
+
+
+def test_shape_one_pixel():
+    loss = OhemCrossEntropy()(torch.zeros(1, K, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long))
+    assert float(loss) == pytest.approx(math.log(K))
