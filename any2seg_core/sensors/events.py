@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel
+
+if TYPE_CHECKING:  # camera.py reads messages, which need EVENT_DTYPE from here
+    from any2seg_core.sensors.camera import CameraModel
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
 """One event: column, row, time in nanoseconds, polarity (positive: > 0). 13 bytes, packed."""
