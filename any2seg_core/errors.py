@@ -8,3 +8,7 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2; the node logs it and goes on.
     """
+
+
+class MessageError(UserError):
+    """A message that contradicts itself or holds what this project cannot read; the caller drops it and goes on."""

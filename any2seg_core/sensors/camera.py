@@ -14,8 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.messages import MessageError
+from any2seg_core.errors import MessageError, UserError
 
 DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 _MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
