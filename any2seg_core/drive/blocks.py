@@ -175,8 +175,8 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
     floor = (plan.paving, plan.sand)[int(rng.integers(2))]
     site.add_on(face, patch(a0, a1, SIDEWALK_M, SIDEWALK_M + width, 0.0, floor), 0.0, 0.0)
     makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.billboard, props.bench,
-              props.bin_or_hydrant, props.tree, vehicles.trolley, lambda r: vehicles.two_wheeler(r, rider=False), props.bin_or_hydrant,
-              vehicles.person, vehicles.animal)
+              props.bin_or_hydrant, props.bin_or_hydrant, props.tree, vehicles.trolley, vehicles.person,
+              vehicles.animal, lambda r: vehicles.two_wheeler(r, rider=False))
     for a in np.arange(a0 + 2.5, a1 - 2.0, 3.8):
         make = makers[int(rng.integers(len(makers)))]
         site.add_on(face, make(rng), float(a), SIDEWALK_M + rng.uniform(1.2, width - 1.8), yaw=rng.uniform(0, 6.28))
