@@ -60,7 +60,6 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # the same first weights in every process
-    config.out.mkdir(parents=True, exist_ok=True)
 
     # Data
     train_frames = DeliverDataset(config.data, "train", config.modalities, config.cases, config.cache)
@@ -84,6 +83,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best, used_s = state["step"], state["best"], state["used_s"]
+    config.out.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot start leaves nothing behind
     if config.compile_fusion:
         model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
     parallel = processes.parallel(model)

@@ -1,0 +1,65 @@
+"""Configuration: YAML, overrides, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from any2seg_core.errors import UserError
+from training.config import TrainConfig, load_config
+from training.evaluate import main as evaluate_main
+from training.train import main
+
+CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
+NEEDED = ["data=d", "out=o"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_smoke_shipped_configs_load_and_open_with_their_command(path: Path):
+    assert load_config([str(path)]).data
+    assert path.read_text().startswith(f"# python training/train.py training/configs/{path.name}")
+
+
+def test_value_later_settings_win(tmp_path: Path):
+    file = tmp_path / "a.yaml"
+    file.write_text("data: here\nout: there\nlr: 0.1\nmodalities: [lidar, rgb]\n")
+    config = load_config([str(file), "lr=0.2", "modality_dropout={RL: 2, L: 1}", "scale=[1, 1.5]", "max_minutes=null"])
+    assert config.lr == 0.2
+    assert config.modalities == ("rgb", "lidar")
+    assert config.modality_dropout == {"RL": 2.0, "L": 1.0}
+    assert config.scale == (1.0, 1.5)
+    assert config.max_minutes is None
+    assert config.steps == TrainConfig.model_fields["steps"].default
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*NEEDED, "learning_rate=1"], "unknown key 'learning_rate': known are data"),
+        (["data=d"], "out is not set"),
+        ([*NEEDED, "lr=fast"], "lr='fast'"),
+        ([*NEEDED, "crop_width=100"], "multiple of 32"),
+        ([*NEEDED, "scale=[2, 1]"], "smallest <= largest"),
+        ([*NEEDED, "modalities=[radar]"], "unknown modality 'radar'"),
+        ([*NEEDED, "--lr", "3"], "expected a .yaml file or key=value"),
+        ([*NEEDED, "lr=[1"], "not YAML"),
+        (["absent.yaml"], "absent.yaml: no such configuration"),
+    ],
+)
+def test_exception_one_line_names_the_mistake(arguments: list[str], message: str):
+    with pytest.raises(UserError) as caught:
+        load_config(arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_command_lines_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["nonsense"]) == 2
+    assert main([f"data={tmp_path / 'none'}", f"out={tmp_path / 'run'}", "device=cpu"]) == 2
+    assert evaluate_main([f"checkpoint={tmp_path / 'no.safetensors'}", f"data={tmp_path}"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "no such data folder" in errors[1]
+    assert "no.safetensors" in errors[2]
+    assert not (tmp_path / "run").exists()
