@@ -179,17 +179,17 @@ class Actors:
         return np.array([[c, -s, 0.0, x], [s, c, 0.0, y], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 
     def at(self, t_s: float, centre: np.ndarray, radius_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Vertices (V,3) float32 of all actors, and the triangles (K,3) and their rows (K,) within radius of centre."""
+        """The actors within radius_m of centre: vertices (V,3) float32 world, triangles (K,3), their rows in `mesh`."""
         position, heading, phase = self._poses(t_s)
-        owner = self._actor_of_vertex
-        v, swing = self.mesh.vertices, self.mesh.swing
-        angle = swing[:, 0] * 0.55 * np.sin(phase)[owner]
+        near = np.linalg.norm(position[:, :2] - centre[:2], axis=1) < radius_m
+        kept = near[self._actor_of_vertex]
+        owner, v, swing = self._actor_of_vertex[kept], self.mesh.vertices[kept], self.mesh.swing[kept]
+        angle = swing[:, 0] * (0.55 * np.sin(phase).astype(np.float32))[owner]
         c, s, dz = np.cos(angle), np.sin(angle), v[:, 2] - swing[:, 1]
         x, z = v[:, 0] * c + dz * s, swing[:, 1] - v[:, 0] * s + dz * c
         h, p = heading[owner], position[owner]
         out = np.stack([h[:, 0] * x - h[:, 1] * v[:, 1] + p[:, 0], h[:, 1] * x + h[:, 0] * v[:, 1] + p[:, 1],
                         z + p[:, 2]], axis=1).astype(np.float32)
-        near = np.linalg.norm(position[:, :2] - centre[:2], axis=1) < radius_m
         rows = np.flatnonzero(near[self._actor_of_triangle])
-        return out, self.mesh.triangles[rows], rows
-
+        place = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
+        return out, place[self.mesh.triangles[rows]], rows

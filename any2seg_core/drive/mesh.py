@@ -6,11 +6,13 @@ Lengths are metres, z is up. A mesh is arrays only, so merging and moving are wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 Colour = tuple[float, float, float]
+_QUAD = np.array([[0, 1, 2], [0, 2, 3]])  # two triangles of a quadrilateral
 
 
 class Surface(NamedTuple):
@@ -28,19 +30,40 @@ class Mesh:
     """V vertices and T triangles.
 
     vertices (V,3) float32; triangles (T,3) uint32; uv (T,3,2) float32 texture coordinates in metres;
-    class_id (T,) uint8; material (T,) uint16; colour, colour2 (T,3) float32; param (T,2) float32;
+    look (T,10) float32: the `Surface` of each triangle, packed (class id, material, colour, colour2, param);
     swing (V,2) float32: how far a vertex turns about the y axis in a walk cycle (-1..1), and the pivot height.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
     uv: np.ndarray
-    class_id: np.ndarray
-    material: np.ndarray
-    colour: np.ndarray
-    colour2: np.ndarray
-    param: np.ndarray
+    look: np.ndarray
     swing: np.ndarray
+
+    @cached_property
+    def class_id(self) -> np.ndarray:
+        """(T,) uint8 DELIVER train ids."""
+        return self.look[:, 0].astype(np.uint8)
+
+    @cached_property
+    def material(self) -> np.ndarray:
+        """(T,) uint16 material indices."""
+        return self.look[:, 1].astype(np.uint16)
+
+    @cached_property
+    def colour(self) -> np.ndarray:
+        """(T,3) float32 linear RGB, main colour of the pattern."""
+        return np.ascontiguousarray(self.look[:, 2:5])
+
+    @cached_property
+    def colour2(self) -> np.ndarray:
+        """(T,3) float32 linear RGB, second colour of the pattern."""
+        return np.ascontiguousarray(self.look[:, 5:8])
+
+    @cached_property
+    def param(self) -> np.ndarray:
+        """(T,2) float32 pattern parameters."""
+        return np.ascontiguousarray(self.look[:, 8:10])
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0) -> Mesh:
         """Turned by `yaw` (radians, counter-clockwise) about z, then shifted."""
@@ -89,27 +112,20 @@ def merge(meshes: list[Mesh]) -> Mesh:
         vertices=np.concatenate([m.vertices for m in meshes]),
         triangles=np.concatenate([m.triangles + s for m, s in zip(meshes, starts, strict=True)]).astype(np.uint32),
         uv=np.concatenate([m.uv for m in meshes]),
-        class_id=np.concatenate([m.class_id for m in meshes]),
-        material=np.concatenate([m.material for m in meshes]),
-        colour=np.concatenate([m.colour for m in meshes]),
-        colour2=np.concatenate([m.colour2 for m in meshes]),
-        param=np.concatenate([m.param for m in meshes]),
+        look=np.concatenate([m.look for m in meshes]),
         swing=np.concatenate([m.swing for m in meshes]),
     )
 
 
 def from_triangles(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray, surface: Surface) -> Mesh:
     """A mesh of one surface: vertices (V,3), triangles (T,3), uv (T,3,2)."""
-    count = len(triangles)
+    look = np.empty((len(triangles), 10), np.float32)
+    look[:] = (surface.class_id, surface.material, *surface.colour, *surface.colour2, *surface.param)
     return Mesh(
         vertices=np.asarray(vertices, np.float32),
         triangles=np.asarray(triangles, np.uint32),
         uv=np.asarray(uv, np.float32),
-        class_id=np.full(count, surface.class_id, np.uint8),
-        material=np.full(count, surface.material, np.uint16),
-        colour=np.tile(np.asarray(surface.colour, np.float32), (count, 1)),
-        colour2=np.tile(np.asarray(surface.colour2, np.float32), (count, 1)),
-        param=np.tile(np.asarray(surface.param, np.float32), (count, 1)),
+        look=look,
         swing=np.zeros((len(vertices), 2), np.float32),
     )
 
@@ -119,16 +135,13 @@ def quads(corners: np.ndarray, surface: Surface, uv: np.ndarray | None = None) -
     corners = np.asarray(corners, np.float32).reshape(-1, 4, 3)
     count = len(corners)
     if uv is None:
-        width = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
-        height = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1)
-        u0 = corners[:, 0, 0] + corners[:, 0, 1]  # shifts the pattern from face to face
-        v0 = corners[:, 0, 2]
-        uv = np.stack(
-            [np.stack([u0, u0 + width, u0 + width, u0], 1), np.stack([v0, v0, v0 + height, v0 + height], 1)], axis=2
-        )
-    base = 4 * np.arange(count)[:, None]
-    triangles = np.concatenate([base + [0, 1, 2], base + [0, 2, 3]], axis=1).reshape(-1, 3)
-    triangle_uv = np.asarray(uv, np.float32)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3, 2)
+        uv = np.zeros((count, 4, 2), np.float32)
+        uv[:, 1:3, 0] = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)[:, None]
+        uv[:, 2:, 1] = np.linalg.norm(corners[:, 3] - corners[:, 0], axis=1)[:, None]
+        uv[:, :, 0] += (corners[:, 0, 0] + corners[:, 0, 1])[:, None]  # shifts the pattern from face to face
+        uv[:, :, 1] += corners[:, 0, 2, None]
+    triangles = (4 * np.arange(count)[:, None, None] + _QUAD).reshape(-1, 3)
+    triangle_uv = np.asarray(uv, np.float32)[:, _QUAD].reshape(-1, 3, 2)
     return from_triangles(corners.reshape(-1, 3), triangles, triangle_uv, surface)
 
 
