@@ -1,4 +1,4 @@
-"""Render a simulated drive into a rosbag2 (MCAP): `python bags/make_drive.py runs/drive --segments sunny:20,night:10`."""
+"""Render a simulated drive into a rosbag2: `python bags/make_drive.py runs/drive --segments sunny:20,night:10`."""
 
 from __future__ import annotations
 

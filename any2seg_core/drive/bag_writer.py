@@ -22,7 +22,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from any2seg_core.drive import bag_messages as messages
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
-from any2seg_core.drive.simulator import SPLITS, Drive
+from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, SPLITS, Drive
 from any2seg_core.drive.weather import FOLDERS
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import save_calibration
@@ -191,16 +191,15 @@ def write_bag(
         path as a Path.
 
     Raises:
-        UserError: the path exists, unknown split or weather, or the drive is shorter than the segments.
+        UserError: the path exists, unknown split or weather, or segments longer than 119 s in all.
     """
     path, rig = Path(path), rig or DriveRig()
     _check_request(path, split, segments, seed)
     chunks = _chunks(seed, split, segments, rig)
-    duration_s = _first_drive(seed, split).duration_s
-    if chunks[-1].end_ns > duration_s * NS_PER_S:
+    if chunks[-1].end_ns > SHORTEST_DRIVE_S * NS_PER_S:
         raise UserError(
-            f"segments last {chunks[-1].end_ns / NS_PER_S - 1:.1f} s, but this drive offers {duration_s - 1:.1f} s; "
-            "shorten the segments"
+            f"segments last {(chunks[-1].end_ns - _DRIVE_START_NS) / NS_PER_S:.1f} s, but a drive offers "
+            f"{SHORTEST_DRIVE_S - _DRIVE_START_NS // NS_PER_S} s; shorten them"
         )
     partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     bag = partial / path.name  # the storage file inside takes the name of its folder

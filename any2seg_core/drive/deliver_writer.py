@@ -25,7 +25,7 @@ from rich.progress import track
 from any2seg_core.drive.failures import FAILURES
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
-from any2seg_core.drive.simulator import SPLITS, Drive
+from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, SPLITS, Drive
 from any2seg_core.drive.weather import FAR_M, FOLDERS
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import modality
@@ -34,7 +34,6 @@ from any2seg_core.sensors.rig import SensorRig
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")
 _FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little past
-_SHORTEST_DRIVE_S = 120  # of any town, see `World.duration_s`
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,10 @@ def plan_sequences(
     names = tuple(FOLDERS)
     step = max(round(interval_s * rig.camera_timing.rate_hz), 1)
     span = _FIRST_FRAME + (frames - 1) * step
-    last_first = _SHORTEST_DRIVE_S * rig.camera_timing.rate_hz - span
+    last_first = SHORTEST_DRIVE_S * rig.camera_timing.rate_hz - span
     if last_first < _FIRST_FRAME:
         raise UserError(
-            f"frames={frames} every {interval_s} s do not fit into a drive of {_SHORTEST_DRIVE_S} s; "
+            f"frames={frames} every {interval_s} s do not fit into a drive of {SHORTEST_DRIVE_S} s; "
             "ask for more sequences of fewer frames"
         )
     planned = []

@@ -99,8 +99,8 @@ class DriveRig:
     RGB and depth camera share one pixel grid and place; the event camera sits there too with its own K and a small
     rotation; the LiDAR is on the roof, 0.8 m behind, yawed and pitched. LiDAR sweeps 15 ms before and depth fires 3 ms
     after the camera; event packets cover the 50 ms up to their stamp. Mounts are (4,4) float64 sensor -> vehicle.
-    Brightness for the event camera is rendered `event_sub_intervals` + 1 times per packet, at `event_render_scale` of its
-    resolution: a lens that is a little softer than the pixels.
+    Brightness for the event camera is rendered `event_sub_intervals` + 1 times per packet, at `event_render_scale` of
+    its resolution: a lens that is a little softer than the pixels.
     """
 
     camera: CameraModel = field(default_factory=lambda: _camera(256, 256, "rgb_front"))

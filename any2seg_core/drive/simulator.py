@@ -22,6 +22,9 @@ from any2seg_core.drive.raycast import FrameScene, World
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
 from any2seg_core.errors import UserError
 
+SHORTEST_DRIVE_S = 120
+"""Every town offers at least this much, see `World.duration_s`."""
+
 _RGB_EXPOSURE_S = 0.012
 _EVENT_EXPOSURE_S = 0.002
 _CAMERA, _DEPTH, _LIDAR, _EVENT, _STREAK, _DROPS, _SHAKE = range(7)
@@ -70,8 +73,8 @@ class Drive:
         if split not in SPLITS:
             raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
         self.seed, self.split = seed, split
+        self._set_conditions(weather, failure, rig or DriveRig())  # before the town: a wrong name is told at once
         self._world = World(seed, split)
-        self._set_conditions(weather, failure, rig or DriveRig())
 
     def with_conditions(self, weather: str, failure: str | None = None, rig: DriveRig | None = None) -> Drive:
         """Return the same drive in another weather or with a failure; the town is shared, not rendered anew."""
