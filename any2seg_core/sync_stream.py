@@ -1,0 +1,221 @@
+"""One stream of the synchroniser: its settings, its buffer, its observed rate, and whether it is alive."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from statistics import median_low
+from typing import Any
+
+from any2seg_core.errors import UserError
+
+MS = 1_000_000
+_DEAD_AFTER_PERIODS = 2.5
+_LONGEST_SILENCE_NS = 300 * MS
+_OBSERVED_INTERVALS = 7
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How one stream takes part. All times in nanoseconds.
+
+    Attributes:
+        offset_ns: expected stamp of this stream minus the time of the set (shutter against sweep phase; for event
+            packets stamped at their begin: minus their length).
+        noise_window_ns: a sample this near to its target needs no better one.
+        max_age_ns: a sample farther than this from its target is not used.
+        required: without this stream a set is not emitted.
+        kind: "sample" (the nearest one is taken) or "window" (all packets that reach into the window before the set).
+        window_ns: length of that window.
+        buffer: most samples held; the oldest goes first.
+    """
+
+    offset_ns: int = 0
+    noise_window_ns: int = 20 * MS
+    max_age_ns: int = 150 * MS
+    required: bool = False
+    kind: str = "sample"
+    window_ns: int = 50 * MS
+    buffer: int = 30
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("sample", "window"):
+            raise UserError(f"stream kind {self.kind!r}: use 'sample' or 'window'")
+        if not 0 <= self.noise_window_ns <= self.max_age_ns:
+            raise UserError(
+                f"noise_window_ns {self.noise_window_ns} must lie between 0 and max_age_ns {self.max_age_ns}"
+            )
+        if self.window_ns <= 0 or self.buffer < 2:
+            raise UserError(f"window_ns must be positive and buffer at least 2, got {self.window_ns} and {self.buffer}")
+
+    @property
+    def oldest_ns(self) -> int:
+        """How far behind its target a sample may lie."""
+        return self.window_ns + self.noise_window_ns if self.kind == "window" else self.max_age_ns
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One message: its own stamp, when it arrived, and what it carries."""
+
+    stamp_ns: int
+    arrival_ns: int
+    payload: Any
+
+
+class Entry:
+    """A sample on its way through the synchroniser; ends as used or as dropped, never as both."""
+
+    __slots__ = ("held", "late", "sample", "stamp_ns", "used")
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self.stamp_ns = sample.stamp_ns
+        self.used = False
+        self.held = False  # reference of an open set
+        self.late = False  # older than the newest decided set when it came
+
+
+@dataclass
+class StreamStats:
+    """Counts since construction, never reset: added == used + sum(dropped.values()) + buffered."""
+
+    added: int = 0
+    used: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    buffered: int = 0
+    state: str = "never_seen"  # or "alive", "dead"
+    last_stamp_ns: int | None = None
+    period_ns: int | None = None
+
+
+class Stream:
+    """Buffer ordered by stamp, plus what was observed about rate and life."""
+
+    def __init__(self, config: StreamConfig, least_silence_ns: int) -> None:
+        self.config = config
+        self.entries: list[Entry] = []
+        self.added = 0
+        self.used = 0
+        self.dropped: Counter[str] = Counter()
+        self._least_silence_ns = least_silence_ns
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets what was observed (not what is buffered): the stream counts as never seen."""
+        self.last_stamp_ns: int | None = None
+        self.last_arrival_ns: int | None = None
+        self._stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self._arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+
+    @property
+    def seen(self) -> bool:
+        return self.last_arrival_ns is not None
+
+    @property
+    def period_ns(self) -> int | None:
+        """Median distance of stamps, None before two messages."""
+        return median_low(self._stamp_steps) if self._stamp_steps else None
+
+    @property
+    def dead_at_ns(self) -> int:
+        """Moment at which a stream that was seen counts as dead if it stays silent."""
+        steps = [median_low(steps) for steps in (self._stamp_steps, self._arrival_steps) if steps]
+        silence = int(_DEAD_AFTER_PERIODS * max(steps, default=0))
+        silence = min(max(silence, self._least_silence_ns), max(_LONGEST_SILENCE_NS, self._least_silence_ns))
+        return self.last_arrival_ns + silence
+
+    def is_alive(self, now_ns: int) -> bool:
+        return self.seen and now_ns < self.dead_at_ns
+
+    def observe(self, stamp_ns: int, now_ns: int) -> None:
+        """Notes an arrival; only messages in order tell the rate."""
+        if self.last_stamp_ns is None or stamp_ns > self.last_stamp_ns:
+            if self.last_stamp_ns is not None:
+                self._stamp_steps.append(stamp_ns - self.last_stamp_ns)
+                self._arrival_steps.append(now_ns - self.last_arrival_ns)
+            self.last_stamp_ns = stamp_ns
+        self.last_arrival_ns = now_ns
+
+    def holds(self, stamp_ns: int) -> bool:
+        index = bisect_left(self.entries, stamp_ns, key=_stamp)
+        return index < len(self.entries) and self.entries[index].stamp_ns == stamp_ns
+
+    def insert(self, entry: Entry) -> None:
+        self.entries.insert(bisect_right(self.entries, entry.stamp_ns, key=_stamp), entry)
+
+    def matches(self, time_ns: int) -> list[Entry]:
+        """Entries for a set at `time_ns`: the nearest one, or all packets of the window; empty when none fits."""
+        target, config = time_ns + self.config.offset_ns, self.config
+        if config.kind == "window":
+            first = bisect_right(self.entries, target - config.oldest_ns, key=_stamp)
+            return self.entries[first : bisect_right(self.entries, target + config.noise_window_ns, key=_stamp)]
+        index = bisect_left(self.entries, target, key=_stamp)
+        around = self.entries[max(index - 1, 0) : index + 1]
+        nearest = min(around, key=lambda entry: abs(entry.stamp_ns - target), default=None)
+        return [nearest] if nearest is not None and abs(nearest.stamp_ns - target) <= config.max_age_ns else []
+
+    def expects_better(self, time_ns: int, deadline_ns: int) -> bool:
+        """Whether a set at `time_ns` gains by waiting until the deadline, given that the stream is alive."""
+        target, noise = time_ns + self.config.offset_ns, self.config.noise_window_ns
+        found = self.matches(time_ns)
+        if found and abs(found[-1].stamp_ns - target) <= noise:
+            return False
+        if self.last_stamp_ns >= target - (noise if self.config.kind == "window" else 0):
+            return False  # messages come in order: all that follow are farther away
+        period = self.period_ns
+        if period is None:
+            return True
+        wanted = target - noise - self.last_stamp_ns
+        if self.config.kind == "window":
+            steps = -(-wanted // period)
+        else:
+            steps = max(round((target - self.last_stamp_ns) / period), 1)
+            next_distance = abs(self.last_stamp_ns + steps * period - target)
+            best = abs(found[0].stamp_ns - target) if found else self.config.max_age_ns
+            if next_distance >= best:
+                return False
+        return self.last_arrival_ns + steps * median_low(self._arrival_steps) <= deadline_ns
+
+    def use(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if not entry.used:
+                entry.used = True
+                self.used += 1
+
+    def remove_before(self, time_ns: int) -> None:
+        """Drops what no set later than `time_ns` can use."""
+        end = bisect_right(self.entries, time_ns + self.config.offset_ns - self.config.oldest_ns, key=_stamp)
+        for entry in self.entries[:end]:
+            self._drop(entry, "late" if entry.late else "unmatched")
+        del self.entries[:end]
+
+    def remove_oldest(self) -> None:
+        self._drop(self.entries.pop(0), "queue")
+
+    def keep_around(self, stamp_ns: int, radius_ns: int) -> None:
+        """After a jump: drops all that is farther than `radius_ns` from the new time."""
+        for entry in self.entries:
+            if abs(entry.stamp_ns - stamp_ns) > radius_ns:
+                self._drop(entry, "jump")
+        self.entries = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) <= radius_ns]
+
+    def shift_clock(self, delta_ns: int) -> None:
+        if self.last_arrival_ns is not None:
+            self.last_arrival_ns += delta_ns
+
+    def _drop(self, entry: Entry, reason: str) -> None:
+        if not entry.used:
+            self.dropped[reason] += 1
+
+    def stats(self, now_ns: int) -> StreamStats:
+        state = "never_seen" if not self.seen else "alive" if self.is_alive(now_ns) else "dead"
+        buffered = sum(not entry.used for entry in self.entries)
+        return StreamStats(
+            self.added, self.used, self.dropped.copy(), buffered, state, self.last_stamp_ns, self.period_ns
+        )
+
+
+def _stamp(entry: Entry) -> int:
+    return entry.stamp_ns
