@@ -1,6 +1,6 @@
 """Judge a checkpoint on a data set in DELIVER's layout: all sensor subsets, all three means, per-class IoU, floors.
 
-    python training/evaluate.py checkpoint=runs/train/drive_b0/final.safetensors data=runs/drive [key=value ...]
+    python training/evaluate.py checkpoint=runs/train/drive_b0/final.safetensors data=data/drive [key=value ...]
 
 Keys: split (val), cases ("[night, motionblur]"), frames (at most so many, evenly spread), protocol (drop | zero),
 json (write the numbers there), device (cpu | cuda), prior_from (train: split that gives the floors' label statistics).
