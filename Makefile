@@ -30,8 +30,8 @@ $(STAMP): pyproject.toml constraints.txt scripts/check_system.sh
 	touch $(STAMP)
 
 train-data: install
-	$(BIN)/any2seg drive deliver data/drive --split train --seed 0
-	$(BIN)/any2seg drive deliver data/drive --split val --seed 0
+	$(BIN)/any2seg drive deliver data/drive --split train --sequences 110 --frames 16
+	$(BIN)/any2seg drive deliver data/drive --split val --sequences 30 --frames 8
 
 train: install
 	$(BIN)/python training/train.py training/configs/drive_b0.yaml
