@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +101,24 @@ def data_recipe(root: Path) -> dict[str, Any]:
     return recipe
 
 
+def shown_command(arguments: Sequence[str]) -> str:
+    """The command line to repeat a run; absolute paths are shown relative to the working folder."""
+    shown = []
+    for argument in arguments:
+        key, equals, value = argument.rpartition("=")
+        shown.append(key + equals + (os.path.relpath(value) if os.path.isabs(value) else value))
+    return shlex.join(["python", "training/train.py", *shown])
+
+
 def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, Any]:
     """How a checkpoint came to be; the results are added at the end."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return {
-        "command": shlex.join(["python", "training/train.py", *sys.argv[1:]]),
+        "command": shown_command(sys.argv[1:]),
         "seed": config.seed,
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"data", "out", "init"}),
         "data": data_recipe(config.data),
         "train_frames": len(train_frames),
         "git_commit": commit.stdout.strip() or "unknown",

@@ -13,7 +13,7 @@ from torch import nn
 
 from any2seg_core.errors import UserError
 from training.batches import SampleNumbers
-from training.build import class_weights, data_recipe, learning_rate
+from training.build import class_weights, data_recipe, learning_rate, shown_command
 from training.config import TrainConfig
 from training.state import MovingAverage, load_state, save_state
 
@@ -105,3 +105,9 @@ def test_exception_state_files(tmp_path: Path):
 def test_value_data_recipe_counts_sequences(tmp_path: Path):
     (tmp_path / "drive_train.json").write_text(json.dumps({"seed": 3, "sequences": [{"town": 1}, {"town": 2}]}))
     assert data_recipe(tmp_path) == {"name": tmp_path.name, "train": {"seed": 3, "sequences": 2}}
+
+
+def test_value_command_shows_no_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    command = shown_command(["a.yaml", f"data={tmp_path / 'x' / 'drive'}", "scale=[1, 2]", str(tmp_path / "b.yaml")])
+    assert command == "python training/train.py a.yaml data=x/drive 'scale=[1, 2]' b.yaml"
