@@ -1,0 +1,133 @@
+"""LivePipeline: the threads between incoming messages and the model. Knows no ROS and no tensor.
+
+Callbacks only put messages into the synchroniser. A poll thread sleeps until the synchroniser's next deadline, so that
+a set goes out on time when a sensor is silent. One worker thread runs the model on the newest set only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from any2seg_core.sync import SampleSet, Synchronizer
+
+
+class LatestOnly:
+    """A mailbox with one slot: a new item replaces one that nobody took yet, and that is counted.
+
+    Attributes:
+        replaced: how many items were never taken.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._item: Any = None
+        self._closed = False
+        self.replaced = 0
+
+    def put(self, item: Any) -> None:
+        """Leave an item; never blocks."""
+        with self._condition:
+            self.replaced += self._item is not None
+            self._item = item
+            self._condition.notify()
+
+    def take(self) -> Any:
+        """Wait for an item; None once the mailbox is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            item, self._item = (None if self._closed else self._item), None
+            return item
+
+    def close(self) -> None:
+        """Wake the taker up for the last time."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class LivePipeline:
+    """Messages in from any thread, `process(sample_set)` called in one worker thread.
+
+    Args:
+        synchronizer: owned by the pipeline from now on.
+        process: runs the model on a set and publishes; an exception of it is counted, given to `on_error`, and the
+            pipeline goes on.
+        on_error: called with that exception, in the worker thread.
+        clock_ns: steady clock.
+
+    Attributes:
+        failed: number of sets whose processing raised.
+    """
+
+    def __init__(
+        self,
+        synchronizer: Synchronizer,
+        process: Callable[[SampleSet], None],
+        on_error: Callable[[Exception], None],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.failed = 0
+        self._synchronizer = synchronizer
+        self._process = process
+        self._on_error = on_error
+        self._clock_ns = clock_ns
+        self._changed = threading.Condition()
+        self._running = True
+        self._mailbox = LatestOnly()
+        self._threads = [
+            threading.Thread(target=self._poll, name="any2seg-poll", daemon=True),
+            threading.Thread(target=self._work, name="any2seg-worker", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def overrun(self) -> int:
+        """Sets that were replaced by a newer one before the model was free."""
+        return self._mailbox.replaced
+
+    def offer(self, stream: str, stamp_ns: int, payload: Any) -> None:
+        """Give one message to the synchroniser; returns at once."""
+        with self._changed:
+            self._hand_over(self._synchronizer.add(stream, stamp_ns, payload, self._clock_ns()))
+            self._changed.notify()
+
+    def inspect(self, read: Callable[[Synchronizer], Any]) -> Any:
+        """Call `read(synchronizer)` while no message comes in between, and return its result."""
+        with self._changed:
+            return read(self._synchronizer)
+
+    def stop(self, timeout_s: float = 1.0) -> bool:
+        """End both threads; returns whether they ended within the time. A running inference is waited for."""
+        with self._changed:
+            self._running = False
+            self._changed.notify()
+        self._mailbox.close()
+        deadline_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _hand_over(self, sets: list[SampleSet]) -> None:
+        for sample_set in sets:
+            self._mailbox.put(sample_set)
+
+    def _poll(self) -> None:
+        with self._changed:
+            while self._running:
+                deadline_ns = self._synchronizer.next_deadline_ns()
+                wait_s = None if deadline_ns is None else (deadline_ns - self._clock_ns()) / 1e9
+                if wait_s is None or wait_s > 0:
+                    self._changed.wait(wait_s)
+                self._hand_over(self._synchronizer.poll(self._clock_ns()))
+
+    def _work(self) -> None:
+        while (sample_set := self._mailbox.take()) is not None:
+            try:
+                self._process(sample_set)
+            except Exception as error:  # one bad set must never stop the road
+                self.failed += 1
+                self._on_error(error)

@@ -1,0 +1,65 @@
+"""Which topic carries which sensor: names of the node's inputs, and of a recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from any2seg_core.modalities import MODALITIES
+
+NODE_INPUTS = MappingProxyType({"rgb": "image", "depth": "depth", "event": "events", "lidar": "points"})
+"""Modality -> name below the node's ``~/in/``."""
+
+NODE_CAMERA_INFOS = MappingProxyType(
+    {"rgb": "camera_info", "depth": "depth_camera_info", "event": "events_camera_info"}
+)
+"""Modality -> name of its camera_info below ``~/in/``; a LiDAR has none."""
+
+
+@dataclass(frozen=True)
+class TopicMap:
+    """Topics of one robot or recording.
+
+    Attributes:
+        streams: modality -> sensor topic. camera_infos: modality -> camera_info topic.
+        truth: topic of ground-truth train ids (mono8), or "" if there is none.
+    """
+
+    streams: dict[str, str]
+    camera_infos: dict[str, str]
+    truth: str = ""
+
+    def sensor_of(self, topic: str) -> str | None:
+        """The modality that a topic belongs to, its camera_info included; None for every other topic."""
+        for table in (self.streams, self.camera_infos):
+            for name, candidate in table.items():
+                if candidate == topic:
+                    return name
+        return None
+
+    def node_remappings(self) -> dict[str, str]:
+        """Private input of the node -> topic, for every input that this map has."""
+        pairs = {f"~/in/{NODE_INPUTS[name]}": self.streams[name] for name in MODALITIES if name in self.streams}
+        for name, below in NODE_CAMERA_INFOS.items():
+            if name in self.camera_infos:
+                pairs[f"~/in/{below}"] = self.camera_infos[name]
+        return pairs
+
+
+def carla_bridge(ego: str = "ego_vehicle") -> TopicMap:
+    """Topics of the CARLA ROS bridge, as the simulated drive records them."""
+    prefix = f"/carla/{ego}"
+    return TopicMap(
+        streams={
+            "rgb": f"{prefix}/rgb_front/image",
+            "depth": f"{prefix}/depth_front/image",
+            "event": f"{prefix}/dvs_front/events",
+            "lidar": f"{prefix}/lidar",
+        },
+        camera_infos={
+            "rgb": f"{prefix}/rgb_front/camera_info",
+            "depth": f"{prefix}/depth_front/camera_info",
+            "event": f"{prefix}/dvs_front/camera_info",
+        },
+        truth=f"{prefix}/semantic_front/image",
+    )
