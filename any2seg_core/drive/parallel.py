@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +29,17 @@ def _one_thread_for_children() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
+def _end_with_parent() -> None:
+    """Let a worker end when its parent was killed; it would wait for jobs for ever otherwise."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: int) -> Iterator[Any]:
     """Yield function(job) for every job, in the order of the jobs; at most workers + 2 results wait at a time.
 
@@ -44,7 +56,8 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
         return
     jobs = iter(jobs)
     with _one_thread_for_children():
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
         try:
             pending = deque(pool.submit(function, job) for job in islice(jobs, workers + 2))
             while pending:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import operator
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,6 +250,24 @@ def test_value_ordered_map_keeps_order_in_processes():
     assert list(ordered_map(operator.neg, range(9), 1)) == [-n for n in range(9)]
     with pytest.raises(UserError, match="workers"):
         list(ordered_map(operator.neg, [1], 0))
+
+
+def test_value_workers_end_with_a_killed_parent(tmp_path: Path):
+    program = (
+        "import sys, time\n"
+        "from any2seg_core.drive.parallel import ordered_map\n"
+        "if __name__ == '__main__':\n"
+        "    print('ready', flush=True)\n"
+        "    list(ordered_map(time.sleep, [0.05] * 4000, 2))\n"
+    )
+    script = tmp_path / "jobs.py"
+    script.write_text(program)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        parent.kill()
+        rest, _ = parent.communicate(timeout=60)  # ends when the last holder of the pipe, a worker, has ended
+    assert rest == ""
 
 
 def test_property_quaternion_matches_scipy():
