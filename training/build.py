@@ -1,4 +1,4 @@
-"""Config -> the parts of a training run."""
+"""Config -> a training run, ready to step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,13 @@ from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from training.config import TrainConfig
+from training.processes import Processes
+from training.state import MovingAverage, load_state, save_state
 
 
 def build_augment(config: TrainConfig) -> Augment:
@@ -125,3 +131,80 @@ def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, A
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
+
+
+@dataclass
+class Run:
+    """A training run between two steps.
+
+    Attributes:
+        contract: what the finished model will be fed.
+        train_frames, val_frames: data.
+        prior: label statistics of the training frames.
+        model, average: what is trained, and the moving average of its weights that is judged and shipped.
+        step: optimiser steps done.
+        best: best mean over the subsets so far, 0..1; -1 before the first evaluation.
+        began_s: monotonic time at which the run would have begun without interruption.
+    """
+
+    contract: InputContract
+    train_frames: DeliverDataset
+    val_frames: DeliverDataset
+    prior: PriorStatistics
+    model: Any2Seg
+    average: MovingAverage
+    loss_function: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int
+    best: float
+    began_s: float
+
+    @property
+    def minutes(self) -> float:
+        """Time used so far, interruptions not counted."""
+        return (time.monotonic() - self.began_s) / 60.0
+
+    def save(self, path: Path) -> None:
+        """Write all that ``resume`` needs. Random numbers need no state: they follow from the seed and the step."""
+        state = {"model": self.model.state_dict(), "average": self.average.model.state_dict(), "best": self.best}
+        state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "minutes": self.minutes}
+        save_state(path, state)
+
+    def restore(self, path: Path) -> None:
+        """Go back to what ``save`` wrote."""
+        state = load_state(path)
+        self.model.load_state_dict(state["model"])
+        self.average.model.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.best = state["step"], state["best"]
+        self.began_s = time.monotonic() - 60.0 * state["minutes"]
+
+
+def build_run(config: TrainConfig, processes: Processes) -> Run:
+    """Read the data and make model, loss and optimiser; the same first weights in every process."""
+    torch.manual_seed(config.seed)
+    train_frames = DeliverDataset(config.data, "train", config.modalities, config.cases, config.cache)
+    val_frames = DeliverDataset(config.data, "val", config.modalities, config.cases)
+    contract = InputContract(modalities=config.modalities, height=config.height, width=config.width)
+    prior = PriorStatistics(len(label_space(contract.label_space)))
+    for index in range(len(train_frames)):
+        prior.update(train_frames.labels(index))
+    model = build_model(config, contract).to(processes.device, memory_format=torch.channels_last)
+    run = Run(
+        contract,
+        train_frames,
+        val_frames,
+        prior,
+        model,
+        average=MovingAverage(model, config.ema_decay),
+        loss_function=build_loss(config, prior.class_pixels()).to(processes.device),
+        optimizer=build_optimizer(config, model),
+        step=0,
+        best=-1.0,
+        began_s=time.monotonic(),
+    )
+    if config.resume:
+        run.restore(config.out / "last.pt")
+    if config.compile_fusion:
+        model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
+    return run

@@ -69,7 +69,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     batches = evaluation_batches(frames, indices, contract, device)
     table = evaluate_subsets(model.to(device), batches, space, protocol=config.protocol)
     floors = sensor_floors(config, contract.modalities, [frames.labels(index) for index in indices], space)
-    return summarise(table, space, floors, count) | {"protocol": config.protocol, "split": config.split}
+    return summarise(table, space, count, floors, config.protocol) | {"split": config.split}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

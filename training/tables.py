@@ -14,12 +14,14 @@ _POLICIES = ("present", "all", "without_other")
 
 
 def summarise(
-    table: dict[str, ConfusionMatrix], space: LabelSpace, floors: Floors | None = None, frames: int | None = None
+    table: dict[str, ConfusionMatrix],
+    space: LabelSpace,
+    frames: int,
+    floors: Floors | None = None,
+    protocol: str = "drop",
 ) -> dict[str, Any]:
     """Per subset the three means, F1 and accuracy over present classes, per-class IoU; all in percent, JSON-ready."""
-    summary: dict[str, Any] = {"unit": "percent", "protocol": "drop"}
-    if frames is not None:
-        summary["frames"] = frames
+    summary: dict[str, Any] = {"unit": "percent", "protocol": protocol, "frames": frames}
     summary["subsets"] = {
         letters: {f"miou_{policy}": _percent(matrix.miou(policy)) for policy in _POLICIES}
         | {
@@ -56,9 +58,7 @@ def render(summary: dict[str, Any]) -> str:
             f" {row['f1_present']:7.2f} {row['accuracy_present']:7.2f}"
         )
     mean = summary["subset_mean"]
-    lines.append(
-        f"{'mean':>8} {mean['miou_present']:8.2f} {mean['miou_all']:8.2f} {mean['miou_without_other']:10.2f}"
-    )
+    lines.append(f"{'mean':>8} {mean['miou_present']:8.2f} {mean['miou_all']:8.2f} {mean['miou_without_other']:10.2f}")
     if "floors" in summary:
         floors = summary["floors"]
         lines.append(

@@ -10,7 +10,6 @@ The same file runs on a CPU, on one GPU or under torchrun. It writes to <out>: b
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -20,33 +19,17 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.contract import InputContract
-from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.dropout import sample_present
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.subsets import PriorStatistics, evaluate_subsets, prior_baselines, subset_mean
+from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.labels import label_space
-from any2seg_core.models import Any2Seg
 from training.batches import SampleNumbers, evaluation_batches, to_model_input, training_batches
-from training.build import build_augment, build_loss, build_model, build_optimizer, learning_rate, provenance
+from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
 from training.processes import Processes
 from training.reporter import Reporter
-from training.state import MovingAverage, load_state, save_state
 from training.tables import render, summarise
-
-
-def evaluate(
-    model: Any2Seg, frames: DeliverDataset, count: int, contract: InputContract, processes: Processes
-) -> dict[str, ConfusionMatrix]:
-    """All subsets on ``count`` evenly spread frames; every process takes a share, and all of them get the sum."""
-    indices = np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int).tolist()
-    batches = evaluation_batches(frames, indices[processes.rank :: processes.world_size], contract, processes.device)
-    table = evaluate_subsets(model, batches, label_space(contract.label_space))
-    for matrix in table.values():
-        matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
-    return table
 
 
 def attention_kernels(device: torch.device) -> AbstractContextManager:
@@ -54,113 +37,109 @@ def attention_kernels(device: torch.device) -> AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
+def progress(config: TrainConfig, run: Run, processes: Processes) -> float:
+    """Finished share of the run 0..1, in steps or in time, whichever is further; the same in all processes."""
+    share = run.step / config.steps
+    if config.max_minutes is not None:
+        share = max(share, run.minutes / config.max_minutes)
+    return min(1.0, processes.largest(share))
+
+
+def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionMatrix]:
+    """All subsets on ``count`` evenly spread val frames; every process takes a share, and all of them get the sum."""
+    frames = run.val_frames
+    indices = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
+    mine = indices[processes.rank :: processes.world_size]
+    batches = evaluation_batches(frames, mine, run.contract, processes.device)
+    table = evaluate_subsets(run.average.model, batches, label_space(run.contract.label_space))
+    for matrix in table.values():
+        matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
+    return table
+
+
 def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     """Run the training and the final evaluation on all val frames; returns the summary stored in final.safetensors."""
-    device, world_size = processes.device, processes.world_size
+    device, rank, world_size = processes.device, processes.rank, processes.world_size
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)  # the same first weights in every process
-
-    # Data
-    train_frames = DeliverDataset(config.data, "train", config.modalities, config.cases, config.cache)
-    val_frames = DeliverDataset(config.data, "val", config.modalities, config.cases)
-    contract = InputContract(modalities=config.modalities, height=config.height, width=config.width)
-    space = label_space(contract.label_space)
-    prior = PriorStatistics(len(space))
-    for index in range(len(train_frames)):
-        prior.update(train_frames.labels(index))
-
-    # Model, loss, optimiser
-    model = build_model(config, contract).to(device, memory_format=torch.channels_last)
-    average = MovingAverage(model, config.ema_decay)
-    loss_function = build_loss(config, prior.class_pixels()).to(device)
-    optimizer = build_optimizer(config, model)
-    origin = provenance(config, train_frames)
-    step, best, used_s = 0, -1.0, 0.0
-    if config.resume:
-        state = load_state(config.out / "last.pt")
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, best, used_s = state["step"], state["best"], state["used_s"]
-    config.out.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot start leaves nothing behind
-    if config.compile_fusion:
-        model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
+    run = build_run(config, processes)
+    model, optimizer = run.model, run.optimizer
     parallel = processes.parallel(model)
-
-    numbers = SampleNumbers(len(train_frames), config.batch_size, config.seed, step, processes.rank, world_size)
-    batches = training_batches(train_frames, build_augment(config), numbers, config.workers)
-    subsets_drawn = torch.Generator()
-    began_s = time.monotonic() - used_s
-
-    def progress() -> float:
-        """Finished share of the run, in steps or in time, whichever is further; the same in all processes."""
-        share = step / config.steps
-        if config.max_minutes is not None:
-            share = max(share, (time.monotonic() - began_s) / 60.0 / config.max_minutes)
-        return min(1.0, processes.largest(share))
+    numbers = SampleNumbers(len(run.train_frames), config.batch_size, config.seed, run.step, rank, world_size)
+    batches = training_batches(run.train_frames, build_augment(config), numbers, config.workers)
+    generator = torch.Generator()
+    losses: list[torch.Tensor] = []
+    origin = provenance(config, run.train_frames)
+    config.out.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot start leaves nothing behind
 
     with Reporter(config.out / "log.jsonl", processes.is_main) as reporter:
-        finished = progress()
-        losses: list[torch.Tensor] = []
-        while finished < 1.0:
+        while (done := progress(config, run, processes)) < 1.0:
             # All randomness follows from the step, so a resumed run draws what the first one would have drawn.
-            draw = config.seed * 1_000_003 + step * world_size + processes.rank
+            draw = config.seed * 1_000_003 + run.step * world_size + rank
             torch.manual_seed(draw)
-            rate = learning_rate(config, step, finished)
+            rate = learning_rate(config, run.step, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
             planes, labels = next(batches)  # (B, C, H, W) uint8 per modality, (B, H, W) uint8
-            images = to_model_input(planes, contract, device)
-            strength = min(1.0, (step + 1) / (config.dropout_warmup_steps + 1))
+            images = to_model_input(planes, run.contract, device)
+            strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
             present = sample_present(
-                len(labels), config.modalities, config.modality_dropout, subsets_drawn.manual_seed(draw), strength
+                len(labels), config.modalities, config.modality_dropout, generator.manual_seed(draw), strength
             )  # (B, M)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16), attention_kernels(device):
                 logits = parallel(images, present.to(device)).logits  # (B, K, H, W)
-            loss = loss_function(logits, labels.to(device, torch.int64))
+            loss = run.loss_function(logits, labels.to(device, torch.int64))
 
             optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-            average.update(model, step)
+            run.average.update(model, run.step)
             losses.append(loss.detach())
-            step += 1
-            finished = progress()
+            run.step += 1
 
-            if step % config.log_every == 0:
-                mean_loss = float(torch.stack(losses).mean())
+            if run.step % config.log_every == 0:
+                values = {"loss": float(torch.stack(losses).mean()), "lr": rate, "norm": float(norm)}
                 losses.clear()
-                minutes = (time.monotonic() - began_s) / 60.0
-                reporter.event(
-                    "step", finished, step=step, loss=mean_loss, lr=rate, norm=float(norm), minutes=round(minutes, 2)
-                )
-            if step % config.eval_every == 0 and finished < 1.0:
-                table = evaluate(average.model, val_frames, config.eval_frames, contract, processes)
-                mean = subset_mean(table)
-                full = list(table.values())[-1].miou()
-                reporter.event("evaluation", finished, step=step, full=100 * full, subset_mean=100 * mean)
-                if mean > best and processes.is_main:
-                    results = summarise(table, space, frames=config.eval_frames)
-                    document = origin | {"steps": step, "results": results}
-                    save_checkpoint(config.out / "best.safetensors", average.model, contract, document)
-                best = max(mean, best)
-            if (step % config.save_every == 0 or finished >= 1.0) and processes.is_main:
-                state = {"model": model.state_dict(), "average": average.model.state_dict(), "best": best, "step": step}
-                state |= {"optimizer": optimizer.state_dict(), "used_s": time.monotonic() - began_s}
-                save_state(config.out / "last.pt", state)
+                reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)
+            if run.step % config.eval_every == 0:
+                judge(config, run, processes, reporter, origin)
+            if run.step % config.save_every == 0 and processes.is_main:
+                run.save(config.out / "last.pt")
+    return finish(config, run, processes, reporter, origin)
 
-        # The model that ships: the moving average, judged on all val frames
-        table = evaluate(average.model, val_frames, len(val_frames), contract, processes)
-        floors = prior_baselines(prior, map(val_frames.labels, range(len(val_frames))), space)
-        results = summarise(table, space, floors, len(val_frames))
-        minutes = round((time.monotonic() - began_s) / 60.0, 1)
-        if processes.is_main:
-            document = origin | {"steps": step, "minutes": minutes, "results": results}
-            save_checkpoint(config.out / "final.safetensors", average.model, contract, document)
-        reporter.event("final", 1.0, step=step, minutes=minutes, results=results["subset_mean"])
+
+def judge(config: TrainConfig, run: Run, processes: Processes, reporter: Reporter, origin: dict[str, Any]) -> None:
+    """Evaluate on some val frames and keep the best model so far."""
+    count = min(config.eval_frames, len(run.val_frames))
+    table = evaluate(run, count, processes)
+    mean, full = subset_mean(table), list(table.values())[-1].miou()
+    done = progress(config, run, processes)
+    reporter.event("evaluation", done, step=run.step, full=round(100 * full, 2), subset_mean=round(100 * mean, 2))
+    if mean > run.best and processes.is_main:
+        results = summarise(table, label_space(run.contract.label_space), count)
+        document = origin | {"steps": run.step, "minutes": round(run.minutes, 1), "results": results}
+        save_checkpoint(config.out / "best.safetensors", run.average.model, run.contract, document)
+    run.best = max(mean, run.best)
+
+
+def finish(
+    config: TrainConfig, run: Run, processes: Processes, reporter: Reporter, origin: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the last state, judge the moving average on all val frames and write the checkpoint that ships."""
+    minutes = round(run.minutes, 1)
+    if processes.is_main:
+        run.save(config.out / "last.pt")
+    space = label_space(run.contract.label_space)
+    frames = run.val_frames
+    table = evaluate(run, len(frames), processes)
+    floors = prior_baselines(run.prior, map(frames.labels, range(len(frames))), space)
+    results = summarise(table, space, len(frames), floors)
+    if processes.is_main:
+        document = origin | {"steps": run.step, "minutes": minutes, "results": results}
+        save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document)
+    reporter.event("final", 1.0, step=run.step, minutes=minutes, subset_mean=results["subset_mean"])
     return results
 
 

@@ -16,6 +16,7 @@ from fake_data import write_deliver
 
 import training.train as train_module
 from any2seg_core.checkpoint import load_checkpoint
+from training.build import Run
 from training.config import TrainConfig
 from training.evaluate import main as evaluate_main
 from training.processes import Processes
@@ -104,16 +105,16 @@ class KilledError(Exception):
 def test_value_resume_is_exact(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """4 steps = 2 steps, killed, and 2 more."""
     train(settings(data, tmp_path / "whole"), ALONE)
-    save = train_module.save_state
+    save = Run.save
 
-    def save_then_die(path: Path, state: dict) -> None:
-        save(path, state)
+    def save_then_die(run: Run, path: Path) -> None:
+        save(run, path)
         raise KilledError
 
-    monkeypatch.setattr(train_module, "save_state", save_then_die)
+    monkeypatch.setattr(Run, "save", save_then_die)
     with pytest.raises(KilledError):
         train(settings(data, tmp_path / "parts"), ALONE)
-    monkeypatch.setattr(train_module, "save_state", save)
+    monkeypatch.setattr(Run, "save", save)
     train(settings(data, tmp_path / "parts", resume=True), ALONE)
 
     whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))
