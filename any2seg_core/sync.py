@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from any2seg_core.errors import UserError
-from any2seg_core.sync_stream import MS, Entry, Sample, Stream, StreamConfig, StreamStats
+from any2seg_core.sync_stream import BACKWARD_JUMP_NS, MS, Entry, Sample, Stream, StreamConfig, StreamStats
 
 __all__ = ["Sample", "SampleSet", "StreamConfig", "StreamStats", "SyncConfig", "SyncStats", "Synchronizer"]
 
-_BACKWARD_JUMP_NS = 500 * MS
 _CLOCK_SLACK_NS = 50 * MS
 
 
@@ -55,7 +54,7 @@ class SyncConfig:
                 f"reference_priority {self.reference_priority}: name each of {sorted(self.streams)} at most once"
             )
         least = {"timeout_ns": 0, "timeout_without_reference_ns": 1, "min_streams": 1, "max_collectors": 1,
-                 "jump_reset_ns": _BACKWARD_JUMP_NS}  # fmt: skip
+                 "jump_reset_ns": BACKWARD_JUMP_NS}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise UserError(f"{name}: must be at least {low}, got {getattr(self, name)}")
@@ -158,10 +157,12 @@ class Synchronizer:
         if stamp_ns <= 0:
             state.dropped["bad_stamp"] += 1
             return self._decide(now_ns)
-        ready = self._jump(stream, stamp_ns, now_ns) if self._is_jump(stream, stamp_ns, now_ns) else []
+        ready = self._restart(stamp_ns, now_ns, grace=True) if self._has_looped(state, stamp_ns) else []
         if self._time.started_ns is None:
             self._time.started_ns = now_ns
         state.observe(stamp_ns, now_ns)
+        if self._elect(now_ns) == stream and self._is_far(stamp_ns - state.config.offset_ns):
+            ready += self._restart(stamp_ns, now_ns, grace=False)
         reason = self._refusal(state, stamp_ns)
         if reason is not None:
             state.dropped[reason] += 1
@@ -170,7 +171,7 @@ class Synchronizer:
         entry.late = self._is_past(stamp_ns - state.config.offset_ns)
         state.insert(entry)
         ready += self._make_room(state, now_ns)
-        if stream == self._time.reference and state.holds(stamp_ns):
+        if stream == self._time.reference and state.find(stamp_ns) is entry:
             ready += self._open(stream, entry, now_ns)
         return ready + self._decide(now_ns)
 
@@ -220,41 +221,31 @@ class Synchronizer:
         return self._time.horizon_ns is not None and time_ns <= self._time.horizon_ns
 
     def _refusal(self, stream: Stream, stamp_ns: int) -> str | None:
-        if stream.holds(stamp_ns):
+        if stream.find(stamp_ns) is not None:
             return "duplicate"
         return "late" if self._is_past(stamp_ns - stream.config.offset_ns + stream.config.oldest_ns) else None
 
-    def _is_jump(self, name: str, stamp_ns: int, now_ns: int) -> bool:
-        """A stream that falls behind both itself and the output, or a reference far from the output.
+    def _is_far(self, time_ns: int) -> bool:
+        horizon = self._time.horizon_ns
+        return horizon is not None and not -BACKWARD_JUMP_NS <= time_ns - horizon <= self.config.jump_reset_ns
 
-        The clock of a stream that is no reference may be wrong by any constant without resetting anything.
+    def _has_looped(self, stream: Stream, stamp_ns: int) -> bool:
+        """Whether a stream fell behind both itself and the output: a recording started again.
+
+        A clock that is wrong by a constant does not fall behind itself, so it resets nothing.
         """
-        stream, horizon = self._streams[name], self._time.horizon_ns
-        behind = horizon is None or stamp_ns - stream.config.offset_ns < horizon - _BACKWARD_JUMP_NS
-        if behind and stream.last_stamp_ns is not None and stamp_ns < stream.last_stamp_ns - _BACKWARD_JUMP_NS:
-            return True
-        leads = name in self._rank and not any(
-            other.is_alive(now_ns) and self._rank.get(key, len(self._rank)) < self._rank[name]
-            for key, other in self._streams.items()
-            if key != name
-        )
-        if horizon is None or not leads:
+        own, horizon = stream.last_stamp_ns, self._time.horizon_ns
+        if own is None or stamp_ns >= own - BACKWARD_JUMP_NS:
             return False
-        return behind or stamp_ns - stream.config.offset_ns > horizon + self.config.jump_reset_ns
+        return horizon is None or stamp_ns - stream.config.offset_ns < horizon - BACKWARD_JUMP_NS
 
-    def _jump(self, name: str, stamp_ns: int, now_ns: int) -> list[SampleSet]:
-        """Emits what is open, then starts anew; samples around the new time survive."""
+    def _restart(self, stamp_ns: int, now_ns: int, grace: bool) -> list[SampleSet]:
+        """Emits what is open, then starts a new time; samples around `stamp_ns` survive."""
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         self._counters.resets += 1
-        self._time = _Timeline(started_ns=now_ns)
+        self._time = _Timeline(now_ns if grace else now_ns - self.config.timeout_without_reference_ns)
         for stream in self._streams.values():
-            arrival_ns = stream.last_arrival_ns
-            stream.keep_around(stamp_ns, _BACKWARD_JUMP_NS)
-            stream.forget()
-            for entry in stream.entries:
-                entry.late = False
-            if stream.entries:
-                stream.observe(stream.entries[-1].stamp_ns, arrival_ns)
+            stream.keep_around(stamp_ns, BACKWARD_JUMP_NS)
         return ready
 
     @property
@@ -277,19 +268,29 @@ class Synchronizer:
         """Elects the reference, lets a new one open its first set, and emits what is due."""
         ready, elected = [], self._elect(now_ns)
         if elected != self._time.reference:
+            ready += self._take_over(elected, now_ns) if elected is not None else []
             self._time.reference = elected
-            if elected is not None and self._streams[elected].entries:
-                ready += self._open(elected, self._streams[elected].entries[-1], now_ns)
         due = -1
         for index, open_set in enumerate(self._time.open_sets):
-            if now_ns >= open_set.deadline_ns or not self._awaited(open_set, now_ns):
+            if now_ns >= open_set.deadline_ns or self._is_complete(open_set, now_ns):
                 due = index
         return ready + self._emit_through(due, now_ns)
 
+    def _take_over(self, name: str, now_ns: int) -> list[SampleSet]:
+        """The new reference opens a set with its newest sample, if that is not part of one already."""
+        stream = self._streams[name]
+        newest = stream.find(stream.last_stamp_ns)
+        if newest is None:
+            return []
+        ready = []
+        if self._is_far(newest.stamp_ns - stream.config.offset_ns):
+            ready = self._restart(newest.stamp_ns, now_ns, grace=False)
+        return ready + self._open(name, newest, now_ns)
+
     def _open(self, name: str, entry: Entry, now_ns: int) -> list[SampleSet]:
         time_ns = entry.stamp_ns - self.config.streams[name].offset_ns
-        if entry.held or (self._is_past(time_ns) and (entry.used or not self.config.publish_late)):
-            return []
+        if entry.held or entry.used or (self._is_past(time_ns) and not self.config.publish_late):
+            return []  # a sample that already is part of a set brings nothing new
         open_sets = self._time.open_sets
         for other in list(open_sets):  # a better reference takes over the set of a worse one for the same moment
             near = abs(other.stamp_ns - time_ns) <= self.config.streams[other.reference].noise_window_ns
@@ -313,6 +314,17 @@ class Synchronizer:
             elif stream.is_alive(now_ns) and stream.expects_better(open_set.stamp_ns, open_set.deadline_ns):
                 awaited.append(name)
         return awaited
+
+    def _is_complete(self, open_set: _OpenSet, now_ns: int) -> bool:
+        return not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set.stamp_ns))
+
+    def _found(self, time_ns: int) -> dict[str, list[Entry]]:
+        found = {name: stream.matches(time_ns) for name, stream in self._streams.items()}
+        return {name: entries for name, entries in found.items() if entries}
+
+    def _suffices(self, found: dict[str, list[Entry]]) -> bool:
+        required = all(name in found for name, config in self.config.streams.items() if config.required)
+        return required and len(found) >= self.config.min_streams
 
     def _make_room(self, stream: Stream, now_ns: int) -> list[SampleSet]:
         ready = []
@@ -339,10 +351,8 @@ class Synchronizer:
         time_ns, awaited = open_set.stamp_ns, self._awaited(open_set, now_ns)
         open_set.entry.held = False
         self._time.horizon_ns = time_ns if self._time.horizon_ns is None else max(time_ns, self._time.horizon_ns)
-        found = {name: stream.matches(time_ns) for name, stream in self._streams.items()}
-        found = {name: entries for name, entries in found.items() if entries}
-        required = [name for name, config in self.config.streams.items() if config.required and name not in found]
-        if required or len(found) < self.config.min_streams:
+        found = self._found(time_ns)
+        if not self._suffices(found):
             self._counters.incomplete += 1
             return None
         self._counters.emitted += 1

@@ -11,6 +11,7 @@ from typing import Any
 from any2seg_core.errors import UserError
 
 MS = 1_000_000
+BACKWARD_JUMP_NS = 500 * MS
 _DEAD_AFTER_PERIODS = 2.5
 _LONGEST_SILENCE_NS = 300 * MS
 _OBSERVED_INTERVALS = 7
@@ -103,11 +104,12 @@ class Stream:
         self.forget()
 
     def forget(self) -> None:
-        """Forgets what was observed (not what is buffered): the stream counts as never seen."""
+        """Forgets rate and life, so that the stream counts as never seen; the buffer stays."""
         self.last_stamp_ns: int | None = None
         self.last_arrival_ns: int | None = None
         self._stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
         self._arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self._latencies: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
 
     @property
     def seen(self) -> bool:
@@ -130,17 +132,22 @@ class Stream:
         return self.seen and now_ns < self.dead_at_ns
 
     def observe(self, stamp_ns: int, now_ns: int) -> None:
-        """Notes an arrival; only messages in order tell the rate."""
-        if self.last_stamp_ns is None or stamp_ns > self.last_stamp_ns:
-            if self.last_stamp_ns is not None:
-                self._stamp_steps.append(stamp_ns - self.last_stamp_ns)
+        """Notes an arrival; only messages in order tell the rate. A stamp far back means that the clock was set."""
+        last = self.last_stamp_ns
+        if last is None or stamp_ns > last or stamp_ns < last - BACKWARD_JUMP_NS:
+            if last is not None and stamp_ns > last:
+                self._stamp_steps.append(stamp_ns - last)
                 self._arrival_steps.append(now_ns - self.last_arrival_ns)
+            self._latencies.append(now_ns - stamp_ns)
             self.last_stamp_ns = stamp_ns
         self.last_arrival_ns = now_ns
 
-    def holds(self, stamp_ns: int) -> bool:
+    def find(self, stamp_ns: int | None) -> Entry | None:
+        """The buffered entry with exactly this stamp."""
+        if stamp_ns is None:
+            return None
         index = bisect_left(self.entries, stamp_ns, key=_stamp)
-        return index < len(self.entries) and self.entries[index].stamp_ns == stamp_ns
+        return self.entries[index] if index < len(self.entries) and self.entries[index].stamp_ns == stamp_ns else None
 
     def insert(self, entry: Entry) -> None:
         self.entries.insert(bisect_right(self.entries, entry.stamp_ns, key=_stamp), entry)
@@ -176,7 +183,15 @@ class Stream:
             best = abs(found[0].stamp_ns - target) if found else self.config.max_age_ns
             if next_distance >= best:
                 return False
-        return self.last_arrival_ns + steps * median_low(self._arrival_steps) <= deadline_ns
+        return self._earliest_arrival_ns(steps) <= deadline_ns
+
+    def _earliest_arrival_ns(self, steps: int) -> int:
+        """When the message after `steps` periods comes, by the usual latency or by the usual distance of arrivals.
+
+        Latency alone misleads when a recording is played faster than it was made, distance after one late message.
+        """
+        by_latency = self.last_stamp_ns + steps * self.period_ns + median_low(self._latencies)
+        return min(by_latency, self.last_arrival_ns + steps * median_low(self._arrival_steps))
 
     def use(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -195,15 +210,19 @@ class Stream:
         self._drop(self.entries.pop(0), "queue")
 
     def keep_around(self, stamp_ns: int, radius_ns: int) -> None:
-        """After a jump: drops all that is farther than `radius_ns` from the new time."""
+        """After a jump: drops and forgets all that is farther than `radius_ns` from the new time."""
         for entry in self.entries:
             if abs(entry.stamp_ns - stamp_ns) > radius_ns:
                 self._drop(entry, "jump")
+            entry.late = False
         self.entries = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) <= radius_ns]
+        if self.last_stamp_ns is not None and abs(self.last_stamp_ns - stamp_ns) > radius_ns:
+            self.forget()
 
     def shift_clock(self, delta_ns: int) -> None:
         if self.last_arrival_ns is not None:
             self.last_arrival_ns += delta_ns
+            self._latencies = deque((latency + delta_ns for latency in self._latencies), _OBSERVED_INTERVALS)
 
     def _drop(self, entry: Entry, reason: str) -> None:
         if not entry.used:
