@@ -327,7 +327,7 @@ OPERATION = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(OPERATION, max_size=120), st.booleans(), st.integers(1, 4), st.integers(2, 6), st.integers(1, 3))
 def test_property_random_abuse(operations, publish_late, min_streams, buffer, max_collectors):
     """Reordering, duplicates, jumps of stamps and clock: never raises, bounded, monotone, every message accounted."""
@@ -362,7 +362,7 @@ def test_property_random_abuse(operations, publish_late, min_streams, buffer, ma
     assert sync.stats.sets_emitted == len(outputs)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.fixed_dictionaries({name: st.tuples(st.integers(-20, 20), st.lists(st.integers(0, 39), max_size=12),
                                            st.lists(st.integers(0, 8), min_size=5, max_size=5),
@@ -387,14 +387,14 @@ def test_property_output_continues_while_any_stream_lives(plan):
     stamps = [s.stamp_ns for _, s in outputs]
     assert stamps == sorted(set(stamps)) and sync.stats.resets == 0
     _check_accounts(sync, outputs)
-    # A silence of the output is at most the longest silence of all streams together, plus detection and one timeout.
+    # Losses on all streams at once add to the bound of 0.35 s what goes beyond one period.
     for (a, _), (b, _) in zip(outputs, outputs[1:], strict=False):
         arrivals = [a, *(t for t, _, _ in messages if a < t < b), b]
         silence = max(y - x for x, y in zip(arrivals, arrivals[1:], strict=False))
-        assert b - a <= max(silence, 110 * MS) + 350 * MS
+        assert b - a <= max(silence - 110 * MS, 0) + 350 * MS
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(SUBSETS[:-1]), st.integers(1500, 2500), st.integers(350, 1500), st.integers(0, 5))
 def test_property_first_message_after_a_return_is_used(dead, start_ms, length_ms, latency_ms):
     silent = [(name, start_ms / 1000, (start_ms + length_ms) / 1000) for name in dead]
