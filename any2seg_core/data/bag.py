@@ -48,6 +48,12 @@ def topic_kinds(path: Path) -> dict[str, str]:
         return {connection.topic: connection.msgtype for connection in reader.connections}
 
 
+def start_ns(path: Path) -> int:
+    """The bag's time of its first message; UserError for an unreadable bag."""
+    with _opened(path) as reader:
+        return reader.start_time
+
+
 def read_raw(path: Path) -> Iterator[Recorded]:
     """All messages, serialised; UserError for an unreadable bag."""
     with _opened(path) as reader:

@@ -12,11 +12,13 @@ Definitions:
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -106,6 +108,11 @@ class DemoScores:
     def failures(self) -> list[str]:
         """Names of the phases without any label."""
         return [score.phase.name for score in self.phases if score.labels_out == 0]
+
+
+def load_published(path: Path) -> list[Published]:
+    """Read the log of the replay: one JSON object per line."""
+    return [Published(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def nearest_truth(truths: Sequence[tuple[int, np.ndarray]], stamp_ns: int) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 
@@ -19,3 +20,12 @@ def vision_messages() -> ModuleType | None:
 
     return vision_msgs.msg
 
+
+def config_file(name: str) -> Path:
+    """A file of this package's config folder, in a source tree or in a colcon installation."""
+    beside_source = Path(__file__).resolve().parent.parent / "config" / name
+    if beside_source.is_file():
+        return beside_source
+    from ament_index_python.packages import get_package_share_directory
+
+    return Path(get_package_share_directory("any2seg_ros")) / "config" / name

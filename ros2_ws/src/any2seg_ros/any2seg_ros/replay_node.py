@@ -92,7 +92,7 @@ class ReplayNode(Node):
             ("rate", 1.0, "Speed factor."),
             ("loops", 1, "How often the bag is played; time jumps back in between."),
             ("schedule", "", "JSON list of {start_s, end_s, sensors}: sensors that are silent then; empty: none."),
-            ("log_file", "", "JSON lines {sensor, topic, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
+            ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
             ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
         ):
             self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))

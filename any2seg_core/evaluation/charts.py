@@ -1,0 +1,160 @@
+"""A timeline as inline SVG: lanes that show what was alive, and panels of points below them, on one time axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+_WIDTH, _LEFT, _RIGHT = 980, 92, 14
+_LANE, _LANE_GAP, _TOP = 12, 4, 34
+_PANEL, _PANEL_GAP, _AXIS = 130, 26, 34
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the time axis. `note` is written above the chart, `shade` is a CSS class of its background."""
+
+    start_s: float
+    end_s: float
+    note: str = ""
+    shade: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One sensor: drawn in its colour, hatched where it was silent."""
+
+    title: str
+    colour: str
+    silent: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Points over time with one level per span.
+
+    Attributes:
+        points: (time in seconds, value, hover text); points whose value is NaN are left out.
+        levels: one value per span, drawn as a line with its number; NaN is left out.
+        top: largest value shown; higher points are clipped to it.
+    """
+
+    title: str
+    unit: str
+    points: Sequence[tuple[float, float, str]]
+    levels: Sequence[float] = field(default_factory=tuple)
+    top: float = 100.0
+
+
+def nice_top(values: Sequence[float]) -> float:
+    """A round number at or above all values that are not NaN; 1 when there are none."""
+    largest = max((value for value in values if not math.isnan(value)), default=1.0)
+    magnitude = 10.0 ** math.floor(math.log10(max(largest, 1e-9)))
+    return next(step * magnitude for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0) if step * magnitude >= largest)
+
+
+class Timeline:
+    """Draws itself as one <svg> element, without any reference to the outside.
+
+    Args:
+        spans: phases, in order; they cover the time axis. lanes: sensors. panels: measured values.
+    """
+
+    def __init__(self, spans: Sequence[Span], lanes: Sequence[Lane], panels: Sequence[Panel]) -> None:
+        self._spans, self._lanes, self._panels = spans, lanes, panels
+        self._end_s = max(span.end_s for span in spans)
+        self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + 14
+        self._bottom = self._panels_top + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
+
+    def svg(self) -> str:
+        """The element as text."""
+        height = self._bottom + _AXIS
+        parts = [
+            f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" class="timeline">',
+            '<defs><pattern id="silent" width="6" height="6" patternUnits="userSpaceOnUse" '
+            'patternTransform="rotate(45)"><rect width="6" height="6" class="silent-ground"/>'
+            '<line x1="0" y1="0" x2="0" y2="6" class="silent-line"/></pattern></defs>',
+            *self._draw_spans(),
+            *self._draw_lanes(),
+        ]
+        for index, panel in enumerate(self._panels):
+            parts += self._draw_panel(panel, self._panels_top + index * (_PANEL + _PANEL_GAP))
+        parts += self._draw_axis()
+        return "\n".join([*parts, "</svg>"])
+
+    def _x(self, time_s: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * time_s / self._end_s
+
+    def _draw_spans(self) -> list[str]:
+        parts = []
+        for span in self._spans:
+            left, right = self._x(span.start_s), self._x(span.end_s)
+            if span.shade:
+                parts.append(_rect(left, _TOP - 4, right - left, self._bottom - _TOP + 4, span.shade))
+            parts.append(_line(left, _TOP - 4, left, self._bottom, "border"))
+            words, lines = span.note.split(), [""]
+            for word in words:
+                if len(lines[-1]) + len(word) > 13 and lines[-1]:
+                    lines.append("")
+                lines[-1] = f"{lines[-1]} {word}".strip()
+            for row, line in enumerate(lines[:2]):
+                parts.append(_text((left + right) / 2, 12 + 12 * row, line, "note middle"))
+        return parts
+
+    def _draw_lanes(self) -> list[str]:
+        parts = []
+        for index, lane in enumerate(self._lanes):
+            top = _TOP + index * (_LANE + _LANE_GAP)
+            parts.append(_text(_LEFT - 8, top + _LANE - 2, lane.title, "end"))
+            left, width = self._x(0.0), self._x(self._end_s) - self._x(0.0)
+            parts.append(f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_LANE}" fill="{lane.colour}"/>')
+            for span in lane.silent:
+                left, right = self._x(span.start_s), self._x(span.end_s)
+                parts.append(
+                    f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{_LANE}" fill="url(#silent)">'
+                    f"<title>{escape(lane.title)} silent {span.start_s:.0f} to {span.end_s:.0f} s</title></rect>"
+                )
+        return parts
+
+    def _draw_panel(self, panel: Panel, top: float) -> list[str]:
+        def y(value: float) -> float:
+            return top + _PANEL * (1.0 - min(value, panel.top) / panel.top)
+
+        parts = [_text(8, top + 12, panel.title, "strong"), _text(8, top + 27, panel.unit, "muted")]
+        for share in (0.0, 0.5, 1.0):
+            value = share * panel.top
+            parts.append(_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
+            parts.append(_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
+        for time_s, value, hover in panel.points:
+            if not math.isnan(value):
+                parts.append(
+                    f'<circle cx="{self._x(time_s):.1f}" cy="{y(value):.1f}" r="2.2"><title>{escape(hover)}</title>'
+                    "</circle>"
+                )
+        for span, level in zip(self._spans, panel.levels, strict=False):
+            if not math.isnan(level):
+                left, right = self._x(span.start_s) + 2, self._x(span.end_s) - 2
+                parts.append(_line(left, y(level), right, y(level), "level"))
+                above = y(level) - 5 if y(level) - top > 16 else y(level) + 14
+                parts.append(_text((left + right) / 2, above, f"{level:.0f}", "level-number middle"))
+        return parts
+
+    def _draw_axis(self) -> list[str]:
+        step = nice_top([self._end_s / 12])
+        ticks = [index * step for index in range(int(self._end_s / step) + 1)]
+        parts = [_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
+        return [*parts, _text(_WIDTH - _RIGHT, self._bottom + 30, "seconds from the start of the drive", "end muted")]
+
+
+def _rect(x: float, y: float, width: float, height: float, css: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{css}"/>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
+
+
+def _text(x: float, y: float, text: str, css: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}">{escape(text)}</text>'

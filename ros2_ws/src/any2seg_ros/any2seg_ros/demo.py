@@ -1,0 +1,176 @@
+"""The demonstration: a drive through an unseen town, the node on it, sensors taken away and given back, and the bill.
+
+any2seg demo --out runs/demo
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from any2seg_core.checkpoint import read_metadata
+from any2seg_core.data.bag import start_ns
+from any2seg_core.demo.outcome import write_outcome
+from any2seg_core.demo.schedule import Phase, demo_phases, outages, save_outages, segments
+from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
+from any2seg_core.demo.view import WIDTH, DemoView, score_table
+from any2seg_core.errors import UserError
+from any2seg_core.labels import label_space
+from any2seg_core.topics import carla_bridge
+from any2seg_ros.demo_monitor import Monitor
+from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile
+
+NODE_NAME = "segment"
+NS_PER_S = 1_000_000_000
+_START_S = 90.0
+_DRAIN_S = 1.0
+_REDRAW_S = 0.25
+_DEFAULT_CHECKPOINT = Path(__file__).resolve().parents[4] / "checkpoints" / "drive_b0.safetensors"
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What a run is made of. `bag`: a recording to use instead of rendering one (it must fit the phases)."""
+
+    out: Path
+    checkpoint: Path
+    seconds_per_phase: float
+    seed: int
+    workers: int
+    device: str
+    bag: Path | None
+
+
+class DemoError(RuntimeError):
+    """A part of the demonstration failed; the message holds the end of its log."""
+
+
+def render(options: DemoOptions, phases: list[Phase]) -> Path:
+    """Render the drive into out/bag, in place of an earlier one."""
+    from any2seg_core.drive.bag_writer import write_bag
+
+    bag = options.out / "bag"
+    shutil.rmtree(bag, ignore_errors=True)
+    return write_bag(bag, segments(phases), seed=options.seed, split="test", workers=options.workers)
+
+
+def start_node(options: DemoOptions, bag: Path) -> RosProcess:
+    """The segmentation node, remapped to the topics of the recording."""
+    parameters = {
+        "checkpoint": options.checkpoint,
+        "calibration_file": bag / "calibration.yaml",
+        "device": options.device,
+    }
+    arguments = ros_arguments(parameters, {"__node": NODE_NAME, **carla_bridge().node_remappings()})
+    return RosProcess("any2seg_ros.segment_node", arguments, options.out / "node.log")
+
+
+def wait_until_active(node: RosProcess, monitor: Monitor) -> None:
+    """Return once the node is active; DemoError when it ended, could not be configured or did not start in time."""
+    deadline_s = time.monotonic() + _START_S
+    state = None
+    while time.monotonic() < deadline_s and state is None:
+        if node.returncode is not None:
+            raise DemoError(f"the node ended at its start (exit code {node.returncode}):\n{node.tail()}")
+        state = monitor.lifecycle_state(timeout_s=1.0)
+    if state != "active":
+        raise DemoError(f"the node is {state or 'silent'} instead of active:\n{node.tail()}")
+
+
+def replay(
+    options: DemoOptions, bag: Path, phases: list[Phase], node: RosProcess, monitor: Monitor, view: DemoView
+) -> None:
+    """Play the recording with its outages while the view runs; DemoError when a process ends badly."""
+    schedule = options.out / "schedule.json"
+    save_outages(schedule, outages(phases))
+    published_log = options.out / "published.jsonl"
+    parameters = {"bag": bag, "schedule": schedule, "log_file": published_log, "wait_s": 10.0}
+    player = RosProcess("any2seg_ros.replay_node", ros_arguments(parameters), options.out / "replay.log")
+    bag_start_ns = start_ns(bag)
+    try:
+        while player.returncode is None:
+            if node.returncode is not None:
+                raise DemoError(f"the node died during the replay (exit code {node.returncode}):\n{node.tail()}")
+            state = monitor.state()
+            time_s = None if state.stamp_ns is None else (state.stamp_ns - bag_start_ns) / NS_PER_S
+            view.update(time_s, state.used, state.label_rate_hz, state.latency_p50_ms, state.labels)
+            time.sleep(_REDRAW_S)
+        if player.returncode:
+            raise DemoError(f"the replay ended with exit code {player.returncode}:\n{player.tail()}")
+        time.sleep(_DRAIN_S)
+    finally:
+        player.stop()
+
+
+def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> DemoScores:
+    """Render, run, judge, report.
+
+    Returns:
+        The scores, after report.html and metrics.json were written.
+
+    Raises:
+        UserError: bad input. DemoError: the node or the replay failed.
+    """
+    metadata = read_metadata(options.checkpoint)
+    space = label_space(metadata["contract"]["label_space"])
+    phases = demo_phases(options.seconds_per_phase)
+    options.out.mkdir(parents=True, exist_ok=True)
+    bag = options.bag or render(options, phases)
+    use_large_message_profile()
+    with private_domain() as domain:
+        console.print(f"node, replay and monitor talk in ROS_DOMAIN_ID {domain}", highlight=False)
+        node = start_node(options, bag)
+        monitor = Monitor(NODE_NAME, carla_bridge().truth)
+        try:
+            wait_until_active(node, monitor)
+            with DemoView(console, phases) as view:
+                replay(options, bag, phases, node, monitor, view)
+            if node.returncode is not None:
+                raise DemoError(f"the node died (exit code {node.returncode}):\n{node.tail()}")
+            labels, truths = monitor.recorded()
+        finally:
+            monitor.close()
+            node.stop()
+    published = load_published(options.out / "published.jsonl")
+    recording = DemoRecording(start_ns(bag), labels, truths, published)
+    scores = score_demo(recording, phases, space)
+    write_outcome(options.out, recording, scores, bag, metadata, arguments)
+    return scores
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for recording, report and metrics.")] = Path("runs/demo"),
+    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = _DEFAULT_CHECKPOINT,
+    seconds_per_phase: Annotated[float, typer.Option(min=1.0, max=30.0, help="Length of each phase.")] = 6.0,
+    seed: Annotated[int, typer.Option(min=0, help="Which town of the test split.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
+    bag: Annotated[Path | None, typer.Option(help="Use this recording of the drive instead of rendering one.")] = None,
+) -> None:
+    """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report."""
+    console = Console(width=WIDTH) if not sys.stdout.isatty() else Console()
+    options = DemoOptions(out, checkpoint, seconds_per_phase, seed, workers, device, bag)
+    try:
+        scores = run_demo(options, console, ["any2seg", "demo", *sys.argv[1:]])
+    except UserError as error:
+        typer.echo(f"any2seg demo: {error}", err=True)
+        raise typer.Exit(2) from None
+    except DemoError as error:
+        typer.echo(f"any2seg demo: {error}", err=True)
+        raise typer.Exit(1) from None
+    console.print(score_table(scores))
+    console.print(f"report: {out / 'report.html'}   numbers: {out / 'metrics.json'}", highlight=False, soft_wrap=True)
+    if scores.failures():
+        typer.echo(f"any2seg demo: no label in phase {', '.join(scores.failures())}; see {out / 'node.log'}", err=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(demo)
