@@ -113,20 +113,11 @@ class CameraModel:
 
         OpenCV's camera model (calib3d, "Detailed description"); agrees with `cv2.projectPoints`.
         """
-        points = np.asarray(points_cam, dtype=np.float64)
+        points = np.ascontiguousarray(points_cam, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3:
             raise UserError(f"points_cam: expected shape (N, 3), got {points.shape}")
-        z = points[:, 2]
-        front = z > 1e-9
-        safe_z = np.where(front, z, np.nan)
-        with np.errstate(invalid="ignore", over="ignore"):
-            x, y = points[:, 0] / safe_z, points[:, 1] / safe_z
-            unfolded = x * x + y * y <= self._max_squared_radius
-            x, y = self._distort(x, y)
-            u = self.K[0, 0] * x + self.K[0, 1] * y + self.K[0, 2]
-            v = self.K[1, 1] * y + self.K[1, 2]
-            inside = (u >= -0.5) & (u < self.width - 0.5) & (v >= -0.5) & (v < self.height - 0.5)
-        return np.stack([u, v], axis=1), front & unfolded & inside  # (N,2), (N,)
+        lens, limit = (self.D, self.distortion_model == "equidistant"), self._max_squared_radius
+        return _project(read_only(points), self.K, *lens, self.is_distorted, limit, self.width, self.height)
 
     def rays(self) -> np.ndarray:
         """(H, W, 3) float32 direction through each pixel centre, scaled to z = 1 (so `rays * depth` are points)."""
@@ -148,20 +139,16 @@ class CameraModel:
         rays.setflags(write=False)
         return rays
 
-    def _distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not self.is_distorted:
-            return x, y
-        return _distort(x, y, self.D, self.distortion_model == "equidistant")
-
     def _undistort(self, bent_x: np.ndarray, bent_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Newton's method on `_distort`; converges wherever the lens model is one to one."""
         x, y, h = bent_x, bent_y, 1e-6
+        lens = (self.D, self.distortion_model == "equidistant")
         for _ in range(12):
-            fx, fy = self._distort(x, y)
+            fx, fy = _distort(x, y, *lens)
             error_x, error_y = fx - bent_x, fy - bent_y
             if max(np.abs(error_x).max(), np.abs(error_y).max()) < 1e-9:
                 break
-            (xx, yx), (xy, yy) = self._distort(x + h, y), self._distort(x, y + h)
+            (xx, yx), (xy, yy) = _distort(x + h, y, *lens), _distort(x, y + h, *lens)
             a, b, c, d = (xx - fx) / h, (xy - fx) / h, (yx - fy) / h, (yy - fy) / h  # Jacobian [[a, b], [c, d]]
             determinant = np.maximum(a * d - b * c, 1e-3)  # beyond the fold: stay finite
             x = x - (d * error_x - b * error_y) / determinant
@@ -183,27 +170,61 @@ class CameraModel:
         return min(_first_positive_root(slope.coeffs), _first_positive_root(below.coeffs))
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A read-only view: compiled kernels see one type, whether or not a message owns the memory, and compile once."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _bend(x, y, D, equidistant):
+    """One point in normalised image coordinates through the lens; OpenCV's formulas."""
+    s = x * x + y * y
+    if equidistant:
+        radius = np.sqrt(s)
+        theta = np.arctan(radius)
+        t = theta * theta
+        bent = theta * (1.0 + t * (D[0] + t * (D[1] + t * (D[2] + t * D[3]))))
+        scale = bent / radius if radius > 1e-8 else 1.0
+        return x * scale, y * scale
+    k4, k5, k6 = (D[5], D[6], D[7]) if D.size == 8 else (0.0, 0.0, 0.0)
+    radial = (1.0 + s * (D[0] + s * (D[1] + s * D[4]))) / (1.0 + s * (k4 + s * (k5 + s * k6)))
+    cross = 2.0 * x * y
+    return (
+        x * radial + D[2] * cross + D[3] * (s + 2.0 * x * x),
+        y * radial + D[2] * (s + 2.0 * y * y) + D[3] * cross,
+    )
+
+
 @numba.njit(cache=True, error_model="numpy")
 def _distort(x, y, D, equidistant):
-    """Normalised image coordinates (any shape, float64) through the lens; OpenCV's formulas."""
+    """`_bend` for two arrays (H, W) float64."""
     out_x, out_y = np.empty_like(x), np.empty_like(y)
-    k4, k5, k6 = (D[5], D[6], D[7]) if D.size == 8 else (0.0, 0.0, 0.0)
-    for i in range(x.size):
-        a, b = x.flat[i], y.flat[i]
-        s = a * a + b * b
-        if equidistant:
-            radius = np.sqrt(s)
-            theta = np.arctan(radius)
-            t = theta * theta
-            bent = theta * (1.0 + t * (D[0] + t * (D[1] + t * (D[2] + t * D[3]))))
-            scale = bent / radius if radius > 1e-8 else 1.0
-            out_x.flat[i], out_y.flat[i] = a * scale, b * scale
-        else:
-            radial = (1.0 + s * (D[0] + s * (D[1] + s * D[4]))) / (1.0 + s * (k4 + s * (k5 + s * k6)))
-            cross = 2.0 * a * b
-            out_x.flat[i] = a * radial + D[2] * cross + D[3] * (s + 2.0 * a * a)
-            out_y.flat[i] = b * radial + D[2] * (s + 2.0 * b * b) + D[3] * cross
+    for row in range(x.shape[0]):
+        for column in range(x.shape[1]):
+            out_x[row, column], out_y[row, column] = _bend(x[row, column], y[row, column], D, equidistant)
     return out_x, out_y
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _project(points, K, D, equidistant, is_distorted, max_squared_radius, width, height):
+    n = points.shape[0]
+    uv = np.full((n, 2), np.nan)
+    valid = np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        z = points[i, 2]
+        if not z > 1e-9:
+            continue
+        x, y = points[i, 0] / z, points[i, 1] / z
+        unfolded = x * x + y * y <= max_squared_radius
+        if is_distorted:
+            x, y = _bend(x, y, D, equidistant)
+        u = K[0, 0] * x + K[0, 1] * y + K[0, 2]
+        v = K[1, 1] * y + K[1, 2]
+        uv[i, 0], uv[i, 1] = u, v
+        valid[i] = unfolded and -0.5 <= u < width - 0.5 and -0.5 <= v < height - 0.5
+    return uv, valid
 
 
 def _first_positive_root(coefficients: Any) -> float:

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import CameraModel, read_only
 
 MAX_DEPTH_M = 999.0
 """CARLA writes 1000 m for sky and the far plane; from here on a pixel has no depth."""
@@ -45,7 +45,7 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
             f"depth_m: expected shape {(camera.height, camera.width)} as the camera says, got {depth.shape}; "
             "resample it first or correct the calibration"
         )
-    return _hha(np.ascontiguousarray(depth), camera.rays())
+    return _hha(read_only(np.ascontiguousarray(depth)), camera.rays())
 
 
 def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
     pixels = np.asarray(bgra)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise UserError(f"packed depth: expected (H, W, 4) uint8 in BGRA order, got {pixels.shape} {pixels.dtype}")
-    return _unpack_carla(pixels)
+    return _unpack_carla(read_only(np.ascontiguousarray(pixels)))
 
 
 def resample_depth(depth_m: np.ndarray, depth_camera: CameraModel, camera: CameraModel) -> np.ndarray:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-
-if TYPE_CHECKING:  # camera.py reads messages, which need EVENT_DTYPE from here
-    from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import CameraModel, read_only
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
 """One event: column, row, time in nanoseconds, polarity (positive: > 0). 13 bytes, packed."""
@@ -100,6 +97,7 @@ def _accumulate(
     events: np.ndarray, end_ns: int, window_ns: int, target: np.ndarray, height: int, width: int
 ) -> np.ndarray:
     plane = np.zeros((height * width, 3), dtype=np.uint8)
+    events = read_only(events.astype(EVENT_DTYPE, copy=False))
     _accumulate_into(plane, events["x"], events["y"], events["t"], events["p"], int(end_ns), int(window_ns), target)
     return plane.reshape(height, width, 3)
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import CameraModel, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 
 UNLABELLED = 255
@@ -59,7 +59,7 @@ def _checked(points: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(points, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] not in (3, 4):
         raise UserError(f"points: expected shape (N, 4) with x, y, z, intensity, got {array.shape}")
-    return array
+    return read_only(array)
 
 
 def _visible(
@@ -69,35 +69,31 @@ def _visible(
     transform = np.asarray(lidar_to_camera, dtype=np.float64)
     if transform.shape != (4, 4):
         raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}")
-    if not camera.is_distorted:
-        return _project_pinhole(points, np.ascontiguousarray(transform), camera.K, camera.height, camera.width)
-    in_camera = points[:, :3].astype(np.float64) @ transform[:3, :3].T + transform[:3, 3]  # (N,3)
+    in_camera = _transform(points, read_only(np.ascontiguousarray(transform)))
     uv, valid = camera.project(in_camera)
-    distance = np.sqrt(np.einsum("ni,ni->n", in_camera, in_camera))
-    valid &= distance < MAX_DEPTH_M
-    pixel = np.full((len(points), 2), -1, dtype=np.int32)
-    pixel[valid] = np.floor(uv[valid] + 0.5)
-    return pixel[:, 0].copy(), pixel[:, 1].copy(), distance.astype(np.float32), (-in_camera[:, 1]).astype(np.float32)
+    return _pixels(in_camera, uv, valid)
 
 
 @numba.njit(cache=True)
-def _project_pinhole(points, transform, K, height, width):
-    """`CameraModel.project` without distortion, in one pass over the points."""
-    n = points.shape[0]
+def _transform(points, matrix):
+    moved = np.empty((points.shape[0], 3))
+    for i in range(points.shape[0]):
+        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        for axis in range(3):
+            moved[i, axis] = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
+    return moved
+
+
+@numba.njit(cache=True)
+def _pixels(in_camera, uv, valid):
+    n = in_camera.shape[0]
     column, row = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
     distance, above = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
     for i in range(n):
-        px, py, pz = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
-        z = transform[2, 0] * px + transform[2, 1] * py + transform[2, 2] * pz + transform[2, 3]
-        if not z > 1e-9:
-            continue
-        x = transform[0, 0] * px + transform[0, 1] * py + transform[0, 2] * pz + transform[0, 3]
-        y = transform[1, 0] * px + transform[1, 1] * py + transform[1, 2] * pz + transform[1, 3]
-        u = K[0, 0] * (x / z) + K[0, 1] * (y / z) + K[0, 2]
-        v = K[1, 1] * (y / z) + K[1, 2]
+        x, y, z = in_camera[i]
         r = np.sqrt(x * x + y * y + z * z)
-        if -0.5 <= u < width - 0.5 and -0.5 <= v < height - 0.5 and r < MAX_DEPTH_M:
-            column[i], row[i] = np.int32(np.floor(u + 0.5)), np.int32(np.floor(v + 0.5))
+        if valid[i] and r < MAX_DEPTH_M:
+            column[i], row[i] = np.int32(np.floor(uv[i, 0] + 0.5)), np.int32(np.floor(uv[i, 1] + 0.5))
             distance[i], above[i] = r, -y
     return column, row, distance, above
 

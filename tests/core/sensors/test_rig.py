@@ -9,9 +9,9 @@ from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.depth import encode_hha
-from any2seg_core.sensors.events import EVENT_DTYPE, render_events
-from any2seg_core.sensors.lidar import project_points
+from any2seg_core.sensors.depth import _hha, encode_hha
+from any2seg_core.sensors.events import EVENT_DTYPE, _accumulate_into, render_events
+from any2seg_core.sensors.lidar import _draw, project_points
 from any2seg_core.sensors.rig import SensorRig, is_plane
 
 CAMERA = CameraModel.from_fov(65, 41, 91.0)
@@ -54,6 +54,19 @@ def test_value_planes_are_the_encoders_bytes_in_canonical_order():
 def test_value_each_modality_alone_gives_the_same_bytes(name):
     raw = _raw()
     np.testing.assert_array_equal(_rig().planes({name: raw[name]}, STAMP)[name], _rig().planes(raw, STAMP)[name])
+
+
+def test_smoke_warm_up_leaves_nothing_to_compile():
+    rig = _rig()
+    assert rig.warm_up() is None and rig.warm_up((82, 130)) is None
+    compiled = {kernel: len(kernel.signatures) for kernel in (_hha, _draw, _accumulate_into)}
+    raw = _raw()
+    for array in raw.values():
+        array.setflags(write=False)
+    rig.planes(raw, STAMP)
+    rig.planes({"depth": raw["depth"], "lidar": np.asfortranarray(raw["lidar"])}, STAMP)
+    assert {kernel: len(kernel.signatures) for kernel in compiled} == compiled
+    assert _rig(lidar_to_camera=None).warm_up() is None
 
 
 def test_value_size_makes_planes_on_the_scaled_camera():
