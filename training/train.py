@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.data.dropout import sample_present
 from any2seg_core.errors import UserError
@@ -145,6 +146,7 @@ def finish(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    keep_freed_memory()
     try:
         config = load_config(sys.argv[1:] if arguments is None else arguments)
         processes = Processes.start(config.device)

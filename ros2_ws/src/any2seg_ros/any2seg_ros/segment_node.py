@@ -18,6 +18,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.errors import UserError
 from any2seg_core.live import LivePipeline
 from any2seg_core.messages import stamp_ns
@@ -147,6 +148,7 @@ class SegmentNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Entry point. Ends on SIGINT, SIGTERM; stays up, unconfigured, when configuring fails."""
+    keep_freed_memory()
     rclpy.init(args=args)
     node = SegmentNode()
     try:
