@@ -9,7 +9,7 @@ from any2seg_core.modalities import canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
-from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, EVENT_DTYPE, render_events
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.lidar import project_points
 
 
@@ -65,17 +65,6 @@ class SensorRig:
             else:
                 planes[name] = self._encoders[name](array, stamp_ns, camera)
         return planes
-
-    def warm_up(self, size: tuple[int, int] | None = None) -> None:
-        """Compiles the kernels and fills the look-up tables, so that the first real frame is not the slow one."""
-        depth_camera = self.calibration.depth_camera or self.calibration.camera
-        raw = {
-            "depth": np.ones((depth_camera.height, depth_camera.width), np.float32),
-            "event": np.zeros(1, EVENT_DTYPE),
-        }
-        if self.calibration.lidar_to_camera is not None:
-            raw["lidar"] = np.ones((1, 4), np.float32)
-        self.planes(raw, 0, size)
 
     def camera(self, size: tuple[int, int] | None = None) -> CameraModel:
         """The calibrated camera on a grid of `size` = (H, W); default: its own."""

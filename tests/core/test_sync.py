@@ -273,6 +273,18 @@ def test_value_one_stream_with_a_wrong_clock_does_not_stop_the_output(name, shif
     _check_accounts(sync, outputs)
 
 
+@pytest.mark.parametrize("shift_s", [-3600, 3600, -5, 5])
+def test_value_a_single_wrong_stamp_costs_at_most_one_gap(shift_s):
+    messages = [(a, n, s + (4_000_000 + (shift_s * 1000 if n == "rgb" and s == BASE + 2000 * MS else 0)) * MS)
+                for a, n, s in _messages(4.0)]  # fmt: skip
+    sync = Synchronizer(_config())
+    outputs = _run(sync, messages)
+    assert _longest_gap(outputs, BASE + 50 * MS, BASE + 3900 * MS) <= 350 * MS
+    after = [s for t, s in outputs if t > BASE + 2500 * MS]
+    assert len(after) >= 14 and all(len(s.samples) == 4 for s in after[:13])
+    _check_accounts(sync, outputs)
+
+
 def test_value_clock_set_back_keeps_working():
     sync = Synchronizer(_config())
     first = _messages(2.0)
