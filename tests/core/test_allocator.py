@@ -10,22 +10,26 @@ PROGRAM = """
 import resource, sys
 import torch
 from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.models import Any2Seg
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-def faults():
-    for _ in range(20):
-        del [torch.ones(2_000_000) for _ in range(6)][:]  # 48 MB
+model = Any2Seg().eval()
+images = {name: torch.zeros(1, 3, 256, 256) for name in model.modalities}
+def faults(runs):
+    with torch.inference_mode():
+        for _ in range(runs):
+            model(images)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-before = faults()
-print(faults() - before)
+before = faults(3)
+print(faults(5) - before)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
-def test_value_reused_tensors_no_longer_fault_their_pages_in():
+def test_value_forward_passes_no_longer_fault_their_pages_in():
     """The kernel's own count of page faults, with and without; a process each, as the setting cannot be undone."""
     faults = {}
     for mode in ("default", "keep"):
         command = [sys.executable, "-c", PROGRAM, mode]
         faults[mode] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert faults["keep"] < 0.1 * faults["default"]
+    assert faults["keep"] < 0.5 * faults["default"]
