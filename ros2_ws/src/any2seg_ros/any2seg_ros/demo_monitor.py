@@ -39,22 +39,25 @@ class Monitor:
 
     Args:
         node_name: of the segmentation node. truth_topic: mono8 train ids.
+
+    Attributes:
+        node: the rclpy node that spins, for further subscriptions and publishers.
     """
 
     def __init__(self, node_name: str, truth_topic: str) -> None:
         rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("any2seg_monitor")
+        self.node = rclpy.create_node("any2seg_monitor")
         self._lock = threading.Lock()
         self._labels: list[tuple[int, int, np.ndarray]] = []
         self._status: dict[int, dict[str, str]] = {}
         self._truths: list[tuple[int, np.ndarray]] = []
         self._recent_latency_ms: list[tuple[float, float]] = []
-        self._node.create_subscription(Image, f"/{node_name}/out/label", self._on_label, _QUEUE)
-        self._node.create_subscription(DiagnosticArray, f"/{node_name}/out/modalities", self._on_status, _QUEUE)
-        self._node.create_subscription(Image, truth_topic, self._on_truth, qos.REPLAY)
-        self._get_state = self._node.create_client(GetState, f"/{node_name}/get_state")
+        self.node.create_subscription(Image, f"/{node_name}/out/label", self._on_label, _QUEUE)
+        self.node.create_subscription(DiagnosticArray, f"/{node_name}/out/modalities", self._on_status, _QUEUE)
+        self.node.create_subscription(Image, truth_topic, self._on_truth, qos.REPLAY)
+        self._get_state = self.node.create_client(GetState, f"/{node_name}/get_state")
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="any2seg-monitor", daemon=True)
         self._thread.start()
 
@@ -62,7 +65,7 @@ class Monitor:
         """End the thread and leave the ROS graph."""
         self._executor.shutdown(timeout_sec=1.0)
         self._thread.join(2.0)
-        self._node.destroy_node()
+        self.node.destroy_node()
         rclpy.try_shutdown()
 
     def lifecycle_state(self, timeout_s: float) -> str | None:

@@ -9,6 +9,8 @@ publish. configure loads and warms the model, activate subscribes; deactivate an
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from typing import Any
 
@@ -163,6 +165,9 @@ def main(args: list[str] | None = None) -> None:
         node.on_shutdown(LifecycleState("shutdown", 0))
         node.destroy_node()
         rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the interpreter's own end takes seconds with torch loaded, and the work is done
 
 
 if __name__ == "__main__":

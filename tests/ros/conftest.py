@@ -1,0 +1,43 @@
+"""Fixtures of the ROS tests: a random model, a private domain, a running node, a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake_car
+import pytest
+import torch
+
+from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.models import Any2Seg, ModelConfig
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """MiT-B0 with random weights and a small input."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "random.safetensors"
+    save_checkpoint(path, Any2Seg(ModelConfig()), InputContract(height=64, width=96), {"note": "random weights"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def calibration_file(tmp_path_factory) -> Path:
+    return fake_car.write_calibration(tmp_path_factory.mktemp("calibration") / "calibration.yaml")
+
+
+@pytest.fixture(scope="session")
+def bag(tmp_path_factory) -> Path:
+    """Eight seconds of the fake car."""
+    return fake_car.write_bag(tmp_path_factory.mktemp("recording") / "bag", 8.0)
+
+
+@pytest.fixture(scope="module")
+def domain():
+    """A ROS domain that no other test run on this machine uses."""
+    from any2seg_ros.processes import private_domain, use_large_message_profile
+
+    use_large_message_profile()
+    with private_domain() as number:
+        yield number

@@ -1,0 +1,138 @@
+"""A car of small noise images for the ROS tests: 10 Hz sensors, non-square camera, as messages, stream or recording."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from any2seg_core.drive import bag_messages
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.sensors.calibration import Calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.topics import carla_bridge
+
+NS_PER_S = 1_000_000_000
+START_NS = 100 * NS_PER_S
+PERIOD_NS = NS_PER_S // 10
+WIDTH, HEIGHT = 96, 64
+CAMERA = CameraModel.from_fov(WIDTH, HEIGHT, 91.0, "ego_vehicle/rgb_front")
+EVENT_CAMERA = CameraModel.from_fov(76, 60, 91.0, "ego_vehicle/dvs_front")
+TOPICS = carla_bridge()
+OFFSETS_NS = {"rgb": 0, "depth": 3_000_000, "event": 0, "lidar": -15_000_000}
+TYPES = {
+    "rgb": "sensor_msgs/msg/Image",
+    "depth": "sensor_msgs/msg/Image",
+    "event": "sensor_msgs/msg/PointCloud2",
+    "lidar": "sensor_msgs/msg/PointCloud2",
+}
+LIDAR_TO_CAMERA = [[0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, -0.3], [0, 0, 0, 1]]
+
+
+def write_calibration(path: Path) -> Path:
+    """The car's geometry as a YAML file."""
+    save_calibration(path, Calibration(CAMERA, CAMERA, EVENT_CAMERA, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
+    return path
+
+
+def message(sensor: str, stamp_ns: int) -> bytes:
+    """Serialised message of one sensor; its content depends on the stamp alone."""
+    random = np.random.default_rng(stamp_ns)
+    if sensor == "rgb":
+        pixels = random.integers(0, 256, (HEIGHT, WIDTH, 4), np.uint8)
+        return bag_messages.image(pixels, "bgra8", stamp_ns, CAMERA.frame_id)
+    if sensor == "depth":
+        depth_m = random.uniform(2.0, 60.0, (HEIGHT, WIDTH)).astype(np.float32)
+        return bag_messages.image(depth_m, "32FC1", stamp_ns, CAMERA.frame_id)
+    if sensor == "event":
+        events = np.zeros(500, EVENT_DTYPE)
+        events["x"], events["y"] = random.integers(0, 76, 500), random.integers(0, 60, 500)
+        events["t"] = np.sort(random.integers(stamp_ns - 49_000_000, stamp_ns, 500))
+        events["p"] = random.choice([-1, 1], 500)
+        return bag_messages.event_cloud(events, stamp_ns, EVENT_CAMERA.frame_id)
+    points = random.uniform([2, -8, -2, 0], [40, 8, 2, 1], (800, 4)).astype(np.float32)
+    return bag_messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
+
+
+def broken_image(stamp_ns: int) -> bytes:
+    """An image whose step contradicts its width."""
+    store = bag_messages.typestore()
+    good = store.deserialize_cdr(message("rgb", stamp_ns), TYPES["rgb"])
+    good.step = 7
+    return bytes(store.serialize_cdr(good, TYPES["rgb"]))
+
+
+def truth(stamp_ns: int) -> bytes:
+    """Ground truth: road below, sky above."""
+    labels = np.full((HEIGHT, WIDTH), 6, np.uint8)
+    labels[: HEIGHT // 2] = 12
+    return bag_messages.image(labels, "mono8", stamp_ns, "ego_vehicle/semantic_front")
+
+
+def write_bag(path: Path, seconds: float) -> Path:
+    """A recording with all sensors, camera_info, truth and calibration."""
+    store = bag_messages.typestore()
+    entries = []
+    for index in range(round(seconds * 10)):
+        stamp_ns = START_NS + index * PERIOD_NS
+        for sensor in MODALITIES:
+            own_ns = stamp_ns + OFFSETS_NS[sensor]
+            if own_ns >= START_NS:
+                entries.append((own_ns, TOPICS.streams[sensor], TYPES[sensor], message(sensor, own_ns)))
+        entries.append((stamp_ns, TOPICS.truth, "sensor_msgs/msg/Image", truth(stamp_ns)))
+        for sensor, camera in (("rgb", CAMERA), ("event", EVENT_CAMERA)):
+            info = bag_messages.camera_info(camera, stamp_ns)
+            entries.append((stamp_ns, TOPICS.camera_infos[sensor], "sensor_msgs/msg/CameraInfo", info))
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {}
+        for stamp_ns, topic, kind, data in sorted(entries):
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+            writer.write(connections[topic], stamp_ns, data)
+    write_calibration(path / "calibration.yaml")
+    return path
+
+
+class FakeCar:
+    """Publishes at 10 Hz from a thread; `silent` and `broken` may be changed while it drives.
+
+    Args:
+        node: rclpy node that gets the publishers. silent: sensors that send nothing.
+    """
+
+    def __init__(self, node, silent: tuple[str, ...] = ()) -> None:
+        from sensor_msgs.msg import Image, PointCloud2
+
+        kinds = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
+        self._publishers = {
+            name: node.create_publisher(kinds[TYPES[name]], TOPICS.streams[name], 10) for name in MODALITIES
+        }
+        self.silent = set(silent)
+        self.broken = False
+        self.stamp_ns = START_NS
+        self._running = True
+        self._thread = threading.Thread(target=self._drive, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._running = False
+        self._thread.join(2.0)
+
+    def _drive(self) -> None:
+        due_s = time.monotonic()
+        while self._running:
+            stamp_ns = self.stamp_ns
+            for sensor in ("lidar", "rgb", "event", "depth"):
+                if sensor not in self.silent:
+                    own_ns = stamp_ns + OFFSETS_NS[sensor]
+                    is_broken = sensor == "rgb" and self.broken
+                    data = broken_image(own_ns) if is_broken else message(sensor, own_ns)
+                    self._publishers[sensor].publish(data)
+            if self.stamp_ns == stamp_ns:  # a test may have set the time back meanwhile
+                self.stamp_ns = stamp_ns + PERIOD_NS
+            due_s += 0.1
+            time.sleep(max(0.0, due_s - time.monotonic()))

@@ -1,0 +1,63 @@
+"""How the node starts: bad input, and sensors that never were there."""
+
+from __future__ import annotations
+
+import time
+
+import fake_car
+import pytest
+from fake_car import TOPICS
+from test_segment_node import START_TIMEOUT_S, wait_for
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module")
+def monitor(domain):
+    from any2seg_ros.demo_monitor import Monitor
+
+    monitor = Monitor("segment", TOPICS.truth)
+    yield monitor
+    monitor.close()
+
+
+def start(tmp_path, parameters):
+    from any2seg_ros.processes import RosProcess, ros_arguments
+
+    arguments = ros_arguments(parameters, TOPICS.node_remappings())
+    return RosProcess("any2seg_ros.segment_node", arguments, tmp_path / "node.log")
+
+
+def test_exception_foreign_checkpoint_fails_configure_with_one_line(monitor, tmp_path, calibration_file):
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(b"not a checkpoint")
+    process = start(tmp_path, {"checkpoint": foreign, "calibration_file": calibration_file})
+    try:
+        assert wait_for(lambda: monitor.lifecycle_state(1.0) == "unconfigured", START_TIMEOUT_S), process.tail()
+        lines = [line for line in process.log.read_text().splitlines() if "ERROR" in line]
+        assert len(lines) == 1
+        assert "cannot configure" in lines[0]
+        assert str(foreign) in lines[0]
+        begin_s = time.monotonic()
+        assert process.stop() == 0
+        assert time.monotonic() - begin_s < 2.0
+    finally:
+        process.stop()
+
+
+def test_value_camera_that_never_was_there_stops_nothing(monitor, tmp_path, checkpoint, calibration_file):
+    process = start(tmp_path, {"checkpoint": checkpoint, "calibration_file": calibration_file})
+    car = None
+    try:
+        assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), process.tail()
+        car = fake_car.FakeCar(monitor.node, silent=("rgb",))
+        assert wait_for(lambda: monitor.state().labels >= 5, 10.0), process.tail()
+        record = monitor.recorded()[0][-1]
+        assert record.used == ("depth", "event", "lidar")
+        assert record.reference == "depth"
+        assert record.labels.shape == (fake_car.HEIGHT, fake_car.WIDTH)
+    finally:
+        if car is not None:
+            car.stop()
+        assert process.stop() == 0
