@@ -23,9 +23,10 @@ pytestmark = pytest.mark.ros
 def live_results(domain, checkpoint, bag, tmp_path):
     """Results of the real node, run in this process so that its planes can be seen, fed by the replay process."""
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
     from any2seg_ros.processes import RosProcess, ros_arguments
     from any2seg_ros.segment_node import SegmentNode
-    from rclpy.executors import SingleThreadedExecutor
 
     results = []
     parameters = {"checkpoint": checkpoint, "calibration_file": bag / "calibration.yaml"}
