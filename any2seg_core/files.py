@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
@@ -15,8 +18,11 @@ _EVENT_FIELDS = ("x", "y", "t", "p")
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Colour or grey image file -> (H, W, 3) uint8 RGB; an alpha channel is dropped."""
-    return np.asarray(_open_image(path).convert("RGB"))
+    """Colour or grey image file of 8 bits per channel -> (H, W, 3) uint8 RGB; an alpha channel is dropped."""
+    image = _open_image(path)
+    if image.mode.startswith(("I", "F")):  # Pillow would cut all that is brighter than 255 off
+        raise UserError(f"{path} has {image.mode} pixels: a camera image has 8 bits per channel; convert it")
+    return np.asarray(image.convert("RGB"))
 
 
 def read_depth_m(path: Path) -> np.ndarray:
@@ -25,7 +31,7 @@ def read_depth_m(path: Path) -> np.ndarray:
     ``.npy``: float metres. Image with one 16-bit channel: millimetres, 0 = invalid.
     """
     if path.suffix == ".npy":
-        depth = _load_npy(path)
+        depth = _load_array(path)
         if depth.ndim != 2 or depth.dtype.kind != "f":
             raise UserError(f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres")
         return depth.astype(np.float32)
@@ -44,7 +50,7 @@ def read_points(path: Path) -> np.ndarray:
     ``.bin``: consecutive little-endian float32 rows, as KITTI writes them. ``.npy``: (N, 4) or (N, 3) float.
     """
     if path.suffix == ".npy":
-        points = _load_npy(path)
+        points = _load_array(path)
         if points.ndim != 2 or points.shape[1] not in (3, 4) or points.dtype.kind != "f":
             raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
         if points.shape[1] == 3:
@@ -64,20 +70,29 @@ def read_events(path: Path) -> np.ndarray:
 
     ``.npz`` with arrays x, y, t (ns) and p (0 or 1, or -1 and 1), or ``.npy`` with a structured array of these fields.
     """
-    loaded = _load_npy(path)
-    names = loaded.files if isinstance(loaded, np.lib.npyio.NpzFile) else (loaded.dtype.names or ())
-    missing = [name for name in _EVENT_FIELDS if name not in names]
+    columns = _load_columns(path)
+    missing = [name for name in _EVENT_FIELDS if name not in columns]
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}: event files hold x, y, t (nanoseconds) and p")
-    columns = {name: np.asarray(loaded[name]) for name in _EVENT_FIELDS}
-    sizes = {name: column.shape for name, column in columns.items()}
+    sizes = {name: columns[name].shape for name in _EVENT_FIELDS}
     if len(set(sizes.values())) > 1 or columns["x"].ndim != 1:
         raise UserError(f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long")
     events = np.empty(len(columns["x"]), EVENT_DTYPE)
     for name in ("x", "y", "t"):
-        events[name] = columns[name]
+        events[name] = _whole_numbers(path, name, columns[name], np.iinfo(EVENT_DTYPE[name]))
+    if columns["p"].dtype.kind not in "biuf":
+        raise UserError(f"{path} has {columns['p'].dtype} as p: polarity is 0 or 1, or -1 and 1")
     events["p"] = np.where(columns["p"] > 0, 1, -1)
     return events
+
+
+def _whole_numbers(path: Path, name: str, values: np.ndarray, limits: np.iinfo) -> np.ndarray:
+    """The values if nothing is lost by storing them as integers: seconds, NaN and -1 must not wrap round silently."""
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.floor(values)).all()))
+    if not whole or (values.size and not limits.min <= values.min() <= values.max() <= limits.max):
+        unit = "nanoseconds" if name == "t" else "pixels"
+        raise UserError(f"{path}: {name} must be whole {unit} in {limits.min}..{limits.max}; convert this array")
+    return values
 
 
 def _open_image(path: Path) -> Image.Image:
@@ -86,17 +101,34 @@ def _open_image(path: Path) -> Image.Image:
         image.load()
     except FileNotFoundError:
         raise UserError(f"no image at {path}: check the path") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG") from None
     return image
 
 
-def _load_npy(path: Path) -> np.ndarray | np.lib.npyio.NpzFile:
+def _load_array(path: Path) -> np.ndarray:
+    loaded = _load(path)
+    if isinstance(loaded, dict):
+        raise UserError(f"{path} is an .npz archive of {', '.join(loaded) or 'nothing'}: write one array, numpy.save")
+    return loaded
+
+
+def _load_columns(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of an .npz archive, or fields of a structured .npy array, by name."""
+    loaded = _load(path)
+    return loaded if isinstance(loaded, dict) else {name: loaded[name] for name in loaded.dtype.names or ()}
+
+
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     try:
-        return np.load(path, allow_pickle=False)
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: np.asarray(loaded[name]) for name in loaded.files}
     except FileNotFoundError:
         raise UserError(f"no file at {path}: check the path") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a readable NumPy file ({error}): write it with numpy.save or savez") from None
 
 

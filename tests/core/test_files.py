@@ -92,3 +92,41 @@ def test_exception_a_pickle_is_never_loaded(tmp_path):
     np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="not a readable NumPy file"):
         read_points(tmp_path / "p.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("x", [70000, 1]), ("y", [-1, 1]), ("t", [0.001, 0.5]), ("t", [np.nan, 1]), ("p", ["a", "b"])]
+)
+def test_exception_events_that_would_wrap_round(tmp_path, name, values):
+    """Seconds, negative pixels and text are told, not stored as other numbers."""
+    columns = {"x": [1, 2], "y": [3, 4], "t": [5, 6], "p": [0, 1]} | {name: values}
+    np.savez(tmp_path / "e.npz", **columns)
+    with pytest.raises(UserError, match=rf"e.npz.*\b{name}\b"):
+        read_events(tmp_path / "e.npz")
+
+
+def test_value_events_of_whole_floats_are_read(tmp_path):
+    np.savez(tmp_path / "e.npz", x=[1.0], y=[65535.0], t=[2.0**40], p=[True])
+    assert read_events(tmp_path / "e.npz").tolist() == [(1, 65535, 2**40, 1)]
+
+
+def test_exception_damaged_and_misnamed_archives(tmp_path):
+    np.savez(tmp_path / "whole.npz", x=np.arange(100))
+    data = bytearray((tmp_path / "whole.npz").read_bytes())
+    (tmp_path / "cut.npz").write_bytes(data[:-60])
+    (tmp_path / "archive.npy").write_bytes(data)
+    data[300] ^= 0xFF
+    (tmp_path / "flipped.npz").write_bytes(data)
+    np.savez(tmp_path / "object.npz", x=np.array([1, None]))
+    for name in ("cut.npz", "flipped.npz", "object.npz"):
+        with pytest.raises(UserError, match=f"{name} is not a readable NumPy file"):
+            read_events(tmp_path / name)
+    for read in (read_depth_m, read_points):
+        with pytest.raises(UserError, match=r"archive.npy is an .npz archive of x"):
+            read(tmp_path / "archive.npy")
+
+
+def test_exception_camera_image_of_16_bits(tmp_path):
+    cv2.imwrite(str(tmp_path / "i.png"), np.array([[0, 300, 65535]], np.uint16))
+    with pytest.raises(UserError, match="i.png has .* 8 bits per channel"):
+        read_rgb(tmp_path / "i.png")
