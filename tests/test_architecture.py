@@ -63,6 +63,29 @@ def test_value_every_test_asserts(path):
             assert re.search(r"Assert|raises|assert_|warns", ast.dump(node)), f"{node.name} asserts nothing"
 
 
+NEWER_THAN_3_10 = {
+    "typing": {"Self", "Never", "LiteralString", "Required", "NotRequired", "Unpack", "TypeVarTuple", "assert_never",
+               "assert_type", "override", "dataclass_transform"},
+    "enum": {"StrEnum", "ReprEnum", "verify"}, "datetime": {"UTC"}, "itertools": {"batched"}, "math": {"cbrt", "exp2"},
+    "tomllib": {"load", "loads"}, "contextlib": {"chdir"}, "asyncio": {"TaskGroup", "timeout", "Runner"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda p: str(p.relative_to(ROOT)))
+def test_value_nothing_is_newer_than_the_oldest_supported_python(path):
+    """`requires-python` says 3.10: neither syntax nor standard names that came later."""
+    used = set()
+    for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 10))):
+        if isinstance(node, ast.ImportFrom):
+            used |= {(node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used.add((node.value.id, node.attr))
+        elif isinstance(node, ast.Import):
+            used |= {(alias.name, "load") for alias in node.names if alias.name == "tomllib"}
+    newer = sorted(f"{module}.{name}" for module, name in used if name in NEWER_THAN_3_10.get(module or "", ()))
+    assert newer == []
+
+
 def test_value_paths_named_in_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     folders = "any2seg_core|training|ros2_ws|launch|bags|docs|checkpoints|tests|benchmarks"

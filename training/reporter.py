@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -23,7 +23,7 @@ class Reporter:
         self.log_path = log_path
         self._bar: Progress | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Reporter:
         if self.enabled and sys.stdout.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
