@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from any2seg_core.errors import UserError
@@ -12,7 +12,10 @@ from any2seg_core.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind."""
+    """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind.
+
+    Folders above ``path`` are made. UserError where the place cannot be written.
+    """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,5 +24,5 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror or error}): choose another place") from None
     finally:
-        if partial.exists():
+        with suppress(OSError):  # where nothing could be written there is nothing to remove
             partial.unlink()

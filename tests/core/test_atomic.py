@@ -30,12 +30,15 @@ def test_value_replacing_keeps_the_old_file_on_failure(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
 
 
-def test_exception_a_place_that_cannot_be_written(tmp_path):
+@pytest.mark.parametrize("name", ["file/out.png", "folder", "n" * 300])
+def test_exception_a_place_that_cannot_be_written(tmp_path, name):
     (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
 
     def write() -> None:
-        with replacing(tmp_path / "file" / "out.png") as partial:
+        with replacing(tmp_path / name) as partial:
             partial.write_bytes(b"x")
 
     with pytest.raises(UserError, match="cannot write"):
         write()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
