@@ -18,6 +18,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 
 _KEY = "any2seg"
 _FORMAT = 1
+_PARTS = ("model", "contract", "provenance")
 
 
 def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, provenance: dict[str, Any]) -> None:
@@ -28,6 +29,9 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
         model: weights are stored as they are, contiguous, on the CPU.
         contract: what the model was trained to be fed.
         provenance: JSON-serialisable: command, seed, data recipe, results.
+
+    Raises:
+        UserError: the place cannot be written.
     """
     document = {
         "format": _FORMAT,
@@ -37,15 +41,18 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(Path(path)) as partial:
-        save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        try:
+            save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        except SafetensorError as error:  # how the library tells a full disk
+            raise OSError(str(error)) from None
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}: train one with training/train.py or correct the path")
     try:
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}: train one with training/train.py or correct the path")
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError, struct.error) as error:
@@ -54,10 +61,18 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         raise UserError(
             f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py"
         )
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} has damaged metadata (no JSON object): copy the file again")
     if document.get("format") != _FORMAT:
         found = document.get("format")
         raise UserError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train")
+    missing = [part for part in _PARTS if not isinstance(document.get(part), dict)]
+    if missing:
+        raise UserError(f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again")
     return document
 
 
@@ -74,7 +89,7 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     try:
         config = ModelConfig.model_validate(document["model"])
         contract = InputContract.model_validate(document["contract"])
-    except (ValidationError, KeyError) as error:
+    except ValidationError as error:
         raise UserError(f"{path} has damaged metadata ({_first_line(error)}): copy the file again") from None
     if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
         raise UserError(
@@ -84,7 +99,10 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     stale = {name: v for name, v in contract.encodings.items() if ENCODINGS.get(name) != v}
     if stale:
         raise UserError(f"{path} was trained on encodings {stale}, this version makes {ENCODINGS}: re-train")
-    model = Any2Seg(config)
+    try:
+        model = Any2Seg(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     with safe_open(Path(path), framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     try:

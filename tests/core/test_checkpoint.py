@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from any2seg_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
@@ -104,3 +105,42 @@ def test_exception_newer_format(saved):
     rewrite(path, format=99)
     with pytest.raises(UserError, match="format 99, this version reads 1"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ('{"format": 1}', "no model, contract, provenance"),
+        ('{"format": 1, "model": {}, "contract": {}}', "no provenance"),
+        ('{"format": 1, "model": {"depth": 3}, "contract": {}, "provenance": {}}', "depth"),
+        ('{"format": 1, "model": {"encoder": "resnet"}, "contract": {}, "provenance": {}}', "unknown encoder 'resnet'"),
+    ],
+)
+def test_exception_damaged_metadata(tmp_path, text, words):
+    path = tmp_path / "m.safetensors"
+    save_file({"w": torch.zeros(2)}, path, metadata={"any2seg": text})
+    with pytest.raises(UserError, match=f"m.safetensors.*{words}") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_a_name_that_the_file_system_refuses(tmp_path):
+    with pytest.raises(UserError, match="File name too long"):
+        load_checkpoint(tmp_path / ("n" * 300))
+
+
+def test_exception_a_full_disk_keeps_the_old_checkpoint(saved, monkeypatch):
+    model, path = saved
+    before = path.read_bytes()
+
+    def fail(_tensors, partial, **_) -> None:
+        partial.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("any2seg_core.checkpoint.save_file", fail)
+    with pytest.raises(UserError, match="cannot write .*model.safetensors.*No space left"):
+        save_checkpoint(path, model, InputContract(), {})
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
