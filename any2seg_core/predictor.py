@@ -33,6 +33,14 @@ class Segmentation:
     used: tuple[str, ...]
 
 
+def available_device(device: str | torch.device) -> torch.device:
+    """The device if it exists on this machine and can compute; UserError otherwise."""
+    try:
+        present = torch.device(device)
+        torch.ones(1, device=present).cpu()
+    except (RuntimeError, AssertionError):  # a build without CUDA asserts
+        raise UserError(f"device {str(device)!r} is not available here: use 'cpu'") from None
+    return present
 
 
 class Predictor:
@@ -52,10 +60,9 @@ class Predictor:
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Predictor:
         """Read a checkpoint; UserError names a missing, foreign or damaged file, or a device that is not there."""
-        if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-            raise UserError(f"device {device!r} is not available here: use 'cpu'")
+        present = available_device(device)
         model, contract, _ = load_checkpoint(path)
-        return cls(model, contract, device)
+        return cls(model, contract, present)
 
     def warm_up(self) -> None:
         """Run once on blank planes, so that the first real frame is not the slow one."""

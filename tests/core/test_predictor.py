@@ -107,7 +107,8 @@ def test_exception_modality_the_checkpoint_does_not_know(raw):
     assert MODALITIES[3] not in predictor.contract.modalities
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_exception_device_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="'cuda' is not available"):
-        Predictor.load(tmp_path / "m.safetensors", device="cuda")
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:first", "meta", ""])
+def test_exception_device_that_is_not_there(tmp_path, device):
+    with pytest.raises(UserError, match=f"device '{device}' is not available") as caught:
+        Predictor.load(tmp_path / "m.safetensors", device=device)
+    assert "\n" not in str(caught.value)
