@@ -43,7 +43,8 @@ def planes_to_tensor(
     """
     images = {}
     for name, plane in planes.items():
-        pixels = torch.from_numpy(np.ascontiguousarray(plane)).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
+        owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
+        pixels = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
         resized = resize_planes(pixels.float(), name, contract.height, contract.width)
         images[name] = normalise(resized, name, contract)
     return images
