@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,7 @@ def predict(
         raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar")
     if calib is None and set(given) != {"rgb"}:
         raise UserError(f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml")
+    _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
     predictor = Predictor.load(checkpoint, device)
     samples = {name: readers[name][1](path) for name, path in given.items()}
@@ -90,11 +92,24 @@ def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -
         )
 
 
+def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Before anything is computed or written: a bad name among the outputs must not leave the others behind."""
+    outputs = [path for path in wanted if path is not None]
+    for path in outputs:
+        if path.suffix.lower() != ".png":
+            raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give the name of the file to write")
+    taken = [path.resolve() for path in inputs if path is not None]
+    for path in (path.resolve() for path in outputs):
+        if path in taken:
+            raise UserError(f"{path} is given twice or is an input: it would be overwritten, choose another name")
+        taken.append(path)
+
+
 def _write_image(path: Path, pixels: np.ndarray) -> None:
     from any2seg_core.atomic import replacing
 
-    if path.suffix.lower() != ".png":
-        raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")
     with replacing(path) as partial:
         Image.fromarray(pixels).save(partial)
 
@@ -180,7 +195,9 @@ def drive_bag(
     write_bag(out, [(seconds, weather)], seed=seed, split=split, workers=workers)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
 def demo(context: typer.Context) -> None:
     """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
 
@@ -193,11 +210,16 @@ def demo(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Entry point: every UserError becomes one line and exit code 2."""
+    """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2."""
     try:
         app()
     except UserError as error:
         typer.echo(f"any2seg: {error}", err=True)
+        raise SystemExit(2) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        typer.echo(f"any2seg: {where}{reason}: check the path, its permissions and the free space", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

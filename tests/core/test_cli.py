@@ -33,7 +33,8 @@ def folder(tmp_path_factory):
     Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)).save(path / "a.png")
     Image.fromarray(rng.integers(500, 20000, (HEIGHT, WIDTH), dtype=np.uint16)).save(path / "d.png")
     rng.uniform([1, -3, -1, 0], [20, 3, 2, 1], (400, 4)).astype(np.float32).tofile(path / "b.bin")
-    np.savez(path / "e.npz", x=rng.integers(0, WIDTH, 50), y=rng.integers(0, HEIGHT, 50), t=np.arange(50), p=[1, 0] * 25)
+    x, y = rng.integers(0, WIDTH, 50), rng.integers(0, HEIGHT, 50)
+    np.savez(path / "e.npz", x=x, y=y, t=np.arange(50), p=[1, 0] * 25)
     return path
 
 
@@ -50,7 +51,8 @@ FILES = {"--rgb": "a.png", "--depth": "d.png", "--event": "e.npz", "--lidar": "b
 def test_value_predict_any_subset(folder, tmp_path, sensors):
     inputs = [word for flag in sensors.split() for word in (flag, FILES[flag])]
     out = tmp_path / "out.png"
-    done = run(folder, "predict", *inputs, "--calib", "c.yaml", "-o", str(out), "--checkpoint", "m.safetensors", "--json")
+    inputs += ["--calib", "c.yaml", "--checkpoint", "m.safetensors"]
+    done = run(folder, "predict", *inputs, "-o", str(out), "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["used"] == [flag[2:] for flag in FILES if flag in sensors.split()]
@@ -66,6 +68,7 @@ def test_value_predict_camera_alone_needs_no_calibration_and_writes_pictures(fol
                "--confidence", str(tmp_path / "p.png"), "--checkpoint", "m.safetensors")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "rgb fused" in done.stdout
+    assert done.stderr == ""
     assert np.asarray(Image.open(tmp_path / "c.png")).shape == (HEIGHT, WIDTH, 3)
     assert np.asarray(Image.open(tmp_path / "p.png")).shape == (HEIGHT, WIDTH)
 
@@ -109,6 +112,29 @@ def test_exception_unknown_modality_and_wrong_suffix(folder, tmp_path):
     assert done.returncode == 2
     assert "name it o.png" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("-o {0}/o.png --color {0}/c.jpg", "name it c.png"),
+        ("-o {0}/o.png --confidence {0}/o.png", "given twice"),
+        ("-o {0}/folder.png", "is a folder"),
+        ("-o ./a.png", "is an input"),
+        ("-o {0}/file/o.png", "cannot write"),
+        (f"-o {{0}}/{'n' * 300}.png", "File name too long"),
+    ],
+)
+def test_exception_outputs_are_checked_before_anything_is_written(folder, tmp_path, arguments, words):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    before = (folder / "a.png").read_bytes()
+    arguments = arguments.format(tmp_path).split()
+    done = run(folder, "predict", "--rgb", "a.png", "--checkpoint", "m.safetensors", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+    assert (folder / "a.png").read_bytes() == before
 
 
 def test_value_info_shows_the_contract(folder):
