@@ -28,6 +28,8 @@ from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.topics import carla_bridge
 
 NS_PER_S = 1_000_000_000
+RESULTS = ("metrics.json", "report.html")
+"""Files that a demonstration leaves for its reader."""
 _LANE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")  # Okabe and Ito: told apart by every kind of eye
 _PACKAGES = ("any2seg", "torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
 
@@ -178,6 +180,6 @@ def write_outcome(
     phases = [score.phase for score in scores.phases]
     rows = sheet_rows(recording, phases, bag, metadata["contract"]["event_window_ns"], space)
     html = demo_html(scores, rows, document, space)
-    for name, text in (("metrics.json", json.dumps(document, indent=1)), ("report.html", html)):
+    for name, text in zip(RESULTS, (json.dumps(document, indent=1), html), strict=True):
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -61,3 +61,36 @@ def test_value_camera_that_never_was_there_stops_nothing(monitor, tmp_path, chec
         if car is not None:
             car.stop()
         assert process.stop() == 0
+
+
+def test_value_lifecycle_mirrors_itself_and_can_be_repeated(domain, checkpoint, calibration_file):
+    """The node in this process, without autostart; the oracle is the list of topics it has."""
+    import rclpy
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.segment_node import SegmentNode
+
+    parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file, "autostart": False}
+    context = rclpy.Context()
+    rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
+    node = SegmentNode(context=context)
+
+    def topics(kind):
+        names = getattr(node, f"get_{kind}_names_and_types_by_node")(node.get_name(), node.get_namespace())
+        return {name for name, _ in names if "/in/" in name or "/out/" in name}
+
+    try:
+        for _ in range(2):
+            assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            assert "/segment/out/label" in topics("publisher")
+            for _ in range(2):
+                assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+                assert len(topics("subscriber")) == 7
+                assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+                assert topics("subscriber") == set()
+            assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+            assert topics("publisher") == set()
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)

@@ -10,22 +10,25 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.data.bag import start_ns
-from any2seg_core.demo.outcome import write_outcome
+from any2seg_core.demo.outcome import RESULTS, write_outcome
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, save_outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
 from any2seg_core.demo.view import WIDTH, DemoView, score_table
 from any2seg_core.errors import UserError
 from any2seg_core.labels import label_space
 from any2seg_core.topics import carla_bridge
-from any2seg_ros.demo_monitor import Monitor
+from any2seg_ros import distro
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile
+
+if TYPE_CHECKING:
+    from any2seg_ros.demo_monitor import Monitor
 
 NODE_NAME = "segment"
 NS_PER_S = 1_000_000_000
@@ -118,11 +121,18 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
     Raises:
         UserError: bad input. DemoError: the node or the replay failed.
     """
+    if not distro.has("rclpy"):
+        raise UserError("rclpy is not installed: pip install -e '.[ros]', or source a ROS 2 distribution first")
+    from any2seg_ros.demo_monitor import Monitor
+
     metadata = read_metadata(options.checkpoint)
     space = label_space(metadata["contract"]["label_space"])
     phases = demo_phases(options.seconds_per_phase)
     options.out.mkdir(parents=True, exist_ok=True)
+    for name in RESULTS:
+        (options.out / name).unlink(missing_ok=True)
     bag = options.bag or render(options, phases)
+    bag_start_ns = start_ns(bag)
     use_large_message_profile()
     with private_domain() as domain:
         console.print(f"node, replay and monitor talk in ROS_DOMAIN_ID {domain}", highlight=False)
@@ -139,7 +149,7 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
             monitor.close()
             node.stop()
     published = load_published(options.out / "published.jsonl")
-    recording = DemoRecording(start_ns(bag), labels, truths, published)
+    recording = DemoRecording(bag_start_ns, labels, truths, published)
     scores = score_demo(recording, phases, space)
     write_outcome(options.out, recording, scores, bag, metadata, arguments)
     return scores

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
+import traceback
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 import rclpy
@@ -35,11 +37,25 @@ _LOG_EVERY_S = 5.0
 _DIAGNOSTICS_PERIOD_S = 1.0
 
 
+def _told(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
+    """Log what a transition raises: rclpy turns it into ERROR without a word."""
+
+    @wraps(transition)
+    def told(node: SegmentNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().fatal(traceback.format_exc())
+            raise
+
+    return told
+
+
 class SegmentNode(LifecycleNode):
     """Node `segment`; topics below ``~/in/`` and ``~/out/``, parameters in `parameters.py`."""
 
-    def __init__(self) -> None:
-        super().__init__("segment")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("segment", **options)
         parameters.declare(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
@@ -48,40 +64,44 @@ class SegmentNode(LifecycleNode):
         self._segmenter: Segmenter | None = None
         self._outputs: Outputs | None = None
 
+    @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
-            self._parameters = parameters.read(self)
+            self._settings = parameters.read(self)
             self._segmenter = Segmenter(
-                self._parameters.checkpoint,
-                self._parameters.calibration_file,
-                self._parameters.device,
-                self._parameters.modalities,
+                self._settings.checkpoint,
+                self._settings.calibration_file,
+                self._settings.device,
+                self._settings.modalities,
             )
-        except (UserError, ImportError, OSError, RuntimeError) as error:  # rclpy itself swallows what a callback raises
+        except (UserError, ImportError, OSError, RuntimeError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, self._segmenter.label_space, self._parameters.overlay_alpha)
-        self.get_logger().info(f"configured with {self._parameters.checkpoint} on {self._parameters.device}")
+        self._outputs = Outputs(self, self._segmenter.label_space, self._settings.overlay_alpha)
+        self.get_logger().info(f"configured with {self._settings.checkpoint} on {self._settings.device}")
         return TransitionCallbackReturn.SUCCESS
 
+    @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the pipeline and subscribe."""
         result = super().on_activate(state)
-        synchronizer = Synchronizer(self._parameters.sync_for(self._segmenter.event_window_ns))
+        synchronizer = Synchronizer(self._settings.sync_for(self._segmenter.event_window_ns))
         self._pipeline = LivePipeline(synchronizer, self._process, self._report_error)
-        for name in self._parameters.modalities:
+        for name in self._settings.modalities:
             self._subscribe(name)
         self._created.append(self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics))
         self._outputs.publish_label_info()
-        self.get_logger().info(f"active, waiting for {', '.join(self._parameters.modalities)}")
+        self.get_logger().info(f"active, waiting for {', '.join(self._settings.modalities)}")
         return result
 
+    @_told
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, then end the pipeline."""
         self._stop()
         return super().on_deactivate(state)
 
+    @_told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free model and outputs."""
         self._outputs.destroy()
@@ -94,7 +114,7 @@ class SegmentNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _subscribe(self, name: str) -> None:
-        settings = self._parameters
+        settings = self._settings
         depth = settings.event_depth if _TYPES[name] is PointCloud2 else settings.input_depth
         profile = qos.sensor_input(settings.input_reliability, depth)
         below = f"~/in/{NODE_INPUTS[name]}"
