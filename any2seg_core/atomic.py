@@ -1,8 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,3 +27,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing could be written there is nothing to remove
             partial.unlink()
+
+
+def make_empty(folder: Path) -> None:
+    """Makes an empty folder, and the folders above it; what a killed process left at its place goes. UserError if not.
+
+    For work that takes long: whether the place can be written is known before it begins.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write below {folder.parent} ({reason}): choose another place") from None

@@ -7,6 +7,7 @@ sends Cityscapes colours from which DELIVER's vehicle classes cannot be told apa
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from rich.progress import track
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from any2seg_core.atomic import make_empty
 from any2seg_core.drive import bag_messages as messages
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
@@ -139,7 +141,7 @@ def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]]
     if seed < 0 or not segments:
         raise UserError(f"drive: seed must be >= 0 and there must be a segment; got seed={seed} segments={segments}")
     for duration_s, weather in segments:
-        if weather not in FOLDERS or duration_s <= 0:
+        if weather not in FOLDERS or not 0 < duration_s < math.inf:  # NaN fails too
             raise UserError(
                 f"segment {weather}:{duration_s} is not possible; give a positive duration in seconds and one of "
                 f"{', '.join(FOLDERS)}"
@@ -191,7 +193,7 @@ def write_bag(
         path as a Path.
 
     Raises:
-        UserError: the path exists, unknown split or weather, or segments longer than 119 s in all.
+        UserError: the path exists or cannot be written, unknown split or weather, or segments longer than 119 s in all.
     """
     path, rig = Path(path), rig or DriveRig()
     _check_request(path, split, segments, seed)
@@ -203,7 +205,7 @@ def write_bag(
         )
     partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     bag = partial / path.name  # the storage file inside takes the name of its folder
-    partial.mkdir(parents=True)
+    make_empty(partial)
     try:
         rendered = ordered_map(_render_chunk, chunks, workers)
         in_order = track(rendered, f"drive {path.name}", total=len(chunks), disable=not progress)

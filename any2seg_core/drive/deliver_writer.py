@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from rich.progress import track
 
+from any2seg_core.atomic import make_empty
 from any2seg_core.drive.failures import FAILURES
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import NS_PER_S, DriveRig
@@ -121,6 +122,8 @@ def _check_target(root: Path, split: str) -> None:
         raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
     if "img" in root.resolve().parts:
         raise UserError(f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it")
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root}: is a file; remove it or choose another root")
     taken = [path for path in root.glob(f"*/*/{split}") if any(path.iterdir())]
     if taken:
         raise UserError(f"{taken[0]}: already holds data; remove it or choose another root")
@@ -164,7 +167,7 @@ def write_deliver(
         root as a Path.
 
     Raises:
-        UserError: unknown split, a target that already holds data, numbers out of range.
+        UserError: unknown split, a target that already holds data or cannot be written, numbers out of range.
     """
     root, rig = Path(root), rig or DriveRig()
     _check_target(root, split)
@@ -175,7 +178,7 @@ def write_deliver(
         )
     plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
     partial = root.parent / f".{root.name}.{split}.{os.getpid()}.partial"
-    partial.mkdir(parents=True)
+    make_empty(partial)
     try:
         jobs = ((partial, sequence, rig) for sequence in plan)
         done = ordered_map(_write_job, jobs, workers)

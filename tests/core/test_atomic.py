@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from any2seg_core.atomic import replacing
+from any2seg_core.atomic import make_empty, replacing
 from any2seg_core.errors import UserError
 
 
@@ -42,3 +42,19 @@ def test_exception_a_place_that_cannot_be_written(tmp_path, name):
     with pytest.raises(UserError, match="cannot write"):
         write()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_value_make_empty_removes_what_a_killed_process_left(tmp_path):
+    folder = tmp_path / "a" / ".drive.1.partial"
+    make_empty(folder)
+    (folder / "half.png").write_bytes(b"x")
+    make_empty(folder)
+    assert folder.is_dir() and list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file/out", "file", "n" * 300])
+def test_exception_make_empty_where_nothing_can_be_made(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(UserError, match="cannot write below"):
+        make_empty(tmp_path / name)
+    assert (tmp_path / "file").read_bytes() == b"x"

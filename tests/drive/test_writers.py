@@ -129,6 +129,17 @@ def test_exception_targets_and_numbers(deliver: Path, tmp_path: Path):
     assert not (tmp_path / "x").exists()
 
 
+def test_exception_places_that_cannot_be_written_are_told_before_rendering(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"x")
+    monkeypatch.setattr("any2seg_core.drive.deliver_writer.Drive", lambda *_: 1 / 0)
+    with pytest.raises(UserError, match="file: is a file"):
+        write_deliver(tmp_path / "file", "val", 1, 1, progress=False)
+    for write in (write_deliver, write_bag):
+        with pytest.raises(UserError, match="cannot write below"):
+            write(tmp_path / "file" / "drive", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_exception_leaves_nothing_half_written(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("any2seg_core.drive.deliver_writer.Drive", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -224,6 +235,8 @@ def test_value_bag_calibration_and_transforms_agree_with_the_rig(bag: Path, mess
         ({"segments": [(1.0, "hail")]}, "hail"),
         ({"segments": []}, "segment"),
         ({"segments": [(500.0, "sunny")]}, "500.0 s"),
+        ({"segments": [(float("nan"), "sunny")]}, "nan"),
+        ({"segments": [(float("inf"), "sunny")]}, "inf"),
         ({"split": "exam"}, "exam"),
     ],
 )
