@@ -128,7 +128,8 @@ def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None
         }
         typer.echo(json.dumps(document))
         return
-    table = Table(title=f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    typer.echo(f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")
     for name, value in share.items():
