@@ -29,8 +29,8 @@ FAR_M = 1000.0
 class Weather:
     """State of the atmosphere and of the light during one drive.
 
-    Lengths in metres, rates in mm/h, `sun_direction` a unit vector towards the sun (world, z up). `gain` is the largest
-    amplification the camera's automatic exposure may use; `key` the mean grey it aims at.
+    Lengths in metres, rates in mm/h, `sun_direction` a unit vector towards the sun (world, z up). `max_gain` is the
+    largest amplification the camera's automatic exposure may use; `key` the mean grey it aims at.
     """
 
     name: str
