@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag2 import ReaderError
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from any2seg_core.errors import UserError
 from any2seg_core.topics import TopicMap
 
 NS_PER_S = 1_000_000_000
+# What rosbags and its parsers raise on flipped and missing bytes.
+_DAMAGES = (
+    AnyReaderError, ReaderError, SerdeError, OSError, LookupError, ValueError, ArithmeticError, EOFError, RuntimeError,
+    MemoryError, AssertionError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,15 +37,15 @@ class Recorded:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[AnyReader]:
-    if not path.exists():
-        raise UserError(f"{path}: no such bag; give a rosbag2 folder (with metadata.yaml) or an .mcap file")
     try:
+        if not path.exists():
+            raise UserError(f"{path}: no such bag; give a rosbag2 folder (with metadata.yaml) or an .mcap file")
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             yield reader
     except UserError:
         raise
-    except (AnyReaderError, OSError, KeyError, ValueError, AssertionError, struct.error) as error:
-        reason = str(error) or type(error).__name__
+    except _DAMAGES as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"{path}: is not a readable rosbag2 ({reason}); record it anew or give another bag") from None
 
 

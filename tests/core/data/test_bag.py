@@ -55,3 +55,31 @@ def test_exception_bag_that_was_cut_off(bag):
     storage.write_bytes(storage.read_bytes()[:-300])
     with pytest.raises(UserError, match="not a readable rosbag2"):
         list(read_raw(bag))
+
+
+@pytest.mark.parametrize("content", ["a: [1", "a: 1", "\x00"])
+def test_exception_damaged_metadata_is_one_line(bag, content):
+    (bag / "metadata.yaml").write_text(content)
+    with pytest.raises(UserError, match="not a readable rosbag2") as caught:
+        topic_kinds(bag)
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_a_name_that_the_file_system_refuses(tmp_path):
+    with pytest.raises(UserError, match="not a readable rosbag2 .*File name too long"):
+        start_ns(tmp_path / ("n" * 300))
+
+
+def test_property_flipped_bytes_raise_only_user_errors(bag):
+    """Every 17th byte in turn: either the bag still reads, or one UserError says that it does not."""
+    storage = next(bag.glob("*.mcap"))
+    whole = storage.read_bytes()
+    refused = 0
+    for position in range(0, len(whole), 17):
+        storage.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        try:
+            assert all(message.topic for message in read_raw(bag))
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 5
