@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 import numba
@@ -16,19 +15,6 @@ EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
 
 DEFAULT_WINDOW_NS = 50_000_000
 _COUNT_STEP = 40
-
-
-def concatenate_window(packets: Iterable[np.ndarray], end_ns: int, window_ns: int = DEFAULT_WINDOW_NS) -> np.ndarray:
-    """Events of all packets with end_ns - window_ns < t <= end_ns, in packet order; (N,) of EVENT_DTYPE.
-
-    Cut on the time of each event, not on message stamps: the two differ by tens of milliseconds.
-    """
-    kept = [np.empty(0, dtype=EVENT_DTYPE)]
-    for packet in packets:
-        _check(packet)
-        inside = (packet["t"] > end_ns - window_ns) & (packet["t"] <= end_ns)
-        kept.append(packet[inside].astype(EVENT_DTYPE, copy=False))
-    return np.concatenate(kept)
 
 
 def render_events(
@@ -45,8 +31,8 @@ def render_events(
     exact for distant things, and off by baseline * focal / distance for near ones.
 
     Args:
-        events: (N,) structured with fields x, y, t (ns), p, in any order of time; pixels outside the event camera
-            are ignored.
+        events: (N,) structured with fields x, y, t (ns), p, found by name, in any order of time; pixels outside the
+            event camera are ignored.
         event_camera, camera: intrinsics of the sensor and of the plane.
         event_to_camera_rotation: (3, 3) float64, d_camera = R @ d_event.
 
@@ -97,7 +83,9 @@ def _accumulate(
     events: np.ndarray, end_ns: int, window_ns: int, target: np.ndarray, height: int, width: int
 ) -> np.ndarray:
     plane = np.zeros((height * width, 3), dtype=np.uint8)
-    events = read_only(events.astype(EVENT_DTYPE, copy=False))
+    if events.dtype != EVENT_DTYPE:  # NumPy casts structures by position: bring the fields into order by name first
+        events = events[list(EVENT_DTYPE.names)].astype(EVENT_DTYPE)
+    events = read_only(events)
     _accumulate_into(plane, events["x"], events["y"], events["t"], events["p"], int(end_ns), int(window_ns), target)
     return plane.reshape(height, width, 3)
 

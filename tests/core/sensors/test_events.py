@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.events import EVENT_DTYPE, concatenate_window, render_events
+from any2seg_core.sensors.events import EVENT_DTYPE, render_events
 
 EVENT_CAMERA = CameraModel.from_fov(76, 60, 91.0)
 END, WINDOW = 10**18, 50_000_000
@@ -82,15 +82,15 @@ def test_value_empty_and_outside_the_sensor():
     assert not render_events(events, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3)).any()
 
 
-def test_value_concatenate_cuts_on_event_time():
-    events = _events(900)
-    packets = [events[:100], events[100:100], events[100:700], events[700:]]
-    got = concatenate_window(packets, END, WINDOW)
-    expected = [tuple(e) for e in events if END - WINDOW < e["t"] <= END]
-    assert [tuple(e) for e in got] == expected and got.dtype == EVENT_DTYPE
-    assert len(concatenate_window([], END, WINDOW)) == 0
-    again = render_events(got, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
-    np.testing.assert_array_equal(again, render_events(events, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3)))
+def test_value_fields_are_found_by_name():
+    events = _events(500)
+    shuffled = np.zeros(500, [("t", "<u8"), ("id", "<i4"), ("p", "?"), ("y", ">i4"), ("x", "<i8")])
+    for name in ("x", "y", "t"):
+        shuffled[name] = events[name]
+    shuffled["p"] = events["p"] > 0
+    got = render_events(shuffled, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
+    np.testing.assert_array_equal(got, render_events(events, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3)))
+    assert got.any()
 
 
 def test_exception_wrong_arguments():
