@@ -171,13 +171,17 @@ class Run:
         save_state(path, state)
 
     def restore(self, path: Path) -> None:
-        """Go back to what ``save`` wrote."""
+        """Go back to what ``save`` wrote; UserError when that was a run of another shape."""
         state = load_state(path)
-        self.model.load_state_dict(state["model"])
-        self.average.model.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best = state["step"], state["best"]
-        self.began_s = time.monotonic() - 60.0 * state["minutes"]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.model.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best = state["step"], state["best"]
+            self.began_s = time.monotonic() - 60.0 * state["minutes"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path}: state of another model ({reason}); resume with its own settings") from None
 
 
 def build_run(config: TrainConfig, processes: Processes) -> Run:

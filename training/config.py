@@ -75,7 +75,7 @@ class TrainConfig(BaseModel):
     compile_fusion: bool = Field(False, description="compile MFF, a third of a step on a CPU; needs a C++ compiler")
 
     # Bookkeeping
-    seed: int = 3407
+    seed: int = Field(3407, ge=0)
     resume: bool = Field(False, description="go on from <out>/last.pt")
     log_every: int = Field(20, gt=0)
     save_every: int = Field(500, gt=0, description="steps between training states")
@@ -85,6 +85,8 @@ class TrainConfig(BaseModel):
     @field_validator("modalities")
     @classmethod
     def _canonical_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one modality")
         return canonical(names)
 
     @model_validator(mode="after")
@@ -123,14 +125,18 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
 def _parse(text: str, source: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
 
 
 def _read_yaml(path: Path) -> dict:
-    if not path.is_file():
-        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs")
-    settings = _parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a text file ({error}); give a YAML file") from None
+    settings = _parse(text, str(path))
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected 'key: value' lines")
     return settings

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from any2seg_core.atomic import replacing
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import Floors, PriorStatistics, evaluate_subsets, prior_baselines
 from any2seg_core.labels import LabelSpace, label_space
+from any2seg_core.predictor import available_device
 from training.batches import evaluation_batches
 from training.config import load_settings
 from training.tables import render, summarise
@@ -60,8 +61,8 @@ def sensor_floors(
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """All subsets of the checkpoint's modalities on the chosen frames; the summary is JSON-ready, in percent."""
+    device = available_device(config.device)
     model, contract, _ = load_checkpoint(config.checkpoint)
-    device = torch.device(config.device)
     space = label_space(contract.label_space)
     frames = DeliverDataset(config.data, config.split, contract.modalities, config.cases)
     count = min(config.frames or len(frames), len(frames))
@@ -77,12 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_settings(EvaluateConfig, sys.argv[1:] if arguments is None else arguments)
         summary = evaluate(config)
+        print(render(summary))  # first: minutes of work are not lost when the file cannot be written
+        if config.json_path is not None:
+            with replacing(config.json_path) as partial:
+                partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     except UserError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
-    if config.json_path is not None:
-        config.json_path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    print(render(summary))
     return 0
 
 

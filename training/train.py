@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
     origin = provenance(config, run.train_frames)
-    config.out.mkdir(parents=True, exist_ok=True)  # not before: a run that cannot start leaves nothing behind
+    make_run_folder(config.out)  # not before: a run that cannot start leaves nothing behind
 
     with Reporter(config.out / "log.jsonl", processes.is_main) as reporter:
         while (done := progress(config, run, processes)) < 1.0:
@@ -144,6 +145,14 @@ def finish(
     return results
 
 
+def make_run_folder(out: Path) -> None:
+    """Make the folder of a run; UserError where it cannot be made."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out={out}: no folder can be made there ({error.strerror}); choose another") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     keep_freed_memory()
@@ -154,6 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("train: stopped; resume=true goes on from the last state saved", file=sys.stderr)
+        return 130
     if processes.is_main:
         print(render(results))
     processes.stop()

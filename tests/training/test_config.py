@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from any2seg_core.errors import UserError
 from training.config import TrainConfig, load_config
 from training.evaluate import main as evaluate_main
-from training.train import main
+from training.train import main, make_run_folder
 
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
 NEEDED = ["data=d", "out=o"]
@@ -44,6 +45,9 @@ def test_value_later_settings_win(tmp_path: Path):
         ([*NEEDED, "modalities=[radar]"], "unknown modality 'radar'"),
         ([*NEEDED, "--lr", "3"], "expected a .yaml file or key=value"),
         ([*NEEDED, "lr=[1"], "not YAML"),
+        ([*NEEDED, "lr=2001-99-99"], "not YAML"),
+        ([*NEEDED, "modalities=[]"], "at least one modality"),
+        ([*NEEDED, "seed=-1"], "seed=-1"),
         (["absent.yaml"], "absent.yaml: no such configuration"),
     ],
 )
@@ -52,6 +56,40 @@ def test_exception_one_line_names_the_mistake(arguments: list[str], message: str
         load_config(arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- a\n- b\n", b"1: [", None])
+def test_exception_files_that_are_no_configuration(tmp_path: Path, content: bytes | None):
+    file = tmp_path / "bad.yaml"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match="bad.yaml") as caught:
+        load_config([str(file)])
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_run_folder_that_is_a_file(tmp_path: Path):
+    (tmp_path / "run").write_bytes(b"x")
+    with pytest.raises(UserError, match="out=.*run: no folder can be made"):
+        make_run_folder(tmp_path / "run")
+    assert (tmp_path / "run").read_bytes() == b"x"
+
+
+def test_exception_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.train.train", interrupt)
+    assert main([*NEEDED, "device=cpu"]) == 130
+    assert "resume=true" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_exception_evaluate_without_the_device(capsys: pytest.CaptureFixture[str]):
+    assert evaluate_main(["checkpoint=c.safetensors", "data=d", "device=cuda"]) == 2
+    assert "device 'cuda' is not available" in capsys.readouterr().err
 
 
 def test_exception_command_lines_exit_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from any2seg_core.contract import InputContract
 from any2seg_core.errors import UserError
 from training.batches import SampleNumbers
-from training.build import class_weights, data_recipe, learning_rate, shown_command
+from training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
 from training.config import TrainConfig
 from training.state import MovingAverage, load_state, save_state
 
@@ -100,6 +101,17 @@ def test_exception_state_files(tmp_path: Path):
     torch.save({"step": Path("code could run here")}, tmp_path / "foreign.pt")
     with pytest.raises(UserError, match="not a training state"):
         load_state(tmp_path / "foreign.pt")
+
+
+def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path):
+    config = TrainConfig(data="d", out="o", head_width=32)
+    run = object.__new__(Run)
+    run.model = build_model(config, InputContract())
+    for state in ({"model": nn.Linear(2, 2).state_dict()}, {"step": 3}, [1]):
+        save_state(tmp_path / "last.pt", state)
+        with pytest.raises(UserError, match="last.pt: state of another model") as caught:
+            run.restore(tmp_path / "last.pt")
+        assert "\n" not in str(caught.value)
 
 
 def test_value_data_recipe_counts_sequences(tmp_path: Path):
