@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
 
 
@@ -41,12 +41,8 @@ class MovingAverage:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers, strings and containers of them; a reader never sees half a file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         torch.save(state, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> dict[str, Any]:
