@@ -83,7 +83,8 @@ class Predictor:
                 float32 metres, lidar (N, 4) float32 x y z intensity, event structured array (EVENT_DTYPE).
             rig: geometry, needed as soon as one sample is raw.
             stamp_ns: end of the event window.
-            size: (H, W) of the output; default: the camera size of the rig, else the size of the planes.
+            size: (H, W) of the output; default: that of the first plane in canonical order, which is the camera size of
+                the rig unless a plane of another scale was passed in.
 
         Raises:
             UserError: no sample, an unknown modality, a raw sample without a rig, planes of different sizes.
