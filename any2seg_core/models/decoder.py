@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from any2seg_core.models.mit import to_map, to_tokens
+
 
 class AllMLPHead(nn.Module):
     """Four levels -> logits at the size of the first level.
@@ -35,17 +37,21 @@ class AllMLPHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        size = levels[0].shape[-2:]
+        height, width = levels[0].shape[-2:]
         weights, bias = self._folded()
-        fused = bias.view(1, -1, 1, 1)  # (1, C, 1, 1)
+        fused = None
         for level, weight in zip(levels, weights, strict=True):
-            mixed = F.conv2d(level, weight[:, :, None, None])  # (B, C, H_j, W_j)
-            if mixed.shape[-2:] != size:
-                mixed = F.interpolate(mixed, size, mode="bilinear", align_corners=False)
-            fused = fused + mixed
+            # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.
+            mixed = F.linear(to_tokens(level), weight, bias if fused is None else None)  # (B, N, C)
+            mixed = to_map(mixed, *level.shape[-2:])  # (B, C, H_j, W_j)
+            if mixed.shape[-2:] != (height, width):
+                mixed = F.interpolate(mixed, (height, width), mode="bilinear", align_corners=False)
+            fused = mixed if fused is None else fused + mixed
         if self.training:
             fused = self.norm(fused)
-        return self.classifier(self.dropout(F.relu(fused)))
+        hidden = self.dropout(F.relu(fused))
+        logits = F.linear(to_tokens(hidden), self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
+        return to_map(logits, height, width)  # (B, K, H, W)
 
     def _folded(self) -> tuple[list[Tensor], Tensor]:
         """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm."""

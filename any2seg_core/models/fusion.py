@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+_EPS = 1e-8  # as in torch's cosine_similarity
 
-def masked_mean(features: Tensor, present: Tensor) -> Tensor:
-    """Mean over present modalities: features (B, M, C, H, W), present (B, M) bool -> (B, C, H, W)."""
-    weight = present.to(features.dtype)
-    weight = weight / weight.sum(dim=1, keepdim=True)
-    return torch.einsum("bmchw,bm->bchw", features, weight)
+
+def _weighted_sum(tokens: Tensor, weight: Tensor) -> Tensor:
+    """tokens (B, M, N, C), weight (B, M) -> sum over modalities (B, N, C)."""
+    return torch.einsum("bmnc,bm->bnc", tokens, weight)
+
+
+def _pick(tokens: Tensor, winner: Tensor) -> Tensor:
+    """tokens (B, M, N, C), winner (B, N) of modality numbers -> (B, N, C)."""
+    batch, modalities, count, channels = tokens.shape
+    sample = torch.arange(batch, device=tokens.device)[:, None]
+    location = torch.arange(count, device=tokens.device)[None]
+    rows = (sample * modalities + winner) * count + location  # (B, N)
+    return tokens.reshape(-1, channels)[rows]  # (B, N, C)
 
 
 class MFF(nn.Module):
@@ -29,15 +37,21 @@ class MFF(nn.Module):
     """
 
     def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
-        if anchor is None:
-            anchor = masked_mean(features, present)
-        weight = F.cosine_similarity(anchor.flatten(1)[:, None], features.flatten(2), dim=2)  # (B, M)
-        balanced = masked_mean(features * weight[:, :, None, None, None], present)
-        if features.shape[1] == 1:
-            return balanced + features[:, 0]
-        similarity = F.cosine_similarity(balanced[:, None], features, dim=2)  # (B, M, H, W)
-        similarity = similarity.masked_fill(~present[:, :, None, None], -torch.inf)
-        winner = similarity.argmax(dim=1)[:, None, None]  # (B, 1, 1, H, W)
-        index = winner.expand(-1, -1, features.shape[2], -1, -1)  # (B, 1, C, H, W)
-        selected = features.gather(1, index).squeeze(1)  # (B, C, H, W)
-        return balanced + selected
+        batch, modalities, channels, height, width = features.shape
+        # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
+        tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
+        share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
+        anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
+        norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
+        dot = (tokens * anchor[:, None]).sum(dim=(2, 3))  # (B, M)
+        anchor_norm = torch.linalg.vector_norm(anchor, dim=(1, 2)).clamp_min(_EPS)  # (B,)
+        weight = dot / (torch.linalg.vector_norm(norm, dim=2) * anchor_norm[:, None])
+        balanced = _weighted_sum(tokens, weight * share)
+        if modalities == 1:
+            fused = balanced + tokens[:, 0]
+        else:
+            # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
+            similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
+            winner = similarity.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # (B, N)
+            fused = balanced + _pick(tokens, winner)
+        return fused.transpose(1, 2).unflatten(2, (height, width))  # (B, C, H, W), channels last in memory

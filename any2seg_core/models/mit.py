@@ -36,8 +36,12 @@ VARIANTS = {
 
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """(B, N, C) -> (B, C, H, W) without a copy: the result lies in channels-last order, which convolutions like."""
-    return tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, H, W)
+    """(B, N, C) -> (B, C, H, W) without a copy, channels last in memory, which convolutions and resizing like.
+
+    Split before permuting: at B = 1 the other order leaves a batch stride that PyTorch takes for another memory
+    format, and then every convolution and upsampling falls back to its slow kernel.
+    """
+    return tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
 def to_tokens(feature: Tensor) -> Tensor:

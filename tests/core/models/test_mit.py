@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from any2seg_core.errors import UserError
 from any2seg_core.models.key_maps import from_hugging_face, from_official
-from any2seg_core.models.mit import VARIANTS, DropPath, MixTransformer
+from any2seg_core.models.mit import VARIANTS, DropPath, MixTransformer, to_map
 
 
 @pytest.mark.parametrize("variant", ["b0", "b2"])
@@ -80,3 +80,10 @@ def test_value_drop_path_is_identity_in_evaluation_and_keeps_the_mean_in_trainin
 def test_exception_unknown_variant():
     with pytest.raises(UserError, match="b7.*known are b0"):
         MixTransformer("b7")
+
+
+def test_value_maps_are_channels_last_at_batch_one_too():
+    """The strides that PyTorch itself gives a channels-last tensor; with others its slow kernels are chosen."""
+    for batch in (1, 2):
+        mapped = to_map(torch.randn(batch, 6 * 5, 8), 6, 5)
+        assert mapped.stride() == torch.empty(batch, 8, 6, 5).to(memory_format=torch.channels_last).stride()
