@@ -147,17 +147,22 @@ def info(
     Example: any2seg info checkpoints/drive_b0.safetensors
     """
     from any2seg_core.checkpoint import read_metadata
+    from any2seg_core.evaluation.tables import render
 
     document = read_metadata(checkpoint)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
         return
+    provenance = document["provenance"]
+    results = provenance.pop("results", None)
     table = Table(title=str(checkpoint), show_header=False)
     for part in ("model", "contract", "provenance"):
         for key, value in document[part].items():
             text = value if isinstance(value, str) else json.dumps(value)
             table.add_row(part, key, text)
     Console().print(table)
+    if results is not None:
+        typer.echo(render(results))
 
 
 @drive_app.command("deliver")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from any2seg_core.sync import SampleSet, Synchronizer
@@ -130,4 +131,5 @@ class LivePipeline:
                 self._process(sample_set)
             except Exception as error:  # one bad set must never stop the road
                 self.failed += 1
-                self._on_error(error)
+                with suppress(Exception):  # nor may a logger that is already shut down
+                    self._on_error(error)

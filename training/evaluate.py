@@ -22,11 +22,11 @@ from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import Floors, PriorStatistics, evaluate_subsets, prior_baselines
+from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.predictor import available_device
 from training.batches import evaluation_batches
 from training.config import load_settings
-from training.tables import render, summarise
 
 
 class EvaluateConfig(BaseModel):

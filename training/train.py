@@ -25,13 +25,13 @@ from any2seg_core.data.dropout import sample_present
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
+from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
 from training.batches import SampleNumbers, evaluation_batches, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
 from training.processes import Processes
 from training.reporter import Reporter
-from training.tables import render, summarise
 
 
 def attention_kernels(device: torch.device) -> AbstractContextManager:
