@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fake_car
@@ -11,6 +12,19 @@ import torch
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_per_process():
+    """The model of these tests is tiny: a second thread would only wait for a core."""
+    before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    torch.set_num_threads(before[0])
+    os.environ.pop("OMP_NUM_THREADS")
+    if before[1] is not None:
+        os.environ["OMP_NUM_THREADS"] = before[1]
 
 
 @pytest.fixture(scope="session")

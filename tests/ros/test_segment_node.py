@@ -15,7 +15,7 @@ pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 START_TIMEOUT_S = 60.0
-LONGEST_GAP_MS = 600.0  # the demand is 500 ms on a free machine; a test run shares it
+DEAD_AFTER_MS = 500.0  # a dead leader is replaced after 250 ms here; the rest is the model and its transport
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,12 @@ def wait_for(condition, timeout_s: float) -> bool:
     return False
 
 
-def labels_during(monitor, seconds: float) -> list:
-    """Labels that arrive within the next seconds, with the one before."""
-    before = len(monitor.recorded()[0])
-    time.sleep(seconds)
-    return monitor.recorded()[0][before - 1 :]
+def labels_until(monitor, condition, timeout_s: float = 8.0) -> list:
+    """Labels that arrive until the newest one fulfils a condition three times, with the one before them."""
+    before = len(monitor.recorded()[0]) - 1
+    wait_for(lambda: all(condition(record) for record in monitor.recorded()[0][before + 1 :][-3:])
+             and len(monitor.recorded()[0]) > before + 4, timeout_s)  # fmt: skip
+    return monitor.recorded()[0][before:]
 
 
 def longest_gap_ms(records) -> float:
@@ -73,7 +74,7 @@ def test_value_label_has_header_size_and_ids_of_the_reference(car, monitor):
     from sensor_msgs.msg import Image
 
     subscription = monitor.node.create_subscription(Image, "/segment/out/label", received.append, 10)
-    assert wait_for(lambda: len(received) >= 3, 5.0)
+    assert wait_for(lambda: len(received) >= 3, 10.0)
     monitor.node.destroy_subscription(subscription)
     for message in received:
         stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
@@ -83,51 +84,44 @@ def test_value_label_has_header_size_and_ids_of_the_reference(car, monitor):
         ids = np.frombuffer(message.data, np.uint8)
         assert ids.size == WIDTH * HEIGHT
         assert ids[ids != 255].max() < 25
-    assert set(monitor.recorded()[0][-1].used) == set(MODALITIES)
+    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES
 
 
-@pytest.mark.parametrize("sensor", MODALITIES)
-def test_property_labels_go_on_without_any_one_sensor(car, monitor, sensor):
-    car.silent = {sensor}
+def fuses(*sensors):
+    return lambda record: set(record.used) == set(sensors)
+
+
+@pytest.mark.parametrize("dead", [*((name,) for name in MODALITIES), ("rgb", "depth", "lidar")], ids=",".join)
+def test_property_labels_go_on_without(car, monitor, dead):
+    usual_ms = longest_gap_ms(labels_until(monitor, fuses(*MODALITIES)))  # says how busy the machine is
+    alive = [name for name in MODALITIES if name not in dead]
+    car.silent = set(dead)
     try:
-        records = labels_during(monitor, 1.2)
+        records = labels_until(monitor, fuses(*alive))
     finally:
         car.silent = set()
-    assert longest_gap_ms(records) <= LONGEST_GAP_MS
-    assert set(records[-1].used) == set(MODALITIES) - {sensor}
-    assert wait_for(lambda: set(monitor.state().used) == set(MODALITIES), 2.0), "a sensor that came back is not used"
-
-
-def test_property_labels_go_on_with_events_alone(car, monitor):
-    car.silent = {"rgb", "depth", "lidar"}
-    try:
-        records = labels_during(monitor, 1.5)
-    finally:
-        car.silent = set()
-    assert longest_gap_ms(records) <= LONGEST_GAP_MS
-    assert records[-1].used == ("event",)
-    assert wait_for(lambda: set(monitor.state().used) == set(MODALITIES), 2.0)
+    assert records[-1].used == tuple(alive)
+    assert longest_gap_ms(records) <= DEAD_AFTER_MS + 3 * usual_ms
+    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES, "a sensor that came back is not used"
 
 
 def test_value_bad_message_costs_only_its_own_sensor(car, monitor, node_process):
     car.broken = True
     try:
-        records = labels_during(monitor, 1.0)
+        records = labels_until(monitor, fuses("depth", "event", "lidar"))
     finally:
         car.broken = False
-    assert len(records) >= 4
     assert records[-1].used == ("depth", "event", "lidar")
     assert "step 7 is smaller than a row" in node_process.log.read_text()
-    assert wait_for(lambda: set(monitor.state().used) == set(MODALITIES), 2.0)
+    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES
 
 
 def test_value_time_may_jump_back_as_in_a_bag_that_loops(car, monitor):
-    monitor_stamp_ns = monitor.recorded()[0][-1].stamp_ns
+    last_ns = monitor.recorded()[0][-1].stamp_ns
     car.stamp_ns = fake_car.START_NS - 50 * fake_car.NS_PER_S
-    assert wait_for(lambda: monitor.recorded()[0][-1].stamp_ns < monitor_stamp_ns, 3.0)
-    records = labels_during(monitor, 1.0)
-    assert len(records) >= 5
-    assert set(records[-1].used) == set(MODALITIES)
+    records = labels_until(monitor, lambda record: record.stamp_ns < last_ns and set(record.used) == set(MODALITIES))
+    assert records[-1].stamp_ns < last_ns
+    assert records[-1].used == MODALITIES
 
 
 def test_value_late_joiner_gets_pictures_on_demand(car, monitor):
@@ -139,7 +133,7 @@ def test_value_late_joiner_gets_pictures_on_demand(car, monitor):
         monitor.node.create_subscription(Image, f"/segment/out/{name}", lambda m, name=name: got.update({name: m}), 2)
         for name in wanted
     ]
-    assert wait_for(lambda: len(got) == 3, 5.0)
+    assert wait_for(lambda: len(got) == 3, 10.0)
     for subscription in subscriptions:
         monitor.node.destroy_subscription(subscription)
     for name, encoding in wanted.items():
@@ -151,7 +145,7 @@ def test_value_diagnostics_tell_rates_and_drops(car, monitor):
 
     got: list[DiagnosticArray] = []
     subscription = monitor.node.create_subscription(DiagnosticArray, "/diagnostics", got.append, 2)
-    assert wait_for(lambda: len(got) >= 1, 4.0)
+    assert wait_for(lambda: len(got) >= 1, 8.0)
     monitor.node.destroy_subscription(subscription)
     values = {pair.key: pair.value for pair in got[-1].status[0].values}
     assert got[-1].status[0].name == "segment: fusion"
