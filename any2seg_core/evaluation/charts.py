@@ -48,11 +48,11 @@ class Panel:
     top: float = 100.0
 
 
-def nice_top(values: Sequence[float]) -> float:
+def nice_top(values: Sequence[float], steps: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)) -> float:
     """A round number at or above all values that are not NaN; 1 when there are none."""
     largest = max((value for value in values if not math.isnan(value)), default=1.0)
     magnitude = 10.0 ** math.floor(math.log10(max(largest, 1e-9)))
-    return next(step * magnitude for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0) if step * magnitude >= largest)
+    return next(step * magnitude for step in steps if step * magnitude >= largest)
 
 
 class Timeline:
@@ -142,7 +142,7 @@ class Timeline:
         return parts
 
     def _draw_axis(self) -> list[str]:
-        step = nice_top([self._end_s / 12])
+        step = nice_top([self._end_s / 12], (1.0, 2.0, 5.0, 10.0))
         ticks = [index * step for index in range(int(self._end_s / step) + 1)]
         parts = [_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
         return [*parts, _text(_WIDTH - _RIGHT, self._bottom + 30, "seconds from the start of the drive", "end muted")]
