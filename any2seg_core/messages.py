@@ -12,8 +12,8 @@ import numpy as np
 from any2seg_core.errors import MessageError
 from any2seg_core.sensors.depth import decode_carla_depth
 from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 _MAX_SIDE = 32768
 _MAX_POINTS = 100_000_000
 

@@ -16,8 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from any2seg_core.errors import UserError
 from any2seg_core.topics import TopicMap
+from any2seg_core.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 # What rosbags and its parsers raise on flipped and missing bytes.
 _DAMAGES = (
     AnyReaderError, ReaderError, SerdeError, OSError, LookupError, ValueError, ArithmeticError, EOFError, RuntimeError,

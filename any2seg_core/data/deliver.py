@@ -12,17 +12,10 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER_PNG_TO_TRAIN
 from any2seg_core.modalities import MODALITIES, canonical, modality
-
-CONDITIONS = ("cloud", "fog", "night", "rain", "sun")
-"""Folder names of the five weathers."""
-
-FAILURES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")
-"""Suffixes of sequence folders with a sensor failure, ``MAP_<x>_point<y>_<failure>``."""
-
-SPLITS = ("train", "val", "test")
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 

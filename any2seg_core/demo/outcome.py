@@ -26,8 +26,8 @@ from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import MODALITIES, modality
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.topics import carla_bridge
+from any2seg_core.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 RESULTS = ("metrics.json", "report.html")
 """Files that a demonstration leaves for its reader."""
 _LANE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")  # Okabe and Ito: told apart by every kind of eye

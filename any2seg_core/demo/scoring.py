@@ -26,8 +26,8 @@ from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.labels import LabelSpace
 from any2seg_core.modalities import subset_letters
+from any2seg_core.units import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 TRUTH_TOLERANCE_NS = 60_000_000
 
 

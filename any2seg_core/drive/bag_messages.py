@@ -9,8 +9,9 @@ import numpy as np
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from any2seg_core.drive.rig import NS_PER_S, DriveRig
+from any2seg_core.drive.rig import DriveRig
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.units import NS_PER_S
 
 _INT8, _UINT16, _FLOAT32, _FLOAT64 = 1, 4, 7, 8  # sensor_msgs/PointField
 _CLOUD_FIELDS = MappingProxyType({name: (4 * k, _FLOAT32) for k, name in enumerate(("x", "y", "z", "intensity"))})

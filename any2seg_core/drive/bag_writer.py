@@ -21,13 +21,15 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from any2seg_core.atomic import make_empty
+from any2seg_core.cases import SPLITS
 from any2seg_core.drive import bag_messages as messages
 from any2seg_core.drive.parallel import ordered_map
-from any2seg_core.drive.rig import NS_PER_S, DriveRig
-from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, SPLITS, Drive
+from any2seg_core.drive.rig import DriveRig
+from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_core.drive.weather import FOLDERS
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import save_calibration
+from any2seg_core.units import NS_PER_S
 
 PREFIX = "/carla/ego_vehicle"
 TOPICS = {

@@ -23,14 +23,15 @@ import numpy as np
 from rich.progress import track
 
 from any2seg_core.atomic import make_empty
-from any2seg_core.drive.failures import FAILURES
+from any2seg_core.cases import FAILURES, SPLITS
 from any2seg_core.drive.parallel import ordered_map
-from any2seg_core.drive.rig import NS_PER_S, DriveRig
-from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, SPLITS, Drive
+from any2seg_core.drive.rig import DriveRig
+from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_core.drive.weather import FAR_M, FOLDERS
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import modality
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.units import NS_PER_S
 
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")

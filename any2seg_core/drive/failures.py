@@ -7,11 +7,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from any2seg_core.cases import FAILURES
 from any2seg_core.drive.events import EventModel
 from any2seg_core.drive.rig import rigid, rotation_xyz
 from any2seg_core.errors import UserError
-
-FAILURES = ("motionblur", "overexposure", "underexposure", "lidarjitter", "eventlowres")
 
 
 def checked_failure(name: str | None) -> str | None:

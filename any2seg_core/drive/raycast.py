@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from any2seg_core.cases import SPLITS
 from any2seg_core.drive import materials
 from any2seg_core.drive.actors import Actors
-from any2seg_core.drive.layout import SPLITS, Layout
+from any2seg_core.drive.layout import Layout
 from any2seg_core.drive.mesh import Mesh
 from any2seg_core.drive.town import build_town
 from any2seg_core.errors import UserError

@@ -13,8 +13,7 @@ import numpy as np
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-
-NS_PER_S = 1_000_000_000
+from any2seg_core.units import NS_PER_S
 
 # Columns: the optical x, y, z axes (right, down, forward) written in the vehicle frame.
 OPTICAL_TO_VEHICLE_ROTATION = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])

@@ -14,13 +14,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from any2seg_core.cases import SPLITS
 from any2seg_core.drive import events as event_sensor
 from any2seg_core.drive import failures, lidar, weather
 from any2seg_core.drive.camera import CameraFrame, camera_rays, render_camera, tonemap
-from any2seg_core.drive.layout import SPLITS
 from any2seg_core.drive.raycast import FrameScene, World
-from any2seg_core.drive.rig import NS_PER_S, DriveRig
+from any2seg_core.drive.rig import DriveRig
 from any2seg_core.errors import UserError
+from any2seg_core.units import NS_PER_S
 
 SHORTEST_DRIVE_S = 120
 """Every town offers at least this much, see `World.duration_s`."""

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("open3d")
 
+from any2seg_core.cases import SPLITS
 from any2seg_core.drive.camera import camera_rays
-from any2seg_core.drive.layout import SPLITS, Layout
+from any2seg_core.drive.layout import Layout
 from any2seg_core.drive.route import ClosedPath, SpeedProfile, fillet
 from any2seg_core.labels import DELIVER
 from any2seg_core.sensors.camera import CameraModel

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from any2seg_core.cases import FAILURES
 from any2seg_core.drive import weather as w
-from any2seg_core.drive.failures import FAILURES, checked_failure, exposure_factor, jitter_lidar, motion_blur
+from any2seg_core.drive.failures import checked_failure, exposure_factor, jitter_lidar, motion_blur
 from any2seg_core.errors import UserError
 
 

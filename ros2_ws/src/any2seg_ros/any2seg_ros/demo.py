@@ -24,6 +24,7 @@ from any2seg_core.demo.view import WIDTH, DemoView, score_table
 from any2seg_core.errors import UserError
 from any2seg_core.labels import label_space
 from any2seg_core.topics import carla_bridge
+from any2seg_core.units import NS_PER_S
 from any2seg_ros import distro
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from any2seg_ros.demo_monitor import Monitor
 
 NODE_NAME = "segment"
-NS_PER_S = 1_000_000_000
 _START_S = 90.0
 _DRAIN_S = 1.0
 _REDRAW_S = 0.25

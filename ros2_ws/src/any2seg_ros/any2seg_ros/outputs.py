@@ -13,10 +13,9 @@ from std_msgs.msg import Header
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.modalities import MODALITIES
+from any2seg_core.units import NS_PER_S
 from any2seg_ros import distro, qos
 from any2seg_ros.segmenter import LiveResult
-
-NS_PER_S = 1_000_000_000
 
 
 def make_header(stamp_ns: int, frame_id: str) -> Header:

@@ -24,10 +24,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
-from any2seg_core.data.bag import NS_PER_S, Recorded, header_stamp_ns, read_raw, topic_kinds
+from any2seg_core.data.bag import Recorded, header_stamp_ns, read_raw, topic_kinds
 from any2seg_core.demo.schedule import Outage, is_silent, load_outages
 from any2seg_core.errors import UserError
 from any2seg_core.topics import carla_bridge
+from any2seg_core.units import NS_PER_S
 from any2seg_ros import qos
 
 _PREFETCHED_MESSAGES = 400
