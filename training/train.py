@@ -123,7 +123,7 @@ def judge(config: TrainConfig, run: Run, processes: Processes, reporter: Reporte
         results = summarise(table, label_space(run.contract.label_space), count)
         document = origin | {"steps": run.step, "minutes": round(run.minutes, 1), "results": results}
         save_checkpoint(config.out / "best.safetensors", run.average.model, run.contract, document)
-    run.best = max(mean, run.best)
+    run.best = max(run.best, mean)  # in this order: a NaN (no labelled val pixel) changes nothing
 
 
 def finish(

@@ -178,7 +178,8 @@ def write_deliver(
             f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}"
         )
     plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
-    partial = root.parent / f".{root.name}.{split}.{os.getpid()}.partial"
+    # Beside the real folder, not beside a link to it: a rename cannot leave its disk.
+    partial = root.resolve().parent / f".{root.name}.{split}.{os.getpid()}.partial"
     make_empty(partial)
     try:
         jobs = ((partial, sequence, rig) for sequence in plan)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -47,7 +48,7 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
     spawned and single-threaded.
 
     Raises:
-        UserError: workers < 1.
+        UserError: workers < 1, or a worker was killed.
     """
     if workers < 1:
         raise UserError(f"workers must be at least 1, got {workers}")
@@ -61,7 +62,12 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
         try:
             pending = deque(pool.submit(function, job) for job in islice(jobs, workers + 2))
             while pending:
-                result = pending.popleft().result()
+                try:
+                    result = pending.popleft().result()
+                except BrokenProcessPool:
+                    raise UserError(
+                        f"a rendering process was killed, most likely for lack of memory: use fewer than {workers} workers"
+                    ) from None
                 pending.extend(pool.submit(function, job) for job in islice(jobs, 1))
                 yield result
         finally:
