@@ -66,7 +66,7 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
                     result = pending.popleft().result()
                 except BrokenProcessPool:
                     raise UserError(
-                        f"a rendering process was killed, most likely for lack of memory: use fewer than {workers} workers"
+                        f"a rendering process was killed, probably for lack of memory: use fewer than {workers} workers"
                     ) from None
                 pending.extend(pool.submit(function, job) for job in islice(jobs, 1))
                 yield result
