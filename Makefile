@@ -34,7 +34,7 @@ train-data: install
 	$(BIN)/any2seg drive deliver data/drive --split val --sequences 30 --frames 8
 
 train: install
-	$(BIN)/python training/train.py training/configs/drive_b0.yaml
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc_per_node=2 training/train.py training/configs/drive_b0.yaml device=cpu
 
 clean:
 	rm -rf $(VENV) runs
