@@ -164,7 +164,10 @@ def demo(
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
     bag: Annotated[Path | None, typer.Option(help="Use this recording of the drive instead of rendering one.")] = None,
 ) -> None:
-    """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report."""
+    """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
+
+    Example: any2seg demo --out runs/demo
+    """
     console = Console(width=WIDTH) if not sys.stdout.isatty() else Console()
     options = DemoOptions(out, checkpoint, seconds_per_phase, seed, workers, device, bag)
     try:

@@ -9,6 +9,7 @@ publish. configure loads and warms the model, activate subscribes; deactivate an
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -188,6 +189,10 @@ def main(args: list[str] | None = None) -> None:
         node.on_shutdown(LifecycleState("shutdown", 0))
         node.destroy_node()
         rclpy.try_shutdown()
+        # The DDS participant, and with it its shared memory, ends with the last reference to the node.
+        del node
+        gc.collect()
+        rclpy.get_default_context().destroy()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # the interpreter's own end takes seconds with torch loaded, and the work is done
