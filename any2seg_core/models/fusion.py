@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from any2seg_core.models.mit import to_map
+
 _EPS = 1e-8  # as in torch's cosine_similarity
 
 
@@ -37,7 +39,7 @@ class MFF(nn.Module):
     """
 
     def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
-        batch, modalities, channels, height, width = features.shape
+        modalities, (height, width) = features.shape[1], features.shape[3:]
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
         share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
@@ -54,4 +56,4 @@ class MFF(nn.Module):
             similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
             winner = similarity.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # (B, N)
             fused = balanced + _pick(tokens, winner)
-        return fused.transpose(1, 2).unflatten(2, (height, width))  # (B, C, H, W), channels last in memory
+        return to_map(fused, height, width)  # (B, C, H, W)

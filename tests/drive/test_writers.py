@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import subprocess
 import sys
 import time
@@ -23,7 +22,6 @@ from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.drive import bag_messages
 from any2seg_core.drive.bag_writer import CLOCK_START_NS, TOPICS, _first_drive, write_bag
 from any2seg_core.drive.deliver_writer import pack_depth, plan_sequences, write_deliver
-from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import DriveRig, LidarModel, StreamTiming
 from any2seg_core.drive.simulator import Drive
 from any2seg_core.errors import UserError
@@ -256,13 +254,6 @@ def test_property_stamps_of_a_stream_partition_time():
     whole = list(timing.stamps_ns(0, 2_000_000_000))
     assert whole[0] == 85_000_000 and len(whole) == 20
     assert whole == [*timing.stamps_ns(0, 1_234_567_890), *timing.stamps_ns(1_234_567_890, 2_000_000_000)]
-
-
-def test_value_ordered_map_keeps_order_in_processes():
-    assert list(ordered_map(operator.neg, range(9), 2)) == [-n for n in range(9)]
-    assert list(ordered_map(operator.neg, range(9), 1)) == [-n for n in range(9)]
-    with pytest.raises(UserError, match="workers"):
-        list(ordered_map(operator.neg, [1], 0))
 
 
 def test_value_workers_end_with_a_killed_parent(tmp_path: Path):
