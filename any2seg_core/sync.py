@@ -292,16 +292,18 @@ class Synchronizer:
         if entry.held or entry.used or (self._is_past(time_ns) and not self.config.publish_late):
             return []  # a sample that already is part of a set brings nothing new
         open_sets = self._time.open_sets
+        # The wait counts from the arrival, so a stream that takes over with a buffered sample loses no time.
+        deadline_ns = entry.sample.arrival_ns + self.config.timeout_ns
         for other in list(open_sets):  # a better reference takes over the set of a worse one for the same moment
             near = abs(other.stamp_ns - time_ns) <= self.config.streams[other.reference].noise_window_ns
             if near and self._rank[name] < self._rank[other.reference]:
+                deadline_ns = min(deadline_ns, other.deadline_ns)  # the others were waited for since then
                 other.entry.held = False
                 open_sets.remove(other)
         if any(other.stamp_ns == time_ns for other in open_sets):
             return []
         entry.held = True
-        # The wait counts from the arrival, so a stream that takes over with a buffered sample loses no time.
-        open_sets.append(_OpenSet(name, entry, time_ns, entry.sample.arrival_ns + self.config.timeout_ns))
+        open_sets.append(_OpenSet(name, entry, time_ns, deadline_ns))
         open_sets.sort(key=lambda open_set: open_set.stamp_ns)
         return self._emit_through(len(open_sets) - self.config.max_collectors - 1, now_ns)
 

@@ -132,8 +132,13 @@ class Stream:
         return self.seen and now_ns < self.dead_at_ns
 
     def observe(self, stamp_ns: int, now_ns: int) -> None:
-        """Notes an arrival; only messages in order tell the rate. A stamp far back means that the clock was set."""
+        """Notes an arrival; only messages in order tell the rate. A stamp far back means that the clock was set.
+
+        A repeated message is no sign of life: nothing new can come of it.
+        """
         last = self.last_stamp_ns
+        if stamp_ns == last:
+            return
         if last is None or stamp_ns > last or stamp_ns < last - BACKWARD_JUMP_NS:
             if last is not None and stamp_ns > last:
                 self._stamp_steps.append(stamp_ns - last)

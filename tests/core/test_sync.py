@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from any2seg_core.errors import UserError
@@ -374,6 +374,8 @@ def test_property_random_abuse(operations, publish_late, min_streams, buffer, ma
     assert sync.stats.sets_emitted == len(outputs)
 
 
+@example({"rgb": (0, [16, 18, 22, 23], [0, 0, 0, 0, 1], (1, 1400)), "depth": (0, [], [0] * 5, None),
+          "event": (0, [], [0] * 5, None), "lidar": (0, [24], [0] * 5, None)})  # fmt: skip
 @settings(max_examples=100, deadline=None)
 @given(
     st.fixed_dictionaries({name: st.tuples(st.integers(-20, 20), st.lists(st.integers(0, 39), max_size=12),
