@@ -1,7 +1,8 @@
 """LivePipeline: the threads between incoming messages and the model. Knows no ROS and no tensor.
 
 Callbacks only put messages into the synchroniser. A poll thread sleeps until the synchroniser's next deadline, so that
-a set goes out on time when a sensor is silent. One worker thread runs the model on the newest set only.
+a set goes out on time when a sensor is silent. One worker thread runs the model on the newest set only; pipelines that
+share a model take turns.
 """
 
 from __future__ import annotations
@@ -9,10 +10,33 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from any2seg_core.sync import SampleSet, Synchronizer
+from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer
+
+
+class Turns:
+    """A lock that goes round in the order in which it was asked for, which `threading.Lock` does not promise.
+
+    Example:
+        >>> turns = Turns()
+        >>> with turns: ...  # one thread at a time, none is overtaken
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._next_ticket = self._serving = 0
+
+    def __enter__(self) -> None:
+        with self._condition:
+            ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
+            self._condition.wait_for(lambda: self._serving == ticket)
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._condition:
+            self._serving += 1
+            self._condition.notify_all()
 
 
 class LatestOnly:
@@ -35,8 +59,14 @@ class LatestOnly:
             self._item = item
             self._condition.notify()
 
+    def wait(self) -> bool:
+        """Wait until there is an item to take; False once the mailbox is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            return not self._closed
+
     def take(self) -> Any:
-        """Wait for an item; None once the mailbox is closed."""
+        """Wait for an item and take it; None once the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed)
             item, self._item = (None if self._closed else self._item), None
@@ -57,7 +87,9 @@ class LivePipeline:
         process: runs the model on a set and publishes; an exception of it is counted, given to `on_error`, and the
             pipeline goes on.
         on_error: called with that exception, in the worker thread.
-        clock_ns: steady clock.
+        clock_ns: clock of the arrival times and timeouts.
+        longest_wait_s: look at the clock at least so often; None: it is steady and runs with real time.
+        turns: shared by pipelines that share a model; the set is chosen when the turn has come, so it is the newest.
 
     Attributes:
         failed: number of sets whose processing raised.
@@ -69,12 +101,16 @@ class LivePipeline:
         process: Callable[[SampleSet], None],
         on_error: Callable[[Exception], None],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        longest_wait_s: float | None = None,
+        turns: AbstractContextManager | None = None,
     ) -> None:
         self.failed = 0
         self._synchronizer = synchronizer
         self._process = process
         self._on_error = on_error
         self._clock_ns = clock_ns
+        self._longest_wait_s = longest_wait_s
+        self._turns = turns if turns is not None else nullcontext()
         self._changed = threading.Condition()
         self._running = True
         self._mailbox = LatestOnly()
@@ -94,6 +130,18 @@ class LivePipeline:
         """Give one message to the synchroniser; returns at once."""
         with self._changed:
             self._hand_over(self._synchronizer.add(stream, stamp_ns, payload, self._clock_ns()))
+            self._changed.notify()
+
+    def reconfigure(self, config: SyncConfig) -> None:
+        """Give the synchroniser other tolerances and timeouts; what it holds stays."""
+        with self._changed:
+            self._hand_over(self._synchronizer.reconfigure(config, self._clock_ns()))
+            self._changed.notify()
+
+    def jump(self, time_ns: int) -> None:
+        """Tell the synchroniser that the robot's clock was set to `time_ns`."""
+        with self._changed:
+            self._hand_over(self._synchronizer.jump(time_ns, self._clock_ns()))
             self._changed.notify()
 
     def inspect(self, read: Callable[[Synchronizer], Any]) -> Any:
@@ -122,14 +170,21 @@ class LivePipeline:
                 deadline_ns = self._synchronizer.next_deadline_ns()
                 wait_s = None if deadline_ns is None else (deadline_ns - self._clock_ns()) / 1e9
                 if wait_s is None or wait_s > 0:
-                    self._changed.wait(wait_s)
+                    limits_s = [limit_s for limit_s in (wait_s, self._longest_wait_s) if limit_s is not None]
+                    self._changed.wait(min(limits_s, default=None))
                 self._hand_over(self._synchronizer.poll(self._clock_ns()))
 
     def _work(self) -> None:
-        while (sample_set := self._mailbox.take()) is not None:
-            try:
-                self._process(sample_set)
-            except Exception as error:  # one bad set must never stop the road
-                self.failed += 1
-                with suppress(Exception):  # nor may a logger that is already shut down
-                    self._on_error(error)
+        while self._mailbox.wait():
+            with self._turns:
+                sample_set = self._mailbox.take()
+                if sample_set is not None:
+                    self._process_one(sample_set)
+
+    def _process_one(self, sample_set: SampleSet) -> None:
+        try:
+            self._process(sample_set)
+        except Exception as error:  # one bad set must never stop the road
+            self.failed += 1
+            with suppress(Exception):  # nor may a logger that is already shut down
+                self._on_error(error)

@@ -175,6 +175,33 @@ class Synchronizer:
             ready += self._open(stream, entry, now_ns)
         return ready + self._decide(now_ns)
 
+    def reconfigure(self, config: SyncConfig, now_ns: int) -> list[SampleSet]:
+        """Other tolerances and timeouts from now on; buffers, rates and counts stay.
+
+        Sets that are open are decided at once, as their stamps hold the old offsets.
+
+        Raises:
+            UserError: other streams, kinds or priorities: that takes a new synchroniser.
+        """
+        if _structure(config) != _structure(self.config):
+            raise UserError("reconfigure: streams, their kinds and reference_priority must be those of the construction")
+        now_ns = self._advance_clock(now_ns)
+        ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
+        for name, stream in self._streams.items():
+            stream.reconfigure(config.streams[name], config.timeout_without_reference_ns)
+        self.config = config
+        return ready + self._decide(now_ns)
+
+    def jump(self, time_ns: int, now_ns: int) -> list[SampleSet]:
+        """The robot's clock was set to `time_ns`: emits what is open and forgets all that lies far from there.
+
+        Does nothing when the messages themselves have told so before: a loop must not reset twice.
+        """
+        now_ns = self._advance_clock(now_ns)
+        if not self._is_far(time_ns):
+            return self._decide(now_ns)
+        return self._restart(time_ns, now_ns, grace=True) + self._decide(now_ns)
+
     def poll(self, now_ns: int) -> list[SampleSet]:
         """Returns the sets that time has made ready, oldest first."""
         return self._decide(self._advance_clock(now_ns))
@@ -380,3 +407,7 @@ class Synchronizer:
         if not stream.is_alive(now_ns):
             return "dead"
         return "timeout" if was_awaited else "stale"
+
+
+def _structure(config: SyncConfig) -> tuple[dict[str, str], tuple[str, ...]]:
+    return {name: stream.kind for name, stream in config.streams.items()}, config.reference_priority

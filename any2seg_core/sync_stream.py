@@ -103,6 +103,10 @@ class Stream:
         self._least_silence_ns = least_silence_ns
         self.forget()
 
+    def reconfigure(self, config: StreamConfig, least_silence_ns: int) -> None:
+        self.config = config
+        self._least_silence_ns = least_silence_ns
+
     def forget(self) -> None:
         """Forgets rate and life, so that the stream counts as never seen; the buffer stays."""
         self.last_stamp_ns: int | None = None

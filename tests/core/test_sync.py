@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -314,6 +315,56 @@ def test_value_publish_late_allows_older_sets():
         assert got == [k * MS for k in (order if late else [1, 2, 4, 5])]
 
 
+def test_value_reconfigured_tolerance_counts_for_what_is_already_buffered():
+    config = SyncConfig({"rgb": StreamConfig(), "lidar": StreamConfig(max_age_ns=20 * MS)}, ("rgb", "lidar"))
+    sync = Synchronizer(config)
+    sync.add("lidar", BASE - 60 * MS, "early", 0)
+    wider = {**config.streams, "lidar": StreamConfig(max_age_ns=80 * MS)}
+    assert sync.reconfigure(replace(config, streams=wider), 0) == []
+    assert sync.add("rgb", BASE, "image", 1 * MS) == []
+    (sample_set,) = sync.poll(60 * MS)
+    assert sample_set.samples["lidar"].payload == "early"
+    assert sync.stats.streams["lidar"].added == 1
+
+
+def test_value_reconfigure_decides_what_is_open_by_the_old_settings():
+    config = SyncConfig({"rgb": StreamConfig(), "lidar": StreamConfig(max_age_ns=60 * MS)}, ("rgb", "lidar"))
+    sync = Synchronizer(config)
+    for k in range(3):
+        sync.add("rgb", BASE + k * 100 * MS, k, k * 100 * MS)
+        sync.add("lidar", BASE + k * 100 * MS, k, k * 100 * MS)
+    sync.add("rgb", BASE + 300 * MS, 3, 300 * MS)
+    wider = {"rgb": StreamConfig(offset_ns=5 * MS), "lidar": StreamConfig()}
+    assert [s.missing for s in sync.reconfigure(replace(config, streams=wider), 301 * MS)] == [{"lidar": "timeout"}]
+    sync.add("rgb", BASE + 405 * MS, 4, 405 * MS)
+    (sample_set,) = sync.poll(460 * MS)
+    assert (sample_set.stamp_ns, set(sample_set.samples)) == (BASE + 400 * MS, {"rgb"})
+
+
+def test_exception_reconfigure_refuses_other_streams():
+    sync = Synchronizer(_config())
+    with pytest.raises(UserError, match="streams"):
+        sync.reconfigure(SyncConfig({"rgb": StreamConfig()}, ("rgb",)), 0)
+
+
+@pytest.mark.parametrize("clock_first", [True, False])
+def test_value_clock_and_messages_that_loop_together_reset_once(clock_first):
+    """Whether /clock or the first message tells of the loop, each round gives the same sets."""
+    sync, stamps = Synchronizer(_config()), []
+    for index in range(2):
+        shift, outputs = index * 5000 * MS, []
+        if index and clock_first:
+            outputs += sync.jump(BASE, shift + BASE)
+        for number, (arrival, name, stamp) in enumerate(_messages(1.0)):
+            outputs += sync.add(name, stamp, None, arrival + shift)
+            if index and not clock_first and number == 1:
+                outputs += sync.jump(BASE + 5 * MS, arrival + shift)
+        stamps += [sample_set.stamp_ns for sample_set in outputs]
+    stamps += [sample_set.stamp_ns for sample_set in sync.poll(BASE + 9000 * MS)]
+    assert sync.stats.resets == 1
+    assert Counter(stamps) == {BASE + k * 100 * MS: 2 for k in range(10)}
+
+
 def test_exception_bad_configuration_and_unknown_stream():
     with pytest.raises(UserError, match="unknown stream 'x'"):
         Synchronizer(_config()).add("x", 1, None, 1)
@@ -333,7 +384,7 @@ def test_exception_bad_configuration_and_unknown_stream():
 
 
 OPERATION = st.tuples(
-    st.sampled_from([*NAMES, "poll"]),
+    st.sampled_from([*NAMES, *NAMES, "poll", "jump", "tune"]),
     st.integers(-150, 150) | st.sampled_from([-20_000, 20_000, -700, 3_600_000, -3_600_000]),
     st.integers(-60, 120) | st.sampled_from([0, 0, -5000, 5000]),
 )
@@ -353,6 +404,11 @@ def test_property_random_abuse(operations, publish_late, min_streams, buffer, ma
         resets = sync.stats.resets
         if name == "poll":
             ready = sync.poll(now)
+        elif name == "jump":
+            ready = sync.jump(now + stamp_ms * MS, now)
+        elif name == "tune":
+            tuned = replace(sync.config.streams["depth"], offset_ns=stamp_ms * MS)
+            ready = sync.reconfigure(replace(sync.config, streams={**sync.config.streams, "depth": tuned}), now)
         else:
             added[name] += 1
             ready = sync.add(name, now + stamp_ms * MS, object(), now)
