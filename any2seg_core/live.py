@@ -28,6 +28,12 @@ class Turns:
         self._condition = threading.Condition()
         self._next_ticket = self._serving = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for their turn."""
+        with self._condition:
+            return max(self._next_ticket - self._serving - 1, 0)
+
     def __enter__(self) -> None:
         with self._condition:
             ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
-from any2seg_core.live import LatestOnly, LivePipeline
+from any2seg_core.live import LatestOnly, LivePipeline, Turns
 from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
 
 MS = 1_000_000
@@ -106,3 +106,52 @@ def test_exception_in_the_error_handler_does_not_end_the_worker():
         assert wait_for(lambda count=stamp: pipeline.failed + len(good) == count // 100)
     assert pipeline.stop()
     assert [sample_set.stamp_ns for sample_set in good] == [200 * MS]
+
+
+def test_property_turns_go_round_in_the_order_of_asking():
+    """Three pipelines that always have work: after the first round nobody is served twice before the others."""
+    turns, served, threads = Turns(), [], []
+
+    def work(name):
+        for _ in range(20):
+            with turns:
+                served.append(name)
+                time.sleep(0.001)
+
+    with turns:
+        for name in "abc":
+            threads.append(threading.Thread(target=work, args=name))
+            threads[-1].start()
+            assert wait_for(lambda: turns.waiting == len(threads))
+    for thread in threads:
+        thread.join(5.0)
+    assert "".join(served) == "abc" * 20
+
+
+def test_value_shared_turn_picks_the_newest_set_when_it_comes():
+    turns, seen = Turns(), []
+    config = SyncConfig({"rgb": StreamConfig()}, ("rgb",), 40 * MS, 60 * MS)
+    pipeline = LivePipeline(
+        Synchronizer(config), lambda found: seen.append(found.stamp_ns // MS), lambda error: None, turns=turns
+    )
+    with turns:
+        for index in range(1, 6):
+            pipeline.offer("rgb", index * 100 * MS, "image")
+        assert wait_for(lambda: pipeline.inspect(lambda synchronizer: synchronizer.stats.sets_emitted) == 5)
+    assert wait_for(lambda: seen)
+    assert pipeline.stop()
+    assert seen == [500]
+    assert pipeline.overrun == 4
+
+
+def test_value_clock_that_jumps_ahead_ends_a_wait_in_time():
+    """Simulated time: the clock runs 100 times as fast as the wall, and stands still before."""
+    now_ns, sets = [0], []
+    config = SyncConfig({"rgb": StreamConfig(), "lidar": StreamConfig()}, ("rgb", "lidar"), 40 * MS, 60 * MS)
+    pipeline = LivePipeline(Synchronizer(config), sets.append, print, lambda: now_ns[0], longest_wait_s=0.005)
+    pipeline.offer("rgb", 1_000 * MS, "image")
+    time.sleep(0.1)
+    assert sets == []
+    now_ns[0] = 10_000 * MS
+    assert wait_for(lambda: sets)
+    assert pipeline.stop()
