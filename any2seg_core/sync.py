@@ -184,7 +184,7 @@ class Synchronizer:
             UserError: other streams, kinds or priorities: that takes a new synchroniser.
         """
         if _structure(config) != _structure(self.config):
-            raise UserError("reconfigure: streams, their kinds and reference_priority must be those of the construction")
+            raise UserError("reconfigure: streams, kinds and reference_priority must be those of the construction")
         now_ns = self._advance_clock(now_ns)
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         for name, stream in self._streams.items():
