@@ -166,8 +166,7 @@ def cloud_to_events(msg: Any) -> np.ndarray:
         data = _bytes(msg, "cloud")
         if data.size % _CARLA_EVENT_BYTES:
             raise MessageError(f"cloud: {data.size} bytes are no whole number of {_CARLA_EVENT_BYTES}-byte events")
-        order = _byte_order(msg, "cloud")
-        layout = np.dtype([("x", order + "u2"), ("y", order + "u2"), ("t", order + "f8"), ("pol", "i1")])
+        layout = _carla_events(_byte_order(msg, "cloud"))
         raw = data.view(layout)
         columns = {name: raw[name] for name in layout.names}
     else:
@@ -204,8 +203,30 @@ def _are_times(values: np.ndarray) -> bool:
     return bool((((values >= 1) & (values < 2**62)) | (values == 0)).all())
 
 
-def _cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """(height, width) views on the named fields of a cloud."""
+def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
+    """Points of a sensor_msgs/PointCloud2 as they are stored, and where each named field lies in a point.
+
+    Returns:
+        (N, point_step) uint8, a copy that may be changed, and name -> (offset in bytes, dtype). 13-byte points are
+        CARLA's events (x, y, t, pol) whatever the field list says, see `cloud_to_events`.
+
+    Raises:
+        MessageError: as `cloud_to_points`.
+    """
+    data, height, width, step, row_step = _cloud_layout(msg)
+    rows = data.reshape(height, row_step)[:, : width * step].reshape(-1, step).copy()  # (N,point_step)
+    if step != _CARLA_EVENT_BYTES:
+        return rows, _field_types(msg, step)
+    layout = _carla_events(_byte_order(msg, "cloud"))
+    return rows, {name: (offset, dtype) for name, (dtype, offset) in layout.fields.items()}
+
+
+def _carla_events(order: str) -> np.dtype:
+    return np.dtype([("x", order + "u2"), ("y", order + "u2"), ("t", order + "f8"), ("pol", "i1")])
+
+
+def _cloud_layout(msg: Any) -> tuple[np.ndarray, int, int, int, int]:
+    """(bytes, height, width, point_step, row_step), checked against each other."""
     height = _integer(msg, "height", "cloud", 0, _MAX_POINTS)
     width = _integer(msg, "width", "cloud", 0, _MAX_POINTS)
     step = _integer(msg, "point_step", "cloud", 1, 2**20)
@@ -218,6 +239,12 @@ def _cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...
     data = _bytes(msg, "cloud")
     if data.size != row_step * height:
         raise MessageError(f"cloud: data holds {data.size} bytes, row_step {row_step} x height {height} says otherwise")
+    return data, height, width, step, row_step
+
+
+def _cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """(height, width) views on the named fields of a cloud."""
+    data, height, width, step, row_step = _cloud_layout(msg)
     types = _field_types(msg, step)
     missing = [name for name in required if name not in types]
     if missing:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, canonical, parse_subset
+from any2seg_core.faults.kinds import Drop
+from any2seg_core.modalities import MODALITIES, parse_subset
 
 DAY, NIGHT = "sunny", "night"
 _PLAN = (
@@ -23,18 +20,6 @@ _PLAN = (
     ("night with all", "RDEL", NIGHT),
     ("all again", "RDEL", DAY),
 )
-
-
-class Outage(BaseModel):
-    """Sensors that are silent for a while; seconds from the start of the recording, [start, end)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    start_s: float
-    end_s: float
-    sensors: tuple[str, ...]
-
-
-_OUTAGES = TypeAdapter(tuple[Outage, ...])
 
 
 @dataclass(frozen=True)
@@ -74,33 +59,6 @@ def segments(phases: Iterable[Phase]) -> list[tuple[float, str]]:
     ]
 
 
-def outages(phases: Iterable[Phase]) -> tuple[Outage, ...]:
+def outages(phases: Iterable[Phase]) -> tuple[Drop, ...]:
     """What has to be taken away, phase by phase."""
-    return tuple(Outage(start_s=p.start_s, end_s=p.end_s, sensors=p.dead) for p in phases if p.dead)
-
-
-def save_outages(path: Path, plan: Sequence[Outage]) -> None:
-    """Write a schedule as JSON."""
-    path.write_bytes(_OUTAGES.dump_json(tuple(plan), indent=1))
-
-
-def load_outages(path: Path) -> tuple[Outage, ...]:
-    """Read a schedule; UserError names the file and the defect."""
-    try:
-        plan = _OUTAGES.validate_json(path.read_bytes())
-        for outage in plan:
-            canonical(outage.sensors)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the schedule ({error.strerror}); check the path") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: schedule, {where or 'file'}: {first['msg']}") from None
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return plan
-
-
-def is_silent(plan: Sequence[Outage], sensor: str, time_s: float) -> bool:
-    """Whether a sensor is taken away at a time from the start of the recording."""
-    return any(sensor in outage.sensors and outage.start_s <= time_s < outage.end_s for outage in plan)
+    return tuple(Drop(start_s=p.start_s, end_s=p.end_s, sensors=p.dead) for p in phases if p.dead)

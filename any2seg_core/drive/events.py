@@ -13,6 +13,7 @@ import cv2
 import numba
 import numpy as np
 
+from any2seg_core.faults.kernels import background_activity
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 
@@ -95,17 +96,6 @@ def _signal_events(levels, times_ns, thresholds, phase, model: EventModel) -> np
     return events
 
 
-def _noise_events(height, width, start_ns, end_ns, model: EventModel, rng: np.random.Generator) -> np.ndarray:
-    """Return Poisson background events, either polarity, uniform over the sensor and the window."""
-    count = int(rng.poisson(model.noise_hz * height * width * (end_ns - start_ns) * 1e-9))
-    events = np.empty(count, EVENT_DTYPE)
-    events["x"] = rng.integers(0, width, count)
-    events["y"] = rng.integers(0, height, count)
-    events["t"] = rng.integers(start_ns, end_ns, count)
-    events["p"] = rng.integers(0, 2, count) * 2 - 1
-    return events
-
-
 def events_between(
     levels: np.ndarray, times_ns: np.ndarray, thresholds: np.ndarray, model: EventModel, rng: np.random.Generator
 ) -> np.ndarray:
@@ -123,6 +113,6 @@ def events_between(
     _, height, width = levels.shape
     phase = rng.random((height, width), np.float32)
     signal = _signal_events(levels, times_ns, thresholds, phase, model)
-    noise = _noise_events(height, width, int(times_ns[0]), int(times_ns[-1]), model, rng)
+    noise = background_activity(height, width, int(times_ns[0]), int(times_ns[-1]), model.noise_hz, rng)
     events = np.concatenate([signal, noise])
     return events[np.argsort(events["t"], kind="stable")]

@@ -21,6 +21,7 @@ from any2seg_core.drive.camera import CameraFrame, camera_rays, render_camera, t
 from any2seg_core.drive.raycast import FrameScene, World
 from any2seg_core.drive.rig import DriveRig
 from any2seg_core.errors import UserError
+from any2seg_core.faults.kernels import shake_points
 from any2seg_core.units import NS_PER_S
 
 SHORTEST_DRIVE_S = 120
@@ -145,7 +146,7 @@ class Drive:
         rng = self._rng(_LIDAR, time_ns)
         points, labels = lidar.scan(self._frame(time_ns), self.rig.lidar, pose, self.weather, rng)
         if self.failure == "lidarjitter":
-            points = failures.jitter_lidar(points, self._rng(_SHAKE, time_ns))
+            points = shake_points(points, self._rng(_SHAKE, time_ns))
         return points, labels
 
     def events(self, t0_s: float, t1_s: float) -> np.ndarray:

@@ -9,8 +9,9 @@ import pytest
 
 from any2seg_core.cases import FAILURES
 from any2seg_core.drive import weather as w
-from any2seg_core.drive.failures import checked_failure, exposure_factor, jitter_lidar, motion_blur
+from any2seg_core.drive.failures import checked_failure, exposure_factor, motion_blur
 from any2seg_core.errors import UserError
+from any2seg_core.faults.kernels import shake_points
 
 
 def test_value_every_weather_has_a_deliver_folder_and_a_light():
@@ -132,7 +133,7 @@ def test_value_exposure_factor_by_failure():
 
 def test_value_lidar_jitter_is_nearly_rigid():
     points = np.random.default_rng(0).uniform(-20, 20, (500, 4)).astype(np.float32)
-    shaken = jitter_lidar(points, np.random.default_rng(1))
+    shaken = shake_points(points, np.random.default_rng(1))
     np.testing.assert_array_equal(points[:, 3], shaken[:, 3])
     distance = [np.linalg.norm(p[:250, :3] - p[250:, :3], axis=1) for p in (points, shaken)]
     assert np.abs(distance[0] - distance[1]).mean() < 0.1

@@ -8,7 +8,7 @@ import time
 import pytest
 from fake_car import NS_PER_S, START_NS, TOPICS
 
-from any2seg_core.demo.schedule import Outage, save_outages
+from any2seg_core.faults.kinds import Drop, save_faults
 from any2seg_core.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
@@ -31,9 +31,9 @@ def test_value_schedule_rate_and_loops(domain, tmp_path, bag):
 
     from any2seg_ros.demo_monitor import Monitor
 
-    save_outages(
+    save_faults(
         tmp_path / "schedule.json",
-        [Outage(start_s=2.0, end_s=4.0, sensors=("rgb", "lidar")), Outage(start_s=6.0, end_s=8.0, sensors=("event",))],
+        [Drop(start_s=2.0, end_s=4.0, sensors=("rgb", "lidar")), Drop(start_s=6.0, end_s=8.0, sensors=("event",))],
     )
     log = tmp_path / "log.jsonl"
     monitor = Monitor("segment", TOPICS.truth)

@@ -1,18 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
-from any2seg_core.demo.schedule import (
-    Outage,
-    demo_phases,
-    is_silent,
-    load_outages,
-    outages,
-    phase_at,
-    save_outages,
-    segments,
-)
-from any2seg_core.errors import UserError
+from any2seg_core.demo.schedule import demo_phases, outages, phase_at, segments
+from any2seg_core.faults.kinds import Drop, load_faults, save_faults
 from any2seg_core.modalities import MODALITIES
 
 
@@ -34,14 +23,10 @@ def test_value_phases_are_those_of_the_issue_and_leave_no_gap():
 
 def test_value_outages_follow_the_phases_and_survive_the_file(tmp_path):
     plan = outages(demo_phases(2.0))
-    save_outages(tmp_path / "plan.json", plan)
-    assert load_outages(tmp_path / "plan.json") == plan
-    assert plan[0] == Outage(start_s=2.0, end_s=4.0, sensors=("rgb",))
+    save_faults(tmp_path / "plan.json", plan)
+    assert load_faults(tmp_path / "plan.json") == plan
+    assert plan[0] == Drop(start_s=2.0, end_s=4.0, sensors=("rgb",))
     assert len(plan) == 5
-    assert not is_silent(plan, "rgb", 1.999)
-    assert is_silent(plan, "rgb", 2.0)
-    assert not is_silent(plan, "rgb", 4.0)
-    assert not is_silent(plan, "lidar", 3.0)
 
 
 def test_value_phase_at_is_half_open():
@@ -50,23 +35,3 @@ def test_value_phase_at_is_half_open():
     assert phase_at(phases, 1.0) is phases[1]
     assert phase_at(phases, 8.0) is None
     assert phase_at(phases, -0.1) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (None, "cannot read the schedule"),
-        ("[", "schedule"),
-        ('[{"start_s": 1}]', "end_s"),
-        ('[{"start_s": 1, "end_s": 2, "sensors": ["radar"]}]', "radar"),
-        ('[{"start_s": 1, "end_s": 2, "sensors": [], "rate": 1}]', "rate"),
-    ],
-)
-def test_exception_bad_schedule_names_the_file_and_the_defect(tmp_path, text, told):
-    path = tmp_path / "plan.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError, match="plan.json") as caught:
-        load_outages(path)
-    assert told in str(caught.value)
-    assert "\n" not in str(caught.value)

@@ -18,10 +18,11 @@ from rich.console import Console
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.data.bag import start_ns
 from any2seg_core.demo.outcome import RESULTS, write_outcome
-from any2seg_core.demo.schedule import Phase, demo_phases, outages, save_outages, segments
+from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
 from any2seg_core.demo.view import WIDTH, DemoView, score_table
 from any2seg_core.errors import UserError
+from any2seg_core.faults.kinds import save_faults
 from any2seg_core.labels import label_space
 from any2seg_core.topics import carla_bridge
 from any2seg_core.units import NS_PER_S
@@ -92,7 +93,7 @@ def replay(
 ) -> None:
     """Play the recording with its outages while the view runs; DemoError when a process ends badly."""
     schedule = options.out / "schedule.json"
-    save_outages(schedule, outages(phases))
+    save_faults(schedule, outages(phases))
     published_log = options.out / "published.jsonl"
     parameters = {"bag": bag, "schedule": schedule, "log_file": published_log, "wait_s": 10.0}
     player = RosProcess("any2seg_ros.replay_node", ros_arguments(parameters), options.out / "replay.log")

@@ -1,19 +1,16 @@
-"""Replay a rosbag2 recording at its own pace, with sensors taken away on a schedule. Needs no rosbag2, only rosbags.
+"""Replay a rosbag2 recording at its own pace, with faults on a schedule. Needs no rosbag2, only rosbags.
 
     python -m any2seg_ros.replay_node --ros-args -p bag:=runs/demo/bag -p schedule:=runs/demo/schedule.json
 
-Messages go out as the recorded CDR bytes. Disk and decompression run ahead in a thread of their own.
+Messages go out as the recorded CDR bytes. Disk, decompression and faults run ahead in a thread of their own.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import queue
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,8 +22,10 @@ from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
 from any2seg_core.data.bag import Recorded, header_stamp_ns, read_raw, topic_kinds
-from any2seg_core.demo.schedule import Outage, is_silent, load_outages
 from any2seg_core.errors import UserError
+from any2seg_core.faults.injector import FaultInjector
+from any2seg_core.faults.kinds import Fault, load_faults
+from any2seg_core.prefetch import Prefetched
 from any2seg_core.topics import carla_bridge
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import qos
@@ -46,43 +45,6 @@ def message_class(kind: str) -> Any | None:
         return None
 
 
-class Prefetcher:
-    """Reads a bag ahead in a thread; iterating gives its messages, and raises what the reader raised."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._queue: queue.Queue[Recorded | Exception | None] = queue.Queue(_PREFETCHED_MESSAGES)
-        self._stopped = threading.Event()
-        threading.Thread(target=self._read, name="replay-prefetch", daemon=True).start()
-
-    def __iter__(self) -> Iterator[Recorded]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def stop(self) -> None:
-        """Let the thread end without reading the rest."""
-        self._stopped.set()
-
-    def _read(self) -> None:
-        try:
-            for message in read_raw(self._path):
-                self._put(message)
-                if self._stopped.is_set():
-                    return
-            self._put(None)
-        except UserError as error:
-            self._put(error)
-
-    def _put(self, item: Recorded | Exception | None) -> None:
-        while not self._stopped.is_set():
-            try:
-                return self._queue.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-
-
 class ReplayNode(Node):
     """Publishes a recording; parameters are described at their declaration."""
 
@@ -92,7 +54,7 @@ class ReplayNode(Node):
             ("bag", "", "rosbag2 folder or .mcap file."),
             ("rate", 1.0, "Speed factor."),
             ("loops", 1, "How often the bag is played; time jumps back in between."),
-            ("schedule", "", "JSON list of {start_s, end_s, sensors}: sensors that are silent then; empty: none."),
+            ("schedule", "", "File with a list of faults (YAML or JSON); empty: none."),
             ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
             ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
         ):
@@ -107,7 +69,7 @@ class ReplayNode(Node):
         if rate <= 0:
             raise UserError(f"parameter rate is {rate}: give a positive speed factor")
         schedule = self._value("schedule")
-        plan = load_outages(Path(schedule)) if schedule else ()
+        plan = load_faults(Path(schedule)) if schedule else ()
         self._create_publishers(path)
         self._wait_for_subscribers(self._value("wait_s"))
         log = open(self._value("log_file"), "w") if self._value("log_file") else None  # noqa: SIM115 closed below
@@ -145,23 +107,17 @@ class ReplayNode(Node):
         if wait_s and lonely:
             self.get_logger().warning(f"nobody subscribes to {', '.join(lonely)}; starting nevertheless")
 
-    def _play(self, path: Path, rate: float, plan: tuple[Outage, ...], log: IO[str] | None) -> int:
-        prefetcher = Prefetcher(path)
+    def _play(self, path: Path, rate: float, plan: tuple[Fault, ...], log: IO[str] | None) -> int:
         start_ns = bag_start_ns = None
         published = 0
-        try:
-            for message in prefetcher:
+        with Prefetched(FaultInjector(plan, self._topics)(read_raw(path)), _PREFETCHED_MESSAGES) as messages:
+            for message in messages:
                 if start_ns is None:
                     start_ns, bag_start_ns = time.monotonic_ns(), message.time_ns
-                elapsed_ns = message.time_ns - bag_start_ns
-                _sleep_until(start_ns + elapsed_ns / rate)
+                _sleep_until(start_ns + (message.time_ns - bag_start_ns) / rate)
                 if not rclpy.ok():
                     break
-                sensor = self._topics.sensor_of(message.topic)
-                if sensor is None or not is_silent(plan, sensor, elapsed_ns / NS_PER_S):
-                    published += self._publish(message, sensor, log)
-        finally:
-            prefetcher.stop()
+                published += self._publish(message, self._topics.sensor_of(message.topic), log)
         return published
 
     def _publish(self, message: Recorded, sensor: str | None, log: IO[str] | None) -> int:

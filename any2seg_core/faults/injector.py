@@ -1,0 +1,184 @@
+"""FaultInjector: recorded messages in, recorded messages out, as a vehicle with these faults would have sent them."""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from any2seg_core.data.bag import Recorded, header_stamp_ns
+from any2seg_core.errors import MessageError
+from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Freeze, Jitter, Reorder, Skew
+from any2seg_core.faults.payloads import change_payload, shift_events
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.topics import TopicMap
+from any2seg_core.units import NS_PER_S
+
+_STAMP_OFFSET = 4  # of a serialised std_msgs/Header: after the CDR encapsulation
+_UNREADABLE = (MessageError, SerdeError, struct.error, LookupError, ValueError)
+_RANK = {cls: rank for rank, cls in enumerate(KINDS.values())}
+
+
+class FaultInjector:
+    """Applies faults to a stream of messages in order of the bag's time.
+
+    What is random about a message depends on `seed`, the fault and the message's own stamp: not on other faults, not on
+    the order of messages, not on where a replay began. Faults act on one message in the order of `KINDS`. A message
+    that cannot be read passes unchanged. Memory: the messages of the longest delay.
+
+    Args:
+        faults: the plan. topics: which topic is which sensor; losses and delays take a sensor's camera_info with them.
+        seed: of all draws. start_ns: the bag's time that the windows count from; None: its first message.
+
+    Attributes:
+        counts: text of the fault -> sensor -> number of messages that it changed.
+
+    Example:
+        >>> injector = FaultInjector(read_plan(["camera@4:8"]), carla_bridge())
+        >>> for message in injector(read_raw(bag)): ...
+    """
+
+    def __init__(self, faults: Sequence[Fault], topics: TopicMap, seed: int = 0, start_ns: int | None = None) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: _RANK[type(fault)]))
+        self.counts: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
+        self._topics, self._seed = topics, seed
+        self._start_ns = start_ns
+        self._delayed: list[tuple[int, int, Recorded]] = []  # heap of (arrival, number, message)
+        self._number = 0
+        self._overtaken: dict[tuple[Fault, str], Recorded] = {}
+        self._frozen: dict[tuple[Fault, str], Recorded] = {}
+        self._streams = {topic: name for name, topic in topics.streams.items()}
+
+    def __call__(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
+        """The messages that arrive, in order of arrival; `time_ns` is the time of arrival."""
+        if not self.faults:
+            yield from messages
+            return
+        last_ns = 0
+        for message in messages:
+            last_ns = message.time_ns
+            yield from self._push(message)
+        for message in self._overtaken.values():
+            self._delay(replace(message, time_ns=max(message.time_ns, last_ns)))
+        self._overtaken.clear()
+        yield from self._arrived(None)
+
+    def _push(self, message: Recorded) -> Iterator[Recorded]:
+        if self._start_ns is None:
+            self._start_ns = message.time_ns
+        yield from self._arrived(message.time_ns)
+        sensor = self._topics.sensor_of(message.topic)
+        if sensor is None:
+            yield message
+            return
+        for faulty in self._apply(message, sensor):
+            if faulty.time_ns > message.time_ns:
+                self._delay(faulty)
+            else:
+                yield faulty
+
+    def _delay(self, message: Recorded) -> None:
+        self._number += 1
+        heapq.heappush(self._delayed, (message.time_ns, self._number, message))
+
+    def _arrived(self, now_ns: int | None) -> Iterator[Recorded]:
+        while self._delayed and (now_ns is None or self._delayed[0][0] <= now_ns):
+            yield heapq.heappop(self._delayed)[2]
+
+    def _apply(self, message: Recorded, sensor: str) -> list[Recorded]:
+        try:
+            stamp_ns = header_stamp_ns(message.data)
+        except (struct.error, LookupError):
+            return [message]
+        time_s = (message.time_ns - self._start_ns) / NS_PER_S
+        passing = [message]
+        for fault in self.faults:
+            if sensor not in fault.sensors:
+                continue
+            if isinstance(fault, Reorder):
+                passing = self._release_overtaken(fault, message.topic, passing)
+            if not fault.is_active(time_s):
+                if isinstance(fault, Freeze) and time_s < fault.start_s:
+                    self._frozen[fault, message.topic] = message
+                continue
+            rng = np.random.default_rng([self._seed, fault.seed, MODALITIES.index(sensor), stamp_ns])
+            if rng.random() >= fault.probability or not passing:
+                continue
+            changed = self._act(fault, message.topic, passing, time_s, rng)
+            if changed != passing:
+                self.counts[str(fault)][sensor] += message.topic in self._streams
+                passing = changed
+        return passing
+
+    def _act(
+        self, fault: Fault, topic: str, passing: list[Recorded], time_s: float, rng: np.random.Generator
+    ) -> list[Recorded]:
+        """What becomes of the copies of one message; the same list when nothing does."""
+        if isinstance(fault, Drop):
+            return []
+        if isinstance(fault, Delay | Jitter):
+            late_s = fault.delay_s if isinstance(fault, Delay) else rng.uniform(0.0, fault.max_s)
+            return [replace(each, time_ns=each.time_ns + round(late_s * NS_PER_S)) for each in passing]
+        if topic not in self._streams:
+            return passing  # the rest is about measurements
+        if isinstance(fault, Duplicate):
+            return [each for each in passing for _ in range(1 + fault.copies)]
+        if isinstance(fault, Reorder):
+            return self._hold(fault, topic, passing)
+        if isinstance(fault, Freeze):
+            frozen = self._frozen.setdefault((fault, topic), passing[0])
+            return [self._restamped(frozen, header_stamp_ns(each.data), each) for each in passing]
+        if isinstance(fault, Skew):
+            shift_ns = round((fault.offset_s + (time_s - fault.start_s) * fault.drift_ppm * 1e-6) * NS_PER_S)
+            return [self._restamped(each, header_stamp_ns(each.data) + shift_ns, each) for each in passing]
+        # One broken beam stays broken: the draw is the fault's, not the message's.
+        own = np.random.default_rng([self._seed, fault.seed]) if "share" in fault.parameters() else rng
+        return [_with_changed_payload(each, fault, own) for each in passing]
+
+    def _release_overtaken(self, fault: Fault, topic: str, passing: list[Recorded]) -> list[Recorded]:
+        held = self._overtaken.pop((fault, topic), None) if passing else None
+        return passing if held is None else [*passing, replace(held, time_ns=passing[-1].time_ns)]
+
+    def _hold(self, fault: Fault, topic: str, passing: list[Recorded]) -> list[Recorded]:
+        if len({header_stamp_ns(each.data) for each in passing}) > 1:
+            return passing  # it has just overtaken the one before
+        self._overtaken[fault, topic] = passing[0]
+        return passing[1:]
+
+    def _restamped(self, source: Recorded, stamp_ns: int, carrier: Recorded) -> Recorded:
+        """`carrier` with the content of `source` and a stamp of its own; event times move along with the stamp."""
+        data = bytearray(source.data)
+        shift_ns = stamp_ns - header_stamp_ns(source.data)
+        order = "<" if data[1] & 1 else ">"
+        struct.pack_into(f"{order}iI", data, _STAMP_OFFSET, *divmod(stamp_ns, NS_PER_S))
+        moved = replace(carrier, data=bytes(data))
+        if shift_ns and self._streams[carrier.topic] == "event":
+            moved = _decoded(moved, lambda events: shift_events(events, shift_ns))
+        return moved
+
+
+@lru_cache(maxsize=1)
+def _typestore() -> Typestore:
+    return get_typestore(Stores.ROS2_JAZZY)
+
+
+def _with_changed_payload(message: Recorded, fault: Fault, rng: np.random.Generator) -> Recorded:
+    return _decoded(message, lambda decoded: change_payload(decoded, fault, rng))
+
+
+def _decoded(message: Recorded, change: Callable[[Any], Any]) -> Recorded:
+    """The message with `change` applied to its decoded form; unchanged when it cannot be decoded."""
+    try:
+        decoded = change(_typestore().deserialize_cdr(message.data, message.kind))
+        return replace(message, data=bytes(_typestore().serialize_cdr(decoded, message.kind)))
+    except _UNREADABLE:
+        return message

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from any2seg_core.errors import UserError
+from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
+from any2seg_core.faults.kinds import KINDS, Blur, Delay, Drop, Noise, Skew, load_faults, save_faults
+from any2seg_core.modalities import MODALITIES
+
+
+def test_value_drops_of_the_command_line():
+    assert parse_drop("camera@4:8,lidar@10:") == (
+        Drop(sensors=("rgb",), start_s=4.0, end_s=8.0),
+        Drop(sensors=("lidar",), start_s=10.0, end_s=None),
+    )
+    assert parse_drop("event") == (Drop(sensors=("event",)),)
+    assert parse_drop("rgb+LiDAR@:2.5") == (Drop(sensors=("rgb", "lidar"), end_s=2.5),)
+    assert parse_drop("D@1:2")[0].sensors == ("depth",)
+
+
+def test_value_faults_of_the_command_line():
+    assert parse_fault("blur:rgb@2:5,length=0.08") == Blur(start_s=2.0, end_s=5.0, length=0.08)
+    assert parse_fault("delay:lidar+camera,delay_s=0.2,probability=0.5") == Delay(
+        sensors=("rgb", "lidar"), delay_s=0.2, probability=0.5
+    )
+    assert parse_fault("noise") == Noise()
+    assert parse_fault("skew@3:") == Skew(sensors=MODALITIES, start_s=3.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_value_text_of_a_fault_reads_back_as_the_same_fault(kind):
+    for fault in (KINDS[kind](), KINDS[kind](start_s=0.123456789, end_s=7.5, probability=0.25)):
+        assert parse_fault(str(fault)) == fault
+
+
+def test_value_windows_are_half_open():
+    fault = Drop(start_s=2.0, end_s=4.0)
+    assert [fault.is_active(time_s) for time_s in (1.999, 2.0, 3.999, 4.0)] == [False, True, True, False]
+    assert Drop(start_s=2.0).is_active(1e6)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_value_schedule_file_round_trip(tmp_path, suffix):
+    plan = (Drop(sensors=("rgb",), start_s=1.0), Blur(end_s=2.0, length=0.1))
+    path = tmp_path / f"plan{suffix}"
+    save_faults(path, plan)
+    assert load_faults(path) == plan
+    assert json.loads(path.read_text())[0]["kind"] == "drop"
+
+
+def test_value_yaml_written_by_hand(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("- {kind: drop, sensors: [rgb, lidar], start_s: 2}\n- kind: noise\n  rate_hz: 3\n")
+    expected = (Drop(sensors=("rgb", "lidar"), start_s=2.0), Noise(rate_hz=3.0))
+    assert load_faults(path) == expected
+    assert read_plan(["depth"], ["blur"], [path]) == (Drop(sensors=("depth",)), Blur(), *expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("camera@4-8", "window '4-8' is not start:end"),
+        ("camera@8:4", "end_s 4 must be later than start_s 8"),
+        ("camera@-1:4", "start_s"),
+        ("camera@nan:4", "start_s"),
+        ("radar@1:2", "unknown sensor 'radar'"),
+        ("", "unknown sensor ''"),
+        ("camera,,lidar", "unknown sensor ''"),
+    ],
+)
+def test_exception_drop_names_the_part_and_shows_an_example(text, told):
+    with pytest.raises(UserError, match="camera@4:8,lidar@10:") as caught:
+        parse_drop(text)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("blurr:rgb", "unknown kind 'blurr'"),
+        ("blur:lidar", "lidar cannot have this fault; it takes rgb"),
+        ("blur:rgb,strength=1", "'strength=1' is no name=value with one of probability, length"),
+        ("blur:rgb,length", "no name=value"),
+        ("blur:rgb,length=x", "length: Input should be a valid number"),
+        ("blur:rgb,length=2", "length: Input should be less than or equal to 0.5"),
+        ("blur:rgb,kind=drop", "no name=value"),
+        ("duplicate:rgb,copies=0", "copies"),
+        ("delay:rgb,delay_s=inf", "delay_s"),
+        ("drop:rgb,probability=1.1", "probability"),
+    ],
+)
+def test_exception_fault_names_what_is_wrong(text, told):
+    with pytest.raises(UserError, match="write for example") as caught:
+        parse_fault(text)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot read the schedule"),
+        ("[", "neither YAML nor JSON"),
+        ("kind: drop", "tuple"),
+        ('[{"start_s": 1}]', "kind"),
+        ('[{"kind": "drop", "start_s": 1, "sensors": ["radar"]}]', "radar"),
+        ('[{"kind": "drop", "rate": 1}]', "rate"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_exception_bad_schedule_names_the_file_and_the_defect(tmp_path, text, told, suffix):
+    path = tmp_path / f"plan.{suffix}"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"plan\.{suffix}") as caught:
+        load_faults(path)
+    assert told in str(caught.value) or (suffix == "json" and "neither YAML nor JSON" in str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_property_any_text_is_read_or_refused_in_one_line(text):
+    for parse in (parse_drop, parse_fault):
+        try:
+            assert parse(text)
+        except UserError as error:
+            assert "\n" not in str(error).replace(text, "")

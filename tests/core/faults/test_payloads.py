@@ -1,0 +1,145 @@
+"""Payload faults against OpenCV and hand counts, on messages of rosbags and of a library that stores array.array."""
+
+from __future__ import annotations
+
+import array
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from recording import MS, START_NS, decoded, image, packet, sweep
+
+from any2seg_core.errors import MessageError
+from any2seg_core.faults.kernels import expose, lost_beams, smear_display
+from any2seg_core.faults.kinds import Beams, Blur, Exposure, Noise, Shake
+from any2seg_core.faults.payloads import change_payload, shift_events
+from any2seg_core.messages import cloud_rows, cloud_to_events, cloud_to_points, image_to_array, image_to_rgb
+from any2seg_core.sensors.events import EVENT_DTYPE
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_value_exposure_multiplies_light():
+    pixels = np.arange(256, dtype=np.uint8)
+    for stops in (-4.4, -1.0, 0.0, 2.8):
+        expected = np.clip((pixels / 255.0) ** 2.2 * 2.0**stops, 0, 1) ** (1 / 2.2) * 255.0
+        assert np.abs(expose(pixels, stops) - expected).max() <= 0.51
+    np.testing.assert_array_equal(expose(pixels, 0.0), pixels)
+
+
+def test_value_smear_is_the_box_mean_of_light_along_the_row():
+    pixels = rng().integers(0, 256, (9, 41, 3), np.uint8)
+    light = (pixels / 255.0) ** 2.2
+    expected = cv2.blur(light, (7, 1), borderType=cv2.BORDER_REPLICATE) ** (1 / 2.2) * 255.0
+    assert np.abs(smear_display(pixels, 7, 0.0) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("encoding", ["bgra8", "rgb8", "mono8"])
+def test_value_image_faults_keep_encoding_header_and_alpha(encoding):
+    message = decoded(image(START_NS, encoding))
+    before = image_to_array(message).copy()
+    for fault in (Exposure(stops=1.0), Blur(length=0.2)):
+        changed = change_payload(message, fault, rng())
+        assert (changed.encoding, changed.header, changed.step) == (message.encoding, message.header, message.step)
+        after = image_to_array(changed)
+        assert after.shape == before.shape
+        assert not np.array_equal(after[..., :3] if encoding == "bgra8" else after, before[..., :3])
+        if encoding == "bgra8":
+            np.testing.assert_array_equal(after[..., 3], before[..., 3])
+    np.testing.assert_array_equal(image_to_array(message), before)
+
+
+def test_value_message_of_rclpy_keeps_its_container():
+    source = decoded(image(START_NS, "rgb8"))
+    fields = {name: getattr(source, name) for name in ("header", "height", "width", "encoding", "is_bigendian", "step")}
+    message = SimpleNamespace(**fields, data=array.array("B", source.data.tobytes()))
+    changed = change_payload(message, Exposure(stops=-1.0), rng())
+    assert isinstance(changed.data, array.array)
+    assert changed.data.typecode == "B"
+    np.testing.assert_array_equal(image_to_rgb(changed), expose(image_to_rgb(source), -1.0))
+
+
+def test_value_sixteen_bit_grey_becomes_colour():
+    values = rng().integers(0, 65536, (5, 7), np.uint16)
+    message = SimpleNamespace(height=5, width=7, encoding="mono16", is_bigendian=0, step=14, data=values.tobytes())
+    changed = change_payload(message, Exposure(stops=0.0), rng())
+    np.testing.assert_array_equal(image_to_rgb(changed), image_to_rgb(message))
+
+
+def test_value_shaken_sweep_moves_as_one():
+    message = decoded(sweep(START_NS))
+    points, shaken = cloud_to_points(message), cloud_to_points(change_payload(message, Shake(), rng(1)))
+    np.testing.assert_array_equal(shaken[:, 3], points[:, 3])
+    moved, mean = shaken[:, :3] - shaken[:, :3].mean(0), points[:, :3] - points[:, :3].mean(0)
+    u, _, vt = np.linalg.svd(mean.T @ moved)  # Kabsch: the rotation between the two
+    residual = moved - mean @ (u @ vt)
+    assert 0.03 < residual.std() < 0.05  # 4 cm per point is all that is not a rigid motion
+    assert np.abs(shaken - points).max() > 0.1
+
+
+def test_value_rings_are_lost_whole():
+    points, ring = rng().normal(0, 10, (2000, 3)), rng(1).integers(0, 64, 2000)
+    lost = lost_beams(points, ring, 0.3, rng(2))
+    assert all(len(set(lost[ring == beam])) == 1 for beam in range(64))
+    assert 0.1 < np.mean([lost[ring == beam][0] for beam in range(64)]) < 0.5
+    assert not lost_beams(points, ring, 0.0, rng(2)).any()
+    assert lost_beams(points, ring, 1.0, rng(2)).all()
+
+
+def test_value_lost_beams_leave_the_other_points_as_they_are():
+    message = decoded(sweep(START_NS))
+    changed = change_payload(message, Beams(share=0.5), rng(3))
+    assert changed.row_step == changed.width * changed.point_step == len(changed.data)
+    rows = {row.tobytes() for row in cloud_rows(message)[0]}
+    assert all(row.tobytes() in rows for row in cloud_rows(changed)[0])
+    everything = change_payload(message, Beams(share=1.0), rng(3))
+    assert cloud_to_points(everything).shape == (0, 4)
+
+
+def test_value_noise_adds_a_poisson_rate_and_keeps_the_signal():
+    message = decoded(packet(START_NS))
+    events = cloud_to_events(message)
+    noisy = cloud_to_events(change_payload(message, Noise(rate_hz=20.0), rng(4)))
+    pixels = (int(events["y"].max()) + 1) * (int(events["x"].max()) + 1)
+    expected = 20.0 * pixels * (events["t"].max() - events["t"].min()) * 1e-9
+    assert abs(len(noisy) - len(events) - expected) < 5 * np.sqrt(expected)
+    assert (np.diff(noisy["t"]) >= 0).all()
+    assert set(np.unique(noisy["p"])) == {-1, 1}
+    assert {row.tobytes() for row in events} <= {row.tobytes() for row in noisy}
+
+
+def _native_events(times_ns):
+    """CARLA's own layout: int64 bits where the field list says float64, and a width that counts bytes."""
+    layout = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("pol", "i1")])
+    records = np.zeros(len(times_ns), layout)
+    records["x"], records["t"], records["pol"] = np.arange(len(times_ns)), times_ns, 1
+    fields = [SimpleNamespace(name="x", offset=0, datatype=4, count=1)]
+    return SimpleNamespace(
+        height=1, width=len(records), point_step=13, row_step=13 * len(records), is_bigendian=0, fields=fields,
+        data=records.view(np.uint8),
+    )  # fmt: skip
+
+
+def test_value_integer_times_stay_integer_times():
+    message = _native_events([START_NS + 1, START_NS + 7])
+    np.testing.assert_array_equal(cloud_to_events(shift_events(message, 5))["t"], [START_NS + 6, START_NS + 12])
+    noisy = cloud_to_events(change_payload(message, Noise(rate_hz=1000.0), rng()))
+    assert noisy.dtype == EVENT_DTYPE
+    assert noisy["t"].min() >= START_NS
+
+
+def test_value_empty_packet_stays_empty():
+    message = _native_events([])
+    assert change_payload(message, Noise(), rng()) is message
+    assert len(cloud_to_events(shift_events(message, 3 * MS))) == 0
+
+
+def test_exception_a_cloud_without_coordinates_is_named():
+    message = decoded(sweep(START_NS))
+    message.fields = [field for field in message.fields if field.name != "z"]
+    for fault in (Shake(), Beams()):
+        with pytest.raises(MessageError, match="no field z"):
+            change_payload(message, fault, rng())
