@@ -13,7 +13,8 @@ from any2seg_core.labels import IGNORE, LabelSpace
 Policy = Literal["present", "all", "without_other"]
 
 
-def _as_array(values: np.ndarray | Tensor) -> np.ndarray:
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """Tensors of any device and array-likes as NumPy arrays."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
@@ -39,7 +40,7 @@ class ConfusionMatrix:
 
     def update(self, prediction: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> None:
         """Count integer arrays of one shape; pixels with truth 255 do not count, any other id must be below K."""
-        prediction, truth = _as_array(prediction), _as_array(truth)
+        prediction, truth = as_array(prediction), as_array(truth)
         if prediction.shape != truth.shape:
             raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them")
         K = self.num_classes

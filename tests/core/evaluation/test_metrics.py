@@ -1,10 +1,16 @@
-"""Metrics against counts made by hand."""
+"""Metrics against counts made by hand and against torchmetrics."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_jaccard_index,
+)
 
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
@@ -68,6 +74,45 @@ def test_value_counts_stay_exact_beyond_float32():
     matrix.counts[0, 0] = 2**24
     matrix.update(np.zeros(1, np.uint8), np.zeros(1, np.uint8))
     assert matrix.counts[0, 0] == 2**24 + 1
+
+
+@pytest.mark.slow
+def test_value_more_than_2_to_the_24_pixels_in_one_cell():
+    """DELIVER's val has 2.1e9 pixels: a float32 histogram stops counting a cell at 16 777 216."""
+    matrix = ConfusionMatrix(2)
+    pixels = np.zeros((4096, 4099), np.uint8)
+    matrix.update(pixels, pixels)
+    matrix.update(pixels[:1, :3], pixels[:1, :3])
+    assert matrix.counts[0, 0] == 4096 * 4099 + 3 > 2**24
+    assert np.float32(matrix.counts[0, 0]) != matrix.counts[0, 0]
+
+
+@pytest.mark.parametrize(("seed", "K"), [(0, 25), (1, 19), (2, 2)])
+def test_value_equals_torchmetrics(seed: int, K: int):
+    """Random ids at an odd size, a fifth unlabelled; with K = 25 the last class occurs nowhere."""
+    generator = torch.Generator().manual_seed(seed)
+    used = K - 1 if K == 25 else K
+    truth, guess = (torch.randint(0, used, (3, 61, 37), generator=generator) for _ in range(2))
+    guess = torch.where(torch.rand(truth.shape, generator=generator) < 0.6, truth, guess)
+    truth[torch.rand(truth.shape, generator=generator) < 0.2] = 255
+    matrix = ConfusionMatrix(K)
+    for one_truth, one_guess in zip(truth, guess, strict=True):
+        matrix.update(one_guess, one_truth)
+
+    def torchmetrics(function, average):
+        return function(guess, truth, num_classes=K, average=average, ignore_index=255)
+
+    counts = multiclass_confusion_matrix(guess, truth, num_classes=K, ignore_index=255)
+    assert np.array_equal(matrix.counts[:, :K], counts.numpy())
+    for ours, function in (
+        (matrix.iou(), multiclass_jaccard_index),
+        (matrix.f1(), multiclass_f1_score),
+        (matrix.accuracy(), multiclass_accuracy),
+    ):
+        expected = torchmetrics(function, "none").numpy()
+        assert ours[:used] == pytest.approx(expected[:used], abs=1e-6)
+        assert np.nanmean(ours) == pytest.approx(float(torchmetrics(function, "macro")), abs=1e-6)
+    assert matrix.pixel_accuracy() == pytest.approx(float(torchmetrics(multiclass_accuracy, "micro")), abs=1e-6)
 
 
 def test_value_label_space_names_other():

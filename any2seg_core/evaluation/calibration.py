@@ -1,0 +1,92 @@
+"""Calibration: does a confidence of 0.8 mean right in 80 of 100 pixels? (Guo et al., ICML 2017)"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.metrics import as_array
+from any2seg_core.labels import IGNORE
+
+_UNIT = 2.0**-24  # spacing of float32 just below 1; sums of confidence are integers: any order gives the same
+
+BINS = 15
+"""Number of equal bins of confidence, as in the paper."""
+
+
+class CalibrationHistogram:
+    """Pixels by confidence; integers throughout, so batches, ranks and bags merge without any rounding.
+
+    Attributes:
+        sums: (3, bins) int64 per bin of equal width: pixels, right pixels, sum of confidence in units of 2^-24.
+            Bin i holds i / bins <= confidence < (i + 1) / bins; the last one includes 1.
+    """
+
+    def __init__(self, bins: int = BINS):
+        if bins < 1:
+            raise UserError(f"calibration with {bins} bins: at least 1")
+        self.sums = np.zeros((3, bins), np.int64)
+
+    def update(
+        self, confidence: np.ndarray | Tensor, prediction: np.ndarray | Tensor, truth: np.ndarray | Tensor
+    ) -> None:
+        """Count pixels of arrays of one shape.
+
+        Pixels with truth 255 do not count, nor do pixels predicted as 255: they state no confidence (the confusion
+        matrix counts them as misses).
+
+        Args:
+            confidence: float, 0..1, softmax of the predicted class.
+            prediction, truth: integer train ids.
+        """
+        confidence, prediction, truth = as_array(confidence), as_array(prediction), as_array(truth)
+        if not confidence.shape == prediction.shape == truth.shape:
+            raise UserError(
+                f"confidence {confidence.shape}, prediction {prediction.shape} and truth {truth.shape} differ: "
+                "resize them to one size"
+            )
+        counted = (truth != IGNORE) & (prediction != IGNORE)
+        confidence = confidence[counted].astype(np.float64)
+        if not confidence.size:
+            return
+        # Softmax in float32 may end one rounding step above 1.
+        if not (confidence.min() >= 0.0 and confidence.max() <= 1.0 + 1e-6):  # also false for NaN
+            raise UserError(f"confidence of {confidence.min():g} to {confidence.max():g}: expected 0..1")
+        bins = self.sums.shape[1]
+        place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+        right = (prediction == truth)[counted]
+        self.sums[0] += np.bincount(place, minlength=bins)
+        self.sums[1] += np.bincount(place[right], minlength=bins)
+        units = np.bincount(place, weights=np.rint(confidence / _UNIT), minlength=bins)  # exact below 2^53
+        self.sums[2] += units.astype(np.int64)
+
+    def merge(self, other: CalibrationHistogram) -> None:
+        """Add the counts of another histogram with as many bins."""
+        if other.sums.shape != self.sums.shape:
+            raise UserError(f"cannot merge {other.sums.shape[1]} bins into {self.sums.shape[1]}")
+        self.sums += other.sums
+
+    def accuracy(self) -> np.ndarray:
+        """(bins,) float64, share of right pixels per bin, 0..1; NaN for an empty bin."""
+        return self._per_pixel(self.sums[1])
+
+    def confidence(self) -> np.ndarray:
+        """(bins,) float64, mean confidence per bin, 0..1; NaN for an empty bin."""
+        return self._per_pixel(self.sums[2] * _UNIT)
+
+    def ece(self) -> float:
+        """Expected calibration error, 0..1: sum over bins of share * |accuracy - confidence|; NaN without any pixel."""
+        pixels = self.sums[0]
+        if not pixels.any():
+            return float("nan")
+        return float(np.abs(self.sums[1] - self.sums[2] * _UNIT).sum() / pixels.sum())
+
+    def overconfidence(self) -> float:
+        """Mean confidence minus share of right pixels, -1..1; above 0 it promises too much. NaN without pixels."""
+        pixels, right, units = self.sums.sum(axis=1)
+        return float((units * _UNIT - right) / pixels) if pixels else float("nan")
+
+    def _per_pixel(self, sums: np.ndarray) -> np.ndarray:
+        pixels = self.sums[0]
+        return np.divide(sums, pixels, out=np.full(pixels.shape, np.nan), where=pixels > 0)
