@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.contract import InputContract
@@ -90,18 +92,41 @@ class Predictor:
             UserError: no sample, an unknown modality, a raw sample without a rig, planes of different sizes.
         """
         used = self._check(samples, rig)
+        return self.subsets(samples, (used,), rig, stamp_ns, size)[used]
+
+    def subsets(
+        self,
+        samples: dict[str, np.ndarray],
+        subsets: Sequence[tuple[str, ...]],
+        rig: SensorRig | None = None,
+        stamp_ns: int = 0,
+        size: tuple[int, int] | None = None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> dict[tuple[str, ...], Segmentation]:
+        """Segment one set of samples from several subsets of them; every sensor is encoded once.
+
+        Args:
+            subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
+            change: applied to the model's input, per modality (1, 3, h, w) float32, before it is encoded.
+            samples, rig, stamp_ns, size: as in a call.
+
+        Returns:
+            Subset -> its Segmentation. That of all samples equals a plain call bit for bit; those of smaller subsets
+            up to the rounding of a matrix product of another size.
+        """
+        used = self._check(samples, rig)
         planes = rig.planes(samples, stamp_ns) if rig is not None else samples
         if size is None:
             size = planes[used[0]].shape[:2]
-        return self._segment(planes, used, size)
-
-    def _segment(self, planes: dict[str, np.ndarray], used: tuple[str, ...], size: tuple[int, int]) -> Segmentation:
+        segmentations = {}
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
-            encoded = self.model.encode(images)
-            logits = self.model.decode(self.model.fuse(encoded))
-            labels, confidence = logits_to_labels(logits, *size)
-        return Segmentation(labels[0].cpu().numpy(), confidence[0].cpu().numpy(), used)
+            encoded = self.model.encode(images if change is None else change(images))
+            for kept in subsets:
+                features = encoded if kept == used else encoded.keep(kept)
+                labels, confidence = logits_to_labels(self.model.decode(self.model.fuse(features)), *size)
+                segmentations[kept] = Segmentation(labels[0].cpu().numpy(), confidence[0].cpu().numpy(), kept)
+        return segmentations
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
         used = canonical(samples)

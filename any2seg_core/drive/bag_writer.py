@@ -150,7 +150,9 @@ def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]]
             )
 
 
-def _qos(durability: QosDurability, depth: int) -> Qos:
+def offered_qos(is_latched: bool, depth: int) -> Qos:
+    """Return the profile of a reliable publisher that keeps `depth` messages; latched: for late joiners too."""
+    durability = QosDurability.TRANSIENT_LOCAL if is_latched else QosDurability.VOLATILE
     forever = QosTime(9223372036, 854775807)
     return Qos(
         QosHistory.KEEP_LAST, depth, QosReliability.RELIABLE, durability, forever, forever,
@@ -163,8 +165,8 @@ def _write(bag: Path, messages_in_order: Iterator[list[Message]], static_tf: byt
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}
         for topic, kind in TOPICS.items():
-            durability = QosDurability.TRANSIENT_LOCAL if topic == "/tf_static" else QosDurability.VOLATILE
-            qos = [_qos(durability, 1 if topic == "/tf_static" else 10)]
+            is_latched = topic == "/tf_static"
+            qos = [offered_qos(is_latched, 1 if is_latched else 10)]
             connections[topic] = writer.add_connection(topic, kind, typestore=typestore, offered_qos_profiles=qos)
         writer.write(connections["/tf_static"], CLOCK_START_NS, static_tf)
         for chunk in messages_in_order:

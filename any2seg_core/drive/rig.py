@@ -13,7 +13,7 @@ import numpy as np
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.transforms import rigid, rotation_xyz
+from any2seg_core.sensors.rigid import rigid, rotation_xyz
 from any2seg_core.units import NS_PER_S
 
 # Columns: the optical x, y, z axes (right, down, forward) written in the vehicle frame.

@@ -13,9 +13,9 @@ from PIL import Image
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #1b1f24; --muted: #667079; --line: #d8dde2;
-  --shade: #eef1f4; --night: #d5dbe8; --accent: #b3261e; --hatch: #9aa3ab; }
+  --shade: #eef1f4; --night: #d5dbe8; --accent: #b3261e; --right: #1b7f3b; --hatch: #9aa3ab; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171a; --ink: #e6e9ec; --muted: #98a2ab; --line: #343a40;
-  --shade: #1e2327; --night: #232c42; --accent: #ff8a80; --hatch: #5d666e; } }
+  --shade: #1e2327; --night: #232c42; --accent: #ff8a80; --right: #58c27d; --hatch: #5d666e; } }
 body { background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; max-width: 1080px;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }

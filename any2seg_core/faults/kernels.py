@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.sensors.transforms import rigid, rotation_xyz
+from any2seg_core.sensors.rigid import rigid, rotation_xyz
 
 DISPLAY_GAMMA = 2.2
 _SHAKE_DEG, _SHAKE_M, _POINT_M = 1.5, 0.15, 0.04

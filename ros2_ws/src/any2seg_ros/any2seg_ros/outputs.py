@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.overlay import overlay
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import distro, qos
 from any2seg_ros.segmenter import LiveResult
@@ -51,15 +51,6 @@ def status_of(result: LiveResult) -> DiagnosticStatus:
         message=message,
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
-
-
-def overlay(labels: np.ndarray, planes: dict[str, np.ndarray], space: LabelSpace, alpha: float) -> np.ndarray:
-    """Palette colours over the camera image, or over the first plane there is; (H, W, 3) uint8 RGB."""
-    background = next((planes[name] for name in MODALITIES if name in planes), None)
-    colours = space.colourise(labels)
-    if background is None or background.shape != colours.shape:
-        return colours
-    return np.round(alpha * colours + (1.0 - alpha) * background).astype(np.uint8)
 
 
 class Outputs:
