@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.atomic import replacing
-from any2seg_core.data.bag import read_sets
+from any2seg_core.bags.lookup import read_sets
 from any2seg_core.demo.schedule import DAY, Phase
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord, nearest_truth
 from any2seg_core.demo.view import COLUMNS, figure, score_row

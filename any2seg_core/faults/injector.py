@@ -15,7 +15,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from any2seg_core.data.bag import Recorded, header_stamp_ns
+from any2seg_core.bags.reader import Recorded, header_stamp_ns
 from any2seg_core.errors import MessageError
 from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Freeze, Jitter, Reorder, Skew
 from any2seg_core.faults.payloads import change_payload, shift_events
@@ -44,7 +44,7 @@ class FaultInjector:
 
     Example:
         >>> injector = FaultInjector(read_plan(["camera@4:8"]), carla_bridge())
-        >>> for message in injector(read_raw(bag)): ...
+        >>> for message in injector(bag.messages()): ...
     """
 
     def __init__(self, faults: Sequence[Fault], topics: TopicMap, seed: int = 0, start_ns: int | None = None) -> None:
@@ -97,7 +97,7 @@ class FaultInjector:
     def _apply(self, message: Recorded, sensor: str) -> list[Recorded]:
         try:
             stamp_ns = header_stamp_ns(message.data)
-        except (struct.error, LookupError):
+        except MessageError:
             return [message]
         time_s = (message.time_ns - self._start_ns) / NS_PER_S
         passing = [message]

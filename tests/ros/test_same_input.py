@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fake_car import CAMERA, EVENT_CAMERA, TOPICS
 
+from any2seg_core.bags.lookup import read_sets
 from any2seg_core.contract import InputContract
-from any2seg_core.data.bag import read_sets
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.preprocess import planes_to_tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from any2seg_core.data.bag import Recorded
+from any2seg_core.bags.reader import Recorded
 from any2seg_core.drive import bag_messages
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording import CAMERA, MS, START_NS, TOPICS, decoded, image, images, packet, sweep
 
-from any2seg_core.data.bag import Recorded, header_stamp_ns
+from any2seg_core.bags.reader import Recorded, header_stamp_ns
 from any2seg_core.drive import bag_messages
 from any2seg_core.faults.grammar import parse_drop, parse_fault
 from any2seg_core.faults.injector import FaultInjector

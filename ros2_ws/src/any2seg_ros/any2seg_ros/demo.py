@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from any2seg_core.bags.lookup import start_ns
 from any2seg_core.checkpoint import read_metadata
-from any2seg_core.data.bag import start_ns
 from any2seg_core.demo.outcome import RESULTS, write_outcome
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo

@@ -11,6 +11,7 @@ import importlib
 import json
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
-from any2seg_core.data.bag import Recorded, header_stamp_ns, read_raw, topic_kinds
+from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.errors import UserError
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault, load_faults
@@ -84,7 +85,10 @@ class ReplayNode(Node):
         return self.get_parameter(name).value
 
     def _create_publishers(self, path: Path) -> None:
-        kinds = topic_kinds(path)
+        with Bag(path) as bag:
+            kinds = {topic.name: topic.kind for topic in bag.topics.values()}
+            for warning in bag.warnings:
+                self.get_logger().warning(warning)
         for topic, kind in kinds.items():
             cls = message_class(kind)
             if cls is None:
@@ -110,8 +114,10 @@ class ReplayNode(Node):
     def _play(self, path: Path, rate: float, plan: tuple[Fault, ...], log: IO[str] | None) -> int:
         start_ns = bag_start_ns = None
         published = 0
-        with Prefetched(FaultInjector(plan, self._topics)(read_raw(path)), _PREFETCHED_MESSAGES) as messages:
-            for message in messages:
+        with ExitStack() as stack:
+            bag = stack.enter_context(Bag(path))
+            faulty = FaultInjector(plan, self._topics)(bag.messages())
+            for message in stack.enter_context(Prefetched(faulty, _PREFETCHED_MESSAGES)):
                 if start_ns is None:
                     start_ns, bag_start_ns = time.monotonic_ns(), message.time_ns
                 _sleep_until(start_ns + (message.time_ns - bag_start_ns) / rate)
@@ -132,7 +138,7 @@ class ReplayNode(Node):
             clock.clock.sec, clock.clock.nanosec = divmod(message.time_ns, NS_PER_S)
             self._outgoing[_CLOCK].publish(clock)
         if log is not None and message.topic in self._topics.streams.values():
-            entry = {"sensor": sensor, "stamp_ns": header_stamp_ns(message.data), "published_ns": published_ns}
+            entry = {"sensor": sensor, "stamp_ns": message.stamp_ns, "published_ns": published_ns}
             log.write(json.dumps(entry) + "\n")
         return 1
 

@@ -1,0 +1,1 @@
+"""Recordings without ROS: reading, mapping topics to sensors, synchronised sets, looking in, extracting."""

@@ -1,0 +1,252 @@
+"""Bag: any recording as one stream of messages in the order of the bag's time. Needs no ROS.
+
+MCAP and sqlite3 with or without compression, split recordings, missing metadata.yaml, ROS 1 bags. What is damaged is
+read up to the break, and `Bag.warnings` says where that is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
+from any2seg_core.bags.salvage import Break, SalvagedFile, zstd
+from any2seg_core.bags.storage import SUFFIXES, IndexedFile, RecordedQos, Storage, StoredTopic
+from any2seg_core.errors import MessageError, UserError
+
+__all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns"]
+
+_ZSTD_SUFFIXES = (".zstd", ".zst")
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a CDR message begins with 0
+_METADATA = "metadata.yaml"
+
+
+@dataclass(frozen=True)
+class BagTopic:
+    """One topic of a bag.
+
+    Attributes:
+        name, kind: topic and type, ``package/msg/Name``. count: number of messages.
+        qos: what its publishers offered; empty where the recorder did not note it.
+        problem: why its messages cannot be deserialised, "" if they can.
+    """
+
+    name: str
+    kind: str
+    count: int
+    qos: tuple[RecordedQos, ...] = ()
+    problem: str = ""
+
+
+class Bag:
+    """A recording: a rosbag2 folder, or a single .mcap, .db3 or .bag file, each also with .zstd behind it.
+
+    Args:
+        path: where it lies.
+
+    Attributes (while open):
+        topics: name -> BagTopic.
+        warnings: what is missing, damaged or unknown, one line each; grows when a break is met while reading.
+        start_ns, end_ns: the bag's time of the first and the last message; None when it holds none.
+
+    Raises (on entering):
+        UserError: nothing can be read; it names the file and why.
+
+    Example:
+        >>> with Bag(Path("runs/drive")) as bag:
+        ...     for message in bag.messages(["/lidar"]):
+        ...         points = cloud_to_points(message.value)
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.topics: dict[str, BagTopic] = {}
+        self.warnings: list[str] = []
+        self.start_ns: int | None = None
+        self.end_ns: int | None = None
+        self._storages: list[Storage] = []
+        self._codecs: dict[StoredTopic, Codec] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Bag:
+        try:
+            self._open()
+        except OSError as error:
+            self._stack.close()
+            reason = error.strerror or error
+            raise UserError(f"{self.path}: cannot be read as a bag ({reason}); check path and permissions") from None
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def message_count(self) -> int:
+        """Messages of all topics."""
+        return sum(topic.count for topic in self.topics.values())
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
+        """Messages in order of the bag's time; streams, so memory does not grow with the bag.
+
+        Args:
+            topics: names; None means all, those of unknown types included. Names that the bag lacks are ignored.
+        """
+        wanted = [stored for stored in self._codecs if topics is None or stored.name in topics]
+        for _, stored, time_ns, data in _in_time_order(self._storages, wanted):
+            if stored is None:
+                continue
+            codec = self._codecs[stored]
+            try:
+                yield Recorded(stored.name, stored.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
+            except MessageError as error:
+                self._warn(f"{stored.name}: message left out: {error}")
+        for storage in self._storages:
+            if storage.damage:
+                self._warn(storage.damage)
+
+    def _open(self) -> None:
+        for path in self._files():
+            try:
+                storage = _open_storage(self._unpacked_file(path))
+            except Break as error:
+                self._warn(f"{path.name}: nothing can be read from it ({error})")
+                continue
+            self._stack.callback(storage.close)
+            self._storages.append(storage)
+            if storage.damage:
+                self._warn(storage.damage)
+        if not self._storages:
+            reasons = "; ".join(self.warnings)
+            raise UserError(f"{self.path}: is not a readable bag ({reasons}); record it anew or give another one")
+        self._list_topics()
+        starts = [storage.start_ns for storage in self._storages if storage.start_ns is not None]
+        ends = [storage.end_ns for storage in self._storages if storage.end_ns is not None]
+        self.start_ns, self.end_ns = min(starts, default=None), max(ends, default=None)
+
+    def _list_topics(self) -> None:
+        kinds: dict[str, str] = {}
+        counts: dict[str, int] = {}
+        profiles: dict[str, tuple[RecordedQos, ...]] = {}
+        for storage in self._storages:
+            for stored, count in storage.counts.items():
+                if kinds.setdefault(stored.name, stored.kind) != stored.kind:
+                    self._warn(f"{stored.name}: {count} messages of a second type, {stored.kind}, are left out")
+                    continue
+                codec = Codec(stored.kind, stored.definition, stored.form, stored.serialization)
+                self._codecs.setdefault(stored, codec)
+                counts[stored.name] = counts.get(stored.name, 0) + count
+                known = profiles.get(stored.name, ())
+                profiles[stored.name] = known + tuple(q for q in stored.qos if q not in known)
+        problems = {stored.name: codec.problem for stored, codec in self._codecs.items() if codec.problem}
+        for name in sorted(kinds):
+            problem = problems.get(name, "")
+            self.topics[name] = BagTopic(name, kinds[name], counts[name], profiles[name], problem)
+            if problem:
+                self._warn(f"{name}: {counts[name]} messages of type {kinds[name]} are skipped: {problem}")
+
+    def _files(self) -> list[Path]:
+        """Storage files in natural order; UserError when there are none."""
+        if not self.path.exists():
+            raise UserError(f"{self.path}: no such bag; give a rosbag2 folder or an .mcap, .db3 or .bag file")
+        if self.path.is_file():
+            if _storage_suffix(self.path) is None:
+                raise UserError(f"{self.path}: is not a readable bag (its name ends neither in {', '.join(SUFFIXES)})")
+            return [self.path]
+        present = sorted((p for p in self.path.iterdir() if _storage_suffix(p) is not None), key=_natural)
+        listed = self._listed_files()
+        for name in listed:
+            if not (self.path / name).is_file():
+                self._warn(f"{_METADATA} names {name}, which is not there")
+        files = [path for path in present if path.name in listed] or present
+        if not files:
+            raise UserError(f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})")
+        formats = {_storage_suffix(path) for path in files}
+        if len(formats) > 1:
+            raise UserError(f"{self.path}: holds several formats ({', '.join(sorted(formats))}); give one file")
+        return files
+
+    def _listed_files(self) -> set[str]:
+        path = self.path / _METADATA
+        if not path.exists():
+            if not any(file.suffix == ".bag" for file in self.path.iterdir()):
+                self._warn(f"no {_METADATA}: read from the files alone")
+            return set()
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+            names = document["rosbag2_bagfile_information"]["relative_file_paths"]
+            return {Path(str(name)).name for name in names}
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError):
+            self._warn(f"{_METADATA} is damaged: read from the files alone")
+            return set()
+
+    def _unpacked_file(self, path: Path) -> Path:
+        """The file itself, or for one that was compressed as a whole a copy on disk, as far as it can be unpacked."""
+        if path.suffix not in _ZSTD_SUFFIXES:
+            return path
+        target = Path(self._stack.enter_context(TemporaryDirectory(prefix="any2seg-bag-"))) / path.stem
+        try:
+            with path.open("rb") as packed, zstd.open(packed, "rb") as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+        except (zstd.ZstdError, EOFError) as error:
+            self._warn(f"{path.name}: can be unpacked only in part ({first_line(error)})")
+        return target
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def _open_storage(path: Path) -> Storage:
+    """Through the index if there is a sound one, else from the start to the break; Break when nothing is there."""
+    try:
+        return IndexedFile(path)
+    except PermissionError:
+        raise
+    except Exception as error:  # rosbags and its parsers raise anything for damaged bytes
+        return SalvagedFile(path, first_line(error))
+
+
+def _in_time_order(
+    storages: Iterable[Storage], wanted: Collection[StoredTopic]
+) -> Iterator[tuple[int, StoredTopic | None, int, bytes]]:
+    """Merges files by time. Each begins with an empty entry at its start, so that it is not opened before its turn."""
+
+    def one(storage: Storage) -> Iterator[tuple[int, StoredTopic | None, int, bytes]]:
+        yield storage.start_ns or 0, None, 0, b""
+        for stored, time_ns, data in storage.messages(wanted):
+            yield time_ns, stored, time_ns, data
+
+    yield from heapq.merge(*(one(storage) for storage in storages), key=lambda entry: entry[0])
+
+
+def _unpacked(data: Any) -> bytes:
+    """A message that was compressed by itself, unpacked; any other as it is."""
+    if data[:4] != _ZSTD_MAGIC:
+        return data
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError as error:
+        raise MessageError(f"cannot be unpacked ({first_line(error)})") from None
+
+
+def _storage_suffix(path: Path) -> str | None:
+    suffixes = path.suffixes[-2:]
+    if suffixes and suffixes[-1] in _ZSTD_SUFFIXES:
+        suffixes = suffixes[:-1]
+    return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
+
+
+def _natural(path: Path) -> list[tuple[int, int | str]]:
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name) if part]

@@ -1,0 +1,190 @@
+"""Small bags of every kind that people bring: written by rosbags, content depends on the arguments alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import lz4.frame
+import numpy as np
+import yaml
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from any2seg_core.drive import bag_messages
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+
+NS_PER_S = 1_000_000_000
+START_NS = 1_600_000_000 * NS_PER_S
+STORE = bag_messages.typestore()
+
+KITTI_CAMERA = CameraModel(
+    1242, 375, [[721.5, 0.0, 609.6], [0.0, 721.5, 172.9], [0.0, 0.0, 1.0]], frame_id="camera_color_left"
+)
+"""KITTI's left colour camera, rectified: 1242x375."""
+
+LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0.0], [0, 0, -1, -0.08], [1, 0, 0, -0.27], [0, 0, 0, 1]], float)
+IMAGE, INFO, CLOUD = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
+
+Entry = tuple[int, str, str, bytes]
+"""Bag time, topic, type, CDR."""
+
+
+def sensor_qos(reliability: QosReliability = QosReliability.BEST_EFFORT, durability=QosDurability.VOLATILE) -> Qos:
+    forever = QosTime(9223372036, 854775807)
+    return Qos(
+        QosHistory.KEEP_LAST, 5, reliability, durability, forever, forever, QosLiveliness.AUTOMATIC, forever, False
+    )
+
+
+def write_bag(
+    path: Path,
+    entries: Iterable[Entry],
+    storage: StoragePlugin = StoragePlugin.MCAP,
+    compression: CompressionMode = CompressionMode.NONE,
+    lz4_chunks: bool = False,
+    chunk_every: int = 0,
+) -> Path:
+    """A rosbag2 folder; `chunk_every`: close an MCAP chunk after so many messages."""
+    writer = Writer(path, version=9, storage_plugin=storage)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
+        if lz4_chunks:
+            writer.storage.compression, writer.storage.compressor = "lz4", lz4.frame.compress
+        connections = {}
+        for index, (time_ns, topic, kind, data) in enumerate(entries):
+            if topic not in connections:
+                latched = topic == "/tf_static"
+                qos = sensor_qos(QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL) if latched else sensor_qos()
+                store = STORE if kind in STORE.fielddefs else _store_of(kind)
+                connections[topic] = writer.add_connection(topic, kind, typestore=store, offered_qos_profiles=[qos])
+            writer.write(connections[topic], time_ns, data)
+            if chunk_every and index % chunk_every == chunk_every - 1:
+                writer.storage.close_chunk()
+    return path
+
+
+def _store_of(kind: str):
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg("uint32 value\n", kind))
+    return store
+
+
+def write_ros1(path: Path, entries: Iterable[Entry], compression: str = "") -> Path:
+    """A ROS 1 bag of the same messages."""
+    noetic = get_typestore(Stores.ROS1_NOETIC)
+    writer = Ros1Writer(path)
+    writer.chunk_threshold = 2000
+    if compression:
+        writer.set_compression(getattr(Ros1Writer.CompressionFormat, compression))
+    with writer:
+        connections = {}
+        for time_ns, topic, kind, data in entries:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=noetic)
+            writer.write(connections[topic], time_ns, bytes(STORE.cdr_to_ros1(data, kind)))
+    return path
+
+
+def write_split(path: Path, parts: list[list[Entry]], storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
+    """A folder with one file per part and a common metadata.yaml."""
+    path.mkdir()
+    names, document = [], None
+    for index, entries in enumerate(parts):
+        part = write_bag(path.parent / f"{path.name}_{index}", entries, storage)
+        file = next(file for file in part.iterdir() if file.name != "metadata.yaml")
+        names.append(file.name)
+        document = yaml.safe_load((part / "metadata.yaml").read_text())
+        shutil.move(file, path / file.name)
+        shutil.rmtree(part)
+    document["rosbag2_bagfile_information"]["relative_file_paths"] = names
+    (path / "metadata.yaml").write_text(yaml.safe_dump(document))
+    return path
+
+
+def small_entries(count: int = 3, topic: str = "/camera/image_raw", start_ns: int = START_NS) -> list[Entry]:
+    """Grey 7x5 images of noise whose first pixel is their number; received 10 ns after their stamp."""
+    entries = []
+    for index in range(count):
+        stamp_ns = start_ns + index * NS_PER_S // 10
+        pixels = np.random.default_rng(index).integers(0, 256, (5, 7), np.uint8)
+        pixels[0, 0] = index % 256
+        entries.append((stamp_ns + 10, topic, IMAGE, bag_messages.image(pixels, "mono8", stamp_ns, "camera")))
+    return entries
+
+
+def scan(seed: int, points: int = 4000) -> np.ndarray:
+    """(N, 4) points of a 64-beam spinning LiDAR over flat ground and a wall."""
+    random = np.random.default_rng(seed)
+    azimuth = random.uniform(-np.pi, np.pi, points)
+    elevation = np.radians(random.choice(np.linspace(-24.8, 2.0, 64), points))
+    range_m = np.minimum(1.73 / np.maximum(np.sin(-elevation), 1e-3), random.uniform(8.0, 60.0, points))
+    flat = range_m * np.cos(elevation)
+    x, y, z = flat * np.cos(azimuth), flat * np.sin(azimuth), range_m * np.sin(elevation)
+    return np.column_stack([x, y, z, random.uniform(0, 1, points)]).astype(np.float32)
+
+
+def _transform(parent: str, child: str, matrix: np.ndarray, stamp_ns: int):
+    make = STORE.types
+    qx, qy, qz, qw = (float(v) for v in bag_messages._quaternion(matrix[:3, :3]))
+    return make["geometry_msgs/msg/TransformStamped"](
+        make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S)), parent),
+        child,
+        make["geometry_msgs/msg/Transform"](
+            make["geometry_msgs/msg/Vector3"](*(float(v) for v in matrix[:3, 3])),
+            make["geometry_msgs/msg/Quaternion"](qx, qy, qz, qw),
+        ),
+    )
+
+
+def tf_message(edges: Iterable[tuple[str, str, np.ndarray]], stamp_ns: int) -> bytes:
+    """Serialised tf2_msgs/TFMessage of (parent, child, child_to_parent)."""
+    transforms = [_transform(parent, child, matrix, stamp_ns) for parent, child, matrix in edges]
+    return bytes(STORE.serialize_cdr(STORE.types["tf2_msgs/msg/TFMessage"](transforms), "tf2_msgs/msg/TFMessage"))
+
+
+def kitti_entries(count: int = 8, camera: CameraModel = KITTI_CAMERA, with_tf: bool = True) -> list[Entry]:
+    """Topics of the KITTI conversions: colour camera, its camera_info, Velodyne, static transforms; 10 Hz."""
+    entries: list[Entry] = []
+    base = "/kitti/camera_color_left"
+    if with_tf:
+        lidar_to_base = np.eye(4)
+        lidar_to_base[:3, 3] = (0.8, 0.1, 1.0)
+        camera_to_base = lidar_to_base @ np.linalg.inv(LIDAR_TO_CAMERA)
+        edges = [("base_link", "velo_link", lidar_to_base), ("base_link", camera.frame_id, camera_to_base)]
+        entries.append((START_NS, "/tf_static", "tf2_msgs/msg/TFMessage", tf_message(edges, START_NS)))
+    random = np.random.default_rng(7)
+    for index in range(count):
+        stamp_ns = START_NS + index * NS_PER_S // 10
+        picture = random.integers(0, 256, (camera.height // 25, camera.width // 27, 3), np.uint8)
+        picture = np.ascontiguousarray(np.kron(picture, np.ones((25, 27, 1), np.uint8)))
+        picture = np.ascontiguousarray(np.resize(picture, (camera.height, camera.width, 3)))
+        arrival_ns = stamp_ns + 12_000_000
+        entries += [
+            (arrival_ns, f"{base}/image", IMAGE, bag_messages.image(picture, "rgb8", stamp_ns, camera.frame_id)),
+            (arrival_ns, f"{base}/camera_info", INFO, bag_messages.camera_info(camera, stamp_ns)),
+        ]
+        sweep_ns = stamp_ns - 30_000_000
+        if sweep_ns > START_NS:
+            cloud = bag_messages.point_cloud(scan(index), sweep_ns, "velo_link")
+            entries.append((sweep_ns + 20_000_000, "/kitti/velo/pointcloud", CLOUD, cloud))
+    return sorted(entries, key=lambda entry: entry[0])
+
+
+def lidar_entries(count: int = 8) -> list[Entry]:
+    """A LiDAR and nothing else, 10 Hz."""
+    entries = []
+    for index in range(count):
+        stamp_ns = START_NS + index * NS_PER_S // 10
+        cloud = bag_messages.point_cloud(scan(index), stamp_ns, "os_sensor")
+        entries.append((stamp_ns + 5_000_000, "/ouster/points", CLOUD, cloud))
+    return entries
+
+
+def lidar_calibration() -> Calibration:
+    """A virtual camera plane for the LiDAR-only bag, not square."""
+    return Calibration(CameraModel.from_fov(160, 96, 91.0, "virtual"), lidar_to_camera=LIDAR_TO_CAMERA)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+from bag_files import START_NS, small_entries, write_bag, write_ros1, write_split
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+
+from any2seg_core.bags.lookup import read_sets, start_ns
+from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns
+from any2seg_core.errors import MessageError, UserError
+from any2seg_core.messages import image_to_array
+from any2seg_core.topics import TopicMap
+
+TOPIC = "/camera/image_raw"
+STEP_NS = 100_000_000
+MCAP, SQLITE = StoragePlugin.MCAP, StoragePlugin.SQLITE3
+
+
+def read(path, topics=None):
+    """(header stamp, bag time, first pixel) of all messages, and the warnings."""
+    with Bag(path) as bag:
+        got = [(m.stamp_ns, m.time_ns, int(image_to_array(m.value)[0, 0])) for m in bag.messages(topics)]
+        return got, bag.warnings
+
+
+def expected(count):
+    return [(START_NS + k * STEP_NS, START_NS + k * STEP_NS + 10, k % 256) for k in range(count)]
+
+
+def storage_file(bag):
+    return next(path for path in bag.iterdir() if path.name != "metadata.yaml")
+
+
+KINDS = {
+    "mcap": {},
+    "mcap zstd chunks": {"compression": CompressionMode.STORAGE},
+    "mcap lz4 chunks": {"lz4_chunks": True},
+    "mcap zstd messages": {"compression": CompressionMode.MESSAGE},
+    "mcap zstd file": {"compression": CompressionMode.FILE},
+    "sqlite3": {"storage": SQLITE},
+    "sqlite3 zstd messages": {"storage": SQLITE, "compression": CompressionMode.MESSAGE},
+    "sqlite3 zstd file": {"storage": SQLITE, "compression": CompressionMode.FILE},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_value_every_format_gives_the_same_messages(tmp_path, options):
+    bag = write_bag(tmp_path / "bag", small_entries(5), **options)
+    assert read(bag) == (expected(5), [])
+    (bag / "metadata.yaml").unlink()
+    got, warnings = read(bag)
+    assert got == expected(5)
+    assert warnings == ["no metadata.yaml: read from the files alone"]
+    alone, warnings = read(storage_file(bag))
+    assert alone == expected(5)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("compression", ["", "BZ2", "LZ4"])
+def test_value_ros1_bags_read_as_ros2(tmp_path, compression):
+    bag = write_ros1(tmp_path / "drive.bag", small_entries(4), compression)
+    assert read(bag) == (expected(4), [])
+    with Bag(bag) as opened:
+        assert opened.topics[TOPIC].kind == "sensor_msgs/msg/Image"
+        message = next(opened.messages())
+        assert message.data[:4] == b"\x00\x01\x00\x00"  # CDR, which rclpy publishes
+        assert header_stamp_ns(message.data) == START_NS
+
+
+def test_value_topics_with_type_count_and_qos(tmp_path):
+    with Bag(write_bag(tmp_path / "bag", small_entries(3))) as bag:
+        topic = bag.topics[TOPIC]
+        assert (topic.kind, topic.count, topic.problem) == ("sensor_msgs/msg/Image", 3, "")
+        assert [(q.reliability, q.durability, q.history, q.depth) for q in topic.qos] == [
+            ("best_effort", "volatile", "keep_last", 5)
+        ]
+        assert (bag.start_ns, bag.end_ns) == (START_NS + 10, START_NS + 2 * STEP_NS + 10)
+        assert bag.message_count == 3
+        assert list(bag.messages(["/none"])) == []
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+def test_value_split_bags_are_one_stream(tmp_path, storage):
+    entries = small_entries(25)
+    parts = [entries[2 * k : 2 * k + 2] for k in range(12)] + [entries[24:]]  # more than ten: 10 comes after 9
+    bag = write_split(tmp_path / "split", parts, storage)
+    assert read(bag) == (expected(25), [])
+    missing = bag / ("split_3.mcap" if storage is MCAP else "split_3.db3")
+    missing.unlink()
+    got, warnings = read(bag)
+    assert [pixel for _, _, pixel in got] == [k for k in range(25) if k not in (6, 7)]
+    assert len(warnings) == 1 and missing.name in warnings[0]
+
+
+def test_value_files_that_overlap_are_merged_by_time(tmp_path):
+    left = small_entries(6, "/left")
+    right = [(time_ns + 5, topic, kind, data) for time_ns, topic, kind, data in small_entries(6, "/right")]
+    bag = write_split(tmp_path / "split", [left, right])
+    with Bag(bag) as opened:
+        topics = [message.topic for message in opened.messages()]
+    assert topics == ["/left", "/right"] * 6
+
+
+def test_value_unknown_types_are_named_with_counts_and_cost_nothing_else(tmp_path):
+    entries = small_entries(3)
+    entries += [(START_NS + k, "/status", "acme_msgs/msg/Status", b"\0\1\0\0\1\0\0\0") for k in range(4)]
+    bag = write_bag(tmp_path / "bag", sorted(entries), SQLITE)
+    import sqlite3
+
+    with sqlite3.connect(storage_file(bag)) as database:
+        database.execute("DELETE FROM message_definitions")
+    with Bag(bag) as opened:
+        assert opened.topics["/status"].problem
+        assert len(opened.warnings) == 1
+        for word in ("/status", "acme_msgs/msg/Status", "4 messages"):
+            assert word in opened.warnings[0]
+        values = [message for message in opened.messages() if message.topic == "/status"]
+        assert len(values) == 4
+        with pytest.raises(MessageError, match="acme_msgs/msg/Status"):
+            _ = values[0].value
+    got, _ = read(bag, [TOPIC])
+    assert got == expected(3)
+
+
+def test_value_definition_in_the_bag_is_used(tmp_path):
+    entries = [(START_NS, "/status", "acme_msgs/msg/Status", b"\0\1\0\0\7\0\0\0")]
+    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+        message = next(bag.messages())
+        assert message.value.value == 7
+        assert message.stamp_ns is None
+        assert bag.warnings == []
+
+
+def test_value_payload_is_deserialised_when_it_is_looked_at(tmp_path):
+    with Bag(write_bag(tmp_path / "bag", small_entries(1))) as bag:
+        message = next(bag.messages())
+        payload = LazyPayload(message)
+        assert "value" not in vars(message)
+        assert (payload.width, payload.height, payload.header.frame_id) == (7, 5, "camera")
+        assert payload.data is message.value.data
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": CompressionMode.STORAGE}, {"lz4_chunks": True}])
+def test_value_truncated_mcap_is_read_to_the_break(tmp_path, options):
+    bag = write_bag(tmp_path / "bag", small_entries(40), chunk_every=4, **options)
+    storage = storage_file(bag)
+    whole = storage.read_bytes()
+    seen = set()
+    for share in (0.2, 0.3, 0.4):
+        storage.write_bytes(whole[: int(share * len(whole))])
+        got, warnings = read(bag)
+        assert got == expected(len(got))
+        assert 0 < len(got) < 40
+        assert len(warnings) == 1 and "broken at byte" in warnings[0] and storage.name in warnings[0]
+        seen.add(len(got))
+    assert len(seen) == 3
+
+
+def test_value_mcap_that_was_never_closed_is_read_whole(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(12), chunk_every=4)
+    storage = storage_file(bag)
+    storage.write_bytes(storage.read_bytes()[:-300])
+    got, warnings = read(bag)
+    assert got == expected(12)
+    assert len(warnings) == 1 and storage.name in warnings[0]
+
+
+def test_value_partial_last_chunk_gives_its_messages(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(40))  # one chunk for all
+    storage = storage_file(bag)
+    whole = storage.read_bytes()
+    storage.write_bytes(whole[: len(whole) // 3])
+    got, warnings = read(bag)
+    assert got == expected(len(got))
+    assert len(got) >= 5
+    assert "chunk cut off" in warnings[0]
+
+
+def test_value_truncated_sqlite_is_read_to_the_break(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(400), SQLITE)
+    storage = storage_file(bag)
+    whole = storage.read_bytes()
+    storage.write_bytes(whole[: len(whole) * 6 // 10])
+    got, warnings = read(bag)
+    assert got == expected(len(got))
+    assert 50 < len(got) < 400
+    assert len(warnings) == 1 and storage.name in warnings[0] and "broken" in warnings[0]
+
+
+@pytest.mark.parametrize("compression", ["", "BZ2", "LZ4"])
+def test_value_truncated_ros1_is_read_to_the_break(tmp_path, compression):
+    bag = write_ros1(tmp_path / "drive.bag", small_entries(300), compression)
+    whole = bag.read_bytes()
+    bag.write_bytes(whole[: len(whole) // 2])
+    got, warnings = read(bag)
+    assert got == expected(len(got))
+    assert 50 < len(got) < 250
+    assert len(warnings) == 1 and "drive.bag" in warnings[0]
+
+
+def test_value_compressed_file_that_was_cut_is_read_to_the_break(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(3000), compression=CompressionMode.FILE, chunk_every=10)
+    storage = storage_file(bag)
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size * 3 // 4])
+    got, warnings = read(bag)
+    assert got == expected(len(got))
+    assert len(got) > 0
+    assert any("unpacked only in part" in warning for warning in warnings)
+
+
+def test_value_a_broken_part_does_not_take_the_others_along(tmp_path):
+    entries = small_entries(9)
+    bag = write_split(tmp_path / "split", [entries[:3], entries[3:6], entries[6:]])
+    (bag / "split_1.mcap").write_bytes(b"nothing")
+    got, warnings = read(bag)
+    assert [pixel for _, _, pixel in got] == [0, 1, 2, 6, 7, 8]
+    assert len(warnings) == 1 and "split_1.mcap" in warnings[0]
+
+
+@pytest.mark.parametrize("content", ["a: [1", "a: 1", "\x00", "[]"])
+def test_value_damaged_metadata_is_a_warning(tmp_path, content):
+    bag = write_bag(tmp_path / "bag", small_entries(3))
+    (bag / "metadata.yaml").write_text(content)
+    got, warnings = read(bag)
+    assert got == expected(3)
+    assert warnings == ["metadata.yaml is damaged: read from the files alone"]
+
+
+@pytest.mark.parametrize("name", ["drive.mcap", "drive.db3", "drive.bag", "drive.txt", "drive.mcap.zstd"])
+@pytest.mark.parametrize("content", [None, b"", b"not a bag file at all" * 40])
+def test_exception_unreadable_bag_names_the_path(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"drive\..*bag") as caught, Bag(path):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_folders_that_are_no_bag(tmp_path):
+    with pytest.raises(UserError, match="holds no file of"), Bag(tmp_path):
+        pass
+    for storage in (MCAP, SQLITE):
+        shutil.copy(storage_file(write_bag(tmp_path / storage.name, small_entries(1), storage)), tmp_path)
+    with pytest.raises(UserError, match="several formats"), Bag(tmp_path):
+        pass
+    with pytest.raises(UserError, match="cannot be read as a bag"), Bag(tmp_path / ("n" * 300)):
+        pass
+
+
+def test_value_start_and_sets_are_found_again(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(3))
+    assert start_ns(bag) == START_NS + 10
+    stamps = [START_NS + k * STEP_NS for k in range(3)]
+    wanted = {50: {"rgb": (stamps[1], stamps[2])}, 60: {"rgb": (stamps[2],), "lidar": (1,)}}
+    found = read_sets(bag, TopicMap({"rgb": TOPIC}, {}), wanted)
+    assert [int(image_to_array(message)[0, 0]) for message in found[50]["rgb"]] == [1, 2]
+    assert [int(image_to_array(message)[0, 0]) for message in found[60]["rgb"]] == [2]
+    assert "lidar" not in found[60]
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """(suffix, bytes) of one healthy storage file per format."""
+    folder = tmp_path_factory.mktemp("originals")
+    files = [
+        storage_file(write_bag(folder / "mcap", small_entries(8), chunk_every=3)),
+        storage_file(write_bag(folder / "zstd", small_entries(8), compression=CompressionMode.STORAGE)),
+        storage_file(write_bag(folder / "db", small_entries(8), SQLITE)),
+        write_ros1(folder / "one.bag", small_entries(8), "LZ4"),
+    ]
+    return [(file.suffix, file.read_bytes()) for file in files]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_property_flipped_and_cut_bytes_raise_only_user_errors(originals, tmp_path_factory, data):
+    suffix, whole = data.draw(st.sampled_from(originals))
+    damaged = bytearray(whole)
+    for position in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
+        damaged[position] ^= data.draw(st.integers(1, 255))
+    if data.draw(st.booleans()):
+        damaged = damaged[: data.draw(st.integers(0, len(damaged)))]
+    path = tmp_path_factory.mktemp("damaged") / f"drive{suffix}"
+    path.write_bytes(bytes(damaged))
+    try:
+        with Bag(path) as bag:
+            for message in bag.messages():
+                assert message.topic in bag.topics
+                try:
+                    _ = message.stamp_ns, message.value
+                except MessageError as error:
+                    assert "\n" not in str(error)
+            assert all("\n" not in warning for warning in bag.warnings)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+def test_value_metadata_of_the_helper_is_what_rosbag2_writes(tmp_path):
+    """The tests' own split bag names its files as rosbag2 does."""
+    bag = write_split(tmp_path / "split", [small_entries(1)])
+    document = yaml.safe_load((bag / "metadata.yaml").read_text())
+    assert document["rosbag2_bagfile_information"]["relative_file_paths"] == ["split_0.mcap"]
