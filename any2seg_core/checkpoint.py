@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from any2seg_core.atomic import replacing
-from any2seg_core.contract import ENCODINGS, InputContract
+from any2seg_core.contract import InputContract, default_encodings, unknown_encodings
 from any2seg_core.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 
@@ -96,9 +96,10 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
             f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
             f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
         )
-    stale = {name: v for name, v in contract.encodings.items() if ENCODINGS.get(name) != v}
+    stale = unknown_encodings(contract.encodings)
     if stale:
-        raise UserError(f"{path} was trained on encodings {stale}, this version makes {ENCODINGS}: re-train")
+        own = default_encodings(contract.modalities)
+        raise UserError(f"{path} was trained on encodings {stale}, this version makes {own}: re-train")
     try:
         model = Any2Seg(config)
     except UserError as error:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from collections.abc import Iterable
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from any2seg_core.labels import MCUBES as MCUBES_CLASSES
+from any2seg_core.labels import MUSES as MUSES_CLASSES
 from any2seg_core.labels import label_space
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.modalities import (
+    KNOWN,
+    MCUBES,
+    MODALITIES,
+    MUSES,
+    ModalitySet,
+    canonical,
+    modality,
+    set_of,
+)  # fmt: skip
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -19,15 +33,27 @@ class Normalisation(BaseModel):
     std: tuple[float, float, float]
 
 
-def default_normalisation() -> dict[str, Normalisation]:
+_FAMILIES = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
+
+
+def default_normalisation(names: Iterable[str] = MODALITIES) -> dict[str, Normalisation]:
     """ImageNet statistics for RGB, plain 0..1 for all others, as in the DELIVER recipe."""
     plain = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     imagenet = Normalisation(mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
-    return {name: imagenet if name == MODALITIES[0] else plain for name in MODALITIES}
+    return {name: imagenet if name == MODALITIES[0] else plain for name in names}
 
 
-ENCODINGS = {"rgb": "rgb8", "depth": "hha-1", "event": "counts-recency-1", "lidar": "range-intensity-height-1"}
-"""Version of each plane encoding. A change of an encoding is a new version, and old checkpoints are refused."""
+def default_encodings(names: Iterable[str] = MODALITIES) -> dict[str, str]:
+    """Per modality the version of the encoding that this program's own road from raw data to planes makes.
+
+    A change of an encoding is a new version, and checkpoints of versions that nothing makes any more are refused.
+    """
+    return {name: modality(name).encodings[0] for name in names}
+
+
+def unknown_encodings(encodings: dict[str, str]) -> dict[str, str]:
+    """Those entries that no reader or rig of this version makes."""
+    return {n: v for n, v in encodings.items() if n not in KNOWN or v not in modality(n).encodings}
 
 
 class InputContract(BaseModel):
@@ -46,22 +72,46 @@ class InputContract(BaseModel):
     modalities: tuple[str, ...] = MODALITIES
     height: int = Field(256, gt=0, multiple_of=32)
     width: int = Field(256, gt=0, multiple_of=32)
-    normalisation: dict[str, Normalisation] = Field(default_factory=default_normalisation)
-    encodings: dict[str, str] = Field(default_factory=lambda: dict(ENCODINGS))
+    normalisation: dict[str, Normalisation]
+    encodings: dict[str, str]
     event_window_ns: int = Field(50_000_000, gt=0)
     label_space: str = "deliver-25"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_set(cls, values: Any) -> Any:
+        """Statistics and encodings that are not given follow from the set that the modalities belong to."""
+        if not isinstance(values, dict):
+            return values
+        members = set_of(values.get("modalities", MODALITIES)).members
+        defaults = {"normalisation": default_normalisation(members), "encodings": default_encodings(members)}
+        return defaults | values
 
     @field_validator("modalities")
     @classmethod
     def _known_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names or canonical(names) != tuple(names):
-            raise ValueError(f"modalities must be a non-empty part of {MODALITIES} in that order, got {names}")
+            raise ValueError(f"modalities must be a non-empty part of {KNOWN} in that order, got {names}")
         return tuple(names)
 
     @field_validator("label_space")
     @classmethod
     def _known_label_space(cls, name: str) -> str:
         return label_space(name).name
+
+    @model_validator(mode="after")
+    def _complete(self) -> InputContract:
+        for table in ("normalisation", "encodings"):
+            missing = [name for name in self.modalities if name not in getattr(self, table)]
+            if missing:
+                raise ValueError(f"{table} has no entry for {', '.join(missing)}")
+        return self
+
+    @property
+    def family(self) -> ModalitySet:
+        """Whose letters name the subsets: those of the data set that the label space belongs to."""
+        own = _FAMILIES.get(self.label_space)
+        return own if own is not None and set(self.modalities) <= set(own.members) else set_of(self.modalities)
 
     @property
     def num_classes(self) -> int:

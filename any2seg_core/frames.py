@@ -10,7 +10,7 @@ import numpy as np
 
 from any2seg_core.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_depth_m, image_to_rgb
-from any2seg_core.modalities import canonical
+from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
@@ -100,7 +100,7 @@ class FrameBuilder:
         """
         planes: dict[str, np.ndarray] = {}
         errors: dict[str, str] = {}
-        for name in canonical(payloads):
+        for name in canonical(payloads, within=MODALITIES):
             try:
                 planes.update(self._project(name, _READERS[name](payloads[name]), stamp_ns))
             except UserError as error:

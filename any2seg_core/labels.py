@@ -86,7 +86,60 @@ DELIVER = LabelSpace(
     other="Other",
 )
 
-_SPACES = {DELIVER.name: DELIVER}
+_CITYSCAPES = (
+    ("road", (128, 64, 128)),
+    ("sidewalk", (244, 35, 232)),
+    ("building", (70, 70, 70)),
+    ("wall", (102, 102, 156)),
+    ("fence", (190, 153, 153)),
+    ("pole", (153, 153, 153)),
+    ("traffic light", (250, 170, 30)),
+    ("traffic sign", (220, 220, 0)),
+    ("vegetation", (107, 142, 35)),
+    ("terrain", (152, 251, 152)),
+    ("sky", (70, 130, 180)),
+    ("person", (220, 20, 60)),
+    ("rider", (255, 0, 0)),
+    ("car", (0, 0, 142)),
+    ("truck", (0, 0, 70)),
+    ("bus", (0, 60, 100)),
+    ("train", (0, 80, 100)),
+    ("motorcycle", (0, 0, 230)),
+    ("bicycle", (119, 11, 32)),
+)
+
+MUSES = LabelSpace(
+    "muses-19", tuple(name for name, _ in _CITYSCAPES), tuple(colour for _, colour in _CITYSCAPES)
+)
+"""The 19 evaluation classes of Cityscapes, in the order of their train ids."""
+
+_MCUBES = (
+    ("asphalt", (44, 160, 44)),
+    ("concrete", (31, 119, 180)),
+    ("metal", (255, 127, 14)),
+    ("road_marking", (214, 39, 40)),
+    ("fabric", (140, 86, 75)),
+    ("glass", (127, 127, 127)),
+    ("plaster", (188, 189, 34)),
+    ("plastic", (255, 152, 150)),
+    ("rubber", (23, 190, 207)),
+    ("sand", (174, 199, 232)),
+    ("gravel", (196, 156, 148)),
+    ("ceramic", (197, 176, 213)),
+    ("cobblestone", (247, 182, 210)),
+    ("brick", (199, 199, 199)),
+    ("grass", (219, 219, 141)),
+    ("wood", (158, 218, 229)),
+    ("leaf", (57, 59, 121)),
+    ("water", (107, 110, 207)),
+    ("human", (156, 158, 222)),
+    ("sky", (99, 121, 57)),
+)
+
+MCUBES = LabelSpace("mcubes-20", tuple(name for name, _ in _MCUBES), tuple(colour for _, colour in _MCUBES))
+"""Materials of MCubeS; its PNGs hold these train ids."""
+
+_SPACES = {space.name: space for space in (DELIVER, MUSES, MCUBES)}
 
 
 def label_space(name: str) -> LabelSpace:

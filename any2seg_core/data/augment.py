@@ -15,16 +15,24 @@ _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def jitter_colour(rgb: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Random brightness, contrast, gamma and saturation of (H, W, 3) uint8 RGB; ``strength`` 0 changes nothing."""
+    """Random brightness, contrast, gamma and saturation of (H, W, 3) RGB, uint8 or float32 in 0..255.
+
+    ``strength`` 0 changes nothing. The type stays.
+    """
     low, high = 1.0 - strength, 1.0 + strength
     brightness, contrast, saturation = rng.uniform(low, high, 3)
     gamma = np.exp(rng.uniform(-strength, strength))
-    tones = np.linspace(0.0, 1.0, 256) ** gamma
-    tones = ((tones - 0.5) * contrast + 0.5) * brightness
-    rgb = cv2.LUT(rgb, np.clip(tones * 255.0 + 0.5, 0, 255).astype(np.uint8))
+
+    def tone(values: np.ndarray) -> np.ndarray:
+        return ((values**gamma - 0.5) * contrast + 0.5) * brightness
+
     # A 3x3 colour matrix mixes every pixel with its own grey value.
-    mix = saturation * np.eye(3, dtype=np.float32) + (1.0 - saturation) * _GREY_WEIGHTS[None, :]
-    return cv2.transform(rgb, mix.astype(np.float32))
+    mix = (saturation * np.eye(3, dtype=np.float32) + (1.0 - saturation) * _GREY_WEIGHTS[None, :]).astype(np.float32)
+    if rgb.dtype == np.uint8:
+        table = np.clip(tone(np.linspace(0.0, 1.0, 256)) * 255.0 + 0.5, 0, 255).astype(np.uint8)
+        return cv2.transform(cv2.LUT(rgb, table), mix)
+    bright = np.clip(tone(np.clip(rgb / np.float32(255.0), 0.0, 1.0)) * 255.0, 0.0, 255.0).astype(np.float32)
+    return np.clip(cv2.transform(bright, mix), 0.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Augment:
     def __call__(
         self, planes: dict[str, np.ndarray], labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """planes (H, W, 3) uint8 and labels (H, W) uint8 -> new arrays of size (height, width); same draw for all."""
+        """planes (H, W, 3) uint8 or float32, labels (H, W) uint8 -> new arrays (height, width); one draw for all."""
         window = self._draw_window(labels.shape, rng)
         flip = rng.random() < self.flip_probability
         labels = self._crop(labels, window, flip, cv2.INTER_NEAREST_EXACT, IGNORE)

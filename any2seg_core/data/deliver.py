@@ -1,23 +1,29 @@
-"""DELIVER's folder layout: frames, conditions, failure cases, planes and labels. The drive writes the same layout."""
+"""DELIVER's folder layout: frames, conditions, failure cases, planes and labels. The drive writes the same layout.
+
+    root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/{train,val,test}/MAP_<x>_point<y>[_<case>]/
+        <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
-from torch.utils.data import Dataset
 
 from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER_PNG_TO_TRAIN
-from any2seg_core.modalities import MODALITIES, canonical, modality
+from any2seg_core.contract import default_encodings
+from any2seg_core.data.samples import LABELS, FrameDataset, map_ids, read_image, read_plane
+from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
+from any2seg_core.modalities import VEHICLE, modality
+
+ENCODING_FILE = "encoding.json"
+"""Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
+_KNOWN_IDS = (DELIVER_PNG_TO_TRAIN != IGNORE) | np.isin(np.arange(256), (0, IGNORE))
 
 
 @dataclass(frozen=True)
@@ -42,147 +48,83 @@ class Frame:
         return f"{self.condition}/{self.sequence}/{self.stem}"
 
 
-class Sample(NamedTuple):
-    """One frame in memory.
-
-    Attributes:
-        planes: per modality (H, W, 3) uint8; rgb in RGB order.
-        labels: (H, W) uint8 train ids, 255 unlabelled.
-        frame: where it came from.
-    """
-
-    planes: dict[str, np.ndarray]
-    labels: np.ndarray
-    frame: Frame
-
-
-def read_plane(path: Path) -> np.ndarray:
-    """PNG -> (H, W, 3) uint8: alpha dropped, one channel repeated; UserError if it is no 8-bit image."""
-    image = _read_image(path)
-    if image.ndim == 2:
-        return np.repeat(image[:, :, None], 3, axis=2)  # (H, W) -> (H, W, 3)
-    code = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB
-    return cv2.cvtColor(image, code)
-
-
 def read_labels(path: Path) -> np.ndarray:
-    """Semantic PNG -> (H, W) uint8 train ids: its first (red) channel holds train id + 1; 0 and 255 become 255."""
-    image = _read_image(path)
-    ids = image if image.ndim == 2 else image[:, :, 2]  # OpenCV stores BGR
-    return DELIVER_PNG_TO_TRAIN[ids]
+    """Semantic PNG -> (H, W) uint8 train ids: its first (red) channel holds train id + 1; 0 and 255 become 255.
+
+    CorruptFileError for an unreadable file or an id above 25 that is not 255.
+    """
+    image = read_image(path)
+    return map_ids(image if image.ndim == 2 else image[:, :, 0], DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
 
 
-def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise UserError(f"{path}: not a readable image; write this frame again or remove the frame from all folders")
-    if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise UserError(f"{path}: expected 8-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")
-    return image
-
-
-def _failure_of(sequence: str) -> str | None:
+def failure_of(sequence: str) -> str | None:
     """Failure from the last part of a sequence name; never a substring, so ``rain`` cannot match ``train``."""
     suffix = sequence.rsplit("_", 1)[-1]
     return suffix if suffix in FAILURES else None
 
 
-def find_frames(root: Path, split: str, index_by: str) -> list[Frame]:
-    """All frames of a split that modality ``index_by`` has, sorted by condition, sequence and frame."""
-    entry = modality(index_by)
-    ending = f"_{entry.suffix}_front.png"
+def frame_path(root: Path, split: str, frame: Frame, folder: str, suffix: str) -> Path:
+    """File of a frame in one of the top folders."""
+    return root / folder / frame.condition / split / frame.sequence / f"{frame.stem}_{suffix}_front.png"
+
+
+def find_frames(root: Path, split: str, folder: str, suffix: str) -> list[Frame]:
+    """All frames of a split that a top folder has, sorted by condition, sequence and frame."""
+    ending = f"_{suffix}_front.png"
     frames = []
     for condition in CONDITIONS:
-        for path in sorted((root / entry.folder / condition / split).glob(f"*/*{ending}")):
+        for path in sorted((root / folder / condition / split).glob(f"*/*{ending}")):
             sequence = path.parent.name
-            frames.append(Frame(condition, _failure_of(sequence), sequence, path.name[: -len(ending)]))
+            frames.append(Frame(condition, failure_of(sequence), sequence, path.name[: -len(ending)]))
     return frames
 
 
-class DeliverDataset(Dataset):
-    """Frames of one split as planes and labels on one grid, that of the label image (which is the camera's).
+class DeliverDataset(FrameDataset):
+    """DELIVER, or a simulated drive in its layout. The first modality (canonical order) decides which frames there are.
 
-    Args:
-        root: folder that holds ``img``, ``hha``, ``lidar``, ``event`` and ``semantic``.
-        split: ``train``, ``val`` or ``test``.
-        modalities: which to read; the first one (canonical order) decides which frames there are.
-        cases: keep only frames whose condition or failure is named; None keeps all.
-        cache: ``"ram"`` decodes everything now and keeps the uint8 arrays; PNG decoding is what limits small machines.
-
-    Raises:
-        UserError: no such folder, no frame, an unknown case, or a partner file that is missing (it is named).
+    Cases are the five weathers (folder names) and the five sensor failures (last part of the sequence's name).
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        modalities: Iterable[str] = MODALITIES,
-        cases: Sequence[str] | None = None,
-        cache: Literal["none", "ram"] = "none",
-    ):
-        self.root = Path(root)
-        self.split = split
-        self.modalities = canonical(modalities)
-        if split not in SPLITS:
-            raise UserError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-        if not self.root.is_dir():
-            raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to DELIVER")
-        self.frames = self._select(find_frames(self.root, split, self.modalities[0]), cases)
-        self._require_partners()
-        self._samples: list[Sample] | None = None
-        if cache == "ram":
-            with ThreadPoolExecutor(max_workers=4) as pool:
-                self._samples = list(pool.map(self._read, self.frames))
+    kind = "deliver"
+    splits = SPLITS
+    cases = CONDITIONS + FAILURES
+    label_space = DELIVER
+    family = VEHICLE
 
-    def __len__(self) -> int:
-        return len(self.frames)
+    def files(self, frame: Frame) -> dict[str, list[Path]]:
+        """One PNG per modality and one for the labels."""
+        entries = {name: (modality(name).folder, modality(name).suffix) for name in self.modalities}
+        entries[LABELS] = (_LABEL_FOLDER, _LABEL_SUFFIX)
+        return {key: [frame_path(self.root, self.split, frame, *entry)] for key, entry in entries.items()}
 
-    def __getitem__(self, index: int) -> Sample:
-        """The frame with that number; with the RAM cache the arrays are shared, so treat them as read-only."""
-        return self._samples[index] if self._samples is not None else self._read(self.frames[index])
+    def read_plane(self, frame: Frame, name: str) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return read_plane(self.files(frame)[name][0])
 
-    def labels(self, index: int) -> np.ndarray:
-        """(H, W) uint8 train ids of one frame without reading its planes."""
-        if self._samples is not None:
-            return self._samples[index].labels
-        return read_labels(self._path(self.frames[index], _LABEL_FOLDER, _LABEL_SUFFIX))
+    def read_labels(self, frame: Frame) -> np.ndarray:
+        """(H, W) uint8 train ids."""
+        return read_labels(self.files(frame)[LABELS][0])
 
-    def _select(self, frames: list[Frame], cases: Sequence[str] | None) -> list[Frame]:
-        if cases is not None:
-            unknown = sorted(set(cases) - {*CONDITIONS, *FAILURES})
-            if unknown:
-                raise UserError(f"unknown case {unknown[0]!r}: expected some of {', '.join(CONDITIONS + FAILURES)}")
-            frames = [frame for frame in frames if frame.condition in cases or frame.failure in cases]
-        if not frames:
-            entry = modality(self.modalities[0])
-            pattern = f"{entry.folder}/<condition>/{self.split}/<sequence>/*_{entry.suffix}_front.png"
-            chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
-            raise UserError(f"{self.root}: no {self.split} frame{chosen}: looked for {pattern}")
-        return frames
+    def condition(self, frame: Frame) -> str:
+        """Weather folder, and the failure where there is one: ``night`` or ``night, motionblur``."""
+        return frame.condition if frame.failure is None else f"{frame.condition}, {frame.failure}"
 
-    def _path(self, frame: Frame, folder: str, suffix: str) -> Path:
-        return self.root / folder / frame.condition / self.split / frame.sequence / f"{frame.stem}_{suffix}_front.png"
+    def _matches(self, frame: Frame, cases: Sequence[str]) -> bool:
+        return frame.condition in cases or frame.failure in cases
 
-    def _partners(self, frame: Frame) -> list[Path]:
-        entries = [modality(name) for name in self.modalities]
-        wanted = [(entry.folder, entry.suffix) for entry in entries] + [(_LABEL_FOLDER, _LABEL_SUFFIX)]
-        return [self._path(frame, folder, suffix) for folder, suffix in wanted]
+    def _find(self) -> list[Frame]:
+        entry = modality(self.modalities[0])
+        return find_frames(self.root, self.split, entry.folder, entry.suffix)
 
-    def _require_partners(self) -> None:
-        for frame in self.frames:
-            for path in self._partners(frame):
-                if not path.is_file():
-                    raise UserError(f"{path}: missing, although frame {frame.name} exists in other folders; restore it")
+    def _expected(self) -> str:
+        entry = modality(self.modalities[0])
+        return f"{entry.folder}/<condition>/{self.split}/<sequence>/*_{entry.suffix}_front.png"
 
-    def _read(self, frame: Frame) -> Sample:
-        *plane_paths, label_path = self._partners(frame)
-        labels = read_labels(label_path)
-        height, width = labels.shape
-        planes = {}
-        for name, path in zip(self.modalities, plane_paths, strict=True):
-            plane = read_plane(path)
-            if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events
-                plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-            planes[name] = plane
-        return Sample(planes, labels, frame)
+    def _encoding(self, name: str) -> str:
+        """The drive writes this program's own planes; DELIVER's published ones were made by other code."""
+        own = default_encodings()[name]
+        marker = self.root / modality(name).folder / ENCODING_FILE
+        if marker.is_file():
+            return str(json.loads(marker.read_text(encoding="utf-8"))["encoding"])
+        published = next((v for v in modality(name).encodings if v.startswith("deliver-")), own)
+        return own if any(self.root.glob("drive_*.json")) else published

@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 from any2seg_core.errors import UserError
-from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
+from any2seg_core.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of, subset_letters
 
 
-def subset_weights(modalities: Sequence[str], distribution: str | float | Mapping[str, float]) -> Tensor:
+def subset_weights(
+    modalities: Sequence[str], distribution: str | float | Mapping[str, float], family: ModalitySet | None = None
+) -> Tensor:
     """Probability of each subset in the order of ``all_subsets(modalities)``.
 
     Args:
         modalities: names, M of them.
         distribution: ``"uniform_subsets"``; or the probability of the full set, the rest being uniform over the other
             subsets; or weights by letters, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
+        family: whose letters; None: those of ``set_of(modalities)``.
 
     Returns:
         (2^M - 1,) float64 that sums to 1.
@@ -27,10 +30,12 @@ def subset_weights(modalities: Sequence[str], distribution: str | float | Mappin
     if distribution == "uniform_subsets" or count == 1:
         return torch.full((count,), 1.0 / count, dtype=torch.float64)
     if isinstance(distribution, Mapping):
-        named = {parse_subset(text): weight for text, weight in distribution.items()}
+        family = family or set_of(modalities)
+        named = {parse_subset(text, family): weight for text, weight in distribution.items()}
         strangers = [subset for subset in named if subset not in subsets]
         if strangers:
-            raise UserError(f"subset {subset_letters(strangers[0])} is no part of {subset_letters(modalities)}")
+            stranger, whole = (subset_letters(names, family) for names in (strangers[0], modalities))
+            raise UserError(f"subset {stranger} is no part of {whole}")
         weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
         if (weights < 0).any() or weights.sum() <= 0:
             raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}")
@@ -50,6 +55,7 @@ def sample_present(
     distribution: str | float | Mapping[str, float],
     generator: torch.Generator,
     strength: float = 1.0,
+    family: ModalitySet | None = None,
 ) -> Tensor:
     """Draw one non-empty subset per sample.
 
@@ -59,12 +65,13 @@ def sample_present(
         distribution: see ``subset_weights``.
         generator: source of randomness.
         strength: probability that a sample takes part; the others keep the full set. Grow it from 0 to 1 to warm up.
+        family: see ``subset_weights``.
 
     Returns:
         (B, M) bool, True = present; no row is empty.
     """
     names = canonical(modalities)
     table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
-    chosen = torch.multinomial(subset_weights(names, distribution), batch_size, True, generator=generator)  # (B,)
+    chosen = torch.multinomial(subset_weights(names, distribution, family), batch_size, True, generator=generator)  # (B,)
     spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
     return table[chosen] | spared[:, None]  # (B, M)

@@ -55,6 +55,21 @@ def project_labels(
     return np.append(labels, np.uint8(UNLABELLED))[winner]  # (H,W); index -1 reads the appended 255
 
 
+def encode_projection(projection: np.ndarray) -> np.ndarray:
+    """A cloud that other code has drawn on the camera plane, in the codes of `project_points`.
+
+    Args:
+        projection: (H, W, 3) float32: range in metres (0 where no point is), intensity 0..1, height in metres.
+
+    Returns:
+        (H, W, 3) uint8; without footprint, and the height is over whatever the other code measured it from.
+    """
+    array = np.ascontiguousarray(projection, dtype=np.float32)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise UserError(f"projection: expected shape (H, W, 3) with range, intensity, height, got {array.shape}")
+    return _encode(read_only(array))
+
+
 def _checked(points: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(points, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] not in (3, 4):
@@ -111,6 +126,25 @@ def _nearest(column, row, distance, height, width):
 
 
 @numba.njit(cache=True)
+def _intensity_code(strength):
+    return np.uint8(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.uint8(0)
+
+
+@numba.njit(cache=True)
+def _encode(projection):
+    height, width, _ = projection.shape
+    plane = np.zeros((height, width, 3), dtype=np.uint8)
+    for row in range(height):
+        for column in range(width):
+            distance = projection[row, column, 0]
+            if 0.0 < distance < MAX_DEPTH_M:
+                plane[row, column, 0] = inverse_distance_code(distance)
+                plane[row, column, 1] = _intensity_code(projection[row, column, 1])
+                plane[row, column, 2] = height_code(projection[row, column, 2])
+    return plane
+
+
+@numba.njit(cache=True)
 def _draw(column, row, distance, above, intensity, height, width):
     plane = np.zeros((height, width, 3), dtype=np.uint8)
     nearest = np.full((height, width), np.inf, dtype=np.float32)
@@ -118,9 +152,7 @@ def _draw(column, row, distance, above, intensity, height, width):
         if column[i] < 0:
             continue
         r = distance[i]
-        strength = intensity[i]
-        code_1 = np.uint8(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.uint8(0)
-        code_0, code_2 = inverse_distance_code(r), height_code(above[i])
+        code_0, code_1, code_2 = inverse_distance_code(r), _intensity_code(intensity[i]), height_code(above[i])
         for v in range(max(row[i] - 1, 0), min(row[i] + 2, height)):
             for u in range(max(column[i] - 1, 0), min(column[i] + 2, width)):
                 # of equally near ones the stronger, then the higher return, whatever the order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.modalities import canonical
+from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
@@ -56,7 +56,7 @@ class SensorRig:
         """
         camera = self.camera(size)
         planes = {}
-        for name in canonical(raw):
+        for name in canonical(raw, within=MODALITIES):
             array = raw[name]
             if not isinstance(array, np.ndarray):
                 raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, label_space, lookup_table
+from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, MCUBES, MUSES, label_space, lookup_table
 
 
 def test_value_deliver_has_25_classes_in_the_published_order():
@@ -29,6 +29,15 @@ def test_value_lookup_table_ignores_what_is_not_named():
     table = lookup_table({7: 6})
     assert table[7] == 6
     assert (np.delete(table, 7) == 255).all()
+
+
+def test_value_muses_are_the_cityscapes_classes_and_mcubes_20_materials():
+    assert len(MUSES) == len(set(MUSES.classes)) == len(set(MUSES.colours)) == 19
+    assert [MUSES.id(name) for name in ("road", "sky", "person", "car", "bicycle")] == [0, 10, 11, 13, 18]
+    assert len(MCUBES) == len(set(MCUBES.classes)) == len(set(MCUBES.colours)) == 20
+    assert [MCUBES.id(name) for name in ("asphalt", "wood", "sky")] == [0, 15, 19]
+    assert label_space("muses-19") is MUSES
+    assert label_space("mcubes-20") is MCUBES
 
 
 def test_exception_names():

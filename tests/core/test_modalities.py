@@ -3,7 +3,20 @@ from __future__ import annotations
 import pytest
 
 from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, all_subsets, canonical, modality, parse_subset, subset_letters
+from any2seg_core.modalities import (
+    KNOWN,
+    MCUBES,
+    MODALITIES,
+    MUSES,
+    VEHICLE,
+    all_subsets,
+    canonical,
+    modality,
+    modality_set,
+    parse_subset,
+    set_of,
+    subset_letters,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -43,3 +56,42 @@ def test_value_canonical_order():
 def test_exception_unknown_modality_lists_the_known():
     with pytest.raises(UserError, match="'radar': known are rgb, depth, event, lidar"):
         modality("radar")
+
+
+def test_value_letters_belong_to_a_set():
+    assert subset_letters(("nir", "rgb")) == "IN"
+    assert subset_letters(("rgb", "lidar"), MUSES) == "FL"
+    assert subset_letters(MCUBES.members) == "IADN"
+    assert parse_subset("DI", MCUBES) == ("rgb", "dolp")
+    assert parse_subset("D") == ("depth",)
+    assert parse_subset("all", MUSES) == ("rgb", "event", "lidar")
+    assert len(all_subsets(MCUBES.members)) == 15
+    assert len(all_subsets(MUSES.members)) == 7
+
+
+@pytest.mark.parametrize("family", [VEHICLE, MUSES, MCUBES], ids=lambda family: family.name)
+def test_property_sets_are_canonical_and_letters_read_back(family):
+    assert canonical(family.members) == family.members
+    assert len(set(family.letters)) == len(family.letters) == len(family.members)
+    assert modality_set(family.name) is family
+    for subset in all_subsets(family.members):
+        assert parse_subset(subset_letters(subset, family), family) == subset
+
+
+def test_value_set_of_takes_the_first_that_has_all():
+    assert set_of(("rgb",)) is set_of(("event", "rgb", "lidar")) is VEHICLE
+    assert set_of(("rgb", "aolp")) is set_of(("nir",)) is MCUBES
+    assert KNOWN[:4] == MODALITIES == ("rgb", "depth", "event", "lidar")
+
+
+def test_exception_modalities_of_other_sets():
+    with pytest.raises(UserError, match="no data set has depth, nir together"):
+        set_of(("nir", "depth"))
+    with pytest.raises(UserError, match="'aolp' does not exist here: possible are rgb, depth, event, lidar"):
+        canonical(["aolp"], within=MODALITIES)
+    with pytest.raises(UserError, match="'depth' is not in the set mcubes"):
+        subset_letters(("depth",), MCUBES)
+    with pytest.raises(UserError, match="'cars': known are vehicle, muses, mcubes"):
+        modality_set("cars")
+    with pytest.raises(UserError, match=r"letters \(IADN\)"):
+        parse_subset("", MCUBES)

@@ -94,3 +94,38 @@ def test_shape_one_modality_without_camera():
     cropped, truth = Augment(33, 47)(planes, np.zeros(SIZE, np.uint8), np.random.default_rng(0))
     assert cropped["lidar"].shape == (33, 47, 3)
     assert truth.shape == (33, 47)
+
+
+def test_value_fine_planes_keep_their_depth_and_follow_the_same_jitter():
+    """Planes of 16-bit files are float32 on the scale of bytes: the same draw changes both the same way."""
+    rgb = np.random.default_rng(8).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    for strength in (0.0, 0.4):
+        coarse = jitter_colour(rgb, np.random.default_rng(9), strength)
+        fine = jitter_colour(rgb.astype(np.float32), np.random.default_rng(9), strength)
+        assert fine.dtype == np.float32
+        assert 0 <= fine.min() <= fine.max() <= 255
+        assert np.abs(fine - coarse).max() <= 1.5  # the bytes are rounded twice
+    planes = {"rgb": rgb + np.float32(0.25), "aolp": np.full((*SIZE, 3), -127.5, np.float32)}
+    augment = Augment(*SIZE, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
+    cropped, _ = augment(planes, np.zeros(SIZE, np.uint8), np.random.default_rng(0))
+    assert np.array_equal(cropped["rgb"], planes["rgb"])
+    assert np.all(cropped["aolp"] == -127.5)  # sine and cosine are signed
+
+
+@pytest.mark.parametrize("names", [("rgb", "aolp", "dolp", "nir"), ("rgb", "event", "lidar"), MODALITIES])
+@pytest.mark.parametrize("seed", range(4))
+def test_property_every_plane_and_the_label_move_alike(names, seed: int):
+    """Each plane holds its own pixel coordinates; where a pixel comes from must be the same in all of them."""
+    height, width = SIZE
+    row, column = np.mgrid[:height, :width]
+    planes = {name: np.stack([row, column, row], axis=2).astype(np.float32) for name in names}
+    labels = (row % 7 + column % 11).astype(np.uint8)
+    augment = Augment(48, 64, jitter_probability=0, blur_probability=0)
+    cropped, truth = augment(planes, labels, np.random.default_rng(seed))
+    inside = truth != 255
+    exact = cropped[names[-1]] if names[-1] in SPARSE else None
+    for plane in cropped.values():
+        assert np.abs(plane - cropped["rgb"])[inside].max() <= 1.01  # nearest against bilinear: one pixel at most
+    if exact is not None:
+        came_from = exact.astype(int)[inside]
+        assert np.array_equal(labels[came_from[:, 0], came_from[:, 1]], truth[inside])

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from any2seg_core.data.deliver import DeliverDataset, read_labels, read_plane
+from any2seg_core.contract import default_encodings
+from any2seg_core.data.deliver import DeliverDataset, read_labels
+from any2seg_core.data.samples import CorruptFileError, read_plane
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER
 from any2seg_core.modalities import MODALITIES, modality
@@ -61,15 +63,59 @@ def test_value_cases_match_folder_or_suffix_never_a_substring(root: Path, cases:
 
 
 def test_value_label_ids(tmp_path: Path):
-    raw = np.array([[0, 1, 25], [26, 200, 255]], np.uint8)
+    raw = np.array([[0, 1, 25], [13, 2, 255]], np.uint8)
     path = write(tmp_path, "semantic", "x", "grey", raw)
-    expected = [[255, 0, 24], [255, 255, 255]]
+    expected = [[255, 0, 24], [12, 1, 255]]
     assert read_labels(path).tolist() == expected
     colour = np.zeros((2, 3, 4), np.uint8)
     colour[..., 2] = raw  # OpenCV order: the file's first channel is red
     colour[..., 0] = 77
     assert read_labels(write(tmp_path, "semantic", "x", "rgba", colour)).tolist() == expected
     assert len(DELIVER) == 25
+
+
+@pytest.mark.parametrize("wrong", [26, 200, 254])
+def test_exception_label_id_out_of_range_names_file_and_id(tmp_path: Path, wrong: int):
+    path = write(tmp_path, "semantic", "x", "bad", np.array([[1, wrong]], np.uint8))
+    with pytest.raises(CorruptFileError, match=f"bad_front.png: label id {wrong} is out of range .known: 0..25 and 255"):
+        read_labels(path)
+
+
+def test_value_skip_corrupt_leaves_frames_out_and_counts_them(root: Path, caplog: pytest.LogCaptureFixture):
+    broken = root / "event" / "night" / "train" / "MAP_1_point2_motionblur" / "000010_event_front.png"
+    broken.write_bytes(broken.read_bytes()[:20])
+    strict = DeliverDataset(root, "train")
+    with pytest.raises(CorruptFileError, match="000010_event_front.png: not a readable image"):
+        strict[1]
+    with pytest.raises(CorruptFileError):
+        strict.readable(1)
+    with pytest.raises(CorruptFileError):
+        DeliverDataset(root, "train", cache="ram")
+    for cache in ("none", "ram"):
+        caplog.clear()
+        lenient = DeliverDataset(root, "train", cache=cache, skip_corrupt=True)
+        assert lenient.readable(1) is None
+        assert lenient.readable(0) is not None
+        assert lenient.next_readable(1).frame == lenient.frames[2]
+        assert lenient.skipped == ("night/MAP_1_point2_motionblur/000010",)
+        assert [record.message.count("000010_event_front.png") for record in caplog.records] == [1]
+    assert len(list(lenient.readable_labels())) == 3  # its label can be read
+
+
+def test_exception_nothing_readable_at_all(root: Path):
+    for path in (root / "img").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 3 train frames can be read"):
+        DeliverDataset(root, "train", skip_corrupt=True).next_readable(0)
+
+
+def test_value_encodings_say_who_made_the_planes(root: Path):
+    published = DeliverDataset(root, "train").encodings
+    assert published == {"rgb": "rgb8", "depth": "deliver-hha", "event": "deliver-event", "lidar": "deliver-lidar"}
+    (root / "hha" / "encoding.json").write_text('{"encoding": "hha-1"}')
+    assert DeliverDataset(root, "train").encodings == published | {"depth": "hha-1"}
+    (root / "drive_train.json").write_text("{}")
+    assert DeliverDataset(root, "train").encodings == default_encodings()
 
 
 def test_value_planes_are_rgb_without_alpha(tmp_path: Path):

@@ -7,14 +7,14 @@ import torch
 
 from any2seg_core.data.dropout import sample_present, subset_weights
 from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.modalities import MCUBES, MODALITIES, MUSES
 
 
 def draw(count: int, names, distribution, **options) -> torch.Tensor:
     return sample_present(count, names, distribution, torch.Generator().manual_seed(0), **options)
 
 
-@pytest.mark.parametrize("names", [MODALITIES, ("rgb", "lidar"), ("event",)])
+@pytest.mark.parametrize("names", [MODALITIES, ("rgb", "lidar"), ("event",), MCUBES.members, MUSES.members])
 @pytest.mark.parametrize("distribution", ["uniform_subsets", 0.4])
 def test_property_no_row_is_empty(names, distribution):
     present = draw(500, names, distribution)
@@ -41,6 +41,17 @@ def test_value_weights_by_letters():
     assert bool((lidar_only | present.all(dim=1)).all())
     assert abs(float(lidar_only.float().mean()) - 0.25) < 0.03
     assert float(subset_weights(MODALITIES, {"RDEL": 3, "L": 1}).sum()) == pytest.approx(1)
+
+
+def test_value_letters_of_other_data_sets():
+    materials = subset_weights(MCUBES.members, {"IADN": 3, "D": 1})
+    assert materials.tolist() == [0, 0, 0.25, 0, *[0] * 10, 0.75]  # singles first: I A D N
+    frames = subset_weights(MUSES.members, {"FEL": 1, "F": 1}, MUSES)
+    assert frames.tolist() == [0.5, 0, 0, 0, 0, 0, 0.5]
+    with pytest.raises(UserError, match="'FEL'"):
+        subset_weights(MUSES.members, {"FEL": 1})  # without the family these are the vehicle's R, E and L
+    three = draw(30_000, MUSES.members, "uniform_subsets").long() @ torch.tensor([4, 2, 1])
+    assert (torch.bincount(three, minlength=8)[1:] / 30_000 - 1 / 7).abs().max() < 0.012
 
 
 def test_value_strength_warms_up():

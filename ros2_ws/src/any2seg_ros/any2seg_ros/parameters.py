@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
-from any2seg_core.modalities import MODALITIES, canonical, modality
+from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sync import StreamConfig, SyncConfig
 from any2seg_ros.parameter_table import TABLE, Parameter
 
@@ -56,9 +56,8 @@ def read(node: Node) -> NodeParameters:
     for name, parameter in TABLE.items():
         if parameter.choices and values[name] not in parameter.choices:
             raise UserError(f"parameter {name} is {values[name]!r}: {' or '.join(parameter.choices)}")
-    modalities = canonical(values["modalities"])
-    for name in values["reference_priority"]:
-        modality(name)  # an unknown name is an error here, one that is not subscribed is left out
+    modalities = canonical(values["modalities"], within=MODALITIES)
+    canonical(values["reference_priority"], within=MODALITIES)  # unknown: an error; not subscribed: left out later
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
     return NodeParameters(

@@ -1,0 +1,272 @@
+"""What all data sets have in common: frames of one split, planes and labels on one grid, corrupt files counted."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from any2seg_core.contract import Normalisation, default_normalisation
+from any2seg_core.errors import UserError
+from any2seg_core.labels import LabelSpace
+from any2seg_core.modalities import ModalitySet, canonical
+
+LABELS = "labels"
+"""Key of the label file beside the modality names in `FrameDataset.files`."""
+
+Cache = Literal["none", "ram", "disk"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class CorruptFileError(UserError):
+    """A file of one frame that cannot be read or holds what its data set does not have: it alone may be skipped."""
+
+
+class Sample(NamedTuple):
+    """One frame in memory.
+
+    Attributes:
+        planes: per modality (H, W, 3) uint8, or float32 on the same scale (255 = full) where the files are finer than
+            8 bits; rgb in RGB order.
+        labels: (H, W) uint8 train ids, 255 unlabelled.
+        frame: where it came from; has a ``name`` that is unique within the split.
+    """
+
+    planes: dict[str, np.ndarray]
+    labels: np.ndarray
+    frame: Any
+
+
+def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
+    """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file otherwise."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        problem = "not a readable image" if path.is_file() else "missing"
+        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove the frame from all folders")
+    if image.dtype not in kinds or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        bits = " or ".join(str(np.dtype(kind).itemsize * 8) for kind in kinds)
+        raise CorruptFileError(f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+
+
+def three_channels(image: np.ndarray) -> np.ndarray:
+    """(H, W) repeated, (H, W, 3) as it is -> (H, W, 3)."""
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image  # (H, W) -> (H, W, 3)
+
+
+def read_plane(path: Path) -> np.ndarray:
+    """8-bit image file -> (H, W, 3) uint8 RGB: alpha dropped, one channel repeated; CorruptFileError if it is none."""
+    return three_channels(read_image(path))
+
+
+def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path) -> np.ndarray:
+    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where an id is not ``allowed``, a (256,) bool table."""
+    strange = np.flatnonzero((np.bincount(raw.ravel(), minlength=256) > 0) & ~allowed)
+    if strange.size:
+        known = np.flatnonzero(allowed)
+        raise CorruptFileError(
+            f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[known < 255][-1]} and 255); "
+            "is this the label image of another data set?"
+        )
+    return table[raw]
+
+
+class FrameDataset(Dataset):
+    """Frames of one split as planes and labels on one grid, that of the label image (which is the camera's).
+
+    Subclasses say where the files lie and how to read them.
+
+    Args:
+        root: folder of the data set.
+        split: one of ``splits``.
+        modalities: which to read; None: all that the data set has.
+        cases: keep only frames of these conditions; None keeps all.
+        cache: "ram" decodes everything now and keeps the arrays; PNG decoding is what limits small machines. "disk"
+            keeps what is computed from raw sensor files beside the data set.
+        skip_corrupt: leave frames with an unreadable file out, log each and count it in ``skipped``, instead of
+            raising an error.
+        verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
+
+    Attributes:
+        frames: what there is, sorted.
+        modalities: canonical order.
+
+    Raises:
+        UserError: no such folder, no frame, an unknown split, case or modality, or a missing file (it is named).
+    """
+
+    kind: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]]
+    cases: ClassVar[tuple[str, ...]]
+    label_space: ClassVar[LabelSpace]
+    family: ClassVar[ModalitySet]
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        modalities: Iterable[str] | None = None,
+        cases: Sequence[str] | None = None,
+        cache: Cache = "none",
+        skip_corrupt: bool = False,
+        verify: bool = True,
+    ):
+        self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
+        self.modalities = self.family.members if modalities is None else canonical(modalities, self.family.members)
+        if split not in self.splits:
+            raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
+        if not self.root.is_dir():
+            raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}")
+        self._prepare(cache)
+        self.frames = self._select(self._find(), cases)
+        if verify:
+            self._require_files()
+        self._marks = torch.zeros(len(self.frames), dtype=torch.uint8).share_memory_()  # seen by all workers
+        self._samples: list[Sample | None] | None = None
+        if cache == "ram":
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                self._samples = list(pool.map(self.readable, range(len(self.frames))))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The frame with that number; with the RAM cache the arrays are shared, so treat them as read-only.
+
+        Raises:
+            CorruptFileError: a file cannot be read or holds what it must not; whatever ``skip_corrupt`` says.
+        """
+        cached = self._samples[index] if self._samples is not None else None
+        return cached if cached is not None else self._read(self.frames[index])
+
+    def readable(self, index: int) -> Sample | None:
+        """The frame with that number; None, logged and counted, if it is corrupt and ``skip_corrupt`` is set."""
+        return self._or_skip(index, lambda: self[index])
+
+    def next_readable(self, index: int) -> Sample:
+        """The frame with that number or the next one that can be read; UserError if there is none at all."""
+        for step in range(len(self.frames)):
+            sample = self.readable((index + step) % len(self.frames))
+            if sample is not None:
+                return sample
+        raise UserError(f"{self.root}: none of the {len(self.frames)} {self.split} frames can be read")
+
+    def labels(self, index: int) -> np.ndarray:
+        """(H, W) uint8 train ids of one frame without reading its planes; CorruptFileError as above."""
+        cached = self._samples[index] if self._samples is not None else None
+        return cached.labels if cached is not None else self.read_labels(self.frames[index])
+
+    def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
+        """Labels of the given frames (None: all), those of corrupt ones left out if ``skip_corrupt`` is set."""
+        for index in range(len(self.frames)) if indices is None else indices:
+            labels = self._or_skip(index, lambda number=index: self.labels(number))
+            if labels is not None:
+                yield labels
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of the frames that were found corrupt and skipped so far, by any worker process."""
+        return tuple(self.frames[index].name for index in torch.nonzero(self._marks).flatten().tolist())
+
+    @property
+    def encodings(self) -> dict[str, str]:
+        """Per modality the version of the plane encoding that these files have."""
+        return {name: self._encoding(name) for name in self.modalities}
+
+    @property
+    def normalisation(self) -> dict[str, Normalisation]:
+        """Per modality what the recipe of this data set does to its planes."""
+        return default_normalisation(self.modalities)
+
+    @abstractmethod
+    def files(self, frame: Any) -> dict[str, list[Path]]:
+        """Files of a frame: per modality, and under LABELS; a modality that is computed needs several or others."""
+
+    @abstractmethod
+    def read_plane(self, frame: Any, name: str) -> np.ndarray:
+        """One plane at its own size, as in `Sample`; CorruptFileError."""
+
+    @abstractmethod
+    def read_labels(self, frame: Any) -> np.ndarray:
+        """(H, W) uint8 train ids, 255 unlabelled; CorruptFileError."""
+
+    @abstractmethod
+    def condition(self, frame: Any) -> str:
+        """Under which heading a frame is counted."""
+
+    @abstractmethod
+    def _find(self) -> list[Any]:
+        """All frames of the split, sorted."""
+
+    @abstractmethod
+    def _expected(self) -> str:
+        """Where frames are looked for, for the error message."""
+
+    @abstractmethod
+    def _encoding(self, name: str) -> str: ...
+
+    def _matches(self, frame: Any, cases: Sequence[str]) -> bool:
+        return self.condition(frame) in cases
+
+    def _prepare(self, cache: Cache) -> None:
+        """Read what the whole data set shares, before any frame is looked for."""
+        if cache == "disk":
+            raise UserError(f"cache=disk: {self.kind} has nothing to compute; use ram or none")
+
+    def _select(self, frames: list[Any], cases: Sequence[str] | None) -> list[Any]:
+        if cases is not None:
+            unknown = sorted(set(cases) - set(self.cases))
+            if unknown:
+                known = ", ".join(self.cases) or f"none ({self.kind} has no conditions)"
+                raise UserError(f"unknown case {unknown[0]!r}: expected some of {known}")
+            frames = [frame for frame in frames if self._matches(frame, cases)]
+        if not frames:
+            chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
+            found = ", ".join(sorted(path.name for path in self.root.iterdir())[:12]) or "nothing"
+            raise UserError(
+                f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}, the folder holds {found}"
+            )
+        return frames
+
+    def _require_files(self) -> None:
+        for frame in self.frames:
+            for paths in self.files(frame).values():
+                for path in paths:
+                    if not path.is_file():
+                        raise UserError(
+                            f"{path}: missing, although frame {frame.name} exists in other folders; restore it "
+                            f"(`any2seg data check {self.root}` lists all that is missing)"
+                        )
+
+    def _read(self, frame: Any) -> Sample:
+        labels = self.read_labels(frame)
+        height, width = labels.shape
+        planes = {}
+        for name in self.modalities:
+            plane = self.read_plane(frame, name)
+            if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events
+                plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            planes[name] = plane
+        return Sample(planes, labels, frame)
+
+    def _or_skip(self, index: int, read: Any) -> Any:
+        try:
+            return read()
+        except CorruptFileError as error:
+            if not self.skip_corrupt:
+                raise
+            if not self._marks[index]:
+                self._marks[index] = 1
+                _LOG.warning("skipped frame %s: %s", self.frames[index].name, error)
+            return None
