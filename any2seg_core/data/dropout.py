@@ -72,6 +72,7 @@ def sample_present(
     """
     names = canonical(modalities)
     table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
-    chosen = torch.multinomial(subset_weights(names, distribution, family), batch_size, True, generator=generator)  # (B,)
+    weights = subset_weights(names, distribution, family)  # (2^M - 1,)
+    chosen = torch.multinomial(weights, batch_size, True, generator=generator)  # (B,)
     spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
     return table[chosen] | spared[:, None]  # (B, M)

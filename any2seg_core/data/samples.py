@@ -47,7 +47,7 @@ class Sample(NamedTuple):
 
 
 def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
-    """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file otherwise."""
+    """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         problem = "not a readable image" if path.is_file() else "missing"
@@ -66,12 +66,12 @@ def three_channels(image: np.ndarray) -> np.ndarray:
 
 
 def read_plane(path: Path) -> np.ndarray:
-    """8-bit image file -> (H, W, 3) uint8 RGB: alpha dropped, one channel repeated; CorruptFileError if it is none."""
+    """8-bit image file -> (H, W, 3) uint8 RGB: alpha dropped, one channel repeated; CorruptFileError."""
     return three_channels(read_image(path))
 
 
 def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path) -> np.ndarray:
-    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where an id is not ``allowed``, a (256,) bool table."""
+    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where one is not ``allowed`` (256,) bool."""
     strange = np.flatnonzero((np.bincount(raw.ravel(), minlength=256) > 0) & ~allowed)
     if strange.size:
         known = np.flatnonzero(allowed)

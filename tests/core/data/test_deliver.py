@@ -77,7 +77,8 @@ def test_value_label_ids(tmp_path: Path):
 @pytest.mark.parametrize("wrong", [26, 200, 254])
 def test_exception_label_id_out_of_range_names_file_and_id(tmp_path: Path, wrong: int):
     path = write(tmp_path, "semantic", "x", "bad", np.array([[1, wrong]], np.uint8))
-    with pytest.raises(CorruptFileError, match=f"bad_front.png: label id {wrong} is out of range .known: 0..25 and 255"):
+    message = f"bad_front.png: label id {wrong} is out of range .known: 0..25 and 255"
+    with pytest.raises(CorruptFileError, match=message):
         read_labels(path)
 
 
