@@ -1,0 +1,66 @@
+"""One door to all data sets: by name, or by what lies in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
+from any2seg_core.data.muses import MusesDataset
+from any2seg_core.data.samples import Cache, FrameDataset
+from any2seg_core.errors import UserError
+
+Kind = Literal["deliver", "muses", "mcubes"]
+
+DATASETS: dict[str, type[FrameDataset]] = {
+    entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset)
+}
+_SIGNS = {
+    "deliver": ("semantic",),
+    "muses": ("frame_camera",),
+    "mcubes": (LIST_FOLDER,),
+}
+
+
+def detect_kind(root: str | Path) -> str:
+    """Name of the data set that lies in a folder; UserError says what was found and what each of them would have."""
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such data folder; write one with `any2seg drive` or point to a data set")
+    folder = root / INNER_FOLDER if (root / INNER_FOLDER).is_dir() else root
+    kinds = [kind for kind, signs in _SIGNS.items() if all((folder / sign).is_dir() for sign in signs)]
+    if len(kinds) == 1:
+        return kinds[0]
+    found = ", ".join(sorted(path.name for path in root.iterdir())[:12]) or "nothing"
+    wanted = "; ".join(f"{kind}: {', '.join(signs)}" for kind, signs in _SIGNS.items())
+    state = "several data sets at once" if kinds else "no data set that this program knows"
+    raise UserError(f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=")
+
+
+def open_dataset(
+    kind: str,
+    root: str | Path,
+    split: str,
+    modalities: Iterable[str] | None = None,
+    cases: Sequence[str] | None = None,
+    cache: Cache = "none",
+    skip_corrupt: bool = False,
+    **options: Any,
+) -> FrameDataset:
+    """Open one split of a data set.
+
+    Args:
+        kind: "deliver" (also the simulated drive), "muses", "mcubes", or "auto" for `detect_kind`.
+        options: those of the data set alone (``source`` and ``parity`` of MUSES); others are as in `FrameDataset`.
+
+    Raises:
+        UserError: unknown kind, an option that this data set does not have, or whatever opening it raises.
+    """
+    chosen = detect_kind(root) if kind == "auto" else kind
+    if chosen not in DATASETS:
+        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto")
+    if options and chosen != MusesDataset.kind:
+        raise UserError(f"{', '.join(options)}: options of {MusesDataset.kind}, {root} is {chosen}; leave them out")
+    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, **options)

@@ -1,0 +1,129 @@
+"""MCubeS (Liang et al., CVPR 2022): colour, angle and degree of linear polarisation, near infrared; 20 materials.
+
+    root/{polL_color,NIR_warped,GT}/<item>.png   root/{polL_aolp_sin,polL_aolp_cos,polL_dolp}/<item>.npy
+    root/list_folder/{train,val,test}.txt        one item a line; root may also be the folder above multimodal_dataset
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from any2seg_core.data.samples import (
+    LABELS,
+    Cache,
+    CorruptFileError,
+    FrameDataset,
+    map_ids,
+    read_image,
+    three_channels,
+)  # fmt: skip
+from any2seg_core.errors import UserError
+from any2seg_core.labels import IGNORE, MCUBES, lookup_table
+from any2seg_core.modalities import MCUBES as MCUBES_SENSORS
+from any2seg_core.modalities import modality
+
+LEFT_CROP = 192
+"""Columns on the left that the near infrared camera does not see: 1224 x 1024 becomes 1032 x 1024."""
+
+LIST_FOLDER, INNER_FOLDER = "list_folder", "multimodal_dataset"
+
+_FILES = {
+    "rgb": (("polL_color", ".png"),),
+    "aolp": (("polL_aolp_sin", ".npy"), ("polL_aolp_cos", ".npy")),
+    "dolp": (("polL_dolp", ".npy"),),
+    "nir": (("NIR_warped", ".png"),),
+    LABELS: (("GT", ".png"),),
+}
+_FULL = 255.0
+_TRAIN_IDS = lookup_table({train: train for train in range(len(MCUBES))})
+_KNOWN_IDS = (_TRAIN_IDS != IGNORE) | (np.arange(256) == IGNORE)
+
+
+@dataclass(frozen=True)
+class McubesFrame:
+    """One item of a list file."""
+
+    name: str
+
+
+class McubesDataset(FrameDataset):
+    """MCubeS. Planes are float32 on the scale of bytes (255 = 1.0), so nothing of its 16 bits is lost.
+
+    aolp is [sine, cosine, sine] in -255..255; dolp and nir are repeated three times. The splits are those of the
+    official lists: ``val`` is val.txt. (CMNeXt's "val", and with it every number of that line of work, is test.txt.)
+    """
+
+    kind = "mcubes"
+    splits = ("train", "val", "test")
+    cases = ()
+    label_space = MCUBES
+    family = MCUBES_SENSORS
+
+    def files(self, frame: McubesFrame) -> dict[str, list[Path]]:
+        """Per modality one file, two for aolp, and one for the labels."""
+        return {
+            key: [self.root / folder / f"{frame.name}{suffix}" for folder, suffix in _FILES[key]]
+            for key in (*self.modalities, LABELS)
+        }
+
+    def read_plane(self, frame: McubesFrame, name: str) -> np.ndarray:
+        """(1024, 1032, 3) float32."""
+        paths = self.files(frame)[name]
+        if paths[0].suffix == ".png":
+            return three_channels(_unit_image(paths[0]))[:, LEFT_CROP:] * np.float32(_FULL)
+        channels = [_load(path)[:, LEFT_CROP:] for path in paths]
+        first, last = channels[0], channels[-1]
+        if first.shape != last.shape:
+            raise CorruptFileError(f"{paths[0]}: is {first.shape}, {paths[1]} is {last.shape}; restore both")
+        return np.stack([first, last, first], axis=2) * np.float32(_FULL)  # (H, W, C)
+
+    def read_labels(self, frame: McubesFrame) -> np.ndarray:
+        """(1024, 1032) uint8 train ids."""
+        path = self.files(frame)[LABELS][0]
+        image = read_image(path)
+        labels = map_ids(image if image.ndim == 2 else image[:, :, 0], _TRAIN_IDS, _KNOWN_IDS, path)
+        return np.ascontiguousarray(labels[:, LEFT_CROP:])
+
+    def condition(self, _frame: McubesFrame) -> str:
+        """MCubeS has none."""
+        return "all"
+
+    def _prepare(self, cache: Cache) -> None:
+        super()._prepare(cache)
+        if (self.root / INNER_FOLDER).is_dir():
+            self.root = self.root / INNER_FOLDER
+
+    def _find(self) -> list[McubesFrame]:
+        path = self.root / LIST_FOLDER / f"{self.split}.txt"
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing; MCubeS lists the items of each split there") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as a text file ({error}); restore it") from None
+        return [McubesFrame(line.split()[0]) for line in lines if line.strip()]
+
+    def _expected(self) -> str:
+        return f"items in {LIST_FOLDER}/{self.split}.txt"
+
+    def _encoding(self, name: str) -> str:
+        return "linear16-1" if name == "rgb" else modality(name).encodings[0]
+
+
+def _unit_image(path: Path) -> np.ndarray:
+    image = read_image(path, (np.uint8, np.uint16))
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise CorruptFileError(f"{path}: not a readable .npy file ({error}); restore it") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
+        raise CorruptFileError(f"{path}: holds {what}, expected (H, W) float; restore it")
+    return array.astype(np.float32)

@@ -1,0 +1,266 @@
+"""MUSES (Broedermann et al., ECCV 2024): frame camera, event camera and LiDAR, 19 Cityscapes classes.
+
+    root/{frame_camera,event_camera,lidar,gt_semantic}/{train,val,test}/{clear,fog,rain,snow}/{day,night}/<id>_<ending>
+    root/{calib.json,meta.json}             endings: frame_camera.png event_camera.h5 lidar.bin gt_labelTrainIds.png
+    root/projected_to_rgb/{event_camera,lidar}/...      what the SDK's projection script has written
+
+"raw" takes the sensor files through `SensorRig`, the same road as the live node; "projected" takes the SDK's images.
+The labels of the test split are withheld by its authors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from any2seg_core.atomic import replacing
+from any2seg_core.contract import Normalisation
+from any2seg_core.data import muses_files
+from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
+from any2seg_core.data.samples import LABELS, Cache, CorruptFileError, FrameDataset, map_ids, read_image, read_plane
+from any2seg_core.errors import UserError
+from any2seg_core.labels import IGNORE, MUSES, lookup_table
+from any2seg_core.modalities import MUSES as MUSES_SENSORS
+from any2seg_core.modalities import modality
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.rig import SensorRig
+
+WEATHERS = ("clear", "fog", "rain", "snow")
+TIMES = ("day", "night")
+EVENT_WINDOW_NS = 30_000_000
+"""The SDK accumulates the last 30 ms of each recording."""
+
+PLANE_FOLDER = "any2seg_planes"
+"""Below the root: planes made from raw files, in a folder named after all that decides their bytes."""
+
+_SENSOR_FOLDERS = {"rgb": "frame_camera", "event": "event_camera", "lidar": "lidar"}
+_LABEL_FOLDER, _LABEL_ENDING = "gt_semantic", "gt_labelTrainIds.png"
+_RAW_ENDINGS = {"event": "event_camera.h5", "lidar": "lidar.bin"}
+_PROJECTED_SUFFIXES = (".npz", ".npy", ".png")
+_TRAIN_IDS = lookup_table({train: train for train in range(len(MUSES))})
+_KNOWN_IDS = (_TRAIN_IDS != IGNORE) | (np.arange(256) == IGNORE)
+_SDK_ENCODINGS = {"event": "muses-sdk-counts-1", "lidar": "muses-sdk-range-1"}
+_HKUST_ENCODING = "muses-hkust-1"
+
+Source = Literal["auto", "raw", "projected"]
+Parity = Literal["none", "hkust"]
+
+
+@dataclass(frozen=True)
+class MusesFrame:
+    """One scene: weather and time of day are folder names, ``stem`` is the part of the file names before the sensor."""
+
+    weather: str
+    time_of_day: str
+    stem: str
+
+    @property
+    def name(self) -> str:
+        """``weather/time/stem``, unique within a split."""
+        return f"{self.weather}/{self.time_of_day}/{self.stem}"
+
+
+class MusesDataset(FrameDataset):
+    """MUSES from raw or projected files; pixels labelled 255 stay ignored.
+
+    Cases are weathers (fog), times of day (night) or both (fog/night).
+
+    Args:
+        source: "raw" (`.bin` and `.h5` files with calib.json), "projected" (`.npz`, `.npy` or 16-bit `.png` of the SDK
+            under ``projected_to_rgb``), "auto": raw if its folders are there, else projected.
+        parity: "hkust" repeats what the published loader of AnySeg does, defects included (see `muses_parity`), to
+            compare with numbers made by it. A warning says so.
+        cache: "disk" keeps the planes made from raw files below ``root/any2seg_planes``; those found there are used
+            whatever the cache. The folder is named after calibration, window and encoding, so nothing goes stale.
+
+    The other arguments and the errors are those of `FrameDataset`.
+    """
+
+    kind = "muses"
+    splits = ("train", "val", "test")
+    cases = WEATHERS + TIMES + tuple(f"{weather}/{time}" for weather in WEATHERS for time in TIMES)
+    label_space = MUSES
+    family = MUSES_SENSORS
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        modalities: Iterable[str] | None = None,
+        cases: Sequence[str] | None = None,
+        cache: Cache = "none",
+        skip_corrupt: bool = False,
+        verify: bool = True,
+        source: Source = "auto",
+        parity: Parity = "none",
+    ):
+        self.source, self.parity = source, parity
+        if parity == "hkust":
+            warnings.warn(
+                "parity=hkust: unlabelled pixels count as road, 16-bit planes lose their low byte, images are squashed "
+                "to 1024x1024 and not normalised; for comparison with published numbers only",
+                stacklevel=2,
+            )
+        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify)
+
+    def files(self, frame: MusesFrame) -> dict[str, list[Path]]:
+        """Per modality one file (of raw sensors also calib.json), and one for the labels."""
+        found = {name: [self._sensor_file(frame, name)] for name in self.modalities}
+        found[LABELS] = [self._path(_LABEL_FOLDER, frame, _LABEL_ENDING)]
+        return found
+
+    def read_plane(self, frame: MusesFrame, name: str) -> np.ndarray:
+        """(H, W, 3) uint8 at the size of the frame camera (parity: 1024 x 1024)."""
+        path = self._sensor_file(frame, name)
+        if self.parity == "hkust":
+            return hkust_plane(path)
+        if name == "rgb":
+            return read_plane(path)
+        if self.source == "projected":
+            return muses_files.read_projection(path, name)
+        kept = self._kept_plane(frame, name)
+        if kept.is_file():
+            return read_plane(kept)
+        plane = self._project(path, name)
+        if self._keep:
+            with replacing(kept) as partial:
+                # OpenCV stores BGR; the fastest compression, since sparse planes are small anyway
+                if not cv2.imwrite(str(partial), plane[..., ::-1], (cv2.IMWRITE_PNG_COMPRESSION, 1)):
+                    raise OSError("the image cannot be written")
+        return plane
+
+    def read_labels(self, frame: MusesFrame) -> np.ndarray:
+        """(H, W) uint8 Cityscapes train ids."""
+        path = self._path(_LABEL_FOLDER, frame, _LABEL_ENDING)
+        image = read_image(path)
+        labels = map_ids(image if image.ndim == 2 else image[:, :, 0], _TRAIN_IDS, _KNOWN_IDS, path)
+        return hkust_labels(labels) if self.parity == "hkust" else labels
+
+    def condition(self, frame: MusesFrame) -> str:
+        """``fog/night``."""
+        return f"{frame.weather}/{frame.time_of_day}"
+
+    def make_planes(self, frame: MusesFrame) -> int:
+        """Makes what is not in the cache on disk yet; returns how many planes were made (cache="disk" only)."""
+        wanted = [name for name in self.modalities if name in _RAW_ENDINGS]
+        missing = [name for name in wanted if not self._kept_plane(frame, name).is_file()]
+        for name in missing:
+            self.read_plane(frame, name)
+        return len(missing)
+
+    @property
+    def event_window_ns(self) -> int:
+        """Length of the event window behind the planes."""
+        return EVENT_WINDOW_NS
+
+    @property
+    def normalisation(self) -> dict[str, Normalisation]:
+        """ImageNet and 0..1 as usual; in parity none at all, so that planes go in as 0..255."""
+        if self.parity == "hkust":
+            return dict.fromkeys(self.modalities, Normalisation(mean=(0.0,) * 3, std=(1.0 / 255.0,) * 3))
+        return super().normalisation
+
+    def _prepare(self, cache: Cache) -> None:
+        self._keep = cache == "disk"
+        sensors = [name for name in self.modalities if name in _RAW_ENDINGS]
+        if self.source == "auto":
+            raw = all((self.root / _SENSOR_FOLDERS[name]).is_dir() for name in sensors)
+            self.source = "raw" if raw and (self.root / muses_files.CALIBRATION_FILE).is_file() else "projected"
+        if self.parity == "hkust":
+            self.source = "projected"
+        if self._keep and self.source != "raw":
+            raise UserError("cache=disk keeps planes made from raw files: use it with source=raw, without parity")
+        if self.source == "raw" and sensors:
+            self._rig = SensorRig(muses_files.read_calibration(self.root), EVENT_WINDOW_NS)
+
+    def _find(self) -> list[MusesFrame]:
+        ending = f"_{_SENSOR_FOLDERS['rgb']}.png"
+        frames = []
+        for weather in WEATHERS:
+            for time in TIMES:
+                folder = self.root / _SENSOR_FOLDERS["rgb"] / self.split / weather / time
+                frames += [MusesFrame(weather, time, path.name[: -len(ending)]) for path in folder.glob(f"*{ending}")]
+        return sorted(frames, key=lambda frame: (frame.weather, frame.time_of_day, frame.stem))
+
+    def _expected(self) -> str:
+        return f"frame_camera/{self.split}/<weather>/<day or night>/<id>_frame_camera.png"
+
+    def _require_files(self) -> None:
+        if self.split == "test" and not self.files(self.frames[0])[LABELS][0].is_file():
+            raise UserError(
+                f"{self.root}: the labels of MUSES' test split are withheld by its authors (scored on Codabench): "
+                "train and evaluate on train and val"
+            )
+        super()._require_files()
+
+    def _matches(self, frame: MusesFrame, cases: Sequence[str]) -> bool:
+        return bool({frame.weather, frame.time_of_day, self.condition(frame)} & set(cases))
+
+    def _encoding(self, name: str) -> str:
+        if name == "rgb" or self.source == "raw":
+            return modality(name).encodings[0]
+        return _HKUST_ENCODING if self.parity == "hkust" else _SDK_ENCODINGS[name]
+
+    def _path(self, folder: str, frame: MusesFrame, ending: str) -> Path:
+        return self.root / folder / self.split / frame.weather / frame.time_of_day / f"{frame.stem}_{ending}"
+
+    def _sensor_file(self, frame: MusesFrame, name: str) -> Path:
+        folder = _SENSOR_FOLDERS[name]
+        if name == "rgb":
+            return self._path(folder, frame, f"{folder}.png")
+        if self.source == "raw":
+            return self._path(folder, frame, _RAW_ENDINGS[name])
+        projected = self._path(f"{muses_files.PROJECTED_FOLDER}/{folder}", frame, folder)
+        if self.parity == "hkust":  # that loader replaces the name of the sensor in the path of the camera image
+            beside = self._path(folder, frame, f"{folder}.png")
+            return beside if beside.is_file() else projected.with_suffix(".png")
+        candidates = [projected.with_suffix(suffix) for suffix in _PROJECTED_SUFFIXES]
+        return next((path for path in candidates if path.is_file()), candidates[0])
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        """(H, W) of the camera images: 1080 x 1920, or what somebody has scaled them to."""
+        path = self._sensor_file(self.frames[0], "rgb")
+        try:
+            with Image.open(path) as image:  # the header alone
+                return image.height, image.width
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{path}: not a readable image ({error}); restore it") from None
+
+    @cached_property
+    def _planes(self) -> Path:
+        return self.root / PLANE_FOLDER / _fingerprint(self._rig.calibration, self._size)
+
+    def _kept_plane(self, frame: MusesFrame, name: str) -> Path:
+        folder = self._planes / _SENSOR_FOLDERS[name] / self.split / frame.weather / frame.time_of_day
+        return folder / f"{frame.stem}_{_SENSOR_FOLDERS[name]}.png"
+
+    def _project(self, path: Path, name: str) -> np.ndarray:
+        if name == "lidar":
+            return self._rig.planes({name: muses_files.read_points(path)}, 0, self._size)[name]
+        events = muses_files.read_events(path, EVENT_WINDOW_NS)
+        if not len(events):
+            raise CorruptFileError(f"{path}: holds no events; download this file again or remove the scene")
+        return self._rig.planes({name: events}, int(events["t"].max()), self._size)[name]
+
+
+def _fingerprint(calibration: Calibration, size: tuple[int, int]) -> str:
+    """Twelve hex digits of all that decides the planes: encodings, event window, size, cameras and transforms."""
+    document: dict[str, Any] = {name: modality(name).encodings[0] for name in _RAW_ENDINGS}
+    document |= {"window_ns": EVENT_WINDOW_NS, "size": size}
+    for key in ("camera", "event_camera"):
+        camera = getattr(calibration, key)
+        document[key] = [camera.width, camera.height, camera.K.tolist()]
+    for key in ("lidar_to_camera", "event_to_camera"):
+        document[key] = getattr(calibration, key).tolist()
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,160 @@
+"""Files of MUSES -> arrays: calib.json, LiDAR `.bin`, event `.h5`, and the images that its SDK projects."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from any2seg_core.data.samples import CorruptFileError
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.sensors.lidar import encode_projection
+
+CALIBRATION_FILE = "calib.json"
+PROJECTED_FOLDER = "projected_to_rgb"
+CAMERA_SIZE = (1920, 1080)  # width, height
+EVENT_SIZE = (1280, 720)
+
+_POINT_COLUMNS = 6  # x front, y left, z up (m), intensity 0..255, ring, time (s)
+_FULL_INTENSITY = 255.0
+_NEAREST_M = 1.0  # the SDK drops what is nearer: returns from the car itself
+_PNG_SCALE, _PNG_SHIFT = 150.0, 100.0  # the SDK's 16-bit images hold (value + 100) * 150
+_NS_PER_US = 1000
+
+
+def read_calibration(root: Path) -> Calibration:
+    """calib.json -> the camera's plane with transforms of LiDAR and event camera; UserError names the missing key.
+
+    MUSES' images and events are free of lens distortion already.
+    """
+    path = root / CALIBRATION_FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; raw sensor files need it, it comes with MUSES") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is no JSON file ({error}); download it again") from None
+    try:
+        camera, event = (_entry(document, "intrinsics", name, "K") for name in ("rgb", "event"))
+        lidar_to_camera, event_to_camera = (
+            _transform(_entry(document, "extrinsics", name)) for name in ("lidar2rgb", "event2rgb")
+        )
+        return Calibration(
+            CameraModel(*CAMERA_SIZE, camera, frame_id="frame_camera"),
+            event_camera=CameraModel(*EVENT_SIZE, event, frame_id="event_camera"),
+            lidar_to_camera=lidar_to_camera,
+            event_to_camera=event_to_camera,
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _entry(document: Any, *keys: str) -> Any:
+    for depth, key in enumerate(keys):
+        if not isinstance(document, dict) or key not in document:
+            raise UserError(f"has no {'.'.join(keys[: depth + 1])}; take the calib.json that comes with MUSES")
+        document = document[key]
+    return document
+
+
+def _transform(values: Any) -> Any:
+    """The last row of a rigid transform may be left out."""
+    is_short = isinstance(values, list) and len(values) == 3
+    return [*values, [0.0, 0.0, 0.0, 1.0]] if is_short else values
+
+
+def read_points(path: Path) -> np.ndarray:
+    """LiDAR `.bin`, rows of six float64 -> (N, 4) float32 x, y, z (m) and intensity 0..1; nothing nearer than 1 m."""
+    try:
+        values = np.fromfile(path, "<f8")
+        size = path.stat().st_size
+    except OSError as error:
+        raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); restore it") from None
+    if size == 0 or size % (8 * _POINT_COLUMNS):
+        raise CorruptFileError(f"{path}: has {size} bytes, not rows of {_POINT_COLUMNS} float64; download it again")
+    rows = values.reshape(-1, _POINT_COLUMNS)  # (N, 6)
+    points = rows[:, :4].astype(np.float32)
+    points[:, 3] /= _FULL_INTENSITY
+    return points[np.linalg.norm(rows[:, :3], axis=1) >= _NEAREST_M]
+
+
+def read_events(path: Path, window_ns: int) -> np.ndarray:
+    """Event `.h5` -> (N,) EVENT_DTYPE (t in nanoseconds) of the last ``window_ns``; needs the extra ``muses``.
+
+    The window ends at the newest event and is open at its start.
+    """
+    h5py = _h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            group = file["events"]
+            stamps_ns = group["t"][:].astype(np.int64) * _NS_PER_US
+            chosen = np.flatnonzero(stamps_ns > stamps_ns.max(initial=0) - window_ns)
+            if not chosen.size:
+                return np.empty(0, EVENT_DTYPE)
+            span = slice(int(chosen[0]), int(chosen[-1]) + 1)  # in order of time this is exactly the window
+            events = np.empty(span.stop - span.start, EVENT_DTYPE)
+            for field in ("x", "y"):
+                events[field] = group[field][span]
+            events["t"] = stamps_ns[span]
+            events["p"] = np.where(group["p"][span] > 0, 1, -1)
+            return events[stamps_ns[span] > stamps_ns.max() - window_ns]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CorruptFileError(
+            f"{path}: no readable HDF5 file with events/x, y, t, p ({error}); download it again, or install the "
+            "compression filters with: pip install 'any2seg[muses]'"
+        ) from None
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise UserError("raw events are HDF5 files: pip install 'any2seg[muses]', or use source=projected") from None
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401 (registers the filters that MUSES' files are compressed with)
+    return h5py
+
+
+def read_projection(path: Path, name: str) -> np.ndarray:
+    """An image of the SDK's projection script -> (H, W, 3) uint8 plane.
+
+    LiDAR: the codes of `project_points` without its footprint, height over the LiDAR instead of the camera. Events: 40
+    per positive and per negative event, saturating (the SDK's counts wrap at 256), no recency.
+    """
+    image = _load(path)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise CorruptFileError(f"{path}: expected (H, W, 3) of the SDK, got {image.shape}; project it again")
+    if name == "event":
+        return np.minimum(image.astype(np.float32) * 40.0, 255.0).astype(np.uint8)
+    if image.dtype == np.uint16:
+        image = image.astype(np.float32) / _PNG_SCALE - _PNG_SHIFT
+    elif image.dtype.kind != "f":
+        raise CorruptFileError(f"{path}: holds {image.dtype}, expected float32 or a 16-bit PNG; project it again")
+    scaled = image.astype(np.float32)
+    scaled[..., 1] /= _FULL_INTENSITY
+    return encode_projection(scaled)
+
+
+def _load(path: Path) -> np.ndarray:
+    if path.suffix == ".png":
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # written by OpenCV: comes back in the order it was in
+        if image is None:
+            raise CorruptFileError(f"{path}: not a readable image; project this scene again")
+        return image
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return np.asarray(loaded["arr_0"])
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorruptFileError(f"{path}: not a readable NumPy file of the SDK ({error}); project it again") from None
