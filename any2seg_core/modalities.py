@@ -15,6 +15,7 @@ class Modality:
 
     Attributes:
         name: key in every dict of images, samples and streams.
+        letter: its capital in the first set that has it (RDEL for the vehicle); see `ModalitySet` for the others.
         title: for tables and pictures.
         channels: meaning of the three channels of a plane, in order.
         encodings: versions of the plane encoding that this program knows; the first is what `SensorRig` makes of raw
@@ -24,6 +25,7 @@ class Modality:
     """
 
     name: str
+    letter: str
     title: str
     channels: tuple[str, str, str]
     encodings: tuple[str, ...]
@@ -53,9 +55,10 @@ class ModalitySet:
 
 
 _ALL = (
-    Modality("rgb", "camera", ("red", "green", "blue"), ("rgb8", "linear16-1"), "img", "rgb"),
+    Modality("rgb", "R", "camera", ("red", "green", "blue"), ("rgb8", "linear16-1"), "img", "rgb"),
     Modality(
         "depth",
+        "D",
         "depth",
         ("inverse depth", "height over camera", "angle to gravity"),
         ("hha-1", "deliver-hha"),
@@ -64,6 +67,7 @@ _ALL = (
     ),
     Modality(
         "event",
+        "E",
         "event",
         ("positive count", "negative count", "recency"),
         ("counts-recency-1", "deliver-event", "muses-sdk-counts-1", "muses-hkust-1"),
@@ -72,22 +76,23 @@ _ALL = (
     ),
     Modality(
         "lidar",
+        "L",
         "LiDAR",
         ("inverse range", "intensity", "height over camera"),
         ("range-intensity-height-1", "deliver-lidar", "muses-sdk-range-1", "muses-hkust-1"),
         "lidar",
         "lidar",
     ),
-    Modality("aolp", "angle of polarisation", ("sine", "cosine", "sine"), ("sin-cos-sin-1",)),
-    Modality("dolp", "degree of polarisation", ("degree", "degree", "degree"), ("degree-1",)),
-    Modality("nir", "near infrared", ("intensity", "intensity", "intensity"), ("nir-1",)),
+    Modality("aolp", "A", "angle of polarisation", ("sine", "cosine", "sine"), ("sin-cos-sin-1",)),
+    Modality("dolp", "D", "degree of polarisation", ("degree", "degree", "degree"), ("degree-1",)),
+    Modality("nir", "N", "near infrared", ("intensity", "intensity", "intensity"), ("nir-1",)),
 )
 _BY_NAME = {m.name: m for m in _ALL}
 
 KNOWN: tuple[str, ...] = tuple(m.name for m in _ALL)
 """All modalities in canonical order. Every (B, M) mask and every subset follows it."""
 
-VEHICLE = ModalitySet("vehicle", KNOWN[:4], "RDEL")
+VEHICLE = ModalitySet("vehicle", KNOWN[:4], "".join(m.letter for m in _ALL[:4]))
 MUSES = ModalitySet("muses", ("rgb", "event", "lidar"), "FEL")
 MCUBES = ModalitySet("mcubes", ("rgb", "aolp", "dolp", "nir"), "IADN")
 _SETS = (VEHICLE, MUSES, MCUBES)

@@ -1,0 +1,49 @@
+"""open_dataset: what lies in the folder is found, and what does not fit is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_data import write_deliver
+from fake_trees import write_mcubes, write_muses
+
+from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.errors import UserError
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> dict[str, Path]:
+    return {
+        "deliver": write_deliver(tmp_path / "a", {"val": 1}),
+        "muses": write_muses(tmp_path / "b", {"val": 1}),
+        "mcubes": write_mcubes(tmp_path / "c" / "multimodal_dataset", {"val": 1}),
+    }
+
+
+def test_value_auto_finds_the_kind(roots: dict[str, Path]):
+    for kind, root in roots.items():
+        assert detect_kind(root) == kind
+        for asked in (kind, "auto"):
+            dataset = open_dataset(asked, root, "val")
+            assert type(dataset) is DATASETS[kind]
+            assert dataset.modalities == dataset.family.members
+    assert detect_kind(roots["mcubes"].parent) == "mcubes"
+    assert len(open_dataset("auto", roots["muses"], "val", ["lidar"], ["fog"])) == 1
+
+
+def test_exception_what_was_found_and_what_was_expected(roots: dict[str, Path], tmp_path: Path):
+    (tmp_path / "odd" / "images").mkdir(parents=True)
+    with pytest.raises(UserError, match="odd: no data set that this program knows: it holds images; expected one of d"):
+        detect_kind(tmp_path / "odd")
+    (roots["deliver"] / "frame_camera").mkdir()
+    with pytest.raises(UserError, match="several data sets at once.*dataset="):
+        detect_kind(roots["deliver"])
+    with pytest.raises(UserError, match="no such data folder"):
+        open_dataset("auto", tmp_path / "none", "val")
+    with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes and auto"):
+        open_dataset("kitti", roots["muses"], "val")
+    with pytest.raises(UserError, match="source: options of muses, .* is mcubes"):
+        open_dataset("auto", roots["mcubes"], "val", source="raw")
+    with pytest.raises(UserError, match="no val frame: looked for img/.*the folder holds calib.json, event_camera"):
+        open_dataset("deliver", roots["muses"], "val")
