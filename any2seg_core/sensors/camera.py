@@ -278,7 +278,7 @@ def _read(msg: Any, *names: str) -> Any:
     for name in names:
         if hasattr(msg, name):
             return getattr(msg, name)
-    raise MessageError(f"camera_info: no field {names[0]!r}; expected a sensor_msgs/CameraInfo")
+    raise MessageError(f"camera_info: no field {names[0]!r}; expected a sensor_msgs/CameraInfo", "field")
 
 
 def _matrix(msg: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
@@ -286,7 +286,7 @@ def _matrix(msg: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
         values = np.array(_read(msg, name, name.upper()), dtype=np.float64)
         return values.reshape(shape)
     except (TypeError, ValueError):
-        raise MessageError(f"camera_info: field {name!r} must hold {shape[0] * shape[1]} numbers") from None
+        raise MessageError(f"camera_info: field {name!r} must hold {shape[0] * shape[1]} numbers", "field") from None
 
 
 def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, MessageError):
             raise
-        raise MessageError(f"camera_info: sizes, binning and roi must be whole numbers ({error})") from None
+        raise MessageError(f"camera_info: sizes, binning and roi must be whole numbers ({error})", "field") from None
     K[0, 2] -= x
     K[1, 2] -= y
     K[0] /= binning[0]

@@ -231,7 +231,7 @@ def test_value_named_events_and_empty_packets():
     ("changes", "words"),
     [
         ({"encoding": "magic"}, "unknown encoding 'magic'"),
-        ({"encoding": 3}, "unknown encoding"),
+        ({"encoding": 3}, "encoding must be text"),
         ({"step": 14}, "step 14 is smaller"),
         ({"step": 16}, "needs 112"),
         ({"data": b"abc"}, "holds 3 bytes"),

@@ -1,0 +1,173 @@
+"""sensor_msgs/PointCloud2 to points: fields by name in any order, type, padding and byte order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from any2seg_core.errors import MessageError
+from any2seg_core.messages.fields import attribute, byte_order, data_bytes, integer
+from any2seg_core.sensors.camera import read_only
+
+MAX_POINTS = 100_000_000
+CARLA_EVENT_BYTES = 13
+
+_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+_STRENGTHS = ("intensity", "reflectivity", "reflectance", "i")
+_UNIT_INTENSITY = 1.5  # calibrated reflectances go a little over 1
+
+
+def cloud_to_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
+    """Points of a sensor_msgs/PointCloud2, organised or not.
+
+    Args:
+        intensity_max: value of `intensity` that means 1. 0 finds it per cloud: an unsigned integer field is divided by
+            its type's maximum; a float or signed one counts as 0..1 when nothing exceeds 1.5, else as 0..255 when
+            nothing exceeds 255, else as 0..65535.
+
+    Returns:
+        (N, 4) float32 x, y, z in metres and intensity 0..1; points that are not finite are dropped; intensity is 1
+        where the cloud has none of the fields intensity, reflectivity, reflectance or i, and 0 where it is NaN.
+
+    Raises:
+        MessageError: no x, y or z, a field outside the point, point_step 0, or data of another length than the
+            message says.
+    """
+    columns = cloud_columns(msg, required=("x", "y", "z"), optional=_STRENGTHS)
+    strength = next((columns[name] for name in _STRENGTHS if name in columns), None)
+    names = ("x", "y", "z")
+    if all(columns[name].dtype == np.dtype("<f4") for name in names):
+        xyz = [read_only(columns[name].reshape(-1)) for name in names]
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            xyz = [read_only(columns[name].reshape(-1).astype(np.float32)) for name in names]
+    if strength is None:
+        return _gather(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
+    values = strength.reshape(-1)
+    full = intensity_max
+    if full <= 0.0 and values.dtype.kind == "u":
+        full = float(np.iinfo(values.dtype).max)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = read_only(values.astype(np.float32, copy=False))
+    if values.size == 0:
+        return np.empty((0, 4), np.float32)
+    return _gather(*xyz, values, np.float32(full if full > 0.0 else _full_scale(values)))
+
+
+@numba.njit(cache=True)
+def _full_scale(values):
+    largest = np.float32(0.0)
+    for i in range(values.size):
+        if largest < values[i] < np.inf:
+            largest = values[i]
+    return 1.0 if largest <= _UNIT_INTENSITY else 255.0 if largest <= 255.0 else 65535.0
+
+
+@numba.njit(cache=True)
+def _gather(x, y, z, strength, full):
+    """(N, 4) rows of finite points; a `strength` of one item counts for all."""
+    points = np.empty((x.size, 4), dtype=np.float32)
+    count = 0
+    for i in range(x.size):
+        if not (np.isfinite(x[i]) and np.isfinite(y[i]) and np.isfinite(z[i])):
+            continue
+        share = strength[i if strength.size > 1 else 0] / full
+        points[count, 0], points[count, 1], points[count, 2] = x[i], y[i], z[i]
+        points[count, 3] = min(max(share, np.float32(0.0)), np.float32(1.0)) if share == share else np.float32(0.0)
+        count += 1
+    return points[:count]
+
+
+def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
+    """Points of a sensor_msgs/PointCloud2 as they are stored, and where each named field lies in a point.
+
+    Returns:
+        (N, point_step) uint8, a copy that may be changed, and name -> (offset in bytes, dtype). 13-byte points are
+        CARLA's events (x, y, t, pol) whatever width and field list say, see `cloud_to_events`.
+
+    Raises:
+        MessageError: as `cloud_to_points`.
+    """
+    if is_carla_events(msg):
+        data, layout = carla_event_bytes(msg)
+        rows = data.reshape(-1, CARLA_EVENT_BYTES).copy()  # (N,13)
+        return rows, {name: (offset, dtype) for name, (dtype, offset) in layout.fields.items()}
+    data, height, width, step, row_step = _layout(msg)
+    rows = data.reshape(height, row_step)[:, : width * step].reshape(-1, step).copy()  # (N,point_step)
+    return rows, _field_types(msg, step)
+
+
+def is_carla_events(msg: Any) -> bool:
+    """Whether the points of a cloud are CARLA's 13-byte events."""
+    return integer(msg, "point_step", "cloud", 1, 2**20, reason="step") == CARLA_EVENT_BYTES
+
+
+def carla_event_bytes(msg: Any) -> tuple[np.ndarray, np.dtype]:
+    """(13 N,) uint8 and the layout of one event; the length of the data alone says how many there are."""
+    data = data_bytes(msg, "cloud")
+    if data.size % CARLA_EVENT_BYTES:
+        raise MessageError(
+            f"cloud: {data.size} bytes are no whole number of {CARLA_EVENT_BYTES}-byte events", "length"
+        )
+    order = byte_order(msg, "cloud")
+    return data, np.dtype([("x", order + "u2"), ("y", order + "u2"), ("t", order + "f8"), ("pol", "i1")])
+
+
+def _layout(msg: Any) -> tuple[np.ndarray, int, int, int, int]:
+    """(bytes, height, width, point_step, row_step), checked against each other."""
+    height = integer(msg, "height", "cloud", 0, MAX_POINTS)
+    width = integer(msg, "width", "cloud", 0, MAX_POINTS)
+    step = integer(msg, "point_step", "cloud", 1, 2**20, reason="step")
+    row_step = integer(msg, "row_step", "cloud", 0, 2**40, reason="step")
+    if height * width > MAX_POINTS:
+        raise MessageError(f"cloud: {width} x {height} points are more than {MAX_POINTS}", "size")
+    if height > 1 and row_step < width * step:
+        raise MessageError(f"cloud: row_step {row_step} is smaller than {width} points of {step} bytes", "step")
+    row_step = row_step if height > 1 else width * step  # of a single row some drivers leave row_step at 0
+    data = data_bytes(msg, "cloud")
+    if data.size != row_step * height:
+        raise MessageError(
+            f"cloud: data holds {data.size} bytes, row_step {row_step} x height {height} says otherwise", "length"
+        )
+    return data, height, width, step, row_step
+
+
+def cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """(height, width) views on the named fields of a cloud; MessageError as `cloud_to_points`."""
+    data, height, width, step, row_step = _layout(msg)
+    types = _field_types(msg, step)
+    missing = [name for name in required if name not in types]
+    if missing:
+        raise MessageError(f"cloud: no field {', '.join(missing)}; it has {', '.join(types) or 'none'}", "layout")
+    columns = {}
+    for name in (*required, *(n for n in optional if n in types)):
+        offset, dtype = types[name]
+        if data.size == 0 or width == 0:
+            columns[name] = np.empty((height, width), dtype)
+        else:
+            columns[name] = np.ndarray((height, width), dtype, data, offset, (row_step, step))
+    return columns
+
+
+def _field_types(msg: Any, point_step: int) -> dict[str, tuple[int, np.dtype]]:
+    order = byte_order(msg, "cloud")
+    fields = attribute(msg, "fields", "cloud")
+    if not isinstance(fields, list | tuple | np.ndarray):
+        raise MessageError(f"cloud: fields must be a list of PointField, got {type(fields).__name__}", "field")
+    types: dict[str, tuple[int, np.dtype]] = {}
+    for field in fields:
+        name = attribute(field, "name", "cloud field")
+        if not isinstance(name, str):
+            raise MessageError(f"cloud: a field's name must be text, got {type(name).__name__}", "field")
+        what = f"cloud field {name[:40]!r}"
+        offset = integer(field, "offset", what, 0, 2**20, reason="layout")
+        kind = _FIELD_TYPES.get(integer(field, "datatype", what, 0, 255, reason="layout"))
+        if kind is None:
+            raise MessageError(f"{what}: unknown datatype; expected 1 (INT8) to 8 (FLOAT64)", "layout")
+        dtype = np.dtype(order + kind)
+        if offset + dtype.itemsize > point_step:
+            raise MessageError(f"{what} at offset {offset} lies outside a point of {point_step} bytes", "layout")
+        types.setdefault(name, (offset, dtype))
+    return types

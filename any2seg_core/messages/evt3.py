@@ -1,0 +1,170 @@
+"""Prophesee EVT 3.0: 16-bit words to events. The format keeps its state across messages; so does `Evt3State`."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from any2seg_core.sensors.camera import read_only
+from any2seg_core.sensors.events import EVENT_DTYPE
+
+WRAP_US = 1 << 24
+"""The 24-bit sensor clock starts again every 16.77 s."""
+
+# Codes in the upper four bits of a word (Prophesee, "EVT 3.0 format"). Triggers (10), others (14), their continuations
+# (7, 15) and every unknown code carry no pixel and are skipped; newer SDKs pad with 9.
+_ADDR_Y, _ADDR_X, _VECT_BASE_X, _VECT_12, _VECT_8, _TIME_LOW, _TIME_HIGH = 0, 2, 3, 4, 5, 6, 8
+_SILENT = (7, 10, 14, 15)
+_IS_KNOWN = np.array([code in (0, 2, 3, 4, 5, 6, 8, *_SILENT) for code in range(16)])
+
+# The clock's upper 12 bits step by 4.096 ms. A longer step forward than this, or any step back, is believed only when
+# the next one confirms it: single bit errors occur.
+_LONGEST_STEP = 256
+
+# Places in the state vector.
+_HIGH, _LOW, _WRAPS, _Y, _BASE_X, _POLARITY, _CANDIDATE, _UNKNOWN, _OUTSIDE, _EARLY = range(10)
+
+
+class Evt3State:
+    """Decoder of one EVT 3.0 stream.
+
+    Attributes:
+        unknown_words: words of unknown code so far. outside: events off the sensor. early: events dropped because
+            their row or time was not known yet (start in mid-stream, or after lost bytes).
+    """
+
+    def __init__(self) -> None:
+        self._state = np.zeros(10, dtype=np.int64)
+        self.forget_position()
+
+    def forget_position(self) -> None:
+        """Bytes were lost: row and time are unknown until their next word; the number of clock wraps stays."""
+        self._state[[_HIGH, _Y, _BASE_X, _CANDIDATE]] = -1
+
+    def shift_wraps(self, count: int) -> None:
+        """Corrects the number of clock wraps."""
+        self._state[_WRAPS] += count
+
+    @property
+    def unknown_words(self) -> int:
+        return int(self._state[_UNKNOWN])
+
+    @property
+    def outside(self) -> int:
+        return int(self._state[_OUTSIDE])
+
+    @property
+    def early(self) -> int:
+        return int(self._state[_EARLY])
+
+    def decode(self, words: np.ndarray, width: int, height: int) -> tuple[np.ndarray, int]:
+        """Decodes the words of one message.
+
+        Args:
+            words: (N,) uint16, native byte order. width, height: of the sensor; 0 allows any pixel.
+
+        Returns:
+            events: (M,) EVENT_DTYPE with t in nanoseconds of the sensor's clock, wraps counted; p +1 or -1.
+            first_us: sensor time of the first time word, -1 when the message tells no time.
+        """
+        words = read_only(np.ascontiguousarray(words, dtype=np.uint16))
+        events = np.empty(_most_events(words), dtype=EVENT_DTYPE)
+        columns = (events["x"], events["y"], events["t"], events["p"])
+        count, first_us = _decode(words, self._state, width or 65536, height or 65536, *columns)
+        return events[:count], int(first_us)
+
+
+@numba.njit(cache=True)
+def _bits(mask):
+    count = 0
+    while mask:
+        mask &= mask - 1
+        count += 1
+    return count
+
+
+@numba.njit(cache=True)
+def _most_events(words):
+    count = 0
+    for i in range(words.size):
+        word = np.int64(words[i])
+        code = word >> 12
+        if code == _ADDR_X:
+            count += 1
+        elif code == _VECT_12:
+            count += _bits(word & 0xFFF)
+        elif code == _VECT_8:
+            count += _bits(word & 0xFF)
+    return count
+
+
+@numba.njit(cache=True)
+def _set_high(state, new):
+    """Takes the clock's upper bits; a jump waits for its confirmation."""
+    high = state[_HIGH]
+    ahead = (new - high) & 0xFFF
+    if high >= 0 and ahead == 0:
+        state[_CANDIDATE] = -1
+        return
+    candidate = state[_CANDIDATE]
+    confirmed = candidate >= 0 and ((new - candidate) & 0xFFF) <= 1
+    if high >= 0 and ahead > _LONGEST_STEP and not confirmed:
+        state[_CANDIDATE] = new
+        return
+    if high >= 0:
+        if ahead < 2048 and new < high:
+            state[_WRAPS] += 1
+        elif ahead >= 2048 and new > high:
+            state[_WRAPS] -= 1
+    state[_HIGH], state[_LOW], state[_CANDIDATE] = new, 0, -1
+
+
+@numba.njit(cache=True)
+def _decode(words, state, width, height, out_x, out_y, out_t, out_p):
+    count, first_us = 0, np.int64(-1)
+    y, base_x, polarity = state[_Y], state[_BASE_X], state[_POLARITY]
+    time_ns = ((state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]) * 1000
+    for i in range(words.size):
+        word = np.int64(words[i])
+        code = word >> 12
+        if code == _ADDR_X:
+            x = word & 0x7FF
+            if state[_HIGH] < 0 or y < 0:
+                state[_EARLY] += 1
+            elif x >= width or y >= height:
+                state[_OUTSIDE] += 1
+            else:
+                out_x[count], out_y[count], out_t[count] = x, y, time_ns
+                out_p[count] = 1 if word & 0x800 else -1
+                count += 1
+        elif code == _ADDR_Y:
+            y = word & 0x7FF
+        elif code in (_TIME_LOW, _TIME_HIGH):
+            if code == _TIME_HIGH:
+                _set_high(state, word & 0xFFF)
+            else:
+                state[_LOW] = word & 0xFFF
+            time_us = (state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]
+            time_ns = time_us * 1000
+            if first_us < 0 and state[_HIGH] >= 0:
+                first_us = time_us
+        elif code == _VECT_BASE_X:
+            base_x, polarity = word & 0x7FF, (1 if word & 0x800 else -1)
+        elif code in (_VECT_12, _VECT_8):
+            length = 12 if code == _VECT_12 else 8
+            mask = word & ((1 << length) - 1)
+            if state[_HIGH] < 0 or y < 0 or base_x < 0:
+                state[_EARLY] += _bits(mask)
+                continue
+            for k in range(length):
+                if mask >> k & 1:
+                    if base_x + k >= width or y >= height:
+                        state[_OUTSIDE] += 1
+                        continue
+                    out_x[count], out_y[count], out_t[count], out_p[count] = base_x + k, y, time_ns, polarity
+                    count += 1
+            base_x += length
+        elif not _IS_KNOWN[code]:
+            state[_UNKNOWN] += 1
+    state[_Y], state[_BASE_X], state[_POLARITY] = y, base_x, polarity
+    return count, first_us
