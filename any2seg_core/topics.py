@@ -23,11 +23,19 @@ class TopicMap:
     Attributes:
         streams: modality -> sensor topic. camera_infos: modality -> camera_info topic.
         truth: topic of ground-truth train ids (mono8), or "" if there is none.
+        odometry: topic of the vehicle's motion (nav_msgs/Odometry), or "" if there is none.
     """
 
     streams: dict[str, str]
     camera_infos: dict[str, str]
     truth: str = ""
+    odometry: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All topics, each once."""
+        extra = (name for name in (self.truth, self.odometry) if name)
+        return tuple(dict.fromkeys((*self.streams.values(), *self.camera_infos.values(), *extra)))
 
     def sensor_of(self, topic: str) -> str | None:
         """The modality that a topic belongs to, its camera_info included; None for every other topic."""

@@ -77,6 +77,8 @@ def _store_of(kind: str):
 def write_ros1(path: Path, entries: Iterable[Entry], compression: str = "") -> Path:
     """A ROS 1 bag of the same messages."""
     noetic = get_typestore(Stores.ROS1_NOETIC)
+    tf_definition = "geometry_msgs/TransformStamped[] transforms\n"  # not among rosbags' types of ROS 1
+    noetic.register(get_types_from_msg(tf_definition, "tf2_msgs/msg/TFMessage"))
     writer = Ros1Writer(path)
     writer.chunk_threshold = 2000
     if compression:

@@ -1,0 +1,178 @@
+"""The sets that the node would have seen, from a recording and in virtual time.
+
+Messages go to the one Synchronizer in the order of the bag, with the bag's time as time of arrival, and time passes
+only with them: the same recording always gives the same sets, however fast it is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from any2seg_core.bags.reader import LazyPayload, Recorded
+from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
+from any2seg_core.errors import UserError
+from any2seg_core.frames import CAMERA_STREAMS, Frame, FrameBuilder
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
+from any2seg_core.topics import TopicMap
+from any2seg_core.units import NS_PER_S
+
+_TRUTH = "truth"
+_TRUTH_PATIENCE_NS = NS_PER_S  # a truth topic that falls silent must not hold sets back
+
+
+@dataclass(frozen=True)
+class BagSet:
+    """One synchronised set of a recording.
+
+    Attributes:
+        sample_set: as the synchroniser emitted it; payloads are deserialised when a field of them is read.
+        time_ns: the bag's time at which it was complete.
+        truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
+        frames: geometry of the moment of arrival.
+    """
+
+    sample_set: SampleSet
+    time_ns: int
+    truth: Any | None
+    frames: FrameBuilder
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the set."""
+        return self.sample_set.stamp_ns
+
+    @property
+    def payloads(self) -> dict[str, list[Any]]:
+        """Modality -> its messages in order of stamp, as ``FrameBuilder.build`` takes them."""
+        return {name: [sample.payload for sample in self.samples(name)] for name in self.sample_set.samples}
+
+    def samples(self, name: str) -> tuple[Sample, ...]:
+        """The samples of one modality, always as a tuple."""
+        found = self.sample_set.samples[name]
+        return found if isinstance(found, tuple) else (found,)
+
+    def frame(self) -> Frame:
+        """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
+        return self.frames.build(self.payloads, self.stamp_ns)
+
+
+class SetStream:
+    """Iterates over the sets of a stream of messages.
+
+    Args:
+        messages: in order of arrival, `time_ns` being when; ``Bag.messages`` or what a FaultInjector makes of it.
+        topics: which topic carries which sensor; other topics are ignored.
+        sync: settings of the synchroniser; only its streams are fed.
+        frames: builds planes; gets the intrinsics of every camera_info, as in the node.
+        use_camera_info: False: the calibration that `frames` has is better than what is recorded.
+
+    Attributes:
+        read: stream -> messages that came. bad: stream -> messages that could not be used.
+        reasons: stream -> why, of the newest of them.
+        time_ns: the bag's time so far; None before the first message.
+
+    Example:
+        >>> with Bag(path) as bag:
+        ...     for bag_set in SetStream(bag.messages(topics.names), topics, sync, frames):
+        ...         planes = bag_set.frame().planes
+    """
+
+    def __init__(
+        self,
+        messages: Iterable[Recorded],
+        topics: TopicMap,
+        sync: SyncConfig,
+        frames: FrameBuilder,
+        use_camera_info: bool = True,
+    ) -> None:
+        self.frames = frames
+        self.read: Counter[str] = Counter()
+        self.bad: Counter[str] = Counter()
+        self.reasons: dict[str, str] = {}
+        self.time_ns: int | None = None
+        self._messages = messages
+        self._synchronizer = Synchronizer(sync)
+        self._streams = {topic: name for name, topic in topics.streams.items() if name in sync.streams}
+        infos = topics.camera_infos if use_camera_info else {}
+        self._infos: dict[str, list[str]] = {}  # a registered depth image shares the camera's
+        for name in CAMERA_STREAMS:
+            if name in infos:
+                self._infos.setdefault(infos[name], []).append(name)
+        self._truth_topic = topics.truth
+        self._truths: deque[tuple[int, Any]] = deque()
+        self._waiting: deque[tuple[SampleSet, int]] = deque()
+
+    @property
+    def stats(self) -> SyncStats:
+        """What the synchroniser counted so far."""
+        return self._synchronizer.stats
+
+    def __iter__(self) -> Iterator[BagSet]:
+        for message in self._messages:
+            now_ns = message.time_ns if self.time_ns is None else max(message.time_ns, self.time_ns)
+            yield from self._pass_time(now_ns)
+            self.time_ns = now_ns
+            yield from self._release(self._take(message, now_ns))
+        yield from self._pass_time(None)
+        yield from self._release([], is_end=True)
+
+    def _pass_time(self, until_ns: int | None) -> Iterator[BagSet]:
+        """Poll at every deadline before the next message; a message at a deadline is still in time."""
+        last_ns = None
+        while (deadline_ns := self._synchronizer.next_deadline_ns()) is not None:
+            is_later = until_ns is not None and deadline_ns >= until_ns
+            if is_later or (last_ns is not None and deadline_ns <= last_ns):
+                return
+            last_ns = deadline_ns
+            self.time_ns = max(deadline_ns, self.time_ns)
+            yield from self._release(self._synchronizer.poll(deadline_ns))
+
+    def _take(self, message: Recorded, now_ns: int) -> list[SampleSet]:
+        topic, name = message.topic, _TRUTH
+        try:
+            for name in self._infos.get(topic, ()):
+                self.frames.set_camera(name, CameraModel.from_camera_info(message.value))
+            if topic == self._truth_topic:
+                self._truths.append((_stamp_of(message), LazyPayload(message)))
+            if topic in self._streams:
+                name = self._streams[topic]
+                self.read[name] += 1
+                return self._synchronizer.add(name, _stamp_of(message), LazyPayload(message), now_ns)
+        except UserError as error:
+            self.bad[name] += 1
+            self.reasons[name] = str(error)
+        return []
+
+    def _release(self, ready: list[SampleSet], is_end: bool = False) -> Iterator[BagSet]:
+        """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
+        self._waiting.extend((sample_set, self.time_ns) for sample_set in ready)
+        while self._waiting:
+            sample_set, time_ns = self._waiting[0]
+            is_decided = (
+                is_end
+                or not self._truth_topic
+                or (self._truths and self._truths[-1][0] >= sample_set.stamp_ns)
+                or self.time_ns - time_ns > _TRUTH_PATIENCE_NS
+            )
+            if not is_decided:
+                break
+            self._waiting.popleft()
+            truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
+            self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
+            yield BagSet(sample_set, time_ns, truth, self.frames)
+        if not self._waiting and self._truths:
+            self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
+
+    def _forget_truths_before(self, stamp_ns: int) -> None:
+        self._truths = deque(entry for entry in self._truths if entry[0] >= stamp_ns)
+
+
+def _stamp_of(message: Recorded) -> int:
+    stamp_ns = message.stamp_ns
+    if stamp_ns is None:
+        raise UserError(f"{message.kind} has no header stamp")
+    return stamp_ns

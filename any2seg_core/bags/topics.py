@@ -1,0 +1,259 @@
+"""Which topic of a recording carries which sensor: by type, encoding of the first message, and name."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from any2seg_core.bags.reader import Bag, BagTopic
+from any2seg_core.errors import MessageError, UserError
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.topics import NODE_CAMERA_INFOS, TopicMap
+
+RULES_FILE = Path(__file__).with_name("topics.yaml")
+
+IMAGE_KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CLOUD_KIND, CAMERA_INFO_KIND = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"
+_NO_TOPIC = "none"
+_TRUTH, _ODOMETRY = "truth", "odometry"
+_EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
+_INFO_SUFFIX = ".camera_info"
+
+
+class Rule(BaseModel):
+    """What a topic must look like to play one role; `topics.yaml` explains the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    types: tuple[str, ...]
+    encodings: tuple[str, ...] = ()
+    layout: str = Field("", pattern="^(points|events)?$")
+    needs: dict[str, str] = {}
+    never: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+
+
+class _RulesFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    roles: dict[str, Rule] = {}
+    topics: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What the first message of a topic says; empty where its type has no such field.
+
+    Attributes:
+        frame_id: of its header. encoding: of an image, or the first word of a compressed image's format.
+        width, height: in pixels. fields: names of a cloud's fields. point_step: bytes per point.
+        problem: why the message could not be read, one line.
+    """
+
+    frame_id: str = ""
+    encoding: str = ""
+    width: int = 0
+    height: int = 0
+    fields: tuple[str, ...] = ()
+    point_step: int = 0
+    problem: str = ""
+
+    @property
+    def layout(self) -> str:
+        """Of a cloud: "events", "points" or ""."""
+        if self.point_step == _EVENT_STEP or ({"x", "y", "t"} <= set(self.fields) and "z" not in self.fields):
+            return "events"
+        return "points" if {"x", "y", "z"} <= set(self.fields) else ""
+
+
+@dataclass(frozen=True)
+class TopicChoice:
+    """The mapping of one recording.
+
+    Attributes:
+        map: role -> topic, as the node and the drive use it.
+        peeks: topic -> what its first message says, for every topic that could be a sensor.
+        reasons: role -> why this topic, one line. others: role -> topics that could play it too.
+    """
+
+    map: TopicMap
+    peeks: dict[str, Peek]
+    reasons: dict[str, str] = field(default_factory=dict)
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str] = ()) -> TopicChoice:
+    """Map the topics of a bag to roles.
+
+    Args:
+        rules_file: YAML that replaces some of the shipped rules, or fixes topics.
+        fixed: ``role=/topic`` each; role is a modality, ``<modality>.camera_info``, truth or odometry; the topic
+            ``none`` leaves a role empty.
+
+    Raises:
+        UserError: an unknown role, a topic that the bag lacks, a rules file that is wrong.
+    """
+    rules = dict(_load_rules(RULES_FILE).roles)
+    own = _RulesFile() if rules_file is None else _load_rules(rules_file)
+    unknown = [role for role in own.roles if role not in rules]
+    if unknown:
+        raise UserError(f"{rules_file}: unknown role {unknown[0]!r}: known are {', '.join(rules)}")
+    rules.update(own.roles)
+    wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag)
+    peeks = _peek(bag, rules)
+    chosen: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    others: dict[str, tuple[str, ...]] = {}
+    for role, rule in rules.items():
+        if role in wishes:
+            chosen[role], reasons[role] = wishes[role], "as given"
+            continue
+        ranked = _ranked(bag, rule, peeks, taken=set(chosen.values()) | set(wishes.values()))
+        if ranked:
+            chosen[role], reasons[role] = ranked[0][1], ranked[0][2]
+            others[role] = tuple(topic for _, topic, _ in ranked[1:])
+    infos = _camera_infos(bag, chosen, wishes, peeks)
+    streams = {name: chosen[name] for name in MODALITIES if chosen.get(name)}
+    topic_map = TopicMap(streams, infos, chosen.get(_TRUTH, ""), chosen.get(_ODOMETRY, ""))
+    return TopicChoice(topic_map, peeks, {role: why for role, why in reasons.items() if chosen[role]}, others)
+
+
+def _load_rules(path: Path) -> _RulesFile:
+    try:
+        rules = _RulesFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        for rule in rules.roles.values():
+            for pattern in (*rule.never, *rule.prefer, *rule.needs.values()):
+                re.compile(pattern)
+        return rules
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the topic rules ({error.strerror}); check the path") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UserError(f"{path}: {where}: {first['msg']}; see the comments in bags/topics.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
+        line = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path}: topic rules cannot be parsed ({line}); see bags/topics.yaml") from None
+
+
+def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
+    wishes = {}
+    for pair in pairs:
+        role, equals, topic = pair.partition("=")
+        if not equals or not role or not topic:
+            raise UserError(f"--topic {pair!r}: write role=/topic, for example rgb=/camera/image_raw or depth=none")
+        wishes[role.strip()] = topic.strip()
+    return wishes
+
+
+def _fixed_topics(wishes: Mapping[str, str], bag: Bag) -> dict[str, str]:
+    roles = (*MODALITIES, *(name + _INFO_SUFFIX for name in NODE_CAMERA_INFOS), _TRUTH, _ODOMETRY)
+    fixed = {}
+    for role, topic in wishes.items():
+        if role not in roles:
+            raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}")
+        if topic != _NO_TOPIC and topic not in bag.topics:
+            near = [name for name in bag.topics if topic.strip("/") in name][:5] or list(bag.topics)[:5]
+            raise UserError(f"topic of {role}: {bag.path} has no {topic}; it has {', '.join(near) or 'no topics'} ...")
+        fixed[role] = "" if topic == _NO_TOPIC else topic
+    return fixed
+
+
+def _peek(bag: Bag, rules: Mapping[str, Rule]) -> dict[str, Peek]:
+    """First message of every topic that some rule or a camera_info could want."""
+    kinds = {kind for rule in rules.values() for kind in rule.types} | {CAMERA_INFO_KIND}
+    wanted = {name for name, topic in bag.topics.items() if topic.kind in kinds and topic.count and not topic.problem}
+    peeks: dict[str, Peek] = {}
+    for message in bag.messages(wanted) if wanted else ():
+        if message.topic not in peeks or peeks[message.topic].problem:
+            try:
+                peeks[message.topic] = _look_at(message.value)
+            except (MessageError, AttributeError, TypeError, ValueError) as error:
+                peeks[message.topic] = Peek(problem=str(error))
+            if len(peeks) == len(wanted) and not any(peek.problem for peek in peeks.values()):
+                break
+    return peeks
+
+
+def _look_at(message: Any) -> Peek:
+    words = re.split(r"[;\s]+", str(getattr(message, "format", "")).strip())
+    return Peek(
+        frame_id=str(message.header.frame_id).lstrip("/"),
+        encoding=str(getattr(message, "encoding", "")) or _compressed_encoding(words),
+        width=int(getattr(message, "width", 0)),
+        height=int(getattr(message, "height", 0)),
+        fields=tuple(str(entry.name) for entry in getattr(message, "fields", ())),
+        point_step=int(getattr(message, "point_step", 0)),
+    )
+
+
+def _compressed_encoding(words: list[str]) -> str:
+    """image_transport writes "bgr8; jpeg compressed bgr8", others plain "jpeg"; what it was made from says more."""
+    return "compressedDepth" if "compressedDepth" in words else words[0]
+
+
+def _ranked(
+    bag: Bag, rule: Rule, peeks: Mapping[str, Peek], taken: set[str]
+) -> list[tuple[tuple[int, bool, int, str], str, str]]:
+    """(rank, topic, why), best first."""
+    ranked = []
+    for name, topic in bag.topics.items():
+        if name in taken or not _fits(topic, rule, peeks.get(name)):
+            continue
+        place = next((k for k, pattern in enumerate(rule.prefer) if re.search(pattern, name, re.I)), len(rule.prefer))
+        has_info = topic.kind in IMAGE_KINDS and _sibling_info(bag, name) is not None
+        why = f"name matches {rule.prefer[place]!r}" if place < len(rule.prefer) else "by its type"
+        detail = f"{topic.kind.rpartition('/')[2]} {peeks[name].encoding}".strip() if name in peeks else topic.kind
+        ranked.append(((place, not has_info, -topic.count, name), name, f"{detail}; {why}; {topic.count} messages"))
+    return sorted(ranked)
+
+
+def _fits(topic: BagTopic, rule: Rule, peek: Peek | None) -> bool:
+    if topic.kind not in rule.types or not topic.count or topic.problem or (peek is not None and peek.problem):
+        return False
+    if any(re.search(pattern, topic.name, re.I) for pattern in rule.never):
+        return False
+    if topic.kind == CLOUD_KIND and rule.layout:
+        return peek is not None and peek.layout == rule.layout
+    if topic.kind in IMAGE_KINDS and rule.encodings:
+        if peek is None or peek.encoding not in rule.encodings:
+            return False
+        needed = rule.needs.get(peek.encoding, "")
+        return not needed or re.search(needed, topic.name, re.I) is not None
+    return True
+
+
+def _camera_infos(
+    bag: Bag, chosen: Mapping[str, str], wishes: Mapping[str, str], peeks: Mapping[str, Peek]
+) -> dict[str, str]:
+    """Modality -> its camera_info: the sibling topic, else the one of the same frame."""
+    infos = {name: topic for name, topic in bag.topics.items() if topic.kind == CAMERA_INFO_KIND and topic.count}
+    found: dict[str, str] = {}
+    for name in NODE_CAMERA_INFOS:
+        role = name + _INFO_SUFFIX
+        if role in wishes:
+            found[name] = wishes[role]
+        elif chosen.get(name):
+            frame = peeks.get(chosen[name], Peek()).frame_id
+            same = [info for info in infos if frame and peeks.get(info, Peek()).frame_id == frame]
+            found[name] = _sibling_info(bag, chosen[name]) or (same[0] if len(same) == 1 else "")
+    camera = MODALITIES[0]
+    left = [info for info in infos if info not in found.values()]
+    if not found.get(camera) and not chosen.get(camera) and camera + _INFO_SUFFIX not in wishes and len(left) == 1:
+        found[camera] = left[0]  # a recording without pictures still knows its camera plane
+    return {name: info for name, info in found.items() if info}
+
+
+def _sibling_info(bag: Bag, topic: str) -> str | None:
+    """image_transport's rule: camera_info beside the image, one level higher for ``image/compressed``."""
+    image = topic if not topic.endswith(("/compressed", "/compressedDepth")) else posixpath.dirname(topic)
+    for candidate in (f"{posixpath.dirname(image)}/camera_info", f"{image}/camera_info"):
+        known = bag.topics.get(candidate)
+        if known is not None and known.kind == CAMERA_INFO_KIND and known.count:
+            return candidate
+    return None

@@ -1,0 +1,111 @@
+"""The synchroniser's settings as people write them: seconds, names of the node's parameters, the node's YAML file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from any2seg_core.errors import UserError
+from any2seg_core.frames import WINDOWED
+from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sync import StreamConfig, SyncConfig
+from any2seg_core.units import NS_PER_S
+
+STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False}
+)
+"""Per stream, written ``<modality>.<name>``; `StreamConfig` says what they mean."""
+
+SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
+    "reference_priority": MODALITIES,
+    "timeout_s": 0.05,
+    "timeout_without_reference_s": 0.2,
+    "min_modalities": 1,
+    "max_collectors": 10,
+    "jump_reset_s": 10.0,
+    "publish_late_output": False,
+})  # fmt: skip
+"""For the synchroniser as a whole; `SyncConfig` says what they mean."""
+
+_EVENT_BUFFER = 200
+
+
+def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_window_ns: int) -> SyncConfig:
+    """Settings by parameter name -> SyncConfig.
+
+    Args:
+        values: what differs from STREAM_DEFAULTS and SYNC_DEFAULTS; other names are ignored.
+        modalities: streams to synchronise.
+        event_window_ns: length of the event window, from the checkpoint's input contract.
+
+    Raises:
+        UserError: a value of the wrong type or out of range.
+    """
+    names = canonical(modalities)
+    streams = {}
+    for name in names:
+        own = {key: values.get(f"{name}.{key}", default) for key, default in STREAM_DEFAULTS.items()}
+        is_window = name in WINDOWED
+        streams[name] = StreamConfig(
+            offset_ns=_ns(f"{name}.offset_s", own["offset_s"]),
+            noise_window_ns=_ns(f"{name}.noise_window_s", own["noise_window_s"]),
+            max_age_ns=_ns(f"{name}.max_age_s", own["max_age_s"]),
+            required=bool(own["required"]),
+            kind="window" if is_window else "sample",
+            window_ns=event_window_ns,
+            buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
+        )
+    common = {key: values.get(key, default) for key, default in SYNC_DEFAULTS.items()}
+    canonical(common["reference_priority"])  # an unknown name is an error, one that is not synchronised is left out
+    return SyncConfig(
+        streams,
+        tuple(name for name in common["reference_priority"] if name in names),
+        timeout_ns=_ns("timeout_s", common["timeout_s"]),
+        timeout_without_reference_ns=_ns("timeout_without_reference_s", common["timeout_without_reference_s"]),
+        min_streams=int(common["min_modalities"]),
+        max_collectors=int(common["max_collectors"]),
+        jump_reset_ns=_ns("jump_reset_s", common["jump_reset_s"]),
+        publish_late=bool(common["publish_late_output"]),
+    )
+
+
+def load_params_file(path: Path) -> dict[str, Any]:
+    """Parameters of a ROS 2 params file (``/**: ros__parameters: ...``), nested names joined with dots.
+
+    Raises:
+        UserError: one line naming the file and the defect.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the parameters ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        line = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path}: is not valid YAML ({line})") from None
+    sections = document.values() if isinstance(document, dict) else ()
+    nodes = [section.get("ros__parameters") for section in sections if isinstance(section, dict)]
+    found = [section for section in nodes if isinstance(section, dict)]
+    if not found:
+        raise UserError(f"{path}: holds no ros__parameters; write them below '/**:', as bag inspect prints them")
+    values: dict[str, Any] = {}
+    for section in found:
+        values.update(_flat(section))
+    return values
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat
+
+
+def _ns(name: str, seconds: Any) -> int:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise UserError(f"parameter {name} is {seconds!r}: give a number of seconds")
+    return round(seconds * NS_PER_S)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bag_files import (
+    CLOUD,
+    IMAGE,
+    INFO,
+    KITTI_CAMERA,
+    LIDAR_TO_CAMERA,
+    NS_PER_S,
+    START_NS,
+    kitti_entries,
+    scan,
+    small_entries,
+    write_bag,
+)  # fmt: skip
+
+from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.sets import SetStream
+from any2seg_core.drive import bag_messages
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.messages import cloud_to_points, image_to_array
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.sync import Synchronizer
+from any2seg_core.sync_parameters import sync_config
+from any2seg_core.topics import TopicMap
+
+WINDOW_NS = 50_000_000
+KITTI = TopicMap(
+    {"rgb": "/kitti/camera_color_left/image", "lidar": "/kitti/velo/pointcloud"},
+    {"rgb": "/kitti/camera_color_left/camera_info"},
+)
+
+
+def sets_of(path, topics, frames=None, transform=None, **values):
+    with Bag(path) as bag:
+        messages = bag.messages(topics.names)
+        stream = SetStream(
+            messages if transform is None else transform(messages),
+            topics,
+            sync_config(values, topics.streams, WINDOW_NS),
+            frames or FrameBuilder(None, WINDOW_NS),
+        )
+        return list(stream), stream
+
+
+def test_value_sets_of_a_camera_and_a_lidar(tmp_path):
+    """Hand count: 8 pictures, 7 sweeps 30 ms before pictures 1 to 7; what arrives first is the sweep."""
+    bag = write_bag(tmp_path / "bag", kitti_entries(8))
+    sets, stream = sets_of(bag, KITTI, **{"lidar.offset_s": -0.03})
+    assert [(s.stamp_ns - START_NS) // 100_000_000 for s in sets] == list(range(8))
+    assert [set(s.sample_set.samples) for s in sets] == [{"rgb"}] + [{"rgb", "lidar"}] * 7
+    assert stream.read == {"rgb": 8, "lidar": 7}
+    assert stream.bad == {}
+    for bag_set in sets[1:]:
+        assert bag_set.samples("lidar")[0].stamp_ns == bag_set.stamp_ns - 30_000_000
+        assert bag_set.sample_set.age_ns["lidar"] == 0
+
+
+def test_value_planes_are_those_of_the_rig(tmp_path):
+    """The set's planes against SensorRig on the arrays that were written."""
+    bag = write_bag(tmp_path / "bag", kitti_entries(4))
+    calibration = Calibration(CameraModel.from_fov(10, 10, 91.0), lidar_to_camera=LIDAR_TO_CAMERA)
+    sets, _ = sets_of(bag, KITTI, FrameBuilder(calibration, WINDOW_NS), **{"lidar.offset_s": -0.03})
+    frame = sets[-1].frame()
+    rig = SensorRig(Calibration(KITTI_CAMERA, lidar_to_camera=LIDAR_TO_CAMERA), WINDOW_NS)
+    expected = rig.planes({"lidar": scan(3)}, sets[-1].stamp_ns)["lidar"]
+    assert frame.errors == {}
+    assert frame.planes["rgb"].shape == expected.shape == (375, 1242, 3)
+    np.testing.assert_array_equal(frame.planes["lidar"], expected)
+    assert expected.any()
+
+
+def test_value_the_same_as_calling_the_synchroniser_by_hand(tmp_path):
+    """Silence in the middle: the deadlines that pass in between must be polled at their own time."""
+    silent = range(START_NS + 8 * NS_PER_S // 10, START_NS + 2 * NS_PER_S)
+    entries = [e for e in kitti_entries(30) if e[2] != IMAGE or e[0] not in silent]
+    bag = write_bag(tmp_path / "bag", entries)
+    sets, _ = sets_of(bag, KITTI)
+    synchronizer = Synchronizer(sync_config({}, KITTI.streams, WINDOW_NS))
+    expected = []
+    names = {topic: name for name, topic in KITTI.streams.items()}
+    events = sorted((e[0], names[e[1]], bag_messages) for e in entries if e[1] in names for bag_messages in (e[3],))
+    for millisecond in range(-100, 4000):  # a clock that ticks every millisecond
+        now_ns = START_NS + millisecond * 1_000_000
+        for time_ns, name, data in events:
+            if now_ns - 1_000_000 < time_ns <= now_ns:
+                seconds, nanoseconds = np.frombuffer(data, "<i4", 2, 4)
+                expected += synchronizer.add(name, int(seconds) * NS_PER_S + int(nanoseconds), data, time_ns)
+        expected += synchronizer.poll(now_ns)
+    assert [(s.stamp_ns, s.sample_set.reference, set(s.sample_set.samples)) for s in sets] == [
+        (s.stamp_ns, s.reference, set(s.samples)) for s in expected
+    ]
+    assert {s.sample_set.reference for s in sets} == {"rgb", "lidar"}
+
+
+def test_value_twice_read_twice_the_same(tmp_path):
+    bag = write_bag(tmp_path / "bag", kitti_entries(6))
+    first, second = (sets_of(bag, KITTI)[0] for _ in range(2))
+    assert [(s.stamp_ns, s.time_ns) for s in first] == [(s.stamp_ns, s.time_ns) for s in second]
+    for one, other in zip(first, second, strict=True):
+        for name in one.payloads:
+            assert one.payloads[name][0].recorded.data == other.payloads[name][0].recorded.data
+
+
+def test_value_a_transform_acts_before_the_synchroniser(tmp_path):
+    bag = write_bag(tmp_path / "bag", kitti_entries(8))
+    half_ns = START_NS + 4 * NS_PER_S // 10
+
+    def no_camera_after_half(messages):
+        return (m for m in messages if m.kind != IMAGE or m.time_ns < half_ns)
+
+    sets, stream = sets_of(bag, KITTI, transform=no_camera_after_half, timeout_without_reference_s=0.05)
+    assert stream.read == {"rgb": 4, "lidar": 7}
+    assert [s.sample_set.reference for s in sets][-1] == "lidar"
+
+
+def truth_entries(stamps_ns, delay_ns):
+    return [
+        (s + delay_ns, "/semantic", IMAGE, bag_messages.image(np.full((3, 4), k, np.uint8), "mono8", s, "camera"))
+        for k, s in enumerate(stamps_ns)
+    ]
+
+
+@pytest.mark.parametrize("delay_ms", [0, 40, 700])
+def test_value_truth_is_the_nearest_in_stamp_however_late_it_comes(tmp_path, delay_ms):
+    images = small_entries(6)
+    stamps = [START_NS + k * 100_000_000 + 20_000_000 * (-1) ** k for k in range(6)]
+    entries = sorted(images + truth_entries(stamps, delay_ms * 1_000_000))
+    topics = TopicMap({"rgb": "/camera/image_raw"}, {}, truth="/semantic")
+    sets, _ = sets_of(write_bag(tmp_path / "bag", entries), topics)
+    assert [int(image_to_array(s.truth)[0, 0]) for s in sets] == list(range(6))
+
+
+def test_value_no_truth_near_enough_is_none_and_a_silent_truth_holds_nothing_back(tmp_path):
+    entries = sorted(small_entries(40) + truth_entries([START_NS + 70_000_000], 0))
+    topics = TopicMap({"rgb": "/camera/image_raw"}, {}, truth="/semantic")
+    path = write_bag(tmp_path / "bag", entries)
+    with Bag(path) as bag:
+        config = sync_config({}, ["rgb"], WINDOW_NS)
+        stream = SetStream(bag.messages(), topics, config, FrameBuilder(None, WINDOW_NS))
+        held = [(stream.time_ns - s.time_ns, s.truth is None) for s in stream]
+    assert [missing for _, missing in held] == [True, False] + [True] * 38  # 70 ms from the first, 30 from the second
+    assert max(wait for wait, _ in held) <= 1_300_000_000  # a second, and until something happens
+
+
+def test_value_bad_messages_are_counted_by_stream(tmp_path):
+    entries = kitti_entries(4)
+    index = next(k for k, e in enumerate(entries) if e[2] == IMAGE)
+    bad_stamp = bytearray(entries[index][3])
+    bad_stamp[8:12] = b"\xff\xff\xff\xff"
+    wrong = CameraModel(1242, 375, [[289307.0, 0, 600], [0, 289307.0, 180], [0, 0, 1]])
+    entries[index] = (*entries[index][:3], bytes(bad_stamp))
+    entries.append((entries[-1][0] + 1, KITTI.camera_infos["rgb"], INFO, bag_messages.camera_info(wrong, START_NS)))
+    bag = write_bag(tmp_path / "bag", entries)
+    sets, stream = sets_of(bag, KITTI)
+    assert stream.bad == {"rgb": 2}
+    assert "implausible" in stream.reasons["rgb"]
+    assert sets[-1].frames.rig.calibration.camera.K[0, 0] == KITTI_CAMERA.K[0, 0]
+
+
+def test_value_a_message_that_cannot_be_read_costs_its_own_modality(tmp_path):
+    entries = kitti_entries(3)
+    index = max(k for k, e in enumerate(entries) if e[2] == CLOUD)
+    entries[index] = (*entries[index][:3], entries[index][3][:60])
+    sets, _ = sets_of(write_bag(tmp_path / "bag", entries), KITTI, **{"lidar.offset_s": -0.03})
+    frame = sets[-1].frame()
+    assert "damaged message" in frame.errors["lidar"]
+    assert set(frame.planes) == {"rgb"}
+
+
+def test_smoke_events_come_as_windows(tmp_path):
+    entries = []
+    for k in range(8):
+        stamp_ns = START_NS + k * 50_000_000
+        events = np.zeros(4, dtype=[("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "i1")])
+        events["t"], events["p"] = stamp_ns - np.array([30, 20, 10, 1]) * 1_000_000, 1
+        entries.append((stamp_ns, "/dvs/events", CLOUD, bag_messages.event_cloud(events, stamp_ns, "dvs")))
+    topics = TopicMap({"event": "/dvs/events"}, {})
+    sets, _ = sets_of(write_bag(tmp_path / "bag", entries), topics)
+    assert len(sets) == 8
+    assert all(len(s.samples("event")) >= 1 for s in sets)
+    with pytest.raises(ValueError, match="no field"):
+        cloud_to_points(sets[0].payloads["event"][0])

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bag_files import (
+    CLOUD,
+    IMAGE,
+    INFO,
+    KITTI_CAMERA,
+    START_NS,
+    kitti_entries,
+    lidar_entries,
+    scan,
+    small_entries,
+    write_bag,
+    write_ros1,
+)  # fmt: skip
+
+from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.topics import RULES_FILE, choose_topics
+from any2seg_core.drive import bag_messages
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.topics import carla_bridge
+
+
+def chosen(path, *fixed, rules=None):
+    with Bag(path) as bag:
+        return choose_topics(bag, rules, fixed)
+
+
+def image_entry(topic, encoding, k=0):
+    kinds = {"32FC1": (np.float32, ()), "16UC1": (np.uint16, ()), "mono8": (np.uint8, ()), "bgra8": (np.uint8, (4,)),
+             "rgb8": (np.uint8, (3,)), "bgr8": (np.uint8, (3,))}  # fmt: skip
+    dtype, channels = kinds[encoding]
+    pixels = np.zeros((5, 7, *channels), dtype)
+    return (START_NS + k, topic, IMAGE, bag_messages.image(pixels, encoding, START_NS, "camera"))
+
+
+def carla_entries(topics):
+    entries = [
+        image_entry(topics.streams["rgb"], "bgra8", 0),
+        image_entry(topics.streams["depth"], "32FC1", 1),
+        (START_NS + 2, topics.streams["event"], CLOUD,
+         bag_messages.event_cloud(np.zeros(3, EVENT_DTYPE), START_NS, "ego_vehicle/dvs_front")),
+        (START_NS + 3, topics.streams["lidar"], CLOUD,
+         bag_messages.point_cloud(scan(1), START_NS, "ego_vehicle/lidar")),
+        image_entry(topics.truth, "mono8", 4),
+    ]  # fmt: skip
+    info = bag_messages.camera_info(KITTI_CAMERA, START_NS)
+    return entries + [(START_NS + 9, topic, INFO, info) for topic in topics.camera_infos.values()]
+
+
+def test_value_carla_bridge_as_the_drive_records_it(tmp_path):
+    expected = carla_bridge("hero")
+    assert chosen(write_bag(tmp_path / "bag", carla_entries(expected))).map == expected
+
+
+@pytest.mark.parametrize("write", [write_bag, write_ros1])
+def test_value_kitti_and_lidar_only(tmp_path, write):
+    found = chosen(write(tmp_path / "kitti.bag", kitti_entries(2))).map
+    assert found.streams == {"rgb": "/kitti/camera_color_left/image", "lidar": "/kitti/velo/pointcloud"}
+    assert found.camera_infos == {"rgb": "/kitti/camera_color_left/camera_info"}
+    assert (found.truth, found.odometry) == ("", "")
+    assert chosen(write(tmp_path / "lidar.bag", lidar_entries(2))).map.streams == {"lidar": "/ouster/points"}
+
+
+def test_value_one_of_several_cameras_is_chosen_and_said_why(tmp_path):
+    entries = [image_entry(t, "rgb8") for t in ("/cam_back/image", "/cam_front/image", "/cam_left/image")]
+    choice = chosen(write_bag(tmp_path / "bag", entries))
+    assert choice.map.streams == {"rgb": "/cam_front/image"}
+    assert "'front'" in choice.reasons["rgb"]
+    assert set(choice.others["rgb"]) == {"/cam_back/image", "/cam_left/image"}
+    choice = chosen(tmp_path / "bag", "rgb=/cam_back/image")
+    assert choice.map.streams == {"rgb": "/cam_back/image"}
+    assert choice.reasons["rgb"] == "as given"
+
+
+def test_value_a_camera_with_camera_info_wins_over_its_equal(tmp_path):
+    entries = [image_entry("/a/image", "bgr8"), image_entry("/b/image", "bgr8")]
+    entries.append((START_NS, "/b/camera_info", INFO, bag_messages.camera_info(KITTI_CAMERA, START_NS)))
+    choice = chosen(write_bag(tmp_path / "bag", entries))
+    assert choice.map.streams["rgb"] == "/b/image"
+    assert choice.map.camera_infos == {"rgb": "/b/camera_info"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "encoding", "role"),
+    [
+        ("/realsense/depth/image_rect_raw", "16UC1", "depth"),
+        ("/camera/aligned_depth_to_color/image_raw", "16UC1", "depth"),
+        ("/stereo/range", "32FC1", "depth"),
+        ("/carla/ego/depth_front/image", "bgra8", "depth"),  # native CARLA packs depth into colours
+        ("/camera/infra1/image_rect_raw", "mono8", None),
+        ("/segmentation/labels", "mono8", "truth"),
+        ("/gmsl/cam0/image_raw", "mono8", "rgb"),
+        ("/semantic_front/image", "bgra8", None),  # palette colours, no ids
+    ],
+)
+def test_value_roles_by_encoding_and_name(tmp_path, topic, encoding, role):
+    found = chosen(write_bag(tmp_path / "bag", [image_entry(topic, encoding)])).map
+    roles = {**found.streams, **({"truth": found.truth} if found.truth else {})}
+    assert roles == ({} if role is None else {role: topic})
+
+
+def test_value_camera_info_of_the_same_frame_when_there_is_no_sibling(tmp_path):
+    entries = [image_entry("/cam/image", "rgb8")]
+    for name in ("camera", "other"):
+        model = type(KITTI_CAMERA)(7, 5, KITTI_CAMERA.K, frame_id=name)
+        entries.append((START_NS, f"/info/{name}", INFO, bag_messages.camera_info(model, START_NS)))
+    assert chosen(write_bag(tmp_path / "bag", entries)).map.camera_infos == {"rgb": "/info/camera"}
+
+
+def test_value_own_rules_and_fixed_topics_from_a_file(tmp_path):
+    bag = write_bag(tmp_path / "bag", [image_entry("/x", "mono8"), image_entry("/y", "rgb8", 1)])
+    rules = tmp_path / "my.yaml"
+    rules.write_text(f"topics: {{rgb: none}}\nroles: {{truth: {{types: [{IMAGE}], encodings: [mono8]}}}}")
+    assert chosen(bag, rules=rules).map.truth == "/x"
+    assert chosen(bag, rules=rules).map.streams == {}
+    assert chosen(bag, "rgb=/y", rules=rules).map.streams == {"rgb": "/y"}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [("rgb", "write role=/topic"), ("radar=/x", "no such role"), ("rgb=/nothing", "has no /nothing.*/camera")],
+)
+def test_exception_fixed_topics(tmp_path, fixed, message):
+    bag = write_bag(tmp_path / "bag", small_entries(1))
+    with pytest.raises(UserError, match=message):
+        chosen(bag, fixed)
+
+
+@pytest.mark.parametrize("text", ["roles: {radar: {types: [a]}}", "roles: {rgb: {}}", "a: [", "x: 1", "- 1",
+                                  "roles: {rgb: {types: [a], never: ['(']}}"])  # fmt: skip
+def test_exception_rules_file_names_itself(tmp_path, text):
+    bag = write_bag(tmp_path / "bag", small_entries(1))
+    rules = tmp_path / "my.yaml"
+    rules.write_text(text)
+    with pytest.raises(UserError, match=r"my\.yaml") as caught:
+        chosen(bag, rules=rules)
+    assert "\n" not in str(caught.value)
+
+
+def test_value_damaged_first_message_does_not_hide_a_topic(tmp_path):
+    entries = small_entries(3)
+    entries[0] = (*entries[0][:3], entries[0][3][:20])
+    assert chosen(write_bag(tmp_path / "bag", entries)).map.streams == {"rgb": "/camera/image_raw"}
+
+
+def test_value_the_shipped_rules_are_found_beside_the_command_too():
+    link = RULES_FILE.parents[2] / "bags" / "topics.yaml"
+    assert link.read_text() == RULES_FILE.read_text()
