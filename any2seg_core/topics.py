@@ -54,20 +54,36 @@ class TopicMap:
         return pairs
 
 
-def carla_bridge(ego: str = "ego_vehicle") -> TopicMap:
-    """Topics of the CARLA ROS bridge, as the simulated drive records them."""
-    prefix = f"/carla/{ego}"
+@dataclass(frozen=True)
+class CarlaSensors:
+    """Names of the sensors in CARLA: `id` in the objects file of the bridge, `ros_name` with native ROS 2."""
+
+    rgb: str = "rgb_front"
+    depth: str = "depth_front"
+    event: str = "dvs_front"
+    lidar: str = "lidar"
+    truth: str = "semantic_front"
+
+
+def carla_bridge(ego: str = "ego_vehicle", sensors: CarlaSensors = CarlaSensors()) -> TopicMap:
+    """Topics of the CARLA ROS bridge (for CARLA 0.9.13), as the simulated drive records them."""
+    return _carla(f"/carla/{ego}", sensors, events_below="events")
+
+
+def carla_native(ego: str = "ego_vehicle", sensors: CarlaSensors = CarlaSensors()) -> TopicMap:
+    """Topics of CARLA 0.9.16 with its native ROS 2 interface: events come as a point cloud."""
+    return _carla(f"/carla/{ego}", sensors, events_below="point_cloud")
+
+
+def _carla(prefix: str, sensors: CarlaSensors, events_below: str) -> TopicMap:
+    cameras = {"rgb": sensors.rgb, "depth": sensors.depth, "event": sensors.event}
     return TopicMap(
         streams={
-            "rgb": f"{prefix}/rgb_front/image",
-            "depth": f"{prefix}/depth_front/image",
-            "event": f"{prefix}/dvs_front/events",
-            "lidar": f"{prefix}/lidar",
+            "rgb": f"{prefix}/{sensors.rgb}/image",
+            "depth": f"{prefix}/{sensors.depth}/image",
+            "event": f"{prefix}/{sensors.event}/{events_below}",
+            "lidar": f"{prefix}/{sensors.lidar}",
         },
-        camera_infos={
-            "rgb": f"{prefix}/rgb_front/camera_info",
-            "depth": f"{prefix}/depth_front/camera_info",
-            "event": f"{prefix}/dvs_front/camera_info",
-        },
-        truth=f"{prefix}/semantic_front/image",
+        camera_infos={name: f"{prefix}/{sensor}/camera_info" for name, sensor in cameras.items()},
+        truth=f"{prefix}/{sensors.truth}/image",
     )

@@ -1,42 +1,109 @@
-"""Replay a recording into the graph: ros2 launch any2seg_ros replay.launch.py bag:=runs/demo/bag"""
+"""Play a recording to the segmentation node and score its labels.
+
+    ros2 launch any2seg_ros replay.launch.py bag:=runs/demo/bag checkpoint:=drive_b0.safetensors rviz:=true
+
+Every argument of segment.launch.py may be given too. Everything ends with the recording.
+"""
 
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetLaunchConfiguration,
+    Shutdown,
+    TimerAction,
+)
+from launch.conditions import IfCondition
+from launch.event_handlers import OnProcessExit
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from any2seg_core.topics import CarlaSensors, carla_bridge
+from any2seg_ros import launch_arguments as la
+
+DRAIN_S = 2.0  # for the last labels
+TRUTH = carla_bridge(sensors=CarlaSensors(truth=f"semantic_{la.CAMERA}")).truth
+YES_NO = ["true", "false"]
+
+
+def recorded_calibration(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """A recording that brings its calibration needs no calibration_file."""
+    values = context.launch_configurations
+    recorded = Path(values["bag"]) / "calibration.yaml"
+    if values.get("calibration_file", la.UNSET) != la.UNSET or not recorded.is_file():
+        return []
+    return [SetLaunchConfiguration("calibration_file", str(recorded))]
+
+
+def score_nodes(context: LaunchContext) -> list[Node]:
+    """One judge per segmentation node, beside it in its namespace."""
+    values = context.launch_configurations
+    if values["score"] != "true":
+        return []
+    return [
+        Node(
+            package="any2seg_ros",
+            executable="score_node",
+            name="score",
+            namespace=la.namespace(values["namespace"], camera),
+            output="screen",
+            parameters=[{
+                "checkpoint": values["checkpoint"],
+                "out": la.for_camera(values["score_file"], camera or la.ONLY_CAMERA),
+            }],
+            remappings=[
+                ("~/in/label", f"{values['name']}/out/label"),
+                ("~/in/modalities", f"{values['name']}/out/modalities"),
+                ("~/in/truth", la.for_camera(values["truth_topic"], camera or la.ONLY_CAMERA)),
+            ],
+        )
+        for camera in la.camera_names(values["cameras"]) or ("",)
+    ]
+
 
 def generate_launch_description() -> LaunchDescription:
-    profile = str(Path(get_package_share_directory("any2seg_ros")) / "config" / "fastdds.xml")
-    arguments = [
-        DeclareLaunchArgument("bag", description="rosbag2 folder or .mcap file"),
-        DeclareLaunchArgument("rate", default_value="1.0", description="speed factor"),
-        DeclareLaunchArgument("loops", default_value="1", description="how often the bag is played"),
-        DeclareLaunchArgument("schedule", default_value="", description="JSON list of {start_s, end_s, sensors}"),
-        DeclareLaunchArgument("wait_s", default_value="10.0", description="longest wait for subscribers"),
-    ]
-    node = Node(
+    """Segmentation, judge, RViz, and the player whose end ends everything."""
+    share = Path(get_package_share_directory("any2seg_ros"))
+    player = Node(
         package="any2seg_ros",
         executable="replay_node",
         name="replay",
         output="screen",
-        parameters=[
-            {
-                "bag": LaunchConfiguration("bag"),
-                "schedule": LaunchConfiguration("schedule"),
-                "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                "loops": ParameterValue(LaunchConfiguration("loops"), value_type=int),
-                "wait_s": ParameterValue(LaunchConfiguration("wait_s"), value_type=float),
-            }
-        ],
-    )
+        parameters=[{
+            "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
+            "schedule": ParameterValue(LaunchConfiguration("schedule"), value_type=str),
+            "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
+            "loops": ParameterValue(LaunchConfiguration("loops"), value_type=int),
+            "wait_s": ParameterValue(LaunchConfiguration("wait_s"), value_type=float),
+        }],
+    )  # fmt: skip
+    end = [TimerAction(period=DRAIN_S, actions=[Shutdown(reason="the recording has ended")])]
     return LaunchDescription([
-        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-        SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile),
-        *arguments,
-        node,
+        DeclareLaunchArgument("bag", description="rosbag2 folder or .mcap file."),
+        DeclareLaunchArgument("rate", default_value="1.0", description="Speed factor."),
+        DeclareLaunchArgument("loops", default_value="1", description="How often the bag is played."),
+        DeclareLaunchArgument("schedule", default_value="", description="JSON with outages of sensors; empty: none."),
+        DeclareLaunchArgument("wait_s", default_value="60.0", description="Longest wait for the node."),
+        DeclareLaunchArgument("score", default_value="true", choices=YES_NO, description="Judge the labels."),
+        DeclareLaunchArgument("score_file", default_value="", description="JSON for the figures; empty: table only."),
+        DeclareLaunchArgument("truth_topic", default_value=TRUTH, description="Topic of the truth: mono8 train ids."),
+        DeclareLaunchArgument("rviz", default_value="false", choices=YES_NO, description="Open RViz."),
+        OpaqueFunction(function=recorded_calibration),
+        IncludeLaunchDescription(PythonLaunchDescriptionSource(str(share / "launch" / "segment.launch.py"))),
+        OpaqueFunction(function=score_nodes),
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", str(share / "rviz" / "any2seg.rviz")],
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
+        player,
+        RegisterEventHandler(OnProcessExit(target_action=player, on_exit=end)),
     ])

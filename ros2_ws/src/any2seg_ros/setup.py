@@ -15,6 +15,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/config", glob("config/*")),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        (f"share/{PACKAGE}/rviz", glob("rviz/*")),
     ],
     install_requires=["setuptools"],
     zip_safe=True,
@@ -26,6 +27,7 @@ setup(
         "console_scripts": [
             "segment_node = any2seg_ros.segment_node:main",
             "replay_node = any2seg_ros.replay_node:main",
+            "score_node = any2seg_ros.score_node:main",
         ]
     },
 )

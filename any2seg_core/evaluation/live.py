@@ -1,0 +1,84 @@
+"""Scores labels against truth while both arrive: memory does not grow with the length of the drive."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.tables import summarise
+from any2seg_core.labels import LabelSpace
+from any2seg_core.modalities import subset_letters
+
+_WAITING = 100
+
+
+class LiveScorer:
+    """Confusion per subset of sensors that was fused.
+
+    A label is judged against the truth nearest in stamp, at most TRUTH_TOLERANCE_NS away, once no nearer one can come.
+    When time jumps back, as in a bag that loops, everything that waits is judged with what there is.
+
+    Args:
+        space: classes of both.
+
+    Attributes:
+        labels: labels received. judged: those of them that found a truth. rejected: those of another size or space.
+    """
+
+    def __init__(self, space: LabelSpace) -> None:
+        self._space = space
+        self._table: dict[str, ConfusionMatrix] = {}
+        self._truths: deque[tuple[int, np.ndarray]] = deque(maxlen=_WAITING)
+        self._pending: deque[tuple[int, np.ndarray, str]] = deque(maxlen=_WAITING)
+        self.labels = self.judged = self.rejected = 0
+
+    def add_truth(self, stamp_ns: int, truth: np.ndarray) -> None:
+        """(H, W) uint8 train ids, 255 = no truth; stamps ascend but for jumps back."""
+        if self._truths and stamp_ns < self._truths[-1][0]:
+            self.finish()
+            self._truths.clear()
+        self._truths.append((stamp_ns, truth))
+        while self._pending and self._pending[0][0] + TRUTH_TOLERANCE_NS <= stamp_ns:
+            self._judge(*self._pending.popleft())
+
+    def add_label(self, stamp_ns: int, labels: np.ndarray, used: Sequence[str]) -> None:
+        """(H, W) uint8 train ids and the modalities that were fused for them."""
+        self.labels += 1
+        if len(self._pending) == _WAITING:
+            self._judge(*self._pending.popleft())
+        self._pending.append((stamp_ns, labels, subset_letters(used)))
+
+    def finish(self) -> None:
+        """Judge what still waits for truth."""
+        while self._pending:
+            self._judge(*self._pending.popleft())
+
+    def summary(self) -> dict[str, Any]:
+        """As `evaluation.tables.summarise`, per subset that occurred; UserError when nothing was judged."""
+        if not self._table:
+            raise UserError(
+                f"nothing to score: {self.labels} labels, {len(self._truths)} truth images waiting, "
+                f"{self.rejected} of another size or label space; truth must be within {TRUTH_TOLERANCE_NS // 10**6} ms"
+            )
+        ordered = dict(sorted(self._table.items(), key=lambda entry: (-len(entry[0]), entry[0])))
+        counts = {"labels": self.labels, "judged": self.judged, "rejected": self.rejected}
+        return summarise(ordered, self._space, self.judged, protocol="live") | counts
+
+    def _judge(self, stamp_ns: int, labels: np.ndarray, letters: str) -> None:
+        truth = nearest_truth(self._truths, stamp_ns)
+        if truth is None:
+            return
+        matrix = self._table.get(letters) or ConfusionMatrix.of(self._space)
+        try:
+            matrix.update(labels, truth)
+        except UserError:
+            self.rejected += 1
+            return
+        self._table[letters] = matrix
+        self.judged += 1

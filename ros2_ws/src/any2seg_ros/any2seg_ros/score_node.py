@@ -1,0 +1,118 @@
+"""Score the labels of a running node against truth on a topic; the table comes at the end (Ctrl-C, or end of replay).
+
+    python -m any2seg_ros.score_node --ros-args -p checkpoint:=checkpoints/drive_b0.safetensors -p out:=score.json \\
+        -r ~/in/label:=/segment/out/label -r ~/in/modalities:=/segment/out/modalities -r ~/in/truth:=/truth/image
+
+For watching: DDS may lose a label. Reproducible figures come from reading the bag in code.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rich.console import Console
+from rich.table import Table
+from sensor_msgs.msg import Image
+
+from any2seg_core.atomic import replacing
+from any2seg_core.checkpoint import read_metadata
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.live import LiveScorer
+from any2seg_core.labels import label_space
+from any2seg_core.messages import image_to_array, stamp_ns
+from any2seg_ros import qos
+
+_QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
+_JOINED = 50
+
+
+def score_table(summary: dict[str, Any]) -> Table:
+    """One row per subset of sensors that was fused."""
+    table = Table(title=f"{summary['judged']} of {summary['labels']} labels judged; mIoU in percent")
+    table.add_column("fused")
+    for heading in ("mIoU present", "mIoU all", "classes", "pixel accuracy"):
+        table.add_column(heading, justify="right")
+    for letters, row in summary["subsets"].items():
+        figures = (row["miou_present"], row["miou_all"], row["pixel_accuracy"])
+        present, everything, accuracy = ("-" if figure is None else f"{figure:.1f}" for figure in figures)
+        table.add_row(letters, present, everything, str(len(summary["class_iou"][letters])), accuracy)
+    return table
+
+
+class ScoreNode(Node):
+    """Joins labels with what was fused for them and hands both to the scorer, next to the truth."""
+
+    def __init__(self) -> None:
+        super().__init__("score")
+        for name, description in (
+            ("checkpoint", "Checkpoint of the judged node: tells the classes."),
+            ("out", "JSON file for the figures; empty: none."),
+        ):
+            self.declare_parameter(name, "", ParameterDescriptor(description=description, read_only=True))
+        checkpoint = self.get_parameter("checkpoint").value
+        if not checkpoint:
+            raise UserError("parameter checkpoint is empty: give the checkpoint of the node that is judged")
+        self.out = self.get_parameter("out").value
+        self.scorer = LiveScorer(label_space(read_metadata(Path(checkpoint))["contract"]["label_space"]))
+        self._labels: dict[int, np.ndarray] = {}
+        self.create_subscription(Image, "~/in/label", self._on_label, _QUEUE)
+        self.create_subscription(DiagnosticArray, "~/in/modalities", self._on_modalities, _QUEUE)
+        self.create_subscription(Image, "~/in/truth", self._on_truth, qos.REPLAY)
+
+    def _on_label(self, message: Image) -> None:
+        self._labels[stamp_ns(message.header)] = image_to_array(message)
+        while len(self._labels) > _JOINED:
+            del self._labels[next(iter(self._labels))]
+
+    def _on_modalities(self, message: DiagnosticArray) -> None:
+        stamp = stamp_ns(message.header)
+        labels = self._labels.pop(stamp, None)
+        used = next((pair.value for pair in message.status[0].values if pair.key == "used"), "")
+        if labels is not None and used:
+            self.scorer.add_label(stamp, labels, used.split(","))
+
+    def _on_truth(self, message: Image) -> None:
+        self.scorer.add_truth(stamp_ns(message.header), image_to_array(message))
+
+
+def report(node: ScoreNode) -> None:
+    """Print the table and write the file."""
+    node.scorer.finish()
+    summary = node.scorer.summary()
+    Console(width=100).print(score_table(summary))
+    if node.out:
+        with replacing(Path(node.out)) as partial:
+            partial.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point; one line and exit code 2 for bad input or nothing to score."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = ScoreNode()
+        try:
+            rclpy.spin(node)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            report(node)
+    except UserError as error:
+        sys.stderr.write(f"score_node: {error}\n")
+        raise SystemExit(2) from None
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Launch arguments made from the tables, and read back: no `launch` needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from any2seg_core.errors import UserError
+from any2seg_core.topics import CarlaSensors, carla_bridge
+from any2seg_ros import launch_arguments as la
+from any2seg_ros.parameter_table import TABLE
+from any2seg_ros.topic_table import INPUTS
+
+
+def written(value) -> str:
+    """A default as a user would type it."""
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
+
+
+def test_value_every_parameter_has_one_argument_that_is_unset_by_default():
+    arguments = la.parameter_arguments()
+    assert [argument.name for argument in arguments] == list(TABLE)
+    assert la.given_parameters({argument.name: argument.default for argument in arguments}, "front") == {}
+    for argument in arguments:
+        assert TABLE[argument.name].description in argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+
+@pytest.mark.parametrize("name", [name for name, entry in TABLE.items() if entry.default != ""])
+def test_property_default_written_as_an_argument_is_read_back(name):
+    value = la.given_parameters({name: written(TABLE[name].default)}, "front")[name]
+    assert value == TABLE[name].default
+    assert type(value) is type(TABLE[name].default)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1e-3", 0.001), ("1", 1.0), (" .25 ", 0.25)],
+)
+def test_value_numbers_as_people_write_them(text, expected):
+    assert la.given_parameters({"timeout_s": text}, "front") == {"timeout_s": expected}
+
+
+@pytest.mark.parametrize("text", ["[rgb, lidar]", "rgb,lidar", "['rgb', \"lidar\"]"])
+def test_value_lists_as_people_write_them(text):
+    assert la.given_parameters({"modalities": text}, "front") == {"modalities": ["rgb", "lidar"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("timeout_s", "soon", "is no float"),
+        ("timeout_s", "nan", "outside 0 to 10"),
+        ("timeout_s", "11", "outside 0 to 10"),
+        ("input_depth", "1.5", "is no int"),
+        ("input_depth", "0", "outside 1 to 1000"),
+        ("autostart", "maybe", "is no bool"),
+        ("modalities", "[]", "is no list"),
+        ("modalities", "rgb,,lidar", "is no list"),
+        ("input_reliability", "sometimes", "not one of best_effort, reliable"),
+    ],
+)
+def test_exception_names_argument_and_what_it_takes(name, text, said):
+    with pytest.raises(UserError, match=f"argument {name}: .*{said}"):
+        la.given_parameters({name: text}, "front")
+
+
+def test_value_every_input_has_a_topic_and_a_remapping():
+    sensors = CarlaSensors(rgb="rgb_{camera}", depth="depth_{camera}", event="dvs_{camera}")
+    arguments = {argument.name: argument.default for argument in la.topic_arguments(carla_bridge("hero", sensors))}
+    pairs = dict(la.remappings(arguments, "left"))
+    assert list(pairs) == [topic.name for topic in INPUTS]
+    assert pairs == carla_bridge("hero", CarlaSensors("rgb_left", "depth_left", "dvs_left")).node_remappings()
+    assert len(set(arguments)) == len(INPUTS)
+
+
+def test_value_cameras_are_namespaces():
+    assert la.camera_names(" front, left,right ") == ("front", "left", "right")
+    assert la.camera_names("") == ()
+    assert [la.namespace(*pair) for pair in (("", ""), ("car", ""), ("", "left"), ("car", "left"))] == [
+        "", "car", "left", "car/left",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["front,front", "rear left", "2nd", "a/b", "größe"])
+def test_exception_cameras_that_cannot_be_namespaces(text):
+    with pytest.raises(UserError, match="argument cameras"):
+        la.camera_names(text)
+
+
+def test_exception_cameras_that_share_one_topic():
+    la.check_distinct(("left", "right"), {"image_topic": "/{camera}/image"})
+    with pytest.raises(UserError, match="argument image_topic: '/image' is the same for left, right"):
+        la.check_distinct(("left", "right"), {"image_topic": "/image"})

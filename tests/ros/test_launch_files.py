@@ -1,0 +1,100 @@
+"""What can be said about the launch files without running them; test_launch.py runs them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from any2seg_core.topics import carla_bridge
+from any2seg_ros.launch_arguments import parameter_arguments, topic_arguments
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "ros2_ws" / "src" / "any2seg_ros"
+FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+
+
+def calls(tree: ast.AST, function: str) -> list[ast.Call]:
+    """Calls of a name or attribute."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in found if function in (getattr(call.func, "id", ""), getattr(call.func, "attr", ""))]
+
+
+def keyword(call: ast.Call, name: str):
+    return next(entry.value for entry in call.keywords if entry.arg == name)
+
+
+def declared(path: Path) -> set[str]:
+    """Names of the arguments of a launch file, those of the file that it includes too."""
+    tree = ast.parse(path.read_text())
+    named = {
+        call.args[0].value
+        for call in calls(tree, "DeclareLaunchArgument") + calls(tree, "Argument")
+        if isinstance(call.args[0], ast.Constant)
+    }
+    if calls(tree, "parameter_arguments"):
+        named |= {argument.name for argument in parameter_arguments()}
+    if calls(tree, "topic_arguments") and calls(tree, "remappings"):
+        named |= {argument.name for argument in topic_arguments(carla_bridge())}
+    if calls(tree, "IncludeLaunchDescription"):
+        named |= declared(ROOT / "launch" / "segment.launch.py")
+    return named
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_value_every_configuration_that_is_read_is_an_argument(path):
+    tree = ast.parse(path.read_text())
+    read = {call.args[0].value for call in calls(tree, "LaunchConfiguration")}
+    keys = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript)]
+    read |= {
+        key.slice.value
+        for key in keys
+        if getattr(key.value, "id", "") == "values" and isinstance(key.slice, ast.Constant)
+    }
+    assert read
+    assert read <= declared(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_value_every_argument_is_described(path):
+    for call in calls(ast.parse(path.read_text()), "DeclareLaunchArgument"):
+        assert keyword(call, "description")
+    for call in calls(ast.parse(path.read_text()), "Argument"):
+        assert call.args[2].value.endswith(".")
+
+
+def test_value_segment_takes_parameters_and_remappings_from_the_tables():
+    tree = ast.parse((ROOT / "launch" / "segment.launch.py").read_text())
+    (node,) = calls(tree, "LifecycleNode")
+    assert calls(keyword(node, "parameters"), "given_parameters")
+    assert getattr(keyword(node, "remappings").func, "attr", "") == "remappings"
+
+
+def test_value_executables_are_entry_points_of_the_package():
+    (setup,) = calls(ast.parse((PACKAGE / "setup.py").read_text()), "setup")
+    scripts = ast.literal_eval(keyword(setup, "entry_points"))["console_scripts"]
+    names = {script.partition(" = ")[0] for script in scripts}
+    started = set()
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        nodes = calls(tree, "Node") + calls(tree, "LifecycleNode")
+        started |= {
+            keyword(node, "executable").value for node in nodes if keyword(node, "package").value == "any2seg_ros"
+        }
+    assert started <= names
+    for script in scripts:
+        module = script.partition(" = ")[2].partition(":")[0]
+        assert calls(ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text()), "main"), module
+
+
+@pytest.mark.parametrize("executable", ["replay_node", "score_node"])
+def test_value_parameters_of_the_helpers_are_declared_by_them(executable):
+    """Undeclared parameters would be ignored without a word."""
+    source = ast.parse((PACKAGE / "any2seg_ros" / f"{executable}.py").read_text())
+    known = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    tree = ast.parse((ROOT / "launch" / "replay.launch.py").read_text())
+    (node,) = (call for call in calls(tree, "Node") if keyword(call, "executable").value == executable)
+    given = {key.value for entry in keyword(node, "parameters").elts for key in entry.keys}
+    assert given
+    assert given <= known
