@@ -34,7 +34,7 @@ class LiveScorer:
     def __init__(self, space: LabelSpace) -> None:
         self._space = space
         self._table: dict[str, ConfusionMatrix] = {}
-        self._truths: deque[tuple[int, np.ndarray]] = deque(maxlen=_WAITING)
+        self._truths: list[tuple[int, np.ndarray]] = []
         self._pending: deque[tuple[int, np.ndarray, str]] = deque(maxlen=_WAITING)
         self.labels = self.judged = self.rejected = 0
 
@@ -42,8 +42,8 @@ class LiveScorer:
         """(H, W) uint8 train ids, 255 = no truth; stamps ascend but for jumps back."""
         if self._truths and stamp_ns < self._truths[-1][0]:
             self.finish()
-            self._truths.clear()
-        self._truths.append((stamp_ns, truth))
+            self._truths = []
+        self._truths = [*self._truths[1 - _WAITING :], (stamp_ns, truth)]
         while self._pending and self._pending[0][0] + TRUTH_TOLERANCE_NS <= stamp_ns:
             self._judge(*self._pending.popleft())
 

@@ -16,6 +16,7 @@ setup(
         (f"share/{PACKAGE}/config", glob("config/*")),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         (f"share/{PACKAGE}/rviz", glob("rviz/*")),
+        (f"share/{PACKAGE}/foxglove", glob("foxglove/*")),
     ],
     install_requires=["setuptools"],
     zip_safe=True,

@@ -1,0 +1,81 @@
+"""Documents and parameter file are what the tables say, and the running node has the topics of the table."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from any2seg_ros.parameter_table import TABLE
+from any2seg_ros.topic_table import INPUTS, OUTPUTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def made():
+    spec = importlib.util.spec_from_file_location("make_node_docs", ROOT / "scripts" / "make_node_docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def flat(tree: dict, above: str = "") -> dict:
+    found = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found
+
+
+def test_value_page_and_parameter_file_are_up_to_date(made):
+    hint = "run: python scripts/make_node_docs.py"
+    assert made.PAGE.read_text() == made.page(made.PAGE.read_text()), hint
+    assert made.PARAMETER_FILE.read_text() == made.parameter_yaml(), hint
+
+
+def test_value_parameter_file_holds_every_default_with_its_type(made):
+    values = flat(yaml.safe_load(made.parameter_yaml())["/**"]["ros__parameters"])
+    assert values == {name: entry.default for name, entry in TABLE.items()}
+    assert all(type(values[name]) is type(entry.default) for name, entry in TABLE.items())
+
+
+def test_exception_page_without_a_place_for_a_table(made):
+    with pytest.raises(ValueError, match="0 places marked"):
+        made.page("no tables here")
+
+
+@pytest.mark.ros
+def test_value_running_node_has_the_topics_of_the_table(domain, checkpoint):
+    """The oracle is the ROS graph. LabelInfo is there only where vision_msgs is installed."""
+    rclpy = pytest.importorskip("rclpy")
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    from any2seg_ros import distro
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.segment_node import SegmentNode
+
+    context = rclpy.Context()
+    rclpy.init(args=ros_arguments({"checkpoint": checkpoint, "autostart": False}), context=context, domain_id=domain)
+    node = SegmentNode(context=context)
+    try:
+        assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        inputs = node.get_subscriber_names_and_types_by_node("segment", "/")
+        outputs = node.get_publisher_names_and_types_by_node("segment", "/")
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert written(INPUTS) == seen(inputs)
+    absent = set() if distro.has("vision_msgs") else {"/segment/out/label_info"}
+    assert {name: kind for name, kind in written(OUTPUTS).items() if name not in absent} == seen(outputs)
+
+
+def written(topics) -> dict[str, str]:
+    return {topic.name.replace("~", "/segment"): topic.kind for topic in topics}
+
+
+def seen(names_and_types) -> dict[str, str]:
+    """Without what every ROS node has."""
+    common = {"/rosout", "/parameter_events", "/segment/transition_event", "/clock"}
+    return {name: kinds[0] for name, kinds in names_and_types if name not in common}
