@@ -29,6 +29,7 @@ from any2seg_core.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 
 DRAIN_S = 2.0  # for the last labels
+REPORT_S = "20"  # the judge writes its report after Ctrl-C
 TRUTH = carla_bridge(sensors=CarlaSensors(truth=f"semantic_{la.CAMERA}")).truth
 YES_NO = ["true", "false"]
 
@@ -54,6 +55,7 @@ def score_nodes(context: LaunchContext) -> list[Node]:
             name="score",
             namespace=la.namespace(values["namespace"], camera),
             output="screen",
+            sigterm_timeout=REPORT_S,
             parameters=[{
                 "checkpoint": values["checkpoint"],
                 "out": la.for_camera(values["score_file"], camera or la.ONLY_CAMERA),
