@@ -1,30 +1,52 @@
-"""Any2Seg: one shared encoder, MFF at all four levels, all-MLP head (Zheng et al., ECCV 2024)."""
+"""Any2Seg: one shared encoder, MFF at all four levels, all-MLP head (Zheng et al., ECCV 2024); two other fusions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.decoder import AllMLPHead
-from any2seg_core.models.fusion import MFF
-from any2seg_core.models.mit import MixTransformer
+from any2seg_core.models.fusion import MFF, MFFConfig
+
+FusionName = Literal["mff", "mean_predictions", "early_concat"]
 
 
 class ModelConfig(BaseModel):
-    """Everything that fixes the parameters of a model; stored in its checkpoint."""
+    """Everything that fixes the parameters of a model; stored in its checkpoint.
+
+    Attributes:
+        encoder: mit_b0 ... mit_b5 or timm/<name>, shared by all modalities.
+        head_width: channels of the fused feature in the head.
+        num_classes: K.
+        modalities: names, canonical order; any non-empty subset of them can be given.
+        fusion: where modalities meet. ``mff``: at the features of all four levels. ``mean_predictions``: each is
+            segmented alone and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the
+            input, all modalities as the channels of one image, absent ones zero (the baseline without any sharing).
+        mff: switches of MFF.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     encoder: str = "mit_b0"
     head_width: int = Field(256, gt=0)
     num_classes: int = Field(25, gt=1)
     modalities: tuple[str, ...] = MODALITIES
+    fusion: FusionName = "mff"
+    mff: MFFConfig = MFFConfig()
+
+    @model_validator(mode="after")
+    def _no_switch_without_effect(self) -> ModelConfig:
+        if self.fusion != "mff" and self.mff != MFFConfig():
+            raise ValueError(f"settings of mff have no effect with fusion={self.fusion}: leave them out")
+        return self
 
 
 @dataclass(frozen=True)
@@ -32,19 +54,24 @@ class Encoded:
     """Features of every present (sample, modality) pair.
 
     Attributes:
-        levels: four tensors (B, M, C_j, H_j, W_j); rows of absent pairs are zero and never read.
+        levels: four tensors (B, M, C_j, H_j, W_j); rows of absent pairs are zero and never read. With early_concat no
+            modality has features of its own, and this is the one tensor of images (B, M, 3, H, W).
         present: (B, M) bool.
         modalities: names of the M columns.
+        logits: (B, M, K, H_1, W_1), each modality segmented alone; with mean_predictions only.
     """
 
     levels: list[Tensor]
     present: Tensor
     modalities: tuple[str, ...]
+    logits: Tensor | None = None
 
     def keep(self, subset: Sequence[str]) -> Encoded:
         """The same samples with only ``subset`` of their modalities: no encoding is done again."""
         columns = [self.modalities.index(name) for name in canonical(subset)]
-        return Encoded([level[:, columns] for level in self.levels], self.present[:, columns], canonical(subset))
+        logits = None if self.logits is None else self.logits[:, columns]
+        kept = [level[:, columns] for level in self.levels]
+        return Encoded(kept, self.present[:, columns], canonical(subset), logits)
 
 
 @dataclass(frozen=True)
@@ -53,11 +80,13 @@ class Prediction:
 
     Attributes:
         logits: (B, K, H, W) float, at the size of the input images.
-        fused: four fused features f_ma (B, C_j, H_j, W_j).
+        fused: four fused features f_ma (B, C_j, H_j, W_j); with mean_predictions the one tensor of mean logits.
+        encoded: what was fused.
     """
 
     logits: Tensor
     fused: list[Tensor]
+    encoded: Encoded
 
 
 class Any2Seg(nn.Module):
@@ -74,13 +103,11 @@ class Any2Seg(nn.Module):
     def __init__(self, config: ModelConfig | None = None, drop_path: float = 0.0) -> None:
         super().__init__()
         config = config or ModelConfig()
-        family, _, variant = config.encoder.partition("_")
-        if family != "mit":
-            raise UserError(f"unknown encoder {config.encoder!r}: known are mit_b0 ... mit_b5")
         self.config = config
         self.modalities = canonical(config.modalities)
-        self.encoder = MixTransformer(variant, drop_path)
-        self.fusion = MFF()
+        channels = 3 * len(self.modalities) if config.fusion == "early_concat" else 3
+        self.encoder = make_encoder(config.encoder, drop_path, channels)
+        self.fusion = MFF(config.mff)
         self.head = AllMLPHead(self.encoder.widths, config.num_classes, config.head_width)
 
     def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
@@ -88,7 +115,7 @@ class Any2Seg(nn.Module):
         fused = self.fuse(encoded)
         size = next(iter(images.values())).shape[-2:]
         logits = F.interpolate(self.decode(fused), size, mode="bilinear", align_corners=False)
-        return Prediction(logits, fused)
+        return Prediction(logits, fused, encoded)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:
         """Images -> per-modality features of the pairs that are present."""
@@ -96,18 +123,60 @@ class Any2Seg(nn.Module):
         stacked = torch.stack([images[name] for name in names], dim=1)  # (B, M, C, H, W)
         if present is None:
             present = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
+        if self.config.fusion == "early_concat":
+            return Encoded([stacked], present, names)
         rows = present.flatten()  # (B * M,)
         batch = stacked.flatten(0, 1)  # (B * M, C, H, W)
         features = self.encoder(batch if bool(rows.all()) else batch[rows])
-        return Encoded([self._scatter(level, present, rows) for level in features], present, names)
+        return self._encoded(features, present, names)
 
-    def fuse(self, encoded: Encoded) -> list[Tensor]:
-        """Per level, MFF over the modalities that are present: four (B, C_j, H_j, W_j)."""
-        return [self.fusion(level, encoded.present) for level in encoded.levels]
+    def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> list[Tensor]:
+        """What :meth:`decode` takes: four fused features (B, C_j, H_j, W_j); with mean_predictions the mean logits.
+
+        Args:
+            encoded: features of the present pairs.
+            anchor: with MFF, the result of the previous set of a stream (f_ma^{t-1}, same sizes) in place of the mean.
+        """
+        if self.config.fusion == "early_concat":
+            return self.encoder(self._concatenated(encoded))
+        if self.config.fusion == "mean_predictions":
+            share = encoded.present.to(encoded.logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
+            return [torch.einsum("bmkhw,bm->bkhw", encoded.logits, share)]
+        if anchor is None:
+            return [self.fusion(level, encoded.present) for level in encoded.levels]
+        return [self.fusion(level, encoded.present, f_ma) for level, f_ma in zip(encoded.levels, anchor, strict=True)]
 
     def decode(self, fused: list[Tensor]) -> Tensor:
         """Fused features -> logits (B, K, H/4, W/4)."""
-        return self.head(fused)
+        return fused[0] if self.config.fusion == "mean_predictions" else self.head(fused)
+
+    def modality_logits(self, encoded: Encoded) -> Tensor:
+        """Each present modality segmented alone, p(.|x_m): (B, M, K, H/4, W/4), zero where absent; not early_concat."""
+        if encoded.logits is not None:
+            return encoded.logits
+        rows = encoded.present.flatten()  # (B * M,)
+        alone = torch.ones(int(rows.sum()), 1, dtype=torch.bool, device=rows.device)
+        levels = [self.fusion(level.flatten(0, 1)[rows][:, None], alone) for level in encoded.levels]  # (R, C, h, w)
+        return self._scatter(self.head(levels), encoded.present, rows)
+
+    def with_levels(self, encoded: Encoded, levels: list[Tensor]) -> Encoded:
+        """The same pairs with other features (B, M, C_j, H_j, W_j); not early_concat."""
+        rows = encoded.present.flatten()
+        return self._encoded([level.flatten(0, 1)[rows] for level in levels], encoded.present, encoded.modalities)
+
+    def _encoded(self, features: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
+        """Features of the present pairs alone, (R, C_j, H_j, W_j) -> Encoded."""
+        rows = present.flatten()
+        logits = self._scatter(self.head(features), present, rows) if self.config.fusion == "mean_predictions" else None
+        return Encoded([self._scatter(level, present, rows) for level in features], present, names, logits)
+
+    def _concatenated(self, encoded: Encoded) -> Tensor:
+        """Images side by side in the channels of one, zeros where absent or not given: (B, 3 * M, H, W)."""
+        images = encoded.levels[0]  # (B, M, C, H, W)
+        canvas = images.new_zeros((len(images), len(self.modalities), *images.shape[2:]))
+        slots = [self.modalities.index(name) for name in encoded.modalities]
+        canvas[:, slots] = images.masked_fill(~encoded.present[:, :, None, None, None], 0.0)
+        return canvas.flatten(1, 2)  # (B, M * C, H, W)
 
     @staticmethod
     def _scatter(level: Tensor, present: Tensor, rows: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from any2seg_core.models.mit import to_map
@@ -10,9 +13,29 @@ from any2seg_core.models.mit import to_map
 _EPS = 1e-8  # as in torch's cosine_similarity
 
 
+class MFFConfig(BaseModel):
+    """Switches of MFF: the ablation of the paper's Table 6, and two points that the paper leaves open.
+
+    Attributes:
+        reweight: f_mb is the mean of w_m * f_m; otherwise the mean of f_m.
+        select: f_ms takes each location from the modality most like f_mb; otherwise f_ms is the mean of f_m.
+        residual: f_ma = f_mb + f_ms; otherwise f_ms alone (select) or f_mb alone.
+        weight: w_m is one number per sample ("global", as the paper's notation has it) or one per location ("spatial").
+        unit_scale: weights pass a softmax over the present modalities and the residual sum is halved. Then f_ma is a
+            mean of features however many there are, and f itself for one modality, where the paper's sum gives 2f.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reweight: bool = True
+    select: bool = True
+    residual: bool = True
+    weight: Literal["global", "spatial"] = "global"
+    unit_scale: bool = False
+
+
 def _weighted_sum(tokens: Tensor, weight: Tensor) -> Tensor:
-    """tokens (B, M, N, C), weight (B, M) -> sum over modalities (B, N, C)."""
-    return torch.einsum("bmnc,bm->bnc", tokens, weight)
+    """tokens (B, M, N, C), weight (B, M) or (B, M, N) -> sum over modalities (B, N, C)."""
+    return torch.einsum("bmnc,bm->bnc" if weight.ndim == 2 else "bmnc,bmn->bnc", tokens, weight)
 
 
 def _pick(tokens: Tensor, winner: Tensor) -> Tensor:
@@ -33,27 +56,55 @@ class MFF(nn.Module):
     2. select: per location, f_ms is the f_m whose cosine with f_mb over channels is largest;
     3. f_ma = f_mb + f_ms.
 
+    Args:
+        config: which of the steps are taken, and how.
+
     Shapes:
         features (B, M, C, H, W), present (B, M) bool with at least one True per row -> f_ma (B, C, H, W).
         anchor (B, C, H, W) overrides the mean: f_ma^{t-1} of a video stream.
     """
+
+    def __init__(self, config: MFFConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MFFConfig()
 
     def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
         modalities, (height, width) = features.shape[1], features.shape[3:]
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
         share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
-        anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
         norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
-        dot = (tokens * anchor[:, None]).sum(dim=(2, 3))  # (B, M)
-        anchor_norm = torch.linalg.vector_norm(anchor, dim=(1, 2)).clamp_min(_EPS)  # (B,)
-        weight = dot / (torch.linalg.vector_norm(norm, dim=2) * anchor_norm[:, None])
-        balanced = _weighted_sum(tokens, weight * share)
-        if modalities == 1:
-            fused = balanced + tokens[:, 0]
+        if self.config.reweight:
+            anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
+            balanced = _weighted_sum(tokens, self._weights(tokens, norm, anchor, present, share))
+        else:
+            balanced = _weighted_sum(tokens, share)
+        if not self.config.select:
+            selected = _weighted_sum(tokens, share)
+        elif modalities == 1:
+            selected = tokens[:, 0]
         else:
             # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
             similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
             winner = similarity.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # (B, N)
-            fused = balanced + _pick(tokens, winner)
-        return to_map(fused, height, width)  # (B, C, H, W)
+            selected = _pick(tokens, winner)
+        return to_map(self._aggregate(balanced, selected), height, width)  # (B, C, H, W)
+
+    def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, present: Tensor, share: Tensor) -> Tensor:
+        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial; 0 where absent."""
+        if self.config.weight == "global":
+            dot = (tokens * anchor[:, None]).sum(dim=(2, 3))  # (B, M)
+            anchor_norm = torch.linalg.vector_norm(anchor, dim=(1, 2)).clamp_min(_EPS)  # (B,)
+            cosine = dot / (torch.linalg.vector_norm(norm, dim=2) * anchor_norm[:, None])
+        else:
+            anchor_norm = torch.linalg.vector_norm(anchor, dim=2).clamp_min(_EPS)  # (B, N)
+            cosine = (tokens * anchor[:, None]).sum(dim=3) / (norm * anchor_norm[:, None])  # (B, M, N)
+            present, share = present[:, :, None], share[:, :, None]
+        if self.config.unit_scale:
+            return cosine.masked_fill(~present, -torch.inf).softmax(dim=1)
+        return cosine * share
+
+    def _aggregate(self, balanced: Tensor, selected: Tensor) -> Tensor:
+        if self.config.residual:
+            return 0.5 * (balanced + selected) if self.config.unit_scale else balanced + selected
+        return selected if self.config.select else balanced

@@ -154,12 +154,13 @@ class MixTransformer(nn.Module):
     Args:
         variant: "b0" ... "b5".
         drop_path: stochastic depth rate of the last block; grows linearly from 0.
+        in_channels: of the images.
 
     Shapes:
         images (B, 3, H, W) float32 -> four features (B, C_j, H / 2^(j+1), W / 2^(j+1)), j = 1..4, layer-normed.
     """
 
-    def __init__(self, variant: str = "b0", drop_path: float = 0.0) -> None:
+    def __init__(self, variant: str = "b0", drop_path: float = 0.0, in_channels: int = 3) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise UserError(f"unknown MiT variant {variant!r}: known are {', '.join(VARIANTS)}")
@@ -169,7 +170,8 @@ class MixTransformer(nn.Module):
         stages = []
         for j, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
             first = j == 0
-            embed = OverlapPatchEmbed(3 if first else config.widths[j - 1], width, 7 if first else 3, 4 if first else 2)
+            incoming = in_channels if first else config.widths[j - 1]
+            embed = OverlapPatchEmbed(incoming, width, 7 if first else 3, 4 if first else 2)
             blocks = [
                 Block(width, config.heads[j], config.reductions[j], config.mlp_ratio, rates.pop(0))
                 for _ in range(depth)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from any2seg_core.models.fusion import MFF
+from any2seg_core.models.fusion import MFF, MFFConfig
 
 
 def hand_mff(features: np.ndarray) -> np.ndarray:
@@ -85,3 +85,65 @@ def test_gradient_flows_to_present_features_only():
 
 def test_shape_has_no_parameters():
     assert list(MFF().parameters()) == []
+
+
+def written_out(features: torch.Tensor, config: MFFConfig, anchor: torch.Tensor | None = None) -> torch.Tensor:
+    """(1, M, C, H, W), all present -> (1, C, H, W) with torch's own cosine, one modality after the other."""
+    parts = list(features.unbind(dim=1))
+    mean = torch.stack(parts).mean(dim=0)
+    anchor = mean if anchor is None else anchor
+    axes = {"global": lambda f: f.flatten(1), "spatial": lambda f: f}[config.weight]
+    shape = {"global": (-1, 1, 1, 1), "spatial": (1, 1, *mean.shape[2:])}[config.weight]
+    weights = [torch.cosine_similarity(axes(f), axes(anchor), dim=1).reshape(shape) for f in parts]
+    if config.unit_scale:
+        weights = torch.stack(weights).softmax(dim=0) * len(parts)
+    if config.reweight:
+        balanced = sum(w * f for w, f in zip(weights, parts, strict=True)) / len(parts)
+    else:
+        balanced = mean
+    winner = torch.stack([torch.cosine_similarity(f, balanced, dim=1) for f in parts]).argmax(dim=0)
+    picked = sum(f * (winner == m)[:, None] for m, f in enumerate(parts))
+    selected = picked if config.select else mean
+    if not config.residual:
+        return selected if config.select else balanced
+    return (balanced + selected) / (2 if config.unit_scale else 1)
+
+
+SWITCHES = [
+    {"select": False, "residual": False},
+    {"residual": False},
+    {"select": False},
+    {"reweight": False},
+    {"reweight": False, "select": False, "residual": False},
+    {"weight": "spatial"},
+    {"unit_scale": True},
+    {"weight": "spatial", "unit_scale": True, "select": False},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize("M", [1, 2, 4])
+def test_value_every_switch_equals_the_formula(switches, M):
+    torch.manual_seed(5)
+    config = MFFConfig(**switches)
+    features = torch.randn(1, M, 6, 3, 5, dtype=torch.float64)
+    padded = torch.cat([features, torch.randn(1, 2, 6, 3, 5, dtype=torch.float64)], dim=1)
+    present = torch.tensor([[True] * M + [False] * 2])
+    torch.testing.assert_close(MFF(config)(padded, present), written_out(features, config))
+    anchor = torch.randn(1, 6, 3, 5, dtype=torch.float64)
+    torch.testing.assert_close(MFF(config)(padded, present, anchor), written_out(features, config, anchor))
+
+
+def test_value_unit_scale_leaves_a_single_modality_as_it_is():
+    features = torch.randn(2, 1, 4, 5, 3)
+    fused = MFF(MFFConfig(unit_scale=True))(features, torch.ones(2, 1, dtype=torch.bool))
+    torch.testing.assert_close(fused, features[:, 0])
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+def test_gradient_every_switch_is_finite(switches):
+    features = torch.randn(2, 3, 4, 5, 3, requires_grad=True)
+    MFF(MFFConfig(**switches))(features, torch.tensor([[True, False, True]] * 2)).square().sum().backward()
+    assert torch.isfinite(features.grad).all()
+    assert features.grad[:, 1].abs().sum() == 0
+    assert features.grad[:, 0].abs().sum() > 0
