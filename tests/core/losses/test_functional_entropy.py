@@ -197,9 +197,13 @@ def test_value_planted_imbalance_of_predictions_is_reduced():
 
 
 def test_value_planted_imbalance_of_features_is_reduced():
-    """Three modalities share a fixed total of gain, and the first has most: R_f gives each a third."""
+    """Three modalities share a fixed total of gain, and the first has most: R_f gives each a third.
+
+    Their features are one map, shifted by a third of the image each, so that at equal gain their information is equal.
+    """
     torch.manual_seed(6)
-    base = torch.randn(1, 3, 8, 24, 25)
+    one = torch.randn(8, 24, 25)
+    base = torch.stack([one.roll(8 * m, dims=1) for m in range(3)])[None]  # (B, M, C, h, w)
     share = torch.tensor([2.0, 0.0, -0.5], requires_grad=True)
     present = torch.ones(1, 3, dtype=torch.bool)
 
