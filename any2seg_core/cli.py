@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
 app.add_typer(drive_app, name="drive")
+bag_app = typer.Typer(no_args_is_help=True, help="Recordings: replay them, broken as one likes.")
+app.add_typer(bag_app, name="bag")
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 
@@ -201,18 +203,32 @@ def drive_bag(
     write_bag(out, [(seconds, weather)], seed=seed, split=split, workers=workers)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
+# What talks ROS, which this package does not import, runs as a program of its own and reads its own options.
+_PROGRAM = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def _run_program(module: str, context: typer.Context) -> None:
+    import subprocess
+
+    raise typer.Exit(subprocess.call([sys.executable, "-m", module, *context.args]))
+
+
+@bag_app.command("replay", context_settings=_PROGRAM)
+def bag_replay(context: typer.Context) -> None:
+    """Publish a recording through ROS 2, with faults on a schedule.
+
+    Example: any2seg bag replay runs/drive --rate 0.5 --drop camera@4:8 --fault blur:rgb@2:5,length=0.08
+    """
+    _run_program("any2seg_ros.replay", context)
+
+
+@app.command(context_settings=_PROGRAM)
 def demo(context: typer.Context) -> None:
     """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
 
     Example: any2seg demo --out runs/demo
     """
-    import subprocess
-
-    # The demo talks ROS, which this package does not import: it runs as a program of its own.
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "any2seg_ros.demo", *context.args]))
+    _run_program("any2seg_ros.demo", context)
 
 
 def main() -> None:

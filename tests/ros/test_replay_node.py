@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
-from fake_car import NS_PER_S, START_NS, TOPICS
+from fake_car import CAMERA, NS_PER_S, PERIOD_NS, START_NS, TOPICS, message
+from rosbags.rosbag2 import StoragePlugin, Writer
+from test_qos import offered
 
+from any2seg_core.drive import bag_messages
+from any2seg_core.errors import UserError
+from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.kinds import Drop, save_faults
 from any2seg_core.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
+INFO_TOPIC = TOPICS.camera_infos["rgb"]
 
 
 def play(tmp_path, timeout_s=40.0, **parameters):
@@ -67,3 +76,116 @@ def test_exception_missing_bag_is_one_line_and_code_2(domain, tmp_path):
     assert code == 2
     assert "no such bag" in tail
     assert "Traceback" not in tail
+
+
+@pytest.fixture()
+def small_bag(tmp_path):
+    """One second of a best-effort camera, and its latched camera_info at the start."""
+    path, store = tmp_path / "small", bag_messages.typestore()
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        plain = [offered("best_effort")]
+        camera = writer.add_connection(
+            TOPICS.streams["rgb"], "sensor_msgs/msg/Image", typestore=store, offered_qos_profiles=plain
+        )
+        latched = [offered("reliable", is_latched=True)]
+        info = writer.add_connection(
+            INFO_TOPIC, "sensor_msgs/msg/CameraInfo", typestore=store, offered_qos_profiles=latched
+        )
+        writer.write(info, START_NS, bag_messages.camera_info(CAMERA, START_NS))
+        for index in range(11):
+            stamp_ns = START_NS + index * PERIOD_NS
+            writer.write(camera, stamp_ns, message("rgb", stamp_ns))
+    return path
+
+
+def test_value_recorded_qos_start_offset_clock_and_faults(domain, tmp_path, small_bag):
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import CameraInfo
+
+    from any2seg_ros import qos
+    from any2seg_ros.replay_node import ReplayNode, ReplayOptions
+
+    log, seen = tmp_path / "log.jsonl", {"/clock": [], INFO_TOPIC: []}
+    rclpy.init()
+    listener = rclpy.create_node("listener")
+    for topic, kind in (("/clock", Clock), (INFO_TOPIC, CameraInfo)):
+        profile = qos.LATCHED if topic == INFO_TOPIC else qos.REPLAY
+        listener.create_subscription(kind, topic, seen[topic].append, profile)
+    executor = SingleThreadedExecutor()
+    executor.add_node(listener)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    options = ReplayOptions(
+        small_bag, rate=2.0, start_s=0.55, faults=(parse_fault("duplicate:rgb@0.8:"),), log_file=str(log)
+    )
+    node = ReplayNode(options)
+    try:
+        count = node.run()
+        deadline_s = time.monotonic() + 20.0
+        while time.monotonic() < deadline_s and not all(seen.values()):
+            time.sleep(0.05)
+        profiles = {
+            topic: node.get_publishers_info_by_topic(topic)[0].qos_profile
+            for topic in (TOPICS.streams["rgb"], INFO_TOPIC)
+        }
+    finally:
+        executor.shutdown(timeout_sec=1.0)
+        thread.join(2.0)
+        node.destroy_node()
+        listener.destroy_node()
+        rclpy.try_shutdown()
+    stamps = [(json.loads(line)["stamp_ns"] - START_NS) // PERIOD_NS for line in log.read_text().splitlines()]
+    assert stamps == [6, 7, 8, 8, 9, 9, 10, 10]
+    assert count == len(stamps)
+    assert profiles[TOPICS.streams["rgb"]].reliability == ReliabilityPolicy.BEST_EFFORT
+    assert profiles[INFO_TOPIC].durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert len(seen[INFO_TOPIC]) == 1  # recorded before the start, and latched
+    assert seen["/clock"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"rate": 0.0}, "positive speed factor"),
+        ({"loops": -1}, "must not be negative"),
+        ({"start_s": 3.0}, "lasts 1.0 s"),
+    ],
+)
+def test_exception_options_that_make_no_sense(domain, small_bag, options, told):
+    import rclpy
+
+    from any2seg_ros.replay_node import ReplayNode, ReplayOptions
+
+    rclpy.init()
+    try:
+        with pytest.raises(UserError, match=told):
+            ReplayNode(ReplayOptions(small_bag, **options)).run()
+    finally:
+        rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nothing"], "nothing"),
+        (["nothing", "--fault", "blurr:rgb"], "unknown kind"),
+        (["nothing", "--drop", "R@2"], "start:end"),
+    ],
+)
+def test_exception_command_line_is_one_line_and_code_2(domain, tmp_path, arguments, told):
+    command = [sys.executable, "-m", "any2seg_core", "bag", "replay", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert told in done.stderr
+
+
+def test_smoke_help_of_the_command_has_its_example():
+    command = [sys.executable, "-m", "any2seg_core", "bag", "replay", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "Example: any2seg bag replay" in done.stdout
+    assert "--drop" in done.stdout

@@ -1,8 +1,10 @@
-"""Replay a rosbag2 recording at its own pace, with faults on a schedule. Needs no rosbag2, only rosbags.
+"""Replay a recording at its own pace, with faults on a schedule. Needs no rosbag2.
 
-    python -m any2seg_ros.replay_node --ros-args -p bag:=runs/demo/bag -p schedule:=runs/demo/schedule.json
+    any2seg bag replay runs/drive --rate 0.5 --drop camera@4:8
+    python -m any2seg_ros.replay_node --ros-args -p bag:=runs/drive -p schedule:=runs/demo/schedule.json
 
-Messages go out as the recorded CDR bytes. Disk, decompression and faults run ahead in a thread of their own.
+Messages go out as the recorded CDR bytes, with the quality of service that was recorded. Disk, decompression and
+faults run ahead in a thread of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,10 +28,11 @@ from rosgraph_msgs.msg import Clock
 
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.errors import UserError
+from any2seg_core.faults.grammar import read_plan
 from any2seg_core.faults.injector import FaultInjector
-from any2seg_core.faults.kinds import Fault, load_faults
+from any2seg_core.faults.kinds import Fault
 from any2seg_core.prefetch import Prefetched
-from any2seg_core.topics import carla_bridge
+from any2seg_core.topics import TopicMap, carla_bridge
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import qos
 
@@ -35,6 +40,49 @@ _PREFETCHED_MESSAGES = 400
 _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000
 _ACKNOWLEDGE_S = 1.0
+_UNTIL_INTERRUPTED = 0
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What to play and how.
+
+    Attributes:
+        bag: recording. rate: speed factor. loops: how often, 0: until interrupted; time jumps back in between.
+        start_s: begin so far into the recording; latched messages from before are sent all the same.
+        faults, seed: what is done to the messages; windows count from the start of the recording.
+        topics: which topic is which sensor. log_file: JSON lines {sensor, stamp_ns, published_ns}, "" for none;
+            published_ns is CLOCK_MONOTONIC. wait_s: longest wait for a subscriber on each sensor and truth topic.
+    """
+
+    bag: Path
+    rate: float = 1.0
+    loops: int = 1
+    start_s: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    topics: TopicMap | None = None
+    log_file: str = ""
+    wait_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < float("inf"):
+            raise UserError(f"rate is {self.rate}: give a positive speed factor")
+        if self.loops < 0 or self.start_s < 0 or self.seed < 0:
+            raise UserError(f"loops {self.loops}, start_s {self.start_s} and seed {self.seed} must not be negative")
+
+
+_PARAMETERS: tuple[tuple[str, Any, str], ...] = (
+    ("bag", "", "Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag."),
+    ("rate", 1.0, "Speed factor."),
+    ("loops", 1, "How often the bag is played; 0: until interrupted. Time jumps back in between."),
+    ("start_s", 0.0, "Begin so far into the recording; latched messages from before are sent all the same."),
+    ("faults", [""], "Faults as `any2seg bag replay --fault` takes them, for example blur:rgb@2:5,length=0.08."),
+    ("schedule", "", "File with a list of faults (YAML or JSON); empty: none."),
+    ("seed", 0, "Of all that is random in the faults."),
+    ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
+    ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
+)
 
 
 def message_class(kind: str) -> Any | None:
@@ -47,56 +95,69 @@ def message_class(kind: str) -> Any | None:
 
 
 class ReplayNode(Node):
-    """Publishes a recording; parameters are described at their declaration."""
+    """Publishes a recording.
 
-    def __init__(self) -> None:
+    Args:
+        options: what to play; None: as the node's parameters say.
+    """
+
+    def __init__(self, options: ReplayOptions | None = None) -> None:
         super().__init__("replay")
-        for name, default, description in (
-            ("bag", "", "rosbag2 folder or .mcap file."),
-            ("rate", 1.0, "Speed factor."),
-            ("loops", 1, "How often the bag is played; time jumps back in between."),
-            ("schedule", "", "File with a list of faults (YAML or JSON); empty: none."),
-            ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
-            ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
-        ):
-            self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
-        self._topics = carla_bridge()
-        self._outgoing: dict[str, Publisher | None] = {}
+        self._options = options or self._declared()
+        self._topics = self._options.topics or carla_bridge()
+        self._outgoing: dict[str, Publisher] = {}
+        self._latched: list[str] = []
         self._last_clock_ns: int | None = None
 
-    def run(self) -> int:
-        """Play until the end; returns the number of messages published."""
-        path, rate = Path(self._value("bag")), self._value("rate")
-        if rate <= 0:
-            raise UserError(f"parameter rate is {rate}: give a positive speed factor")
-        schedule = self._value("schedule")
-        plan = load_faults(Path(schedule)) if schedule else ()
-        self._create_publishers(path)
-        self._wait_for_subscribers(self._value("wait_s"))
-        log = open(self._value("log_file"), "w") if self._value("log_file") else None  # noqa: SIM115 closed below
-        try:
-            return sum(self._play(path, rate, plan, log) for _ in range(self._value("loops")))
-        finally:
-            if log is not None:
-                log.close()
-            self._wait_until_delivered()
+    def run(self, progress: Callable[[float, float], None] | None = None) -> int:
+        """Play until the end; returns the number of messages published.
 
-    def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
-
-    def _create_publishers(self, path: Path) -> None:
-        with Bag(path) as bag:
-            kinds = {topic.name: topic.kind for topic in bag.topics.values()}
+        Args:
+            progress: called with seconds played and seconds in all, for every message.
+        """
+        options = self._options
+        with ExitStack() as stack:
+            bag = stack.enter_context(Bag(options.bag))
             for warning in bag.warnings:
                 self.get_logger().warning(warning)
-        for topic, kind in kinds.items():
-            cls = message_class(kind)
+            self._check_start(bag)
+            self._create_publishers(bag)
+            self._wait_for_subscribers(options.wait_s)
+            log = stack.enter_context(open(options.log_file, "w")) if options.log_file else None
+            stack.callback(self._wait_until_delivered)
+            published, played = 0, 0
+            while rclpy.ok() and (options.loops == _UNTIL_INTERRUPTED or played < options.loops):
+                published += self._play(bag, log, progress)
+                played += 1
+        return published
+
+    def _declared(self) -> ReplayOptions:
+        for name, default, description in _PARAMETERS:
+            self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
+        values = {name: self.get_parameter(name).value for name, _, _ in _PARAMETERS}
+        texts = [text for text in values.pop("faults") if text]
+        schedule = values.pop("schedule")
+        faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [])
+        return ReplayOptions(**values | {"bag": Path(values["bag"]), "faults": faults})
+
+    def _check_start(self, bag: Bag) -> None:
+        if bag.start_ns is None or bag.end_ns is None:
+            raise UserError(f"{bag.path}: holds no message; record it anew or give another bag")
+        length_s = (bag.end_ns - bag.start_ns) / NS_PER_S
+        if self._options.start_s > length_s:
+            raise UserError(f"start_s {self._options.start_s:g} lies behind the end: {bag.path} lasts {length_s:.1f} s")
+
+    def _create_publishers(self, bag: Bag) -> None:
+        for topic in bag.topics.values():
+            cls = message_class(topic.kind)
             if cls is None:
-                self.get_logger().warning(f"{topic} is left out: {kind} is not installed here")
+                self.get_logger().warning(f"{topic.name} is left out: {topic.kind} is not installed here")
                 continue
-            profile = qos.LATCHED if topic == "/tf_static" else qos.REPLAY
-            self._outgoing[topic] = self.create_publisher(cls, topic, profile)
-        if _CLOCK not in kinds:
+            profile = qos.as_recorded(topic.qos, is_static=topic.name == "/tf_static")
+            self._outgoing[topic.name] = self.create_publisher(cls, topic.name, profile)
+            if profile.durability == qos.LATCHED.durability:
+                self._latched.append(topic.name)
+        if _CLOCK not in bag.topics:
             self._outgoing[_CLOCK] = self.create_publisher(Clock, _CLOCK, qos.REPLAY)
             self._last_clock_ns = 0
 
@@ -111,22 +172,36 @@ class ReplayNode(Node):
         if wait_s and lonely:
             self.get_logger().warning(f"nobody subscribes to {', '.join(lonely)}; starting nevertheless")
 
-    def _play(self, path: Path, rate: float, plan: tuple[Fault, ...], log: IO[str] | None) -> int:
-        start_ns = bag_start_ns = None
-        published = 0
-        with ExitStack() as stack:
-            bag = stack.enter_context(Bag(path))
-            faulty = FaultInjector(plan, self._topics)(bag.messages())
-            for message in stack.enter_context(Prefetched(faulty, _PREFETCHED_MESSAGES)):
-                if start_ns is None:
-                    start_ns, bag_start_ns = time.monotonic_ns(), message.time_ns
-                _sleep_until(start_ns + (message.time_ns - bag_start_ns) / rate)
+    def _play(self, bag: Bag, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
+        options, published = self._options, 0
+        first_ns = bag.start_ns + round(options.start_s * NS_PER_S)
+        self._publish_latched(bag, first_ns)
+        began_ns = None
+        with Prefetched(self._faulty(bag, first_ns), _PREFETCHED_MESSAGES) as messages:
+            for message in messages:
+                began_ns = time.monotonic_ns() if began_ns is None else began_ns
+                _sleep_until(began_ns + (message.time_ns - first_ns) / options.rate)
                 if not rclpy.ok():
                     break
-                published += self._publish(message, self._topics.sensor_of(message.topic), log)
+                published += self._publish(message, log)
+                if progress is not None:
+                    progress((message.time_ns - bag.start_ns) / NS_PER_S, (bag.end_ns - bag.start_ns) / NS_PER_S)
         return published
 
-    def _publish(self, message: Recorded, sensor: str | None, log: IO[str] | None) -> int:
+    def _faulty(self, bag: Bag, first_ns: int) -> Iterator[Recorded]:
+        injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
+        return (message for message in injector(bag.messages()) if message.time_ns >= first_ns)
+
+    def _publish_latched(self, bag: Bag, before_ns: int) -> None:
+        """What late joiners of the real system would have got: latched messages from before the start."""
+        if before_ns <= bag.start_ns or not self._latched:
+            return
+        for message in bag.messages(self._latched):
+            if message.time_ns >= before_ns:
+                return
+            self._outgoing[message.topic].publish(message.data)
+
+    def _publish(self, message: Recorded, log: IO[str] | None) -> int:
         publisher = self._outgoing.get(message.topic)
         if publisher is None:
             return 0
@@ -138,6 +213,7 @@ class ReplayNode(Node):
             clock.clock.sec, clock.clock.nanosec = divmod(message.time_ns, NS_PER_S)
             self._outgoing[_CLOCK].publish(clock)
         if log is not None and message.topic in self._topics.streams.values():
+            sensor = self._topics.sensor_of(message.topic)
             entry = {"sensor": sensor, "stamp_ns": message.stamp_ns, "published_ns": published_ns}
             log.write(json.dumps(entry) + "\n")
         return 1

@@ -1,0 +1,95 @@
+"""The program behind `any2seg bag replay`: a recording goes out on its topics, broken as one likes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from any2seg_core.errors import UserError
+from any2seg_core.faults.grammar import read_plan
+from any2seg_ros import distro
+from any2seg_ros.processes import use_large_message_profile
+
+if TYPE_CHECKING:
+    from any2seg_ros.replay_node import ReplayOptions
+
+_ROS_ARGUMENTS = "--ros-args"
+
+
+def replay(
+    bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
+    rate: Annotated[float, typer.Option(help="Speed factor.")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Play again and again until interrupted.")] = False,
+    start: Annotated[float, typer.Option(min=0.0, help="Begin so many seconds into the recording.")] = 0.0,
+    drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
+    faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random in the faults.")] = 0,
+    wait: Annotated[float, typer.Option(min=0.0, help="Longest wait in seconds for subscribers of the sensors.")] = 0.0,
+) -> None:
+    """Publish a recording through ROS 2 with its recorded quality of service, with /clock, and with faults.
+
+    Arguments behind --ros-args go to ROS as they are, such as -r /old:=/new.
+
+    Example: any2seg bag replay runs/drive --rate 0.5 --drop camera@4:8 --fault noise:event@2:,rate_hz=3
+    """
+    try:
+        if not distro.has("rclpy"):
+            raise UserError("rclpy is not installed: pip install -e '.[ros]', or source a ROS 2 distribution first")
+        plan = read_plan(drop or (), fault or (), faults or ())
+        from any2seg_ros.replay_node import ReplayOptions
+
+        run(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, wait_s=wait))
+    except UserError as error:
+        typer.echo(f"any2seg bag replay: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def run(options: ReplayOptions) -> None:
+    """Play with a progress bar on a terminal, and say at the end what went out."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException
+
+    from any2seg_ros.replay_node import ReplayNode
+
+    console = Console(stderr=True)
+    use_large_message_profile()
+    rclpy.init(args=_ros_arguments())
+    node = None
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} s"),
+                   TimeRemainingColumn(), console=console, disable=not console.is_terminal)  # fmt: skip
+    try:
+        node = ReplayNode(options)
+        for fault in options.faults:
+            console.print(f"injecting {fault}", highlight=False)
+        with bar:
+            task = bar.add_task(f"replay {options.bag.name}", total=None)
+            count = node.run(lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s))
+        console.print(f"replayed {count} messages", highlight=False)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        raise typer.Exit(130) from None
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _ros_arguments() -> list[str]:
+    return sys.argv[sys.argv.index(_ROS_ARGUMENTS) :] if _ROS_ARGUMENTS in sys.argv else []
+
+
+def main() -> None:
+    """Entry point: what stands before --ros-args is ours."""
+    end = sys.argv.index(_ROS_ARGUMENTS) if _ROS_ARGUMENTS in sys.argv else len(sys.argv)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(replay)
+    program(args=sys.argv[1:end], prog_name="any2seg bag replay")
+
+
+if __name__ == "__main__":
+    main()
