@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +13,8 @@ from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from any2seg_core.data.bag import header_stamp_ns
 from any2seg_core.errors import UserError
-from any2seg_core.messages import stamp_ns
+from any2seg_core.messages import event_array_from_cdr, stamp_ns
 from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
 from any2seg_ros import distro, qos
 from any2seg_ros.parameters import NodeParameters
@@ -35,7 +33,7 @@ class Received:
     """One message as it came in.
 
     Attributes:
-        message: the ROS message, or the CDR bytes of an EventArray.
+        message: the ROS message, or the EventArrayBytes of an event array.
         header_ns: its own stamp. arrived_ns: steady clock (`time.monotonic_ns`) at its arrival.
     """
 
@@ -153,9 +151,10 @@ class Inputs:
 
     def _receive_raw(self, name: str, data: bytes) -> None:
         try:
-            self._hand_on(name, header_stamp_ns(data), data)
-        except (IndexError, struct.error):
-            self._on_bad(name, UserError(f"event array: {len(data)} bytes do not hold a header"))
+            message = event_array_from_cdr(data)
+            self._hand_on(name, stamp_ns(message.header), message)
+        except UserError as error:
+            self._on_bad(name, error)
 
     def _hand_on(self, name: str, header_ns: int, message: Any) -> None:
         is_header = self._settings.stamp_source == "header"
