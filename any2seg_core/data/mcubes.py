@@ -11,15 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.data.samples import (
-    LABELS,
-    Cache,
-    CorruptFileError,
-    FrameDataset,
-    map_ids,
-    read_image,
-    three_channels,
-)  # fmt: skip
+from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MCUBES, lookup_table
 from any2seg_core.modalities import MCUBES as MCUBES_SENSORS

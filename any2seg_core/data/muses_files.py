@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.data.samples import CorruptFileError
+from any2seg_core.data.images import CorruptFileError
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
