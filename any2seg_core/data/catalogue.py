@@ -48,6 +48,7 @@ def open_dataset(
     cases: Sequence[str] | None = None,
     cache: Cache = "none",
     skip_corrupt: bool = False,
+    verify: bool = True,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
@@ -65,4 +66,4 @@ def open_dataset(
     strange = sorted(set(options) - set(_OPTIONS[chosen]))
     if strange:
         raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {chosen}, which has no such choice")
-    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, **options)
+    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, verify, **options)
