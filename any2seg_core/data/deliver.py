@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from any2seg_core.contract import default_encodings
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset
+from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
 from any2seg_core.sensors.camera import CameraModel
@@ -26,6 +28,9 @@ from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
+
+ENCODING_FILE = "encoding.json"
+"""Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 _SEQUENCE = re.compile(rf"MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
@@ -195,9 +200,19 @@ class DeliverDataset(FrameDataset):
     def _encoding(self, name: str) -> str:
         """The drive writes this program's own planes; DELIVER's published ones were made by other code."""
         own = default_encodings()[name]
+        marker = self.root / self._folder(name) / ENCODING_FILE
+        if marker.is_file():
+            return _marked_encoding(marker)
         if name in self.computed or any(self.root.glob("drive_*.json")):
             return own
         return next((version for version in modality(name).encodings if version.startswith("deliver-")), own)
+
+
+def _marked_encoding(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["encoding"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected {{\"encoding\": ...}} ({error}); write this folder again") from None
 
 
 def _hha(path: Path) -> np.ndarray:

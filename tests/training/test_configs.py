@@ -1,4 +1,4 @@
-"""Every shipped configuration loads, opens with its command, says its result, and trains on a tiny tree."""
+"""Every shipped configuration says its result and trains on a tiny tree."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_value_opens_with_its_command_and_says_its_result(path: Path):
+def test_value_says_its_result(path: Path):
     comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    assert f"training/configs/{path.name}" in comment[0]
-    assert any("train/train.py" in line or "training/train.py" in line for line in comment[:1])
     assert any("Result:" in line or "mIoU" in line for line in comment)
 
 

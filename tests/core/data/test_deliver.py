@@ -114,6 +114,13 @@ def test_exception_nothing_readable_at_all(root: Path):
 def test_value_encodings_say_who_made_the_planes(root: Path):
     published = DeliverDataset(root, "train").encodings
     assert published == {"rgb": "rgb8", "depth": "deliver-hha", "event": "deliver-event", "lidar": "deliver-lidar"}
+    marker = root / "hha" / "encoding.json"
+    marker.write_text('{"encoding": "hha-1"}')
+    assert DeliverDataset(root, "train").encodings == published | {"depth": "hha-1"}
+    marker.write_text("[]")
+    with pytest.raises(UserError, match="hha/encoding.json: expected"):
+        _ = DeliverDataset(root, "train").encodings
+    marker.unlink()
     (root / "drive_train.json").write_text("{}")
     assert DeliverDataset(root, "train").encodings == default_encodings()
 
