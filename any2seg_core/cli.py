@@ -14,8 +14,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from any2seg_core.data.command import data_app
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.command import evaluate
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +27,7 @@ drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: 
 app.add_typer(drive_app, name="drive")
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: replay them, broken as one likes.")
 app.add_typer(bag_app, name="bag")
-app.add_typer(data_app, name="data")
+app.command()(evaluate)
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation.
+"""Batches for training.
 
 All randomness follows from (seed, number of the sample), so a run resumes exactly and sees the same samples with any
 number of workers and, for one global batch size, of processes.
@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.samples import FrameDataset, Sample
-from any2seg_core.preprocess import normalise, planes_to_tensor
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.preprocess import normalise
 
 Batch = tuple[dict[str, Tensor], Tensor]
 
@@ -54,23 +54,20 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
 
 
 class AugmentedFrames(Dataset):
-    """Frames by (sample number, frame index), augmented by a generator of that number.
+    """Frames by (sample number, frame index), augmented by a generator of that number."""
 
-    A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in.
-    """
-
-    def __init__(self, frames: FrameDataset, augment: Augment, seed: int):
+    def __init__(self, frames: DeliverDataset, augment: Augment, seed: int):
         self.frames, self.augment, self.seed = frames, augment, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         number, index = key
-        sample = self.frames.next_readable(index)
+        sample = self.frames[index]
         # The third entry keeps this stream apart from the permutations of the same seed.
         return self.augment(sample.planes, sample.labels, np.random.default_rng((self.seed, number, 1)))
 
 
 def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
-    """Stack to planes (B, 3, H, W) uint8 or float32, channels last in memory, and labels (B, H, W) uint8."""
+    """Stack to planes (B, 3, H, W) uint8, channels last in memory, and labels (B, H, W) uint8."""
     planes = {
         name: torch.from_numpy(np.stack([planes[name] for planes, _ in samples])).permute(0, 3, 1, 2)  # (B, C, H, W)
         for name in samples[0][0]
@@ -78,8 +75,8 @@ def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batc
     return planes, torch.from_numpy(np.stack([labels for _, labels in samples]))  # (B, H, W)
 
 
-def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
-    """Endless augmented batches, not yet normalised, in the order of ``numbers``."""
+def training_batches(frames: DeliverDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
+    """Endless augmented uint8 batches in the order of ``numbers``."""
     loader = DataLoader(
         AugmentedFrames(frames, augment, numbers.seed),
         batch_sampler=numbers,
@@ -92,26 +89,5 @@ def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumb
 
 
 def to_model_input(planes: dict[str, Tensor], contract: InputContract, device: torch.device) -> dict[str, Tensor]:
-    """Batched planes (B, 3, H, W) 0..255 -> normalised float32 of the same size on the device."""
+    """Batched planes (B, 3, H, W) uint8 -> normalised float32 of the same size on the device."""
     return {name: normalise(plane.to(device, non_blocking=True), name, contract) for name, plane in planes.items()}
-
-
-def evaluation_batches(
-    frames: FrameDataset, indices: Sequence[int], contract: InputContract, device: torch.device, batch_size: int = 4
-) -> Iterator[Batch]:
-    """Model input (B, 3, h, w) float32 at the contract's size and truth (B, H, W) uint8 at its own."""
-    pending: list[Sample] = []
-    for index in indices:
-        sample = frames[index]
-        if pending and (len(pending) == batch_size or pending[0].labels.shape != sample.labels.shape):
-            yield _evaluation_batch(pending, contract, device)
-            pending = []
-        pending.append(sample)
-    if pending:
-        yield _evaluation_batch(pending, contract, device)
-
-
-def _evaluation_batch(samples: list[Sample], contract: InputContract, device: torch.device) -> Batch:
-    images = [planes_to_tensor(sample.planes, contract, device) for sample in samples]
-    stacked = {name: torch.cat([image[name] for image in images]) for name in images[0]}  # (B, C, h, w)
-    return stacked, torch.from_numpy(np.stack([sample.labels for sample in samples]))  # (B, H, W)

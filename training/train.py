@@ -15,7 +15,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,11 +22,12 @@ from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.data.dropout import sample_present
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import evaluation_batches, spread
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
-from training.batches import SampleNumbers, evaluation_batches, to_model_input, training_batches
+from training.batches import SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
 from training.processes import Processes
@@ -50,8 +50,7 @@ def progress(config: TrainConfig, run: Run, processes: Processes) -> float:
 def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionMatrix]:
     """All subsets on ``count`` evenly spread val frames; every process takes a share, and all of them get the sum."""
     frames = run.val_frames
-    indices = np.linspace(0, len(frames) - 1, count).round().astype(int).tolist()
-    mine = indices[processes.rank :: processes.world_size]
+    mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
     table = evaluate_subsets(run.average.model, batches, label_space(run.contract.label_space))
     for matrix in table.values():
@@ -87,12 +86,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             images = to_model_input(planes, run.contract, device)
             strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
             present = sample_present(
-                len(labels),
-                run.contract.modalities,
-                config.modality_dropout,
-                generator.manual_seed(draw),
-                strength,
-                run.contract.family,
+                len(labels), config.modalities, config.modality_dropout, generator.manual_seed(draw), strength
             )  # (B, M)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16), attention_kernels(device):
                 logits = parallel(images, present.to(device)).logits  # (B, K, H, W)
@@ -109,8 +103,6 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             if run.step % config.log_every == 0:
                 values = {"loss": float(torch.stack(losses).mean()), "lr": rate, "norm": float(norm)}
                 losses.clear()
-                if config.skip_corrupt:
-                    values["skipped"] = len(run.train_frames.skipped)
                 reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)
             if run.step % config.eval_every == 0:
                 judge(config, run, processes, reporter, origin)
@@ -143,7 +135,7 @@ def finish(
     space = label_space(run.contract.label_space)
     frames = run.val_frames
     table = evaluate(run, len(frames), processes)
-    floors = prior_baselines(run.prior, frames.readable_labels(), space)
+    floors = prior_baselines(run.prior, map(frames.labels, range(len(frames))), space)
     results = summarise(table, space, len(frames), floors)
     if processes.is_main:
         document = origin | {"steps": run.step, "minutes": minutes, "results": results}

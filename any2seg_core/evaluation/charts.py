@@ -92,22 +92,22 @@ class Timeline:
         for span in self._spans:
             left, right = self._x(span.start_s), self._x(span.end_s)
             if span.shade:
-                parts.append(_rect(left, _TOP - 4, right - left, self._bottom - _TOP + 4, span.shade))
-            parts.append(_line(left, _TOP - 4, left, self._bottom, "border"))
+                parts.append(svg_rect(left, _TOP - 4, right - left, self._bottom - _TOP + 4, span.shade))
+            parts.append(svg_line(left, _TOP - 4, left, self._bottom, "border"))
             words, lines = span.note.split(), [""]
             for word in words:
                 if len(lines[-1]) + len(word) > 13 and lines[-1]:
                     lines.append("")
                 lines[-1] = f"{lines[-1]} {word}".strip()
             for row, line in enumerate(lines[:2]):
-                parts.append(_text((left + right) / 2, 12 + 12 * row, line, "note middle"))
+                parts.append(svg_text((left + right) / 2, 12 + 12 * row, line, "note middle"))
         return parts
 
     def _draw_lanes(self) -> list[str]:
         parts = []
         for index, lane in enumerate(self._lanes):
             top = _TOP + index * (_LANE + _LANE_GAP)
-            parts.append(_text(_LEFT - 8, top + _LANE - 2, lane.title, "end"))
+            parts.append(svg_text(_LEFT - 8, top + _LANE - 2, lane.title, "end"))
             left, width = self._x(0.0), self._x(self._end_s) - self._x(0.0)
             parts.append(f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_LANE}" fill="{lane.colour}"/>')
             for span in lane.silent:
@@ -122,11 +122,11 @@ class Timeline:
         def y(value: float) -> float:
             return top + _PANEL * (1.0 - min(value, panel.top) / panel.top)
 
-        parts = [_text(8, top + 12, panel.title, "strong"), _text(8, top + 27, panel.unit, "muted")]
+        parts = [svg_text(8, top + 12, panel.title, "strong"), svg_text(8, top + 27, panel.unit, "muted")]
         for share in (0.0, 0.5, 1.0):
             value = share * panel.top
-            parts.append(_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
-            parts.append(_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
+            parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
+            parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
         for time_s, value, hover in panel.points:
             if not math.isnan(value):
                 parts.append(
@@ -136,25 +136,29 @@ class Timeline:
         for span, level in zip(self._spans, panel.levels, strict=False):
             if not math.isnan(level):
                 left, right = self._x(span.start_s) + 2, self._x(span.end_s) - 2
-                parts.append(_line(left, y(level), right, y(level), "level"))
+                parts.append(svg_line(left, y(level), right, y(level), "level"))
                 above = y(level) - 5 if y(level) - top > 16 else y(level) + 14
-                parts.append(_text((left + right) / 2, above, f"{level:.0f}", "level-number middle"))
+                parts.append(svg_text((left + right) / 2, above, f"{level:.0f}", "level-number middle"))
         return parts
 
     def _draw_axis(self) -> list[str]:
         step = nice_top([self._end_s / 12], (1.0, 2.0, 5.0, 10.0))
         ticks = [index * step for index in range(int(self._end_s / step) + 1)]
-        parts = [_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
-        return [*parts, _text(_WIDTH - _RIGHT, self._bottom + 30, "seconds from the start of the drive", "end muted")]
+        parts = [svg_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
+        title = svg_text(_WIDTH - _RIGHT, self._bottom + 30, "seconds from the start of the drive", "end muted")
+        return [*parts, title]
 
 
-def _rect(x: float, y: float, width: float, height: float, css: str) -> str:
+def svg_rect(x: float, y: float, width: float, height: float, css: str) -> str:
+    """One <rect>, coloured by its CSS class."""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{css}"/>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+def svg_line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """One <line>."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
 
 
-def _text(x: float, y: float, text: str, css: str) -> str:
+def svg_text(x: float, y: float, text: str, css: str) -> str:
+    """One <text>, escaped."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}">{escape(text)}</text>'

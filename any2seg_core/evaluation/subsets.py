@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor
 
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy
 from any2seg_core.labels import IGNORE, LabelSpace
-from any2seg_core.modalities import all_subsets, subset_letters
+from any2seg_core.modalities import ModalitySet, all_subsets, set_of, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.preprocess import logits_to_labels
 
@@ -24,43 +25,122 @@ def subset_mean(table: dict[str, ConfusionMatrix], policy: Policy = "present") -
     return float(np.mean([matrix.miou(policy) for matrix in table.values()]))
 
 
+StandIn = Callable[[EvaluationBatch], dict[str, Tensor]]
+"""What absent sensors are replaced by: a batch -> images of the same shapes."""
+
+
+def zeros(batch: EvaluationBatch) -> dict[str, Tensor]:
+    """Absent sensors are zeros after normalisation: the protocol "zero"."""
+    return {name: torch.zeros_like(image) for name, image in batch.images.items()}
+
+
+STAND_INS: Mapping[str, StandIn | None] = {"drop": None, "zero": zeros}
+"""Protocol -> what is encoded for absent sensors; "drop": nothing, they leave the fusion."""
+
+
+@dataclass
+class SubsetScore:
+    """All that is counted for one subset of the sensors.
+
+    Attributes:
+        confusion: over all frames.
+        calibration: confidence of the same pixels.
+        by_case: condition or failure -> confusion matrix of its frames.
+    """
+
+    confusion: ConfusionMatrix
+    calibration: CalibrationHistogram = field(default_factory=CalibrationHistogram)
+    by_case: dict[str, ConfusionMatrix] = field(default_factory=dict)
+
+
 @torch.no_grad()
+def subset_predictions(
+    model: Any2Seg,
+    batches: Iterable[EvaluationBatch],
+    subsets: Sequence[Sequence[str]],
+    stand_in: StandIn | None = None,
+    family: ModalitySet | None = None,
+) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
+    """Predictions of every subset, from one encoding of each sensor.
+
+    Args:
+        model: in evaluation mode.
+        batches: frames.
+        subsets: which subsets of the model's modalities.
+        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place.
+        family: whose letters name the subsets; None: those of the model's modalities.
+
+    Yields:
+        The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size.
+    """
+    if model.training:
+        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
+    family = family or set_of(model.modalities)
+    for batch in batches:
+        height, width = batch.truth.shape[-2:]
+        encoded = model.encode(batch.images)
+        replaced = None if stand_in is None else model.encode(stand_in(batch))
+        for subset in subsets:
+            features = encoded.keep(subset) if replaced is None else encoded.replacing_absent(subset, replaced)
+            logits = model.decode(model.fuse(features))  # (B, K, h/4, w/4)
+            yield batch, subset_letters(subset, family), *logits_to_labels(logits, height, width)
+
+
 def evaluate_subsets(
     model: Any2Seg,
-    batches: Iterable[tuple[dict[str, Tensor], Tensor]],
+    batches: Iterable[EvaluationBatch],
     space: LabelSpace,
     subsets: Sequence[Sequence[str]] | None = None,
-    protocol: Literal["drop", "zero"] = "drop",
+    stand_in: StandIn | None = None,
+    family: ModalitySet | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
 
     Args:
         model: in evaluation mode.
-        batches: pairs of model input, per modality (B, 3, h, w) float32, and truth (B, H, W) uint8 at any size.
+        batches: frames.
         space: label space of the truth.
         subsets: which subsets; None means all 2^M - 1 of the model's modalities.
-        protocol: "drop" leaves absent sensors out of the fusion; each sensor is encoded once for all subsets. "zero"
-            feeds zeros for them after normalisation instead, for comparison with papers that do.
+        stand_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
+            normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
+        family: whose letters name the subsets; None: those of the model's modalities.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
     """
-    if model.training:
-        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
     subsets = all_subsets(model.modalities) if subsets is None else subsets
-    table = {subset_letters(subset): ConfusionMatrix.of(space) for subset in subsets}
-    for images, truth in batches:
-        height, width = truth.shape[-2:]
-        encoded = model.encode(images) if protocol == "drop" else None
-        for subset in subsets:
-            if encoded is not None:
-                features = encoded.keep(subset)
-            else:
-                zeroed = {name: x if name in subset else torch.zeros_like(x) for name, x in images.items()}
-                features = model.encode(zeroed)
-            logits = model.decode(model.fuse(features))  # (B, K, h/4, w/4)
-            labels, _ = logits_to_labels(logits, height, width)
-            table[subset_letters(subset)].update(labels, truth)
+    family = family or set_of(model.modalities)
+    table = {subset_letters(subset, family): ConfusionMatrix.of(space) for subset in subsets}
+    for batch, letters, labels, _ in subset_predictions(model, batches, subsets, stand_in, family):
+        table[letters].update(labels, batch.truth)
+    return table
+
+
+def score_subsets(
+    model: Any2Seg,
+    batches: Iterable[EvaluationBatch],
+    space: LabelSpace,
+    cases: Callable[[int], Sequence[str]],
+    stand_in: StandIn | None = None,
+    family: ModalitySet | None = None,
+) -> dict[str, SubsetScore]:
+    """As :func:`evaluate_subsets` over all subsets, with calibration, and each condition and failure counted apart.
+
+    Args:
+        cases: number of a frame -> the conditions and failures it counts for.
+    """
+    subsets = all_subsets(model.modalities)
+    family = family or set_of(model.modalities)
+    table = {subset_letters(subset, family): SubsetScore(ConfusionMatrix.of(space)) for subset in subsets}
+    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, stand_in, family):
+        score = table[letters]
+        score.calibration.update(confidence, labels, batch.truth)
+        for index, guess, truth in zip(batch.indices, labels, batch.truth, strict=True):
+            one = ConfusionMatrix.of(space)
+            one.update(guess, truth)
+            score.confusion.merge(one)
+            for case in cases(index):
+                score.by_case.setdefault(case, ConfusionMatrix.of(space)).merge(one)
     return table
 
 

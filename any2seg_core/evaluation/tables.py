@@ -23,18 +23,18 @@ def summarise(
     """Per subset the three means, F1 and accuracy over present classes, per-class IoU; all in percent, JSON-ready."""
     summary: dict[str, Any] = {"unit": "percent", "protocol": protocol, "frames": frames}
     summary["subsets"] = {
-        letters: {f"miou_{policy}": _percent(matrix.miou(policy)) for policy in _POLICIES}
+        letters: {f"miou_{policy}": percent(matrix.miou(policy)) for policy in _POLICIES}
         | {
-            "f1_present": _percent(matrix.mean(matrix.f1(), "present")),
-            "accuracy_present": _percent(matrix.mean(matrix.accuracy(), "present")),
-            "pixel_accuracy": _percent(matrix.pixel_accuracy()),
+            "f1_present": percent(matrix.mean(matrix.f1(), "present")),
+            "accuracy_present": percent(matrix.mean(matrix.accuracy(), "present")),
+            "pixel_accuracy": percent(matrix.pixel_accuracy()),
         }
         for letters, matrix in table.items()
     }
-    summary["subset_mean"] = {f"miou_{policy}": _percent(subset_mean(table, policy)) for policy in _POLICIES}
+    summary["subset_mean"] = {f"miou_{policy}": percent(subset_mean(table, policy)) for policy in _POLICIES}
     summary["class_iou"] = {
         letters: {
-            name: _percent(value)
+            name: percent(value)
             for name, value, pixels in zip(space.classes, matrix.iou(), matrix.support, strict=True)
             if pixels
         }
@@ -42,9 +42,9 @@ def summarise(
     }
     if floors is not None:
         summary["floors"] = {
-            "constant": _percent(floors.constant),
+            "constant": percent(floors.constant),
             "constant_class": space.classes[floors.constant_class],
-            "pixel_prior": _percent(floors.pixel_prior),
+            "pixel_prior": percent(floors.pixel_prior),
         }
     return summary
 
@@ -79,5 +79,6 @@ def _class_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _percent(fraction: float) -> float | None:
+def percent(fraction: float) -> float | None:
+    """0..1 -> percent with two digits; None for NaN."""
     return None if np.isnan(fraction) else round(100.0 * float(fraction), 2)

@@ -73,6 +73,17 @@ class Encoded:
         kept = [level[:, columns] for level in self.levels]
         return Encoded(kept, self.present[:, columns], canonical(subset), logits)
 
+    def replacing_absent(self, subset: Sequence[str], other: Encoded) -> Encoded:
+        """The same samples, with what ``other`` has (of equal shapes) for all modalities that are not in ``subset``."""
+        kept = torch.tensor([name in subset for name in self.modalities], device=self.present.device)  # (M,)
+
+        def chosen(own: Tensor, stand_in: Tensor) -> Tensor:
+            return torch.where(kept.view(1, -1, *[1] * (own.ndim - 2)), own, stand_in)  # (B, M, ...)
+
+        levels = [chosen(own, stand_in) for own, stand_in in zip(self.levels, other.levels, strict=True)]
+        logits = None if self.logits is None else chosen(self.logits, other.logits)
+        return Encoded(levels, chosen(self.present, other.present), self.modalities, logits)
+
 
 @dataclass(frozen=True)
 class Prediction:

@@ -8,8 +8,17 @@ import torch
 import torch.nn.functional as F
 
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import EvaluationBatch, resized_truth, spread
+from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.subsets import PriorStatistics, evaluate_subsets, prior_baselines, subset_mean
+from any2seg_core.evaluation.subsets import (
+    PriorStatistics,
+    evaluate_subsets,
+    prior_baselines,
+    score_subsets,
+    subset_mean,
+    zeros,
+)
 from any2seg_core.labels import DELIVER
 from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
@@ -32,7 +41,8 @@ def batches() -> list:
     made = []
     for B in (2, 1):
         images = {name: torch.randn(B, 3, 32, 64, generator=generator) for name in MODALITIES}
-        made.append((images, torch.randint(0, 25, (B, 30, 61), generator=generator).to(torch.uint8)))
+        truth = torch.randint(0, 25, (B, 30, 61), generator=generator).to(torch.uint8)
+        made.append(EvaluationBatch(images, truth, tuple(range(B))))
     return made
 
 
@@ -47,7 +57,7 @@ def test_value_one_encoding_equals_one_forward_per_subset(model: Any2Seg, batche
     assert list(table) == [subset_letters(subset) for subset in all_subsets()]
     for subset in all_subsets():
         expected = ConfusionMatrix.of(DELIVER)
-        for images, truth in batches:
+        for images, truth, _ in batches:
             guess = plain_forward(model, {name: images[name] for name in subset}, truth.shape[-2:])
             expected.update(guess, truth)
         # A few pixels may fall on a tie that another order of summation resolves differently.
@@ -55,12 +65,42 @@ def test_value_one_encoding_equals_one_forward_per_subset(model: Any2Seg, batche
 
 
 def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
-    table = evaluate_subsets(model, batches, DELIVER, [("rgb", "lidar")], protocol="zero")
+    table = evaluate_subsets(model, batches, DELIVER, [("rgb", "lidar")], zeros)
     expected = ConfusionMatrix.of(DELIVER)
-    for images, truth in batches:
+    for images, truth, _ in batches:
         zeroed = images | {name: torch.zeros_like(images[name]) for name in ("depth", "event")}
         expected.update(plain_forward(model, zeroed, truth.shape[-2:]), truth)
     assert np.abs(table["RL"].counts - expected.counts).sum() <= 4
+
+
+def test_value_scores_add_up_over_conditions_and_know_their_confidence(model: Any2Seg, batches: list):
+    scores = score_subsets(model, batches, DELIVER, lambda index: ("night", "rain") if index else ("night",))
+    table = evaluate_subsets(model, batches, DELIVER)
+    assert list(scores) == list(table)
+    for letters, score in scores.items():
+        assert np.array_equal(score.confusion.counts, table[letters].counts)
+        assert np.array_equal(score.by_case["night"].counts, table[letters].counts)
+    first, second = batches
+    rain = ConfusionMatrix.of(DELIVER)
+    calibration = CalibrationHistogram()
+    for images, truth, _ in (first, second):
+        with torch.no_grad():
+            logits = F.interpolate(model.decode(model.fuse(model.encode(images))), truth.shape[-2:], mode="bilinear")
+        confidence, guess = logits.softmax(dim=1).max(dim=1)
+        calibration.update(confidence.clamp(max=1.0), guess, truth)
+        rain.update(guess[1:], truth[1:])
+    assert np.abs(scores["RDEL"].by_case["rain"].counts - rain.counts).sum() <= 4
+    assert scores["RDEL"].calibration.ece() == pytest.approx(calibration.ece(), abs=1e-3)
+
+
+def test_value_spread_and_truth_size():
+    assert spread(7, 3) == [0, 3, 6]
+    assert spread(3, 9) == spread(3, None) == [0, 1, 2]
+    labels = np.repeat(np.repeat(np.array([[1, 255], [3, 4]], np.uint8), 20, axis=0), 30, axis=1)  # (40, 60)
+    small = resized_truth(labels, 20)
+    assert small.shape == (20, 30)
+    assert small[::10, ::15].tolist() == [[1, 255], [3, 4]]
+    assert resized_truth(labels, None) is labels
 
 
 def test_exception_training_mode(model: Any2Seg, batches: list):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_ros.parameter_table import TABLE
-from any2seg_ros.parameter_table import Parameter as TableEntry
+from any2seg_ros.parameter_table import TABLE, Parameter
 
 _EVENT_BUFFER = 200
 
@@ -26,27 +23,14 @@ class NodeParameters:
     """The table's values, checked. Names and units as in the table."""
 
     checkpoint: str
+    calibration_file: str
     device: str
     autostart: bool
-    calibration_file: str
-    camera_info_url: str
-    depth_camera_info_url: str
-    events_camera_info_url: str
-    rectified: bool
-    use_tf: bool
-    fixed_frame: str
     modalities: tuple[str, ...]
-    image_transport: str
-    depth_transport: str
-    event_format: str
-    intensity_max: float
-    stamp_source: str
     input_reliability: str
     input_depth: int
     event_depth: int
-    confidence_threshold: float
     overlay_alpha: float
-    log_period_s: float
     sync: SyncConfig
 
     def sync_for(self, event_window_ns: int) -> SyncConfig:
@@ -58,57 +42,40 @@ class NodeParameters:
         return replace(self.sync, streams=streams)
 
 
-_COPIED = tuple(field.name for field in fields(NodeParameters) if field.name in TABLE)
+def declare(node: Node) -> None:
+    """Declare every parameter with its description and range."""
+    for name, parameter in TABLE.items():
+        node.declare_parameter(name, parameter.default, _descriptor(parameter))
 
 
-def declare(node: Node) -> list[str]:
-    """Declare every parameter with its description and range.
-
-    Returns:
-        One line for each value from outside that has another type or lies outside its range; such a parameter has its
-        default, so that the node is there to say so when it is configured.
-    """
-    complaints = []
-    for name, entry in TABLE.items():
-        descriptor = _descriptor(entry)
-        try:
-            node.declare_parameter(name, entry.default, descriptor)
-        except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-            complaints.append(f"parameter {name}: {error}")
-            node.declare_parameter(name, entry.default, descriptor, ignore_override=True)
-    return complaints
-
-
-def values_of(node: Node) -> dict[str, Any]:
-    """The present value of every parameter of the table."""
-    return {name: node.get_parameter(name).value for name in TABLE}
-
-
-def check(values: Mapping[str, Any]) -> NodeParameters:
-    """All values of the table -> one object; UserError names the parameter and what it accepts."""
+def read(node: Node) -> NodeParameters:
+    """Read and check; UserError names the parameter and what it accepts."""
+    values = {name: node.get_parameter(name).value for name in TABLE}
     if not values["checkpoint"]:
         raise UserError("parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)")
-    for name, entry in TABLE.items():
-        value = values[name]
-        if entry.choices and value not in entry.choices:
-            raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}")
-        if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
-            raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}")
+    for name, parameter in TABLE.items():
+        if parameter.choices and values[name] not in parameter.choices:
+            raise UserError(f"parameter {name} is {values[name]!r}: {' or '.join(parameter.choices)}")
     modalities = canonical(values["modalities"], within=MODALITIES)
     canonical(values["reference_priority"], within=MODALITIES)  # unknown: an error; not subscribed: left out later
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
-    copied = {name: values[name] for name in _COPIED}
-    return NodeParameters(**{**copied, "modalities": modalities, "sync": _sync_config(values, modalities)})
+    return NodeParameters(
+        modalities=modalities,
+        sync=_sync_config(values, modalities),
+        **{
+            name: values[name]
+            for name in (
+                "checkpoint", "calibration_file", "device", "autostart", "input_reliability", "input_depth",
+                "event_depth", "overlay_alpha",
+            )
+        },
+    )  # fmt: skip
 
 
-def tuned(node: Node, changes: Iterable[Parameter]) -> NodeParameters:
-    """What `check` says to the present values with `changes` put in; nothing is set."""
-    return check({**values_of(node), **{change.name: change.value for change in changes if change.name in TABLE}})
-
-
-def _descriptor(parameter: TableEntry) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.tunable)
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """All are read-only: a change takes a restart, which is a lifecycle transition away."""
+    descriptor = ParameterDescriptor(description=parameter.description, read_only=True)
     if parameter.choices:
         descriptor.additional_constraints = f"one of {', '.join(parameter.choices)}"
     if isinstance(parameter.default, float):
@@ -122,13 +89,10 @@ def _sync_config(values: Mapping[str, Any], modalities: tuple[str, ...]) -> Sync
     streams = {}
     for name in modalities:
         is_window = name in WINDOWED
-        noise_window_s, max_age_s = values[f"{name}.noise_window_s"], values[f"{name}.max_age_s"]
-        if noise_window_s > max_age_s:
-            raise UserError(f"parameter {name}.noise_window_s is {noise_window_s}: max_age_s allows {max_age_s}")
         streams[name] = StreamConfig(
             offset_ns=_ns(values[f"{name}.offset_s"]),
-            noise_window_ns=_ns(noise_window_s),
-            max_age_ns=_ns(max_age_s),
+            noise_window_ns=_ns(values[f"{name}.noise_window_s"]),
+            max_age_ns=_ns(values[f"{name}.max_age_s"]),
             required=values[f"{name}.required"],
             kind="window" if is_window else "sample",
             buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
@@ -138,9 +102,6 @@ def _sync_config(values: Mapping[str, Any], modalities: tuple[str, ...]) -> Sync
         tuple(name for name in values["reference_priority"] if name in modalities),
         timeout_ns=_ns(values["timeout_s"]),
         timeout_without_reference_ns=_ns(values["timeout_without_reference_s"]),
-        min_streams=values["min_modalities"],
-        max_collectors=values["max_collectors"],
-        publish_late=values["publish_late_output"],
         jump_reset_ns=_ns(values["jump_reset_s"]),
     )
 

@@ -1,0 +1,289 @@
+"""Judge a checkpoint on a data set: sensor subsets, conditions, damaged sensors. Settings in, one document out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.samples import FrameDataset
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
+from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
+from any2seg_core.evaluation.published import published
+from any2seg_core.evaluation.robustness import (
+    FAILURE_PROBABILITIES,
+    MISSING_RATES,
+    failure_expectation,
+    mm_robust,
+    monotonicity,
+    random_missing,
+    retention,
+)
+from any2seg_core.evaluation.settings import EvaluateSettings, Progress
+from any2seg_core.evaluation.subsets import (
+    STAND_INS,
+    Floors,
+    PriorStatistics,
+    SubsetScore,
+    evaluate_subsets,
+    prior_baselines,
+    score_subsets,
+)
+from any2seg_core.evaluation.tables import percent, summarise
+from any2seg_core.labels import LabelSpace
+from any2seg_core.modalities import all_subsets, subset_letters
+from any2seg_core.models import Any2Seg
+from any2seg_core.predictor import available_device
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Subject:
+    """A model in evaluation mode with all it is judged on. ``indices`` are the numbers of the frames that count."""
+
+    model: Any2Seg
+    contract: InputContract
+    space: LabelSpace
+    frames: FrameDataset
+    indices: list[int]
+    settings: EvaluateSettings
+
+    @classmethod
+    def open(cls, settings: EvaluateSettings, checkpoint: Path) -> Subject:
+        """Read a checkpoint and find its frames; UserError where they do not belong together."""
+        device = available_device(settings.device)
+        model, contract, _ = load_checkpoint(checkpoint)
+        kind = detect_kind(settings.data) if settings.dataset == "auto" else settings.dataset
+        space = DATASETS[kind].label_space
+        if space.name != contract.label_space:
+            raise UserError(
+                f"{checkpoint} was trained on labels {contract.label_space}, {settings.data} is {kind} with "
+                f"{space.name}: give the data set of the checkpoint"
+            )
+        frames = open_split(settings, settings.split, contract.modalities, settings.cases)
+        other = {name: v for name, v in frames.encodings.items() if contract.encodings[name] != v}
+        if other:
+            _LOG.warning(
+                "%s was trained on other planes (%s) than %s has (%s): expect less than it can do",
+                checkpoint, {name: contract.encodings[name] for name in other}, settings.data, other,
+            )  # fmt: skip
+        indices = spread(len(frames), settings.frames)
+        return cls(model.to(device), contract, space, frames, indices, settings)
+
+    def batches(self) -> Iterator[EvaluationBatch]:
+        """All frames that count."""
+        device = next(self.model.parameters()).device
+        size = self.settings.eval_size
+        return evaluation_batches(self.frames, self.indices, self.contract, device, self.settings.batch_size, size)
+
+    def cases(self, index: int) -> list[str]:
+        """Condition and failures of a frame."""
+        return self.frames.condition(self.frames.frames[index]).split(", ")
+
+
+def open_split(
+    settings: EvaluateSettings, split: str, modalities: Sequence[str], cases: Sequence[str] | None = None
+) -> FrameDataset:
+    """One split of the data set of the settings."""
+    options = {} if settings.parity == "none" else {"parity": settings.parity}
+    return open_dataset(
+        settings.dataset, settings.data, split, modalities, cases, skip_corrupt=settings.skip_corrupt, **options
+    )
+
+
+class Stages:
+    """Counts frames over all passes, for one progress bar."""
+
+    def __init__(self, frames: int, passes: int, progress: Progress):
+        self._done, self._total, self._progress = 0, frames * passes, progress
+
+    def over(self, stage: str, batches: Iterator[EvaluationBatch]) -> Iterator[EvaluationBatch]:
+        """The same batches; each is counted when the next one is asked for."""
+        self._progress(stage, self._done, self._total)
+        for batch in batches:
+            yield batch
+            self._done += len(batch.indices)
+            self._progress(stage, self._done, self._total)
+
+
+def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
+    """Everything asked for, JSON-ready; mIoU, F1, accuracy and ECE in percent.
+
+    Raises:
+        UserError: missing or foreign checkpoint or data, an unreadable frame, specialists that do not fit.
+    """
+    subject = Subject.open(settings, settings.checkpoint)
+    data_set = paper_data_set(subject.frames)
+    rivals = _read_specialists(settings.specialists, subject)
+    judged = sum(isinstance(rival, Subject) for rival in rivals.values())
+    passes = 1 + judged + (len(MISSING_RATES) + len(NOISE_LEVELS) if settings.noise else 0)
+    stages = Stages(len(subject.indices), passes, progress)
+
+    batches = stages.over("subsets", subject.batches())
+    family = subject.frames.family
+    scores = score_subsets(subject.model, batches, subject.space, subject.cases, STAND_INS[settings.protocol], family)
+    table = {letters: score.confusion for letters, score in scores.items()}
+    miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in table.items()}
+    judged_frames = len(subject.indices) - len(subject.frames.skipped)
+    document = summarise(table, subject.space, judged_frames, _floors(subject), settings.protocol)
+    document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
+    document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
+    document |= {"parity": settings.parity, "skipped": list(subject.frames.skipped)}
+    document |= {"calibration": _calibration(scores), "cases": _cases(scores, subject)}
+    document["mm_robust"] = mm_robust(miou)
+    document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
+    document["monotonicity"] = monotonicity(miou)
+    if rivals:
+        reached = {
+            letters: _miou_percent(rival, stages.over(f"specialist {letters}", rival.batches()))
+            if isinstance(rival, Subject)
+            else rival
+            for letters, rival in rivals.items()
+        }
+        document["retention"] = retention(miou, reached)
+    if settings.noise:
+        document["noise"] = _damaged(subject, stages)
+    rows = published(data_set) if data_set else ()
+    document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
+    return _rounded(document)
+
+
+def paper_data_set(frames: FrameDataset) -> str | None:
+    """Name of the published data set that these frames are; None for the simulated drive, which stands in for it."""
+    return None if any(frames.root.glob("drive_*.json")) else frames.kind
+
+
+def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | Subject]:
+    """Before any frame is judged: letters -> mIoU in percent, or the specialist itself."""
+    if path is None:
+        return {}
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable JSON file ({error}); `any2seg evaluate --help` shows one") from None
+    if not isinstance(given, dict) or not given:
+        raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}')
+    return {letters: _specialist(path, letters, value, subject) for letters, value in given.items()}
+
+
+def _specialist(path: Path, letters: str, value: object, subject: Subject) -> float | Subject:
+    sensors = {subset_letters(names, subject.frames.family): names for names in all_subsets(subject.model.modalities)}
+    if letters not in sensors:
+        raise UserError(f"{path}: no sensor subset {letters!r}: the checkpoint has {', '.join(sensors)}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
+        return float(value)
+    if not isinstance(value, str):
+        raise UserError(f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint")
+    rival = Subject.open(subject.settings, path.parent / value)
+    if rival.model.modalities != sensors[letters]:
+        raise UserError(
+            f"{path}: {value} was trained on {', '.join(rival.model.modalities)}; a specialist of {letters} is trained "
+            f"on {', '.join(sensors[letters])} alone"
+        )
+    return rival
+
+
+def _miou_percent(subject: Subject, batches: Iterator[EvaluationBatch]) -> float:
+    """mIoU over all classes with every sensor."""
+    family = subject.frames.family
+    table = evaluate_subsets(subject.model, batches, subject.space, [subject.model.modalities], family=family)
+    return 100.0 * next(iter(table.values())).miou("all")
+
+
+def _floors(subject: Subject) -> Floors | None:
+    """Floors on the evaluated labels; None, logged, when the data has no split to learn the prior from."""
+    settings = subject.settings
+    try:
+        known = open_split(settings, settings.prior_from, subject.model.modalities)
+    except UserError as error:
+        _LOG.warning("no floors: %s", error)
+        return None
+    prior = PriorStatistics(len(subject.space))
+    for labels in known.readable_labels():
+        prior.update(labels)
+    truths = (resized_truth(labels, settings.eval_size) for labels in subject.frames.readable_labels(subject.indices))
+    return prior_baselines(prior, truths, subject.space)
+
+
+def _calibration(scores: dict[str, SubsetScore]) -> dict[str, Any]:
+    """Per subset ECE and overconfidence in percent, and the bins of the reliability diagram."""
+    return {
+        letters: {
+            "ece": percent(score.calibration.ece()),
+            "overconfidence": percent(score.calibration.overconfidence()),
+            "bins": {
+                "pixels": score.calibration.sums[0].tolist(),
+                "accuracy": [percent(value) for value in score.calibration.accuracy()],
+                "confidence": [percent(value) for value in score.calibration.confidence()],
+            },
+        }
+        for letters, score in scores.items()
+    }
+
+
+def _cases(scores: dict[str, SubsetScore], subject: Subject) -> dict[str, Any]:
+    """Per condition and failure, in the data set's order: frames and mIoU of every subset, classes present there."""
+    counts = Counter(case for index in subject.indices for case in subject.cases(index))
+    return {
+        case: {
+            "frames": counts[case],
+            "miou_present": {name: percent(score.by_case[case].miou("present")) for name, score in scores.items()},
+            "miou_all": {name: percent(score.by_case[case].miou("all")) for name, score in scores.items()},
+        }
+        for case in subject.frames.cases
+        if case in counts
+    }
+
+
+def _damaged(subject: Subject, stages: Stages) -> dict[str, Any]:
+    """Benchmark of arXiv 2503.18445 beyond EMM: RMM over all subsets, NM with all sensors; mIoU over all classes."""
+    seed, family = subject.settings.seed, subject.frames.family
+    rmm: dict[str, Any] = {}
+    for rate in MISSING_RATES:
+        batches = stages.over(f"missing values {rate:g}", subject.batches())
+        stand_in = random_missing(rate, seed)
+        scored = evaluate_subsets(subject.model, batches, subject.space, stand_in=stand_in, family=family)
+        miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
+        expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
+        rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}
+    nm = {}
+    for name, level in NOISE_LEVELS.items():
+        noisy = _noisy(stages.over(f"noise {name}", subject.batches()), level, subject)
+        nm[name] = _miou_percent(subject, noisy)
+    mean = float(np.mean([entry["mean"] for entry in rmm.values()]))
+    return {"rmm": rmm, "rmm_mean": mean, "nm": nm}
+
+
+def _noisy(batches: Iterator[EvaluationBatch], level: NoiseLevel, subject: Subject) -> Iterator[EvaluationBatch]:
+    """Noise that depends on the seed and the number of the frame, not on how frames are batched."""
+    for batch in batches:
+        frames = [
+            add_noise({name: image[row : row + 1] for name, image in batch.images.items()}, level, subject.contract,
+                      subject.settings.seed, index)
+            for row, index in enumerate(batch.indices)
+        ]  # fmt: skip
+        images = {name: torch.cat([frame[name] for frame in frames]) for name in batch.images}  # (B, C, H, W)
+        yield batch._replace(images=images)
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to four digits (NaN to None), everywhere in a document."""
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(entry) for entry in value]
+    if isinstance(value, float):
+        return None if np.isnan(value) else round(value, 4)
+    return value

@@ -1,0 +1,105 @@
+"""What a subset table says about robustness: failure expectation, MM-Robust, monotonicity, retention.
+
+Tables map subset letters ("R", ..., "RDEL") to mIoU in percent. Damaged sensors: the random missing of RMM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.subsets import StandIn
+from any2seg_core.modalities import subset_letters
+
+FAILURE_PROBABILITIES = (0.2, 0.1, 0.05)
+MISSING_RATES = (0.25, 0.5, 0.75)
+_MM_ROBUST = ("rgb", "depth")
+_WORST_SHOWN = 5
+
+
+def failure_expectation(table: Mapping[str, float], probability: float) -> float:
+    """Expected mIoU when each sensor fails on its own with ``probability``, given that at least one is left (EMM)."""
+    sensors = max(len(letters) for letters in table)
+    weights = [(1 - probability) ** len(letters) * probability ** (sensors - len(letters)) for letters in table]
+    return float(np.average(list(table.values()), weights=weights))
+
+
+def mm_robust(table: Mapping[str, float]) -> float | None:
+    """MM-Robust of M3L: mean of camera alone, depth alone and both; None for a model without one of the two."""
+    wanted = [*(subset_letters((name,)) for name in _MM_ROBUST), subset_letters(_MM_ROBUST)]
+    if not all(letters in table for letters in wanted):
+        return None
+    return float(np.mean([table[letters] for letters in wanted]))
+
+
+def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
+    """How often, and by how much, adding one sensor lowers mIoU; None for a model of a single sensor.
+
+    Returns:
+        steps: pairs of a subset and the same with one sensor more. lowered: those where mIoU falls. share_lowered.
+        mean_change, mean_drop (over the lowered), worst: the largest drops. by_sensor: mean change that each sensor
+        brings when it is added. Changes in percentage points.
+    """
+    steps = []
+    for smaller in table:
+        for larger in table:
+            if len(larger) == len(smaller) + 1 and set(smaller) < set(larger):
+                (added,) = set(larger) - set(smaller)
+                steps.append((table[larger] - table[smaller], smaller, added))
+    if not steps:
+        return None
+    drops = sorted(step for step in steps if step[0] < 0)
+    sensors = max(table, key=len)
+    return {
+        "steps": len(steps),
+        "lowered": len(drops),
+        "share_lowered": len(drops) / len(steps),
+        "mean_change": float(np.mean([change for change, _, _ in steps])),
+        "mean_drop": float(np.mean([-change for change, _, _ in drops])) if drops else 0.0,
+        "worst": [{"from": a, "adding": b, "change": change} for change, a, b in drops[:_WORST_SHOWN]],
+        "by_sensor": {
+            sensor: float(np.mean([change for change, _, added in steps if added == sensor])) for sensor in sensors
+        },
+    }
+
+
+def retention(table: Mapping[str, float], specialists: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """mIoU of a subset as a share of what a specialist reaches that was trained on these sensors alone.
+
+    Args:
+        table: of the model.
+        specialists: for any subsets of the table, mIoU in percent; a share of 0 is NaN.
+    """
+    return {
+        letters: {
+            "specialist": reached,
+            "model": table[letters],
+            "retention": table[letters] / reached if reached else float("nan"),
+        }
+        for letters, reached in specialists.items()
+    }
+
+
+def random_missing(rate: float, seed: int) -> StandIn:
+    """RMM: every value of every image is zero with probability ``rate``, after normalisation.
+
+    At rate 1 this is the protocol "zero". The draw depends on the seed, the frame and the sensor alone.
+    """
+
+    def damaged(batch: EvaluationBatch) -> dict[str, Tensor]:
+        images = {}
+        for number, (name, image) in enumerate(batch.images.items()):
+            kept = [_kept(image.shape[1:], rate, (seed, index, number)) for index in batch.indices]
+            images[name] = image * torch.stack(kept).to(image.device)  # (B, C, H, W)
+        return images
+
+    return damaged
+
+
+def _kept(shape: Sequence[int], rate: float, seed: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).random(tuple(shape), np.float32) >= rate)

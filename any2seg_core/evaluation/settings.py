@@ -1,0 +1,38 @@
+"""What an evaluation is asked for. Light to import: the command line reads its help from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, the frames done in all stages and the frames of all stages."""
+
+
+class EvaluateSettings(BaseModel):
+    """Which checkpoint, on what, how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
+    data: Path = Field(description="data set folder")
+    dataset: Literal["auto", "deliver", "muses", "mcubes"] = Field("auto", description="what lies in that folder")
+    parity: Literal["none", "hkust"] = Field("none", description="MUSES: repeat the published loader, defects included")
+    skip_corrupt: bool = Field(False, description="leave frames out whose files cannot be read, and count them")
+    split: str = Field("val", description="which frames")
+    cases: tuple[str, ...] | None = Field(None, description="only these conditions and failures")
+    frames: int | None = Field(None, gt=0, description="at most so many, evenly spread")
+    protocol: Literal["drop", "zero"] = Field(
+        "drop", description="absent sensors leave the fusion (drop) or are zeros (zero)"
+    )
+    noise: bool = Field(False, description="also the benchmark of damaged sensors (RMM, NM)")
+    specialists: Path | None = Field(
+        None, description="JSON: subset letters -> mIoU in percent, or checkpoint trained on these sensors alone"
+    )
+    eval_size: int | None = Field(None, gt=0, description="shorter side of the truth in pixels; default: as on disk")
+    batch_size: int = Field(4, gt=0, description="frames encoded at once")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+    seed: int = Field(0, ge=0, description="of the damage")
+    prior_from: str = Field("train", description="split that gives the label statistics of the floors")

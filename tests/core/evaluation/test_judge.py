@@ -1,0 +1,194 @@
+"""`any2seg evaluate` from end to end on a tiny data set, and everything that must stop it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from fake_data import write_deliver
+
+from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.cli import main
+from any2seg_core.contract import InputContract
+from any2seg_core.evaluation.documents import html, markdown, sections
+from any2seg_core.evaluation.judge import Subject, judge
+from any2seg_core.evaluation.settings import EvaluateSettings
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.models import Any2Seg, ModelConfig
+
+
+def write_checkpoint(path: Path, modalities: tuple[str, ...] = MODALITIES, seed: int = 0) -> Path:
+    """An untrained model whose modalities differ: see test_subsets."""
+    torch.manual_seed(seed)
+    model = Any2Seg(ModelConfig(head_width=16, modalities=modalities)).eval()
+    for stage in model.encoder.stages:
+        torch.nn.init.uniform_(stage.norm.weight, 0.2, 2.0)
+        torch.nn.init.normal_(stage.norm.bias)
+    save_checkpoint(path, model, InputContract(modalities=modalities, height=32, width=64), {"command": "test"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evaluate")
+    write_deliver(root / "data", {"train": 1, "val": 3}, (37, 66))
+    write_checkpoint(root / "all.safetensors")
+    write_checkpoint(root / "depth.safetensors", ("depth",), seed=1)
+    (root / "specialists.json").write_text(json.dumps({"R": 57.2, "D": "depth.safetensors"}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def document(folder: Path) -> dict:
+    settings = EvaluateSettings(
+        checkpoint=folder / "all.safetensors", data=folder / "data", noise=True, batch_size=4,
+        specialists=folder / "specialists.json",
+    )  # fmt: skip
+    seen: list[tuple[str, int, int]] = []
+    document = judge(settings, lambda *state: seen.append(state))
+    assert seen[-1][1:] == (48, 48)  # 6 frames: subsets, one specialist, three rates, three noise levels
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    return document
+
+
+def test_value_tables_agree_with_each_other(document: dict, folder: Path):
+    assert len(document["subsets"]) == 15
+    assert document["frames"] == 6
+    assert document["data_set"] == "deliver"
+    full = document["subsets"]["RDEL"]["miou_all"]
+    assert document["cases"]["cloud"]["frames"] == 3
+    assert list(document["cases"]) == ["cloud", "night", "motionblur"]
+    assert document["cases"]["night"]["miou_all"] == document["cases"]["motionblur"]["miou_all"]
+    assert document["retention"]["R"]["specialist"] == 57.2
+    alone = EvaluateSettings(checkpoint=folder / "depth.safetensors", data=folder / "data")
+    specialist = judge(alone, lambda *_: None)["subsets"]["D"]["miou_all"]
+    assert document["retention"]["D"]["specialist"] == pytest.approx(specialist, abs=0.006)
+    assert document["retention"]["D"]["model"] == pytest.approx(document["subsets"]["D"]["miou_all"], abs=0.006)
+    assert document["noise"]["rmm"]["0.25"]["subsets"]["RDEL"] == pytest.approx(full, abs=0.006)  # nothing is missing
+    assert set(document["noise"]["nm"]) == {"low", "mid", "high"}
+    assert 0 <= document["calibration"]["E"]["ece"] <= 100
+    assert sum(document["calibration"]["E"]["bins"]["pixels"]) == 6 * 35 * 66  # two rows are unlabelled
+    json.dumps(document, allow_nan=False)
+
+
+def test_value_batches_do_not_change_the_numbers(document: dict, folder: Path):
+    settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=folder / "data", noise=True, batch_size=1)
+    alone = judge(settings, lambda *_: None)
+    for letters, row in document["subsets"].items():
+        assert alone["subsets"][letters] == pytest.approx(row, abs=0.1)
+    for name, value in document["noise"]["nm"].items():
+        assert alone["noise"]["nm"][name] == pytest.approx(value, abs=0.1)
+
+
+def test_value_protocol_zero_is_missing_at_rate_one(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("any2seg_core.evaluation.judge.MISSING_RATES", (1.0,))
+    settings = EvaluateSettings(
+        checkpoint=folder / "all.safetensors", data=folder / "data", protocol="zero", noise=True, frames=2
+    )
+    document = judge(settings, lambda *_: None)
+    for letters, value in document["noise"]["rmm"]["1"]["subsets"].items():
+        assert value == pytest.approx(document["subsets"][letters]["miou_all"], abs=0.006)
+
+
+def test_value_truth_size(folder: Path):
+    settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=folder / "data", eval_size=16)
+    batch = next(Subject.open(settings, settings.checkpoint).batches())
+    assert tuple(batch.truth.shape[1:]) == (16, 29)  # 37 x 66
+
+
+def test_value_documents_show_every_table(document: dict):
+    titles = [section.title for section in sections(document)]
+    assert titles == [
+        "Sensor subsets", "Beside published numbers", "Conditions and failures", "Robustness", "Retention",
+        "Damaged sensors", "Calibration", "Classes",
+    ]  # fmt: skip
+    for section in sections(document):
+        assert all(len(row) == len(section.headings) for row in section.rows), section.title
+    text = markdown(document)
+    assert "| Any2Seg, MiT-B2 | drop | 39.02 |" in text
+    assert "48.03" in text
+    assert "printed mean 48.29" in text
+    page = html(document)
+    assert page.count("<svg") == 2
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for row in document["subsets"].values():
+        assert f"{row['miou_all']:.2f}" in page
+
+
+def test_smoke_command_line(folder: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+    arguments = [str(folder / "all.safetensors"), str(folder / "data"), "--frames", "2", "--out", str(tmp_path / "o")]
+    monkeypatch.setattr("sys.argv", ["any2seg", "evaluate", *arguments, "--json", "--case", "night"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["frames"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "o" / "results.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["evaluation"] + ["subset"] * 15
+    assert lines[15]["sensors"] == "RDEL"
+    assert lines[15]["miou_all"] == printed["subsets"]["RDEL"]["miou_all"]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["report.html", "report.md", "results.jsonl"]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    monkeypatch.setattr("sys.argv", ["any2seg", "evaluate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_exception_bad_input_is_one_line_and_exit_2(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    checkpoint, data = folder / "all.safetensors", folder / "data"
+    assert "no checkpoint at" in run(monkeypatch, capsys, tmp_path / "none.safetensors", data)
+    assert "no such data folder" in run(monkeypatch, capsys, checkpoint, tmp_path / "none")
+    assert "--protocol black: Input should be 'drop' or 'zero'" in run(
+        monkeypatch, capsys, checkpoint, data, "--protocol", "black"
+    )
+    assert "unknown case 'snow'" in run(monkeypatch, capsys, checkpoint, data, "--case", "snow")
+    for content, message in (
+        ("{", "not a readable JSON file"),
+        ("[]", "expected subset letters"),
+        ('{"X": 3}', "no sensor subset 'X'"),
+        ('{"R": -1}', "expected mIoU in percent above 0"),
+        ('{"R": "depth.safetensors"}', "a specialist of R is trained on rgb alone"),
+    ):
+        (tmp_path / "s.json").write_text(content)
+        shutil.copy(folder / "depth.safetensors", tmp_path)
+        assert message in run(monkeypatch, capsys, checkpoint, data, "--specialists", tmp_path / "s.json")
+
+
+def test_exception_checkpoint_of_another_label_space(folder: Path, monkeypatch, capsys):
+    (folder / "muses" / "frame_camera").mkdir(parents=True, exist_ok=True)
+    message = run(monkeypatch, capsys, folder / "all.safetensors", folder / "muses")
+    assert "all.safetensors was trained on labels deliver-25" in message
+    assert "is muses with muses-19: give the data set of the checkpoint" in message
+
+
+def test_exception_corrupt_image_is_named_or_skipped_and_counted(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    root = tmp_path / "data"
+    shutil.copytree(folder / "data", root)
+    broken = next((root / "lidar" / "night" / "val").glob("*/*.png"))
+    broken.write_bytes(broken.read_bytes()[:40])
+    message = run(monkeypatch, capsys, folder / "all.safetensors", root)
+    assert str(broken) in message
+    settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=root, skip_corrupt=True)
+    document = judge(settings, lambda *_: None)
+    assert document["frames"] == 5
+    assert len(document["skipped"]) == 1
+    assert "5 frames, 1 corrupt ones skipped" in markdown(document)
+
+
+def test_value_no_train_split_means_no_floors_and_says_so(folder: Path, tmp_path: Path, caplog):
+    write_deliver(tmp_path / "data", {"val": 1}, (37, 66))
+    settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=tmp_path / "data")
+    with caplog.at_level(logging.WARNING):
+        document = judge(settings, lambda *_: None)
+    assert "floors" not in document
+    assert "no floors" in caplog.text

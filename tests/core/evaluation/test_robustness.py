@@ -1,0 +1,90 @@
+"""Figures drawn from subset tables against hand counts; damaged images; published rows against their own means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.published import published
+from any2seg_core.evaluation.robustness import (
+    failure_expectation,
+    mm_robust,
+    monotonicity,
+    random_missing,
+    retention,
+)
+from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+
+TABLE = {"R": 40.0, "D": 60.0, "RD": 50.0}
+
+
+def test_value_expectation_over_independent_failures():
+    # Given that not both fail: P(RD) = .64, P(R) = P(D) = .16, of .96 together
+    assert failure_expectation(TABLE, 0.2) == pytest.approx((0.64 * 50 + 0.16 * 40 + 0.16 * 60) / 0.96)
+    assert failure_expectation({"R": 31.0}, 0.1) == pytest.approx(31.0)
+
+
+def test_value_mm_robust_is_the_mean_of_camera_depth_and_both():
+    assert mm_robust(TABLE) == pytest.approx(50.0)
+    assert mm_robust({"R": 40.0, "L": 1.0, "RL": 2.0}) is None
+
+
+def test_value_monotonicity_counts_every_added_sensor():
+    result = monotonicity(TABLE)
+    assert (result["steps"], result["lowered"], result["share_lowered"]) == (2, 1, 0.5)
+    assert result["mean_drop"] == 10.0
+    assert result["worst"] == [{"from": "D", "adding": "R", "change": -10.0}]
+    assert result["by_sensor"] == {"R": -10.0, "D": 10.0}
+    assert monotonicity({"R": 40.0}) is None
+    growing = {subset_letters(subset): float(len(subset)) for subset in all_subsets()}
+    assert monotonicity(growing)["steps"] == 28
+    assert monotonicity(growing)["lowered"] == 0
+
+
+def test_value_functional_entropy_is_not_monotone():
+    """The paper's own row: RD 59.69 > RDE 53.42 > RDEL 51.65."""
+    row = next(row for row in published("deliver") if row.method == "Functional entropy").subsets
+    result = monotonicity(row)
+    assert result["lowered"] > 10
+    assert {"from": "RD", "adding": "E", "change": pytest.approx(53.42 - 59.69)} in [
+        {"from": "RD", "adding": "E", "change": row["RDE"] - row["RD"]}
+    ]
+    assert result["worst"][0]["change"] == pytest.approx(min(
+        row[a] - row[b] for a in row for b in row if len(a) == len(b) + 1 and set(b) < set(a)
+    ))  # fmt: skip
+
+
+def test_value_retention():
+    assert retention(TABLE, {"R": 50.0}) == {"R": {"specialist": 50.0, "model": 40.0, "retention": 0.8}}
+    assert np.isnan(retention(TABLE, {"R": 0.0})["R"]["retention"])
+
+
+def test_value_missing_values_follow_the_frame_and_not_the_batch():
+    generator = torch.Generator().manual_seed(0)
+    images = {name: torch.rand(3, 3, 17, 31, generator=generator) + 1.0 for name in MODALITIES}
+    truth = torch.zeros(3, 17, 31, dtype=torch.uint8)
+    whole = random_missing(0.25, seed=5)(EvaluationBatch(images, truth, (4, 9, 2)))
+    for name, image in images.items():
+        gone = whole[name] == 0
+        assert float(gone.float().mean()) == pytest.approx(0.25, abs=0.03)
+        assert torch.equal(whole[name][~gone], image[~gone])
+        assert not torch.equal(gone[:, 0], gone[:, 1])  # every value on its own, as the benchmark draws
+    assert not torch.equal(whole["rgb"] == 0, whole["depth"] == 0)
+    alone = {name: image[1:2] for name, image in images.items()}
+    single = random_missing(0.25, seed=5)(EvaluationBatch(alone, truth[1:2], (9,)))
+    assert all(torch.equal(single[name][0], whole[name][1]) for name in MODALITIES)
+    everything = random_missing(1.0, seed=5)(EvaluationBatch(alone, truth[1:2], (9,)))
+    assert not any(image.any() for image in everything.values())
+
+
+def test_value_means_of_published_rows_are_recomputed():
+    means = {row.method: row.mean for row in published("deliver") if len(row.subsets) == 15}
+    assert means == {"MAGIC": 40.49, "Any2Seg": 45.04, "Functional entropy": 48.03}
+    entropy = next(row for row in published("muses") if row.method == "Functional entropy")
+    assert (entropy.mean, entropy.printed_mean) == (46.32, 47.80)
+    any2seg = next(row for row in published("deliver") if row.cases)
+    assert np.mean(list(any2seg.cases.values())) == pytest.approx(67.19, abs=0.005)
+    assert next(row for row in published("mcubes") if row.method == "Any2Seg").mean is None
+    assert published("carla") == ()
