@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from any2seg_core.contract import Normalisation, default_normalisation
 from any2seg_core.errors import UserError
-from any2seg_core.labels import LabelSpace
+from any2seg_core.labels import IGNORE, LabelSpace
 from any2seg_core.modalities import ModalitySet, canonical
 
 LABELS = "labels"
@@ -97,6 +97,8 @@ class FrameDataset(Dataset):
         skip_corrupt: leave frames with an unreadable file out, log each and count it in ``skipped``, instead of
             raising an error.
         verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
+        labelled: False: no label file is looked for, and every pixel is unlabelled (255); for recordings that were
+            extracted without truth.
 
     Attributes:
         frames: what there is, sorted.
@@ -121,8 +123,9 @@ class FrameDataset(Dataset):
         cache: Cache = "none",
         skip_corrupt: bool = False,
         verify: bool = True,
+        labelled: bool = True,
     ):
-        self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
+        self.root, self.split, self.skip_corrupt, self.labelled = Path(root), split, skip_corrupt, labelled
         self.modalities = self.family.members if modalities is None else canonical(modalities, self.family.members)
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
@@ -165,6 +168,8 @@ class FrameDataset(Dataset):
     def labels(self, index: int) -> np.ndarray:
         """(H, W) uint8 train ids of one frame without reading its planes; CorruptFileError as above."""
         cached = self._samples[index] if self._samples is not None else None
+        if cached is None and not self.labelled:
+            cached = self[index]
         return cached.labels if cached is not None else self.read_labels(self.frames[index])
 
     def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
@@ -241,8 +246,8 @@ class FrameDataset(Dataset):
 
     def _require_files(self) -> None:
         for frame in self.frames:
-            for paths in self.files(frame).values():
-                for path in paths:
+            for key, paths in self.files(frame).items():
+                for path in paths if self.labelled or key != LABELS else ():
                     if not path.is_file():
                         raise UserError(
                             f"{path}: missing, although frame {frame.name} exists in other folders; restore it "
@@ -250,14 +255,15 @@ class FrameDataset(Dataset):
                         )
 
     def _read(self, frame: Any) -> Sample:
-        labels = self.read_labels(frame)
+        planes = {name: self.read_plane(frame, name) for name in self.modalities}
+        if self.labelled:
+            labels = self.read_labels(frame)
+        else:
+            labels = np.full(planes[self.modalities[0]].shape[:2], IGNORE, np.uint8)  # (H, W)
         height, width = labels.shape
-        planes = {}
-        for name in self.modalities:
-            plane = self.read_plane(frame, name)
+        for name, plane in planes.items():
             if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events
-                plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-            planes[name] = plane
+                planes[name] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return Sample(planes, labels, frame)
 
     def _or_skip(self, index: int, read: Any) -> Any:

@@ -24,6 +24,7 @@ from rich.progress import track
 
 from any2seg_core.atomic import make_empty
 from any2seg_core.cases import FAILURES, SPLITS
+from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image, write_png
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import DriveRig
 from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive
@@ -33,7 +34,6 @@ from any2seg_core.modalities import modality
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.units import NS_PER_S
 
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")
 _FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little past
 
@@ -85,21 +85,13 @@ def pack_depth(depth_m: np.ndarray) -> np.ndarray:
     return np.stack([code & 255, (code >> 8) & 255, code >> 16], axis=-1).astype(np.uint8)  # (H,W) -> (H,W,3)
 
 
-def _write_png(path: Path, rgb: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _PNG_OPTIONS):
-        raise UserError(f"{path}: cannot write the image; check free space and permissions")
-
-
 def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (top folder, suffix, RGB image) of one frame."""
     raw, labels = drive.sample(stamp_ns / NS_PER_S)
     for name, plane in sensors.planes(raw, stamp_ns).items():
         yield modality(name).folder, modality(name).suffix, plane
     yield "depth", "depth", pack_depth(raw["depth"])
-    semantic = np.zeros((*labels.shape, 3), np.uint8)
-    semantic[..., 0] = labels + np.uint8(1)  # 255 wraps to 0: unlabelled
-    yield "semantic", "semantic", semantic
+    yield "semantic", "semantic", semantic_image(labels)
 
 
 def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
@@ -110,34 +102,12 @@ def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
     for index in range(sequence.frames):
         number = sequence.first + index * sequence.step
         for folder, suffix, image in _frame_images(drive, sensors, number * rig.camera_timing.period_ns):
-            _write_png(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
+            write_png(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
     return sequence.frames
 
 
 def _write_job(job: tuple[Path, Sequence, DriveRig]) -> int:
     return write_sequence(*job)
-
-
-def _check_target(root: Path, split: str) -> None:
-    if split not in SPLITS:
-        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
-    if "img" in root.resolve().parts:
-        raise UserError(f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it")
-    if root.exists() and not root.is_dir():
-        raise UserError(f"{root}: is a file; remove it or choose another root")
-    taken = [path for path in root.glob(f"*/*/{split}") if any(path.iterdir())]
-    if taken:
-        raise UserError(f"{taken[0]}: already holds data; remove it or choose another root")
-
-
-def _publish(partial: Path, root: Path) -> None:
-    """Move the finished folders of one split below `root`, beside other splits."""
-    for source in sorted(partial.glob("*/*/*")):
-        target = root / source.relative_to(partial)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
-    for source in partial.glob("*.json"):
-        os.replace(source, root / source.name)
 
 
 def write_deliver(
@@ -171,15 +141,14 @@ def write_deliver(
         UserError: unknown split, a target that already holds data or cannot be written, numbers out of range.
     """
     root, rig = Path(root), rig or DriveRig()
-    _check_target(root, split)
+    check_target(root, split)
     if sequences < 1 or frames < 1 or interval_s <= 0 or not 0 <= failure_share <= 1 or seed < 0:
         raise UserError(
             "drive: sequences, frames and interval_s must be positive, seed >= 0 and failure_share within 0..1; got "
             f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}"
         )
     plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
-    # Beside the real folder, not beside a link to it: a rename cannot leave its disk.
-    partial = root.resolve().parent / f".{root.name}.{split}.{os.getpid()}.partial"
+    partial = partial_folder(root, split)
     make_empty(partial)
     try:
         jobs = ((partial, sequence, rig) for sequence in plan)
@@ -188,7 +157,7 @@ def write_deliver(
             pass
         recipe = {"seed": seed, "frames": frames, "interval_s": interval_s, "sequences": [asdict(s) for s in plan]}
         (partial / f"drive_{split}.json").write_text(json.dumps(recipe, indent=1))
-        _publish(partial, root)
+        publish(partial, root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return root

@@ -1,0 +1,113 @@
+"""A recording made ready for work: topics mapped, calibration found, parameters read, sets at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.bags.calibration import BagCalibration, find_calibration
+from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.topics import TopicChoice, choose_topics
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
+from any2seg_core.sync import SyncConfig
+from any2seg_core.sync_parameters import load_params_file, sync_config
+
+Transform = Callable[[Iterable[Recorded]], Iterable[Recorded]]
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """What a user can say about a recording.
+
+    Attributes:
+        topics: ``role=/topic`` each. rules: YAML with own topic rules. calibration: YAML that wins over the bag.
+        params: the node's params file, for the synchroniser. modalities: sensors to use; empty: all that are mapped.
+    """
+
+    topics: Sequence[str] = ()
+    rules: Path | None = None
+    calibration: Path | None = None
+    params: Path | None = None
+    modalities: Sequence[str] = ()
+
+
+@dataclass
+class OpenBag:
+    """An open recording with everything that makes sets of it.
+
+    Attributes:
+        bag, choice, calibration: see there. modalities: sensors in use, canonical order.
+        parameters: of the params file, by name.
+    """
+
+    bag: Bag
+    choice: TopicChoice
+    calibration: BagCalibration
+    modalities: tuple[str, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def topic_names(self) -> tuple[str, ...]:
+        """Topics that the sets need, with truth and odometry."""
+        topics = self.choice.map
+        unused = {topic for name, topic in topics.streams.items() if name not in self.modalities}
+        return tuple(name for name in topics.names if name not in unused)
+
+    @property
+    def message_total(self) -> int:
+        """How many messages those topics have, for a progress bar."""
+        return sum(self.bag.topics[name].count for name in self.topic_names)
+
+    def sync_config(self, event_window_ns: int) -> SyncConfig:
+        """The node's synchroniser with these parameters, for the sensors in use."""
+        return sync_config(self.parameters, self.modalities, event_window_ns)
+
+    def sets(self, event_window_ns: int = DEFAULT_WINDOW_NS, transform: Transform | None = None) -> SetStream:
+        """A new pass over the recording.
+
+        Args:
+            event_window_ns: from the input contract of the checkpoint.
+            transform: what happens to the stream of messages before anybody sees it, a FaultInjector for example.
+        """
+        messages: Iterable[Recorded] = self.bag.messages(self.topic_names)
+        return SetStream(
+            messages if transform is None else transform(messages),
+            self.choice.map,
+            self.sync_config(event_window_ns),
+            self.calibration.frames(event_window_ns),
+            use_camera_info=not self.calibration.is_final,
+        )
+
+
+@contextmanager
+def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]:
+    """Open a recording and find out what it takes to make sets of it.
+
+    Raises:
+        UserError: nothing readable, no sensor in it, one that was asked for is not there, no calibration where one is
+            needed, or a file of the options is wrong.
+    """
+    options = options or BagOptions()
+    wanted = canonical(options.modalities)
+    with Bag(path) as bag:
+        choice = choose_topics(bag, options.rules, options.topics)
+        streams = choice.map.streams
+        if not streams:
+            known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
+            raise UserError(f"{path}: no camera, depth, event or LiDAR topic ({known}); say which: --topic rgb=/x")
+        absent = [name for name in wanted if name not in streams]
+        if absent:
+            raise UserError(f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...")
+        modalities = tuple(name for name in MODALITIES if name in (wanted or streams))
+        calibration = find_calibration(bag, choice, options.calibration)
+        calibration.require({name: streams[name] for name in modalities})
+        parameters = {} if options.params is None else load_params_file(options.params)
+        opened = OpenBag(bag, choice, calibration, modalities, parameters)
+        opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
+        yield opened

@@ -1,0 +1,58 @@
+"""Writing a folder of DELIVER's layout: checked before, published in one step after. The drive and bags both do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from any2seg_core.cases import SPLITS
+from any2seg_core.errors import UserError
+
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+
+
+def check_target(root: Path, split: str) -> None:
+    """UserError unless a split can be written below `root`, beside other splits that may be there."""
+    if split not in SPLITS:
+        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    if "img" in root.resolve().parts:
+        raise UserError(f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it")
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root}: is a file; remove it or choose another root")
+    taken = [path for path in root.glob(f"*/*/{split}") if any(path.iterdir())]
+    if taken:
+        raise UserError(f"{taken[0]}: already holds data; remove it or choose another root")
+
+
+def partial_folder(root: Path, split: str) -> Path:
+    """Where a split is written until it is whole: beside the real folder, not beside a link to it, so that a rename
+    does not leave its disk.
+    """
+    return root.resolve().parent / f".{root.name}.{split}.{os.getpid()}.partial"
+
+
+def publish(partial: Path, root: Path) -> None:
+    """Move the finished folders of one split, and the files beside them, below `root`."""
+    for source in sorted(partial.glob("*/*/*")):
+        target = root / source.relative_to(partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+    for source in sorted(path for path in (*partial.glob("*"), *partial.glob("*/*")) if path.is_file()):
+        os.replace(source, root / source.relative_to(partial))
+
+
+def write_png(path: Path, rgb: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB, making the folders above; UserError where it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _PNG_OPTIONS):
+        raise UserError(f"{path}: cannot write the image; check free space and permissions")
+
+
+def semantic_image(labels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 train ids -> (H, W, 3) uint8: train id + 1 in the first channel, 0 for unlabelled."""
+    semantic = np.zeros((*labels.shape, 3), np.uint8)  # (H, W, 3)
+    semantic[..., 0] = labels + np.uint8(1)  # 255 wraps to 0
+    return semantic

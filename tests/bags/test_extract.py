@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from bag_files import (
+    IMAGE,
+    KITTI_CAMERA,
+    LIDAR_TO_CAMERA,
+    NS_PER_S,
+    START_NS,
+    STORE,
+    kitti_entries,
+    lidar_calibration,
+    lidar_entries,
+    scan,
+    small_entries,
+    write_bag,
+    write_ros1,
+)  # fmt: skip
+
+from any2seg_core.bags.extract import ExtractOptions, extract
+from any2seg_core.bags.motion import MotionGate, parse_motion
+from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.drive import bag_messages
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
+from any2seg_core.sensors.rig import SensorRig
+
+OFFSET = "/**:\n  ros__parameters:\n    lidar: {offset_s: -0.03}\n"
+
+
+@pytest.fixture()
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(OFFSET)
+    return path
+
+
+def run(path, out, options=None, **keywords):
+    with open_bag(path, options) as opened:
+        return extract(opened, ExtractOptions(out, **keywords))
+
+
+@pytest.mark.parametrize("write", [write_bag, write_ros1])
+def test_value_kitti_like_recording(tmp_path, params, write):
+    """Camera 1242x375 and a 64-beam LiDAR elsewhere, no depth, no events, no truth; planes as SensorRig makes them."""
+    bag = write(tmp_path / "drive-0001.bag", kitti_entries(6))
+    report = run(bag, tmp_path / "out", BagOptions(params=params))
+    assert (report.sets, report.written, report.modalities) == (6, 5, ("rgb", "lidar"))
+    assert report.skipped == {"without lidar": 1}
+    dataset = DeliverDataset(tmp_path / "out", "train", ("rgb", "lidar"), labelled=False)
+    assert len(dataset) == 5
+    sample = dataset[4]
+    assert sample.labels.shape == (375, 1242)
+    assert (sample.labels == 255).all()
+    rig = SensorRig(Calibration(KITTI_CAMERA, lidar_to_camera=LIDAR_TO_CAMERA))
+    expected = rig.planes({"lidar": scan(5)}, 0)["lidar"]
+    np.testing.assert_array_equal(sample.planes["lidar"], expected)
+    assert sample.frame.stem == f"{START_NS + NS_PER_S // 2:019d}"
+    assert dataset.encodings == {"rgb": "rgb8", "lidar": "range-intensity-height-1"}
+    calibration = load_calibration(tmp_path / "out" / "calibration_train.yaml")
+    np.testing.assert_allclose(calibration.lidar_to_camera, LIDAR_TO_CAMERA, atol=1e-9)
+    document = json.loads((tmp_path / "out" / "bag_train.json").read_text())
+    assert document["written"] == 5
+    assert document["topics"]["lidar"] == "/kitti/velo/pointcloud"
+
+
+def test_value_lidar_only_recording(tmp_path):
+    bag = write_bag(tmp_path / "bag", lidar_entries(5))
+    plane = tmp_path / "plane.yaml"
+    save_calibration(plane, lidar_calibration())
+    report = run(bag, tmp_path / "out", BagOptions(calibration=plane), split="val", condition="night")
+    assert report.written == 5
+    dataset = DeliverDataset(tmp_path / "out", "val", ("lidar",), labelled=False)
+    assert [sample.planes["lidar"].shape for sample in map(dataset.__getitem__, range(5))] == [(96, 160, 3)] * 5
+    assert {frame.condition for frame in dataset.frames} == {"night"}
+    assert {frame.failure for frame in dataset.frames} == {None}
+
+
+def labelled_entries(count=4):
+    entries = small_entries(count)
+    for k in range(count):
+        labels = np.full((5, 7), k, np.uint8)
+        labels[0, 0] = 255
+        stamp_ns = START_NS + k * NS_PER_S // 10 + 1_000_000
+        entries.append((stamp_ns, "/semantic/labels", IMAGE, bag_messages.image(labels, "mono8", stamp_ns, "camera")))
+    return sorted(entries)
+
+
+def test_value_labelled_recording_reads_back(tmp_path):
+    bag = write_bag(tmp_path / "bag", labelled_entries())
+    report = run(bag, tmp_path / "out")
+    assert report.labelled and report.written == 4
+    dataset = DeliverDataset(tmp_path / "out", "train", ("rgb",))
+    for k in range(4):
+        labels = dataset[k].labels
+        assert labels[0, 0] == 255
+        assert (np.delete(labels.ravel(), 0) == k).all()
+    np.testing.assert_array_equal(dataset[2].planes["rgb"][0, 0], [2, 2, 2])
+    run(bag, tmp_path / "out", BagOptions(topics=["truth=none"]), split="test")  # beside the other split
+    with pytest.raises(UserError, match="semantic"):
+        DeliverDataset(tmp_path / "out", "test", ("rgb",))
+    assert len(DeliverDataset(tmp_path / "out", "test", ("rgb",), labelled=False)) == 4
+
+
+def test_value_every_nth(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(10))
+    report = run(bag, tmp_path / "out", every=4)
+    stems = [frame.stem for frame in DeliverDataset(tmp_path / "out", "train", ("rgb",), labelled=False).frames]
+    assert stems == [f"{START_NS + k * NS_PER_S // 10:019d}" for k in (0, 4, 8)]
+    assert report.skipped == {"every n-th": 7}
+
+
+def odometry(time_ns, x):
+    types = STORE.types
+    vector, quaternion = types["geometry_msgs/msg/Vector3"], types["geometry_msgs/msg/Quaternion"]
+    point = types["geometry_msgs/msg/Point"](x, 0.0, 0.0)
+    pose = types["geometry_msgs/msg/Pose"](point, quaternion(0.0, 0.0, 0.0, 1.0))
+    twist = types["geometry_msgs/msg/Twist"](vector(0.0, 0.0, 0.0), vector(0.0, 0.0, 0.0))
+    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](*divmod(time_ns, NS_PER_S)), "odom")
+    message = types["nav_msgs/msg/Odometry"](
+        header, "base", types["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36)),
+        types["geometry_msgs/msg/TwistWithCovariance"](twist, np.zeros(36)),
+    )  # fmt: skip
+    kind = "nav_msgs/msg/Odometry"
+    return (time_ns, "/odom", kind, bytes(STORE.serialize_cdr(message, kind)))
+
+
+def test_value_motion_by_odometry(tmp_path):
+    """0.3 m per frame: the first, and every fourth after it, is a metre on."""
+    entries = sorted(small_entries(12) + [odometry(START_NS + k * NS_PER_S // 10, 0.3 * k) for k in range(12)])
+    report = run(write_bag(tmp_path / "bag", entries), tmp_path / "out", min_motion="1.0m")
+    assert (report.written, report.skipped) == (3, {"too little motion": 9})
+
+
+def test_value_motion_by_the_picture():
+    gate = MotionGate(*parse_motion("10%"))
+    black, grey, white = (np.full((40, 70, 3), value, np.uint8) for value in (0, 20, 255))
+    assert [gate.passes(plane) for plane in (black, grey, white, white, black)] == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize("text", ["", "4", "m", "-1m", "4%%", "1e9", "nan%"])
+def test_exception_motion(text):
+    with pytest.raises(UserError, match="min-motion"):
+        parse_motion(text)
+
+
+def test_exception_metres_without_odometry(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(2))
+    with pytest.raises(UserError, match="needs odometry"):
+        run(bag, tmp_path / "out", min_motion="1m")
+
+
+def test_exception_targets_and_nothing_half_written(tmp_path, params):
+    bag = write_bag(tmp_path / "bag", small_entries(2))
+    run(bag, tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="already holds data"):
+        run(bag, tmp_path / "out")
+    with pytest.raises(UserError, match="unknown"):
+        run(bag, tmp_path / "new", split="all")
+    with pytest.raises(UserError, match="condition"):
+        run(bag, tmp_path / "new", condition="hail")
+    with pytest.raises(UserError, match="n at least 1"):
+        run(bag, tmp_path / "new", every=0)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_exception_no_complete_set_says_why(tmp_path):
+    bag = write_bag(tmp_path / "bag", kitti_entries(4, with_tf=False))
+    with pytest.raises(UserError, match="no set to write of 4.*lidar_to_camera"):
+        run(bag, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["bag"]
+    assert run(bag, tmp_path / "out", BagOptions(modalities=["rgb"])).written == 4
+
+
+def test_value_truth_that_does_not_fit_is_counted(tmp_path):
+    entries = labelled_entries(3)
+    index = next(k for k, e in enumerate(entries) if e[1] == "/semantic/labels")
+    labels = np.full((5, 7), 40, np.uint8)
+    entries[index] = (*entries[index][:3], bag_messages.image(labels, "mono8", entries[index][0], "camera"))
+    report = run(write_bag(tmp_path / "bag", entries), tmp_path / "out")
+    assert report.written == 2
+    assert report.skipped == {"truth unreadable": 1}
+    assert "id 40" in next(iter(report.problems))
+
+
+def test_value_a_killed_writer_leaves_the_next_one_free(tmp_path, monkeypatch):
+    bag = write_bag(tmp_path / "bag", small_entries(3))
+    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    with pytest.raises(UserError, match="cannot write the image"):
+        run(bag, tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["bag"]

@@ -1,0 +1,125 @@
+"""The transform tree against SciPy's rotations, and against a car whose motion is known in closed form."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation, Slerp
+
+from any2seg_core.errors import MessageError
+from any2seg_core.sensors.transforms import TransformTree, pose_matrix
+
+S = 1_000_000_000
+
+
+def transform(parent, child, time_s, translation, quaternion):
+    vector = SimpleNamespace(**dict(zip("xyz", map(float, translation), strict=True)))
+    rotation = SimpleNamespace(**dict(zip("xyzw", map(float, quaternion), strict=True)))
+    stamp = SimpleNamespace(sec=int(time_s), nanosec=round(time_s % 1 * S))
+    return SimpleNamespace(
+        header=SimpleNamespace(frame_id=parent, stamp=stamp),
+        child_frame_id=child,
+        transform=SimpleNamespace(translation=vector, rotation=rotation),
+    )
+
+
+def message(*transforms):
+    return SimpleNamespace(transforms=list(transforms))
+
+
+def quaternion(*euler_deg):
+    return Rotation.from_euler("xyz", euler_deg, degrees=True).as_quat()
+
+
+QUATERNIONS = st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1)
+
+
+@given(QUATERNIONS, st.lists(st.floats(-100, 100), min_size=3, max_size=3))
+def test_property_pose_matrix_is_scipys(q, t):
+    matrix = pose_matrix(t, q)
+    np.testing.assert_allclose(matrix[:3, :3], Rotation.from_quat(q).as_matrix(), atol=1e-12)
+    np.testing.assert_array_equal(matrix[:3, 3], t)
+
+
+@settings(deadline=None)
+@given(QUATERNIONS, QUATERNIONS, st.floats(0, 1))
+def test_property_between_two_stamps_it_interpolates_as_scipy_does(one, other, share):
+    tree = TransformTree()
+    for time_s, q in ((10, one), (11, other)):
+        unit = np.asarray(q) / np.linalg.norm(q)
+        tree.add_message(message(transform("odom", "base", time_s, (time_s, 0, 2), unit)), is_static=False)
+    time_ns = 10 * S + round(share * S)
+    found = tree.lookup("odom", time_ns, "base", time_ns)
+    exact = (time_ns - 10 * S) / S
+    oracle = Slerp([0, 1], Rotation.from_quat([one, other]))(exact).as_matrix()
+    half_turn = np.abs(np.dot(one, other)) < 1e-6 * np.linalg.norm(one) * np.linalg.norm(other)
+    if not half_turn:  # both ways round are equally short
+        np.testing.assert_allclose(found[:3, :3], oracle, atol=1e-6)
+    np.testing.assert_allclose(found[:3, 3], [10 + exact, 0, 2], atol=1e-9)
+
+
+def test_value_static_chain_between_two_sensors_of_one_car():
+    tree = TransformTree()
+    camera = transform("base", "camera", 0, (1.5, 0.1, 1.2), quaternion(-90, 0, -90))
+    lidar = transform("/base", "/roof", 0, (0, 0, 2.0), quaternion(0, 0, 0))
+    spin = transform("roof", "lidar", 0, (0.2, 0, 0.1), quaternion(0, 0, 90))
+    tree.add_message(message(camera, lidar, spin), is_static=True)
+    found = tree.lookup("camera", 5 * S, "lidar", 4 * S)
+    np.testing.assert_allclose(found @ [0, -10, 0, 1], [0.1, -0.9, 8.7, 1], atol=1e-9)  # by hand: 10.2, 0, 2.1 in base
+    np.testing.assert_allclose(tree.lookup("lidar", 0, "camera", 0) @ found, np.eye(4), atol=1e-12)
+
+
+def test_value_motion_between_cloud_and_image_is_corrected_through_the_fixed_frame():
+    """The car drives at 20 m/s; a cloud is 0.05 s older than the image, so its points are 1 m nearer in the image."""
+    tree = TransformTree()
+    tree.add_message(message(transform("base", "lidar", 0, (0, 0, 2), quaternion(0, 0, 0))), is_static=True)
+    for k in range(20):
+        tree.add_message(message(transform("odom", "base", k * 0.1, (2.0 * k, 0, 0), quaternion(0, 0, 0))), False)
+    at_ns, older_ns = S, S - S // 20
+    np.testing.assert_allclose(tree.lookup("base", at_ns, "lidar", older_ns, "odom") @ [10, 0, 0, 1], [9, 0, 2, 1])
+    np.testing.assert_allclose(tree.lookup("base", at_ns, "lidar", older_ns) @ [10, 0, 0, 1], [10, 0, 2, 1])
+    np.testing.assert_allclose(tree.lookup("base", at_ns, "lidar", older_ns, "mars") @ [10, 0, 0, 1], [10, 0, 2, 1])
+
+
+def test_value_unknown_frames_old_poses_and_jumps_in_time_give_nothing():
+    tree = TransformTree()
+    assert tree.is_empty
+    tree.add_message(message(transform("base", "camera", 0, (1, 0, 0), quaternion(0, 0, 0))), is_static=True)
+    tree.add_message(message(transform("odom", "base", 100, (5, 0, 0), quaternion(0, 0, 0))), is_static=False)
+    assert tree.lookup("camera", 0, "sonar", 0) is None
+    assert tree.lookup("odom", 0, "camera", 100 * S + S // 10)[0, 3] == 6
+    assert tree.lookup("odom", 0, "camera", 101 * S) is None
+    tree.clear()
+    assert tree.lookup("odom", 0, "camera", 100 * S) is None
+    assert tree.lookup("base", 0, "camera", 100 * S)[0, 3] == 1
+
+
+def test_value_history_is_bounded_and_a_cycle_ends():
+    tree = TransformTree()
+    for k in range(3000):
+        tree.add_message(message(transform("odom", "base", k * 0.01, (k, 0, 0), quaternion(0, 0, 0))), is_static=False)
+    assert len(tree._edges["base"]._poses) <= 1001
+    tree.add_message(message(transform("base", "odom", 29.99, (0, 0, 0), quaternion(0, 0, 0))), is_static=False)
+    assert tree.lookup("camera", 0, "base", 29 * S) is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        transform("base", "camera", 0, (np.nan, 0, 0), (0, 0, 0, 1)),
+        transform("base", "camera", 0, (0, 0, 0), (0, 0, 0, 0)),
+        transform("", "camera", 0, (0, 0, 0), (0, 0, 0, 1)),
+        transform("camera", "camera", 0, (0, 0, 0), (0, 0, 0, 1)),
+    ],
+    ids=["nan", "zero quaternion", "no parent", "itself"],
+)
+def test_exception_a_transform_that_makes_no_sense_is_refused_whole(bad):
+    tree = TransformTree()
+    good = transform("base", "lidar", 0, (0, 0, 0), (0, 0, 0, 1))
+    with pytest.raises(MessageError, match="tf:"):
+        tree.add_message(message(good, bad), is_static=True)
+    assert tree.is_empty
