@@ -26,6 +26,8 @@ table.numbers th, table.numbers td { padding: .3rem .6rem; border-bottom: 1px so
   white-space: nowrap; }
 table.numbers th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 table.numbers .left { text-align: left; }
+table.facts th { text-align: left; font-weight: 600; vertical-align: top; white-space: nowrap; padding-right: 1rem; }
+table.facts td { overflow-wrap: anywhere; }
 .sheet { display: grid; gap: 4px; align-items: center; min-width: 900px; font-size: 13px; }
 .sheet img { width: 100%; display: block; image-rendering: pixelated; border-radius: 3px; }
 .sheet .head { font-weight: 600; text-align: center; }

@@ -1,0 +1,328 @@
+"""Score a recording: the node's own sets and planes in virtual time, every sensor subset from one encoding.
+
+Two runs with the same arguments write the same bytes: no wall clock, no thread and no hash order is in the results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from any2seg_core.atomic import replacing
+from any2seg_core.bags.prepared import PreparedSet, prepared_sets
+from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.record import ResultRecorder
+from any2seg_core.bags.scores import FrameJudge, Phase, SubsetScore, phases_of, rounded
+from any2seg_core.bags.topics import choose_topics
+from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
+from any2seg_core.bags.worst import FrameView, WorstFrames
+from any2seg_core.demo.outcome import versions
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.noise import add_noise, noise_level
+from any2seg_core.faults.injector import FaultInjector
+from any2seg_core.faults.kinds import Fault, fault_document
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
+from any2seg_core.predictor import Predictor, Segmentation
+from any2seg_core.prefetch import Prefetched
+from any2seg_core.sensors.calibration import Calibration, load_calibration
+from any2seg_core.sync_parameters import sync_config
+from any2seg_core.topics import TopicMap
+from any2seg_core.units import NS_PER_S
+
+_AHEAD = 3
+_PER_FRAME = ("miou_present", "pixel_accuracy")
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to judge.
+
+    Attributes:
+        bag, checkpoint: files. out: folder for the results.
+        truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
+        subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
+        faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
+        every: judge every n-th set. record: .mcap to write inputs and results to, or None.
+        topics, rules: as `choose_topics` takes them. calibration: YAML; None: calibration.yaml in the recording.
+        parameters: of the synchroniser by name, where they differ from the node's defaults.
+    """
+
+    bag: Path
+    checkpoint: Path
+    out: Path
+    truth: str = ""
+    subsets: str = "all"
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    noise: str = ""
+    every: int = 1
+    device: str = "cpu"
+    record: Path | None = None
+    topics: tuple[str, ...] = ()
+    rules: Path | None = None
+    calibration: Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """What came of it.
+
+    Attributes:
+        conditions: first line of the JSON lines file. phases: stretches between faults.
+        scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
+        worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
+    """
+
+    conditions: dict[str, Any]
+    phases: list[Phase]
+    scores: list[dict[str, SubsetScore]]
+    injected: dict[str, dict[str, int]] = field(default_factory=dict)
+    worst: list[FrameView] = field(default_factory=list)
+    silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    end_s: float = 0.0
+    has_truth: bool = False
+
+    def total(self) -> dict[str, SubsetScore]:
+        """Scores over all phases."""
+        merged: dict[str, SubsetScore] = {}
+        for phase in self.scores:
+            for name, score in phase.items():
+                if name not in merged:
+                    merged[name] = SubsetScore(type(score.matrix)(score.matrix.num_classes, score.matrix.other))
+                merged[name].merge(score)
+        return merged
+
+
+class _Run:
+    """One evaluation in progress."""
+
+    def __init__(self, request: EvaluateRequest, bag: Bag, stack: ExitStack) -> None:
+        if bag.start_ns is None or bag.end_ns is None:
+            raise UserError(f"{request.bag}: holds no message; record it anew or give another bag")
+        self.request, self._bag, self._start_ns = request, bag, bag.start_ns
+        self.predictor = Predictor.load(request.checkpoint, request.device)
+        self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
+        self.topics = self._choose_topics()
+        self._has_truth = self._folder is not None or bool(self.topics.truth)
+        self.modalities = self._modalities()
+        self.subsets = parse_subsets(request.subsets, self.modalities)
+        window_ns = self.predictor.contract.event_window_ns
+        self._sync = sync_config(request.parameters, self.modalities, window_ns)
+        calibration, self._calibration_source = _find_calibration(request)
+        self._frames = FrameBuilder(calibration, window_ns)
+        self._injector = FaultInjector(request.faults, self.topics, request.seed, bag.start_ns)
+        self._recorder: ResultRecorder | None = None
+        if request.record is not None:
+            recorder = ResultRecorder(request.record, bag, self.predictor.label_space)
+            self._recorder = stack.enter_context(recorder)
+        self._noise = noise_level(request.noise) if request.noise else None
+        end_s = (bag.end_ns - bag.start_ns) / NS_PER_S
+        phases = phases_of(request.faults, max(end_s, 1e-9))
+        self._judge = FrameJudge(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
+        self._worst = WorstFrames()
+        scores = [self._judge.empty() for _ in phases]
+        self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
+        self._absent_since: dict[str, float] = {}
+
+    def _choose_topics(self) -> TopicMap:
+        wishes, truth = list(self.request.topics), self.request.truth
+        if self._folder is not None or truth == NO_TRUTH:
+            wishes.append(f"truth={NO_TRUTH}")
+        elif truth:
+            wishes.append(f"truth={truth}")
+        return choose_topics(self._bag, self.request.rules, wishes).map
+
+    def _modalities(self) -> tuple[str, ...]:
+        known = self.predictor.contract.modalities
+        there = canonical(name for name in known if name in self.topics.streams)
+        if not there:
+            raise UserError(
+                f"{self.request.bag}: no topic for {', '.join(known)}; it has {', '.join(self._bag.topics) or 'none'}: "
+                "name them, for example --topic rgb=/camera/image_raw"
+            )
+        return there
+
+    def _conditions(self) -> dict[str, Any]:
+        request, contract = self.request, self.predictor.contract
+        return {
+            "versions": versions(),
+            "bag": {
+                "name": request.bag.name,
+                "start_ns": self._bag.start_ns,
+                "end_ns": self._bag.end_ns,
+                "topics": {name: topic.count for name, topic in sorted(self._bag.topics.items())},
+            },
+            "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
+            "label_space": contract.label_space,
+            "streams": {name: self.topics.streams[name] for name in self.modalities},
+            "calibration": self._calibration_source,
+            "synchroniser": asdict(self._sync),
+            "truth": (request.truth if self._folder is not None else self.topics.truth) or None,
+            "subsets": [subset_letters(subset) for subset in self.subsets],
+            "protocol": "drop",
+            "every": request.every,
+            "seed": request.seed,
+            "faults": [{"text": str(fault), **fault_document(fault)} for fault in request.faults],
+            "noise": request.noise or None,
+            "device": str(self.predictor.device),
+        }
+
+    def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:
+        """Judge every set; `progress` gets seconds of the recording."""
+        lines.write(json.dumps(self.result.conditions) + "\n")
+        names = None if self._recorder is not None else self.topics.names
+        messages = self._injector(self._bag.messages(names))
+        sets = prepared_sets(
+            messages, self.topics, self._sync, self._frames, self.request.every, self._recorder is not None
+        )
+        with Prefetched(sets, _AHEAD) as items:
+            for prepared in items:
+                if self._recorder is not None:
+                    for message in prepared.passed:
+                        self._recorder.copy(message)
+                if prepared.frame is not None and prepared.frame.planes:
+                    lines.write(json.dumps(self._frame(prepared)) + "\n")
+                progress(self._time_s(prepared))
+        self._finish()
+
+    def _time_s(self, found: PreparedSet) -> float:
+        return (found.time_ns - self._start_ns) / NS_PER_S
+
+    def _frame(self, found: PreparedSet) -> dict[str, Any]:
+        stamp_ns, planes = found.frame.stamp_ns, found.frame.planes
+        used, time_s = canonical(planes), self._time_s(found)
+        kept = {subset: tuple(name for name in subset if name in used) for subset in self.subsets}
+        wanted = dict.fromkeys([used, *(part for part in kept.values() if part)])
+        change = None
+        if self._noise is not None:
+            contract, seed = self.predictor.contract, self.request.seed
+            change = partial(add_noise, level=self._noise, contract=contract, seed=seed, stamp_ns=stamp_ns)
+        segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change)
+        full = segmentations[used]
+        results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
+        truth = found.truth if self._folder is None else self._folder.nearest(stamp_ns)
+        if truth is not None and truth.shape != full.labels.shape:
+            raise UserError(
+                f"truth is {truth.shape[1]}x{truth.shape[0]}, labels are {full.labels.shape[1]}x"
+                f"{full.labels.shape[0]} at {time_s:.2f} s: give truth of the camera's own grid"
+            )
+        scores = self._judge.judge(results, full, truth)
+        phase = self._phase(time_s)
+        for name, score in scores.items():
+            self.result.scores[phase][name].merge(score)
+        self._note_silence(used, time_s)
+        everything = scores[subset_letters(self.subsets[-1])]
+        self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
+        if self._recorder is not None:
+            self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
+        return self._line(found, time_s, phase, results, scores, truth is not None)
+
+    def _line(
+        self, found: PreparedSet, time_s: float, phase: int, results: dict[str, Segmentation | None],
+        scores: dict[str, SubsetScore], has_truth: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        subsets = {}
+        for name, result in results.items():
+            document = scores[name].document()
+            entry = {key: document[key] for key in ("confidence", "agreement", "flicker")}
+            if has_truth:
+                entry |= {key: document[key] for key in _PER_FRAME}
+            entry["used"] = "" if result is None else subset_letters(result.used)
+            entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
+            subsets[name] = entry
+        sample_set = found.sample_set
+        return {
+            "stamp_ns": found.frame.stamp_ns,
+            "time_s": rounded(time_s, 6),
+            "phase": phase,
+            "reference": sample_set.reference,
+            "used": subset_letters(found.frame.planes),
+            "missing": {**sample_set.missing, **found.frame.errors},
+            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()},
+            "truth": has_truth,
+            "subsets": subsets,
+        }
+
+    def _phase(self, time_s: float) -> int:
+        phases = self.result.phases
+        return next((i for i, phase in enumerate(phases) if phase.start_s <= time_s < phase.end_s), len(phases) - 1)
+
+    def _note_silence(self, used: tuple[str, ...], time_s: float) -> None:
+        for name in self.modalities:
+            if name not in used:
+                self._absent_since.setdefault(name, time_s)
+            elif name in self._absent_since:
+                self.result.silent.setdefault(name, []).append((self._absent_since.pop(name), time_s))
+
+    def _finish(self) -> None:
+        for name, since_s in self._absent_since.items():
+            self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
+        self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
+        self.result.worst = self._worst.frames()
+        self.result.warnings = list(self._bag.warnings)
+        if self._recorder is not None and self._recorder.left_out:
+            self.result.warnings += [f"{topic}: not copied, no definition of {kind} is known"
+                                     for topic, kind in self._recorder.left_out.items()]  # fmt: skip
+
+
+def evaluate_bag(request: EvaluateRequest, progress: Callable[[float, float], None] | None = None) -> Evaluation:
+    """Judge a recording and write out/frames.jsonl, whole or not at all.
+
+    Memory does not grow with the length of the recording.
+
+    Args:
+        progress: called with seconds done and seconds in all.
+
+    Raises:
+        UserError: a recording, checkpoint, truth or option that cannot be used.
+    """
+    if request.every < 1:
+        raise UserError(f"--every {request.every}: must be at least 1")
+    with ExitStack() as stack:
+        bag = stack.enter_context(Bag(request.bag))
+        run = _Run(request, bag, stack)
+        with replacing(request.out / "frames.jsonl") as partial_path, partial_path.open("w", encoding="utf-8") as lines:
+            end_s = run.result.end_s
+            run.run(lines, lambda done_s: progress(done_s, end_s) if progress is not None else None)
+        return run.result
+
+
+def _find_calibration(request: EvaluateRequest) -> tuple[Calibration | None, str]:
+    """Calibration and what the report calls it."""
+    beside = request.bag / "calibration.yaml"
+    path = request.calibration or (beside if beside.is_file() else None)
+    return (None, "none") if path is None else (load_calibration(path), path.name)
+
+
+def parse_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Subsets of what is there, the full one always among them and last."""
+    if text == "all":
+        return all_subsets(modalities)
+    words = text.replace(",", " ").split()
+    chosen = [modalities if word == "full" else parse_subset(word) for word in words]
+    if not chosen:
+        raise UserError("--subsets is empty: give all, full, or subsets such as R,RL")
+    strange = {name for subset in chosen for name in subset} - set(modalities)
+    if strange:
+        raise UserError(f"--subsets: {', '.join(sorted(strange))} is not in this recording or checkpoint")
+    return list(dict.fromkeys([*(subset for subset in chosen if subset != modalities), modalities]))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,284 @@
+"""An evaluation as numbers, terminal tables and one HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html import escape
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from any2seg_core.atomic import replacing
+from any2seg_core.bags.evaluate import Evaluation
+from any2seg_core.bags.scores import SubsetScore
+from any2seg_core.bags.worst import FrameView
+from any2seg_core.evaluation import report
+from any2seg_core.evaluation.charts import Lane, Panel, Span, Timeline
+from any2seg_core.evaluation.plots import Bar, bars_svg, confusion_svg
+from any2seg_core.labels import LabelSpace, label_space
+from any2seg_core.modalities import canonical, modality
+
+_LANE_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}  # Okabe and Ito
+_POINTS = 600
+_MISSED = (255, 0, 90)
+_TRUTH_COLUMNS = (
+    ("miou_present", "mIoU present"), ("miou_all", "all"), ("miou_without_other", "w/o Other"), ("f1_present", "F1"),
+    ("pixel_accuracy", "pixel acc."), ("ece", "ECE"),
+)  # fmt: skip
+_PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("flicker", "flicker"),
+                  ("confidence", "confidence"))  # fmt: skip
+_DEFINITIONS = {
+    "mIoU": "int64 confusion over all judged frames; means over the classes present in the truth, over all classes "
+    "(absent ones count 0, the papers' convention), and over all without Other",
+    "drop protocol": "sensors outside a subset are left out of the fusion, never filled with zeros; a frame in which "
+    "none of a subset's sensors is there counts as missed everywhere",
+    "coverage": "share of frames in which at least one sensor of the subset was there",
+    "agreement": "share of pixels labelled as all sensors that were there label them",
+    "flicker": "share of pixels whose label differs from the frame before; motion of the vehicle is in it",
+    "ECE": "expected calibration error, 15 bins, over every second row and column",
+}
+
+
+def summary_document(result: Evaluation) -> dict[str, Any]:
+    """All numbers as plain JSON types."""
+    space = label_space(result.conditions["label_space"])
+    total = result.total()
+    document: dict[str, Any] = {
+        "conditions": result.conditions,
+        "unit": "percent",
+        "subsets": {name: score.document() for name, score in total.items()},
+    }
+    if result.has_truth:
+        keys = [key for key, _ in _TRUTH_COLUMNS[:3]]
+        document["subset_mean"] = {key: _mean([s[key] for s in document["subsets"].values()]) for key in keys}
+        full = list(total.values())[-1].matrix
+        document["class_iou"] = {
+            name: None if np.isnan(value) else round(100 * float(value), 2)
+            for name, value, pixels in zip(space.classes, full.iou(), full.support, strict=True)
+            if pixels
+        }
+    document["phases"] = [
+        {"name": phase.name, "start_s": phase.start_s, "end_s": phase.end_s, "faults": list(phase.faults),
+         "subsets": {name: score.document() for name, score in scores.items()}}
+        for phase, scores in zip(result.phases, result.scores, strict=True)
+    ]  # fmt: skip
+    document["injected"] = result.injected
+    document["silent_s"] = {
+        name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
+    }
+    document["warnings"] = result.warnings
+    return document
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 3) if known else None
+
+
+def _columns(has_truth: bool) -> tuple[tuple[str, str], ...]:
+    return (*_TRUTH_COLUMNS, *_PLAIN_COLUMNS) if has_truth else _PLAIN_COLUMNS
+
+
+def _cells(document: dict[str, Any], has_truth: bool) -> list[str]:
+    values = [document.get(key) for key, _ in _columns(has_truth)]
+    return ["-" if value is None else f"{value:.1f}" for value in values]
+
+
+def subset_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
+    """Rows of the table per subset, the mean of the subsets last where there is a truth."""
+    rows = [[name, *_cells(entry, has_truth)] for name, entry in document["subsets"].items()]
+    if has_truth and len(rows) > 1:
+        mean = [document["subset_mean"].get(key) for key, _ in _columns(has_truth)]
+        rows.append(["mean", *("" if value is None else f"{value:.1f}" for value in mean)])
+    return rows
+
+
+def phase_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
+    """Rows of the table per phase, for all sensors."""
+    rows = []
+    for phase in document["phases"]:
+        full = list(phase["subsets"].values())[-1]
+        window = f"{phase['start_s']:g} to {phase['end_s']:.4g}"
+        rows.append([phase["name"], window, str(full["frames"]), *_cells(full, has_truth)])
+    return rows
+
+
+def injected_rows(document: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table of faults: what was asked for and how many messages it hit."""
+    rows = []
+    for fault, hits in document["injected"].items():
+        said = ", ".join(f"{modality(name).title} {count}" for name, count in hits.items()) or "none"
+        rows.append([fault, said])
+    noise = document["conditions"]["noise"]
+    if noise is not None:
+        rows.append([f"noise {noise} on the model's input", "every frame: camera, depth, LiDAR"])
+    return rows
+
+
+def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:
+    """What the command prints; every table fits 100 columns."""
+    has_truth = result.has_truth
+    title = "percent, drop protocol: R camera, D depth, E events, L LiDAR"
+    tables = [_table(title, ["sensors"], subset_rows(document, has_truth), has_truth)]
+    if len(result.phases) > 1:
+        tables.append(_table("per phase, all sensors", ["phase", "seconds", "frames"], phase_rows(document, has_truth),
+                             has_truth))  # fmt: skip
+    if rows := injected_rows(document):
+        table = Table("injected", "messages hit", width=100)
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
+
+
+def _table(title: str, heads: list[str], rows: list[list[str]], has_truth: bool) -> Table:
+    table = Table(title=title, width=100)
+    for head in heads:
+        table.add_column(head)
+    for _, head in _columns(has_truth):
+        table.add_column(head, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _timeline(result: Evaluation, frames: Path) -> str:
+    name = list(result.scores[0])[-1]
+    points: list[tuple[float, dict[str, Any], str]] = []
+    for line in _thinned(frames):
+        points.append((line["time_s"], line["subsets"][name], f"{line['time_s']:.2f} s, {line['used']}"))
+    spans = [Span(p.start_s, p.end_s, p.name, "outage" if p.faults else "") for p in result.phases]
+    lanes = [
+        Lane(modality(sensor).title, _LANE_COLOURS[sensor],
+             tuple(Span(start, end) for start, end in result.silent.get(sensor, ())))
+        for sensor in canonical(result.conditions["streams"])
+    ]  # fmt: skip
+    per_phase = [list(scores.values())[-1].document() for scores in result.scores]
+    wanted = [("confidence", "confidence", "% per frame"), ("flicker", "flicker", "% of pixels")]
+    if result.has_truth:
+        wanted.insert(0, ("miou_present", "mIoU", "% per frame"))
+    panels = []
+    for key, title, unit in wanted:
+        values = [(time_s, _number(entry.get(key)), said) for time_s, entry, said in points]
+        dots = [(time_s, value, f"{value:.1f} %: {said}") for time_s, value, said in values]
+        panels.append(Panel(title, unit, dots, [_number(entry.get(key)) for entry in per_phase]))
+    return Timeline(spans, lanes, panels).svg()
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _thinned(frames: Path) -> Iterator[dict[str, Any]]:
+    """At most about `_POINTS` lines of frames.jsonl, evenly spread; the file is never held as a whole."""
+    with frames.open(encoding="utf-8") as file:
+        count = sum(1 for _ in file) - 1
+    with frames.open(encoding="utf-8") as file:
+        for line in islice(file, 1, None, max(1, -(-count // _POINTS))):
+            yield json.loads(line)
+
+
+def _class_bars(full: SubsetScore, space: LabelSpace) -> str:
+    iou, support = full.matrix.iou(), full.matrix.support
+    order = [k for k in np.argsort(-support, kind="stable") if support[k]]
+    share = support / max(int(support.sum()), 1)
+    return bars_svg(
+        [Bar(space.classes[k], space.colours[k], 100 * float(np.nan_to_num(iou[k])),
+             f"{space.classes[k]}: {support[k]} pixels, {100 * share[k]:.2f} % of the truth") for k in order]
+    )  # fmt: skip
+
+
+def _worst_sheet(worst: list[FrameView], space: LabelSpace, sensors: tuple[str, ...], has_truth: bool) -> str:
+    columns = [modality(name).title for name in sensors] + ["prediction"] + (["truth", "wrong"] if has_truth else [])
+    rows = []
+    for view in worst:
+        pictures = [view.planes.get(name) for name in sensors] + [space.colourise(view.labels)]
+        if has_truth and view.truth is not None and view.wrong is not None:
+            marked = space.colourise(view.truth) // 3
+            marked[view.wrong] = _MISSED
+            pictures += [space.colourise(view.truth), marked]
+        elif has_truth:
+            pictures += [None, None]
+        rows.append(report.SheetRow(f"{view.time_s:.1f} s", view.note, tuple(pictures)))
+    lossless = [False] * len(sensors) + [True] * (len(columns) - len(sensors))
+    return report.contact_sheet(columns, rows, lossless)
+
+
+def _conditions_table(conditions: dict[str, Any]) -> str:
+    bag, checkpoint = conditions["bag"], conditions["checkpoint"]
+    rows = [
+        ("recording", f"{bag['name']}, {sum(bag['topics'].values())} messages"),
+        ("checkpoint", f"{checkpoint['name']}, sha256 {checkpoint['sha256']}"),
+        ("versions", ", ".join(f"{name} {value}" for name, value in conditions["versions"].items())),
+        ("sensors", ", ".join(f"{name}: {topic}" for name, topic in conditions["streams"].items())),
+        ("calibration", str(conditions["calibration"])),
+        ("truth", str(conditions["truth"] or "none")),
+        ("synchroniser", json.dumps(conditions["synchroniser"])),
+        ("every", str(conditions["every"])),
+        ("seed of faults and noise", str(conditions["seed"])),
+        ("device", conditions["device"]),
+    ]
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f'<div class="scroll"><table class="facts">{body}</table></div>'
+
+
+def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, command: str) -> str:
+    """The report as one document; `frames` is the JSON lines file of the same evaluation."""
+    space = label_space(result.conditions["label_space"])
+    sensors = canonical(result.conditions["streams"])
+    has_truth, total = result.has_truth, list(result.total().values())[-1]
+    numbers = [("sensors", "left"), *((title, "right") for _, title in _columns(has_truth))]
+    explained = "".join(f'<p class="muted"><b>{escape(k)}</b>: {escape(v)}.</p>' for k, v in _DEFINITIONS.items())
+    sections = [
+        ("What was injected", _injected_html(document)),
+        ("Over time", f'<div class="scroll">{_timeline(result, frames)}</div>'
+         '<p class="muted">Dots: frames, labelled from all sensors that were there. Red: the phase as a whole. '
+         "Hatched: not fused.</p>"),
+        ("Per sensor subset", report.number_table(numbers, subset_rows(document, has_truth)) + explained),
+    ]  # fmt: skip
+    if len(result.phases) > 1:
+        heads = [("phase", "left"), ("seconds", "left"), ("frames", "right"), *numbers[1:]]
+        sections.append(("Per phase, all sensors", report.number_table(heads, phase_rows(document, has_truth))))
+    if has_truth:
+        sections += [
+            ("Per class, IoU in percent", f'<div class="scroll">{_class_bars(total, space)}</div>'),
+            ("Confusion", f'<div class="scroll">{confusion_svg(space.classes, total.matrix.counts, "no label")}</div>'
+             '<p class="muted">Rows: truth. Columns: what the model says, in percent of the row.</p>'),
+        ]  # fmt: skip
+    legend = report.swatches(list(zip(space.classes, space.colours, strict=True)))
+    if result.worst:
+        said = "lowest mIoU" if has_truth else "lowest confidence"
+        sections.append((f"Worst frames: {said}", _worst_sheet(result.worst, space, sensors, has_truth) + legend))
+    if result.warnings:
+        items = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
+        sections.append(("Warnings of the recording", f"<ul>{items}</ul>"))
+    sections.append(("Conditions", f"<p><code>{escape(command)}</code></p>{_conditions_table(result.conditions)}"))
+    frames_judged = total.frames
+    introduction = (
+        f"{result.end_s:.1f} s of recording, {frames_judged} frames judged in virtual time: the same sets, projection "
+        "and preprocessing as in the live node; every subset of the sensors from one encoding."
+    )
+    return report.page(f"Any2Seg on {result.conditions['bag']['name']}", introduction, sections)
+
+
+def _injected_html(document: dict[str, Any]) -> str:
+    rows = injected_rows(document)
+    if not rows:
+        return "<p>Nothing: the recording as it is.</p>"
+    seed = document["conditions"]["seed"]
+    table = report.number_table((("fault", "left"), ("messages hit", "left")), rows)
+    return f'{table}<p class="muted">Drawn with seed {seed}. Each fault can be given to --fault again.</p>'
+
+
+def write_evaluation(result: Evaluation, out: Path, command: str) -> dict[str, Any]:
+    """Write out/summary.json and out/report.html beside out/frames.jsonl; returns the summary."""
+    document = summary_document(result)
+    html = evaluation_html(result, document, out / "frames.jsonl", command)
+    for name, text in (("summary.json", json.dumps(document, indent=1) + "\n"), ("report.html", html)):
+        with replacing(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return document

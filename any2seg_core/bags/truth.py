@@ -1,0 +1,55 @@
+"""Ground truth of a recording: a topic of its own, or a folder of label images named by their stamps."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
+from any2seg_core.errors import UserError
+from any2seg_core.messages import image_to_array
+
+NO_TRUTH = "none"
+"""What to give instead of a topic or folder where labels shall not be compared with anything."""
+_ENCODINGS = ("mono8", "8UC1")
+
+
+def truth_labels(message: Any, topic: str) -> np.ndarray:
+    """(H, W) uint8 train ids of a truth message; UserError when it holds something else."""
+    encoding = getattr(message, "encoding", "no image")
+    if encoding not in _ENCODINGS:
+        raise UserError(
+            f"truth topic {topic}: holds {encoding}, truth is mono8 train ids with 255 = unlabelled; "
+            f"name another one with --truth, or --truth {NO_TRUTH}"
+        )
+    return image_to_array(message)
+
+
+class TruthFolder:
+    """Truth of PNG files of train ids (255 unlabelled), each named by its stamp in nanoseconds: 100200000000.png."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
+        self._stamps_ns = sorted(self._files)
+        if not self._stamps_ns:
+            raise UserError(f"--truth {folder}: no <stamp in nanoseconds>.png in it; name label images by their stamp")
+
+    def nearest(self, stamp_ns: int) -> np.ndarray | None:
+        """(H, W) uint8 train ids nearest to a stamp, None if none is near enough; UserError for a broken file."""
+        index = bisect_left(self._stamps_ns, stamp_ns)
+        around = self._stamps_ns[max(index - 1, 0) : index + 1]
+        best_ns = min(around, key=lambda candidate: abs(candidate - stamp_ns))
+        if abs(best_ns - stamp_ns) > TRUTH_TOLERANCE_NS:
+            return None
+        path = self._files[best_ns]
+        try:
+            labels = np.asarray(Image.open(path))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{path} is not a readable image ({error}): give a PNG of train ids") from None
+        if labels.dtype != np.uint8 or labels.ndim != 2:
+            raise UserError(f"{path} has {labels.dtype} pixels {labels.shape}: truth is one 8-bit channel of ids")
+        return labels
