@@ -35,6 +35,7 @@ from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset
 from any2seg_core.predictor import Predictor, Segmentation
 from any2seg_core.prefetch import Prefetched
 from any2seg_core.sensors.calibration import Calibration, load_calibration
+from any2seg_core.sync import Sample
 from any2seg_core.sync_parameters import sync_config
 from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
@@ -243,6 +244,7 @@ class _Run:
             entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
             subsets[name] = entry
         sample_set = found.sample_set
+        members = {name: sample_set.samples[name] for name in canonical(sample_set.samples)}
         return {
             "stamp_ns": found.frame.stamp_ns,
             "time_s": rounded(time_s, 6),
@@ -250,6 +252,7 @@ class _Run:
             "reference": sample_set.reference,
             "used": subset_letters(found.frame.planes),
             "missing": {**sample_set.missing, **found.frame.errors},
+            "stamps_ns": {name: [sample.stamp_ns for sample in _as_tuple(each)] for name, each in members.items()},
             "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()},
             "truth": has_truth,
             "subsets": subsets,
@@ -297,6 +300,10 @@ def evaluate_bag(request: EvaluateRequest, progress: Callable[[float, float], No
             end_s = run.result.end_s
             run.run(lines, lambda done_s: progress(done_s, end_s) if progress is not None else None)
         return run.result
+
+
+def _as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _find_calibration(request: EvaluateRequest) -> tuple[Calibration | None, str]:

@@ -31,6 +31,9 @@ _TRUTH_COLUMNS = (
 )  # fmt: skip
 _PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("flicker", "flicker"),
                   ("confidence", "confidence"))  # fmt: skip
+_SHORT = {"miou_without_other": "w/o O.", "pixel_accuracy": "acc.", "coverage": "cover", "agreement": "agree",
+          "confidence": "conf."}  # fmt: skip
+"""Headings of the terminal, where they differ: 100 columns."""
 _DEFINITIONS = {
     "mIoU": "int64 confusion over all judged frames; means over the classes present in the truth, over all classes "
     "(absent ones count 0, the papers' convention), and over all without Other",
@@ -79,18 +82,27 @@ def _mean(values: list[float | None]) -> float | None:
     return round(sum(known) / len(known), 3) if known else None
 
 
-def _columns(has_truth: bool) -> tuple[tuple[str, str], ...]:
+Columns = tuple[tuple[str, str], ...]
+"""(key of a subset's figures, heading)."""
+
+
+def _columns(has_truth: bool) -> Columns:
     return (*_TRUTH_COLUMNS, *_PLAIN_COLUMNS) if has_truth else _PLAIN_COLUMNS
 
 
-def _cells(document: dict[str, Any], has_truth: bool) -> list[str]:
-    values = [document.get(key) for key, _ in _columns(has_truth)]
+def _phase_columns(has_truth: bool) -> Columns:
+    """Of all sensors that are there: coverage and agreement are 100 by definition."""
+    return tuple(column for column in _columns(has_truth) if column[0] not in ("coverage", "agreement"))
+
+
+def _cells(document: dict[str, Any], columns: Columns) -> list[str]:
+    values = [document.get(key) for key, _ in columns]
     return ["-" if value is None else f"{value:.1f}" for value in values]
 
 
 def subset_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
     """Rows of the table per subset, the mean of the subsets last where there is a truth."""
-    rows = [[name, *_cells(entry, has_truth)] for name, entry in document["subsets"].items()]
+    rows = [[name, *_cells(entry, _columns(has_truth))] for name, entry in document["subsets"].items()]
     if has_truth and len(rows) > 1:
         mean = [document["subset_mean"].get(key) for key, _ in _columns(has_truth)]
         rows.append(["mean", *("" if value is None else f"{value:.1f}" for value in mean)])
@@ -103,7 +115,7 @@ def phase_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
     for phase in document["phases"]:
         full = list(phase["subsets"].values())[-1]
         window = f"{phase['start_s']:g} to {phase['end_s']:.4g}"
-        rows.append([phase["name"], window, str(full["frames"]), *_cells(full, has_truth)])
+        rows.append([phase["name"], window, str(full["frames"]), *_cells(full, _phase_columns(has_truth))])
     return rows
 
 
@@ -123,10 +135,10 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
     """What the command prints; every table fits 100 columns."""
     has_truth = result.has_truth
     title = "percent, drop protocol: R camera, D depth, E events, L LiDAR"
-    tables = [_table(title, ["sensors"], subset_rows(document, has_truth), has_truth)]
+    tables = [_table(title, ["sensors"], subset_rows(document, has_truth), _columns(has_truth))]
     if len(result.phases) > 1:
-        tables.append(_table("per phase, all sensors", ["phase", "seconds", "frames"], phase_rows(document, has_truth),
-                             has_truth))  # fmt: skip
+        heads, rows = ["phase", "seconds", "frames"], phase_rows(document, has_truth)
+        tables.append(_table("per phase, all sensors that are there", heads, rows, _phase_columns(has_truth)))
     if rows := injected_rows(document):
         table = Table("injected", "messages hit", width=100)
         for row in rows:
@@ -135,12 +147,12 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
     return tables
 
 
-def _table(title: str, heads: list[str], rows: list[list[str]], has_truth: bool) -> Table:
+def _table(title: str, heads: list[str], rows: list[list[str]], columns: Columns) -> Table:
     table = Table(title=title, width=100)
     for head in heads:
         table.add_column(head)
-    for _, head in _columns(has_truth):
-        table.add_column(head, justify="right")
+    for key, head in columns:
+        table.add_column(_SHORT.get(key, head), justify="right")
     for row in rows:
         table.add_row(*row)
     return table
@@ -158,7 +170,7 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         for sensor in canonical(result.conditions["streams"])
     ]  # fmt: skip
     per_phase = [list(scores.values())[-1].document() for scores in result.scores]
-    wanted = [("confidence", "confidence", "% per frame"), ("flicker", "flicker", "% of pixels")]
+    wanted = [("confidence", "conf.", "% per frame"), ("flicker", "flicker", "% of pixels")]
     if result.has_truth:
         wanted.insert(0, ("miou_present", "mIoU", "% per frame"))
     panels = []
@@ -241,8 +253,10 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         ("Per sensor subset", report.number_table(numbers, subset_rows(document, has_truth)) + explained),
     ]  # fmt: skip
     if len(result.phases) > 1:
-        heads = [("phase", "left"), ("seconds", "left"), ("frames", "right"), *numbers[1:]]
-        sections.append(("Per phase, all sensors", report.number_table(heads, phase_rows(document, has_truth))))
+        heads = [("phase", "left"), ("seconds", "left"), ("frames", "right")]
+        heads += [(title, "right") for _, title in _phase_columns(has_truth)]
+        phases = report.number_table(heads, phase_rows(document, has_truth))
+        sections.append(("Per phase, all sensors that are there", phases))
     if has_truth:
         sections += [
             ("Per class, IoU in percent", f'<div class="scroll">{_class_bars(total, space)}</div>'),
