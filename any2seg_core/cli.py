@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from any2seg_core.bags.evaluate_command import evaluate as evaluate_bag_command
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import evaluate
 
@@ -25,9 +26,10 @@ app = typer.Typer(
 )
 drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
 app.add_typer(drive_app, name="drive")
-bag_app = typer.Typer(no_args_is_help=True, help="Recordings: replay them, broken as one likes.")
+bag_app = typer.Typer(no_args_is_help=True, help="Recordings: score them, replay them, broken as one likes.")
 app.add_typer(bag_app, name="bag")
 app.command()(evaluate)
+bag_app.command("evaluate")(evaluate_bag_command)
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 

@@ -1,13 +1,16 @@
-"""One frame through the node over real DDS and through the offline reader: byte-equal model input."""
+"""Sets through the node over real DDS and through the offline reader: byte-equal model input, equal labels."""
 
 from __future__ import annotations
 
+import json
 import threading
+import zlib
 
 import numpy as np
 import pytest
 from fake_car import CAMERA, EVENT_CAMERA, TOPICS
 
+from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag
 from any2seg_core.bags.lookup import read_sets
 from any2seg_core.contract import InputContract
 from any2seg_core.frames import FrameBuilder
@@ -19,8 +22,8 @@ pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture()
-def live_results(domain, checkpoint, bag, tmp_path):
+@pytest.fixture(scope="module")
+def live_results(domain, checkpoint, bag, tmp_path_factory):
     """Results of the real node, run in this process so that its planes can be seen, fed by the replay process."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -41,7 +44,9 @@ def live_results(domain, checkpoint, bag, tmp_path):
     thread = threading.Thread(target=executor.spin, daemon=True)
     thread.start()
     replay = RosProcess(
-        "any2seg_ros.replay_node", ros_arguments({"bag": bag, "rate": 2.0, "wait_s": 1.0}), tmp_path / "replay.log"
+        "any2seg_ros.replay_node",
+        ros_arguments({"bag": bag, "rate": 2.0, "wait_s": 1.0}),
+        tmp_path_factory.mktemp("replay") / "replay.log",
     )
     try:
         assert replay.wait(40.0) == 0, replay.tail()
@@ -74,3 +79,18 @@ def test_value_node_and_offline_reader_make_the_same_input(live_results, bag):
         tensors = planes_to_tensor(offline.planes, contract)
         live_tensors = planes_to_tensor(result.planes, contract)
         assert all(tensors[name].equal(live_tensors[name]) for name in MODALITIES)
+
+
+def test_value_node_and_evaluation_give_the_same_labels(live_results, checkpoint, bag, tmp_path):
+    """For every set that both made of the same messages; which these are depends on the load of the machine."""
+    evaluate_bag(EvaluateRequest(bag, checkpoint, tmp_path, subsets="full"))
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()[1:]]
+    offline = {line["stamp_ns"]: line for line in lines}
+    same = 0
+    for result in live_results:
+        line = offline.get(result.stamp_ns)
+        if line is not None and {name: list(stamps) for name, stamps in result.stamps_ns.items()} == line["stamps_ns"]:
+            assert zlib.crc32(result.labels) == line["subsets"]["RDEL"]["labels_crc32"], result.stamp_ns
+            assert result.missing.keys() == line["missing"].keys()
+            same += 1
+    assert same >= 5

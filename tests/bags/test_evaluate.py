@@ -1,0 +1,292 @@
+"""Evaluation of recordings against hand counts, the plain predictor and the synchroniser's own sets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import weakref
+import zlib
+
+import fake_car
+import numpy as np
+import pytest
+import torch
+from bag_files import kitti_entries, lidar_calibration, lidar_entries, write_bag
+from PIL import Image
+
+from any2seg_core.bags import prepared
+from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag, parse_subsets
+from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.record import OUTPUTS
+from any2seg_core.bags.report import write_evaluation
+from any2seg_core.bags.scores import phases_of
+from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.truth import NO_TRUTH
+from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.contract import InputContract
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.labels import DELIVER
+from any2seg_core.messages import image_to_array
+from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.predictor import Predictor
+from any2seg_core.sensors.calibration import load_calibration, save_calibration
+from any2seg_core.sync_parameters import sync_config
+
+LETTERS = [subset_letters(subset) for subset in all_subsets(MODALITIES)]
+PLAN = read_plan(["camera@1:2,lidar@1.5:"], ["noise:event@0.5:1,rate_hz=9"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny model with random weights and 2.5 s of the fake car."""
+    path = tmp_path_factory.mktemp("evaluate")
+    torch.manual_seed(0)
+    save_checkpoint(path / "m.safetensors", Any2Seg(ModelConfig(head_width=32)), InputContract(height=32, width=64), {})
+    fake_car.write_bag(path / "bag", 2.5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def faulty(folder):
+    """(result, summary, folder) of an evaluation with faults and a recording of its results."""
+    request = request_of(folder, folder / "faulty", faults=PLAN, record=folder / "faulty" / "out.mcap")
+    result = evaluate_bag(request)
+    return result, write_evaluation(result, request.out, "any2seg bag evaluate"), request.out
+
+
+def request_of(folder, out, **changes):
+    return EvaluateRequest(changes.pop("bag", folder / "bag"), folder / "m.safetensors", out, **changes)
+
+
+def lines_of(out):
+    conditions, *frames = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
+    return conditions, frames
+
+
+def test_value_two_runs_write_the_same_bytes(folder, faulty, tmp_path):
+    request = request_of(folder, tmp_path, faults=PLAN)
+    write_evaluation(evaluate_bag(request), tmp_path, "any2seg bag evaluate")
+    for name in ("frames.jsonl", "summary.json", "report.html"):
+        assert (tmp_path / name).read_bytes() == (faulty[2] / name).read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames.jsonl", "report.html", "summary.json"]
+
+
+def test_value_faults_are_in_the_conditions_the_summary_and_the_report(faulty):
+    _, summary, out = faulty
+    conditions, frames = lines_of(out)
+    texts = ["drop:rgb@1:2", "drop:lidar@1.5:", "noise:event@0.5:1,rate_hz=9"]
+    assert [fault["text"] for fault in conditions["faults"]] == texts
+    assert conditions["seed"] == 0
+    assert len(conditions["checkpoint"]["sha256"]) == 64
+    html = (out / "report.html").read_text()
+    assert all(text in html for text in texts)
+    assert "http" not in html.replace("http://www.w3.org", "")
+    # 10 Hz: pictures of 1.0 to 1.9 s; sweeps 15 ms before each of 1.6 to 2.4 s; packets of 0.5 to 0.9 s
+    assert summary["injected"] == {texts[0]: {"rgb": 10}, texts[1]: {"lidar": 9}, texts[2]: {"event": 5}}
+    names = ["as recorded", "noise event", "drop rgb", "drop rgb + drop lidar", "drop lidar"]
+    assert [phase["name"] for phase in summary["phases"]] == names
+    used = {frame["used"] for frame in frames if 1.7 <= frame["time_s"] < 2.0}
+    assert used == {"DE"}
+    assert {frame["missing"]["rgb"] for frame in frames if 1.7 <= frame["time_s"] < 2.0} == {"dead"}
+
+
+def test_value_coverage_counts_frames_without_any_sensor_of_the_subset(faulty):
+    _, summary, out = faulty
+    _, frames = lines_of(out)
+    assert list(summary["subsets"]) == LETTERS
+    for letters in LETTERS:
+        alive = sum(bool(set(letters) & set(frame["used"])) for frame in frames)
+        score = summary["subsets"][letters]
+        assert (score["frames"], score["frames_with_label"]) == (len(frames), alive), letters
+    assert summary["subsets"]["R"]["coverage"] < 70 < summary["subsets"]["D"]["coverage"] == 100
+    silent = [frame for frame in frames if "R" not in frame["used"]]
+    assert {frame["subsets"]["R"]["labels_crc32"] for frame in silent} == {None}
+    assert {frame["subsets"]["R"]["miou_present"] for frame in silent if frame["truth"]} == {0.0}
+    assert summary["subsets"]["RDEL"]["agreement"] == 100
+
+
+def sets_of(folder):
+    contract = InputContract(height=32, width=64)
+    with Bag(folder / "bag") as bag:
+        frames = FrameBuilder(load_calibration(folder / "bag" / "calibration.yaml"), contract.event_window_ns)
+        sync = sync_config({}, MODALITIES, contract.event_window_ns)
+        for bag_set in SetStream(bag.messages(), fake_car.TOPICS, sync, frames):
+            yield bag_set, bag_set.frame(), frames.rig
+
+
+def test_value_scores_are_those_of_the_plain_predictor_on_the_same_sets(folder, tmp_path):
+    """Independent road: one predictor call per set and subset; the full set must be bit-equal."""
+    result = evaluate_bag(request_of(folder, tmp_path, subsets="L,RL"))
+    _, frames = lines_of(tmp_path)
+    predictor = Predictor.load(folder / "m.safetensors")
+    matrix, agreeing, compared = ConfusionMatrix.of(DELIVER), 0, 0
+    sets = list(sets_of(folder))
+    assert len(sets) == len(frames) >= 24
+    for (bag_set, frame, rig), line in zip(sets, frames, strict=True):
+        labels = predictor(frame.planes, rig, bag_set.stamp_ns).labels
+        assert line["subsets"]["RDEL"]["labels_crc32"] == zlib.crc32(labels)
+        if bag_set.truth is not None:
+            matrix.update(labels, image_to_array(bag_set.truth))
+        if "L" in line["used"]:
+            alone = predictor({"lidar": frame.planes["lidar"]}, rig, bag_set.stamp_ns).labels
+            agreeing, compared = agreeing + int((alone == labels).sum()), compared + alone.size
+    total = result.total()
+    assert list(total) == ["L", "RL", "RDEL"]
+    np.testing.assert_array_equal(total["RDEL"].matrix.counts, matrix.counts)
+    assert total["L"].compared == compared
+    assert abs(total["L"].agreeing - agreeing) <= 1e-3 * compared  # rounding of a matrix product of another size
+
+
+def test_value_truth_of_a_folder_equals_truth_of_a_topic(folder, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    with Bag(folder / "bag") as bag:
+        for message in bag.messages([fake_car.TOPICS.truth]):
+            Image.fromarray(image_to_array(message.value)).save(labels / f"{message.stamp_ns}.png")
+    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="full", truth=fake_car.TOPICS.truth))
+    by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="full", truth=str(labels)))
+    np.testing.assert_array_equal(by_topic.total()["RDEL"].matrix.counts, by_folder.total()["RDEL"].matrix.counts)
+    assert by_topic.total()["RDEL"].matrix.counts.sum() > 0
+    assert lines_of(tmp_path / "b")[0]["truth"] == str(labels)
+
+
+def test_value_without_truth_and_every_second_set(folder, tmp_path):
+    request = request_of(folder, tmp_path, subsets="R,full", truth=NO_TRUTH, every=2, noise="high", seed=5)
+    summary = write_evaluation(evaluate_bag(request), tmp_path, "x")
+    conditions, frames = lines_of(tmp_path)
+    assert conditions["truth"] is None
+    assert conditions["noise"] == "high"
+    assert len(frames) == -(-len(list(sets_of(folder))) // 2)
+    score = summary["subsets"]["R"]
+    assert {"agreement", "flicker", "confidence", "coverage"} <= set(score)
+    assert not any(key.startswith("miou") for key in score)
+    assert "noise high" in (tmp_path / "report.html").read_text()
+    clean = evaluate_bag(request_of(folder, tmp_path / "clean", subsets="R,full", truth=NO_TRUTH, every=2))
+    assert clean.total()["R"].confidence_sum != pytest.approx(score["confidence"] * score["frames"] / 100, rel=1e-3)
+
+
+def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, faulty):
+    _, _, out = faulty
+    _, frames = lines_of(out)
+    by_stamp = {frame["stamp_ns"]: frame["subsets"]["RDEL"]["labels_crc32"] for frame in frames}
+    with Bag(out / "out.mcap") as bag, Bag(folder / "bag") as inputs:
+        assert bag.warnings == []
+        counts = {name: topic.count for name, topic in bag.topics.items()}
+        assert counts[fake_car.TOPICS.streams["rgb"]] == inputs.topics[fake_car.TOPICS.streams["rgb"]].count - 10
+        assert counts[fake_car.TOPICS.streams["depth"]] == inputs.topics[fake_car.TOPICS.streams["depth"]].count
+        assert [counts[topic] for topic in OUTPUTS.values()] == [len(frames)] * 3
+        for message in bag.messages(OUTPUTS.values()):
+            image = message.value
+            assert image.header.frame_id == fake_car.CAMERA.frame_id
+            assert (image.width, image.height) == (fake_car.WIDTH, fake_car.HEIGHT)
+            assert image.encoding == ("rgb8" if message.topic == OUTPUTS["overlay"] else "mono8")
+            if message.topic == OUTPUTS["label"]:
+                assert zlib.crc32(image_to_array(image)) == by_stamp[message.stamp_ns]
+
+
+@pytest.mark.parametrize(("entries", "subsets"), [(kitti_entries, ["R", "L", "RL"]), (lidar_entries, ["L"])])
+def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, subsets):
+    """KITTI: 1242x375 camera and 64-beam LiDAR; and a LiDAR alone. Neither has depth, events or a truth."""
+    bag = write_bag(tmp_path / "bag", entries(5))
+    save_calibration(tmp_path / "calibration.yaml", lidar_calibration())
+    request = request_of(
+        folder, tmp_path / "out", bag=bag, calibration=tmp_path / "calibration.yaml", record=tmp_path / "out.mcap"
+    )
+    summary = write_evaluation(evaluate_bag(request), request.out, "x")
+    assert list(summary["subsets"]) == subsets
+    assert summary["subsets"]["L"]["frames_with_label"] >= 3
+    _, frames = lines_of(request.out)
+    camera = lidar_calibration().camera
+    with Bag(tmp_path / "out.mcap") as recorded:
+        label = next(recorded.messages([OUTPUTS["label"]])).value
+        assert (label.width, label.height) == (camera.width, camera.height)
+        assert recorded.topics[OUTPUTS["label"]].count == len(frames)
+
+
+def test_value_memory_is_bounded_by_the_sets_ahead(folder, tmp_path, monkeypatch):
+    alive, most = weakref.WeakSet(), 0
+    make = prepared._prepare
+
+    def counted(*arguments):
+        nonlocal most
+        made = make(*arguments)
+        alive.add(made)
+        most = max(most, len(alive))
+        return made
+
+    monkeypatch.setattr(prepared.PreparedSet, "__hash__", object.__hash__)
+    monkeypatch.setattr(prepared, "_prepare", counted)
+    evaluate_bag(request_of(folder, tmp_path, subsets="full"))
+    assert 1 <= most <= 3 + 3  # in the queue, before it, in the consumer's hands
+
+
+def test_value_phases_cut_where_a_fault_begins_or_ends():
+    phases = phases_of([*parse_drop("camera@2:4,lidar@3:"), parse_fault("blur:rgb@0:2")], 5.0)
+    assert [(p.start_s, p.end_s, p.name) for p in phases] == [
+        (0.0, 2.0, "blur rgb"),
+        (2.0, 3.0, "drop rgb"),
+        (3.0, 4.0, "drop rgb + drop lidar"),
+        (4.0, 5.0, "drop lidar"),
+    ]
+    assert [(p.start_s, p.end_s, p.name) for p in phases_of([], 5.0)] == [(0.0, 5.0, "as recorded")]
+    assert phases_of(parse_drop("camera@7:9"), 5.0)[0].name == "as recorded"
+
+
+def test_value_subsets_of_the_command_line():
+    assert parse_subsets("all", ("lidar",)) == [("lidar",)]
+    assert parse_subsets("full", MODALITIES) == [MODALITIES]
+    assert parse_subsets("RL,R", ("rgb", "lidar")) == [("rgb",), ("rgb", "lidar")]
+    assert len(parse_subsets("all", MODALITIES)) == 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"subsets": "RX"}, "RX"),
+        ({"subsets": ","}, "--subsets is empty"),
+        ({"every": 0}, "at least 1"),
+        ({"truth": "/nowhere"}, "/nowhere"),
+        ({"truth": "/carla/ego_vehicle/rgb_front/image"}, "bgra8"),
+        ({"noise": "loud"}, "low, mid, high"),
+        ({"topics": ("rgb=/nowhere",)}, "/nowhere"),
+        ({"device": "cuda:99"}, "cuda:99"),
+    ],
+)
+def test_exception_bad_options_leave_nothing_behind(folder, tmp_path, changes, told):
+    out = tmp_path / "out"
+    with pytest.raises(UserError) as caught:
+        evaluate_bag(request_of(folder, out, record=tmp_path / "out.mcap", **changes))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_exception_record_into_the_recording_or_another_format(folder, tmp_path):
+    for record, told in ((tmp_path / "out.db3", "MCAP"), (folder / "bag" / "out.mcap", "in the recording itself")):
+        with pytest.raises(UserError, match=told):
+            evaluate_bag(request_of(folder, tmp_path, record=record))
+    assert not (folder / "bag" / "out.mcap").exists()
+
+
+def test_smoke_command_prints_json_and_refuses_in_one_line(folder, tmp_path):
+    command = [sys.executable, "-m", "any2seg_core", "bag", "evaluate", str(folder / "bag"), "--out", str(tmp_path)]
+    command += ["--checkpoint", str(folder / "m.safetensors"), "--subsets", "full"]
+    done = subprocess.run([*command, "--every", "9", "--json"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "summary.json").read_text())
+    done = subprocess.run([*command, "--drop", "camera@2"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
