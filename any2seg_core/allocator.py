@@ -24,3 +24,11 @@ def keep_freed_memory() -> bool:
     settings = [(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20)]
     accepted = [mallopt(name, value) for name, value in settings]
     return all(accepted)
+
+
+def release_freed_memory() -> bool:
+    """Give what `keep_freed_memory` kept back to the kernel now; True where something was given back."""
+    if not sys.platform.startswith("linux"):
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and bool(trim(0))

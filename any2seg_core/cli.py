@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from any2seg_core.bags.evaluate_command import evaluate as evaluate_bag_command
+from any2seg_core.data.command import data_app
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import evaluate
 
@@ -30,6 +31,7 @@ bag_app = typer.Typer(no_args_is_help=True, help="Recordings: score them, replay
 app.add_typer(bag_app, name="bag")
 app.command()(evaluate)
 bag_app.command("evaluate")(evaluate_bag_command)
+app.add_typer(data_app, name="data")
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 

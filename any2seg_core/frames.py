@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,14 @@ _READERS: dict[str, Callable[[Sequence[Any]], np.ndarray]] = {
     "lidar": _newest(cloud_to_points),
 }
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
+_MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
+_SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
 WINDOWED = ("event",)
 """Modalities of which all messages that reach into the event window count, not only the nearest."""
 CAMERA_STREAMS: tuple[str, ...] = canonical(_CAMERA_FIELDS)
 """Modalities whose intrinsics may come as a sensor_msgs/CameraInfo."""
+MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
+"""Modalities that have a transform to the camera."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Frame:
         stamp_ns: stamp of the set, end of the event window.
         planes: per usable modality (H, W, 3) uint8, canonical order; empty when nothing could be read.
         errors: per unusable modality the reason, one line.
+        samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it.
     """
 
     stamp_ns: int
     planes: dict[str, np.ndarray]
     errors: dict[str, str]
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class FrameBuilder:
@@ -76,16 +82,27 @@ class FrameBuilder:
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
         """Use other intrinsics for one of CAMERA_STREAMS; returns whether they differ from the present ones."""
-        field = _CAMERA_FIELDS[stream]
+        key = _CAMERA_FIELDS[stream]
         if self._rig is None:
-            if field != _CAMERA_FIELDS[CAMERA_STREAMS[0]]:
+            if key != _CAMERA_FIELDS[CAMERA_STREAMS[0]]:
                 return False
             self._rig = SensorRig(Calibration(camera), self.event_window_ns)
             return True
         calibration = self._rig.calibration
-        if _same_camera(getattr(calibration, field), camera):
+        if _same_camera(getattr(calibration, key), camera):
             return False
-        self._rig = SensorRig(replace(calibration, **{field: camera}), self.event_window_ns)
+        self._rig = SensorRig(replace(calibration, **{key: camera}), self.event_window_ns)
+        return True
+
+    def set_mount(self, stream: str, to_camera: np.ndarray) -> bool:
+        """Use another (4, 4) transform of one of MOUNTED_STREAMS; returns whether it differs from the present one."""
+        key = _MOUNT_FIELDS[stream]
+        if self._rig is None:
+            return False
+        present = getattr(self._rig.calibration, key)
+        if present is not None and np.allclose(present, to_camera, rtol=0.0, atol=_SAME_MOUNT):
+            return False
+        self._rig = self._rig.remounted(**{key: to_camera})
         return True
 
     def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int) -> Frame:
@@ -98,14 +115,15 @@ class FrameBuilder:
         Returns:
             Frame with what could be used; never raises for a bad message.
         """
-        planes: dict[str, np.ndarray] = {}
-        errors: dict[str, str] = {}
+        frame = Frame(stamp_ns, {}, {})
         for name in canonical(payloads, within=MODALITIES):
             try:
-                planes.update(self._project(name, _READERS[name](payloads[name]), stamp_ns))
+                sample = _READERS[name](payloads[name])
+                frame.planes.update(self._project(name, sample, stamp_ns))
+                frame.samples[name] = sample
             except UserError as error:
-                errors[name] = str(error)
-        return Frame(stamp_ns, planes, errors)
+                frame.errors[name] = str(error)
+        return frame
 
     def _project(self, name: str, array: np.ndarray, stamp_ns: int) -> dict[str, np.ndarray]:
         if self._rig is not None:

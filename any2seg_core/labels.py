@@ -39,16 +39,21 @@ class LabelSpace:
         except ValueError:
             raise UserError(f"no class {class_name!r} in {self.name}: it has {', '.join(self.classes)}") from None
 
+    @property
+    def unlabelled(self) -> int:
+        """Id of an unlabelled pixel in a label image: 255, or 65535 where 255 is a class."""
+        return 255 if len(self) <= 255 else 65535
+
     @cached_property
     def palette(self) -> np.ndarray:
-        """(256, 3) uint8 RGB lookup table; unlabelled and unknown ids are black."""
-        table = np.zeros((256, 3), np.uint8)
+        """(256, 3) or (65536, 3) uint8 RGB lookup table; unlabelled and unknown ids are black."""
+        table = np.zeros((self.unlabelled + 1, 3), np.uint8)
         table[: len(self.colours)] = np.asarray(self.colours, np.uint8)
         return table
 
     def colourise(self, labels: np.ndarray) -> np.ndarray:
-        """labels (H, W) uint8 train ids -> (H, W, 3) uint8 RGB."""
-        return self.palette[labels]
+        """labels of any shape (...), uint8 or uint16 train ids -> (..., 3) uint8 RGB."""
+        return np.take(self.palette, labels, axis=0)
 
 
 _DELIVER = (

@@ -53,10 +53,11 @@ def planes_to_tensor(
 def logits_to_labels(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """logits (B, K, h, w) -> labels (B, height, width) uint8 and confidence (B, height, width) float32 in 0..1.
 
+    Labels are uint16 when K is larger than 255, as 255 (65535) means unlabelled.
     The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class.
     """
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     top, labels = logits.max(dim=1)  # (B, H, W)
     confidence = torch.exp(top - torch.logsumexp(logits, dim=1))
-    return labels.to(torch.uint8), confidence
+    return labels.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16), confidence

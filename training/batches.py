@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.samples import FrameDataset
 from any2seg_core.preprocess import normalise
 
 Batch = tuple[dict[str, Tensor], Tensor]
@@ -54,20 +54,23 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
 
 
 class AugmentedFrames(Dataset):
-    """Frames by (sample number, frame index), augmented by a generator of that number."""
+    """Frames by (sample number, frame index), augmented by a generator of that number.
 
-    def __init__(self, frames: DeliverDataset, augment: Augment, seed: int):
+    A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in.
+    """
+
+    def __init__(self, frames: FrameDataset, augment: Augment, seed: int):
         self.frames, self.augment, self.seed = frames, augment, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
         number, index = key
-        sample = self.frames[index]
+        sample = self.frames.next_readable(index)
         # The third entry keeps this stream apart from the permutations of the same seed.
         return self.augment(sample.planes, sample.labels, np.random.default_rng((self.seed, number, 1)))
 
 
 def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
-    """Stack to planes (B, 3, H, W) uint8, channels last in memory, and labels (B, H, W) uint8."""
+    """Stack to planes (B, 3, H, W) uint8 or float32, channels last in memory, and labels (B, H, W) uint8."""
     planes = {
         name: torch.from_numpy(np.stack([planes[name] for planes, _ in samples])).permute(0, 3, 1, 2)  # (B, C, H, W)
         for name in samples[0][0]
@@ -75,8 +78,8 @@ def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batc
     return planes, torch.from_numpy(np.stack([labels for _, labels in samples]))  # (B, H, W)
 
 
-def training_batches(frames: DeliverDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
-    """Endless augmented uint8 batches in the order of ``numbers``."""
+def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
+    """Endless augmented batches, not yet normalised, in the order of ``numbers``."""
     loader = DataLoader(
         AugmentedFrames(frames, augment, numbers.seed),
         batch_sampler=numbers,
@@ -89,5 +92,5 @@ def training_batches(frames: DeliverDataset, augment: Augment, numbers: SampleNu
 
 
 def to_model_input(planes: dict[str, Tensor], contract: InputContract, device: torch.device) -> dict[str, Tensor]:
-    """Batched planes (B, 3, H, W) uint8 -> normalised float32 of the same size on the device."""
+    """Batched planes (B, 3, H, W) 0..255 -> normalised float32 of the same size on the device."""
     return {name: normalise(plane.to(device, non_blocking=True), name, contract) for name, plane in planes.items()}

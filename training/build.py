@@ -21,7 +21,8 @@ from torch import nn
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.labels import label_space
@@ -55,7 +56,12 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
     )
     model = Any2Seg(shape, drop_path=config.drop_path)
     if config.init is not None:
-        start, _, _ = load_checkpoint(config.init)
+        start, first, _ = load_checkpoint(config.init)
+        if first.label_space != contract.label_space:
+            raise UserError(
+                f"{config.init} was trained on labels {first.label_space}, {config.data} has {contract.label_space}: "
+                "start from a checkpoint of the same data set, or leave init out"
+            )
         if start.config != shape:
             raise UserError(f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree")
         model.load_state_dict(start.state_dict())
@@ -116,7 +122,7 @@ def shown_command(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "training/train.py", *shown])
 
 
-def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, Any]:
+def provenance(config: TrainConfig, train_frames: FrameDataset) -> dict[str, Any]:
     """How a checkpoint came to be; the results are added at the end."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
@@ -126,6 +132,7 @@ def provenance(config: TrainConfig, train_frames: DeliverDataset) -> dict[str, A
         "seed": config.seed,
         "config": config.model_dump(mode="json", exclude={"data", "out", "init"}),
         "data": data_recipe(config.data),
+        "dataset": train_frames.kind,
         "train_frames": len(train_frames),
         "git_commit": commit.stdout.strip() or "unknown",
         "torch": torch.__version__,
@@ -148,8 +155,8 @@ class Run:
     """
 
     contract: InputContract
-    train_frames: DeliverDataset
-    val_frames: DeliverDataset
+    train_frames: FrameDataset
+    val_frames: FrameDataset
     prior: PriorStatistics
     model: Any2Seg
     average: MovingAverage
@@ -184,15 +191,36 @@ class Run:
             raise UserError(f"{path}: state of another model ({reason}); resume with its own settings") from None
 
 
+def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
+    """One split of the configured data set."""
+    options = {key: value for key in ("source", "parity") if (value := getattr(config, key)) is not None}
+    return open_dataset(
+        config.dataset, config.data, split, config.modalities, config.cases, cache, config.skip_corrupt, **options
+    )
+
+
+def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
+    """What the finished model will be fed, as the data set has it."""
+    return InputContract(
+        modalities=frames.modalities,
+        height=config.height,
+        width=config.width,
+        normalisation=frames.normalisation,
+        encodings=frames.encodings,
+        event_window_ns=frames.event_window_ns,
+        label_space=frames.label_space.name,
+    )
+
+
 def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
-    train_frames = DeliverDataset(config.data, "train", config.modalities, config.cases, config.cache)
-    val_frames = DeliverDataset(config.data, "val", config.modalities, config.cases)
-    contract = InputContract(modalities=config.modalities, height=config.height, width=config.width)
+    train_frames = open_split(config, "train", config.cache)
+    val_frames = open_split(config, "val", "disk" if config.cache == "disk" else "none")
+    contract = build_contract(config, train_frames)
     prior = PriorStatistics(len(label_space(contract.label_space)))
-    for index in range(len(train_frames)):
-        prior.update(train_frames.labels(index))
+    for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
+        prior.update(labels)
     model = build_model(config, contract).to(processes.device, memory_format=torch.channels_last)
     run = Run(
         contract,

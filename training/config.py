@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.modalities import canonical
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -21,11 +21,15 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Data
-    data: Path = Field(description="folder in DELIVER's layout, with the splits train and val")
+    data: Path = Field(description="folder of a data set with the splits train and val")
+    dataset: Literal["auto", "deliver", "muses", "mcubes"] = Field("auto", description="auto: look into the folder")
     out: Path = Field(description="folder for checkpoints, training state and log")
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: tuple[str, ...] | None = Field(None, description="which to train on; default: all of the data set")
     cases: tuple[str, ...] | None = Field(None, description="keep only these conditions or failures")
-    cache: Literal["none", "ram"] = "ram"
+    cache: Literal["none", "ram", "disk"] = Field("ram", description="ram: all decoded; disk: computed planes")
+    skip_corrupt: bool = Field(False, description="leave frames with an unreadable file out, log and count them")
+    source: Literal["raw", "projected"] | None = Field(None, description="see DeliverDataset and MusesDataset")
+    parity: Literal["hkust"] | None = Field(None, description="MUSES: the published loader's defects, to compare")
     workers: int = Field(1, ge=0, description="processes that augment; 0 = in the training process")
 
     # Model
@@ -84,7 +88,9 @@ class TrainConfig(BaseModel):
 
     @field_validator("modalities")
     @classmethod
-    def _canonical_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _canonical_modalities(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is None:
+            return None
         if not names:
             raise ValueError("name at least one modality")
         return canonical(names)

@@ -86,7 +86,12 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             images = to_model_input(planes, run.contract, device)
             strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
             present = sample_present(
-                len(labels), config.modalities, config.modality_dropout, generator.manual_seed(draw), strength
+                len(labels),
+                run.contract.modalities,
+                config.modality_dropout,
+                generator.manual_seed(draw),
+                strength,
+                run.contract.family,
             )  # (B, M)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16), attention_kernels(device):
                 logits = parallel(images, present.to(device)).logits  # (B, K, H, W)
@@ -103,6 +108,8 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             if run.step % config.log_every == 0:
                 values = {"loss": float(torch.stack(losses).mean()), "lr": rate, "norm": float(norm)}
                 losses.clear()
+                if config.skip_corrupt:
+                    values["skipped"] = len(run.train_frames.skipped)
                 reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)
             if run.step % config.eval_every == 0:
                 judge(config, run, processes, reporter, origin)
@@ -135,7 +142,7 @@ def finish(
     space = label_space(run.contract.label_space)
     frames = run.val_frames
     table = evaluate(run, len(frames), processes)
-    floors = prior_baselines(run.prior, map(frames.labels, range(len(frames))), space)
+    floors = prior_baselines(run.prior, frames.readable_labels(), space)
     results = summarise(table, space, len(frames), floors)
     if processes.is_main:
         document = origin | {"steps": run.step, "minutes": minutes, "results": results}

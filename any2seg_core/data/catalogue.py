@@ -17,6 +17,7 @@ Kind = Literal["deliver", "muses", "mcubes"]
 DATASETS: dict[str, type[FrameDataset]] = {
     entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset)
 }
+_OPTIONS = {"deliver": ("source",), "muses": ("source", "parity"), "mcubes": ()}
 _SIGNS = {
     "deliver": ("semantic",),
     "muses": ("frame_camera",),
@@ -47,13 +48,14 @@ def open_dataset(
     cases: Sequence[str] | None = None,
     cache: Cache = "none",
     skip_corrupt: bool = False,
+    verify: bool = True,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
 
     Args:
         kind: "deliver" (also the simulated drive), "muses", "mcubes", or "auto" for `detect_kind`.
-        options: those of the data set alone (``source`` and ``parity`` of MUSES); others are as in `FrameDataset`.
+        options: ``source`` of DELIVER and MUSES, ``parity`` of MUSES; the others are as in `FrameDataset`.
 
     Raises:
         UserError: unknown kind, an option that this data set does not have, or whatever opening it raises.
@@ -61,6 +63,7 @@ def open_dataset(
     chosen = detect_kind(root) if kind == "auto" else kind
     if chosen not in DATASETS:
         raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto")
-    if options and chosen != MusesDataset.kind:
-        raise UserError(f"{', '.join(options)}: options of {MusesDataset.kind}, {root} is {chosen}; leave them out")
-    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, **options)
+    strange = sorted(set(options) - set(_OPTIONS[chosen]))
+    if strange:
+        raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {chosen}, which has no such choice")
+    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, verify, **options)

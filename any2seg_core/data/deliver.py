@@ -7,22 +7,35 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.contract import default_encodings
-from any2seg_core.data.samples import LABELS, FrameDataset, map_ids, read_image, read_plane
+from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
+from any2seg_core.data.plane_cache import PlaneCache
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset
+from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
-from any2seg_core.modalities import VEHICLE, modality
+from any2seg_core.modalities import MODALITIES, VEHICLE, modality
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
+
+HFOV_DEG = 91.0
+"""Horizontal field of view of DELIVER's cameras; HHA needs it."""
 
 ENCODING_FILE = "encoding.json"
 """Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
+_SEQUENCE = re.compile(rf"MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
+_DEPTH = MODALITIES[1]
+_RAW_DEPTH_FOLDER = "depth"
 _KNOWN_IDS = (DELIVER_PNG_TO_TRAIN != IGNORE) | np.isin(np.arange(256), (0, IGNORE))
 
 
@@ -79,10 +92,25 @@ def find_frames(root: Path, split: str, folder: str, suffix: str) -> list[Frame]
     return frames
 
 
+def read_depth_m(path: Path) -> np.ndarray:
+    """Depth PNG -> (H, W) float32 metres: CARLA's 24 bits in three or four channels, or 16-bit millimetres in one."""
+    image = read_image(path, (np.uint8, np.uint16))
+    if image.ndim == 2 and image.dtype == np.uint16:
+        return image.astype(np.float32) / 1000.0
+    if image.ndim == 3 and image.dtype == np.uint8:
+        opaque = np.full((*image.shape[:2], 1), 255, np.uint8)
+        return decode_carla_depth(np.concatenate([image[..., ::-1], opaque], axis=2))  # RGB -> BGRA
+    raise CorruptFileError(
+        f"{path}: {image.dtype} {image.shape} is neither CARLA's packed depth nor 16-bit millimetres; use hha"
+    )
+
+
 class DeliverDataset(FrameDataset):
     """DELIVER, or a simulated drive in its layout. The first modality (canonical order) decides which frames there are.
 
     Cases are the five weathers (folder names) and the five sensor failures (last part of the sequence's name).
+    ``source``: "projected" reads the HHA images of ``hha``, "raw" makes HHA from ``depth`` by this program's own
+    encoding, which is also the live node's; "auto": ``hha`` if there is such a folder.
     """
 
     kind = "deliver"
@@ -93,13 +121,16 @@ class DeliverDataset(FrameDataset):
 
     def files(self, frame: Frame) -> dict[str, list[Path]]:
         """One PNG per modality and one for the labels."""
-        entries = {name: (modality(name).folder, modality(name).suffix) for name in self.modalities}
+        entries = {name: (self._folder(name), modality(name).suffix) for name in self.modalities}
         entries[LABELS] = (_LABEL_FOLDER, _LABEL_SUFFIX)
         return {key: [frame_path(self.root, self.split, frame, *entry)] for key, entry in entries.items()}
 
     def read_plane(self, frame: Frame, name: str) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return read_plane(self.files(frame)[name][0])
+        path = self.files(frame)[name][0]
+        if name in self.computed:
+            return self.planes_on_disk.plane(self._kept_as(frame, name), lambda: _hha(path))
+        return read_plane(path)
 
     def read_labels(self, frame: Frame) -> np.ndarray:
         """(H, W) uint8 train ids."""
@@ -109,22 +140,87 @@ class DeliverDataset(FrameDataset):
         """Weather folder, and the failure where there is one: ``night`` or ``night, motionblur``."""
         return frame.condition if frame.failure is None else f"{frame.condition}, {frame.failure}"
 
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """Depth, from raw files."""
+        return tuple(name for name in self.modalities if name == _DEPTH and self.source == "raw")
+
+    @cached_property
+    def planes_on_disk(self) -> PlaneCache:
+        """HHA of this program."""
+        recipe = {"encoding": modality(_DEPTH).encodings[0], "hfov_deg": HFOV_DEG}
+        return PlaneCache(self.root, recipe, self._keep)
+
+    def strays(self) -> list[str]:
+        """Frames without a partner in the folder that decides, and folders with names that DELIVER does not have."""
+        lines = []
+        known = set(self.frames)
+        for key in (*self.modalities[1:], LABELS):
+            folder = _LABEL_FOLDER if key == LABELS else self._folder(key)
+            suffix = _LABEL_SUFFIX if key == LABELS else modality(key).suffix
+            for frame in find_frames(self.root, self.split, folder, suffix):
+                if frame not in known:
+                    lines.append(
+                        f"{frame_path(self.root, self.split, frame, folder, suffix)}: has no partner in "
+                        f"{self._folder(self.modalities[0])}, so this frame is not used"
+                    )
+        for place in sorted((self.root / self._folder(self.modalities[0])).glob(f"*/{self.split}")):
+            if place.parent.name not in CONDITIONS:
+                lines.append(f"{place}: {place.parent.name!r} is no condition of DELIVER ({', '.join(CONDITIONS)})")
+        for sequence in sorted({frame.sequence for frame in self.frames}):
+            if not _SEQUENCE.fullmatch(sequence):
+                lines.append(f"sequence {sequence}: is not named MAP_<x>_point<y>[_<case>], so it counts as healthy")
+        return lines
+
+    def _prepare(self, cache: Cache) -> None:
+        if self.source == "auto":
+            has_hha = (self.root / modality(_DEPTH).folder).is_dir()
+            self.source = "projected" if has_hha or not (self.root / _RAW_DEPTH_FOLDER).is_dir() else "raw"
+        self._keep = cache == "disk"
+        super()._prepare(cache)
+
+    def _folder(self, name: str) -> str:
+        return _RAW_DEPTH_FOLDER if name in self.computed else modality(name).folder
+
+    def _kept_as(self, frame: Frame, name: str) -> Path:
+        entry = modality(name)
+        return frame_path(Path(), self.split, frame, entry.folder, entry.suffix)
+
     def _matches(self, frame: Frame, cases: Sequence[str]) -> bool:
         return frame.condition in cases or frame.failure in cases
 
     def _find(self) -> list[Frame]:
-        entry = modality(self.modalities[0])
-        return find_frames(self.root, self.split, entry.folder, entry.suffix)
+        first = self.modalities[0]
+        return find_frames(self.root, self.split, self._folder(first), modality(first).suffix)
 
     def _expected(self) -> str:
-        entry = modality(self.modalities[0])
-        return f"{entry.folder}/<condition>/{self.split}/<sequence>/*_{entry.suffix}_front.png"
+        first = self.modalities[0]
+        return f"{self._folder(first)}/<condition>/{self.split}/<sequence>/*_{modality(first).suffix}_front.png"
 
     def _encoding(self, name: str) -> str:
         """The drive writes this program's own planes; DELIVER's published ones were made by other code."""
         own = default_encodings()[name]
-        marker = self.root / modality(name).folder / ENCODING_FILE
+        marker = self.root / self._folder(name) / ENCODING_FILE
         if marker.is_file():
-            return str(json.loads(marker.read_text(encoding="utf-8"))["encoding"])
-        published = next((v for v in modality(name).encodings if v.startswith("deliver-")), own)
-        return own if any(self.root.glob("drive_*.json")) else published
+            return _marked_encoding(marker)
+        if name in self.computed or any(self.root.glob("drive_*.json")):
+            return own
+        return next((version for version in modality(name).encodings if version.startswith("deliver-")), own)
+
+
+def _marked_encoding(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["encoding"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: expected {{\"encoding\": ...}} ({error}); write this folder again") from None
+
+
+def _hha(path: Path) -> np.ndarray:
+    depth_m = read_depth_m(path)
+    height, width = depth_m.shape
+    return encode_hha(depth_m, _camera(width, height))
+
+
+@lru_cache(maxsize=4)  # its table of rays is kept with the camera
+def _camera(width: int, height: int) -> CameraModel:
+    return CameraModel.from_fov(width, height, HFOV_DEG)

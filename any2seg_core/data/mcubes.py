@@ -11,15 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.data.samples import (
-    LABELS,
-    Cache,
-    CorruptFileError,
-    FrameDataset,
-    map_ids,
-    read_image,
-    three_channels,
-)  # fmt: skip
+from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MCUBES, lookup_table
 from any2seg_core.modalities import MCUBES as MCUBES_SENSORS
@@ -101,7 +94,7 @@ class McubesDataset(FrameDataset):
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            raise UserError(f"{path}: missing; MCubeS lists the items of each split there") from None
+            raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there") from None
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path}: cannot be read as a text file ({error}); restore it") from None
         return [McubesFrame(line.split()[0]) for line in lines if line.strip()]

@@ -10,8 +10,6 @@ The labels of the test split are withheld by its authors.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,15 +17,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from any2seg_core.atomic import replacing
 from any2seg_core.contract import Normalisation
 from any2seg_core.data import muses_files
+from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
-from any2seg_core.data.samples import LABELS, Cache, CorruptFileError, FrameDataset, map_ids, read_image, read_plane
+from any2seg_core.data.plane_cache import PlaneCache
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MUSES, lookup_table
 from any2seg_core.modalities import MUSES as MUSES_SENSORS
@@ -40,9 +38,6 @@ TIMES = ("day", "night")
 EVENT_WINDOW_NS = 30_000_000
 """The SDK accumulates the last 30 ms of each recording."""
 
-PLANE_FOLDER = "any2seg_planes"
-"""Below the root: planes made from raw files, in a folder named after all that decides their bytes."""
-
 _SENSOR_FOLDERS = {"rgb": "frame_camera", "event": "event_camera", "lidar": "lidar"}
 _LABEL_FOLDER, _LABEL_ENDING = "gt_semantic", "gt_labelTrainIds.png"
 _RAW_ENDINGS = {"event": "event_camera.h5", "lidar": "lidar.bin"}
@@ -52,7 +47,6 @@ _KNOWN_IDS = (_TRAIN_IDS != IGNORE) | (np.arange(256) == IGNORE)
 _SDK_ENCODINGS = {"event": "muses-sdk-counts-1", "lidar": "muses-sdk-range-1"}
 _HKUST_ENCODING = "muses-hkust-1"
 
-Source = Literal["auto", "raw", "projected"]
 Parity = Literal["none", "hkust"]
 
 
@@ -80,8 +74,6 @@ class MusesDataset(FrameDataset):
             under ``projected_to_rgb``), "auto": raw if its folders are there, else projected.
         parity: "hkust" repeats what the published loader of AnySeg does, defects included (see `muses_parity`), to
             compare with numbers made by it. A warning says so.
-        cache: "disk" keeps the planes made from raw files below ``root/any2seg_planes``; those found there are used
-            whatever the cache. The folder is named after calibration, window and encoding, so nothing goes stale.
 
     The other arguments and the errors are those of `FrameDataset`.
     """
@@ -104,14 +96,14 @@ class MusesDataset(FrameDataset):
         source: Source = "auto",
         parity: Parity = "none",
     ):
-        self.source, self.parity = source, parity
+        self.parity = parity
         if parity == "hkust":
             warnings.warn(
                 "parity=hkust: unlabelled pixels count as road, 16-bit planes lose their low byte, images are squashed "
                 "to 1024x1024 and not normalised; for comparison with published numbers only",
                 stacklevel=2,
             )
-        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify)
+        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify, source)
 
     def files(self, frame: MusesFrame) -> dict[str, list[Path]]:
         """Per modality one file (of raw sensors also calib.json), and one for the labels."""
@@ -128,16 +120,7 @@ class MusesDataset(FrameDataset):
             return read_plane(path)
         if self.source == "projected":
             return muses_files.read_projection(path, name)
-        kept = self._kept_plane(frame, name)
-        if kept.is_file():
-            return read_plane(kept)
-        plane = self._project(path, name)
-        if self._keep:
-            with replacing(kept) as partial:
-                # OpenCV stores BGR; the fastest compression, since sparse planes are small anyway
-                if not cv2.imwrite(str(partial), plane[..., ::-1], (cv2.IMWRITE_PNG_COMPRESSION, 1)):
-                    raise OSError("the image cannot be written")
-        return plane
+        return self.planes_on_disk.plane(self._kept_as(frame, name), lambda: self._project(path, name))
 
     def read_labels(self, frame: MusesFrame) -> np.ndarray:
         """(H, W) uint8 Cityscapes train ids."""
@@ -150,13 +133,34 @@ class MusesDataset(FrameDataset):
         """``fog/night``."""
         return f"{frame.weather}/{frame.time_of_day}"
 
-    def make_planes(self, frame: MusesFrame) -> int:
-        """Makes what is not in the cache on disk yet; returns how many planes were made (cache="disk" only)."""
-        wanted = [name for name in self.modalities if name in _RAW_ENDINGS]
-        missing = [name for name in wanted if not self._kept_plane(frame, name).is_file()]
-        for name in missing:
-            self.read_plane(frame, name)
-        return len(missing)
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """Events and LiDAR, from raw files."""
+        return tuple(name for name in self.modalities if name in _RAW_ENDINGS and self.source == "raw")
+
+    @cached_property
+    def planes_on_disk(self) -> PlaneCache:
+        """Projections by this program."""
+        return PlaneCache(self.root, _recipe(self._rig.calibration, self._size), self._keep)
+
+    @property
+    def withheld(self) -> bool:
+        """Labels of the test split; it is scored on Codabench."""
+        return self.split == "test" and not self.files(self.frames[0])[LABELS][0].is_file()
+
+    def strays(self) -> list[str]:
+        """Sensor and label files without a camera image."""
+        known = {(frame.weather, frame.time_of_day, frame.stem) for frame in self.frames}
+        lines = []
+        for key in (*self.modalities, LABELS):
+            for frame in self.frames[:1]:
+                example = self.files(frame)[key][0]
+                ending = example.name.removeprefix(f"{frame.stem}_")
+                for path in sorted(example.parents[2].glob(f"*/*/*_{ending}")):
+                    place = (path.parts[-3], path.parts[-2], path.name.removesuffix(f"_{ending}"))
+                    if place not in known:
+                        lines.append(f"{path}: has no camera image, so this scene is not used")
+        return lines
 
     @property
     def event_window_ns(self) -> int:
@@ -178,9 +182,8 @@ class MusesDataset(FrameDataset):
             self.source = "raw" if raw and (self.root / muses_files.CALIBRATION_FILE).is_file() else "projected"
         if self.parity == "hkust":
             self.source = "projected"
-        if self._keep and self.source != "raw":
-            raise UserError("cache=disk keeps planes made from raw files: use it with source=raw, without parity")
-        if self.source == "raw" and sensors:
+        super()._prepare(cache)
+        if self.computed:
             self._rig = SensorRig(muses_files.read_calibration(self.root), EVENT_WINDOW_NS)
 
     def _find(self) -> list[MusesFrame]:
@@ -196,7 +199,7 @@ class MusesDataset(FrameDataset):
         return f"frame_camera/{self.split}/<weather>/<day or night>/<id>_frame_camera.png"
 
     def _require_files(self) -> None:
-        if self.split == "test" and not self.files(self.frames[0])[LABELS][0].is_file():
+        if self.withheld:
             raise UserError(
                 f"{self.root}: the labels of MUSES' test split are withheld by its authors (scored on Codabench): "
                 "train and evaluate on train and val"
@@ -237,13 +240,9 @@ class MusesDataset(FrameDataset):
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{path}: not a readable image ({error}); restore it") from None
 
-    @cached_property
-    def _planes(self) -> Path:
-        return self.root / PLANE_FOLDER / _fingerprint(self._rig.calibration, self._size)
-
-    def _kept_plane(self, frame: MusesFrame, name: str) -> Path:
-        folder = self._planes / _SENSOR_FOLDERS[name] / self.split / frame.weather / frame.time_of_day
-        return folder / f"{frame.stem}_{_SENSOR_FOLDERS[name]}.png"
+    def _kept_as(self, frame: MusesFrame, name: str) -> Path:
+        folder = _SENSOR_FOLDERS[name]
+        return self._path(folder, frame, f"{folder}.png").relative_to(self.root)
 
     def _project(self, path: Path, name: str) -> np.ndarray:
         if name == "lidar":
@@ -254,8 +253,8 @@ class MusesDataset(FrameDataset):
         return self._rig.planes({name: events}, int(events["t"].max()), self._size)[name]
 
 
-def _fingerprint(calibration: Calibration, size: tuple[int, int]) -> str:
-    """Twelve hex digits of all that decides the planes: encodings, event window, size, cameras and transforms."""
+def _recipe(calibration: Calibration, size: tuple[int, int]) -> dict[str, Any]:
+    """All that decides the planes: encodings, event window, size, cameras and transforms."""
     document: dict[str, Any] = {name: modality(name).encodings[0] for name in _RAW_ENDINGS}
     document |= {"window_ns": EVENT_WINDOW_NS, "size": size}
     for key in ("camera", "event_camera"):
@@ -263,4 +262,4 @@ def _fingerprint(calibration: Calibration, size: tuple[int, int]) -> str:
         document[key] = [camera.width, camera.height, camera.K.tolist()]
     for key in ("lidar_to_camera", "event_to_camera"):
         document[key] = getattr(calibration, key).tolist()
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+    return document

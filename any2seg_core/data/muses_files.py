@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.data.samples import CorruptFileError
+from any2seg_core.data.images import CorruptFileError
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
@@ -134,7 +134,9 @@ def read_projection(path: Path, name: str) -> np.ndarray:
     if image.ndim != 3 or image.shape[2] != 3:
         raise CorruptFileError(f"{path}: expected (H, W, 3) of the SDK, got {image.shape}; project it again")
     if name == "event":
-        return np.minimum(image.astype(np.float32) * 40.0, 255.0).astype(np.uint8)
+        if image.dtype.kind not in "uif":
+            raise CorruptFileError(f"{path}: holds {image.dtype}, expected counts of events; project it again")
+        return np.clip(np.nan_to_num(image.astype(np.float32)) * 40.0, 0.0, 255.0).astype(np.uint8)
     if image.dtype == np.uint16:
         image = image.astype(np.float32) / _PNG_SCALE - _PNG_SHIFT
     elif image.dtype.kind != "f":

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from any2seg_core.data.samples import CorruptFileError
+from any2seg_core.data.images import CorruptFileError
 from any2seg_core.labels import IGNORE
 
 SIDE = 1024

@@ -15,20 +15,24 @@ import torch
 from torch.utils.data import Dataset
 
 from any2seg_core.contract import Normalisation, default_normalisation
+from any2seg_core.data.images import CorruptFileError
+from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, LabelSpace
 from any2seg_core.modalities import ModalitySet, canonical
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
 
 Cache = Literal["none", "ram", "disk"]
+Source = Literal["auto", "raw", "projected"]
 
 _LOG = logging.getLogger(__name__)
 
 
-class CorruptFileError(UserError):
-    """A file of one frame that cannot be read or holds what its data set does not have: it alone may be skipped."""
+class NoFramesError(UserError):
+    """A split that has no frames at all."""
 
 
 class Sample(NamedTuple):
@@ -46,42 +50,6 @@ class Sample(NamedTuple):
     frame: Any
 
 
-def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
-    """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        problem = "not a readable image" if path.is_file() else "missing"
-        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove the frame from all folders")
-    if image.dtype not in kinds or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        bits = " or ".join(str(np.dtype(kind).itemsize * 8) for kind in kinds)
-        raise CorruptFileError(f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
-
-
-def three_channels(image: np.ndarray) -> np.ndarray:
-    """(H, W) repeated, (H, W, 3) as it is -> (H, W, 3)."""
-    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image  # (H, W) -> (H, W, 3)
-
-
-def read_plane(path: Path) -> np.ndarray:
-    """8-bit image file -> (H, W, 3) uint8 RGB: alpha dropped, one channel repeated; CorruptFileError."""
-    return three_channels(read_image(path))
-
-
-def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path) -> np.ndarray:
-    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where one is not ``allowed`` (256,) bool."""
-    strange = np.flatnonzero((np.bincount(raw.ravel(), minlength=256) > 0) & ~allowed)
-    if strange.size:
-        known = np.flatnonzero(allowed)
-        raise CorruptFileError(
-            f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[known < 255][-1]} and 255); "
-            "is this the label image of another data set?"
-        )
-    return table[raw]
-
-
 class FrameDataset(Dataset):
     """Frames of one split as planes and labels on one grid, that of the label image (which is the camera's).
 
@@ -93,12 +61,15 @@ class FrameDataset(Dataset):
         modalities: which to read; None: all that the data set has.
         cases: keep only frames of these conditions; None keeps all.
         cache: "ram" decodes everything now and keeps the arrays; PNG decoding is what limits small machines. "disk"
-            keeps what is computed from raw sensor files beside the data set.
+            keeps the planes that are computed from raw sensor files (`PlaneCache`); those found there are used whatever
+            the cache.
         skip_corrupt: leave frames with an unreadable file out, log each and count it in ``skipped``, instead of
             raising an error.
         verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
         labelled: False: no label file is looked for, and every pixel is unlabelled (255); for recordings that were
             extracted without truth.
+        source: "raw" computes planes from raw sensor files where the data set has them, "projected" reads the images
+            that its authors made of them, "auto" decides by what is there; see the data set.
 
     Attributes:
         frames: what there is, sorted.
@@ -124,8 +95,10 @@ class FrameDataset(Dataset):
         skip_corrupt: bool = False,
         verify: bool = True,
         labelled: bool = True,
+        source: Source = "auto",
     ):
-        self.root, self.split, self.skip_corrupt, self.labelled = Path(root), split, skip_corrupt, labelled
+        self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
+        self.labelled, self.source = labelled, source
         self.modalities = self.family.members if modalities is None else canonical(modalities, self.family.members)
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
@@ -179,6 +152,34 @@ class FrameDataset(Dataset):
             if labels is not None:
                 yield labels
 
+    def make_planes(self, index: int) -> int:
+        """Makes those computed planes of a frame that the disk does not hold yet; returns how many."""
+        frame, made = self.frames[index], 0
+        for name in self.computed:
+            if not self.planes_on_disk.holds(self._kept_as(frame, name)):
+                self.read_plane(frame, name)
+                made += 1
+        return made
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """Modalities whose planes are computed from raw files."""
+        return ()
+
+    @property
+    def planes_on_disk(self) -> PlaneCache:
+        """Where computed planes are kept; only where ``computed`` names some."""
+        raise NotImplementedError(f"{self.kind} computes no planes")
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the authors keep the labels of this split to themselves."""
+        return False
+
+    def strays(self) -> list[str]:
+        """What lies in the folder and does not belong to any frame, one line each."""
+        return []
+
     @property
     def skipped(self) -> tuple[str, ...]:
         """Names of the frames that were found corrupt and skipped so far, by any worker process."""
@@ -188,6 +189,11 @@ class FrameDataset(Dataset):
     def encodings(self) -> dict[str, str]:
         """Per modality the version of the plane encoding that these files have."""
         return {name: self._encoding(name) for name in self.modalities}
+
+    @property
+    def event_window_ns(self) -> int:
+        """Length of the event window behind the planes, where they are made by this program."""
+        return DEFAULT_WINDOW_NS
 
     @property
     def normalisation(self) -> dict[str, Normalisation]:
@@ -226,8 +232,12 @@ class FrameDataset(Dataset):
 
     def _prepare(self, cache: Cache) -> None:
         """Read what the whole data set shares, before any frame is looked for."""
-        if cache == "disk":
-            raise UserError(f"cache=disk: {self.kind} has nothing to compute; use ram or none")
+        if cache == "disk" and not self.computed:
+            raise UserError(f"cache=disk: {self.kind} from {self.source} files has nothing to compute; use ram or none")
+
+    def _kept_as(self, frame: Any, name: str) -> Path:
+        """Place of a computed plane in ``planes_on_disk``."""
+        raise NotImplementedError(f"{self.kind} computes no planes")
 
     def _select(self, frames: list[Any], cases: Sequence[str] | None) -> list[Any]:
         if cases is not None:
@@ -239,7 +249,7 @@ class FrameDataset(Dataset):
         if not frames:
             chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
             found = ", ".join(sorted(path.name for path in self.root.iterdir())[:12]) or "nothing"
-            raise UserError(
+            raise NoFramesError(
                 f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}, the folder holds {found}"
             )
         return frames

@@ -98,16 +98,31 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         file = _CalibrationFile.model_validate(data)
         cameras = {name: _camera(getattr(file, name), name) for name in _CAMERAS}
         return Calibration(**cameras, **{name: getattr(file, name) for name in _TRANSFORMS})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "file"
-        hint = {
-            "missing": "add this key",
-            "extra_forbidden": "unknown key; correct the spelling or remove it",
-        }.get(first["type"], first["msg"].removeprefix("Value error, "))
-        raise UserError(f"{path}: {key}: {hint}") from None
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+    except (ValidationError, UserError) as error:
+        raise UserError(f"{path}: {_first_line(error)}") from None
+
+
+def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
+    """Reads one camera in the YAML format of ROS camera drivers (`camera_calibration`, `camera_info_manager`).
+
+    Args:
+        url: a path, or ``file://`` and a path.
+        rectified: images are rectified: take the projection matrix instead of camera matrix and distortion.
+
+    Raises:
+        UserError: one line naming the file and the key.
+    """
+    path = Path(url.removeprefix("file://"))
+    data = _read_yaml(path)
+    try:
+        file = _CameraInfoFile.model_validate(data)
+        use_projection = rectified and file.projection_matrix is not None
+        matrix = file.projection_matrix.rows_of(3, 4)[:, :3] if use_projection else file.camera_matrix.rows_of(3, 3)
+        lens = (file.distortion_coefficients.data, file.distortion_model) if file.distortion_coefficients else ([], "")
+        lens = ([], "") if use_projection else lens
+        return CameraModel(file.image_width, file.image_height, matrix, *lens, frame_id=file.camera_name)
+    except (ValidationError, UserError) as error:
+        raise UserError(f"{path}: {_first_line(error)}") from None
 
 
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
@@ -162,6 +177,39 @@ class _CalibrationFile(BaseModel):
         if self.version != 1:
             raise ValueError(f"this program reads version 1, the file says {self.version}")
         return self
+
+
+class _Matrix(BaseModel):
+    rows: int
+    cols: int
+    data: list[float]
+
+    def rows_of(self, rows: int, cols: int) -> np.ndarray:
+        if (self.rows, self.cols, len(self.data)) != (rows, cols, rows * cols):
+            raise UserError(f"a matrix must be {rows} x {cols}, got {self.rows} x {self.cols} with {len(self.data)}")
+        return np.array(self.data).reshape(rows, cols)
+
+
+class _CameraInfoFile(BaseModel):
+    image_width: int
+    image_height: int
+    camera_name: str = "camera"
+    camera_matrix: _Matrix
+    distortion_model: str = "plumb_bob"
+    distortion_coefficients: _Matrix | None = None
+    projection_matrix: _Matrix | None = None
+
+
+def _first_line(error: ValidationError | UserError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "file"
+    hint = {
+        "missing": "add this key",
+        "extra_forbidden": "unknown key; correct the spelling or remove it",
+    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return f"{key}: {hint}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

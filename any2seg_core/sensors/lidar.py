@@ -10,6 +10,8 @@ from any2seg_core.sensors.camera import CameraModel, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 
 UNLABELLED = 255
+_HIDDEN_BEHIND_M = 0.3
+_HIDDEN_BEHIND_SHARE = 0.03
 
 
 def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel) -> np.ndarray:
@@ -68,6 +70,37 @@ def encode_projection(projection: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"projection: expected shape (H, W, 3) with range, intensity, height, got {array.shape}")
     return _encode(read_only(array))
+
+
+def label_points(
+    points: np.ndarray, labels: np.ndarray, confidence: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """The way back: each point gets the label of the pixel that it falls on; same projection as `project_points`.
+
+    A point behind a nearer one of the 3x3 pixels around it (by more than 0.3 m and 3 % of the range) is hidden from the
+    camera: its pixel shows something else, so it stays unlabelled.
+
+    Args:
+        points: (N, 4) or (N, 3) float32, LiDAR frame, metres.
+        labels: (H, W) uint8 or uint16 on the grid of `camera`. confidence: (H, W) float32.
+
+    Returns:
+        (N,) labels of the same dtype, its largest value where the camera does not see the point; (N,) float32
+        confidence, 0 there.
+
+    Raises:
+        UserError: wrong shapes.
+    """
+    points = _checked(points)
+    if not labels.shape == confidence.shape == (camera.height, camera.width):
+        size = camera.height, camera.width
+        raise UserError(f"labels and confidence: expected shape {size}, got {labels.shape} and {confidence.shape}")
+    column, row, distance, _ = _visible(points, lidar_to_camera, camera)
+    seen = _unhidden(column, row, distance, camera.height, camera.width)
+    found = np.full(len(points), np.iinfo(labels.dtype).max, labels.dtype)  # (N,)
+    certainty = np.zeros(len(points), np.float32)  # (N,)
+    found[seen], certainty[seen] = labels[row[seen], column[seen]], confidence[row[seen], column[seen]]
+    return found, certainty
 
 
 def _checked(points: np.ndarray) -> np.ndarray:
@@ -142,6 +175,25 @@ def _encode(projection):
                 plane[row, column, 1] = _intensity_code(projection[row, column, 1])
                 plane[row, column, 2] = height_code(projection[row, column, 2])
     return plane
+
+
+@numba.njit(cache=True)
+def _unhidden(column, row, distance, height, width):
+    """(N,) bool: inside the image, and no other point around is clearly nearer."""
+    n = column.shape[0]
+    nearest = np.full((height, width), np.inf, dtype=np.float32)
+    for i in range(n):
+        if column[i] >= 0:
+            nearest[row[i], column[i]] = min(nearest[row[i], column[i]], distance[i])
+    seen = np.zeros(n, dtype=np.bool_)
+    for i in range(n):
+        if column[i] >= 0:
+            limit = np.inf
+            for v in range(max(row[i] - 1, 0), min(row[i] + 2, height)):
+                for u in range(max(column[i] - 1, 0), min(column[i] + 2, width)):
+                    limit = min(limit, nearest[v, u])
+            seen[i] = distance[i] <= limit + _HIDDEN_BEHIND_M + _HIDDEN_BEHIND_SHARE * limit
+    return seen
 
 
 @numba.njit(cache=True)

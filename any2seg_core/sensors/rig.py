@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 
 from any2seg_core.errors import UserError
@@ -33,7 +36,6 @@ class SensorRig:
         # Look-up tables are kept per camera object, so each size gets one object for good.
         self._scaled: dict[tuple[int, int], CameraModel] = {}
         self._depth_scaled: dict[tuple[int, int], CameraModel] = {}
-        self._encoders = {"rgb": self._rgb, "depth": self._depth, "event": self._event, "lidar": self._lidar}
 
     def planes(
         self, raw: dict[str, np.ndarray], stamp_ns: int, size: tuple[int, int] | None = None
@@ -63,8 +65,14 @@ class SensorRig:
             if is_plane(array):
                 planes[name] = self._plane(name, array)
             else:
-                planes[name] = self._encoders[name](array, stamp_ns, camera)
+                planes[name] = _ENCODERS[name](self, array, stamp_ns, camera)
         return planes
+
+    def remounted(self, **transforms: np.ndarray) -> SensorRig:
+        """The same cameras with other transforms (`lidar_to_camera=...`); look-up tables are shared."""
+        other = copy(self)
+        other.calibration = replace(self.calibration, **transforms)
+        return other
 
     def camera(self, size: tuple[int, int] | None = None) -> CameraModel:
         """The calibrated camera on a grid of `size` = (H, W); default: its own."""
@@ -121,6 +129,9 @@ class SensorRig:
         if self.calibration.lidar_to_camera is None:
             raise UserError("lidar: the calibration has no lidar_to_camera: add this 4x4 transform to the file")
         return project_points(array, self.calibration.lidar_to_camera, camera)
+
+
+_ENCODERS = {"rgb": SensorRig._rgb, "depth": SensorRig._depth, "event": SensorRig._event, "lidar": SensorRig._lidar}
 
 
 def is_plane(array: np.ndarray) -> bool:

@@ -149,9 +149,10 @@ def test_value_diagnostics_tell_rates_and_drops(car, monitor):
     monitor.node.destroy_subscription(subscription)
     values = {pair.key: pair.value for pair in got[-1].status[0].values}
     assert got[-1].status[0].name == "segment: fusion"
-    assert values["reference"] == "rgb"
+    assert values["reference_stream"] == "rgb"
     assert abs(float(values["rgb.rate_hz"]) - 10.0) < 0.5
-    assert int(values["rgb.bad_messages"]) >= 1
+    assert int(values["rgb.malformed"]) >= 1
+    assert {"rgb.drops_no_match", "rgb.drops_late", "rgb.drops_queue", "rgb.drops_jump"} <= set(values)
     assert int(values["time_jumps"]) >= 1
 
 

@@ -19,6 +19,7 @@ setup(
         (f"share/{PACKAGE}/foxglove", glob("foxglove/*")),
     ],
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
     zip_safe=True,
     maintainer="Any2Seg contributors",
     maintainer_email="any2seg@users.noreply.github.com",

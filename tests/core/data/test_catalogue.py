@@ -43,7 +43,7 @@ def test_exception_what_was_found_and_what_was_expected(roots: dict[str, Path], 
         open_dataset("auto", tmp_path / "none", "val")
     with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes and auto"):
         open_dataset("kitti", roots["muses"], "val")
-    with pytest.raises(UserError, match="source: options of muses, .* is mcubes"):
+    with pytest.raises(UserError, match="source=raw: .* is mcubes, which has no such choice"):
         open_dataset("auto", roots["mcubes"], "val", source="raw")
     with pytest.raises(UserError, match="no val frame: looked for img/.*the folder holds calib.json, event_camera"):
         open_dataset("deliver", roots["muses"], "val")

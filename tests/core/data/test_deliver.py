@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.deliver import DeliverDataset, read_labels
-from any2seg_core.data.samples import CorruptFileError, read_plane
+from any2seg_core.data.images import CorruptFileError, read_plane
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER
 from any2seg_core.modalities import MODALITIES, modality
@@ -113,8 +114,13 @@ def test_exception_nothing_readable_at_all(root: Path):
 def test_value_encodings_say_who_made_the_planes(root: Path):
     published = DeliverDataset(root, "train").encodings
     assert published == {"rgb": "rgb8", "depth": "deliver-hha", "event": "deliver-event", "lidar": "deliver-lidar"}
-    (root / "hha" / "encoding.json").write_text('{"encoding": "hha-1"}')
+    marker = root / "hha" / "encoding.json"
+    marker.write_text('{"encoding": "hha-1"}')
     assert DeliverDataset(root, "train").encodings == published | {"depth": "hha-1"}
+    marker.write_text("[]")
+    with pytest.raises(UserError, match="hha/encoding.json: expected"):
+        _ = DeliverDataset(root, "train").encodings
+    marker.unlink()
     (root / "drive_train.json").write_text("{}")
     assert DeliverDataset(root, "train").encodings == default_encodings()
 
@@ -153,6 +159,42 @@ def test_shape_single_modality(root: Path):
     assert list(sample.planes) == ["lidar"]
     assert sample.labels.shape == SIZE
     assert sample.labels.dtype == np.uint8
+
+
+def pack_carla(depth_m: np.ndarray) -> np.ndarray:
+    """BGR as OpenCV writes it: red is the low byte, blue the high one."""
+    code = np.round(depth_m.astype(np.float64) / 1000 * (2**24 - 1)).astype(np.int64)
+    return np.stack([code >> 16, (code >> 8) & 255, code & 255], axis=2).astype(np.uint8)
+
+
+def test_value_hha_is_made_from_raw_depth_and_kept(root: Path):
+    """Oracle: a wall at 12 m has the codes that the encoding's definition says."""
+    place = "cloud/train/MAP_1_point1"
+    for sequence in (place, "night/train/MAP_1_point2_motionblur", "rain/train/MAP_2_point1_lidarjitter"):
+        write(root, "depth", sequence, "000010_depth", pack_carla(np.full(SIZE, 12.0)))
+    millimetres = np.full(SIZE, 12_000, np.uint16)
+    write(root, "depth", place, "000010_depth", millimetres)
+    raw = DeliverDataset(root, "train", source="raw", cache="disk")
+    assert raw.encodings["depth"] == "hha-1"
+    assert DeliverDataset(root, "train").source == "projected"  # there is a folder hha
+    expected = raw[0].planes["depth"]
+    assert np.all(expected[..., 0] == round(255 * 10 / 22))
+    assert np.abs(expected[..., 2].astype(int) - 128).max() <= 1
+    assert np.array_equal(raw[1].planes["depth"][..., 0], expected[..., 0])
+    assert [raw.make_planes(index) for index in range(3)] == [0, 0, 1]
+    for path in (root / "depth" / "cloud").rglob("*.png"):
+        path.write_bytes(b"")  # from now on the kept plane is read
+    again = DeliverDataset(root, "train", source="raw")
+    assert np.array_equal(again[0].planes["depth"], expected)
+    shutil.rmtree(root / "hha")
+    assert DeliverDataset(root, "train").source == "raw"
+    write(root, "depth", "night/train/MAP_1_point2_motionblur", "000010_depth", np.full(SIZE, 9, np.uint8))
+    for kept in (root / "any2seg_planes").rglob("*motionblur/*.png"):
+        kept.unlink()
+    with pytest.raises(CorruptFileError, match="neither CARLA's packed depth nor 16-bit millimetres"):
+        again[1]
+    with pytest.raises(UserError, match="cache=disk: deliver from projected files has nothing to compute"):
+        DeliverDataset(root, "train", source="projected", cache="disk")
 
 
 def test_exception_missing_partner_names_the_file(root: Path):

@@ -19,8 +19,8 @@ from fake_trees import (
 )  # fmt: skip
 
 from any2seg_core.data import muses_files
+from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.muses import MusesDataset
-from any2seg_core.data.samples import CorruptFileError
 from any2seg_core.errors import UserError
 
 SIZE = (54, 96)
@@ -102,8 +102,8 @@ def test_value_raw_events_count_in_the_last_30_ms(root: Path):
 def test_value_disk_cache_gives_the_same_bytes_and_is_used(root: Path):
     fresh = [MusesDataset(root, "train")[index].planes for index in range(4)]
     keeping = MusesDataset(root, "train", cache="disk")
-    assert [keeping.make_planes(frame) for frame in keeping.frames] == [2, 2, 2, 2]
-    assert [keeping.make_planes(frame) for frame in keeping.frames] == [0, 0, 0, 0]
+    assert [keeping.make_planes(index) for index in range(4)] == [2, 2, 2, 2]
+    assert [keeping.make_planes(index) for index in range(4)] == [0, 0, 0, 0]
     place(root, "lidar", "lidar.bin", "train/clear/day").write_bytes(b"12345678" * 6)
     for dataset in (MusesDataset(root, "train"), MusesDataset(root, "train", cache="ram")):
         for index, planes in enumerate(fresh):
@@ -174,7 +174,7 @@ def test_exception_what_is_missing_is_named(root: Path, tmp_path: Path):
     assert len(MusesDataset(root, "val", ["rgb"])) == 2
     with pytest.raises(UserError, match="'depth' does not exist here: possible are rgb, event, lidar"):
         MusesDataset(root, "val", ["rgb", "depth"])
-    with pytest.raises(UserError, match="cache=disk keeps planes made from raw"):
+    with pytest.raises(UserError, match="cache=disk: muses from projected files has nothing to compute"):
         MusesDataset(root, "val", source="projected", cache="disk")
 
 

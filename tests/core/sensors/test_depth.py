@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,6 +66,23 @@ def test_value_normals_do_not_mix_a_near_and_a_far_wall():
     depth = np.full((61, 97), 30.0, np.float32)
     depth[:, :40] = 5.0
     assert np.abs(encode_hha(depth, CAMERA)[..., 2].astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(61, 97), (130, 83)])
+def test_value_equals_the_definition_in_plain_numpy(size):
+    """The peer of the benchmark shares no code with the kernel; only rounding at the edge of a code may differ."""
+    path = Path(__file__).parents[3] / "benchmarks" / "hha.py"
+    spec = importlib.util.spec_from_file_location("benchmark_hha", path)
+    peer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(peer)
+    camera = CameraModel.from_fov(size[1], size[0], 91.0)
+    depth = peer.street(camera)
+    depth[::7, ::5] = np.nan
+    ours, plain = encode_hha(depth, camera), peer.plain_hha(np.nan_to_num(depth), camera)
+    apart = np.abs(ours.astype(int) - plain)
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 1e-3
+    assert (ours[..., 2] > 0).mean() > 0.4
 
 
 def test_shape_float64_and_strided_input():

@@ -2,85 +2,177 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from any2seg_core.sync import StreamStats, SyncStats
+from any2seg_core.sync import StreamStats, SyncConfig, SyncStats
+from any2seg_core.units import NS_PER_S
 from any2seg_ros.segmenter import LiveResult
 
-_STALLED_S = 1.0
+_STALLED_TIMEOUTS = 3
+_DROPS = {"unmatched": "no_match"}  # the synchroniser's word -> the key of the message
 
 
-def _status(level: bytes, name: str, message: str, values: dict[str, object]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=message, values=pairs)
+@dataclass(frozen=True)
+class Snapshot:
+    """What the node knows at the moment of a report.
+
+    Attributes:
+        stats, config: of the synchroniser. overrun: sets replaced by newer ones before the model was free.
+        publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
+        enabled: as set by ~/enable. model, device, precision: of the loaded model.
+    """
+
+    stats: SyncStats
+    config: SyncConfig
+    overrun: int
+    publishers: dict[str, int]
+    incompatible: dict[str, int]
+    enabled: bool
+    model: str
+    device: str
+    precision: str
 
 
-def _stream_values(name: str, stats: StreamStats) -> dict[str, object]:
-    values = {f"{name}.state": stats.state, f"{name}.received": stats.added, f"{name}.used": stats.used}
-    if stats.period_ns:
-        values[f"{name}.rate_hz"] = f"{1e9 / stats.period_ns:.2f}"
-    return values | {f"{name}.dropped.{reason}": count for reason, count in sorted(stats.dropped.items()) if count}
+def pairs(values: dict[str, object]) -> list[KeyValue]:
+    """Values as diagnostics carry them."""
+    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
 
 
 class Monitor:
-    """Counts what happens in the node and turns it into a diagnostics message. Counters only grow."""
+    """Counts what happens in the node and turns it into a diagnostics message. Counters only grow; any thread."""
 
     def __init__(self) -> None:
-        self._bad_messages: Counter[str] = Counter()
-        self._published = 0
-        self._failed = 0
+        self._lock = threading.Lock()
+        self._malformed: dict[str, Counter[str]] = defaultdict(Counter)
+        self._published = self._failed = self._idle = 0
         self._last_error = ""
         self._last: LiveResult | None = None
-        self._last_published_s = time.monotonic()
-        self._reported = (time.monotonic(), 0)
+        self._latency_ms = 0.0
+        self._last_sign_s = time.monotonic()  # of a label, or of the reason why there is none
+        self._reported = (time.monotonic(), 0, 0)
 
-    def bad_message(self, name: str) -> None:
-        """A message of a modality could not be read."""
-        self._bad_messages[name] += 1
+    def bad_message(self, name: str, reason: str) -> None:
+        """A message of a modality could not be used."""
+        with self._lock:
+            self._malformed[name][reason] += 1
 
     def failed(self, error: Exception) -> None:
         """A set gave no label."""
-        self._failed += 1
-        self._last_error = repr(error)
+        with self._lock:
+            self._failed += 1
+            self._last_error = repr(error)
+
+    def idle(self) -> None:
+        """A set was not segmented, because nobody listens or the node is disabled."""
+        with self._lock:
+            self._idle += 1
+            self._last_sign_s = time.monotonic()
 
     def published(self, result: LiveResult) -> None:
         """A label went out."""
-        self._published += 1
-        self._last = result
-        self._last_published_s = time.monotonic()
+        with self._lock:
+            self._published += 1
+            self._last = result
+            self._last_sign_s = time.monotonic()
+            self._latency_ms = (time.monotonic_ns() - result.received_ns) / 1e6
 
-    def message(self, stats: SyncStats, overrun: int, node_name: str) -> DiagnosticArray:
+    def message(self, snapshot: Snapshot, node_name: str) -> DiagnosticArray:
         """Everything known now; the stamp is left to the caller."""
-        now_s = time.monotonic()
-        then_s, count = self._reported
-        self._reported = (now_s, self._published)
-        last = self._last
+        with self._lock:
+            now_s = time.monotonic()
+            then_s, published, failed = self._reported
+            self._reported = (now_s, self._published, self._failed)
+            level, state, text = self._judge(snapshot, now_s, self._failed - failed, self._published - published)
+            values = self._values(snapshot, (self._published - published) / max(now_s - then_s, 1e-9), state)
+        status = DiagnosticStatus(level=level, name=f"{node_name}: fusion", message=text, values=pairs(values))
+        return DiagnosticArray(status=[status])
+
+    def _values(self, snapshot: Snapshot, label_rate_hz: float, state: str) -> dict[str, object]:
+        last, stats = self._last, snapshot.stats
+        stamps_ns = [stamp for own in last.stamps_ns.values() for stamp in own] if last else []
         values: dict[str, object] = {
-            "labels": self._published,
-            "label_rate_hz": f"{(self._published - count) / max(now_s - then_s, 1e-9):.2f}",
+            "fusion_state": state,
+            "enabled": snapshot.enabled,
+            "reference_stream": stats.reference or "",
+            "reference_timestamp_min": _seconds(min(stamps_ns, default=None)),
+            "reference_timestamp_max": _seconds(max(stamps_ns, default=None)),
             "used": ",".join(last.used) if last else "",
+            "labels": self._published,
+            "label_rate_hz": f"{label_rate_hz:.2f}",
             "inference_ms": f"{last.inference_ms:.1f}" if last else "",
-            "reference": stats.reference or "",
+            "pipeline_latency_ms": f"{self._latency_ms:.1f}" if last else "",
             "sets": stats.sets_emitted,
             "sets_incomplete": stats.sets_incomplete,
-            "sets_overrun": overrun,
+            "sets_overrun": snapshot.overrun,
             "sets_failed": self._failed,
+            "sets_idle": self._idle,
             "last_error": self._last_error,
             "time_jumps": stats.resets,
+            "model": snapshot.model,
+            "device": snapshot.device,
+            "precision": snapshot.precision,
         }
         for name, stream in stats.streams.items():
-            values |= _stream_values(name, stream)
-            values[f"{name}.bad_messages"] = self._bad_messages[name]
-        level, text = self._level(now_s)
-        return DiagnosticArray(status=[_status(level, f"{node_name}: fusion", text, values)])
+            values |= {f"{name}.{key}": value for key, value in self._stream_values(name, stream).items()}
+            values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)
+            values[f"{name}.incompatible_qos"] = snapshot.incompatible.get(name, 0)
+        return values
 
-    def _level(self, now_s: float) -> tuple[bytes, str]:
-        silence_s = now_s - self._last_published_s
-        if silence_s > _STALLED_S:
-            return DiagnosticStatus.ERROR, f"no label for {silence_s:.1f} s"
-        if self._last is not None and self._last.missing:
-            return DiagnosticStatus.WARN, f"partial: without {', '.join(self._last.missing)}"
-        return DiagnosticStatus.OK, "all sensors fused"
+    def _stream_values(self, name: str, stats: StreamStats) -> dict[str, object]:
+        last, malformed = self._last, self._malformed[name]
+        is_used = last is not None and name in last.used
+        values: dict[str, object] = {"state": stats.state, "used": is_used, "timestamp": _seconds(stats.last_stamp_ns)}
+        if is_used:
+            values["age_ms"] = f"{last.ages_ns[name] / 1e6:.2f}"
+        elif last is not None:
+            values["missing"] = last.missing.get(name, "")
+        if stats.period_ns:
+            values["interval_ms"] = f"{stats.period_ns / 1e6:.2f}"
+            values["rate_hz"] = f"{1e9 / stats.period_ns:.2f}"
+        values |= {"received": stats.added, "fused": stats.used, "malformed": sum(malformed.values())}
+        values |= {f"malformed.{reason}": count for reason, count in sorted(malformed.items())}
+        dropped = dict.fromkeys(("unmatched", "late", "queue", "jump"), 0) | dict(stats.dropped)
+        return values | {f"drops_{_DROPS.get(reason, reason)}": count for reason, count in dropped.items()}
+
+    def _judge(self, snapshot: Snapshot, now_s: float, failed: int, published: int) -> tuple[bytes, str, str]:
+        """Level, fusion_state and message."""
+        if not snapshot.enabled:
+            return DiagnosticStatus.OK, "disabled", "disabled by ~/enable"
+        if failed:
+            return DiagnosticStatus.ERROR, "stalled" if not published else "degraded", f"model: {self._last_error}"
+        silence_s, config, last = now_s - self._last_sign_s, snapshot.config, self._last
+        patience_s = config.timeout_without_reference_ns / NS_PER_S + (last.inference_ms / 1e3 if last else 0.0)
+        if silence_s > _STALLED_TIMEOUTS * patience_s:
+            return DiagnosticStatus.ERROR, "stalled", self._why_stalled(snapshot, silence_s)
+        if last is None:
+            return DiagnosticStatus.OK, "idle", "waiting for the first label"
+        if not published and self._idle:
+            return DiagnosticStatus.OK, "idle", "nobody listens, nothing is computed"
+        if last.missing:
+            has_reference = last.reference == config.reference_priority[0]
+            text = f"partial: without {', '.join(last.missing)}"
+            return DiagnosticStatus.WARN, "partial" if has_reference else "degraded", text
+        return DiagnosticStatus.OK, "ok", "all sensors fused"
+
+    @staticmethod
+    def _why_stalled(snapshot: Snapshot, silence_s: float) -> str:
+        text = f"no label for {silence_s:.1f} s"
+        streams = snapshot.stats.streams
+        required = [name for name, config in snapshot.config.streams.items() if config.required]
+        lacking = [f"{name} is {streams[name].state}" for name in required if streams[name].state != "alive"]
+        if lacking:
+            return f"{text}: required {', '.join(lacking)}"
+        unmatched = [name for name in streams if snapshot.incompatible.get(name)]
+        if unmatched:
+            return f"{text}: incompatible quality of service on {', '.join(unmatched)}"
+        silent = [name for name, stream in streams.items() if stream.state != "alive"]
+        return f"{text}: nothing comes from {', '.join(silent)}" if silent else text
+
+
+def _seconds(time_ns: int | None) -> str:
+    return "" if time_ns is None else f"{time_ns // NS_PER_S}.{time_ns % NS_PER_S:09d}"

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import array
+import json
 import time
 
+import cv2
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header, String
 
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.overlay import overlay
+from any2seg_core.sensors.lidar import label_points
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import distro, qos
-from any2seg_ros.segmenter import LiveResult
+from any2seg_ros.diagnostics import pairs
+from any2seg_ros.segmenter import LiveCloud, LiveResult
+
+_POINT = np.dtype(
+    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u2"), ("_", "<u2"), ("confidence", "<f4")]
+)
+_POINT_TYPES = {"x": PointField.FLOAT32, "y": PointField.FLOAT32, "z": PointField.FLOAT32, "rgb": PointField.FLOAT32,
+                "label": PointField.UINT16, "confidence": PointField.FLOAT32}  # fmt: skip
+_PICTURES = ("label", "color", "overlay", "confidence")
 
 
 def make_header(stamp_ns: int, frame_id: str) -> Header:
@@ -28,6 +43,41 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
 def make_image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     """(H, W) or (H, W, C) pixels -> sensor_msgs/Image."""
     return Image(header=header, **array_to_image_fields(pixels, encoding))
+
+
+def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace) -> PointCloud2:
+    """The cloud with x, y, z, rgb (packed as PCL does), label and confidence; header and order of the cloud.
+
+    The label of a point that the camera does not see, or sees hidden, is 65535, its confidence 0, its colour black.
+    """
+    rig = cloud.rig
+    labels, confidence = label_points(
+        cloud.points, result.labels, result.confidence, rig.calibration.lidar_to_camera, rig.camera()
+    )
+    seen = labels != np.iinfo(labels.dtype).max
+    points = np.zeros(len(cloud.points), _POINT)
+    for index, name in enumerate("xyz"):
+        points[name] = cloud.points[:, index]
+    red, green, blue = (space.colourise(labels)[:, channel].astype(np.uint32) for channel in range(3))
+    points["rgb"] = red << 16 | green << 8 | blue
+    points["label"] = np.where(seen, labels, 65535)
+    points["confidence"] = confidence
+    data = array.array("B")
+    data.frombytes(memoryview(points).cast("B"))
+    return PointCloud2(
+        header=make_header(cloud.stamp_ns, cloud.frame_id),
+        height=1,
+        width=len(points),
+        fields=[
+            PointField(name=name, offset=_POINT.fields[name][1], datatype=kind, count=1)
+            for name, kind in _POINT_TYPES.items()
+        ],
+        is_bigendian=False,
+        point_step=_POINT.itemsize,
+        row_step=_POINT.itemsize * len(points),
+        data=data,
+        is_dense=True,
+    )
 
 
 def status_of(result: LiveResult) -> DiagnosticStatus:
@@ -49,30 +99,29 @@ def status_of(result: LiveResult) -> DiagnosticStatus:
         level=level,
         name="any2seg: modalities",
         message=message,
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        values=pairs(values),
     )
 
 
 class Outputs:
-    """The output topics of the node: created on configure, destroyed from the same list on cleanup."""
+    """The output topics of the node: created on configure, destroyed from the same list on cleanup.
+
+    Args:
+        node: gets the publishers. space: classes of the label images.
+
+    Attributes:
+        overlay_alpha: weight of the colours in the overlay.
+    """
 
     def __init__(self, node: LifecycleNode, space: LabelSpace, overlay_alpha: float) -> None:
-        self._node, self._space, self._alpha = node, space, overlay_alpha
-        self._publishers = {
-            name: node.create_lifecycle_publisher(kind, f"~/out/{name}", qos.OUTPUT)
-            for name, kind in (
-                ("label", Image),
-                ("color", Image),
-                ("overlay", Image),
-                ("confidence", Image),
-                ("modalities", DiagnosticArray),
-            )
-        }
+        self.overlay_alpha = overlay_alpha
+        self._node, self._space = node, space
+        kinds = {**dict.fromkeys(_PICTURES, Image), "points": PointCloud2, "modalities": DiagnosticArray}
+        self._publishers = {name: self._create(kind, name, qos.OUTPUT) for name, kind in kinds.items()}
+        self._publishers["label_info_json"] = self._create(String, "label_info_json", qos.LATCHED)
         self._vision = distro.vision_messages()
         if self._vision is not None:
-            self._publishers["label_info"] = node.create_lifecycle_publisher(
-                self._vision.LabelInfo, "~/out/label_info", qos.LATCHED
-            )
+            self._publishers["label_info"] = self._create(self._vision.LabelInfo, "label_info", qos.LATCHED)
 
     def destroy(self) -> None:
         """Take all topics back."""
@@ -80,29 +129,54 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = {}
 
-    def publish_label_info(self) -> None:
-        """Send the class names once; they are latched. Nothing happens where vision_msgs is not installed."""
-        if self._vision is None:
-            return
-        classes = [
-            self._vision.VisionClass(class_id=index, class_name=name) for index, name in enumerate(self._space.classes)
-        ]
-        self._publishers["label_info"].publish(self._vision.LabelInfo(class_map=classes, threshold=0.0))
+    def is_wanted(self) -> bool:
+        """Whether anybody listens to anything that takes the model."""
+        return any(self._wanted(name) for name in (*_PICTURES, "points", "modalities"))
+
+    def publish_label_info(self, threshold: float) -> None:
+        """Send the class names; they are latched. As LabelInfo where vision_msgs is installed, as JSON everywhere."""
+        stamp = self._node.get_clock().now().to_msg()
+        classes = [{"class_id": index, "class_name": name} for index, name in enumerate(self._space.classes)]
+        if self._vision is not None:
+            entries = [self._vision.VisionClass(**entry) for entry in classes]
+            info = self._vision.LabelInfo(class_map=entries, threshold=threshold)
+            info.header.stamp = stamp
+            self._publishers["label_info"].publish(info)
+        for entry, colour in zip(classes, self._space.colours, strict=True):
+            entry["rgb"] = list(colour)
+        text = json.dumps(
+            {
+                "label_space": self._space.name,
+                "unlabelled": self._space.unlabelled,
+                "threshold": threshold,
+                "class_map": classes,
+            }
+        )
+        self._publishers["label_info_json"].publish(String(data=text))
 
     def publish(self, result: LiveResult) -> None:
-        """Send one result on every topic that is wanted, the label first."""
+        """Send one result on every topic that somebody listens to, the label first."""
         header = make_header(result.stamp_ns, result.frame_id)
-        self._publishers["label"].publish(make_image(result.labels, "mono8", header))
-        modalities = DiagnosticArray(header=header, status=[status_of(result)])
-        self._publishers["modalities"].publish(modalities)
+        if self._wanted("label"):
+            encoding = "mono8" if result.labels.dtype == np.uint8 else "mono16"
+            self._publishers["label"].publish(make_image(result.labels, encoding, header))
+        if self._wanted("modalities"):
+            self._publishers["modalities"].publish(DiagnosticArray(header=header, status=[status_of(result)]))
         if self._wanted("color"):
             self._publishers["color"].publish(make_image(self._space.colourise(result.labels), "rgb8", header))
         if self._wanted("overlay"):
-            pixels = overlay(result.labels, result.planes, self._space, self._alpha)
+            pixels = overlay(result.labels, result.planes, self._space, self.overlay_alpha)
             self._publishers["overlay"].publish(make_image(pixels, "rgb8", header))
         if self._wanted("confidence"):
-            pixels = np.round(result.confidence * 255).astype(np.uint8)
+            pixels = cv2.convertScaleAbs(result.confidence, alpha=255.0)
             self._publishers["confidence"].publish(make_image(pixels, "mono8", header))
+        if result.cloud is not None and self._wanted("points"):
+            self._publishers["points"].publish(make_semantic_cloud(result, result.cloud, self._space))
+
+    def _create(self, kind: type, name: str, profile: QoSProfile) -> Publisher:
+        return self._node.create_lifecycle_publisher(
+            kind, f"~/out/{name}", profile, qos_overriding_options=QoSOverridingOptions.with_default_policies()
+        )
 
     def _wanted(self, name: str) -> bool:
         return self._publishers[name].get_subscription_count() > 0

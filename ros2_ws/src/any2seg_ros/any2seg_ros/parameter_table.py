@@ -22,6 +22,7 @@ class Parameter:
         description: one sentence, with the unit unless the name has it.
         low, high: inclusive range; of numbers only, and of every number.
         choices: the accepted words; of texts only, empty: any.
+        tunable: changes at run time; all others are read-only.
     """
 
     default: Any
@@ -29,35 +30,76 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    tunable: bool = False
+
+
+def _tunable(default: Any, description: str, low: float | None = None, high: float | None = None) -> Parameter:
+    return Parameter(default, description, low, high, tunable=True)
 
 
 def _stream_table(name: str) -> dict[str, Parameter]:
     return {
-        f"{name}.offset_s": Parameter(0.0, "Expected stamp minus the stamp of the set (shutter, sweep).", -10.0, 10.0),
-        f"{name}.noise_window_s": Parameter(0.02, "A message this near needs no better one.", 0.0, 10.0),
-        f"{name}.max_age_s": Parameter(0.15, "A message farther away is not used.", 0.0, 60.0),
-        f"{name}.required": Parameter(False, "No output without this sensor."),
+        f"{name}.offset_s": _tunable(0.0, "Expected stamp minus the stamp of the set (shutter, sweep).", -10.0, 10.0),
+        f"{name}.noise_window_s": _tunable(0.02, "A message this near needs no better one.", 0.0, 10.0),
+        f"{name}.max_age_s": _tunable(0.15, "A message farther away is not used.", 0.0, 60.0),
+        f"{name}.required": _tunable(False, "No output without this sensor."),
     }
 
 
-TABLE: Mapping[str, Parameter] = MappingProxyType({
+_MODEL = {
     "checkpoint": Parameter("", "Any2Seg checkpoint (.safetensors)."),
-    "calibration_file": Parameter("", "YAML: extrinsics, and intrinsics until a camera_info arrives; empty: none."),
     "device": Parameter("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
+}
+_GEOMETRY = {
+    "calibration_file": Parameter(
+        "", "YAML of intrinsics and extrinsics; its extrinsics win over TF, camera_info over its intrinsics."
+    ),
+    "camera_info_url": Parameter("", "YAML (path or file://) that wins over the camera_info topic of the camera."),
+    "depth_camera_info_url": Parameter("", "The same for the depth camera."),
+    "events_camera_info_url": Parameter("", "The same for the event camera."),
+    "rectified": Parameter(False, "Images are rectified: use P of camera_info; false: K and the distortion."),
+    "use_tf": Parameter(True, "Take extrinsics that no calibration_file gives from /tf and /tf_static."),
+    "fixed_frame": Parameter(
+        "", "Frame that stands still (odom, map): corrects for the motion between cloud and image; empty: none."
+    ),
+}
+_INPUTS = {
     "modalities": Parameter(list(MODALITIES), "Inputs to subscribe to."),
+    "image_transport": Parameter("raw", "Transport of the camera image.", choices=("raw", "compressed")),
+    "depth_transport": Parameter("raw", "Transport of the depth image.", choices=("raw", "compressedDepth")),
+    "event_format": Parameter(
+        "auto",
+        "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",
+        choices=("auto", "cloud", "packet", "array", "image"),
+    ),
+    "intensity_max": Parameter(1.0, "Value of a float intensity of the LiDAR that means 1.", 1e-6, 1e6),
+    "stamp_source": Parameter(
+        "header", "Time of a message: its header, or its arrival on the node's clock.", choices=("header", "arrival")
+    ),
     "input_reliability": Parameter(
-        "best_effort", "QoS of the inputs: best_effort matches all publishers, reliable only reliable ones.",
+        "best_effort",
+        "QoS of the inputs: best_effort matches all publishers, reliable only reliable ones.",
         choices=("best_effort", "reliable"),
     ),
     "input_depth": Parameter(5, "Queue length of image and LiDAR subscriptions.", 1, 1000),
     "event_depth": Parameter(100, "Queue length of the event subscription.", 1, 10000),
-    "overlay_alpha": Parameter(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
+}
+_SYNC = {
     "reference_priority": Parameter(list(MODALITIES), "Whose stamp the output takes: the first one that is alive."),
-    "timeout_s": Parameter(0.05, "Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
-    "timeout_without_reference_s": Parameter(
+    "timeout_s": _tunable(0.05, "Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
+    "timeout_without_reference_s": _tunable(
         0.2, "Wait for a better reference at the start; least silence of a dead sensor.", 0.001, 10.0
     ),
-    "jump_reset_s": Parameter(10.0, "A stamp this far after the last output is a jump in time.", 0.5, 1e6),
+    "min_modalities": _tunable(1, "No output with fewer sensors.", 1, len(MODALITIES)),
+    "max_collectors": _tunable(10, "Most sets that wait at a time; the oldest goes out early.", 1, 1000),
+    "publish_late_output": _tunable(False, "Also publish labels that are older than the last one."),
+    "jump_reset_s": _tunable(10.0, "A stamp this far after the last output is a jump in time.", 0.5, 1e6),
     **{key: value for name in MODALITIES for key, value in _stream_table(name).items()},
-})  # fmt: skip
+}
+_OUTPUTS = {
+    "confidence_threshold": _tunable(0.0, "Labels below this confidence become unlabelled.", 0.0, 1.0),
+    "overlay_alpha": _tunable(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
+    "log_period_s": _tunable(5.0, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
+}
+TABLE: Mapping[str, Parameter] = MappingProxyType({**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_OUTPUTS})

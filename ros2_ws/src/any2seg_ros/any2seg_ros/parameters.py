@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_ros.parameter_table import TABLE, Parameter
+from any2seg_ros.parameter_table import TABLE
+from any2seg_ros.parameter_table import Parameter as TableEntry
 
 _EVENT_BUFFER = 200
 
@@ -23,14 +26,27 @@ class NodeParameters:
     """The table's values, checked. Names and units as in the table."""
 
     checkpoint: str
-    calibration_file: str
     device: str
     autostart: bool
+    calibration_file: str
+    camera_info_url: str
+    depth_camera_info_url: str
+    events_camera_info_url: str
+    rectified: bool
+    use_tf: bool
+    fixed_frame: str
     modalities: tuple[str, ...]
+    image_transport: str
+    depth_transport: str
+    event_format: str
+    intensity_max: float
+    stamp_source: str
     input_reliability: str
     input_depth: int
     event_depth: int
+    confidence_threshold: float
     overlay_alpha: float
+    log_period_s: float
     sync: SyncConfig
 
     def sync_for(self, event_window_ns: int) -> SyncConfig:
@@ -42,40 +58,57 @@ class NodeParameters:
         return replace(self.sync, streams=streams)
 
 
-def declare(node: Node) -> None:
-    """Declare every parameter with its description and range."""
-    for name, parameter in TABLE.items():
-        node.declare_parameter(name, parameter.default, _descriptor(parameter))
+_COPIED = tuple(field.name for field in fields(NodeParameters) if field.name in TABLE)
 
 
-def read(node: Node) -> NodeParameters:
-    """Read and check; UserError names the parameter and what it accepts."""
-    values = {name: node.get_parameter(name).value for name in TABLE}
+def declare(node: Node) -> list[str]:
+    """Declare every parameter with its description and range.
+
+    Returns:
+        One line for each value from outside that has another type or lies outside its range; such a parameter has its
+        default, so that the node is there to say so when it is configured.
+    """
+    complaints = []
+    for name, entry in TABLE.items():
+        descriptor = _descriptor(entry)
+        try:
+            node.declare_parameter(name, entry.default, descriptor)
+        except (InvalidParameterValueException, InvalidParameterTypeException) as error:
+            complaints.append(f"parameter {name}: {error}")
+            node.declare_parameter(name, entry.default, descriptor, ignore_override=True)
+    return complaints
+
+
+def values_of(node: Node) -> dict[str, Any]:
+    """The present value of every parameter of the table."""
+    return {name: node.get_parameter(name).value for name in TABLE}
+
+
+def check(values: Mapping[str, Any]) -> NodeParameters:
+    """All values of the table -> one object; UserError names the parameter and what it accepts."""
     if not values["checkpoint"]:
         raise UserError("parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)")
-    for name, parameter in TABLE.items():
-        if parameter.choices and values[name] not in parameter.choices:
-            raise UserError(f"parameter {name} is {values[name]!r}: {' or '.join(parameter.choices)}")
+    for name, entry in TABLE.items():
+        value = values[name]
+        if entry.choices and value not in entry.choices:
+            raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}")
+        if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
+            raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}")
     modalities = canonical(values["modalities"], within=MODALITIES)
     canonical(values["reference_priority"], within=MODALITIES)  # unknown: an error; not subscribed: left out later
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
-    return NodeParameters(
-        modalities=modalities,
-        sync=_sync_config(values, modalities),
-        **{
-            name: values[name]
-            for name in (
-                "checkpoint", "calibration_file", "device", "autostart", "input_reliability", "input_depth",
-                "event_depth", "overlay_alpha",
-            )
-        },
-    )  # fmt: skip
+    copied = {name: values[name] for name in _COPIED}
+    return NodeParameters(**{**copied, "modalities": modalities, "sync": _sync_config(values, modalities)})
 
 
-def _descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """All are read-only: a change takes a restart, which is a lifecycle transition away."""
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=True)
+def tuned(node: Node, changes: Iterable[Parameter]) -> NodeParameters:
+    """What `check` says to the present values with `changes` put in; nothing is set."""
+    return check({**values_of(node), **{change.name: change.value for change in changes if change.name in TABLE}})
+
+
+def _descriptor(parameter: TableEntry) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.tunable)
     if parameter.choices:
         descriptor.additional_constraints = f"one of {', '.join(parameter.choices)}"
     if isinstance(parameter.default, float):
@@ -89,10 +122,13 @@ def _sync_config(values: Mapping[str, Any], modalities: tuple[str, ...]) -> Sync
     streams = {}
     for name in modalities:
         is_window = name in WINDOWED
+        noise_window_s, max_age_s = values[f"{name}.noise_window_s"], values[f"{name}.max_age_s"]
+        if noise_window_s > max_age_s:
+            raise UserError(f"parameter {name}.noise_window_s is {noise_window_s}: max_age_s allows {max_age_s}")
         streams[name] = StreamConfig(
             offset_ns=_ns(values[f"{name}.offset_s"]),
-            noise_window_ns=_ns(values[f"{name}.noise_window_s"]),
-            max_age_ns=_ns(values[f"{name}.max_age_s"]),
+            noise_window_ns=_ns(noise_window_s),
+            max_age_ns=_ns(max_age_s),
             required=values[f"{name}.required"],
             kind="window" if is_window else "sample",
             buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
@@ -102,6 +138,9 @@ def _sync_config(values: Mapping[str, Any], modalities: tuple[str, ...]) -> Sync
         tuple(name for name in values["reference_priority"] if name in modalities),
         timeout_ns=_ns(values["timeout_s"]),
         timeout_without_reference_ns=_ns(values["timeout_without_reference_s"]),
+        min_streams=values["min_modalities"],
+        max_collectors=values["max_collectors"],
+        publish_late=values["publish_late_output"],
         jump_reset_ns=_ns(values["jump_reset_s"]),
     )
 

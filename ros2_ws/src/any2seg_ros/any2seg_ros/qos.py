@@ -26,6 +26,17 @@ LATCHED = QoSProfile(
 )
 """Label names: reach subscribers that come later."""
 
+TRANSFORMS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=100)
+"""/tf, as tf2_ros listens to it."""
+
+STATIC_TRANSFORMS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+)
+"""/tf_static: every publisher sends once."""
+
 REPLAY = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=10)
 """What the CARLA bridge offers on its sensor topics."""
 

@@ -9,7 +9,6 @@ faults run ahead in a thread of their own.
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
@@ -35,6 +34,7 @@ from any2seg_core.prefetch import Prefetched
 from any2seg_core.topics import TopicMap, carla_bridge
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import qos
+from any2seg_ros.distro import message_class
 
 _PREFETCHED_MESSAGES = 400
 _CLOCK = "/clock"
@@ -83,15 +83,6 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
     ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
 )
-
-
-def message_class(kind: str) -> Any | None:
-    """Python class of ``package/msg/Name``; None where the package is not installed."""
-    package, _, name = kind.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError):
-        return None
 
 
 class ReplayNode(Node):

@@ -10,32 +10,37 @@ publish. configure loads and warms the model, activate subscribes; deactivate an
 from __future__ import annotations
 
 import gc
-import os
-import sys
+import time
 import traceback
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
+from std_srvs.srv import SetBool
 
-from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.allocator import release_freed_memory
 from any2seg_core.errors import UserError
 from any2seg_core.live import LivePipeline
-from any2seg_core.messages import stamp_ns
 from any2seg_core.sync import SampleSet, Synchronizer
-from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
-from any2seg_ros import diagnostics, parameters, qos
+from any2seg_ros import diagnostics, parameters
+from any2seg_ros.inputs import Inputs, Received, input_type
+from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.outputs import Outputs
+from any2seg_ros.parameter_table import TABLE
+from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter
+from any2seg_ros.transform_listener import TransformListener
 
-_TYPES = {"rgb": Image, "depth": Image, "event": PointCloud2, "lidar": PointCloud2}
-_LOG_EVERY_S = 5.0
 _DIAGNOSTICS_PERIOD_S = 1.0
+_BACKWARD_JUMP_S = -0.5
+_SIMULATED_CLOCK_LOOK_S = 0.01
 
 
 def _told(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
@@ -53,47 +58,72 @@ def _told(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., 
 
 
 class SegmentNode(LifecycleNode):
-    """Node `segment`; topics below ``~/in/`` and ``~/out/``, parameters in `parameters.py`."""
+    """Node `segment`; topics below ``~/in/`` and ``~/out/``, parameters in `parameter_table.py`.
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__("segment", **options)
-        parameters.declare(self)
+    Args:
+        name: of the node. pool: shared by the nodes of one process. options: of rclpy's LifecycleNode.
+    """
+
+    def __init__(self, name: str = "segment", pool: ModelPool | None = None, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._complaints = parameters.declare(self)
+        self._pool = pool or ModelPool()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
-        self._created: list[Any] = []  # subscriptions and the timer of the active state
-        self._pipeline: LivePipeline | None = None
+        self._enabled = True
+        self._settings: parameters.NodeParameters | None = None
         self._segmenter: Segmenter | None = None
         self._outputs: Outputs | None = None
+        self._pipeline: LivePipeline | None = None
+        self._inputs: Inputs | None = None
+        self._releases: list[Callable[[], Any]] = []  # undo on_activate, last first
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.create_service(SetBool, "~/enable", self._on_enable)
 
     @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
-            self._settings = parameters.read(self)
-            self._segmenter = Segmenter(
-                self._settings.checkpoint,
-                self._settings.calibration_file,
-                self._settings.device,
-                self._settings.modalities,
-            )
+            if self._complaints:
+                raise UserError("; ".join(self._complaints))
+            settings = parameters.check(parameters.values_of(self))
+            for name in settings.modalities:
+                input_type(name, settings)
+            self._segmenter = Segmenter(settings, self._pool)
         except (UserError, ImportError, OSError, RuntimeError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, self._segmenter.label_space, self._settings.overlay_alpha)
-        self.get_logger().info(f"configured with {self._settings.checkpoint} on {self._settings.device}")
+        self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
+        self._settings = settings
+        self.get_logger().info(f"configured with {settings.checkpoint} on {settings.device}")
         return TransitionCallbackReturn.SUCCESS
 
     @_told
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the pipeline and subscribe."""
         result = super().on_activate(state)
-        synchronizer = Synchronizer(self._settings.sync_for(self._segmenter.event_window_ns))
-        self._pipeline = LivePipeline(synchronizer, self._process, self._report_error)
-        for name in self._settings.modalities:
-            self._subscribe(name)
-        self._created.append(self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics))
-        self._outputs.publish_label_info()
-        self.get_logger().info(f"active, waiting for {', '.join(self._settings.modalities)}")
+        settings, is_simulated = self._settings, self.get_parameter("use_sim_time").value
+        synchronizer = Synchronizer(settings.sync_for(self._segmenter.event_window_ns))
+        self._pipeline = LivePipeline(
+            synchronizer,
+            self._process,
+            self._report_error,
+            self._now_ns if is_simulated else time.monotonic_ns,
+            _SIMULATED_CLOCK_LOOK_S if is_simulated else None,
+            self._pool.turns,
+        )
+        self._releases.append(self._end_pipeline)
+        self._inputs = Inputs(self, settings, self._on_message, self._on_camera_info, self._report_bad_message)
+        self._releases.append(self._inputs.destroy)
+        if settings.use_tf:
+            self._releases.append(TransformListener(self, self._segmenter.transforms).destroy)
+        timer = self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        self._releases.append(lambda: self.destroy_timer(timer))
+        backward, forward = Duration(seconds=_BACKWARD_JUMP_S), Duration(nanoseconds=settings.sync.jump_reset_ns)
+        jumps = JumpThreshold(min_forward=forward, min_backward=backward, on_clock_change=True)
+        self._releases.append(self.get_clock().create_jump_callback(jumps, post_callback=self._on_jump).unregister)
+        self._outputs.publish_label_info(settings.confidence_threshold)
+        self.get_logger().info(f"active, waiting for {', '.join(settings.modalities)}")
         return result
 
     @_told
@@ -104,9 +134,13 @@ class SegmentNode(LifecycleNode):
 
     @_told
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free model and outputs."""
-        self._outputs.destroy()
-        self._outputs = self._segmenter = None
+        """Free model and outputs, and give their memory back to the system."""
+        self._stop()
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = self._segmenter = self._settings = None
+        gc.collect()
+        release_freed_memory()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -114,31 +148,28 @@ class SegmentNode(LifecycleNode):
         self._stop()
         return TransitionCallbackReturn.SUCCESS
 
-    def _subscribe(self, name: str) -> None:
-        settings = self._settings
-        depth = settings.event_depth if _TYPES[name] is PointCloud2 else settings.input_depth
-        profile = qos.sensor_input(settings.input_reliability, depth)
-        below = f"~/in/{NODE_INPUTS[name]}"
-        self._created.append(self.create_subscription(_TYPES[name], below, partial(self._on_message, name), profile))
-        if name in NODE_CAMERA_INFOS:
-            below = f"~/in/{NODE_CAMERA_INFOS[name]}"
-            callback = partial(self._on_camera_info, name)
-            self._created.append(self.create_subscription(CameraInfo, below, callback, profile))
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a transition that raised: back to unconfigured, so that it can be tried again."""
+        return self.on_cleanup(state)
 
     def _stop(self) -> None:
-        for entity in self._created:
-            destroy = self.destroy_timer if hasattr(entity, "timer_period_ns") else self.destroy_subscription
-            destroy(entity)
-        self._created = []
-        if self._pipeline is not None and not self._pipeline.stop():
+        while self._releases:
+            self._releases.pop()()
+        self._inputs = None
+
+    def _end_pipeline(self) -> None:
+        if not self._pipeline.stop():
             self.get_logger().warning("the model is still busy; its thread ends with its present set")
         self._pipeline = None
 
-    def _on_message(self, name: str, message: Any) -> None:
-        try:
-            self._pipeline.offer(name, stamp_ns(message.header), message)
-        except UserError as error:
-            self._report_bad_message(name, error)
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_message(self, name: str, stamp_ns: int, received: Received) -> None:
+        if self._enabled:
+            self._pipeline.offer(name, stamp_ns, received)
+        else:
+            self._monitor.idle()
 
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
@@ -147,55 +178,75 @@ class SegmentNode(LifecycleNode):
         except UserError as error:
             self._report_bad_message(name, error)
 
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        response.success, response.message = True, "enabled" if request.data else "disabled"
+        return response
+
+    def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """All or nothing; before configure nothing is checked, because configure checks everything."""
+        if self._settings is None or not any(change.name in TABLE for change in changes):
+            return SetParametersResult(successful=True)
+        try:
+            settings = parameters.tuned(self, changes)
+        except UserError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if settings.confidence_threshold != self._settings.confidence_threshold:
+            self._outputs.publish_label_info(settings.confidence_threshold)
+        self._settings = settings
+        self._outputs.overlay_alpha = settings.overlay_alpha
+        if self._pipeline is not None:
+            self._pipeline.reconfigure(settings.sync_for(self._segmenter.event_window_ns))
+        return SetParametersResult(successful=True)
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        self._segmenter.transforms.clear()
+        self._pipeline.jump(self._now_ns())
+        self.get_logger().info(f"time jumped by {jump.delta.nanoseconds / 1e9:.3f} s: everything starts anew")
+
     def _process(self, sample_set: SampleSet) -> None:
-        result = self._segmenter(sample_set)
+        if not self._outputs.is_wanted():
+            return self._monitor.idle()
+        result = self._segmenter(sample_set, self._settings.confidence_threshold)
         for name, reason in result.errors.items():
             self._report_bad_message(name, reason)
         self._outputs.publish(result)
         self._monitor.published(result)
 
-    def _report_bad_message(self, name: str, reason: UserError | str) -> None:
-        self._monitor.bad_message(name)
-        self.get_logger().warning(f"{name}: message left out: {reason}", throttle_duration_sec=_LOG_EVERY_S)
+    def _report_bad_message(self, name: str, error: UserError | str) -> None:
+        self._monitor.bad_message(name, getattr(error, "reason", "unusable"))
+        self.get_logger().warning(f"{name}: message left out: {error}", throttle_duration_sec=self._log_period_s)
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
-        self.get_logger().error(f"set left out: {error!r}", throttle_duration_sec=_LOG_EVERY_S)
+        self.get_logger().error(f"set left out: {error!r}", throttle_duration_sec=self._log_period_s)
+
+    @property
+    def _log_period_s(self) -> float:
+        return self._settings.log_period_s
 
     def _publish_diagnostics(self) -> None:
-        stats = self._pipeline.inspect(lambda synchronizer: synchronizer.stats)
-        message = self._monitor.message(stats, self._pipeline.overrun, self.get_name())
+        settings, pipeline = self._settings, self._pipeline
+        stats, config = pipeline.inspect(lambda synchronizer: (synchronizer.stats, synchronizer.config))
+        snapshot = diagnostics.Snapshot(
+            stats=stats,
+            config=config,
+            overrun=pipeline.overrun,
+            publishers={name: self._inputs.publishers(name) for name in settings.modalities},
+            incompatible=self._inputs.incompatible,
+            enabled=self._enabled,
+            model=settings.checkpoint,
+            device=settings.device,
+            precision=self._segmenter.precision,
+        )
+        message = self._monitor.message(snapshot, self.get_name())
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
 
 def main(args: list[str] | None = None) -> None:
     """Entry point. Ends on SIGINT, SIGTERM; stays up, unconfigured, when configuring fails."""
-    keep_freed_memory()
-    # torch's OpenMP threads spin by default while they wait, which starves every other process of a busy machine:
-    # 137 against 1800 ms per frame beside a training run. Must be set before torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    rclpy.init(args=args)
-    node = SegmentNode()
-    try:
-        if node.get_parameter("autostart").value:
-            configured = node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            if configured:
-                node.trigger_activate()
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.on_shutdown(LifecycleState("shutdown", 0))
-        node.destroy_node()
-        rclpy.try_shutdown()
-        # The DDS participant, and with it its shared memory, ends with the last reference to the node.
-        del node
-        gc.collect()
-        rclpy.get_default_context().destroy()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # the interpreter's own end takes seconds with torch loaded, and the work is done
+    run_nodes(lambda: [SegmentNode()], args)
 
 
 if __name__ == "__main__":

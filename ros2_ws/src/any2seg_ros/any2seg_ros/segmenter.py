@@ -6,19 +6,42 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.frames import FrameBuilder
+from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, FrameBuilder
 from any2seg_core.labels import LabelSpace
 from any2seg_core.modalities import MODALITIES
-from any2seg_core.sensors.calibration import Calibration, load_calibration
+from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.sensors.lidar import label_points
+from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.sensors.transforms import TransformTree
 from any2seg_core.sync import Sample, SampleSet
+from any2seg_ros.model_pool import ModelPool
+from any2seg_ros.parameters import NodeParameters
+
+if TYPE_CHECKING:
+    from any2seg_core.predictor import Predictor
+
+_LIDAR = MOUNTED_STREAMS[-1]
+
+
+@dataclass(frozen=True)
+class LiveCloud:
+    """The LiDAR cloud of a set, with what it takes to give its points labels.
+
+    Attributes:
+        points: (N, 4) float32 x, y, z, intensity. stamp_ns, frame_id: its own header. rig: geometry at that moment.
+    """
+
+    points: np.ndarray
+    stamp_ns: int
+    frame_id: str
+    rig: SensorRig
 
 
 @dataclass(frozen=True)
@@ -26,14 +49,15 @@ class LiveResult:
     """One set, segmented.
 
     Attributes:
-        stamp_ns, frame_id: header of every output.
-        labels: (H, W) uint8, 255 = unlabelled. confidence: (H, W) float32, 0..1.
+        stamp_ns, frame_id: header of every output, that of the reference.
+        labels: (H, W) uint8 or uint16, its largest value = unlabelled. confidence: (H, W) float32, 0..1.
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
+        cloud: the LiDAR cloud, if it was fused.
         missing: modality -> why it was not fused. errors: those of them whose message could not be read.
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
-        received_ns: when the newest used message came in. inference_ms: projection and model.
+        received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
     """
 
     stamp_ns: int
@@ -43,6 +67,7 @@ class LiveResult:
     planes: dict[str, np.ndarray]
     used: tuple[str, ...]
     reference: str
+    cloud: LiveCloud | None = None
     missing: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     stamps_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -52,29 +77,35 @@ class LiveResult:
 
 
 class Segmenter:
-    """A loaded model with its geometry, fed with sets of messages.
+    """A model with its geometry, fed with sets of received messages.
 
     Args:
-        checkpoint: .safetensors file.
-        calibration_file: YAML, or "" when only the camera is used.
-        device: where the model runs.
-        modalities: which of the checkpoint's modalities may be used.
+        settings: checked parameters. pool: where the model comes from.
+
+    Attributes:
+        transforms: extrinsics by TF; empty as long as nobody fills it.
 
     Raises:
         UserError: a file that is missing or wrong, a device that is not there, a modality the checkpoint lacks.
     """
 
-    def __init__(self, checkpoint: str, calibration_file: str, device: str, modalities: tuple[str, ...]) -> None:
-        from any2seg_core.predictor import Predictor  # torch is loaded with the model, not with the node
-
-        self._predictor = Predictor.load(Path(checkpoint), device)
+    def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
+        self._predictor: Predictor = pool.get(settings.checkpoint, settings.device)
         contract = self._predictor.contract
-        unknown = [name for name in modalities if name not in contract.modalities]
+        unknown = [name for name in settings.modalities if name not in contract.modalities]
         if unknown:
-            raise UserError(f"{checkpoint}: was not built for {', '.join(unknown)}; it takes {contract.modalities}")
-        calibration = load_calibration(calibration_file) if calibration_file else None
+            raise UserError(
+                f"{settings.checkpoint}: was not built for {', '.join(unknown)}; it takes {contract.modalities}"
+            )
+        self.transforms = TransformTree()
+        self._settings = settings
+        calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
+        self._by_file = _mounts_of(calibration)
         self._frames = FrameBuilder(calibration, contract.event_window_ns)
         self._lock = threading.Lock()  # camera_info arrives in another thread than the sets
+        self._urls = _urls_of(settings)
+        for stream, url in self._urls.items():
+            self._frames.set_camera(stream, load_camera_info(url, settings.rectified))
         self._warm_up(calibration)
 
     @property
@@ -87,33 +118,43 @@ class Segmenter:
         """Length of the event window, from the checkpoint."""
         return self._frames.event_window_ns
 
+    @property
+    def precision(self) -> str:
+        """Number type of the weights, such as "float32"."""
+        return str(next(self._predictor.model.parameters()).dtype).removeprefix("torch.")
+
     def set_camera_info(self, stream: str, message: Any) -> bool:
         """Use the intrinsics of a sensor_msgs/CameraInfo from now on; returns whether they are new."""
-        camera = CameraModel.from_camera_info(message)
+        if stream in self._urls:
+            return False
+        camera = CameraModel.from_camera_info(message, self._settings.rectified)
         with self._lock:
             return self._frames.set_camera(stream, camera)
 
     def _warm_up(self, calibration: Calibration | None) -> None:
-        """Load kernels and allocate memory now, so that the first real set is not the slow one."""
-        self._predictor.warm_up()
+        """Compile the kernels of the projection now, so that the first real set is not the slow one."""
         if calibration is None:
             return
         depth_camera = calibration.depth_camera or calibration.camera
-        samples = {
+        samples = {  # two of each: one row counts as contiguous in memory, for which other kernels are compiled
             "depth": np.full((depth_camera.height, depth_camera.width), 10.0, np.float32),
-            "event": np.array([(0, 0, 0, 1)], EVENT_DTYPE),
-            "lidar": np.array([[10.0, 0.0, 0.0, 0.5]], np.float32),
+            "event": np.array([(0, 0, 0, 1)] * 2, EVENT_DTYPE),
+            "lidar": np.array([[10.0, 0.0, 0.0, 0.5]] * 2, np.float32),
         }
         for name, sample in samples.items():
             with suppress(UserError):  # a calibration may lack what this sensor needs; its first message will say so
                 self._frames.rig.planes({name: sample}, stamp_ns=0)
+        camera = self._frames.rig.camera()
+        labels = np.zeros((camera.height, camera.width), np.uint8)
+        label_points(samples["lidar"], labels, labels.astype(np.float32), np.eye(4), camera)
 
-    def __call__(self, sample_set: SampleSet) -> LiveResult:
+    def __call__(self, sample_set: SampleSet, confidence_threshold: float = 0.0) -> LiveResult:
         """Segment one set; UserError when no message of it could be used."""
         start_ns = time.monotonic_ns()
         samples = {name: as_tuple(found) for name, found in sample_set.samples.items()}
-        messages = {name: [sample.payload for sample in found] for name, found in samples.items()}
+        messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
+            self._remount(samples, sample_set.stamp_ns)
             frame = self._frames.build(messages, sample_set.stamp_ns)
             rig = self._frames.rig
         if not frame.planes:
@@ -122,26 +163,74 @@ class Segmenter:
         camera = rig.camera() if rig is not None else None
         size = next(iter(frame.planes.values())).shape[:2] if camera is None else (camera.height, camera.width)
         segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, size)
+        labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
+        used = segmentation.used
         return LiveResult(
-            stamp_ns=sample_set.stamp_ns,
+            stamp_ns=_header_ns(samples[sample_set.reference], sample_set),
             frame_id=_frame_id(messages, camera),
-            labels=segmentation.labels,
+            labels=labels,
             confidence=segmentation.confidence,
             planes=frame.planes,
-            used=segmentation.used,
+            used=used,
             reference=sample_set.reference,
+            cloud=_cloud(frame.samples[_LIDAR], samples[_LIDAR][-1], rig) if _LIDAR in used else None,
             missing={**sample_set.missing, **frame.errors},
             errors=frame.errors,
-            stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in segmentation.used},
-            ages_ns={name: sample_set.age_ns[name] for name in segmentation.used},
-            received_ns=max(samples[name][-1].arrival_ns for name in segmentation.used),
+            stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
+            ages_ns={name: sample_set.age_ns[name] for name in used},
+            received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
         )
+
+    def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> None:
+        """Extrinsics of TF at the stamps of the measurements, where no file gave them."""
+        rig = self._frames.rig
+        if rig is None or self.transforms.is_empty:
+            return
+        for name in MOUNTED_STREAMS:
+            if name not in samples or name in self._by_file:
+                continue
+            source = getattr(getattr(samples[name][-1].payload.message, "header", None), "frame_id", "")
+            # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
+            taken_ns = samples[name][-1].stamp_ns if name == _LIDAR else stamp_ns
+            found = self.transforms.lookup(
+                rig.calibration.camera.frame_id, stamp_ns, source, taken_ns, self._settings.fixed_frame
+            )
+            if found is not None:
+                self._frames.set_mount(name, found)
 
 
 def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     """The samples that a set holds of one stream, always as a tuple."""
     return found if isinstance(found, tuple) else (found,)
+
+
+def _mounts_of(calibration: Calibration | None) -> set[str]:
+    if calibration is None:
+        return set()
+    return {name for name in MOUNTED_STREAMS if getattr(calibration, f"{name}_to_camera") is not None}
+
+
+def _urls_of(settings: NodeParameters) -> dict[str, str]:
+    urls = (settings.camera_info_url, settings.depth_camera_info_url, settings.events_camera_info_url)
+    return {stream: url for stream, url in zip(CAMERA_STREAMS, urls, strict=True) if url}
+
+
+def _reject(labels: np.ndarray, confidence: np.ndarray, threshold: float) -> np.ndarray:
+    """Labels of too little confidence become unlabelled."""
+    if threshold <= 0.0:
+        return labels
+    return np.where(confidence < threshold, np.iinfo(labels.dtype).max, labels).astype(labels.dtype)
+
+
+def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:
+    """Stamp in the header of the message that opened the set; its synchroniser stamp may be shifted or an arrival."""
+    nearest = min(reference, key=lambda sample: abs(sample.stamp_ns - sample_set.stamp_ns))
+    return nearest.payload.header_ns
+
+
+def _cloud(points: np.ndarray, sample: Sample, rig: SensorRig) -> LiveCloud:
+    return LiveCloud(points, sample.payload.header_ns, sample.payload.message.header.frame_id, rig)
 
 
 def _frame_id(messages: dict[str, list[Any]], camera: CameraModel | None) -> str:

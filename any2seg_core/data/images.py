@@ -1,0 +1,51 @@
+"""Image files of data sets -> arrays; what cannot be read is a CorruptFileError that names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from any2seg_core.errors import UserError
+
+
+class CorruptFileError(UserError):
+    """A file of one frame that cannot be read or holds what its data set does not have: it alone may be skipped."""
+
+
+def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
+    """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        problem = "not a readable image" if path.is_file() else "missing"
+        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove the frame from all folders")
+    if image.dtype not in kinds or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        bits = " or ".join(str(np.dtype(kind).itemsize * 8) for kind in kinds)
+        raise CorruptFileError(f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+
+
+def three_channels(image: np.ndarray) -> np.ndarray:
+    """(H, W) repeated, (H, W, 3) as it is -> (H, W, 3)."""
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image  # (H, W) -> (H, W, 3)
+
+
+def read_plane(path: Path) -> np.ndarray:
+    """8-bit image file -> (H, W, 3) uint8 RGB: alpha dropped, one channel repeated; CorruptFileError."""
+    return three_channels(read_image(path))
+
+
+def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path) -> np.ndarray:
+    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where one is not ``allowed`` (256,) bool."""
+    strange = np.flatnonzero((np.bincount(raw.ravel(), minlength=256) > 0) & ~allowed)
+    if strange.size:
+        known = np.flatnonzero(allowed)
+        raise CorruptFileError(
+            f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[known < 255][-1]} and 255); "
+            "is this the label image of another data set?"
+        )
+    return table[raw]

@@ -1,0 +1,187 @@
+"""Input topics of the node: which type each modality comes in, their subscriptions, and the stamps of what arrives."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from any2seg_core.errors import UserError
+from any2seg_core.messages import event_array_from_cdr, stamp_ns
+from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
+from any2seg_ros import distro, qos
+from any2seg_ros.parameters import NodeParameters
+
+_EVENT_KINDS = {
+    "cloud": ("sensor_msgs/msg/PointCloud2",),
+    "packet": ("event_camera_msgs/msg/EventPacket",),
+    "array": ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray"),
+    "image": ("sensor_msgs/msg/Image",),
+}
+_AUTO_PERIOD_S = 0.2
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message as it came in.
+
+    Attributes:
+        message: the ROS message, or the EventArrayBytes of an event array.
+        header_ns: its own stamp. arrived_ns: steady clock (`time.monotonic_ns`) at its arrival.
+    """
+
+    message: Any
+    header_ns: int
+    arrived_ns: int
+
+
+@dataclass(frozen=True)
+class InputType:
+    """Message class of an input; `raw`: delivered as CDR bytes, because one Python object per event is too slow."""
+
+    message: Any
+    raw: bool = False
+    suffix: str = ""
+
+
+def event_type(event_format: str) -> InputType:
+    """Type of the event topic for a value of the parameter; UserError where its package is not installed."""
+    kinds = _EVENT_KINDS["cloud" if event_format == "auto" else event_format]
+    for kind in kinds:
+        message = distro.message_class(kind)
+        if message is not None:
+            return InputType(message, raw=event_format == "array")
+    packages = " or ".join(kind.split("/")[0] for kind in kinds)
+    raise UserError(
+        f"parameter event_format is {event_format!r}: its message package {packages} is not installed here "
+        "(no wheel ships it: install it from your ROS 2 distribution); without it use cloud or image"
+    )
+
+
+def input_type(name: str, settings: NodeParameters) -> InputType:
+    """Type of a modality's topic; UserError where it cannot be subscribed to."""
+    if name == "event":
+        return event_type(settings.event_format)
+    if name == "lidar":
+        return InputType(PointCloud2)
+    transport = settings.image_transport if name == "rgb" else settings.depth_transport
+    return InputType(Image) if transport == "raw" else InputType(CompressedImage, suffix=f"/{transport}")
+
+
+class Inputs:
+    """All subscriptions of the active state: made on activate, taken back by `destroy`.
+
+    Args:
+        node: gets the subscriptions. settings: checked parameters.
+        on_message: called with modality, stamp in nanoseconds and Received.
+        on_camera_info: called with modality and message.
+        on_bad: called with modality and UserError for a message without a usable stamp.
+
+    Attributes:
+        incompatible: modality -> publishers whose quality of service or type did not match.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: NodeParameters,
+        on_message: Callable[[str, int, Received], None],
+        on_camera_info: Callable[[str, CameraInfo], None],
+        on_bad: Callable[[str, UserError], None],
+    ) -> None:
+        self.incompatible: Counter[str] = Counter()
+        self._node, self._settings = node, settings
+        self._on_message, self._on_camera_info, self._on_bad = on_message, on_camera_info, on_bad
+        self._subscriptions: dict[str, Any] = {}
+        self._event_kind = ""
+        for name in settings.modalities:
+            self._subscribe(name, input_type(name, settings))
+            if name in NODE_CAMERA_INFOS:
+                below = f"~/in/{NODE_CAMERA_INFOS[name]}"
+                callback = partial(on_camera_info, name)
+                self._subscriptions[below] = self._create(name, CameraInfo, below, callback, settings.input_depth)
+        wants_auto = "event" in settings.modalities and settings.event_format == "auto"
+        self._timer = node.create_timer(_AUTO_PERIOD_S, self._follow_event_publisher) if wants_auto else None
+
+    def destroy(self) -> None:
+        """Unsubscribe from everything."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+        for subscription in self._subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = {}
+
+    def publishers(self, name: str) -> int:
+        """How many publishers a modality's topic has at present."""
+        subscription = self._subscriptions.get(name)
+        return 0 if subscription is None else self._node.count_publishers(subscription.topic_name)
+
+    def _subscribe(self, name: str, kind: InputType) -> None:
+        settings = self._settings
+        depth = settings.event_depth if name == "event" else settings.input_depth
+        # As image_transport does: one remapping of the base topic moves its compressed topic too.
+        topic = self._node.resolve_topic_name(f"~/in/{NODE_INPUTS[name]}") + kind.suffix
+        callback = partial(self._receive_raw if kind.raw else self._receive, name)
+        self._subscriptions[name] = self._create(name, kind.message, topic, callback, depth, kind.raw)
+
+    def _create(self, name: str, kind: Any, topic: str, callback: Callable, depth: int, raw: bool = False) -> Any:
+        events = distro.subscription_events()(incompatible_qos=partial(self._on_incompatible, name, topic))
+        return self._node.create_subscription(
+            kind,
+            topic,
+            callback,
+            qos.sensor_input(self._settings.input_reliability, depth),
+            event_callbacks=events,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            raw=raw,
+        )
+
+    def _receive(self, name: str, message: Any) -> None:
+        try:
+            self._hand_on(name, stamp_ns(message.header), message)
+        except UserError as error:
+            self._on_bad(name, error)
+
+    def _receive_raw(self, name: str, data: bytes) -> None:
+        try:
+            message = event_array_from_cdr(data)
+            self._hand_on(name, stamp_ns(message.header), message)
+        except UserError as error:
+            self._on_bad(name, error)
+
+    def _hand_on(self, name: str, header_ns: int, message: Any) -> None:
+        is_header = self._settings.stamp_source == "header"
+        stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
+        self._on_message(name, stamp, Received(message, header_ns, time.monotonic_ns()))
+
+    def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
+        self.incompatible[name] += event.total_count_change
+        self._node.get_logger().warning(
+            f"{name}: a publisher of {topic} offers another quality of service ({event.last_policy_kind!s}), nothing "
+            "comes through: set input_reliability to best_effort, or qos_overrides of the topic",
+            throttle_duration_sec=self._settings.log_period_s,
+        )
+
+    def _follow_event_publisher(self) -> None:
+        """event_format auto: take the type that is published, as far as its package is installed."""
+        topic = self._subscriptions["event"].topic_name
+        formats = {kind: name for name, kinds in _EVENT_KINDS.items() for kind in kinds}
+        published = [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
+        found = next((kind for kind in published if kind in formats), None)
+        if found is None or found == self._event_kind:
+            return
+        self._event_kind = found
+        if (message := distro.message_class(found)) is None:
+            package = found.split("/")[0]
+            self._node.get_logger().error(f"event: {topic} is {found}, and {package} is not installed here")
+        elif self._subscriptions["event"].msg_type is not message:
+            self._node.destroy_subscription(self._subscriptions["event"])
+            self._subscribe("event", InputType(message, raw=formats[found] == "array"))
+            self._node.get_logger().info(f"event: {topic} is {found}")

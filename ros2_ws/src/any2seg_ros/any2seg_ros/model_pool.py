@@ -1,0 +1,40 @@
+"""Loaded models of one process: nodes that ask for the same checkpoint get the same weights."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from any2seg_core.live import Turns
+
+if TYPE_CHECKING:
+    from any2seg_core.predictor import Predictor
+
+
+class ModelPool:
+    """Gives every node of a process its Predictor; the weights are freed with the last node that holds them.
+
+    Attributes:
+        turns: to be held during inference, so that the nodes share the processor fairly instead of slowing each other.
+    """
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self._lock = threading.Lock()
+        self._loaded: WeakValueDictionary[tuple[Path, int, str], Predictor] = WeakValueDictionary()
+
+    def get(self, checkpoint: str, device: str) -> Predictor:
+        """A warm Predictor; UserError for a missing or foreign file or a device that is not there."""
+        from any2seg_core.predictor import Predictor  # torch is loaded with the model, not with the node
+
+        path = Path(checkpoint).resolve()
+        with self._lock:
+            key = (path, path.stat().st_mtime_ns if path.is_file() else 0, device)
+            predictor = self._loaded.get(key)
+            if predictor is None:
+                predictor = Predictor.load(Path(checkpoint), device)
+                predictor.warm_up()
+                self._loaded[key] = predictor
+            return predictor

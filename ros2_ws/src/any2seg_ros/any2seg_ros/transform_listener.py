@@ -1,0 +1,44 @@
+"""Fills a TransformTree from /tf and /tf_static."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from rclpy.node import Node
+
+from any2seg_core.errors import UserError
+from any2seg_core.sensors.transforms import TransformTree
+from any2seg_ros import distro, qos
+
+_LOG_EVERY_S = 5.0
+
+
+class TransformListener:
+    """Subscriptions to the transforms of the robot; does nothing where tf2_msgs is not installed.
+
+    Args:
+        node: gets the subscriptions. tree: is filled.
+    """
+
+    def __init__(self, node: Node, tree: TransformTree) -> None:
+        self._node, self._tree, self._subscriptions = node, tree, []
+        kind = distro.transform_message()
+        if kind is None:
+            return
+        for topic, is_static, profile in (("/tf", False, qos.TRANSFORMS), ("/tf_static", True, qos.STATIC_TRANSFORMS)):
+            callback = partial(self.receive, is_static)
+            self._subscriptions.append(node.create_subscription(kind, topic, callback, profile))
+
+    def receive(self, is_static: bool, message: Any) -> None:
+        """One tf2_msgs/TFMessage; what makes no sense in it is logged and left out."""
+        try:
+            self._tree.add_message(message, is_static)
+        except UserError as error:
+            self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_EVERY_S)
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []

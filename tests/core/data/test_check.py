@@ -1,0 +1,124 @@
+"""`any2seg data check`: every defect that is planted is found, named and counted; the exit code says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fake_data import write_deliver
+from fake_trees import write_mcubes, write_muses
+from typer.testing import CliRunner
+
+from any2seg_core.cli import app
+from any2seg_core.data.check import check_tree
+from any2seg_core.errors import UserError
+
+SIZE = (20, 30)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_deliver(tmp_path / "deliver", {"train": 2, "val": 1}, SIZE)
+
+
+def file(root: Path, folder: str, name: str, sequence: str = "cloud/train/MAP_1_point1") -> Path:
+    return root / folder / sequence / f"{name}_front.png"
+
+
+def test_value_a_sound_tree_has_counts_sizes_and_classes(root: Path):
+    seen = []
+    report = check_tree(root, progress=lambda *step: seen.append(step))
+    assert report.count == 0
+    assert report.kind == "deliver"
+    assert report.frames == {
+        "train": {"cloud": 2, "night, motionblur": 2},
+        "val": {"cloud": 1, "night, motionblur": 1},
+    }
+    assert report.sizes == {name: {"30x20": 6} for name in ("rgb", "depth", "event", "lidar", "labels")}
+    assert seen[-1] == ("val", 2, 2)
+    labels = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (root / "semantic").rglob("*.png")]
+    assert report.class_pixels["Cars"] == sum(int((image == 10).sum()) for image in labels)
+    assert report.unlabelled == pytest.approx(2 / 20)
+    assert "test: no frames" in report.notes
+    assert "train: 4 frames; deliver as published has 3983" in report.notes
+
+
+def test_value_every_planted_defect_is_named(root: Path):
+    file(root, "hha", "000000_depth").unlink()
+    file(root, "img", "000001_rgb").write_bytes(b"")
+    assert cv2.imwrite(str(file(root, "semantic", "000001_semantic")), np.full(SIZE, 77, np.uint8))
+    assert cv2.imwrite(str(file(root, "lidar", "000000_lidar")), np.zeros((10, 15, 3), np.uint8))
+    stray = file(root, "event", "000009_event")
+    assert cv2.imwrite(str(stray), np.zeros((*SIZE, 3), np.uint8))
+    odd = root / "img" / "cloudy" / "train"
+    odd.mkdir(parents=True)
+    lonely = file(root, "img", "000000_rgb", "sun/train/MAP_1_point3_rainy")
+    lonely.parent.mkdir(parents=True)
+    assert cv2.imwrite(str(lonely), np.zeros((2, 2, 3), np.uint8))
+    report = check_tree(root)
+    text = "\n".join(report.problems["train"])
+    assert "hha/cloud/train/MAP_1_point1/000000_depth_front.png: missing" in text
+    assert "img/cloud/train/MAP_1_point1/000001_rgb_front.png: not a readable image" in text
+    assert "000001_semantic_front.png: label id 77 is out of range" in text
+    assert f"{stray}: has no partner in img" in text
+    assert "'cloudy' is no condition of DELIVER" in text
+    assert "sequence MAP_1_point3_rainy: is not named" in text
+    assert text.count("MAP_1_point3_rainy/000000") == 4  # its four partners
+    assert len(report.problems["train"]) == 10
+    assert report.problems["val"] == []
+    assert "lidar: 1 file(s) of 15x10, the others have 30x20" in report.notes
+
+
+def test_value_quick_looks_but_does_not_read(root: Path):
+    file(root, "img", "000001_rgb").write_bytes(b"")
+    assert check_tree(root, read=False).count == 0
+    file(root, "event", "000001_event").unlink()
+    assert check_tree(root, read=False).count == 1
+    assert check_tree(root, read=False, modalities=["rgb", "lidar"]).count == 0
+
+
+def test_value_other_data_sets(tmp_path: Path):
+    muses = write_muses(tmp_path / "muses", {"train": 1, "test": 1})
+    report = check_tree(muses)
+    assert report.count == 0
+    assert report.frames["test"] == {"clear/day": 1, "fog/night": 1}
+    assert "test: labels are withheld by the authors of muses" in report.notes
+    (muses / "lidar/train/fog/night/REC0000_frame_000000_lidar.bin").write_bytes(b"xy")
+    (muses / "frame_camera/train/clear/day/REC0000_frame_000000_frame_camera.png").unlink()
+    lines = check_tree(muses).problems["train"]
+    assert sum("has no camera image" in line for line in lines) == 3
+    assert sum("has 2 bytes" in line for line in lines) == 1
+    assert len(lines) == 4
+    mcubes = write_mcubes(tmp_path / "mcubes", {"train": 2, "val": 1})
+    (mcubes / "polL_dolp" / "outval_0_0000000000.npy").unlink()
+    report = check_tree(mcubes)
+    assert report.frames == {"train": {"all": 2}, "val": {"all": 1}}
+    assert report.problems["val"] == [f"{mcubes}/polL_dolp/outval_0_0000000000.npy: missing"]
+
+
+def test_value_the_command_exits_with_0_1_or_2(root: Path, tmp_path: Path):
+    run = CliRunner().invoke
+    sound = run(app, ["data", "check", str(root)])
+    assert sound.exit_code == 0
+    assert "nothing wrong" in sound.output
+    file(root, "hha", "000000_depth").unlink()
+    broken = run(app, ["data", "check", str(root), "--json"])
+    assert broken.exit_code == 1
+    document = json.loads(broken.stdout)
+    assert document["ok"] is False
+    assert [len(lines) for lines in document["problems"].values()] == [1, 0]
+    shown = run(app, ["data", "check", str(root)])
+    assert "000000_depth_front.png: missing" in shown.output.replace("\n", "")
+    nothing = run(app, ["data", "check", str(tmp_path / "none")])
+    assert isinstance(nothing.exception, UserError)  # the entry point turns it into one line and exit code 2
+
+
+def test_exception_nothing_to_check(tmp_path: Path):
+    (tmp_path / "semantic").mkdir()
+    with pytest.raises(UserError, match="no train frame: looked for img"):
+        check_tree(tmp_path)
+    with pytest.raises(UserError, match="unknown data set 'x'"):
+        check_tree(tmp_path, "x")

@@ -1,0 +1,67 @@
+"""Helpers of the acceptance tests: wait for conditions, never for times."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from any2seg_ros.processes import RosProcess
+
+START_TIMEOUT_S = 180.0  # torch and DDS on a machine that is busy with other things
+TIMEOUT_S = 60.0
+ODD_MODEL = Path(__file__).with_name("odd_model.py")
+
+
+def wait_for(condition, timeout_s: float = TIMEOUT_S):
+    """The first true value of the condition, or its last one."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (value := condition()) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    return value
+
+
+class OddModelProcess(RosProcess):
+    """The node with the stand-in of `odd_model.py`; `tell` changes what it does."""
+
+    def __init__(self, arguments: list[str], folder: Path, *options: str) -> None:
+        self.control, self.log = folder / "control.json", folder / "node.log"
+        command = [sys.executable, str(ODD_MODEL), str(self.control), *options, *arguments]
+        with open(self.log, "wb") as stream:
+            self._process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def tell(self, **wish) -> None:
+        """delay_s=..., fail=...; what is not named is forgotten."""
+        temporary = self.control.with_suffix(".new")
+        temporary.write_text(json.dumps(wish))
+        temporary.replace(self.control)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+
+class Listener:
+    """Keeps what comes on some topics.
+
+    Args:
+        node: spins in a thread. topics: topic -> (message class, quality of service).
+    """
+
+    def __init__(self, node, topics) -> None:
+        self.node = node
+        self.got = {topic: [] for topic in topics}
+        self._subscriptions = [
+            node.create_subscription(kind, topic, self.got[topic].append, profile)
+            for topic, (kind, profile) in topics.items()
+        ]
+
+    def values(self, topic: str) -> dict[str, str]:
+        """Key-value pairs of the newest diagnostics on a topic."""
+        messages = self.got[topic]
+        return {pair.key: pair.value for pair in messages[-1].status[0].values} if messages else {}
+
+    def close(self) -> None:
+        for subscription in self._subscriptions:
+            self.node.destroy_subscription(subscription)

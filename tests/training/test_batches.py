@@ -1,0 +1,72 @@
+"""Batches: the same samples whatever the number of workers; corrupt frames are replaced and counted across workers."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_data import write_deliver
+from fake_trees import write_mcubes
+
+from any2seg_core.data.augment import Augment
+from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.images import CorruptFileError
+from training.batches import SampleNumbers, to_model_input, training_batches
+from training.build import build_contract
+from training.config import TrainConfig
+
+AUGMENT = Augment(32, 48, jitter_probability=0.5, blur_probability=0.5)
+
+
+def take(frames, workers: int, count: int = 4) -> list:
+    return list(itertools.islice(training_batches(frames, AUGMENT, SampleNumbers(len(frames), 3, 7), workers), count))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_deliver(tmp_path_factory.mktemp("deliver"), {"train": 3}, (40, 56))
+
+
+def test_property_workers_do_not_change_a_single_byte(root: Path):
+    frames = open_dataset("deliver", root, "train")
+    alone = take(frames, 0)
+    for workers in (1, 3):
+        for (planes, labels), (expected, truth) in zip(take(frames, workers), alone, strict=True):
+            assert torch.equal(labels, truth)
+            assert list(planes) == list(expected)
+            assert all(torch.equal(planes[name], expected[name]) for name in planes)
+    assert not torch.equal(alone[0][1], alone[1][1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_value_a_corrupt_frame_is_replaced_by_the_next_and_counted(root: Path, tmp_path: Path, workers: int):
+    broken = write_deliver(tmp_path, {"train": 3}, (40, 56))
+    path = sorted((broken / "lidar").rglob("*.png"))[1]
+    path.write_bytes(path.read_bytes()[:30])
+    lenient = open_dataset("deliver", broken, "train", skip_corrupt=True)
+    assert len(take(lenient, workers)) == 4
+    assert lenient.skipped == (lenient.frames[1].name,)  # two epochs, several processes, one frame
+    strict = open_dataset("deliver", broken, "train")
+    with pytest.raises(CorruptFileError, match=path.name):
+        take(strict, 0)
+
+
+def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
+    """MCubeS: sixteen bits and signs survive batching and normalisation."""
+    root = write_mcubes(tmp_path, {"train": 3}, (40, 248))
+    frames = open_dataset("mcubes", root, "train")
+    plain = Augment(40, 56, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
+    planes, _ = next(training_batches(frames, plain, SampleNumbers(3, 3, 0), 0))
+    contract = build_contract(TrainConfig(data=root, out="o", height=64, width=64), frames)
+    images = to_model_input(planes, contract, torch.device("cpu"))
+    assert list(images) == ["rgb", "aolp", "dolp", "nir"]
+    stored = {name: np.stack([frames[index].planes[name] for index in range(3)]) for name in ("aolp", "dolp")}
+    for name, expected in stored.items():
+        got = images[name].permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
+        assert sorted(got[:, 5, 7, 1].tolist()) == pytest.approx(sorted((expected[:, 5, 7, 1] / 255).tolist()))
+    assert images["aolp"].min() < -0.5
+    assert contract.label_space == "mcubes-20"
+    assert contract.encodings["rgb"] == "linear16-1"

@@ -1,0 +1,68 @@
+"""Every shipped configuration says its result and trains on a tiny tree."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from fake_data import write_deliver
+from fake_trees import write_mcubes, write_muses
+
+import training.build
+from any2seg_core.checkpoint import load_checkpoint
+from training.config import load_config
+from training.processes import Processes
+from training.train import train
+
+FOLDER = Path(training.build.__file__).parent / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+TINY = [
+    "height=64", "width=64", "crop_height=64", "crop_width=32", "steps=1", "max_minutes=null", "batch_size=1",
+    "head_width=16", "workers=0", "threads=1", "device=cpu", "compile_fusion=false", "log_every=1", "eval_frames=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By the first word of a configuration's name."""
+    root = tmp_path_factory.mktemp("trees")
+    deliver = write_deliver(root / "deliver", {"train": 1, "val": 1}, (64, 64))
+    return {
+        "drive": deliver,
+        "deliver": deliver,
+        "muses": write_muses(root / "muses", {"train": 1, "val": 1}, (54, 96)),
+        "mcubes": write_mcubes(root / "mcubes", {"train": 1, "val": 1}, (64, 256)),
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_value_says_its_result(path: Path):
+    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any("Result:" in line or "mIoU" in line for line in comment)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Path], tmp_path: Path):
+    data = trees[path.stem.partition("_")[0]]
+    config = load_config([str(path), *TINY, f"data={data}", f"out={tmp_path}"])
+    results = train(config, Processes(0, 1, torch.device("cpu")))
+    model, contract, provenance = load_checkpoint(tmp_path / "final.safetensors")
+    assert provenance["steps"] == 1
+    assert provenance["dataset"] == ("deliver" if path.stem.startswith("drive") else path.stem.partition("_")[0])
+    assert model.config.encoder == config.encoder
+    assert model.config.num_classes == contract.num_classes
+    assert len(results["subsets"]) == 2 ** len(contract.modalities) - 1
+    assert math.isfinite(results["subset_mean"]["miou_present"])
+
+
+def test_value_the_papers_recipe():
+    """The figures of the published trainer, wherever a configuration follows it."""
+    for name in ("deliver_b0", "deliver_b2", "muses_b0", "muses_b2", "mcubes_b2"):
+        config = load_config([str(FOLDER / f"{name}.yaml")])
+        assert (config.lr, config.weight_decay, config.poly_power) == (6e-5, 0.01, 0.9)
+        assert (config.loss, config.ohem_threshold, config.head_width) == ("ohem", 0.7, 256)
+        assert config.flip_probability == 0.5
+        assert config.encoder == f"mit_{name[-2:]}"
+        assert config.crop_height == (512 if name == "mcubes_b2" else 1024)
