@@ -44,7 +44,7 @@ def recorded_calibration(context: LaunchContext) -> list[LaunchDescriptionEntity
 
 
 def score_nodes(context: LaunchContext) -> list[Node]:
-    """One judge per segmentation node, beside it in its namespace."""
+    """One judge per segmentation node, in its namespace."""
     values = context.launch_configurations
     if values["score"] != "true":
         return []
@@ -52,8 +52,8 @@ def score_nodes(context: LaunchContext) -> list[Node]:
         Node(
             package="any2seg_ros",
             executable="score_node",
-            name="score",
-            namespace=la.namespace(values["namespace"], camera),
+            name=f"score_{camera}" if camera else "score",
+            namespace=values["namespace"],
             output="screen",
             sigterm_timeout=REPORT_S,
             parameters=[{
@@ -61,8 +61,8 @@ def score_nodes(context: LaunchContext) -> list[Node]:
                 "out": la.for_camera(values["score_file"], camera or la.ONLY_CAMERA),
             }],
             remappings=[
-                ("~/in/label", f"{values['name']}/out/label"),
-                ("~/in/modalities", f"{values['name']}/out/modalities"),
+                ("~/in/label", f"{la.node_name(camera)}/out/label"),
+                ("~/in/modalities", f"{la.node_name(camera)}/out/modalities"),
                 ("~/in/truth", la.for_camera(values["truth_topic"], camera or la.ONLY_CAMERA)),
             ],
         )

@@ -4,7 +4,7 @@
     ros2 launch any2seg_ros segment.launch.py checkpoint:=... cameras:=front,left,right
 
 Every parameter and every input topic is an argument; `--show-args` lists them. With `cameras` there is one node per
-camera, /front/segment and so on, and {camera} in topics and file names stands for the camera's name.
+camera, segment_front and so on, and {camera} in topics and file names stands for the camera's name.
 """
 
 import os
@@ -14,7 +14,7 @@ from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
 from any2seg_core.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
@@ -30,9 +30,9 @@ def own_arguments() -> list[la.Argument]:
     set_already = [os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)]
     profile = set_already[0] if set_already else str(config / "fastdds.xml")
     return [
-        la.Argument("name", "segment", "Name of the node."),
         la.Argument("namespace", "", "Namespace of the node, or of all of them."),
         la.Argument("cameras", "", "One node per camera, as in front,left,right; empty: one node, {camera} is front."),
+        la.Argument("shared_process", "true", "Several cameras share one process and one model.", ("true", "false")),
         la.Argument("params_file", str(config / "segment.param.yaml"), "Parameters; those given as arguments win."),
         la.Argument("use_sim_time", "false", "Take the time from /clock.", ("true", "false")),
         la.Argument("log_level", "info", "Least severity that is logged.", LOG_LEVELS),
@@ -40,30 +40,48 @@ def own_arguments() -> list[la.Argument]:
     ]
 
 
-def nodes(context: LaunchContext) -> list[LifecycleNode]:
-    """The nodes; all arguments have their values here. The node takes `autostart` as a parameter and starts itself."""
+def nodes(context: LaunchContext) -> list[Node]:
+    """The nodes; all arguments have their values here. They take `autostart` as a parameter and start themselves."""
     values = context.launch_configurations
     cameras = la.camera_names(values["cameras"])
     la.check_distinct(cameras, values)
-    return [
-        LifecycleNode(
-            package="any2seg_ros",
-            executable="segment_node",
-            name=values["name"],
-            namespace=la.namespace(values["namespace"], camera),
-            output="screen",
-            parameters=[
-                la.for_camera(values["params_file"], camera or la.ONLY_CAMERA),
-                {
-                    **la.given_parameters(values, camera or la.ONLY_CAMERA),
-                    "use_sim_time": values["use_sim_time"] == "true",
-                },
-            ],
-            remappings=la.remappings(values, camera or la.ONLY_CAMERA),
-            ros_arguments=["--log-level", values["log_level"]],
-        )
-        for camera in cameras or ("",)
-    ]
+    if cameras and values["shared_process"] == "true":
+        return [shared_process(values, cameras)]
+    return [own_process(values, camera) for camera in cameras or ("",)]
+
+
+def own_process(values: dict[str, str], camera: str) -> LifecycleNode:
+    """One camera, one process."""
+    place = camera or la.ONLY_CAMERA
+    return LifecycleNode(
+        executable="segment_node",
+        name=la.node_name(camera),
+        parameters=[*common_parameters(values), la.given_parameters(values, place)],
+        remappings=la.remappings(values, place),
+        ros_arguments=["--log-level", values["log_level"]],
+        **common(values),
+    )
+
+
+def shared_process(values: dict[str, str], cameras: tuple[str, ...]) -> Node:
+    """All cameras in one process, which holds the model once."""
+    return Node(
+        executable="segment_cameras",
+        arguments=["--cameras", ",".join(cameras)],
+        parameters=common_parameters(values),
+        ros_arguments=["--log-level", values["log_level"], *la.ros_arguments_of_cameras(values, cameras)],
+        **common(values),
+    )
+
+
+def common(values: dict[str, str]) -> dict[str, str]:
+    """What every process is given."""
+    return {"package": "any2seg_ros", "namespace": values["namespace"], "output": "screen"}
+
+
+def common_parameters(values: dict[str, str]) -> list[str | dict[str, bool]]:
+    """The parameter file, which may name nodes, and the clock, which is no parameter of the table."""
+    return [values["params_file"], {"use_sim_time": values["use_sim_time"] == "true"}]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -46,7 +46,7 @@ def prefix(tmp_path_factory) -> Path:
     scripts.mkdir(parents=True)
     for name in ("launch", "config", "rviz"):
         (share / name).symlink_to((PACKAGE / name).resolve())
-    for name in ("segment_node", "replay_node", "score_node"):
+    for name in ("segment_node", "segment_cameras", "replay_node", "score_node"):
         script = scripts / name
         script.write_text(f'#!/bin/sh\nexec {sys.executable} -m any2seg_ros.{name} "$@"\n')
         script.chmod(0o755)
@@ -140,14 +140,22 @@ def all_subscribed(monitor, wanted: dict[str, list[str]]) -> bool:
     return wait_for(lambda: {topic: subscribed(monitor, topic) for topic in wanted} == wanted, START_TIMEOUT_S)
 
 
-def test_value_one_node_per_camera(start, monitor, checkpoint):
-    launch = start("segment", checkpoint=checkpoint, cameras="front,left", namespace="car")
+@pytest.mark.parametrize("shared", ["true", "false"])
+def test_value_one_node_per_camera(start, monitor, checkpoint, tmp_path, shared):
+    """{camera} works in file names too: with a wrong path no node would be configured and subscribe."""
+    for camera in ("front", "left"):
+        fake_car.write_calibration(tmp_path / f"{camera}.yaml")
+    launch = start(
+        "segment", checkpoint=checkpoint, cameras="front,left", namespace="car", shared_process=shared,
+        calibration_file=tmp_path / "{camera}.yaml",
+    )  # fmt: skip
     wanted = {
-        "/carla/ego_vehicle/rgb_front/image": ["/car/front/segment"],
-        "/carla/ego_vehicle/rgb_left/image": ["/car/left/segment"],
-        "/carla/ego_vehicle/lidar": ["/car/front/segment", "/car/left/segment"],
+        "/carla/ego_vehicle/rgb_front/image": ["/car/segment_front"],
+        "/carla/ego_vehicle/rgb_left/image": ["/car/segment_left"],
+        "/carla/ego_vehicle/lidar": ["/car/segment_front", "/car/segment_left"],
     }
     assert all_subscribed(monitor, wanted), launch.text()
+    assert launch.text().count("process started") == (1 if shared == "true" else 2)
 
 
 def test_value_carla_bridge_profile_and_a_topic_of_ones_own(start, monitor, checkpoint):
@@ -182,10 +190,10 @@ def test_exception_bad_arguments_end_the_launch_and_are_named(start, name, argum
 
 
 def test_value_replay_scores_and_ends_with_the_recording(start, bag, checkpoint, tmp_path):
-    launch = start("replay", bag=bag, checkpoint=checkpoint, score_file=tmp_path / "score.json")
+    launch = start("replay", bag=bag, checkpoint=checkpoint, loops=2, score_file=tmp_path / "score.json")
     begin_s = time.monotonic()
     assert launch.wait(180.0) == 0, launch.text()
-    assert time.monotonic() - begin_s >= 7.9
+    assert time.monotonic() - begin_s >= 2 * 7.9
     figures = json.loads((tmp_path / "score.json").read_text())
     assert figures["judged"] == figures["labels"] >= 5, launch.text()
     assert "RDEL" in figures["subsets"]

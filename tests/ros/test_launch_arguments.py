@@ -73,16 +73,26 @@ def test_value_every_input_has_a_topic_and_a_remapping():
     assert len(set(arguments)) == len(INPUTS)
 
 
-def test_value_cameras_are_namespaces():
+def test_value_cameras_name_nodes():
     assert la.camera_names(" front, left,right ") == ("front", "left", "right")
     assert la.camera_names("") == ()
-    assert [la.namespace(*pair) for pair in (("", ""), ("car", ""), ("", "left"), ("car", "left"))] == [
-        "", "car", "left", "car/left",
-    ]  # fmt: skip
+    assert [la.node_name(camera) for camera in ("", "left")] == ["segment", "segment_left"]
+
+
+def test_value_nodes_of_one_process_get_their_own_files_and_topics():
+    values = {argument.name: f"/{argument.name}/{{camera}}" for argument in la.topic_arguments(carla_bridge())}
+    values |= {"calibration_file": "/cal/{camera}.yaml", "modalities": "rgb,lidar", "autostart": "false"}
+    arguments = la.ros_arguments_of_cameras(values, ("front", "left"))
+    assert arguments[::2].count("-p") == 2 * 3
+    assert arguments[::2].count("-r") == 2 * len(INPUTS)
+    assert "segment_left:~/in/points:=/points_topic/left" in arguments
+    assert 'segment_front:calibration_file:="/cal/front.yaml"' in arguments
+    assert 'segment_left:modalities:=["rgb", "lidar"]' in arguments
+    assert "segment_left:autostart:=false" in arguments
 
 
 @pytest.mark.parametrize("text", ["front,front", "rear left", "2nd", "a/b", "größe"])
-def test_exception_cameras_that_cannot_be_namespaces(text):
+def test_exception_cameras_that_cannot_name_a_node(text):
     with pytest.raises(UserError, match="argument cameras"):
         la.camera_names(text)
 

@@ -28,6 +28,7 @@ setup(
     entry_points={
         "console_scripts": [
             "segment_node = any2seg_ros.segment_node:main",
+            "segment_cameras = any2seg_ros.segment_cameras:main",
             "replay_node = any2seg_ros.replay_node:main",
             "score_node = any2seg_ros.score_node:main",
         ]

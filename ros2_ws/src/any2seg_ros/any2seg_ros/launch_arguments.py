@@ -5,6 +5,7 @@ Plain Python, so that it is tested where `launch` is not installed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,11 +64,11 @@ def given_parameters(values: Mapping[str, str], camera: str) -> dict[str, Any]:
 
 
 def camera_names(text: str) -> tuple[str, ...]:
-    """``"front,left"`` -> their names, nothing for an empty text; UserError for what cannot be a namespace."""
+    """``"front,left"`` -> their names, nothing for an empty text; UserError for what no node's name can hold."""
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     for name in names:
         if not (name.isidentifier() and name.isascii()):
-            raise UserError(f"argument cameras: {name!r} cannot be a namespace: letters, digits and _, no digit first")
+            raise UserError(f"argument cameras: {name!r} cannot name a node: letters, digits and _, no digit first")
     if len(set(names)) < len(names):
         raise UserError(f"argument cameras: {text!r} lists a camera twice")
     return names
@@ -83,9 +84,21 @@ def check_distinct(cameras: Iterable[str], values: Mapping[str, str]) -> None:
         )
 
 
-def namespace(base: str, camera: str) -> str:
-    """Namespace of the node of one camera; no camera has none of its own."""
-    return "/".join(part for part in (base, camera) if part)
+def node_name(camera: str) -> str:
+    """``segment``, or ``segment_front`` for a camera of several."""
+    return f"segment_{camera}" if camera else "segment"
+
+
+def ros_arguments_of_cameras(values: Mapping[str, str], cameras: Iterable[str]) -> list[str]:
+    """Remappings and parameters of several nodes in one process, each addressed to its node."""
+    arguments = []
+    for camera in cameras:
+        node = node_name(camera)
+        for private, topic in remappings(values, camera):
+            arguments += ["-r", f"{node}:{private}:={topic}"]
+        for name, value in given_parameters(values, camera).items():
+            arguments += ["-p", f"{node}:{name}:={json.dumps(value)}"]  # JSON is YAML, with texts always quoted
+    return arguments
 
 
 def for_camera(text: str, camera: str) -> str:

@@ -65,21 +65,25 @@ class ScoreNode(Node):
         self.out = self.get_parameter("out").value
         self.scorer = LiveScorer(label_space(read_metadata(Path(checkpoint))["contract"]["label_space"]))
         self._labels: dict[int, np.ndarray] = {}
+        self._used: dict[int, list[str]] = {}
         self.create_subscription(Image, "~/in/label", self._on_label, _QUEUE)
         self.create_subscription(DiagnosticArray, "~/in/modalities", self._on_modalities, _QUEUE)
         self.create_subscription(Image, "~/in/truth", self._on_truth, qos.REPLAY)
 
     def _on_label(self, message: Image) -> None:
-        self._labels[stamp_ns(message.header)] = image_to_array(message)
-        while len(self._labels) > _JOINED:
-            del self._labels[next(iter(self._labels))]
+        self._remember(self._labels, stamp_ns(message.header), image_to_array(message))
 
     def _on_modalities(self, message: DiagnosticArray) -> None:
-        stamp = stamp_ns(message.header)
-        labels = self._labels.pop(stamp, None)
         used = next((pair.value for pair in message.status[0].values if pair.key == "used"), "")
-        if labels is not None and used:
-            self.scorer.add_label(stamp, labels, used.split(","))
+        self._remember(self._used, stamp_ns(message.header), used.split(","))
+
+    def _remember(self, half: dict[int, Any], stamp: int, value: Any) -> None:
+        """Two topics have no common order: whichever half comes second completes the label."""
+        half[stamp] = value
+        if stamp in self._labels and stamp in self._used:
+            self.scorer.add_label(stamp, self._labels.pop(stamp), self._used.pop(stamp))
+        while len(half) > _JOINED:
+            del half[next(iter(half))]
 
     def _on_truth(self, message: Image) -> None:
         self.scorer.add_truth(stamp_ns(message.header), image_to_array(message))
