@@ -12,8 +12,9 @@ import textwrap
 from pathlib import Path
 
 from any2seg_core.atomic import replacing
+from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE, Parameter
-from any2seg_ros.topic_table import INPUTS, OUTPUTS, Topic
+from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS, Topic
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "node.md"
@@ -45,9 +46,11 @@ def limits_text(entry: Parameter) -> str:
 
 def parameter_rows() -> list[str]:
     """One line of a Markdown table per parameter."""
-    rows = ["| parameter | default | accepts | |", "|---|---|---|---|"]
+    rows = ["| parameter | default | accepts | when | |", "|---|---|---|---|---|"]
     for name, entry in TABLE.items():
-        rows.append(f"| `{name}` | `{value_text(entry.default)}` | {limits_text(entry)} | {entry.description} |")
+        when = "any time" if entry.tunable else "start"
+        cells = (f"`{name}`", f"`{value_text(entry.default)}`", limits_text(entry), when, entry.description)
+        rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
@@ -57,14 +60,20 @@ def topic_rows(topics: tuple[Topic, ...]) -> list[str]:
     return rows + [f"| `{t.name}` | {t.kind} | {t.qos} | {t.description} |" for t in topics]
 
 
+def diagnostics_rows() -> list[str]:
+    """One line of a Markdown table per key."""
+    keys = {**NODE_KEYS, **{f"SENSOR.{key}": meaning for key, meaning in STREAM_KEYS.items()}}
+    return ["| key | |", "|---|---|", *(f"| `{key}` | {meaning} |" for key, meaning in keys.items())]
+
+
 def parameter_yaml() -> str:
     """The parameter file; `rgb.offset_s` stands below `rgb`."""
     lines, group = [], ""
     for name, entry in TABLE.items():
         above, _, leaf = name.rpartition(".")
-        if above != group:
-            group = above
+        if above and above != group:
             lines.append(f"    {above}:")
+        group = above
         indent = "      " if above else "    "
         limits = limits_text(entry)
         comment = f"{entry.description} Accepts {limits}." if limits else entry.description
@@ -75,7 +84,12 @@ def parameter_yaml() -> str:
 
 def page(text: str) -> str:
     """The page with its marked tables made anew."""
-    tables = {"inputs": topic_rows(INPUTS), "outputs": topic_rows(OUTPUTS), "parameters": parameter_rows()}
+    tables = {
+        "inputs": topic_rows((*INPUTS, *TRANSFORMS)),
+        "outputs": topic_rows(OUTPUTS),
+        "parameters": parameter_rows(),
+        "diagnostics": diagnostics_rows(),
+    }
     for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text, count = re.subn(pattern, lambda m, rows=rows: m[1] + "\n".join([*rows, m[2]]), text, flags=re.DOTALL)

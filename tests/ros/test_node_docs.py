@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
+from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE
-from any2seg_ros.topic_table import INPUTS, OUTPUTS
+from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,9 +69,37 @@ def test_value_running_node_has_the_topics_of_the_table(domain, checkpoint):
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    assert written(INPUTS) == seen(inputs)
+    assert written((*INPUTS, *(TRANSFORMS if distro.has("tf2_msgs") else ()))) == seen(inputs)
     absent = set() if distro.has("vision_msgs") else {"/segment/out/label_info"}
     assert {name: kind for name, kind in written(OUTPUTS).items() if name not in absent} == seen(outputs)
+
+
+@pytest.mark.ros
+def test_value_keys_of_the_diagnostics_are_those_of_the_table():
+    """A set with a used, a missing and a malformed stream; the oracle is the message that the monitor makes of it."""
+    pytest.importorskip("rclpy")
+    from any2seg_ros.diagnostics import Monitor, Snapshot
+    from any2seg_ros.segmenter import LiveResult
+
+    names = ("rgb", "lidar")
+    config = SyncConfig({name: StreamConfig() for name in names}, names, 50_000_000, 200_000_000)
+    synchronizer = Synchronizer(config)
+    for index in range(5):
+        for name in names:
+            for _ in range(2):  # zero stamps first, then each message twice
+                synchronizer.add(name, index * 100_000_000, "payload", index * 100_000_000)
+    monitor = Monitor()
+    monitor.bad_message("rgb", "step")
+    blank = np.zeros((3, 5), np.uint8)
+    monitor.published(
+        LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
+                   stamps_ns={"rgb": (0,)})
+    )  # fmt: skip
+    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32")
+    keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
+    streams = {key.partition(".")[2].replace(".step", ".REASON") for key in keys if key.startswith(names)}
+    assert {key for key in keys if not key.startswith(names)} == set(NODE_KEYS)
+    assert streams == set(STREAM_KEYS)
 
 
 def written(topics) -> dict[str, str]:
