@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_depth_m, image_to_rgb
+from any2seg_core.errors import MessageError, UserError
+from any2seg_core.messages.event_stream import Events, EventStream
+from any2seg_core.messages.readers import needs_event_stream, read_depth_m, read_events, read_points, read_rgb
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
+from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig
 
-
-def _newest(read: Callable[[Any], np.ndarray]) -> Callable[[Sequence[Any]], np.ndarray]:
-    return lambda messages: read(messages[-1])
-
-
-def _all_events(packets: Sequence[Any]) -> np.ndarray:
-    arrays = [cloud_to_events(packet) for packet in packets]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-_READERS: dict[str, Callable[[Sequence[Any]], np.ndarray]] = {
-    "rgb": _newest(image_to_rgb),
-    "depth": _newest(image_to_depth_m),
-    "event": _all_events,
-    "lidar": _newest(cloud_to_points),
-}
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
-_MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
-_SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
 WINDOWED = ("event",)
 """Modalities of which all messages that reach into the event window count, not only the nearest."""
 CAMERA_STREAMS: tuple[str, ...] = canonical(_CAMERA_FIELDS)
 """Modalities whose intrinsics may come as a sensor_msgs/CameraInfo."""
+
+_MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
+_SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
 MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 """Modalities that have a transform to the camera."""
+_UNNAMED_FRAME = "camera"
+_REMEMBERED_PACKETS = 256
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How messages are read.
+
+    Attributes:
+        intensity_max: LiDAR intensity that means 1; 0 finds it per cloud (see `cloud_to_points`).
+        check_frames: a message whose frame_id is not that of its camera's intrinsics is left out.
+        rectified: images are rectified: camera_info's P holds, not its K and D.
+        health: when a sensor that sends well-formed messages counts as ill.
+    """
+
+    intensity_max: float = 0.0
+    check_frames: bool = True
+    rectified: bool = False
+    health: HealthConfig = field(default_factory=HealthConfig)
 
 
 @dataclass(frozen=True)
@@ -50,35 +57,99 @@ class Frame:
     Attributes:
         stamp_ns: stamp of the set, end of the event window.
         planes: per usable modality (H, W, 3) uint8, canonical order; empty when nothing could be read.
-        errors: per unusable modality the reason, one line.
+        errors: per unusable modality why, one line.
+        reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
+            HEALTH_REASONS (the sensor is ill).
         samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it.
     """
 
     stamp_ns: int
     planes: dict[str, np.ndarray]
     errors: dict[str, str]
+    reasons: dict[str, str]
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class CameraUpdate(NamedTuple):
+    """Whether a camera_info changed the geometry, and what somebody should know about it (told once)."""
+
+    changed: bool
+    notes: tuple[str, ...]
 
 
 class FrameBuilder:
     """Reads the payloads of a set and brings them to the camera plane, through the one SensorRig.
 
-    A payload that cannot be read costs its own modality only: it is named in ``Frame.errors``.
+    A payload that cannot be read, or whose sensor is ill, costs its own modality only: it is named in ``Frame.errors``.
 
     Args:
         calibration: intrinsics and extrinsics; intrinsics are replaced by `set_camera`. None: only the camera image
             can be used, and only after `set_camera` or an image of any size.
         event_window_ns: length of the event window that ends at the stamp of the set.
+        options: how messages are read and when a sensor is ill.
     """
 
-    def __init__(self, calibration: Calibration | None, event_window_ns: int = DEFAULT_WINDOW_NS) -> None:
+    def __init__(
+        self,
+        calibration: Calibration | None,
+        event_window_ns: int = DEFAULT_WINDOW_NS,
+        options: InputOptions | None = None,
+    ) -> None:
         self.event_window_ns = event_window_ns
+        self.options = options or InputOptions()
         self._rig = None if calibration is None else SensorRig(calibration, event_window_ns)
+        self._event_streams: dict[str, EventStream] = {}
+        self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
+        self._health = HealthMonitor(self.options.health)
+        self._told: set[str] = set()
 
     @property
     def rig(self) -> SensorRig | None:
         """The geometry in use; None as long as no camera is known."""
         return self._rig
+
+    @property
+    def event_counts(self) -> Counter[str]:
+        """What the decoders of event packets counted, see `EventStream.counts`."""
+        return sum((stream.counts for stream in self._event_streams.values()), Counter())
+
+    def set_health(self, config: HealthConfig) -> None:
+        """Use other thresholds from now on; what was seen so far is kept."""
+        self.options = replace(self.options, health=config)
+        self._health.config = config
+
+    def reset(self) -> None:
+        """Forget decoder states and what freezing and silence need: time has jumped."""
+        for stream in self._event_streams.values():
+            stream.reset()
+        self._decoded.clear()
+        self._health.reset()
+
+    def receive(self, stream: str, message: Any) -> Any:
+        """Takes a message as it arrives and returns the payload for `build`.
+
+        EventPacket and EventArray are decoded here, because the decoder must see every message once and in order,
+        also those that no set will use. Everything else comes back as it is. May run in another thread than `build`.
+
+        Raises:
+            MessageError: an event message that cannot be decoded.
+        """
+        if stream not in WINDOWED or not needs_event_stream(message):
+            return message
+        return self._event_streams.setdefault(stream, EventStream()).decode(message)
+
+    def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
+        """Use the intrinsics of a sensor_msgs/CameraInfo for one of CAMERA_STREAMS.
+
+        Raises:
+            MessageError: uncalibrated, malformed or implausible (CARLA 0.9.16); the present intrinsics stay in use.
+        """
+        camera = CameraModel.from_camera_info(message, self.options.rectified)
+        notes = tuple(
+            note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
+        )
+        self._told |= {f"{stream}: {note}" for note in notes}
+        return CameraUpdate(self.set_camera(stream, camera), notes)
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
         """Use other intrinsics for one of CAMERA_STREAMS; returns whether they differ from the present ones."""
@@ -109,28 +180,98 @@ class FrameBuilder:
         """Read and project one set.
 
         Args:
-            payloads: modality -> its message-like objects in order of stamp; of events all count, else the newest.
+            payloads: modality -> its payloads (messages, or what `receive` returned) in order of stamp; of events all
+                count, else the newest.
             stamp_ns: stamp of the set.
 
         Returns:
             Frame with what could be used; never raises for a bad message.
         """
-        frame = Frame(stamp_ns, {}, {})
+        frame = Frame(stamp_ns, {}, {}, {})
         for name in canonical(payloads, within=MODALITIES):
             try:
-                sample = _READERS[name](payloads[name])
-                frame.planes.update(self._project(name, sample, stamp_ns))
-                frame.samples[name] = sample
+                if self.options.check_frames:
+                    self._check_frame(name, payloads[name][-1])
+                sample, size, fault = self._read(name, payloads[name], stamp_ns)
+                if fault is None:
+                    frame.planes[name] = self._project(name, sample, stamp_ns, size)
+                    frame.samples[name] = sample
+                else:
+                    frame.reasons[name], frame.errors[name] = fault
             except UserError as error:
                 frame.errors[name] = str(error)
+                frame.reasons[name] = getattr(error, "reason", "geometry")
         return frame
 
-    def _project(self, name: str, array: np.ndarray, stamp_ns: int) -> dict[str, np.ndarray]:
+    def _read(
+        self, name: str, payloads: Sequence[Any], stamp_ns: int
+    ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
+        """Array of a modality, size of its sensor where the message says it, and what ails the sensor."""
+        if name in WINDOWED:
+            events, size = self._read_events(name, payloads, stamp_ns)
+            return events, size, self._health.check_events(events, stamp_ns, self.event_window_ns, self._pixels(size))
+        message = payloads[-1]
+        if name == "lidar":
+            array = read_points(message, self.options.intensity_max)
+        else:
+            array = (read_depth_m if name == "depth" else read_rgb)(message)
+        return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))
+
+    def _read_events(
+        self, name: str, payloads: Sequence[Any], stamp_ns: int
+    ) -> tuple[np.ndarray, tuple[int, int] | None]:
+        """Events of all payloads of the newest sensor size; a rendered picture counts as the middle of the window."""
+        parts = [self._events_of(name, payload, stamp_ns) for payload in payloads]
+        size = (parts[-1].height, parts[-1].width)
+        arrays = [part.events for part in parts if (part.height, part.width) == size]
+        events = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return events, size if all(size) else None
+
+    def _events_of(self, name: str, payload: Any, stamp_ns: int) -> Events:
+        if isinstance(payload, Events):
+            return payload
+        if not needs_event_stream(payload):
+            return read_events(payload, stamp_ns - self.event_window_ns // 2)
+        if id(payload) not in self._decoded:  # a packet reaches into several windows and is decoded once
+            self._decoded[id(payload)] = (payload, self.receive(name, payload))
+            while len(self._decoded) > _REMEMBERED_PACKETS:
+                self._decoded.popitem(last=False)
+        return self._decoded[id(payload)][1]
+
+    def _pixels(self, size: tuple[int, int] | None) -> int:
+        if size is None and self._rig is not None:
+            camera = self._rig.calibration.event_camera or self._rig.calibration.camera
+            size = (camera.height, camera.width)
+        return size[0] * size[1] if size is not None else 1 << 20
+
+    def _check_frame(self, name: str, message: Any) -> None:
+        calibration = None if self._rig is None else self._rig.calibration
+        camera = getattr(calibration, _CAMERA_FIELDS.get(name, ""), None)
+        said = getattr(getattr(message, "header", None), "frame_id", "")
+        if camera is None or camera.frame_id == _UNNAMED_FRAME or not isinstance(said, str) or not said:
+            return
+        if said.lstrip("/") != camera.frame_id.lstrip("/"):
+            raise MessageError(
+                f"{name}: frame_id is {said[:60]!r}, the intrinsics are those of {camera.frame_id!r}: correct the "
+                "publisher or the calibration, or set check_frames to false",
+                "frame",
+            )
+
+    def _project(self, name: str, array: np.ndarray, stamp_ns: int, size: tuple[int, int] | None) -> np.ndarray:
         if self._rig is not None:
-            return self._rig.planes({name: array}, stamp_ns)
+            return self._rig.planes({name: array}, stamp_ns, event_size=size)[name]
         if name == CAMERA_STREAMS[0]:
-            return {name: array}
+            return array
         raise UserError(f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info")
+
+
+def _stamp_key(message: Any, stamp_ns: int) -> int:
+    """Tells one message from the next; the stamp of the set where the header says none."""
+    stamp = getattr(getattr(message, "header", None), "stamp", None)
+    try:
+        return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+    except (AttributeError, TypeError, ValueError):
+        return stamp_ns
 
 
 def _same_camera(present: CameraModel | None, new: CameraModel) -> bool:

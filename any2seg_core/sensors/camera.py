@@ -170,6 +170,18 @@ class CameraModel:
         return min(_first_positive_root(slope.coeffs), _first_positive_root(below.coeffs))
 
 
+def camera_info_notes(msg: Any, rectified: bool) -> tuple[str, ...]:
+    """What in a readable sensor_msgs/CameraInfo a user should know, one line each; most messages give nothing."""
+    if not rectified:
+        return ()
+    P = _matrix(msg, "p", (3, 4))
+    if P[0, 0] == 0.0:
+        return ("camera_info has no P (P[0] is 0): K and D are used, as if the image were not rectified",)
+    if P[0, 3] != 0.0 or P[1, 3] != 0.0:
+        return ("camera_info's P holds the baseline of a stereo pair: transforms must lead to this very camera",)
+    return ()
+
+
 def read_only(array: np.ndarray) -> np.ndarray:
     """A read-only view: compiled kernels see one type, whether or not a message owns the memory, and compile once."""
     view = array.view()

@@ -36,9 +36,14 @@ class SensorRig:
         # Look-up tables are kept per camera object, so each size gets one object for good.
         self._scaled: dict[tuple[int, int], CameraModel] = {}
         self._depth_scaled: dict[tuple[int, int], CameraModel] = {}
+        self._event_scaled: dict[tuple[int, int], CameraModel] = {}
 
     def planes(
-        self, raw: dict[str, np.ndarray], stamp_ns: int, size: tuple[int, int] | None = None
+        self,
+        raw: dict[str, np.ndarray],
+        stamp_ns: int,
+        size: tuple[int, int] | None = None,
+        event_size: tuple[int, int] | None = None,
     ) -> dict[str, np.ndarray]:
         """Brings samples to the camera plane.
 
@@ -48,6 +53,7 @@ class SensorRig:
                 frame), intensity 0..1; event structured array EVENT_DTYPE (t in nanoseconds).
             stamp_ns: end of the event window.
             size: (H, W) of the planes made here; default: the size of the calibrated camera.
+            event_size: (H', W') of the grid that events index; default: the size of the calibrated event camera.
 
         Returns:
             Per modality (H, W, 3) uint8, canonical order.
@@ -64,6 +70,8 @@ class SensorRig:
                 raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}")
             if is_plane(array):
                 planes[name] = self._plane(name, array)
+            elif name not in _ENCODERS:
+                planes[name] = self._event(array, stamp_ns, camera, event_size)
             else:
                 planes[name] = _ENCODERS[name](self, array, stamp_ns, camera)
         return planes
@@ -115,8 +123,17 @@ class SensorRig:
             )
         return _cached_scale(self._depth_scaled, own, (shape[0], shape[1]))
 
-    def _event(self, array: np.ndarray, stamp_ns: int, camera: CameraModel) -> np.ndarray:
+    def _event(
+        self, array: np.ndarray, stamp_ns: int, camera: CameraModel, size: tuple[int, int] | None
+    ) -> np.ndarray:
         event_camera = self.calibration.event_camera or self.calibration.camera
+        if size is not None and size != (event_camera.height, event_camera.width):
+            if not _same_view(size, event_camera):
+                raise UserError(
+                    f"event: sensor is {_w_x_h(size)} (W x H), the calibration says {event_camera.width}x"
+                    f"{event_camera.height}: add or correct event_camera in the calibration"
+                )
+            event_camera = _cached_scale(self._event_scaled, event_camera, size)
         mount = self.calibration.event_to_camera
         rotation = np.eye(3) if mount is None else mount[:3, :3]
         return render_events(array, stamp_ns, self.event_window_ns, event_camera, camera, rotation)
@@ -131,7 +148,7 @@ class SensorRig:
         return project_points(array, self.calibration.lidar_to_camera, camera)
 
 
-_ENCODERS = {"rgb": SensorRig._rgb, "depth": SensorRig._depth, "event": SensorRig._event, "lidar": SensorRig._lidar}
+_ENCODERS = {"rgb": SensorRig._rgb, "depth": SensorRig._depth, "lidar": SensorRig._lidar}
 
 
 def is_plane(array: np.ndarray) -> bool:

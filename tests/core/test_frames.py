@@ -5,11 +5,17 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from event_packets import STAMP_NS, evt3_words, packet, to_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder
+from any2seg_core.errors import MESSAGE_REASONS, MessageError
+from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder, InputOptions
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.messages.images import _NAMED
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.health import HEALTH_REASONS, HealthConfig
 
 CAMERA = CameraModel.from_fov(52, 38, 80.0, "camera")
 LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
@@ -44,7 +50,7 @@ def events(rows):
 @pytest.fixture()
 def frames():
     calibration = Calibration(CAMERA, lidar_to_camera=LIDAR_TO_CAMERA)
-    return FrameBuilder(calibration, event_window_ns=50_000_000)
+    return FrameBuilder(calibration, 50_000_000, InputOptions(health=HealthConfig(min_points=0)))
 
 
 def test_value_rgb_plane_is_the_image_in_rgb_order(frames):
@@ -87,7 +93,8 @@ def test_value_of_several_images_the_newest_counts(frames):
 
 def test_exception_without_geometry_only_the_camera_can_be_used():
     frames = FrameBuilder(None)
-    frame = frames.build({"rgb": [image(np.zeros((8, 9, 3), np.uint8), "rgb8")], "lidar": [points([(9, 0, 0, 1)])]}, 1)
+    rgb = image(np.full((8, 9, 3), 77, np.uint8), "rgb8")
+    frame = frames.build({"rgb": [rgb], "lidar": [points([(9, 0, 0, 1)])]}, 1)
     assert frame.planes["rgb"].shape == (8, 9, 3)
     assert "camera_info" in frame.errors["lidar"]
 
@@ -103,3 +110,180 @@ def test_value_camera_info_replaces_intrinsics_once():
     assert frames.rig.calibration.event_camera is other
     assert frames.rig.calibration.camera is CAMERA
     assert CAMERA_STREAMS == ("rgb", "depth", "event")
+
+
+def test_value_camera_info_bug_of_carla_keeps_the_calibration(frames):
+    """CARLA 0.9.16 publishes K with a focal length of 289 307 px: refused, and the file's intrinsics stay in use."""
+    K = [289307.0, 0, 26, 0, 289307.0, 19, 0, 0, 1]
+    info = camera_info(k=K, p=[289307.0, 0, 26, 0, 0, 289307.0, 19, 0, 0, 0, 1, 0])
+    with pytest.raises(MessageError, match="implausible.*CARLA 0.9.16.*calibration file") as caught:
+        frames.set_camera_info("rgb", info)
+    assert caught.value.reason == "value"
+    assert frames.rig.calibration.camera is CAMERA
+
+
+def camera_info(**changes):
+    K = CAMERA.K
+    fields = {
+        "header": SimpleNamespace(frame_id="front"), "width": 52, "height": 38, "distortion_model": "plumb_bob",
+        "d": [0.0] * 5, "k": K.ravel().tolist(), "r": np.eye(3).ravel().tolist(),
+        "p": np.hstack([K, np.zeros((3, 1))]).ravel().tolist(), "binning_x": 0, "binning_y": 0,
+        "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    }  # fmt: skip
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def test_value_rectified_images_need_p_and_say_once_when_there_is_none():
+    frames = FrameBuilder(None, options=InputOptions(rectified=True))
+    update = frames.set_camera_info("rgb", camera_info(p=[0.0] * 12))
+    assert update.changed and "P[0] is 0" in update.notes[0]
+    assert frames.set_camera_info("rgb", camera_info(p=[0.0] * 12)) == (False, ())
+    stereo = np.hstack([CAMERA.K, [[-7.0], [0], [0]]]).ravel().tolist()
+    assert "baseline" in frames.set_camera_info("rgb", camera_info(p=stereo)).notes[0]
+    assert FrameBuilder(None).set_camera_info("rgb", camera_info(p=[0.0] * 12)).notes == ()
+
+
+def test_value_messages_of_another_frame_are_left_out_unless_told_otherwise():
+    image_of_rear = image(np.full((38, 52, 3), 90, np.uint8), "rgb8")
+    image_of_rear.header = SimpleNamespace(frame_id="rear", stamp=SimpleNamespace(sec=1, nanosec=0))
+    for check, wrong in ((True, "frame"), (False, None)):
+        frames = FrameBuilder(None, options=InputOptions(check_frames=check))
+        frames.set_camera_info("rgb", camera_info())
+        frame = frames.build({"rgb": [image_of_rear]}, 1)
+        assert frame.reasons.get("rgb") == wrong
+    image_of_rear.header.frame_id = "/front"
+    assert list(FrameBuilder(Calibration(CAMERA)).build({"rgb": [image_of_rear]}, 1).planes) == ["rgb"]
+
+
+def test_value_every_kind_of_message_of_a_stream_is_told_by_its_fields(frames):
+    rgb = np.zeros((38, 52, 3), np.uint8)
+    rgb[10:20, 10:30] = (200, 100, 50)
+    png = SimpleNamespace(format="png", data=cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(frames.build({"rgb": [png]}, 1).planes["rgb"], rgb)
+    millimetres = np.full((38, 52), 5000, np.uint16)
+    file = SimpleNamespace(format="16UC1; compressedDepth png",
+                           data=b"\0" * 12 + cv2.imencode(".png", millimetres)[1].tobytes())  # fmt: skip
+    planes = [frames.build({"depth": [m]}, 1).planes["depth"] for m in (file, image(millimetres, "16UC1"))]
+    np.testing.assert_array_equal(*planes)
+    frame = frames.build({"rgb": [events([])], "depth": [SimpleNamespace()], "lidar": [png], "event": [points([])]}, 1)
+    assert not frame.planes
+    assert frame.reasons == {"rgb": "field", "depth": "field", "lidar": "field", "event": "layout"}
+
+
+def test_value_event_packets_and_pictures_draw_the_same_pixels(frames):
+    stamp_ns = STAMP_NS + 10_000_000
+    rows = [(8192 + k, 10 + 3 * k, 7 + k, 1 - 2 * (k % 2)) for k in range(9)]
+    message = packet(to_bytes(evt3_words(rows)), width=52, height=38)
+    received = frames.receive("event", message)
+    assert received is not message and len(received.events) == 9
+    plane = frames.build({"event": [received]}, stamp_ns).planes["event"]
+    picture = np.zeros((38, 52, 3), np.uint8)
+    for _, x, y, p in rows:
+        picture[y, x, 0 if p > 0 else 2] = 255
+    drawn = frames.build({"event": [image(picture, "rgb8")]}, stamp_ns).planes["event"]
+    np.testing.assert_array_equal(plane[..., :2], drawn[..., :2])
+    assert np.count_nonzero(drawn[..., 2]) == 9
+    assert frames.event_counts["events"] == 9
+
+
+def test_value_a_packet_in_two_windows_is_decoded_once(frames):
+    message = packet(to_bytes(evt3_words([(8192, 10, 7, 1)])), seq=5)
+    message.width, message.height = 52, 38
+    planes = [frames.build({"event": [message]}, STAMP_NS + k * 10**7).planes["event"] for k in (1, 2)]
+    assert all(plane[7, 10, 0] == 40 for plane in planes)
+    assert frames.event_counts["packets"] == 1 and frames.event_counts["lost_packets"] == 0
+    frames.reset()
+    assert frames.event_counts["resets"] == 1
+
+
+def test_value_event_sensor_of_another_size_is_scaled_and_of_another_shape_refused(frames):
+    rows = [(8192, 20, 14, 1)]
+    double = packet(to_bytes(evt3_words(rows)), width=104, height=76)
+    plane = frames.build({"event": [double]}, STAMP_NS + 10**6).planes["event"]
+    assert plane.shape == (38, 52, 3) and plane[7, 10, 0] == 40
+    other = packet(to_bytes(evt3_words(rows)), seq=1, width=104, height=104)
+    frame = frames.build({"event": [other]}, STAMP_NS + 10**6)
+    assert frame.reasons == {"event": "geometry"} and "104x104" in frame.errors["event"]
+
+
+def test_value_sizes_change_at_run_time(frames):
+    for height, width in ((38, 52), (19, 26), (76, 104)):
+        rgb = np.full((height, width, 3), 90, np.uint8)
+        frame = frames.build(
+            {"rgb": [image(rgb, "rgb8")], "depth": [image(np.full((height, width), 7.0, np.float32), "32FC1")]}, 1
+        )
+        assert frame.errors == {} and frame.planes["depth"].shape == (38, 52, 3)
+
+
+def test_value_ill_sensors_are_left_out_and_named(frames):
+    payloads = {
+        "rgb": [image(np.zeros((38, 52, 3), np.uint8), "rgb8")],
+        "depth": [image(np.zeros((38, 52), np.float32), "32FC1")],
+        "lidar": [points([(9, 0, 0, 1)])],
+    }
+    assert list(frames.build(payloads, 1).planes) == ["lidar"]
+    frames.set_health(HealthConfig())
+    frame = frames.build(payloads, 1)
+    assert frame.planes == {}
+    assert frame.reasons == {"rgb": "black", "depth": "no_depth", "lidar": "sparse"}
+    frames.set_health(HealthConfig(enabled=False))
+    assert list(frames.build(payloads, 1).planes) == ["rgb", "depth", "lidar"]
+
+
+ENCODING = st.sampled_from([*_NAMED, "8UC2", "32FC1", "64FC1", "16SC3", "8UC4", "evt3", "mono"]) | st.text(max_size=5)
+POINT_FIELD = st.builds(SimpleNamespace, name=st.sampled_from(["x", "y", "z", "t", "p", "intensity", "ring"]),
+                        offset=st.integers(0, 20), datatype=st.integers(0, 9), count=st.integers(0, 2))  # fmt: skip
+HEADER = st.builds(
+    SimpleNamespace,
+    stamp=st.builds(SimpleNamespace, sec=st.integers(-2, 9), nanosec=st.integers(-2, 2 * 10**9)),
+    frame_id=st.sampled_from(["", "front", "camera"]) | st.none(),
+)
+JUNK = st.integers(-5, 60) | st.none() | st.floats() | st.text(max_size=3) | st.integers()
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "header": HEADER | JUNK, "height": st.integers(0, 6) | JUNK, "width": st.integers(0, 8) | JUNK,
+        "encoding": ENCODING | JUNK, "step": st.integers(0, 64) | JUNK, "is_bigendian": st.booleans() | JUNK,
+        "data": st.binary(max_size=200) | JUNK, "point_step": st.integers(0, 26) | JUNK, "row_step": JUNK,
+        "fields": st.lists(POINT_FIELD, max_size=6) | JUNK,
+        "format": st.sampled_from(["png", "16UC1; compressedDepth"]) | JUNK,
+        "events": st.binary(max_size=60) | st.lists(JUNK, max_size=3), "seq": st.integers(0, 4) | JUNK,
+        "time_base": st.integers(0, 2**63) | JUNK,
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(st.sampled_from(["rgb", "depth", "event", "lidar"]), MESSAGE, min_size=1))
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_property_no_message_ever_breaks_a_set(messages):
+    frames = FrameBuilder(Calibration(CAMERA, lidar_to_camera=LIDAR_TO_CAMERA))
+    frame = frames.build({name: [SimpleNamespace(**fields)] for name, fields in messages.items()}, 10**9)
+    assert set(frame.planes) | set(frame.errors) == set(messages)
+    assert set(frame.errors) == set(frame.reasons)
+    assert all(reason in {**MESSAGE_REASONS, **HEALTH_REASONS} for reason in frame.reasons.values())
+    assert all("\n" not in text and text for text in frame.errors.values())
+    assert all(plane.dtype == np.uint8 and plane.shape[2] == 3 for plane in frame.planes.values())
+
+
+WELL_FORMED = st.builds(
+    lambda *drawn: drawn,
+    st.sampled_from(list(_NAMED)), st.integers(1, 6), st.integers(1, 8), st.binary(min_size=1, max_size=9),
+    st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(WELL_FORMED)
+def test_property_every_encoding_at_every_small_size(drawn):
+    name, height, width, data, big = drawn
+    layout = _NAMED[name]
+    step = width * layout.channels * np.dtype(layout.kind).itemsize
+    rows = height * layout.rows_num // layout.rows_den
+    message = SimpleNamespace(height=height, width=width, encoding=name, is_bigendian=big, step=step,
+                              data=(data * (step * rows))[: step * rows])  # fmt: skip
+    frame = FrameBuilder(None, options=InputOptions(health=HealthConfig(enabled=False))).build({"rgb": [message]}, 1)
+    odd = ("w" in layout.even and width % 2) or ("h" in layout.even and height % 2)
+    assert frame.reasons == ({"rgb": "size"} if odd else {})
+    if not odd:
+        assert frame.planes["rgb"].shape == (height, width, 3)

@@ -1,0 +1,57 @@
+"""Which decoder reads a message is told by its fields, not by its class: rclpy, rosbags and fakes alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.errors import MessageError
+from any2seg_core.messages.clouds import cloud_to_points
+from any2seg_core.messages.compressed import compressed_to_depth_m, compressed_to_rgb
+from any2seg_core.messages.event_clouds import cloud_to_events
+from any2seg_core.messages.event_images import rgb_to_events
+from any2seg_core.messages.event_stream import Events
+from any2seg_core.messages.images import image_to_depth_m, image_to_rgb
+
+
+def read_rgb(msg: Any) -> np.ndarray:
+    """Image or CompressedImage to (H, W, 3) uint8 RGB."""
+    return image_to_rgb(msg) if _is_image(msg, "a camera") else compressed_to_rgb(msg)
+
+
+def read_depth_m(msg: Any) -> np.ndarray:
+    """Image or CompressedImage to (H, W) float32 metres."""
+    return image_to_depth_m(msg) if _is_image(msg, "a depth camera") else compressed_to_depth_m(msg)
+
+
+def read_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
+    """PointCloud2 to (N, 4) float32 x, y, z, intensity 0..1."""
+    if not hasattr(msg, "point_step"):
+        raise MessageError(f"{type(msg).__name__} is no message of a LiDAR; expected a PointCloud2", "field")
+    return cloud_to_points(msg, intensity_max)
+
+
+def needs_event_stream(msg: Any) -> bool:
+    """Whether a message (EventPacket, EventArray) goes through an EventStream, once and in the order of arrival."""
+    return not hasattr(msg, "point_step") and (hasattr(msg, "events") or hasattr(msg, "cdr"))
+
+
+def read_events(msg: Any, picture_ns: int) -> Events:
+    """PointCloud2, or a rendered Image or CompressedImage whose events all get the time `picture_ns`."""
+    if hasattr(msg, "point_step"):
+        return Events(getattr(msg, "header", None), cloud_to_events(msg))
+    expected = "an event camera"
+    rgb = image_to_rgb(msg) if _is_image(msg, expected) else compressed_to_rgb(msg)
+    return Events(getattr(msg, "header", None), rgb_to_events(rgb, picture_ns), *rgb.shape[:2])
+
+
+def _is_image(msg: Any, sensor: str) -> bool:
+    """True for Image, False for CompressedImage."""
+    if hasattr(msg, "encoding") and hasattr(msg, "step"):
+        return True
+    if hasattr(msg, "format"):
+        return False
+    if hasattr(msg, "encoding") or hasattr(msg, "height"):
+        raise MessageError(f"image: no field 'step' in {type(msg).__name__}", "field")
+    raise MessageError(f"{type(msg).__name__} is no message of {sensor}; expected an Image or CompressedImage", "field")

@@ -1,0 +1,198 @@
+"""Sensors that send well-formed messages and are ill nevertheless: frozen, black, saturated, empty, flooded, silent.
+
+Every threshold is set so that weather, darkness and a standing car are no illness; 0 switches a check off.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from any2seg_core.errors import UserError
+from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.units import NS_PER_S
+
+HEALTH_REASONS = MappingProxyType(
+    {
+        "frozen": "the same bytes again and again",
+        "black": "no light reaches the sensor",
+        "saturated": "almost all pixels are white",
+        "no_depth": "no pixel has a depth",
+        "sparse": "almost no points",
+        "event_storm": "more events than a scene can cause",
+        "event_silence": "messages without a single event",
+    }
+)
+"""Keys by which ill sensors are counted, with their meaning; stable, and none of them is in MESSAGE_REASONS."""
+
+_SAMPLES_PER_SIDE = 128
+_WHITE = 250
+_BRIGHTEST_SHARE = 0.01
+_ROW_STRIDE = 8
+
+
+class Fault(NamedTuple):
+    """What is wrong with a sensor: key of HEALTH_REASONS and one line for people."""
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class HealthConfig:
+    """When a sensor counts as ill. 0 switches a check off.
+
+    Attributes:
+        enabled: False switches everything off.
+        black_level: camera; black when 99 % of the pixels have no channel above this (0..255). A street at night with
+            lamps or headlights has its brightest percent at 100 and more, a covered lens at its noise.
+        saturated_share: camera; saturated when this share of the pixels has all channels at 250 or more.
+        frozen_frames: so many messages in a row with identical bytes. A real sensor's noise never repeats, not even
+            while the car stands.
+        frozen_sensors: sensors that are checked for it. A simulated depth camera repeats itself exactly before a
+            standing car, so it is left out.
+        min_depth_share: depth; least share of pixels with a depth (finite, > 0, < 999 m).
+        min_points: LiDAR; least number of points of a cloud. Fog and rain leave thousands.
+        max_event_rate_hz: events per pixel and second, averaged over sensor and window. Busy scenes stay below 20.
+        event_silence_s: messages come, but not one event for so long. Simulated event cameras have no noise: set 0
+            if the car stands for long.
+    """
+
+    enabled: bool = True
+    black_level: int = 8
+    saturated_share: float = 0.9
+    frozen_frames: int = 50
+    frozen_sensors: tuple[str, ...] = MODALITIES[:1]
+    min_depth_share: float = 0.001
+    min_points: int = 20
+    max_event_rate_hz: float = 100.0
+    event_silence_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frozen_sensors", canonical(self.frozen_sensors))
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name not in ("enabled", "frozen_sensors") and not value >= 0:
+                raise UserError(f"health: {part.name} must not be negative (0 switches the check off), got {value}")
+        for name, largest in (("black_level", 255), ("saturated_share", 1.0), ("min_depth_share", 1.0)):
+            if getattr(self, name) > largest:
+                raise UserError(f"health: {name} must be at most {largest}, got {getattr(self, name)}")
+
+
+def image_fault(rgb: np.ndarray, config: HealthConfig) -> Fault | None:
+    """Whether (H, W, 3) uint8 is black or saturated, judged on a grid of about 128 x 128 of its pixels."""
+    stride = [max(1, side // _SAMPLES_PER_SIDE) for side in rgb.shape[:2]]
+    sample = rgb[:: stride[0], :: stride[1]]
+    brightest = sample.max(axis=2)
+    if config.black_level and (brightest > config.black_level).mean() < _BRIGHTEST_SHARE:
+        return Fault("black", f"camera image is black: 99 % of its pixels are at most {config.black_level} of 255")
+    if config.saturated_share:
+        share = float((sample.min(axis=2) >= _WHITE).mean())
+        if share >= config.saturated_share:
+            return Fault("saturated", f"camera image is saturated: {share:.0%} of its pixels are white")
+    return None
+
+
+def depth_fault(depth_m: np.ndarray, config: HealthConfig) -> Fault | None:
+    """Whether (H, W) float metres holds next to no depth; every second pixel of every second row counts."""
+    sample = depth_m[::2, ::2]
+    share = float(((sample > 0) & (sample < MAX_DEPTH_M)).mean())
+    if share < config.min_depth_share:
+        return Fault("no_depth", f"depth image is empty: {share:.2%} of its pixels have a depth")
+    return None
+
+
+def cloud_fault(points: np.ndarray, config: HealthConfig) -> Fault | None:
+    """Whether (N, 4) is too few points."""
+    if len(points) < config.min_points:
+        return Fault("sparse", f"cloud has {len(points)} points; fewer than {config.min_points} are no scene")
+    return None
+
+
+def event_fault(count: int, window_ns: int, pixels: int, config: HealthConfig) -> Fault | None:
+    """Whether `count` events within a window are more than `pixels` pixels can have seen."""
+    rate_hz = count / max(pixels, 1) / (window_ns / NS_PER_S)
+    if config.max_event_rate_hz and rate_hz > config.max_event_rate_hz:
+        return Fault("event_storm", f"event storm: {rate_hz:.0f} events per pixel and second")
+    return None
+
+
+@dataclass
+class _Repeats:
+    """How often one sensor sent the same bytes."""
+
+    stamp_ns: int = -1
+    rows_sum: int = -1
+    whole_sum: int = -1
+    count: int = 0
+
+
+class HealthMonitor:
+    """Judges the decoded arrays of each sensor, one by one; remembers only what freezing and silence need.
+
+    Example:
+        >>> monitor = HealthMonitor(HealthConfig(frozen_frames=30))
+        >>> fault = monitor.check("rgb", image, stamp_ns)
+    """
+
+    def __init__(self, config: HealthConfig | None = None) -> None:
+        self.config = config or HealthConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen, after a jump in time."""
+        self._repeats: dict[str, _Repeats] = {}
+        self._last_event_ns: int | None = None
+
+    def check(self, name: str, array: np.ndarray, stamp_ns: int) -> Fault | None:
+        """Judges one image, depth image or cloud.
+
+        Args:
+            name: modality. array: (H, W, 3) uint8, (H, W) float metres or (N, 4) points.
+            stamp_ns: of the message; the same message given twice counts once.
+        """
+        if not self.config.enabled:
+            return None
+        judge = {"rgb": image_fault, "depth": depth_fault, "lidar": cloud_fault}[name]
+        return judge(array, self.config) or self._frozen(name, array, stamp_ns)
+
+    def check_events(self, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int) -> Fault | None:
+        """Judges the events (fields x, y, t, p) that go into the window which ends at `stamp_ns`."""
+        if not self.config.enabled:
+            return None
+        times_ns = events["t"]
+        count = int(np.count_nonzero((times_ns > stamp_ns - window_ns) & (times_ns <= stamp_ns)))
+        fault = event_fault(count, window_ns, pixels, self.config)
+        if len(events) or self._last_event_ns is None or stamp_ns < self._last_event_ns:
+            self._last_event_ns = stamp_ns
+        silent_s = (stamp_ns - self._last_event_ns) / NS_PER_S
+        if fault is None and self.config.event_silence_s and silent_s >= self.config.event_silence_s:
+            return Fault("event_silence", f"event camera is silent: messages without an event for {silent_s:.0f} s")
+        return fault
+
+    def _frozen(self, name: str, array: np.ndarray, stamp_ns: int) -> Fault | None:
+        if not self.config.frozen_frames or name not in self.config.frozen_sensors:
+            return None
+        seen = self._repeats.setdefault(name, _Repeats())
+        if stamp_ns != seen.stamp_ns:
+            seen.stamp_ns = stamp_ns
+            self._count(seen, array)
+        if seen.count >= self.config.frozen_frames:
+            return Fault("frozen", f"{name} is frozen: {seen.count} messages with identical content")
+        return None
+
+    @staticmethod
+    def _count(seen: _Repeats, array: np.ndarray) -> None:
+        """Some rows tell apart what changes; the whole array is summed only while they do not."""
+        rows_sum = zlib.crc32(np.ascontiguousarray(array[::_ROW_STRIDE]))
+        if rows_sum != seen.rows_sum:
+            seen.rows_sum, seen.whole_sum, seen.count = rows_sum, -1, 1
+            return
+        whole_sum = zlib.crc32(np.ascontiguousarray(array))
+        same = whole_sum == seen.whole_sum or seen.whole_sum < 0
+        seen.whole_sum, seen.count = whole_sum, seen.count + 1 if same else 1

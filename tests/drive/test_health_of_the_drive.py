@@ -1,0 +1,54 @@
+"""Health checks on the simulated drive: no weather and none of DELIVER's failures is taken for an illness.
+
+Over- and underexposed images are not flagged by default either: they still show the scene, and the model was trained
+on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("open3d")
+
+from any2seg_core.drive.rig import DriveRig, LidarModel
+from any2seg_core.drive.simulator import Drive
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.health import HealthConfig, HealthMonitor, image_fault
+
+SMALL = replace(
+    DriveRig(),
+    camera=CameraModel.from_fov(97, 75, 91.0, "rgb"),
+    depth_camera=CameraModel.from_fov(97, 75, 91.0, "depth"),
+    event_camera=CameraModel.from_fov(88, 60, 91.0, "dvs"),
+    lidar=LidarModel(beams=24, azimuths=180),
+    event_sub_intervals=2,
+)
+CONDITIONS = [("sunny", None), ("foggy", None), ("rainy", None), ("night", None), ("night", "underexposure"),
+              ("sunny", "overexposure"), ("foggy", "lidarjitter"), ("night", "eventlowres"), ("foggy", "underexposure"),
+              ("foggy", "overexposure")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drive() -> Drive:
+    return Drive(0, "train", "cloudy")
+
+
+@pytest.mark.parametrize(("weather", "failure"), CONDITIONS)
+def test_value_no_weather_and_no_failure_is_an_illness(drive, weather, failure):
+    drive = drive.with_conditions(weather, failure, SMALL)
+    monitor = HealthMonitor(HealthConfig(frozen_frames=2, frozen_sensors=("rgb", "depth", "lidar")))
+    faults = []
+    for t_s in (12.0, 12.1, 47.5):
+        stamp_ns = int(t_s * 1e9)
+        faults.append(monitor.check("rgb", drive.camera(t_s)[0], stamp_ns))
+        faults.append(monitor.check("depth", drive.depth(t_s), stamp_ns))
+        faults.append(monitor.check("lidar", drive.lidar(t_s)[0], stamp_ns))
+        faults.append(monitor.check_events(drive.events(t_s - 0.05, t_s), stamp_ns, 50_000_000, 88 * 60))
+    assert faults == [None] * 12
+
+
+def test_value_a_higher_black_level_finds_underexposure(drive):
+    dark = drive.with_conditions("foggy", "underexposure", SMALL).camera(12.0)[0]
+    assert image_fault(dark, HealthConfig(black_level=64)).reason == "black"
