@@ -92,7 +92,7 @@ def test_value_of_several_images_the_newest_counts(frames):
 
 
 def test_exception_without_geometry_only_the_camera_can_be_used():
-    frames = FrameBuilder(None)
+    frames = FrameBuilder(None, options=InputOptions(health=HealthConfig(enabled=False)))
     rgb = image(np.full((8, 9, 3), 77, np.uint8), "rgb8")
     frame = frames.build({"rgb": [rgb], "lidar": [points([(9, 0, 0, 1)])]}, 1)
     assert frame.planes["rgb"].shape == (8, 9, 3)
