@@ -29,9 +29,9 @@ drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: 
 app.add_typer(drive_app, name="drive")
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: score them, replay them, broken as one likes.")
 app.add_typer(bag_app, name="bag")
+app.add_typer(data_app, name="data")
 app.command()(evaluate)
 bag_app.command("evaluate")(evaluate_bag_command)
-app.add_typer(data_app, name="data")
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from any2seg_core.checkpoint import load_checkpoint
-from any2seg_core.contract import InputContract
+from any2seg_core.contract import InputContract, default_encodings
 from any2seg_core.errors import UserError
 from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import canonical
@@ -43,6 +43,10 @@ def available_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError):  # a build without CUDA asserts
         raise UserError(f"device {str(device)!r} is not available here: use 'cpu'") from None
     return present
+
+
+def _is_plane_of_any_depth(array: np.ndarray) -> bool:
+    return is_plane(array) or (array.dtype == np.float32 and array.ndim == 3 and array.shape[2] == 3)
 
 
 class Predictor:
@@ -81,7 +85,8 @@ class Predictor:
         """Segment one set of samples.
 
         Args:
-            samples: per modality either a plane, (H, W, 3) uint8 on the camera grid, or a raw array: depth (H, W)
+            samples: per modality either a plane, (H, W, 3) uint8 (float32 in 0..255 where a data set is finer, without
+                a rig) on the camera grid, or a raw array: depth (H, W)
                 float32 metres, lidar (N, 4) float32 x y z intensity, event structured array (EVENT_DTYPE).
             rig: geometry, needed as soon as one sample is raw.
             stamp_ns: end of the event window.
@@ -89,7 +94,8 @@ class Predictor:
                 the rig unless a plane of another scale was passed in.
 
         Raises:
-            UserError: no sample, an unknown modality, a raw sample without a rig, planes of different sizes.
+            UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
+                on planes of other code, planes of different sizes.
         """
         used = self._check(samples, rig)
         return self.subsets(samples, (used,), rig, stamp_ns, size)[used]
@@ -136,8 +142,16 @@ class Predictor:
                 f"samples of {', '.join(used) or 'no modality'}: this checkpoint takes any non-empty subset of "
                 f"{', '.join(self.contract.modalities)}"
             )
+        raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
+        made_here = default_encodings(self.contract.modalities)
+        foreign = [name for name in raw if self.contract.encodings[name] != made_here[name]]
+        if foreign:
+            raise UserError(
+                f"raw {foreign[0]}: this checkpoint was trained on planes of the encoding "
+                f"{self.contract.encodings[foreign[0]]}, of its data set; train on raw files (source=raw) or "
+                "give such a plane, (H, W, 3) uint8"
+            )
         if rig is None:
-            raw = [name for name in used if not is_plane(samples[name])]
             if raw:
                 shapes = {name: (samples[name].dtype.name, samples[name].shape) for name in raw}
                 raise UserError(f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes")

@@ -52,7 +52,9 @@ def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionM
     frames = run.val_frames
     mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
-    table = evaluate_subsets(run.average.model, batches, label_space(run.contract.label_space))
+    table = evaluate_subsets(
+        run.average.model, batches, label_space(run.contract.label_space), family=run.contract.family
+    )
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
     return table

@@ -93,6 +93,7 @@ class MusesDataset(FrameDataset):
         cache: Cache = "none",
         skip_corrupt: bool = False,
         verify: bool = True,
+        labelled: bool = True,
         source: Source = "auto",
         parity: Parity = "none",
     ):
@@ -103,7 +104,7 @@ class MusesDataset(FrameDataset):
                 "to 1024x1024 and not normalised; for comparison with published numbers only",
                 stacklevel=2,
             )
-        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify, source)
+        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify, labelled, source)
 
     def files(self, frame: MusesFrame) -> dict[str, list[Path]]:
         """Per modality one file (of raw sensors also calib.json), and one for the labels."""

@@ -112,3 +112,25 @@ def test_exception_device_that_is_not_there(tmp_path, device):
     with pytest.raises(UserError, match=f"device '{device}' is not available") as caught:
         Predictor.load(tmp_path / "m.safetensors", device=device)
     assert "\n" not in str(caught.value)
+
+
+def test_exception_raw_samples_for_a_model_of_other_planes(rig, raw):
+    """DELIVER's published lidar images are not what the rig makes of a cloud: no silent nonsense."""
+    encodings = InputContract().encodings | {"lidar": "deliver-lidar"}
+    foreign = Predictor(Any2Seg(ModelConfig(head_width=16)), InputContract(height=64, width=96, encodings=encodings))
+    with pytest.raises(UserError, match="raw lidar: .* trained on planes of the encoding deliver-lidar"):
+        foreign({"rgb": raw["rgb"], "lidar": raw["lidar"]}, rig)
+    plane = rig.planes({"lidar": raw["lidar"]}, 0)
+    assert foreign(plane).used == ("lidar",)
+    assert foreign({"depth": raw["depth"]}, rig).used == ("depth",)
+
+
+def test_shape_fine_planes_of_materials():
+    names = ("rgb", "aolp", "dolp", "nir")
+    contract = InputContract(modalities=names, height=64, width=96, label_space="mcubes-20")
+    predictor = Predictor(Any2Seg(ModelConfig(head_width=16, num_classes=20, modalities=names)), contract)
+    plane = np.random.default_rng(0).uniform(-255, 255, (HEIGHT, WIDTH, 3)).astype(np.float32)
+    result = predictor({"aolp": plane, "nir": np.abs(plane)})
+    assert result.used == ("aolp", "nir")
+    assert result.labels.shape == (HEIGHT, WIDTH)
+    assert result.labels.max() < 20
