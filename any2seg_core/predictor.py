@@ -18,6 +18,7 @@ from any2seg_core.modalities import canonical
 from any2seg_core.models import Any2Seg
 from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.sensors.rig import SensorRig, is_plane
+from any2seg_core.stream import AnchorMemory
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,47 @@ def _is_plane_of_any_depth(array: np.ndarray) -> bool:
 
 
 class Predictor:
-    """A loaded model behind a NumPy door. Stateless: every call stands alone.
+    """A loaded model behind a NumPy door. Stateless, unless it is made with ``stream=True``.
+
+    Args:
+        model, contract: of a checkpoint; :meth:`load` reads one.
+        device: where it runs.
+        stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
+            anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
+            a second, or a change of size. ``subsets`` takes no part.
 
     Example:
         >>> predictor = Predictor.load("checkpoints/drive_b0.safetensors")
         >>> segmentation = predictor({"rgb": image})  # (H, W, 3) uint8
     """
 
-    def __init__(self, model: Any2Seg, contract: InputContract, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, model: Any2Seg, contract: InputContract, device: str | torch.device = "cpu", stream: bool = False
+    ) -> None:
+        if stream and not (model.config.fusion == "mff" and model.config.mff.reweight):
+            raise UserError("stream=True needs a model of fusion mff with reweight: this one has no anchor")
+        self._memory = AnchorMemory() if stream else None
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.contract = contract
         self.label_space: LabelSpace = label_space(contract.label_space)
 
     @classmethod
-    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Predictor:
+    def load(cls, path: str | Path, device: str | torch.device = "cpu", stream: bool = False) -> Predictor:
         """Read a checkpoint; UserError names a missing, foreign or damaged file, or a device that is not there."""
         present = available_device(device)
         model, contract, _ = load_checkpoint(path)
-        return cls(model, contract, present)
+        return cls(model, contract, present, stream)
 
     def warm_up(self) -> None:
         """Run once on blank planes, so that the first real frame is not the slow one."""
         blank = np.zeros((self.contract.height, self.contract.width, 3), np.uint8)
-        self(dict.fromkeys(self.contract.modalities, blank))
+        self.subsets(dict.fromkeys(self.contract.modalities, blank), (self.contract.modalities,))
+
+    def reset(self) -> None:
+        """Forget the stream so far; without effect on a stateless predictor."""
+        if self._memory is not None:
+            self._memory.reset()
 
     def __call__(
         self,
@@ -98,7 +116,7 @@ class Predictor:
                 on planes of other code, planes of different sizes.
         """
         used = self._check(samples, rig)
-        return self.subsets(samples, (used,), rig, stamp_ns, size)[used]
+        return self._segment(samples, (used,), rig, stamp_ns, size, None, self._memory)[used]
 
     def subsets(
         self,
@@ -120,7 +138,20 @@ class Predictor:
             Subset -> its Segmentation. That of all samples equals a plain call bit for bit; those of smaller subsets
             up to the rounding of a matrix product of another size.
         """
-        used = self._check(samples, rig)
+        self._check(samples, rig)
+        return self._segment(samples, subsets, rig, stamp_ns, size, change, None)
+
+    def _segment(
+        self,
+        samples: dict[str, np.ndarray],
+        subsets: Sequence[tuple[str, ...]],
+        rig: SensorRig | None,
+        stamp_ns: int,
+        size: tuple[int, int] | None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None,
+        memory: AnchorMemory | None,
+    ) -> dict[tuple[str, ...], Segmentation]:
+        used = canonical(samples)
         planes = rig.planes(samples, stamp_ns) if rig is not None else samples
         if size is None:
             size = planes[used[0]].shape[:2]
@@ -130,7 +161,10 @@ class Predictor:
             encoded = self.model.encode(images if change is None else change(images))
             for kept in subsets:
                 features = encoded if kept == used else encoded.keep(kept)
-                labels, confidence = logits_to_labels(self.model.decode(self.model.fuse(features)), *size)
+                fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
+                if memory is not None:
+                    memory.keep(fused, stamp_ns)
+                labels, confidence = logits_to_labels(self.model.decode(fused), *size)
                 segmentations[kept] = Segmentation(labels[0].cpu().numpy(), confidence[0].cpu().numpy(), kept)
         return segmentations
 

@@ -42,9 +42,13 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         step = self.first_step
         while True:
-            first = (step * self.world_size + self.rank) * self.batch_size
-            yield [(number, self._frame(number)) for number in range(first, first + self.batch_size)]
+            yield self.batch(step)
             step += 1
+
+    def batch(self, step: int) -> list[tuple[int, int]]:
+        """What this process takes at that step."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        return [(number, self._frame(number)) for number in range(first, first + self.batch_size)]
 
     def _frame(self, number: int) -> int:
         epoch, position = divmod(number, self.frames)

@@ -28,7 +28,10 @@ from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.models.pretrained import load_encoder_weights
+from any2seg_core.teachers.cached import CachedEmbeddings
 from training.config import TrainConfig
+from training.objective import Objective
 from training.processes import Processes
 from training.state import MovingAverage, load_state, save_state
 
@@ -53,8 +56,12 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         head_width=config.head_width,
         num_classes=contract.num_classes,
         modalities=contract.modalities,
+        fusion=config.fusion,
+        mff=config.mff,
     )
     model = Any2Seg(shape, drop_path=config.drop_path)
+    if config.pretrained is not None:
+        load_encoder_weights(model.encoder, config.encoder, config.pretrained)
     if config.init is not None:
         start, first, _ = load_checkpoint(config.init)
         if first.label_space != contract.label_space:
@@ -82,6 +89,15 @@ def build_loss(config: TrainConfig, class_pixels: np.ndarray) -> nn.Module:
     if config.class_weight_power > 0:
         weights = class_weights(class_pixels, config.class_weight_power, config.class_weight_limit)
     return CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold, weights)
+
+
+def read_teacher(config: TrainConfig, frames: FrameDataset) -> CachedEmbeddings | None:
+    """Embeddings of the training frames if a term needs them; UserError if they do not fit the data."""
+    if not (config.lambda_cr or config.lambda_se):
+        return None
+    names = [frame.name for frame in frames.frames]
+    classes = frames.label_space.classes
+    return CachedEmbeddings(config.teacher, frames.split, classes, frames.modalities, names, config.lambda_cr > 0)
 
 
 def class_weights(class_pixels: np.ndarray, power: float, limit: float) -> torch.Tensor:
@@ -130,7 +146,7 @@ def provenance(config: TrainConfig, train_frames: FrameDataset) -> dict[str, Any
     return {
         "command": shown_command(sys.argv[1:]),
         "seed": config.seed,
-        "config": config.model_dump(mode="json", exclude={"data", "out", "init"}),
+        "config": config.model_dump(mode="json", exclude={"data", "out", "init", "teacher", "pretrained"}),
         "data": data_recipe(config.data),
         "dataset": train_frames.kind,
         "train_frames": len(train_frames),
@@ -160,7 +176,7 @@ class Run:
     prior: PriorStatistics
     model: Any2Seg
     average: MovingAverage
-    loss_function: nn.Module
+    objective: Objective
     optimizer: torch.optim.Optimizer
     step: int
     best: float
@@ -221,6 +237,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     prior = PriorStatistics(len(label_space(contract.label_space)))
     for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
         prior.update(labels)
+    teacher = read_teacher(config, train_frames)
     model = build_model(config, contract).to(processes.device, memory_format=torch.channels_last)
     run = Run(
         contract,
@@ -229,7 +246,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         prior,
         model,
         average=MovingAverage(model, config.ema_decay),
-        loss_function=build_loss(config, prior.class_pixels()).to(processes.device),
+        objective=Objective(build_loss(config, prior.class_pixels()), config, teacher).to(processes.device),
         optimizer=build_optimizer(config, model),
         step=0,
         best=-1.0,

@@ -10,7 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from any2seg_core.errors import UserError
+from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.modalities import canonical
+from any2seg_core.models import FusionName, MFFConfig
+from any2seg_core.models.any2seg import require_effect
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -33,7 +36,10 @@ class TrainConfig(BaseModel):
     workers: int = Field(1, ge=0, description="processes that augment; 0 = in the training process")
 
     # Model
-    encoder: str = "mit_b0"
+    encoder: str = Field("mit_b0", description="mit_b0 ... mit_b5 or timm/<name>")
+    pretrained: str | None = Field(None, description="encoder weights: a file, or imagenet (needs a network)")
+    fusion: FusionName = "mff"
+    mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, e.g. mff={select: false}")
     head_width: int = Field(256, gt=0)
     drop_path: float = Field(0.1, ge=0, lt=1)
     init: Path | None = Field(None, description="checkpoint whose weights to start from")
@@ -60,6 +66,14 @@ class TrainConfig(BaseModel):
     ohem_threshold: float = Field(0.7, gt=0, lt=1)
     class_weight_power: float = Field(0.0, ge=0, le=1, description="weights ~ frequency ** -power, mean 1 over pixels")
     class_weight_limit: float = Field(10.0, ge=1, description="largest ratio of a class weight to the smallest")
+    teacher: Path | None = Field(None, description="folder of embeddings, see training/cache_teacher.py")
+    lambda_cr: float = Field(0.0, ge=0, description="weight of L_cr, modality correlation; paper 1")
+    lambda_se: float = Field(0.0, ge=0, description="weight of L_se, class geometry; paper 1")
+    lscd_temperature: float = Field(1.0, gt=0, description="of both; cosines over 1 are almost flat, 0.1 is peaked")
+    lscd_level: int = Field(4, ge=1, le=4, description="feature level whose f_ma is taught, 4 = coarsest")
+    lambda_p: float = Field(0.0, ge=0, description="weight of R_p, functional entropy of predictions; paper 0.3")
+    lambda_f: float = Field(0.0, ge=0, description="weight of R_f, functional entropy of features; paper 0.02")
+    fisher: FisherConfig = Field(FisherConfig(), description="estimator of R_p and R_f, e.g. fisher={wrt: input}")
 
     # Optimisation
     batch_size: int = Field(8, gt=0, description="per process")
@@ -99,6 +113,19 @@ class TrainConfig(BaseModel):
     def _ordered_scale(self) -> TrainConfig:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be 0 < smallest <= largest, got {self.scale}")
+        return self
+
+
+    @model_validator(mode="after")
+    def _terms_have_what_they_need(self) -> TrainConfig:
+        if self.lambda_cr or self.lambda_se:
+            if self.teacher is None:
+                raise ValueError("lambda_cr and lambda_se need teacher=<folder>; training/cache_teacher.py writes one")
+            if self.fusion != "mff":
+                raise ValueError(f"lambda_cr and lambda_se teach the fused features, which fusion={self.fusion} lacks")
+        if (self.lambda_p or self.lambda_f) and self.fusion == "early_concat":
+            raise ValueError("lambda_p and lambda_f need features of each modality, which fusion=early_concat lacks")
+        require_effect(self.fusion, self.mff)
         return self
 
 
@@ -152,7 +179,10 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"][:1]) or "configuration"
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}: known are {', '.join(f.alias or name for name, f in kind.model_fields.items())}"
+        *parents, name = first["loc"]
+        if parents:
+            kind, name = kind.model_fields[parents[0]].annotation, f"{parents[0]}.{name}"
+        return f"unknown key {name!r}: known are {', '.join(f.alias or name for name, f in kind.model_fields.items())}"
     if first["type"] == "missing":
         return f"{key} is not set: add {key}=<value>"
     return f"{key}={first['input']!r}: {first['msg']}"

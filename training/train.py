@@ -30,6 +30,7 @@ from any2seg_core.labels import label_space
 from training.batches import SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
+from training.objective import mean_terms
 from training.processes import Processes
 from training.reporter import Reporter
 
@@ -72,6 +73,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     batches = training_batches(run.train_frames, build_augment(config), numbers, config.workers)
     generator = torch.Generator()
     losses: list[torch.Tensor] = []
+    terms: list[dict[str, torch.Tensor]] = []
     origin = provenance(config, run.train_frames)
     make_run_folder(config.out)  # not before: a run that cannot start leaves nothing behind
 
@@ -96,8 +98,9 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
                 run.contract.family,
             )  # (B, M)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16), attention_kernels(device):
-                logits = parallel(images, present.to(device)).logits  # (B, K, H, W)
-            loss = run.loss_function(logits, labels.to(device, torch.int64))
+                prediction = parallel(images, present.to(device))
+            frames = [frame for _, frame in numbers.batch(run.step)]
+            loss, parts = run.objective(model, images, prediction, labels.to(device, torch.int64), frames)
 
             optimizer.zero_grad()
             loss.backward()
@@ -105,11 +108,14 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             optimizer.step()
             run.average.update(model, run.step)
             losses.append(loss.detach())
+            terms.append(parts)
             run.step += 1
 
             if run.step % config.log_every == 0:
                 values = {"loss": float(torch.stack(losses).mean()), "lr": rate, "norm": float(norm)}
+                values |= mean_terms(terms)
                 losses.clear()
+                terms.clear()
                 if config.skip_corrupt:
                     values["skipped"] = len(run.train_frames.skipped)
                 reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)

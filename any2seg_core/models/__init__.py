@@ -1,5 +1,6 @@
 """The network: encoder, fusion, head."""
 
-from any2seg_core.models.any2seg import Any2Seg, Encoded, ModelConfig, Prediction
+from any2seg_core.models.any2seg import Any2Seg, Encoded, FusionName, ModelConfig, Prediction
+from any2seg_core.models.fusion import MFFConfig
 
-__all__ = ["Any2Seg", "Encoded", "ModelConfig", "Prediction"]
+__all__ = ["Any2Seg", "Encoded", "FusionName", "MFFConfig", "ModelConfig", "Prediction"]

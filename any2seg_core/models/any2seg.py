@@ -20,6 +20,12 @@ from any2seg_core.models.fusion import MFF, MFFConfig
 FusionName = Literal["mff", "mean_predictions", "early_concat"]
 
 
+def require_effect(fusion: FusionName, mff: MFFConfig) -> None:
+    """ValueError where switches of MFF are set for a model that has none."""
+    if fusion != "mff" and mff != MFFConfig():
+        raise ValueError(f"settings of mff have no effect with fusion={fusion}: leave them out")
+
+
 class ModelConfig(BaseModel):
     """Everything that fixes the parameters of a model; stored in its checkpoint.
 
@@ -44,8 +50,7 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:
-        if self.fusion != "mff" and self.mff != MFFConfig():
-            raise ValueError(f"settings of mff have no effect with fusion={self.fusion}: leave them out")
+        require_effect(self.fusion, self.mff)
         return self
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +59,7 @@ class TimmBackbone(nn.Module):
         except (TypeError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"encoder timm/{name} cannot be built with {options} ({reason}); choose another") from None
+        self._name, self._options = name, options | {"out_indices": chosen}
         self.widths: tuple[int, ...] = tuple(self.body.feature_info.channels())
         self._probe(name, in_channels)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.widths)
@@ -66,6 +69,26 @@ class TimmBackbone(nn.Module):
         # Norm over channels on tokens; the map that comes back is channels last in memory, like MiT's.
         tokens = [norm(to_tokens(level)) for norm, level in zip(self.norms, levels, strict=True)]  # 4 x (B, N, C)
         return [to_map(token, *level.shape[-2:]) for token, level in zip(tokens, levels, strict=True)]
+
+    def load_pretrained(self, source: str) -> None:
+        """Weights that timm offers (``source="imagenet"``, needs a network) or of a local file that timm can read.
+
+        The whole classifier is loaded first, strictly, so that a file of another model is an error.
+
+        Raises:
+            UserError: no network, no such file, or weights of another model.
+        """
+        timm = import_timm()
+        origin = {"pretrained_cfg_overlay": {"file": source}} if source != "imagenet" else {}
+        if origin and not Path(source).is_file():
+            raise UserError(f"pretrained={source}: no such file")
+        try:
+            timm.create_model(self._name, pretrained=True, in_chans=self._options["in_chans"], **origin)
+            body = timm.create_model(self._name, pretrained=True, **origin, **self._options)
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"pretrained={source} does not give timm/{self._name} its weights ({reason})") from None
+        self.body.load_state_dict(body.state_dict(), strict=True)
 
     @torch.no_grad()
     def _probe(self, name: str, in_channels: int) -> None:

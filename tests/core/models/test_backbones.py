@@ -14,6 +14,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.backbones import TimmBackbone, import_timm, make_encoder
 from any2seg_core.models.mit import MixTransformer
+from any2seg_core.models.pretrained import load_encoder_weights
 
 
 def timm_is_here() -> bool:
@@ -93,3 +94,25 @@ def test_exception_timm_models_that_do_not_fit(name, message):
     with pytest.raises(UserError, match=message) as caught:
         TimmBackbone(name)
     assert "\n" not in str(caught.value)
+
+
+@needs_timm
+def test_value_a_local_file_fills_a_timm_backbone_strictly(tmp_path):
+    timm = import_timm()
+    torch.manual_seed(1)
+    other = timm.create_model("convnext_atto")
+    torch.save(other.state_dict(), tmp_path / "atto.pth")
+    encoder = make_encoder("timm/convnext_atto").eval()
+    load_encoder_weights(encoder, "timm/convnext_atto", str(tmp_path / "atto.pth"))
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = other.eval().forward_features(images)
+        actual = encoder.body(images)[3]
+    assert actual.shape == expected.shape
+    assert torch.equal(encoder.body.stem_0.weight, other.stem[0].weight)
+    for name, words in {"none.pth": "no such file", "femto.pth": "does not give timm/convnext_atto its weights"}.items():
+        if name == "femto.pth":
+            torch.save(timm.create_model("convnext_femto").state_dict(), tmp_path / name)
+        with pytest.raises(UserError, match=words) as caught:
+            load_encoder_weights(encoder, "timm/convnext_atto", str(tmp_path / name))
+        assert "\n" not in str(caught.value)

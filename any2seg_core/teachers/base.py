@@ -1,0 +1,28 @@
+"""What a teacher is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from any2seg_core.teachers.captions import Caption
+
+
+class Teacher(ABC):
+    """A frozen model with one space for texts and for modalities; all embeddings are float32 of norm 1.
+
+    Attributes:
+        name: says which weights it has; a cache of another name is not reused.
+    """
+
+    name: str
+
+    @abstractmethod
+    def embed_texts(self, sentences: Sequence[str]) -> np.ndarray:
+        """N sentences -> (N, D): class names give E_C, scene descriptions give E_S."""
+
+    @abstractmethod
+    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption) -> np.ndarray:
+        """One frame, M planes (H, W, 3) uint8 in canonical order, and its caption -> E_m (M, D)."""

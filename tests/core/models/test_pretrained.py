@@ -1,0 +1,137 @@
+"""Encoder weights of others: official and Hugging Face names, strictly; nothing is fetched here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from any2seg_core.errors import UserError
+from any2seg_core.models.backbones import make_encoder
+from any2seg_core.models.mit import VARIANTS, MixTransformer
+from any2seg_core.models.pretrained import load_encoder_weights
+
+
+def official_names(encoder: MixTransformer) -> dict[str, torch.Tensor]:
+    renamed = {}
+    for name, value in encoder.state_dict().items():
+        _, index, part, tail = name.split(".", 3)
+        number = int(index) + 1
+        head = {"embed": f"patch_embed{number}", "blocks": f"block{number}", "norm": f"norm{number}"}[part]
+        renamed[f"{head}.{tail}".replace(".dwconv.", ".dwconv.dwconv.")] = value
+    return renamed
+
+
+@pytest.fixture(scope="module")
+def source() -> MixTransformer:
+    torch.manual_seed(0)
+    return MixTransformer("b0")
+
+
+def assert_equal(encoder: torch.nn.Module, source: MixTransformer) -> None:
+    for name, value in source.state_dict().items():
+        assert torch.equal(encoder.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "encoder."])
+def test_value_official_files_and_whole_models(tmp_path, source, prefix):
+    state = {prefix + name: value for name, value in official_names(source).items()}
+    extra = {"head.weight": torch.zeros(3, 256)} if not prefix else {"decode_head.x": torch.zeros(2)}
+    torch.save({"state_dict": state | extra}, tmp_path / "mit_b0.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "mit_b0.pth"))
+    assert_equal(encoder, source)
+
+
+def test_value_own_names(tmp_path, source):
+    save_file({f"encoder.{n}": v for n, v in source.state_dict().items()} | {"head.x": torch.zeros(1)},
+              tmp_path / "ours.safetensors")  # fmt: skip
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "ours.safetensors"))
+    assert_equal(encoder, source)
+
+
+def test_value_hugging_face_model_with_its_head(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = VARIANTS["b0"]
+    options = transformers.SegformerConfig(depths=list(config.depths), hidden_sizes=list(config.widths))
+    reference = transformers.SegformerForSemanticSegmentation(options).eval()
+    reference.save_pretrained(tmp_path)
+    encoder = make_encoder("mit_b0").eval()
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "model.safetensors"))
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = reference.segformer(images, output_hidden_states=True).hidden_states
+        for ours, theirs in zip(encoder(images), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_value_concatenated_input_gets_the_kernels_for_each_modality(tmp_path, source):
+    save_file(source.state_dict(), tmp_path / "m.safetensors")
+    wide = make_encoder("mit_b0", in_channels=9).eval()
+    load_encoder_weights(wide, "mit_b0", str(tmp_path / "m.safetensors"))
+    image = torch.randn(1, 3, 32, 64)
+    with torch.no_grad():
+        for one, three in zip(source.eval()(image), wide(torch.cat([image] * 3, dim=1)), strict=True):
+            torch.testing.assert_close(one, three, rtol=1e-4, atol=1e-4)
+
+
+def test_exception_keys_are_listed(tmp_path, source):
+    state = source.state_dict()
+    del state["stages.0.norm.weight"]
+    state["stages.9.norm.weight"] = torch.zeros(1)
+    state["stages.1.norm.bias"] = torch.zeros(3)
+    save_file(state, tmp_path / "m.safetensors")
+    with pytest.raises(UserError) as caught:
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "m.safetensors"))
+    message = str(caught.value)
+    assert "missing 1 (stages.0.norm.weight)" in message
+    assert "unknown 1 (stages.9.norm.weight)" in message
+    assert "another shape 1 (stages.1.norm.bias (3,) not (64,))" in message
+    with pytest.raises(UserError, match="is it another MiT size"):
+        load_encoder_weights(make_encoder("mit_b2"), "mit_b2", str(tmp_path / "m.safetensors"))
+
+
+class Exploding:
+    def __reduce__(self):
+        return (print, ("code of the file has run",))
+
+
+def test_exception_files_that_are_no_weights(tmp_path, capsys):
+    encoder = make_encoder("mit_b0")
+    (tmp_path / "a.pth").write_bytes(b"nothing")
+    (tmp_path / "b.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
+    torch.save({"x": Exploding()}, tmp_path / "c.pth")
+    torch.save([1, 2], tmp_path / "d.pth")
+    for name, words in {
+        "a.pth": "not a file of weights",
+        "b.safetensors": "not a file of weights",
+        "c.pth": "not a file of weights",
+        "d.pth": "no dictionary of tensors",
+        "e.pth": "no such file",
+    }.items():
+        with pytest.raises(UserError, match=f"{name}.*{words}") as caught:
+            load_encoder_weights(encoder, "mit_b0", str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+    assert "code of the file" not in capsys.readouterr().out
+
+
+def test_value_the_hub_is_asked_for_the_right_repository(tmp_path, source, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    torch.save(official_names(source), tmp_path / "pytorch_model.bin")
+    asked = []
+
+    def download(repository: str, name: str) -> str:
+        asked.append((repository, name))
+        if name == "model.safetensors":
+            raise OSError("no such entry")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", "imagenet")
+    assert_equal(encoder, source)
+    assert asked == [("nvidia/mit-b0", "model.safetensors"), ("nvidia/mit-b0", "pytorch_model.bin")]
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_: (_ for _ in ()).throw(OSError("no network")))
+    with pytest.raises(UserError, match=r"nvidia/mit-b0 cannot be fetched \(no network\); give a local file"):
+        load_encoder_weights(encoder, "mit_b0", "imagenet")
