@@ -19,7 +19,7 @@ from any2seg_core.errors import UserError
 
 def write_embeddings(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
     """One .safetensors file of float32 arrays, ``facts`` as JSON in its metadata; a reader never sees half of it."""
-    metadata = {name: json.dumps(value) for name, value in facts.items()}
+    metadata = {"facts": json.dumps(facts)}  # one entry: the library writes several in any order
     with replacing(path) as partial:
         save_file({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}, partial, metadata)
 
@@ -37,7 +37,7 @@ def read_embeddings(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             arrays = {name: value for name, value in content.items() if value.dtype.kind == "f"}
             return arrays, {name: value.tolist() for name, value in content.items() if name not in arrays}
         with safe_open(path, framework="numpy") as file:
-            facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, SafetensorError, struct.error, EOFError) as error:
         raise UserError(f"{path}: no embeddings can be read from it ({error}); write it again") from None
