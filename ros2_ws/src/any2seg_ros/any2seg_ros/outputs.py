@@ -60,7 +60,7 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
         points[name] = cloud.points[:, index]
     red, green, blue = (space.colourise(labels)[:, channel].astype(np.uint32) for channel in range(3))
     points["rgb"] = red << 16 | green << 8 | blue
-    points["label"] = np.where(seen, labels, 65535)
+    points["label"] = np.where(seen, labels.astype(np.uint16), np.uint16(65535))
     points["confidence"] = confidence
     data = array.array("B")
     data.frombytes(memoryview(points).cast("B"))

@@ -1,0 +1,186 @@
+"""Acceptance, sensors that come and go: the node as a process of its own over real DDS; the oracle is what was sent."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import fake_car
+import numpy as np
+import pytest
+from acceptance import START_TIMEOUT_S, TIMEOUT_S, Listener, OddModelProcess, wait_for
+from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
+
+from any2seg_core.modalities import MODALITIES, all_subsets
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module")
+def node_process(domain, checkpoint, calibration_file, tmp_path_factory):
+    from any2seg_ros.processes import ros_arguments
+
+    parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file}
+    process = OddModelProcess(ros_arguments(parameters, TOPICS.node_remappings()), tmp_path_factory.mktemp("node"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def monitor(node_process):
+    from any2seg_ros.demo_monitor import Monitor
+
+    monitor = Monitor("segment", TOPICS.truth)
+    assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), node_process.tail()
+    yield monitor
+    monitor.close()
+
+
+@pytest.fixture(scope="module")
+def car(monitor):
+    car = fake_car.FakeCar(monitor.node)
+    yield car
+    car.stop()
+
+
+def records_since(monitor, count):
+    return monitor.recorded()[0][count:]
+
+
+def labels_until_fused(monitor, sensors) -> list:
+    """Labels from now on until three in a row are made of exactly these sensors."""
+    before = len(monitor.recorded()[0])
+    wait_for(lambda: [r.used for r in records_since(monitor, before)[-3:]] == [tuple(sensors)] * 3)
+    records = records_since(monitor, before)
+    assert [r.used for r in records[-3:]] == [tuple(sensors)] * 3, [r.used for r in records]
+    return records
+
+
+@pytest.mark.parametrize("alive", all_subsets()[:-1], ids=",".join)
+def test_property_every_subset_survives_and_whoever_returns_is_used(car, monitor, alive):
+    """Kill all others mid-run, then give them back."""
+    labels_until_fused(monitor, MODALITIES)
+    car.silent = set(MODALITIES) - set(alive)
+    try:
+        records = labels_until_fused(monitor, alive)
+    finally:
+        car.silent = set()
+    partial = [record for record in records if record.used == alive]
+    steps_ns = np.diff([record.stamp_ns for record in partial])
+    assert (steps_ns > 0).all()
+    for record in partial:
+        assert record.labels.shape == (HEIGHT, WIDTH)
+        assert record.reference == alive[0]  # the best that is alive leads
+    labels_until_fused(monitor, MODALITIES)
+
+
+def transition(monitor, name):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    client = monitor.node.create_client(ChangeState, "/segment/change_state")
+    assert client.wait_for_service(TIMEOUT_S)
+    future = client.call_async(ChangeState.Request(transition=Transition(label=name)))
+    wait_for(future.done)
+    monitor.node.destroy_client(client)
+    return future.result().success
+
+
+@pytest.mark.parametrize("absent", MODALITIES)
+def test_value_start_with_a_sensor_that_was_never_seen(car, monitor, absent):
+    """A new activation knows nothing of what came before; it says who is missing and why."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    alive = tuple(name for name in MODALITIES if name != absent)
+    assert transition(monitor, "deactivate")
+    car.silent = {absent}
+    listener = Listener(monitor.node, {"/segment/out/modalities": (DiagnosticArray, 10)})
+    try:
+        assert transition(monitor, "activate")
+        labels_until_fused(monitor, alive)
+        assert wait_for(lambda: listener.values("/segment/out/modalities").get(f"{absent}.missing") == "never_seen")
+    finally:
+        car.silent = set()
+        listener.close()
+    labels_until_fused(monitor, MODALITIES)
+
+
+def test_value_header_size_and_ids_are_those_of_the_reference(car, monitor):
+    from sensor_msgs.msg import Image
+
+    received = Listener(monitor.node, {"/segment/out/label": (Image, 10)})
+    assert wait_for(lambda: len(received.got["/segment/out/label"]) >= 3)
+    received.close()
+    for message in received.got["/segment/out/label"]:
+        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        assert stamp_ns % PERIOD_NS == 0  # only the camera fires then
+        assert message.header.frame_id == "ego_vehicle/rgb_front"
+        assert (message.width, message.height, message.step, message.encoding) == (WIDTH, HEIGHT, WIDTH, "mono8")
+        assert set(message.data) == {6}  # the class of the stand-in
+
+
+def test_value_late_joiner_gets_the_class_names(car, monitor):
+    """As JSON in a std_msgs/String, which every machine has; vision_msgs/LabelInfo only where it is installed."""
+    import json
+
+    from std_msgs.msg import String
+
+    from any2seg_core.labels import DELIVER
+    from any2seg_ros import distro, qos
+
+    topics = {"/segment/out/label_info_json": (String, qos.LATCHED)}
+    if (messages := distro.vision_messages()) is not None:
+        topics["/segment/out/label_info"] = (messages.LabelInfo, qos.LATCHED)
+    listener = Listener(monitor.node, topics)
+    assert wait_for(lambda: all(listener.got.values()))
+    listener.close()
+    info = json.loads(listener.got["/segment/out/label_info_json"][-1].data)
+    assert [entry["class_name"] for entry in info["class_map"]] == list(DELIVER.classes)
+    assert [entry["class_id"] for entry in info["class_map"]] == list(range(25))
+    assert info["unlabelled"] == 255
+    for message in listener.got.get("/segment/out/label_info", []):
+        assert [entry.class_name for entry in message.class_map] == list(DELIVER.classes)
+
+
+def test_value_semantic_cloud_has_the_header_and_the_points_of_the_cloud(car, monitor):
+    from sensor_msgs.msg import PointCloud2
+
+    from any2seg_core.labels import DELIVER
+    from any2seg_core.messages import cloud_to_points, stamp_ns
+
+    inputs, outputs = TOPICS.streams["lidar"], "/segment/out/points"
+    listener = Listener(monitor.node, {inputs: (PointCloud2, 50), outputs: (PointCloud2, 10)})
+    assert wait_for(lambda: len(listener.got[outputs]) >= 3)
+    listener.close()
+    sent = {stamp_ns(message.header): message for message in listener.got[inputs]}
+    message = listener.got[outputs][-1]
+    original = sent[stamp_ns(message.header)]
+    assert message.header.frame_id == original.header.frame_id == "ego_vehicle/lidar"
+    np.testing.assert_array_equal(cloud_to_points(message)[:, :3], cloud_to_points(original)[:, :3])
+    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb", "label", "confidence"]
+    raw = np.frombuffer(message.data, np.uint8).reshape(-1, message.point_step)
+    offsets = {field.name: field.offset for field in message.fields}
+    labels = raw[:, offsets["label"] : offsets["label"] + 2].copy().view("<u2")[:, 0]
+    colours = raw[:, offsets["rgb"] : offsets["rgb"] + 3]
+    confidence = raw[:, offsets["confidence"] : offsets["confidence"] + 4].copy().view("<f4")[:, 0]
+    assert set(labels) == {6, 65535}
+    assert (colours[labels == 6][:, ::-1] == DELIVER.colours[6]).all()
+    assert (confidence == np.where(labels == 6, np.float32(0.75), 0)).all()
+
+
+def test_value_sigterm_in_the_middle_of_an_inference_ends_the_node_within_two_seconds(car, monitor, node_process):
+    """Runs last. The model of this moment takes a minute."""
+    node_process.tell(delay_s=60.0)
+
+    def stands_still():
+        count = len(monitor.recorded()[0])
+        time.sleep(1.0)
+        return len(monitor.recorded()[0]) == count
+
+    assert wait_for(stands_still)
+    begin_s = time.monotonic()
+    node_process.signal(signal.SIGTERM)
+    assert node_process.wait(10.0) == 0, node_process.tail()
+    assert time.monotonic() - begin_s < 2.0
+    assert "Traceback" not in node_process.log.read_text()
