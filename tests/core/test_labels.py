@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, MCUBES, MUSES, label_space, lookup_table
+from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, MCUBES, MUSES, LabelSpace, label_space, lookup_table
 
 
 def test_value_deliver_has_25_classes_in_the_published_order():
@@ -45,3 +45,10 @@ def test_exception_names():
         DELIVER.id("Tree")
     with pytest.raises(UserError, match="'cityscapes': known are deliver-25"):
         label_space("cityscapes")
+
+
+def test_value_many_classes_need_wide_labels():
+    space = LabelSpace("many", tuple(map(str, range(300))), tuple((k % 256, k // 256, 7) for k in range(300)))
+    assert (space.unlabelled, DELIVER.unlabelled) == (65535, 255)
+    labels = np.array([[0, 299, 65535]], np.uint16)
+    assert space.colourise(labels).tolist() == [[[0, 0, 7], [43, 1, 7], [0, 0, 0]]]

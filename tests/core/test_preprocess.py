@@ -78,3 +78,12 @@ def test_exception_contract_rejects_what_it_cannot_mean():
 def test_value_contract_survives_json():
     contract = InputContract(height=64, width=96, modalities=("rgb", "event"))
     assert InputContract.model_validate_json(contract.model_dump_json()) == contract
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(255, torch.uint8), (256, torch.uint16)])
+def test_value_labels_are_wide_when_255_is_a_class(classes, dtype):
+    logits = torch.zeros(1, classes, 3, 5)
+    logits[:, classes - 1] = 1.0
+    labels, _ = logits_to_labels(logits, 3, 5)
+    assert labels.dtype == dtype
+    assert (labels.numpy() == classes - 1).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
+from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 
 
@@ -122,3 +122,46 @@ def test_property_random_bytes_raise_only_user_errors(tmp_path_factory, content)
     path.write_bytes(content)
     with pytest.raises(UserError):
         load_calibration(path)
+
+
+CAMERA_INFO = """
+image_width: 640
+image_height: 480
+camera_name: front
+camera_matrix: {rows: 3, cols: 3, data: [500.5, 0, 320, 0, 501, 240, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [-0.1, 0.02, 0.001, -0.002, 0]}
+rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
+projection_matrix: {rows: 3, cols: 4, data: [480, 0, 318, 0, 0, 481, 239, 0, 0, 0, 1, 0]}
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_value_camera_info_file_of_a_camera_driver(tmp_path, prefix):
+    path = tmp_path / "front.yaml"
+    path.write_text(CAMERA_INFO)
+    camera = load_camera_info(f"{prefix}{path}")
+    assert (camera.width, camera.height, camera.frame_id) == (640, 480, "front")
+    np.testing.assert_array_equal(camera.K, [[500.5, 0, 320], [0, 501, 240], [0, 0, 1]])
+    np.testing.assert_array_equal(camera.D, [-0.1, 0.02, 0.001, -0.002, 0])
+    rectified = load_camera_info(f"{prefix}{path}", rectified=True)
+    np.testing.assert_array_equal(rectified.K, [[480, 0, 318], [0, 481, 239], [0, 0, 1]])
+    assert not rectified.is_distorted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("image_width: 640", "", "image_width: add this key"),
+        ("rows: 3, cols: 3, data: [500.5,", "rows: 3, cols: 3, data: [", "3 x 3"),
+        ("plumb_bob", "mystery", "distortion_model"),
+        ("500.5", "many", "camera_matrix"),
+        ("image_height: 480", "image_height: 0", "480|height"),
+    ],
+)
+def test_exception_camera_info_file_names_file_and_key(tmp_path, old, new, told):
+    path = tmp_path / "front.yaml"
+    path.write_text(CAMERA_INFO.replace(old, new, 1))
+    with pytest.raises(UserError, match=told) as error:
+        load_camera_info(str(path))
+    assert str(error.value).startswith(f"{path}: ")

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.lidar import project_labels, project_points
+from any2seg_core.sensors.lidar import label_points, project_labels, project_points
 
 TO_OPTICAL = np.array([[0.0, -1, 0, 0.05], [0, 0, -1, -0.3], [1, 0, 0, -0.8], [0, 0, 0, 1]])
 TO_OPTICAL[:3, :3] = Rotation.from_euler("xyz", [1.0, -2.0, 1.5], degrees=True).as_matrix() @ TO_OPTICAL[:3, :3]
@@ -116,3 +116,44 @@ def test_exception_wrong_shapes():
         project_points(np.zeros((3, 4)), np.eye(3), CAMERAS["pinhole"])
     with pytest.raises(UserError, match="labels"):
         project_labels(np.zeros((3, 4)), np.zeros(2), np.eye(4), CAMERAS["pinhole"])
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_value_labels_come_back_to_the_points_that_the_camera_sees(name):
+    """Pixel of each point by OpenCV; hidden points by a search over all others, written out."""
+    camera, points = CAMERAS[name], _cloud(1500, seed=4)
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 25, (camera.height, camera.width)).astype(np.uint8)
+    confidence = rng.random((camera.height, camera.width)).astype(np.float32)
+    found, certainty = label_points(points, labels, confidence, TO_OPTICAL, camera)
+    cam = points[:, :3].astype(np.float64) @ TO_OPTICAL[:3, :3].T + TO_OPTICAL[:3, 3]
+    uv, valid = camera.project(cam)
+    column, row = np.where(valid[:, None], np.floor(uv + 0.5), -9).astype(int).T
+    distance = np.linalg.norm(cam, axis=1)
+    checked = 0
+    for i in range(len(points)):
+        if not valid[i]:
+            assert (found[i], certainty[i]) == (255, 0)
+            continue
+        around = valid & (abs(column - column[i]) <= 1) & (abs(row - row[i]) <= 1)
+        limit = distance[around].min()
+        limit += 0.3 + 0.03 * limit
+        if abs(distance[i] - limit) < 1e-3:
+            continue
+        checked += 1
+        seen = distance[i] <= limit
+        assert found[i] == (labels[row[i], column[i]] if seen else 255)
+        assert certainty[i] == (confidence[row[i], column[i]] if seen else 0)
+    assert checked > 100
+    assert 0 < (found != 255).sum() < valid.sum()  # some are hidden
+
+
+def test_value_label_points_keeps_wide_labels_and_takes_no_points():
+    camera = CAMERAS["pinhole"]
+    labels = np.full((camera.height, camera.width), 300, np.uint16)
+    confidence = np.ones(labels.shape, np.float32)
+    points = np.array([[0, 0, 10, 1], [0, 0, -10, 1]], np.float32)
+    assert label_points(points, labels, confidence, np.eye(4), camera)[0].tolist() == [300, 65535]
+    assert label_points(points[:0], labels, confidence, np.eye(4), camera)[0].shape == (0,)
+    with pytest.raises(UserError, match="labels and confidence"):
+        label_points(points, labels[1:], confidence, np.eye(4), camera)

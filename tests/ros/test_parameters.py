@@ -1,0 +1,185 @@
+"""Parameters of the node: bad ones fail configure with the reason, tunable ones change at run time, all or none."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture()
+def make_node(domain):
+    """Function that makes a node in this process from parameters."""
+    import rclpy
+
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.segment_node import SegmentNode
+
+    made = []
+
+    def make(**parameters):
+        context = rclpy.Context()
+        rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
+        made.append((context, SegmentNode(context=context)))
+        return made[-1][1]
+
+    yield make
+    for context, node in made:
+        node._stop()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@pytest.fixture()
+def active(make_node, checkpoint, calibration_file):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(checkpoint=checkpoint, calibration_file=calibration_file)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    return node
+
+
+def set_all(node, **values):
+    from rclpy.parameter import Parameter
+
+    return node.set_parameters_atomically([Parameter(name.replace("__", "."), value=v) for name, v in values.items()])
+
+
+def test_value_every_parameter_is_described_and_says_whether_it_can_change(make_node):
+    from any2seg_ros.parameter_table import TABLE
+
+    node = make_node()
+    for name, entry in TABLE.items():
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description == entry.description
+        assert descriptor.read_only != entry.tunable
+        if isinstance(entry.default, float):
+            (limits,) = descriptor.floating_point_range
+            assert (limits.from_value, limits.to_value) == (entry.low, entry.high)
+        if entry.choices:
+            assert all(choice in descriptor.additional_constraints for choice in entry.choices)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"timeout_s": 99.0}, "timeout_s"),
+        ({"timeout_s": "soon"}, "timeout_s"),
+        ({"input_reliability": "sometimes"}, "input_reliability"),
+        ({"modalities": "[rgb, sonar]"}, "sonar"),
+        ({"event_format": "packet"}, "event_camera_msgs"),
+        ({"rgb.noise_window_s": 0.5}, "rgb.noise_window_s"),
+        ({"camera_info_url": "none.yaml"}, "none.yaml"),
+        ({"calibration_file": "none.yaml"}, "none.yaml"),
+        ({"device": "abacus"}, "abacus"),
+        ({"checkpoint": "none.safetensors"}, "none.safetensors"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_exception_bad_parameters_fail_configure_with_the_reason(make_node, checkpoint, capfd, parameters, told):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    if told == "event_camera_msgs":
+        from any2seg_ros import distro
+
+        if distro.has(told):
+            pytest.skip("installed here, so the format can be used")
+    node = make_node(**{"checkpoint": checkpoint, **parameters})
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    written = capfd.readouterr().err
+    assert "cannot configure" in written
+    assert told in written
+    assert "Traceback" not in written
+
+
+def test_value_tunable_parameters_take_effect_and_buffers_stay(active):
+    active._pipeline.offer("lidar", 10**18, None)
+    result = set_all(active, lidar__max_age_s=0.3, timeout_s=0.02, overlay_alpha=0.25, confidence_threshold=0.5)
+    assert result.successful, result.reason
+    config, stats = active._pipeline.inspect(lambda synchronizer: (synchronizer.config, synchronizer.stats))
+    assert config.streams["lidar"].max_age_ns == 300_000_000
+    assert config.timeout_ns == 20_000_000
+    assert stats.streams["lidar"].added == 1
+    assert active._outputs.overlay_alpha == 0.25
+    assert active._settings.confidence_threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"overlay_alpha": 0.1, "rgb__noise_window_s": 5.0}, "rgb.noise_window_s"),
+        ({"overlay_alpha": 0.1, "timeout_s": math.nan}, "timeout_s"),
+        ({"overlay_alpha": 0.1, "timeout_s": -1.0}, "timeout_s"),
+        ({"overlay_alpha": 0.1, "checkpoint": "other.safetensors"}, "checkpoint"),
+    ],
+    ids=["contradiction", "nan", "range", "read-only"],
+)
+def test_exception_what_is_refused_changes_nothing_and_says_why(active, values, told):
+    before = active._settings
+    result = set_all(active, **values)
+    assert not result.successful
+    assert told in result.reason
+    assert active._settings is before
+    assert active.get_parameter("overlay_alpha").value == 0.5
+    assert active._outputs.overlay_alpha == 0.5
+
+
+def test_value_standard_qos_overrides_win(make_node, checkpoint):
+    from rclpy.qos import ReliabilityPolicy
+
+    name = "qos_overrides./segment/in/image.subscription.reliability"
+    node = make_node(**{"checkpoint": checkpoint, "modalities": "[rgb]", name: "reliable"})
+    node.trigger_configure()
+    node.trigger_activate()
+    (info,) = node.get_subscriptions_info_by_topic("/segment/in/image")
+    assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def test_value_transports_and_formats_subscribe_to_their_topics(make_node, checkpoint):
+    parameters = {"image_transport": "compressed", "depth_transport": "compressedDepth", "event_format": "image"}
+    node = make_node(checkpoint=checkpoint, **parameters)
+    node.trigger_configure()
+    node.trigger_activate()
+    topics = dict(node.get_subscriber_names_and_types_by_node("segment", "/"))
+    assert topics["/segment/in/image/compressed"] == ["sensor_msgs/msg/CompressedImage"]
+    assert topics["/segment/in/depth/compressedDepth"] == ["sensor_msgs/msg/CompressedImage"]
+    assert topics["/segment/in/events"] == ["sensor_msgs/msg/Image"]
+
+
+def test_value_event_format_auto_follows_the_publisher(active, domain):
+    """From the cloud that is expected first to rendered images, as soon as somebody publishes those."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image, PointCloud2
+
+    assert active._inputs._subscriptions["event"].msg_type is PointCloud2
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    other = rclpy.create_node("renderer", context=context)
+    other.create_publisher(Image, "/segment/in/events", 1)
+    executor = SingleThreadedExecutor(context=active.context)
+    executor.add_node(active)
+    for _ in range(400):
+        executor.spin_once(timeout_sec=0.05)
+        if active._inputs._subscriptions["event"].msg_type is Image:
+            break
+    executor.remove_node(active)
+    other.destroy_node()
+    rclpy.shutdown(context=context)
+    assert active._inputs._subscriptions["event"].msg_type is Image
+
+
+def test_value_enable_service_stops_and_resumes_taking_messages(active):
+    from std_srvs.srv import SetBool
+
+    for wanted in (False, True):
+        answer = active._on_enable(SetBool.Request(data=wanted), SetBool.Response())
+        assert answer.success
+        added = active._pipeline.inspect(lambda synchronizer: synchronizer.stats).streams["rgb"].added
+        active._on_message("rgb", 10**18 + wanted, None)
+        after = active._pipeline.inspect(lambda synchronizer: synchronizer.stats).streams["rgb"].added
+        assert after - added == int(wanted)
