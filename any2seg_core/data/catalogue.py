@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from any2seg_core.cases import CONDITIONS
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
@@ -19,23 +20,31 @@ DATASETS: dict[str, type[FrameDataset]] = {
 }
 _OPTIONS = {"deliver": ("source",), "muses": ("source", "parity"), "mcubes": ()}
 _SIGNS = {
-    "deliver": ("semantic",),
-    "muses": ("frame_camera",),
-    "mcubes": (LIST_FOLDER,),
+    "deliver": "<img, hha, ...>/<cloud, fog, night, rain or sun>",
+    "muses": "frame_camera",
+    "mcubes": LIST_FOLDER,
 }
+_BAG_ENDINGS = (".mcap", ".db3", ".bag")
 
 
 def detect_kind(root: str | Path) -> str:
     """Name of the data set that lies in a folder; UserError says what was found and what each of them would have."""
     root = Path(root)
+    if root.suffix in _BAG_ENDINGS or any(path.suffix in _BAG_ENDINGS for path in root.glob("*")):
+        raise UserError(f"{root}: is a recording; make frames of it first: any2seg bag extract {root} FOLDER")
     if not root.is_dir():
         raise UserError(f"{root}: no such data folder; write one with `any2seg drive` or point to a data set")
-    folder = root / INNER_FOLDER if (root / INNER_FOLDER).is_dir() else root
-    kinds = [kind for kind, signs in _SIGNS.items() if all((folder / sign).is_dir() for sign in signs)]
+    inner = root / INNER_FOLDER
+    signs = {
+        "deliver": any((path / condition).is_dir() for path in root.iterdir() for condition in CONDITIONS),
+        "muses": (root / _SIGNS["muses"]).is_dir(),
+        "mcubes": any((place / LIST_FOLDER).is_dir() for place in (root, inner)),
+    }
+    kinds = [kind for kind, is_there in signs.items() if is_there]
     if len(kinds) == 1:
         return kinds[0]
     found = ", ".join(sorted(path.name for path in root.iterdir())[:12]) or "nothing"
-    wanted = "; ".join(f"{kind}: {', '.join(signs)}" for kind, signs in _SIGNS.items())
+    wanted = "; ".join(f"{kind}: {sign}" for kind, sign in _SIGNS.items())
     state = "several data sets at once" if kinds else "no data set that this program knows"
     raise UserError(f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=")
 
@@ -49,6 +58,7 @@ def open_dataset(
     cache: Cache = "none",
     skip_corrupt: bool = False,
     verify: bool = True,
+    labelled: bool = True,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
@@ -66,4 +76,4 @@ def open_dataset(
     strange = sorted(set(options) - set(_OPTIONS[chosen]))
     if strange:
         raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {chosen}, which has no such choice")
-    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, verify, **options)
+    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, verify, labelled, **options)

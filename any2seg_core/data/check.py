@@ -86,7 +86,7 @@ def check_tree(
 
     Args:
         root: folder. kind: see `open_dataset`.
-        modalities: which sensors must be there; None: all of the data set.
+        modalities: which sensors must be there; None: those of the data set that the folder has a place for.
         read: decode every file; False only looks whether it is there.
         workers: threads.
         progress: called with the split, frames done and frames of the split.
@@ -97,9 +97,15 @@ def check_tree(
     root = Path(root)
     kind = detect_kind(root) if kind == "auto" else kind
     report = TreeReport(root, kind)
+    splits = _splits(kind)
+    if modalities is None:
+        modalities = DATASETS[kind].on_disk(root) or None
+        absent = [name for name in DATASETS[kind].family.members if modalities and name not in modalities]
+        if absent:
+            report.notes.append(f"there is no folder for {', '.join(absent)}: not looked for")
     reasons = []
     pixels = np.zeros(256, np.int64)
-    for split in _splits(kind):
+    for split in splits:
         try:
             dataset = open_dataset(kind, root, split, modalities, verify=False)
         except NoFramesError as error:
@@ -130,9 +136,9 @@ def _check_split(
     report.encodings = dataset.encodings
     counts: Counter[str] = Counter()
     problems: list[str] = []
-    skip_labels = dataset.withheld
+    skip_labels = bool(dataset.why_unlabelled)
     if skip_labels:
-        report.notes.append(f"{dataset.split}: labels are withheld by the authors of {dataset.kind}")
+        report.notes.append(f"{dataset.split}: no labels: {dataset.why_unlabelled}")
     with ThreadPoolExecutor(workers) as pool:
         findings = pool.map(lambda frame: _check_frame(dataset, frame, read, skip_labels), dataset.frames)
         for done, finding in enumerate(findings, start=1):

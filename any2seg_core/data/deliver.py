@@ -33,7 +33,8 @@ ENCODING_FILE = "encoding.json"
 """Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
-_SEQUENCE = re.compile(rf"MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
+# What any2seg extracts from a recording ends with _bag.
+_SEQUENCE = re.compile(rf".+_bag|MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
 _DEPTH = MODALITIES[1]
 _RAW_DEPTH_FOLDER = "depth"
 _KNOWN_IDS = (DELIVER_PNG_TO_TRAIN != IGNORE) | np.isin(np.arange(256), (0, IGNORE))
@@ -140,6 +141,20 @@ class DeliverDataset(FrameDataset):
         """Weather folder, and the failure where there is one: ``night`` or ``night, motionblur``."""
         return frame.condition if frame.failure is None else f"{frame.condition}, {frame.failure}"
 
+    @classmethod
+    def on_disk(cls, root: Path) -> tuple[str, ...]:
+        """By the top folders; depth may be there as HHA or raw."""
+        return tuple(
+            name
+            for name in cls.family.members
+            if (root / modality(name).folder).is_dir() or (name == _DEPTH and (root / _RAW_DEPTH_FOLDER).is_dir())
+        )
+
+    @property
+    def why_unlabelled(self) -> str:
+        """Recordings may be extracted without truth."""
+        return "" if (self.root / _LABEL_FOLDER).is_dir() else f"there is no folder {_LABEL_FOLDER}"
+
     @property
     def computed(self) -> tuple[str, ...]:
         """Depth, from raw files."""
@@ -155,7 +170,7 @@ class DeliverDataset(FrameDataset):
         """Frames without a partner in the folder that decides, and folders with names that DELIVER does not have."""
         lines = []
         known = set(self.frames)
-        for key in (*self.modalities[1:], LABELS):
+        for key in (*self.modalities[1:], LABELS):  # no glob finds anything where a folder is missing
             folder = _LABEL_FOLDER if key == LABELS else self._folder(key)
             suffix = _LABEL_SUFFIX if key == LABELS else modality(key).suffix
             for frame in find_frames(self.root, self.split, folder, suffix):

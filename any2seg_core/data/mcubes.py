@@ -80,6 +80,15 @@ class McubesDataset(FrameDataset):
         labels = map_ids(image if image.ndim == 2 else image[:, :, 0], _TRAIN_IDS, _KNOWN_IDS, path)
         return np.ascontiguousarray(labels[:, LEFT_CROP:])
 
+    @classmethod
+    def on_disk(cls, root: Path) -> tuple[str, ...]:
+        """By the folders of the images."""
+        inner = root / INNER_FOLDER
+        place = inner if inner.is_dir() else root
+        return tuple(
+            name for name in cls.family.members if all((place / folder).is_dir() for folder, _ in _FILES[name])
+        )
+
     def condition(self, _frame: McubesFrame) -> str:
         """MCubeS has none."""
         return "all"

@@ -144,10 +144,18 @@ class MusesDataset(FrameDataset):
         """Projections by this program."""
         return PlaneCache(self.root, _recipe(self._rig.calibration, self._size), self._keep)
 
+    @classmethod
+    def on_disk(cls, root: Path) -> tuple[str, ...]:
+        """By the folders of the sensors, raw or projected."""
+        places = (root, root / muses_files.PROJECTED_FOLDER)
+        return tuple(name for name, folder in _SENSOR_FOLDERS.items() if any((p / folder).is_dir() for p in places))
+
     @property
-    def withheld(self) -> bool:
-        """Labels of the test split; it is scored on Codabench."""
-        return self.split == "test" and not self.files(self.frames[0])[LABELS][0].is_file()
+    def why_unlabelled(self) -> str:
+        """The test split is scored on Codabench."""
+        if self.split == "test" and not self.files(self.frames[0])[LABELS][0].is_file():
+            return "its labels are withheld by the authors of MUSES (scored on Codabench)"
+        return ""
 
     def strays(self) -> list[str]:
         """Sensor and label files without a camera image."""
@@ -198,14 +206,6 @@ class MusesDataset(FrameDataset):
 
     def _expected(self) -> str:
         return f"frame_camera/{self.split}/<weather>/<day or night>/<id>_frame_camera.png"
-
-    def _require_files(self) -> None:
-        if self.withheld:
-            raise UserError(
-                f"{self.root}: the labels of MUSES' test split are withheld by its authors (scored on Codabench): "
-                "train and evaluate on train and val"
-            )
-        super()._require_files()
 
     def _matches(self, frame: MusesFrame, cases: Sequence[str]) -> bool:
         return bool({frame.weather, frame.time_of_day, self.condition(frame)} & set(cases))

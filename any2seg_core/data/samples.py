@@ -171,10 +171,15 @@ class FrameDataset(Dataset):
         """Where computed planes are kept; only where ``computed`` names some."""
         raise NotImplementedError(f"{self.kind} computes no planes")
 
+    @classmethod
+    @abstractmethod
+    def on_disk(cls, root: Path) -> tuple[str, ...]:
+        """Modalities that a folder has at least a place for; parts of a data set may have been downloaded."""
+
     @property
-    def withheld(self) -> bool:
-        """Whether the authors keep the labels of this split to themselves."""
-        return False
+    def why_unlabelled(self) -> str:
+        """Why this split has no labels at all; empty where it has some."""
+        return ""
 
     def strays(self) -> list[str]:
         """What lies in the folder and does not belong to any frame, one line each."""
@@ -255,6 +260,8 @@ class FrameDataset(Dataset):
         return frames
 
     def _require_files(self) -> None:
+        if self.labelled and self.why_unlabelled:
+            raise UserError(f"{self.root}: {self.split}: {self.why_unlabelled}; nothing can be trained or judged on it")
         for frame in self.frames:
             for key, paths in self.files(frame).items():
                 for path in paths if self.labelled or key != LABELS else ():

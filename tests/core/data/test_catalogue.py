@@ -39,6 +39,11 @@ def test_exception_what_was_found_and_what_was_expected(roots: dict[str, Path], 
     (roots["deliver"] / "frame_camera").mkdir()
     with pytest.raises(UserError, match="several data sets at once.*dataset="):
         detect_kind(roots["deliver"])
+    (tmp_path / "drive").mkdir()
+    (tmp_path / "drive" / "drive_0.mcap").touch()
+    for bag in (tmp_path / "drive", tmp_path / "drive" / "drive_0.mcap"):
+        with pytest.raises(UserError, match="is a recording; make frames of it first: any2seg bag extract"):
+            detect_kind(bag)
     with pytest.raises(UserError, match="no such data folder"):
         open_dataset("auto", tmp_path / "none", "val")
     with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes and auto"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from fake_trees import write_mcubes, write_muses
 from typer.testing import CliRunner
 
 from any2seg_core.cli import app
+from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.errors import UserError
 
@@ -85,7 +87,7 @@ def test_value_other_data_sets(tmp_path: Path):
     report = check_tree(muses)
     assert report.count == 0
     assert report.frames["test"] == {"clear/day": 1, "fog/night": 1}
-    assert "test: labels are withheld by the authors of muses" in report.notes
+    assert "test: no labels: its labels are withheld by the authors of MUSES (scored on Codabench)" in report.notes
     (muses / "lidar/train/fog/night/REC0000_frame_000000_lidar.bin").write_bytes(b"xy")
     (muses / "frame_camera/train/clear/day/REC0000_frame_000000_frame_camera.png").unlink()
     lines = check_tree(muses).problems["train"]
@@ -116,8 +118,24 @@ def test_value_the_command_exits_with_0_1_or_2(root: Path, tmp_path: Path):
     assert isinstance(nothing.exception, UserError)  # the entry point turns it into one line and exit code 2
 
 
+def test_value_parts_of_a_data_set_and_recordings_without_truth(root: Path):
+    shutil.rmtree(root / "hha")
+    shutil.rmtree(root / "semantic")
+    for sequence in list(root.glob("*/*/*/MAP_1_point1")):
+        sequence.rename(sequence.with_name("drive0001_bag"))
+    report = check_tree(root)
+    assert report.count == 0
+    assert list(report.encodings) == ["rgb", "event", "lidar"]
+    assert "there is no folder for depth: not looked for" in report.notes
+    assert "train: no labels: there is no folder semantic" in report.notes
+    assert check_tree(root, modalities=["rgb", "depth"]).count == 6
+    with pytest.raises(UserError, match="train: there is no folder semantic; nothing can be trained or judged on it"):
+        open_dataset("auto", root, "train", ["rgb"])
+    assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == 255)
+
+
 def test_exception_nothing_to_check(tmp_path: Path):
-    (tmp_path / "semantic").mkdir()
+    (tmp_path / "semantic" / "fog").mkdir(parents=True)
     with pytest.raises(UserError, match="no train frame: looked for img"):
         check_tree(tmp_path)
     with pytest.raises(UserError, match="unknown data set 'x'"):

@@ -164,7 +164,7 @@ def test_value_hkust_parity_repeats_the_published_defects(root: Path):
 
 
 def test_exception_what_is_missing_is_named(root: Path, tmp_path: Path):
-    with pytest.raises(UserError, match="labels of MUSES' test split are withheld"):
+    with pytest.raises(UserError, match="test: its labels are withheld by the authors of MUSES"):
         MusesDataset(root, "test")
     with pytest.raises(UserError, match="projected_to_rgb.*event_camera.npz: missing"):
         MusesDataset(root, "val", source="projected")
