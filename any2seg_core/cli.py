@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from any2seg_core.bags import commands as bag_commands
 from any2seg_core.bags.evaluate_command import evaluate as evaluate_bag_command
 from any2seg_core.data.command import data_app
 from any2seg_core.errors import UserError
@@ -27,9 +28,11 @@ app = typer.Typer(
 )
 drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
 app.add_typer(drive_app, name="drive")
-bag_app = typer.Typer(no_args_is_help=True, help="Recordings: score them, replay them, broken as one likes.")
+bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look into them, make data sets of them, score and replay them, broken as one likes.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
+bag_app.command("inspect")(bag_commands.inspect)
+bag_app.command("extract")(bag_commands.extract)
 app.command()(evaluate)
 bag_app.command("evaluate")(evaluate_bag_command)
 

@@ -1,0 +1,107 @@
+"""`any2seg bag inspect` and `any2seg bag extract`: options in, tables, JSON and files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
+TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
+RulesOption = Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")]
+CalibrationOption = Annotated[Path | None, typer.Option(help="Calibration YAML; wins over what the recording says.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def inspect(
+    bag: BagArgument,
+    topic: TopicOption = None,
+    rules: RulesOption = None,
+    calibration: CalibrationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is in a recording: sensors, rates, phases, gaps, calibration, and parameters for the node.
+
+    Example: any2seg bag inspect runs/drive
+    """
+    from any2seg_core.bags.inspect_tables import WIDTH, render_inspection
+    from any2seg_core.bags.inspection import inspect_bag
+    from any2seg_core.bags.opened import BagOptions
+
+    options = BagOptions(topics=topic or (), rules=rules, calibration=calibration)
+    with _counting(f"inspect {bag.name}") as count:
+        found = inspect_bag(bag, options, count)
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=1))
+    else:
+        Console(width=WIDTH, highlight=False).print(render_inspection(found))
+
+
+def extract(
+    bag: BagArgument,
+    out: Annotated[Path, typer.Option(help="Root of the data set to write, in DELIVER's layout.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    condition: Annotated[str, typer.Option(help="DELIVER's weather folder: cloud, fog, night, rain, sun.")] = "sun",
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th complete set.")] = 1,
+    min_motion: Annotated[
+        str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
+    ] = "",
+    modalities: Annotated[
+        str, typer.Option(help="Sensors that every frame must have: rgb,lidar or RL; default: all that are mapped.")
+    ] = "",
+    truth: Annotated[str, typer.Option(help="Topic of train ids; default: as mapped; none: without labels.")] = "",
+    topic: TopicOption = None,
+    rules: RulesOption = None,
+    calibration: CalibrationOption = None,
+    params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file with synchroniser settings.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the synchronised sets of a recording as a data set, with labels where it has truth.
+
+    Example: any2seg bag extract runs/drive --out data/own --every 5
+    """
+    from any2seg_core.bags.extract import ExtractOptions
+    from any2seg_core.bags.extract import extract as extract_bag
+    from any2seg_core.bags.opened import BagOptions, open_bag
+    from any2seg_core.modalities import parse_subset
+
+    topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
+    wanted = parse_subset(modalities) if modalities else ()
+    options = BagOptions(topics, rules, calibration, params, wanted)
+    wish = ExtractOptions(out, split, condition, every, min_motion)
+    with open_bag(bag, options) as opened, _counting(f"extract {bag.name}") as count:
+        total = opened.message_total
+        report = extract_bag(opened, wish, lambda: count(total))
+        warnings = list(opened.bag.warnings)
+    if as_json:
+        typer.echo(json.dumps({**report.document(), "warnings": warnings}, indent=1))
+        return
+    for line in warnings:
+        typer.echo(f"! {line}", err=True)
+    labels = "with labels" if report.labelled else "without labels: open with labelled=False"
+    typer.echo(f"{out}: {report.written} {split} frames of {', '.join(report.modalities)}, {labels}")
+    for reason, count_of in report.skipped.most_common():
+        typer.echo(f"  left out {count_of} of {report.sets} sets: {reason}")
+    for reason, count_of in report.problems.most_common(5):
+        typer.echo(f"  {count_of} times {reason}")
+
+
+@contextmanager
+def _counting(title: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr that moves on with every call; the argument is how many calls there will be."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def count(total: int) -> None:
+            bar.update(task, advance=1, total=total)
+
+        yield count

@@ -1,0 +1,222 @@
+"""What is in a recording: one pass over it, for people (`inspect_tables`) and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.bags.calibration import BagCalibration, find_calibration
+from any2seg_core.bags.opened import BagOptions
+from any2seg_core.bags.reader import Bag, BagTopic
+from any2seg_core.bags.recommend import params_yaml, recommend
+from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
+from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
+from any2seg_core.errors import UserError
+from any2seg_core.frames import WINDOWED
+from any2seg_core.messages import cloud_to_events, cloud_to_points
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.topics import TopicMap
+
+_FEW_POINTS = 0.005
+_SKEWED_MS = 1000.0
+
+
+@dataclass(frozen=True)
+class TopicReport:
+    """One topic: as the bag lists it, what role it plays ("" for none), and its messages."""
+
+    topic: BagTopic
+    role: str
+    peek: Peek
+    timing: Timing
+    count: int
+    bytes: int
+    first_ns: int | None
+    last_ns: int | None
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "type": self.topic.kind, "role": self.role, "count": self.count, "bytes": self.bytes,
+            "first_ns": self.first_ns, "last_ns": self.last_ns, "encoding": self.peek.encoding,
+            "width": self.peek.width, "height": self.peek.height, "fields": list(self.peek.fields),
+            "frame_id": self.peek.frame_id, "qos": [vars(profile) for profile in self.topic.qos],
+            "problem": self.topic.problem or self.peek.problem, "timing": self.timing.document(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything `any2seg bag inspect` says.
+
+    Attributes:
+        topics: by name. choice: topics of the sensors, with reasons. reference: sensor that phases count from.
+        phases: sensor -> phase against it. calibration: see there. parameters: recommended, for the node.
+        notes: what else a user should know, one line each.
+    """
+
+    path: Path
+    start_ns: int | None
+    end_ns: int | None
+    topics: dict[str, TopicReport]
+    choice: TopicChoice
+    calibration: BagCalibration
+    reference: str = ""
+    phases: dict[str, Phase] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remap_lines(self) -> list[str]:
+        """Arguments for the node, ready to paste after ``--ros-args``."""
+        return [f"-r {private}:={topic}" for private, topic in self.choice.map.node_remappings().items()]
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        topics = self.choice.map
+        return {
+            "bag": str(self.path),
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "topics": {name: report.document() for name, report in self.topics.items()},
+            "roles": {
+                "streams": topics.streams, "camera_infos": topics.camera_infos, "truth": topics.truth,
+                "odometry": topics.odometry, "reasons": self.choice.reasons, "others": self.choice.others,
+            },
+            "reference": self.reference,
+            "phases": {name: phase.document() for name, phase in self.phases.items()},
+            "calibration": {
+                "source": self.calibration.source, "found": self.calibration.found,
+                "missing": list(self.calibration.missing),
+            },
+            "remappings": topics.node_remappings(),
+            "recommended": self.parameters,
+            "recommended_yaml": params_yaml(self.parameters),
+        }  # fmt: skip
+
+
+def inspect_bag(
+    path: Path, options: BagOptions | None = None, on_message: Callable[[int], None] = lambda total: None
+) -> Inspection:
+    """Look through a whole recording.
+
+    Args:
+        options: fixed topics, rules and calibration; the rest is not used.
+        on_message: called for every message with the number of all, for a progress bar.
+
+    Raises:
+        UserError: nothing can be read, or an option is wrong.
+    """
+    options = options or BagOptions()
+    with Bag(path) as bag:
+        choice = choose_topics(bag, options.rules, options.topics)
+        calibration = _calibration(bag, choice, options.calibration)
+        logs = {name: StreamLog() for name in bag.topics}
+        firsts: dict[str, Any] = {}
+        total = bag.message_count
+        streams = choice.map.streams
+        for message in bag.messages():
+            log, is_bad, stamp_ns = logs[message.topic], False, None
+            try:
+                stamp_ns = message.stamp_ns
+            except UserError:
+                is_bad = True
+            log.add(message.time_ns, stamp_ns, len(message.data), is_bad)
+            if message.topic in streams.values() and message.topic not in firsts and not is_bad:
+                firsts[message.topic] = message
+            on_message(total)
+        start_ns = bag.start_ns or 0
+        reports = {
+            name: TopicReport(
+                topic, _role(choice.map, name), choice.peeks.get(name, Peek()), timing_of(logs[name], start_ns),
+                logs[name].count, logs[name].bytes, logs[name].first_ns, logs[name].last_ns,
+            )
+            for name, topic in bag.topics.items()
+        }  # fmt: skip
+        sensors = [name for name in MODALITIES if name in streams and logs[streams[name]].count]
+        reference = sensors[0] if sensors else ""
+        found = {name: phase_of(logs[streams[name]], logs[streams[reference]]) for name in sensors[1:]}
+        phases = {name: phase for name, phase in found.items() if phase is not None}
+        timings = {name: reports[streams[name]].timing for name in sensors}
+        lead_ms = _packet_lead_ms(firsts.get(streams.get(WINDOWED[0], "")))
+        parameters = recommend(timings, phases, lead_ms)
+        notes = [*_timing_notes(timings, phases), *_view_notes(calibration, firsts.get(streams.get("lidar", "")))]
+        return Inspection(
+            path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
+            tuple(bag.warnings), tuple(notes),
+        )  # fmt: skip
+
+
+def _calibration(bag: Bag, choice: TopicChoice, file: Path | None) -> BagCalibration:
+    """A bad file that the user gave is an error, a bad one in the recording is a finding."""
+    try:
+        return find_calibration(bag, choice, file)
+    except UserError as error:
+        if file is not None:
+            raise
+        return BagCalibration(None, missing=(str(error),))
+
+
+def _role(topics: TopicMap, name: str) -> str:
+    for role, topic in topics.streams.items():
+        if topic == name:
+            return role
+    infos = [role for role, topic in topics.camera_infos.items() if topic == name]
+    if infos:
+        return f"{'+'.join(infos)} info"
+    return {topics.truth: "truth", topics.odometry: "odometry"}.get(name, "")
+
+
+def _packet_lead_ms(message: Any) -> float:
+    """How far the events of a packet reach beyond its stamp."""
+    try:
+        times_ns = cloud_to_events(message.value)["t"] if message is not None else ()
+        return max(float(int(np.max(times_ns)) - message.stamp_ns) / 1e6, 0.0) if len(times_ns) else 0.0
+    except (UserError, AttributeError, TypeError, ValueError):
+        return 0.0
+
+
+def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[str]:
+    notes = []
+    for name, timing in timings.items():
+        if timing.latency_p50_ms is not None and abs(timing.latency_p50_ms) > _SKEWED_MS:
+            notes.append(
+                f"{name}: stamps are {timing.latency_p50_ms / 1e3:.1f} s before the bag's time: another clock, or "
+                "stamps are not set; sets are made by stamps, so all sensors must share one clock"
+            )
+        elif timing.latency_p50_ms is not None and timing.latency_p50_ms < -1.0:
+            notes.append(f"{name}: arrives {-timing.latency_p50_ms:.1f} ms before its own stamp: clocks differ")
+        if timing.backwards:
+            notes.append(f"{name}: stamps go back {timing.backwards} times: a loop, or messages out of order")
+        if timing.gaps:
+            at = f", the longest {timing.longest_gap_s:.2f} s at {timing.longest_gap_at_s or 0.0:.1f} s"
+            notes.append(f"{name}: {timing.gaps} gaps of more than 2.5 periods{at if timing.longest_gap_s else ''}")
+    for name, phase in phases.items():
+        if phase.drifts:
+            notes.append(f"{name}: no common beat with the reference, its phase takes every value")
+    return notes
+
+
+def _view_notes(calibration: BagCalibration, message: Any) -> list[str]:
+    """Whether the first LiDAR scan falls into the picture: the quickest test of extrinsics."""
+    known = calibration.calibration
+    if message is None or known is None or known.lidar_to_camera is None:
+        return []
+    try:
+        points = cloud_to_points(message.value)
+    except UserError as error:
+        return [f"lidar: {error}"]
+    if not len(points):
+        return ["lidar: the first scan is empty"]
+    mount = known.lidar_to_camera
+    _, valid = known.camera.project(points[:, :3].astype(np.float64) @ mount[:3, :3].T + mount[:3, 3])
+    share = float(valid.mean())
+    text = f"lidar: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
+    return [text if share > _FEW_POINTS else f"{text}: the extrinsics or the camera frame are wrong"]

@@ -1,0 +1,80 @@
+"""Settings of the synchroniser that fit a recording, from stamps and arrivals; written as the node's params file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from any2seg_core.bags.timing import Phase, Timing
+from any2seg_core.frames import WINDOWED
+from any2seg_core.sync_parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+
+_LEAST_NOISE_MS, _LEAST_TIMEOUT_MS, _LONGEST_TIMEOUT_MS = 2.0, 20.0, 1000.0
+_MARGIN_MS = 10.0
+
+
+def recommend(
+    timings: Mapping[str, Timing], phases: Mapping[str, Phase], packet_lead_ms: float = 0.0
+) -> dict[str, Any]:
+    """Parameters by name, nested as in a ROS 2 params file, all times in seconds.
+
+    offset_s: the median phase; 0 where rates have no common beat. noise_window_s: half as much again as 95 % of the
+    messages stray from it, so that the set does not wait for a better one. max_age_s: one and a half periods and the
+    noise. timeout_s: what 95 % of the slowest stream's messages need after the reference message.
+
+    Args:
+        timings: of the mapped sensors, canonical order; the first one is the reference.
+        phases: of the others against it.
+        packet_lead_ms: how long event packets go on after their stamp: 0 when they are stamped at their end.
+    """
+    names = [name for name, timing in timings.items() if timing.period_ms is not None]
+    if not names:
+        return {}
+    streams: dict[str, Any] = {}
+    waits_ms = [_LEAST_TIMEOUT_MS]
+    for name in names:
+        phase = phases.get(name)
+        streams[name] = _stream(name, timings[name], phase, packet_lead_ms)
+        if phase is not None:
+            waits_ms.append(min(phase.wait_p95_ms, timings[name].period_ms) + _MARGIN_MS)
+    slowest_ms = max(timings[name].period_ms for name in names)
+    return {
+        "modalities": names,
+        "reference_priority": list(names),  # a copy, or YAML writes an alias
+        "timeout_s": _seconds(min(max(waits_ms), _LONGEST_TIMEOUT_MS), step_ms=5),
+        "timeout_without_reference_s": max(
+            SYNC_DEFAULTS["timeout_without_reference_s"], _seconds(1.5 * slowest_ms, step_ms=50)
+        ),
+        **streams,
+    }
+
+
+def _stream(name: str, timing: Timing, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
+    half_ms = timing.period_ms / 2
+    if name in WINDOWED:
+        # The window ends at the stamp of the set: wait for the packet that holds this moment.
+        noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, timing.period_ms)
+        offset_s = -_seconds(packet_lead_ms, step_ms=1) if packet_lead_ms > 1.0 else 0.0
+        age_s = STREAM_DEFAULTS["max_age_s"]
+    else:
+        drifts = phase is None or phase.drifts
+        offset_s = 0.0 if drifts else round(phase.offset_ms / 1e3, 4)
+        noise_ms = 0.0 if phase is None else half_ms if drifts else min(1.5 * phase.spread_ms, half_ms)
+        age_s = _seconds(1.5 * timing.period_ms + noise_ms, step_ms=10)
+    noise_s = _seconds(max(noise_ms, _LEAST_NOISE_MS), step_ms=1)
+    return {"offset_s": offset_s, "noise_window_s": noise_s, "max_age_s": max(age_s, noise_s)}
+
+
+def params_yaml(parameters: Mapping[str, Any]) -> str:
+    """The parameters as a file for the node's ``params_file`` and for ``--params``."""
+    if not parameters:
+        return ""
+    return yaml.safe_dump({"/**": {"ros__parameters": dict(parameters)}}, sort_keys=False, default_flow_style=None)
+
+
+def _seconds(milliseconds: float, step_ms: int) -> float:
+    """Rounded up to a step, without the dust of binary fractions."""
+    return round(math.ceil(milliseconds / step_ms - 1e-6) * step_ms / 1e3, 4)
