@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
 app.add_typer(drive_app, name="drive")
-bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look into them, make data sets of them, score and replay them, broken as one likes.")
+bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look in, extract, score, replay, broken as one likes.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
 bag_app.command("inspect")(bag_commands.inspect)
