@@ -4,7 +4,8 @@
     ros2 launch any2seg_ros carla.launch.py checkpoint:=... profile:=native \\
         calibration_file:=c.yaml camera_info_url:=c.yaml                                    # CARLA 0.9.16 --ros2
 
-Every argument of segment.launch.py may be given too; a topic that is given wins over the profile.
+Every argument of segment.launch.py may be given too; a topic that is given wins over the profile. score:=true
+judges the labels against CARLA's semantic camera.
 """
 
 from pathlib import Path
@@ -19,47 +20,57 @@ from launch.actions import (
     SetLaunchConfiguration,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
 
 from any2seg_core.errors import UserError
 from any2seg_core.topics import CarlaSensors, carla_bridge, carla_native
 from any2seg_ros import launch_arguments as la
 
-PROFILES = {"bridge": carla_bridge, "native": carla_native}
-SENSORS = CarlaSensors(rgb=f"rgb_{la.CAMERA}", depth=f"depth_{la.CAMERA}", event=f"dvs_{la.CAMERA}")
+PROFILES = {"bridge": (carla_bridge, "palette", "0.9.13"), "native": (carla_native, "tag", "0.9.16")}
+SENSORS = CarlaSensors(*(f"{name}_{la.CAMERA}" for name in ("rgb", "depth", "dvs")), truth=f"semantic_{la.CAMERA}")
 
 
-def topics_of_the_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Fill the topic arguments that were not given."""
+def choices_of_the_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Fill the arguments that follow from the profile, where they were not given."""
     values = context.launch_configurations
-    sensors = CarlaSensors(rgb=values["rgb"], depth=values["depth"], event=values["dvs"], lidar=values["lidar"])
-    topics = PROFILES[values["profile"]](values["ego"], sensors)
     if values["profile"] == "native" and not (values.get("calibration_file") and values.get("camera_info_url")):
         raise UserError(
             "profile native: CARLA 0.9.16 sends a wrong K and wrong transforms: "
-            "give both calibration_file and camera_info_url, see docs/carla.md"
+            "give both calibration_file and camera_info_url, see docs/node.md"
         )
-    given = [argument for argument in la.topic_arguments(topics) if argument.name not in values]
+    topics_of, coding, version = PROFILES[values["profile"]]
+    names = (values["rgb"], values["depth"], values["dvs"], values["lidar"], values["semantic"])
+    topics = topics_of(values["ego"], CarlaSensors(*names))
+    chosen = {argument.name: argument.default for argument in la.topic_arguments(topics)}
+    chosen |= {"truth_topic": topics.truth, "truth_coding": coding, "carla_version": version}
     return [
-        *(SetLaunchConfiguration(argument.name, argument.default) for argument in given),
+        *(SetLaunchConfiguration(name, value) for name, value in chosen.items() if name not in values),
         LogInfo(msg=f"CARLA profile {values['profile']}: camera on {topics.streams['rgb']}"),
     ]
+
+
+def score_nodes(context: LaunchContext) -> list[Node]:
+    """One judge per segmentation node, in its namespace."""
+    return [Node(**options) for options in la.score_nodes(context.launch_configurations)]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments of CARLA, then segment.launch.py with the topics that follow from them."""
     segment = Path(get_package_share_directory("any2seg_ros")) / "launch" / "segment.launch.py"
+    arguments = [
+        la.Argument("profile", "bridge", "ROS bridge (0.9.13) or native ROS 2 (0.9.16).", tuple(PROFILES)),
+        la.Argument("ego", "ego_vehicle", "Name of the vehicle."),
+        la.Argument("rgb", SENSORS.rgb, "Name of the camera."),
+        la.Argument("depth", SENSORS.depth, "Name of the depth camera."),
+        la.Argument("dvs", SENSORS.event, "Name of the event camera."),
+        la.Argument("lidar", SENSORS.lidar, "Name of the LiDAR."),
+        la.Argument("semantic", SENSORS.truth, "Name of the semantic camera, the truth for score."),
+    ]
+    truth = la.score_arguments("", "palette", "0.9.13", "false")  # the profile has chosen before these defaults count
     return LaunchDescription([
-        DeclareLaunchArgument(
-            "profile",
-            default_value="bridge",
-            choices=list(PROFILES),
-            description="bridge: carla_ros_bridge with CARLA 0.9.13; native: CARLA 0.9.16 started with --ros2.",
-        ),
-        DeclareLaunchArgument("ego", default_value="ego_vehicle", description="Name of the vehicle."),
-        DeclareLaunchArgument("rgb", default_value=SENSORS.rgb, description="Name of the camera."),
-        DeclareLaunchArgument("depth", default_value=SENSORS.depth, description="Name of the depth camera."),
-        DeclareLaunchArgument("dvs", default_value=SENSORS.event, description="Name of the event camera."),
-        DeclareLaunchArgument("lidar", default_value=SENSORS.lidar, description="Name of the LiDAR."),
-        OpaqueFunction(function=topics_of_the_profile),
+        *(DeclareLaunchArgument(**argument.declaration()) for argument in arguments),
+        OpaqueFunction(function=choices_of_the_profile),
+        *(DeclareLaunchArgument(**argument.declaration()) for argument in truth),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(str(segment))),
+        OpaqueFunction(function=score_nodes),
     ])

@@ -29,7 +29,6 @@ from any2seg_core.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 
 DRAIN_S = 2.0  # for the last labels
-REPORT_S = "20"  # the judge writes its report after Ctrl-C
 TRUTH = carla_bridge(sensors=CarlaSensors(truth=f"semantic_{la.CAMERA}")).truth
 YES_NO = ["true", "false"]
 
@@ -45,29 +44,7 @@ def recorded_calibration(context: LaunchContext) -> list[LaunchDescriptionEntity
 
 def score_nodes(context: LaunchContext) -> list[Node]:
     """One judge per segmentation node, in its namespace."""
-    values = context.launch_configurations
-    if values["score"] != "true":
-        return []
-    return [
-        Node(
-            package="any2seg_ros",
-            executable="score_node",
-            name=f"score_{camera}" if camera else "score",
-            namespace=values["namespace"],
-            output="screen",
-            sigterm_timeout=REPORT_S,
-            parameters=[{
-                "checkpoint": values["checkpoint"],
-                "out": la.for_camera(values["score_file"], camera or la.ONLY_CAMERA),
-            }],
-            remappings=[
-                ("~/in/label", f"{la.node_name(camera)}/out/label"),
-                ("~/in/modalities", f"{la.node_name(camera)}/out/modalities"),
-                ("~/in/truth", la.for_camera(values["truth_topic"], camera or la.ONLY_CAMERA)),
-            ],
-        )
-        for camera in la.camera_names(values["cameras"]) or ("",)
-    ]
+    return [Node(**options) for options in la.score_nodes(context.launch_configurations)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -99,9 +76,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("schedule", default_value="", description="File with a list of faults; empty: none."),
         DeclareLaunchArgument("seed", default_value="0", description="Of all that is random in the faults."),
         DeclareLaunchArgument("wait_s", default_value="60.0", description="Longest wait for the node."),
-        DeclareLaunchArgument("score", default_value="true", choices=YES_NO, description="Judge the labels."),
-        DeclareLaunchArgument("score_file", default_value="", description="JSON for the figures; empty: table only."),
-        DeclareLaunchArgument("truth_topic", default_value=TRUTH, description="Topic of the truth: mono8 train ids."),
+        *(DeclareLaunchArgument(**a.declaration()) for a in la.score_arguments(TRUTH, "train_ids", "0.9.13", "true")),
         DeclareLaunchArgument("rviz", default_value="false", choices=YES_NO, description="Open RViz."),
         OpaqueFunction(function=recorded_calibration),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(str(share / "launch" / "segment.launch.py"))),

@@ -9,6 +9,7 @@ camera, segment_front and so on, and {camera} in topics and file names stands fo
 
 import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
@@ -68,10 +69,17 @@ def shared_process(values: dict[str, str], cameras: tuple[str, ...]) -> Node:
     return Node(
         executable="segment_cameras",
         arguments=["--cameras", ",".join(cameras)],
-        parameters=common_parameters(values),
-        ros_arguments=["--log-level", values["log_level"], *la.ros_arguments_of_cameras(values, cameras)],
+        parameters=[*common_parameters(values), written(la.parameters_of_cameras(values, cameras))],
+        ros_arguments=["--log-level", values["log_level"], *la.remappings_of_cameras(values, cameras)],
         **common(values),
     )
+
+
+def written(text: str) -> str:
+    """Path of a new temporary file, as launch_ros itself passes parameters."""
+    with NamedTemporaryFile("w", prefix="any2seg_cameras_", suffix=".yaml", delete=False) as file:
+        file.write(text)
+    return file.name
 
 
 def common(values: dict[str, str]) -> dict[str, str]:
@@ -88,15 +96,7 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments, environment, nodes."""
     arguments = [*own_arguments(), *la.topic_arguments(carla_bridge(sensors=SENSORS)), *la.parameter_arguments()]
     return LaunchDescription([
-        *(
-            DeclareLaunchArgument(
-                argument.name,
-                default_value=argument.default,
-                description=argument.description,
-                choices=list(argument.choices) or None,
-            )
-            for argument in arguments
-        ),
+        *(DeclareLaunchArgument(**argument.declaration()) for argument in arguments),
         *(SetEnvironmentVariable(name, LaunchConfiguration("fastdds_profile")) for name in PROFILE_VARIABLES),
         OpaqueFunction(function=nodes),
     ])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from any2seg_core.errors import UserError
 from any2seg_core.topics import CarlaSensors, carla_bridge
@@ -81,14 +82,36 @@ def test_value_cameras_name_nodes():
 
 def test_value_nodes_of_one_process_get_their_own_files_and_topics():
     values = {argument.name: f"/{argument.name}/{{camera}}" for argument in la.topic_arguments(carla_bridge())}
-    values |= {"calibration_file": "/cal/{camera}.yaml", "modalities": "rgb,lidar", "autostart": "false"}
-    arguments = la.ros_arguments_of_cameras(values, ("front", "left"))
-    assert arguments[::2].count("-p") == 2 * 3
-    assert arguments[::2].count("-r") == 2 * len(INPUTS)
-    assert "segment_left:~/in/points:=/points_topic/left" in arguments
-    assert 'segment_front:calibration_file:="/cal/front.yaml"' in arguments
-    assert 'segment_left:modalities:=["rgb", "lidar"]' in arguments
-    assert "segment_left:autostart:=false" in arguments
+    values |= {"namespace": "a/b", "calibration_file": "/{camera}.yaml"}
+    values |= {"modalities": "rgb,lidar", "autostart": "false"}
+    arguments = la.remappings_of_cameras(values, ("front", "left"))
+    assert arguments[::2] == ["-r"] * 2 * len(INPUTS)
+    assert "segment_left:~/in/points:=/points_topic/left" in arguments[1::2]
+    own = {"modalities": ["rgb", "lidar"], "autostart": False}
+    assert yaml.safe_load(la.parameters_of_cameras(values, ("front", "left"))) == {
+        f"/a/b/segment_{camera}": {"ros__parameters": own | {"calibration_file": f"/{camera}.yaml"}}
+        for camera in ("front", "left")
+    }
+
+
+@pytest.mark.parametrize(
+    ("namespace", "node"), [("", "/segment_front"), ("car", "/car/segment_front"), ("/car/", "/car/segment_front")]
+)
+def test_value_node_of_a_parameter_file_is_absolute(namespace, node):
+    text = la.parameters_of_cameras({"namespace": namespace, "device": "cpu"}, ("front",))
+    assert yaml.safe_load(text) == {node: {"ros__parameters": {"device": "cpu"}}}
+
+
+def test_value_judges_stand_beside_their_nodes():
+    arguments = la.score_arguments("/{camera}/truth", "tag", "0.9.16", "true")
+    values = {argument.name: argument.default for argument in arguments}
+    values |= {"namespace": "car", "checkpoint": "c", "cameras": "front,left", "score_file": "{camera}.json"}
+    front, left = la.score_nodes(values)
+    assert (front["name"], front["namespace"]) == ("score_front", "car")
+    assert dict(left["remappings"])["~/in/label"] == "segment_left/out/label"
+    assert dict(left["remappings"])["~/in/truth"] == "/left/truth"
+    assert left["parameters"][0]["out"] == "left.json"
+    assert la.score_nodes(values | {"score": "false"}) == []
 
 
 @pytest.mark.parametrize("text", ["front,front", "rear left", "2nd", "a/b", "größe"])

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from any2seg_core.topics import carla_bridge
-from any2seg_ros.launch_arguments import parameter_arguments, topic_arguments
+from any2seg_ros.launch_arguments import parameter_arguments, score_arguments, score_nodes, topic_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "ros2_ws" / "src" / "any2seg_ros"
+JUDGED = {argument.name: argument.default for argument in score_arguments("", "", "", "true")}
+JUDGED |= {"namespace": "", "cameras": "", "checkpoint": ""}
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 
 
@@ -31,8 +33,10 @@ def declared(path: Path) -> set[str]:
     named = {
         call.args[0].value
         for call in calls(tree, "DeclareLaunchArgument") + calls(tree, "Argument")
-        if isinstance(call.args[0], ast.Constant)
+        if call.args and isinstance(call.args[0], ast.Constant)
     }
+    if calls(tree, "score_arguments"):
+        named |= {argument.name for argument in score_arguments("", "", "", "")}
     if calls(tree, "parameter_arguments"):
         named |= {argument.name for argument in parameter_arguments()}
     if calls(tree, "topic_arguments") and calls(tree, "remappings"):
@@ -59,7 +63,7 @@ def test_value_every_configuration_that_is_read_is_an_argument(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_value_every_argument_is_described(path):
     for call in calls(ast.parse(path.read_text()), "DeclareLaunchArgument"):
-        assert keyword(call, "description")
+        assert keyword(call, "description") or not call.args  # without: made of an Argument
     for call in calls(ast.parse(path.read_text()), "Argument"):
         assert call.args[2].value.endswith(".")
 
@@ -79,7 +83,8 @@ def test_value_executables_are_entry_points_of_the_package():
     for path in FILES:
         tree = ast.parse(path.read_text())
         nodes = calls(tree, "Node") + calls(tree, "LifecycleNode")
-        started |= {keyword(node, "executable").value for node in nodes}
+        started |= {keyword(node, "executable").value for node in nodes if keyword(node, "executable") is not None}
+    started |= {options["executable"] for options in score_nodes(JUDGED)}
     assert started - {"rviz2"} <= names
     assert {"segment_node", "segment_cameras", "replay_node", "score_node"} <= started
     for script in scripts:
@@ -87,13 +92,19 @@ def test_value_executables_are_entry_points_of_the_package():
         assert calls(ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text()), "main"), module
 
 
-@pytest.mark.parametrize("executable", ["replay_node", "score_node"])
-def test_value_parameters_of_the_helpers_are_declared_by_them(executable):
+def test_value_parameters_of_the_helpers_are_declared_by_them():
     """Undeclared parameters would be ignored without a word."""
-    source = ast.parse((PACKAGE / "any2seg_ros" / f"{executable}.py").read_text())
-    known = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     tree = ast.parse((ROOT / "launch" / "replay.launch.py").read_text())
-    (node,) = (call for call in calls(tree, "Node") if keyword(call, "executable").value == executable)
-    given = {key.value for entry in keyword(node, "parameters").elts for key in entry.keys}
-    assert given
-    assert given <= known
+    nodes = calls(tree, "Node")
+    (player,) = (node for node in nodes if getattr(keyword(node, "executable"), "value", "") == "replay_node")
+    given = {"replay_node": {key.value for entry in keyword(player, "parameters").elts for key in entry.keys}}
+    given["score_node"] = set(score_nodes(JUDGED)[0]["parameters"][0])
+    for executable, parameters in given.items():
+        source = ast.parse((PACKAGE / "any2seg_ros" / f"{executable}.py").read_text())
+        table = next(
+            node.value
+            for node in ast.walk(source)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and "_PARAMETERS" in ast.dump(node)
+        )
+        assert parameters <= {entry.elts[0].value for entry in table.elts}
+        assert parameters

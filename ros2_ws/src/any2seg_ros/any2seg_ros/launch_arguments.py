@@ -19,6 +19,8 @@ CAMERA = "{camera}"
 """Stands for the name of the camera in topics and file names of a launch file."""
 ONLY_CAMERA = "front"
 """What it stands for when no cameras are listed."""
+REPORT_S = "20"
+"""Longest wait for the report of the judge after Ctrl-C."""
 UNSET = ""
 """Value of an argument that leaves the parameter to params_file."""
 
@@ -31,6 +33,11 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
+
+    def declaration(self) -> dict[str, Any]:
+        """What `DeclareLaunchArgument` takes."""
+        choices = {"choices": list(self.choices)} if self.choices else {}
+        return {"name": self.name, "default_value": self.default, "description": self.description, **choices}
 
 
 def parameter_arguments() -> list[Argument]:
@@ -89,16 +96,56 @@ def node_name(camera: str) -> str:
     return f"segment_{camera}" if camera else "segment"
 
 
-def ros_arguments_of_cameras(values: Mapping[str, str], cameras: Iterable[str]) -> list[str]:
-    """Remappings and parameters of several nodes in one process, each addressed to its node."""
-    arguments = []
-    for camera in cameras:
-        node = node_name(camera)
-        for private, topic in remappings(values, camera):
-            arguments += ["-r", f"{node}:{private}:={topic}"]
-        for name, value in given_parameters(values, camera).items():
-            arguments += ["-p", f"{node}:{name}:={json.dumps(value)}"]  # JSON is YAML, with texts always quoted
-    return arguments
+def score_arguments(truth_topic: str, coding: str, carla_version: str, score: str) -> list[Argument]:
+    """Arguments of the judge; `score`: whether it runs by default."""
+    return [
+        Argument("score", score, "Judge the labels against the truth.", ("true", "false")),
+        Argument("score_file", "", "JSON for the figures; empty: only the table at the end."),
+        Argument("truth_topic", truth_topic, "Topic of the truth."),
+        Argument("truth_coding", coding, "train_ids (mono8), or CARLA's.", ("train_ids", "palette", "tag")),
+        Argument("carla_version", carla_version, "Which list of tags CARLA's truth has, such as 0.9.13."),
+        Argument("rider", "ignore", "Class of CARLA's riders.", ("ignore", "Pedestrian", "TwoWheeler")),
+    ]
+
+
+def score_nodes(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Options of the node that judges each segmentation node; empty without `score`."""
+    if values["score"] != "true":
+        return []
+    return [_score_node(values, camera) for camera in camera_names(values["cameras"]) or ("",)]
+
+
+def _score_node(values: Mapping[str, str], camera: str) -> dict[str, Any]:
+    place, judged = camera or ONLY_CAMERA, node_name(camera)
+    parameters = {name: values[name] for name in ("checkpoint", "truth_coding", "carla_version", "rider")}
+    return {
+        "package": "any2seg_ros",
+        "executable": "score_node",
+        "name": f"score_{camera}" if camera else "score",
+        "namespace": values["namespace"],
+        "output": "screen",
+        "sigterm_timeout": REPORT_S,
+        "parameters": [parameters | {"out": for_camera(values["score_file"], place)}],
+        "remappings": [
+            ("~/in/label", f"{judged}/out/label"),
+            ("~/in/modalities", f"{judged}/out/modalities"),
+            ("~/in/truth", for_camera(values["truth_topic"], place)),
+        ],
+    }
+
+
+def remappings_of_cameras(values: Mapping[str, str], cameras: Iterable[str]) -> list[str]:
+    """ROS arguments of a process with several nodes: the inputs of each."""
+    pairs = [(node_name(camera), *pair) for camera in cameras for pair in remappings(values, camera)]
+    return [text for node, private, topic in pairs for text in ("-r", f"{node}:{private}:={topic}")]
+
+
+def parameters_of_cameras(values: Mapping[str, str], cameras: Iterable[str]) -> str:
+    """Content of a parameter file for several nodes; a file, because files win over parameters of the command line."""
+    given = {camera: given_parameters(values, camera) for camera in cameras}
+    base = "/".join(("", *filter(None, values["namespace"].split("/"))))
+    nodes = {f"{base}/{node_name(camera)}": {"ros__parameters": own} for camera, own in given.items() if own}
+    return json.dumps(nodes, indent=2)  # JSON is YAML
 
 
 def for_camera(text: str, camera: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,24 @@ from rich.table import Table
 from sensor_msgs.msg import Image
 
 from any2seg_core.atomic import replacing
+from any2seg_core.carla import semantic_to_train, tag_list
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.live import LiveScorer
-from any2seg_core.labels import label_space
+from any2seg_core.labels import DELIVER, LabelSpace, label_space
 from any2seg_core.messages import image_to_array, stamp_ns
 from any2seg_ros import qos
 
 _QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
 _JOINED = 50
+_LOG_EVERY_S = 5.0
+_PARAMETERS = (
+    ("checkpoint", "", "Checkpoint of the judged node: tells the classes."),
+    ("out", "", "JSON file for the figures; empty: none."),
+    ("truth_coding", "train_ids", "Truth images: train_ids (mono8), or CARLA's semantic camera as palette or tag."),
+    ("carla_version", "0.9.13", "Which list of tags CARLA's truth has; not for train_ids."),
+    ("rider", "ignore", "Class of CARLA's riders: ignore, Pedestrian or TwoWheeler."),
+)
 
 
 def score_table(summary: dict[str, Any]) -> Table:
@@ -49,21 +59,33 @@ def score_table(summary: dict[str, Any]) -> Table:
     return table
 
 
+def truth_reader(coding: str, carla_version: str, rider: str, space: LabelSpace) -> Callable[[Image], np.ndarray]:
+    """Image -> (H, W) uint8 train ids; UserError for an unknown coding, and for CARLA's tags in a foreign space."""
+    if coding == "train_ids":
+        return image_to_array
+    if coding not in ("palette", "tag"):
+        raise UserError(f"parameter truth_coding is {coding!r}: train_ids, palette or tag")
+    if space.name != DELIVER.name:
+        raise UserError(f"parameter truth_coding is {coding!r}: the checkpoint's {space.name} is not {DELIVER.name}")
+    tags = tag_list(carla_version)
+    tags.to_train(rider)
+    return lambda message: semantic_to_train(message, tags, coding, rider)
+
+
 class ScoreNode(Node):
     """Joins labels with what was fused for them and hands both to the scorer, next to the truth."""
 
     def __init__(self) -> None:
         super().__init__("score")
-        for name, description in (
-            ("checkpoint", "Checkpoint of the judged node: tells the classes."),
-            ("out", "JSON file for the figures; empty: none."),
-        ):
-            self.declare_parameter(name, "", ParameterDescriptor(description=description, read_only=True))
-        checkpoint = self.get_parameter("checkpoint").value
-        if not checkpoint:
+        for name, default, description in _PARAMETERS:
+            self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
+        values = {name: self.get_parameter(name).value for name, *_ in _PARAMETERS}
+        if not values["checkpoint"]:
             raise UserError("parameter checkpoint is empty: give the checkpoint of the node that is judged")
-        self.out = self.get_parameter("out").value
-        self.scorer = LiveScorer(label_space(read_metadata(Path(checkpoint))["contract"]["label_space"]))
+        self.out = values["out"]
+        space = label_space(read_metadata(Path(values["checkpoint"]))["contract"]["label_space"])
+        self._read_truth = truth_reader(values["truth_coding"], values["carla_version"], values["rider"], space)
+        self.scorer = LiveScorer(space)
         self._labels: dict[int, np.ndarray] = {}
         self._used: dict[int, list[str]] = {}
         self.create_subscription(Image, "~/in/label", self._on_label, _QUEUE)
@@ -86,7 +108,10 @@ class ScoreNode(Node):
             del half[next(iter(half))]
 
     def _on_truth(self, message: Image) -> None:
-        self.scorer.add_truth(stamp_ns(message.header), image_to_array(message))
+        try:
+            self.scorer.add_truth(stamp_ns(message.header), self._read_truth(message))
+        except UserError as error:
+            self.get_logger().warning(f"truth left out: {error}", throttle_duration_sec=_LOG_EVERY_S)
 
 
 def report(node: ScoreNode) -> None:

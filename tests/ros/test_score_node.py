@@ -1,0 +1,87 @@
+"""The judge: what it reads as truth, and how it joins the two topics of the node. Over real DDS in test_launch.py."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from any2seg_core.carla import CARLA_0_9_10, CARLA_0_9_14
+from any2seg_core.errors import UserError
+from any2seg_core.labels import DELIVER, MUSES
+from any2seg_core.messages import array_to_image_fields
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+STAMPS = (3, 7)
+
+
+def image(pixels: np.ndarray, encoding: str):
+    from sensor_msgs.msg import Image
+
+    return Image(**array_to_image_fields(pixels, encoding))
+
+
+@pytest.mark.parametrize(("coding", "version"), [("palette", "0.9.13"), ("tag", "0.9.16")])
+def test_value_truth_of_carla_becomes_train_ids(coding, version):
+    """A road with a car on it, as both profiles send it; ids by name."""
+    from any2seg_ros.score_node import truth_reader
+
+    tags = {"0.9.13": CARLA_0_9_10, "0.9.16": CARLA_0_9_14}[version].tags
+    by_class = {deliver: (tag, colour) for tag, (_, colour, deliver) in tags.items()}
+    pixels = np.zeros((3, 5, 4), np.uint8)
+    for rows, name in ((slice(0, 2), "Road"), (slice(2, 3), "Cars")):
+        tag, (red, green, blue) = by_class[name]
+        pixels[rows, :, :3] = (blue, green, red) if coding == "palette" else (0, 0, tag)
+    truth = truth_reader(coding, version, "ignore", DELIVER)(image(pixels, "bgra8"))
+    expected = np.full((3, 5), DELIVER.id("Road"))
+    expected[2] = DELIVER.id("Cars")
+    np.testing.assert_array_equal(truth, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("colours", "0.9.13", "ignore", DELIVER), "truth_coding is 'colours'"),
+        (("tag", "0.9.13", "ignore", MUSES), "is not deliver-25"),
+        (("tag", "0.8.4", "ignore", DELIVER), "0.8.4"),
+        (("tag", "0.9.13", "Cyclist", DELIVER), "Cyclist"),
+    ],
+)
+def test_exception_settings_of_the_truth_are_checked_at_the_start(arguments, said):
+    from any2seg_ros.score_node import truth_reader
+
+    with pytest.raises(UserError, match=said):
+        truth_reader(*arguments)
+
+
+@pytest.mark.parametrize("label_first", [True, False])
+def test_value_label_and_status_are_joined_in_any_order(domain, checkpoint, tmp_path, label_first):
+    """Callbacks by hand: two labels of road over road; the figures in the file are the oracle's 100 percent."""
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.score_node import ScoreNode, report
+
+    road = np.full((3, 5), DELIVER.id("Road"), np.uint8)
+    rclpy.init(args=ros_arguments({"checkpoint": checkpoint, "out": tmp_path / "score.json"}), domain_id=domain)
+    node = ScoreNode()
+    try:
+        for stamp in STAMPS:
+            label = image(road, "mono8")
+            status = DiagnosticArray(status=[DiagnosticStatus(values=[KeyValue(key="used", value="rgb,lidar")])])
+            label.header.stamp.sec = status.header.stamp.sec = stamp
+            node._on_truth(label)
+            steps = [lambda m=label: node._on_label(m), lambda m=status: node._on_modalities(m)]
+            for step in steps if label_first else reversed(steps):
+                step()
+        report(node)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    figures = json.loads((tmp_path / "score.json").read_text())
+    assert figures["subsets"]["RL"]["miou_present"] == 100.0
+    assert figures["judged"] == len(STAMPS)
