@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from any2seg_core.errors import MESSAGE_REASONS
+from any2seg_core.sensors.health import HEALTH_REASONS
 from any2seg_core.sync import StreamStats, SyncConfig, SyncStats
 from any2seg_core.units import NS_PER_S
 from any2seg_ros.segmenter import LiveResult
@@ -25,6 +27,7 @@ class Snapshot:
         stats, config: of the synchroniser. overrun: sets replaced by newer ones before the model was free.
         publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
         enabled: as set by ~/enable. model, device, precision: of the loaded model.
+        event_counts: of the decoder of event packets.
     """
 
     stats: SyncStats
@@ -36,6 +39,7 @@ class Snapshot:
     model: str
     device: str
     precision: str
+    event_counts: dict[str, int]
 
 
 def pairs(values: dict[str, object]) -> list[KeyValue]:
@@ -48,7 +52,7 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._malformed: dict[str, Counter[str]] = defaultdict(Counter)
+        self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
         self._published = self._failed = self._idle = 0
         self._last_error = ""
         self._last: LiveResult | None = None
@@ -56,10 +60,10 @@ class Monitor:
         self._last_sign_s = time.monotonic()  # of a label, or of the reason why there is none
         self._reported = (time.monotonic(), 0, 0)
 
-    def bad_message(self, name: str, reason: str) -> None:
-        """A message of a modality could not be used."""
+    def left_out(self, name: str, reason: str) -> None:
+        """A message of a modality could not be used, or its sensor is ill."""
         with self._lock:
-            self._malformed[name][reason] += 1
+            self._left_out[name][reason] += 1
 
     def failed(self, error: Exception) -> None:
         """A set gave no label."""
@@ -117,6 +121,7 @@ class Monitor:
             "device": snapshot.device,
             "precision": snapshot.precision,
         }
+        values |= {f"event.{key}": count for key, count in sorted(snapshot.event_counts.items())}
         for name, stream in stats.streams.items():
             values |= {f"{name}.{key}": value for key, value in self._stream_values(name, stream).items()}
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)
@@ -124,7 +129,7 @@ class Monitor:
         return values
 
     def _stream_values(self, name: str, stats: StreamStats) -> dict[str, object]:
-        last, malformed = self._last, self._malformed[name]
+        last, left_out = self._last, self._left_out[name]
         is_used = last is not None and name in last.used
         values: dict[str, object] = {"state": stats.state, "used": is_used, "timestamp": _seconds(stats.last_stamp_ns)}
         if is_used:
@@ -134,8 +139,10 @@ class Monitor:
         if stats.period_ns:
             values["interval_ms"] = f"{stats.period_ns / 1e6:.2f}"
             values["rate_hz"] = f"{1e9 / stats.period_ns:.2f}"
-        values |= {"received": stats.added, "fused": stats.used, "malformed": sum(malformed.values())}
-        values |= {f"malformed.{reason}": count for reason, count in sorted(malformed.items())}
+        values |= {"received": stats.added, "fused": stats.used}
+        for kind, known in (("malformed", MESSAGE_REASONS), ("ill", HEALTH_REASONS)):
+            counts = {reason: count for reason, count in sorted(left_out.items()) if reason in known}
+            values |= {kind: sum(counts.values())} | {f"{kind}.{reason}": count for reason, count in counts.items()}
         dropped = dict.fromkeys(("unmatched", "late", "queue", "jump"), 0) | dict(stats.dropped)
         return values | {f"drops_{_DROPS.get(reason, reason)}": count for reason, count in dropped.items()}
 

@@ -33,7 +33,7 @@ class Received:
     """One message as it came in.
 
     Attributes:
-        message: the ROS message, or the EventArrayBytes of an event array.
+        message: what the frame builder made of it: the ROS message, or its events.
         header_ns: its own stamp. arrived_ns: steady clock (`time.monotonic_ns`) at its arrival.
     """
 
@@ -80,9 +80,11 @@ class Inputs:
 
     Args:
         node: gets the subscriptions. settings: checked parameters.
+        decode: called with modality, message and the shift from its header to the stamp that it gets, in nanoseconds;
+            returns what goes on.
         on_message: called with modality, stamp in nanoseconds and Received.
         on_camera_info: called with modality and message.
-        on_bad: called with modality and UserError for a message without a usable stamp.
+        on_bad: called with modality and UserError for a message that cannot be used.
 
     Attributes:
         incompatible: modality -> publishers whose quality of service or type did not match.
@@ -92,13 +94,14 @@ class Inputs:
         self,
         node: Node,
         settings: NodeParameters,
+        decode: Callable[[str, Any, int], Any],
         on_message: Callable[[str, int, Received], None],
         on_camera_info: Callable[[str, CameraInfo], None],
         on_bad: Callable[[str, UserError], None],
     ) -> None:
         self.incompatible: Counter[str] = Counter()
         self._node, self._settings = node, settings
-        self._on_message, self._on_camera_info, self._on_bad = on_message, on_camera_info, on_bad
+        self._decode, self._on_message, self._on_bad = decode, on_message, on_bad
         self._subscriptions: dict[str, Any] = {}
         self._event_kind = ""
         for name in settings.modalities:
@@ -128,7 +131,7 @@ class Inputs:
         depth = settings.event_depth if name == "event" else settings.input_depth
         # As image_transport does: one remapping of the base topic moves its compressed topic too.
         topic = self._node.resolve_topic_name(f"~/in/{NODE_INPUTS[name]}") + kind.suffix
-        callback = partial(self._receive_raw if kind.raw else self._receive, name)
+        callback = partial(self._receive, name)
         self._subscriptions[name] = self._create(name, kind.message, topic, callback, depth, kind.raw)
 
     def _create(self, name: str, kind: Any, topic: str, callback: Callable, depth: int, raw: bool = False) -> Any:
@@ -144,22 +147,18 @@ class Inputs:
         )
 
     def _receive(self, name: str, message: Any) -> None:
+        arrived_ns = time.monotonic_ns()
         try:
-            self._hand_on(name, stamp_ns(message.header), message)
+            if isinstance(message, bytes):
+                message = event_array_from_cdr(message)
+            header_ns = stamp_ns(message.header)
+            is_header = self._settings.stamp_source == "header"
+            stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
+            self._on_message(
+                name, stamp, Received(self._decode(name, message, stamp - header_ns), header_ns, arrived_ns)
+            )
         except UserError as error:
             self._on_bad(name, error)
-
-    def _receive_raw(self, name: str, data: bytes) -> None:
-        try:
-            message = event_array_from_cdr(data)
-            self._hand_on(name, stamp_ns(message.header), message)
-        except UserError as error:
-            self._on_bad(name, error)
-
-    def _hand_on(self, name: str, header_ns: int, message: Any) -> None:
-        is_header = self._settings.stamp_source == "header"
-        stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
-        self._on_message(name, stamp, Received(message, header_ns, time.monotonic_ns()))
 
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self.incompatible[name] += event.total_count_change

@@ -73,7 +73,8 @@ _INPUTS = {
         "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",
         choices=("auto", "cloud", "packet", "array", "image"),
     ),
-    "intensity_max": Parameter(1.0, "Value of a float intensity of the LiDAR that means 1.", 1e-6, 1e6),
+    "intensity_max": Parameter(0.0, "Value of the LiDAR's intensity that means 1; 0: found per cloud.", 0.0, 1e6),
+    "check_frames": Parameter(True, "Leave out images whose frame_id is not that of their camera's intrinsics."),
     "stamp_source": Parameter(
         "header", "Time of a message: its header, or its arrival on the node's clock.", choices=("header", "arrival")
     ),
@@ -97,9 +98,20 @@ _SYNC = {
     "jump_reset_s": _tunable(10.0, "A stamp this far after the last output is a jump in time.", 0.5, 1e6),
     **{key: value for name in MODALITIES for key, value in _stream_table(name).items()},
 }
+_HEALTH = {
+    "health.enabled": _tunable(True, "Leave ill sensors out: frozen, black, saturated, empty, flooded, silent."),
+    "health.black_level": _tunable(8, "Black when 99 % of the pixels are at most this bright; 0: off.", 0, 255),
+    "health.saturated_share": _tunable(0.9, "Saturated when this share of the pixels is white; 0: off.", 0.0, 1.0),
+    "health.frozen_frames": _tunable(50, "Frozen after so many identical messages in a row; 0: off.", 0, 100000),
+    "health.frozen_sensors": _tunable([MODALITIES[0]], "Sensors that are checked for freezing."),
+    "health.min_depth_share": _tunable(0.001, "Least share of depth pixels with a depth; 0: off.", 0.0, 1.0),
+    "health.min_points": _tunable(20, "Least number of points of a cloud; 0: off.", 0, 10000000),
+    "health.max_event_rate_hz": _tunable(100.0, "Most events per pixel and second; 0: off.", 0.0, 1e6),
+    "health.event_silence_s": _tunable(10.0, "Silent when messages bring no event for so long; 0: off.", 0.0, 1e6),
+}
 _OUTPUTS = {
     "confidence_threshold": _tunable(0.0, "Labels below this confidence become unlabelled.", 0.0, 1.0),
     "overlay_alpha": _tunable(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
     "log_period_s": _tunable(5.0, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
 }
-TABLE: Mapping[str, Parameter] = MappingProxyType({**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_OUTPUTS})
+TABLE: Mapping[str, Parameter] = MappingProxyType({**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_HEALTH, **_OUTPUTS})

@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
 from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sync import StreamConfig, SyncConfig
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.parameter_table import Parameter as TableEntry
@@ -40,6 +41,7 @@ class NodeParameters:
     depth_transport: str
     event_format: str
     intensity_max: float
+    check_frames: bool
     stamp_source: str
     input_reliability: str
     input_depth: int
@@ -48,6 +50,7 @@ class NodeParameters:
     overlay_alpha: float
     log_period_s: float
     sync: SyncConfig
+    health: HealthConfig
 
     def sync_for(self, event_window_ns: int) -> SyncConfig:
         """The synchroniser's settings for a checkpoint with this event window."""
@@ -99,7 +102,9 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
     copied = {name: values[name] for name in _COPIED}
-    return NodeParameters(**{**copied, "modalities": modalities, "sync": _sync_config(values, modalities)})
+    health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
+    checked = {"modalities": modalities, "sync": _sync_config(values, modalities), "health": health}
+    return NodeParameters(**{**copied, **checked})
 
 
 def tuned(node: Node, changes: Iterable[Parameter]) -> NodeParameters:

@@ -10,9 +10,10 @@ publish. configure loads and warms the model, activate subscribes; deactivate an
 from __future__ import annotations
 
 import gc
+import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any
 
@@ -71,6 +72,7 @@ class SegmentNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
         self._enabled = True
+        self._logged_s: dict[Hashable, float] = {}
         self._settings: parameters.NodeParameters | None = None
         self._segmenter: Segmenter | None = None
         self._outputs: Outputs | None = None
@@ -113,7 +115,9 @@ class SegmentNode(LifecycleNode):
             self._pool.turns,
         )
         self._releases.append(self._end_pipeline)
-        self._inputs = Inputs(self, settings, self._on_message, self._on_camera_info, self._report_bad_message)
+        self._inputs = Inputs(
+            self, settings, self._segmenter.receive, self._on_message, self._on_camera_info, self._report_bad_message
+        )
         self._releases.append(self._inputs.destroy)
         if settings.use_tf:
             self._releases.append(TransformListener(self, self._segmenter.transforms).destroy)
@@ -173,8 +177,11 @@ class SegmentNode(LifecycleNode):
 
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
-            if self._segmenter.set_camera_info(name, message):
+            update = self._segmenter.set_camera_info(name, message)
+            if update.changed:
                 self.get_logger().info(f"{name}: intrinsics of camera_info, {message.width}x{message.height}")
+            for note in update.notes:
+                self.get_logger().warning(f"{name}: {note}")
         except UserError as error:
             self._report_bad_message(name, error)
 
@@ -195,12 +202,13 @@ class SegmentNode(LifecycleNode):
             self._outputs.publish_label_info(settings.confidence_threshold)
         self._settings = settings
         self._outputs.overlay_alpha = settings.overlay_alpha
+        self._segmenter.set_health(settings.health)
         if self._pipeline is not None:
             self._pipeline.reconfigure(settings.sync_for(self._segmenter.event_window_ns))
         return SetParametersResult(successful=True)
 
     def _on_jump(self, jump: TimeJump) -> None:
-        self._segmenter.transforms.clear()
+        self._segmenter.reset()
         self._pipeline.jump(self._now_ns())
         self.get_logger().info(f"time jumped by {jump.delta.nanoseconds / 1e9:.3f} s: everything starts anew")
 
@@ -208,22 +216,31 @@ class SegmentNode(LifecycleNode):
         if not self._outputs.is_wanted():
             return self._monitor.idle()
         result = self._segmenter(sample_set, self._settings.confidence_threshold)
-        for name, reason in result.errors.items():
-            self._report_bad_message(name, reason)
+        for name, text in result.errors.items():
+            self._report(name, result.reasons[name], text)
         self._outputs.publish(result)
         self._monitor.published(result)
 
-    def _report_bad_message(self, name: str, error: UserError | str) -> None:
-        self._monitor.bad_message(name, getattr(error, "reason", "unusable"))
-        self.get_logger().warning(f"{name}: message left out: {error}", throttle_duration_sec=self._log_period_s)
+    def _report_bad_message(self, name: str, error: UserError) -> None:
+        self._report(name, getattr(error, "reason", "value"), str(error))
+
+    def _report(self, name: str, reason: str, text: str) -> None:
+        self._monitor.left_out(name, reason)
+        if self._is_due((name, reason)):
+            self.get_logger().warning(f"{name}: left out: {text}")
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
-        self.get_logger().error(f"set left out: {error!r}", throttle_duration_sec=self._log_period_s)
+        if self._is_due(type(error)):
+            self.get_logger().error(f"set left out: {error!r}")
 
-    @property
-    def _log_period_s(self) -> float:
-        return self._settings.log_period_s
+    def _is_due(self, trouble: Hashable) -> bool:
+        """Whether this kind of trouble may be logged again."""
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(trouble, -math.inf) < self._settings.log_period_s:
+            return False
+        self._logged_s[trouble] = now_s
+        return True
 
     def _publish_diagnostics(self) -> None:
         settings, pipeline = self._settings, self._pipeline
@@ -238,6 +255,7 @@ class SegmentNode(LifecycleNode):
             model=settings.checkpoint,
             device=settings.device,
             precision=self._segmenter.precision,
+            event_counts=self._segmenter.event_counts,
         )
         message = self._monitor.message(snapshot, self.get_name())
         message.header.stamp = self.get_clock().now().to_msg()

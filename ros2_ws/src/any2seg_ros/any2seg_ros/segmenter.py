@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, FrameBuilder
+from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, FrameBuilder, InputOptions
 from any2seg_core.labels import LabelSpace
+from any2seg_core.messages import Events, stamp_ns
+from any2seg_core.messages.readers import read_events
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sensors.transforms import TransformTree
@@ -54,7 +57,8 @@ class LiveResult:
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: the LiDAR cloud, if it was fused.
-        missing: modality -> why it was not fused. errors: those of them whose message could not be read.
+        missing: modality -> why it was not fused. errors: those of them whose message could not be used, or whose
+            sensor is ill. reasons: the same as a key to count by.
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
         received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
@@ -70,6 +74,7 @@ class LiveResult:
     cloud: LiveCloud | None = None
     missing: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     stamps_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ages_ns: dict[str, int] = field(default_factory=dict)
     received_ns: int = 0
@@ -101,7 +106,8 @@ class Segmenter:
         self._settings = settings
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
         self._by_file = _mounts_of(calibration)
-        self._frames = FrameBuilder(calibration, contract.event_window_ns)
+        options = InputOptions(settings.intensity_max, settings.check_frames, settings.rectified, settings.health)
+        self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
         self._lock = threading.Lock()  # camera_info arrives in another thread than the sets
         self._urls = _urls_of(settings)
         for stream, url in self._urls.items():
@@ -123,13 +129,43 @@ class Segmenter:
         """Number type of the weights, such as "float32"."""
         return str(next(self._predictor.model.parameters()).dtype).removeprefix("torch.")
 
-    def set_camera_info(self, stream: str, message: Any) -> bool:
-        """Use the intrinsics of a sensor_msgs/CameraInfo from now on; returns whether they are new."""
-        if stream in self._urls:
-            return False
-        camera = CameraModel.from_camera_info(message, self._settings.rectified)
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """What the decoder of event packets counted."""
+        return dict(self._frames.event_counts)
+
+    def receive(self, name: str, message: Any, shift_ns: int = 0) -> Any:
+        """What goes into a set for a message that has just come in; MessageError when it cannot be decoded.
+
+        Args:
+            shift_ns: stamp that it gets minus that of its header; the times of its events move with it.
+        """
+        payload = self._frames.receive(name, message)
+        if not shift_ns or name not in WINDOWED:
+            return payload
+        if not isinstance(payload, Events):
+            payload = read_events(payload, stamp_ns(message.header))
+        events = payload.events.copy()
+        events["t"] += shift_ns
+        return replace(payload, events=events)
+
+    def reset(self) -> None:
+        """Time has jumped: forget what moves, and the state of all decoders and checks."""
+        self.transforms.clear()
         with self._lock:
-            return self._frames.set_camera(stream, camera)
+            self._frames.reset()
+
+    def set_health(self, config: HealthConfig) -> None:
+        """Use other thresholds from now on."""
+        with self._lock:
+            self._frames.set_health(config)
+
+    def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
+        """Use the intrinsics of a sensor_msgs/CameraInfo from now on, unless a file overrides them."""
+        if stream in self._urls:
+            return CameraUpdate(False, ())
+        with self._lock:
+            return self._frames.set_camera_info(stream, message)
 
     def _warm_up(self, calibration: Calibration | None) -> None:
         """Compile the kernels of the projection now, so that the first real set is not the slow one."""
@@ -176,6 +212,7 @@ class Segmenter:
             cloud=_cloud(frame.samples[_LIDAR], samples[_LIDAR][-1], rig) if _LIDAR in used else None,
             missing={**sample_set.missing, **frame.errors},
             errors=frame.errors,
+            reasons=frame.reasons,
             stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
             ages_ns={name: sample_set.age_ns[name] for name in used},
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
