@@ -66,6 +66,11 @@ def broken_image(stamp_ns: int) -> bytes:
     return bytes(store.serialize_cdr(good, TYPES["rgb"]))
 
 
+def black_image(stamp_ns: int) -> bytes:
+    """What a camera with its cap on sends."""
+    return bag_messages.image(np.zeros((HEIGHT, WIDTH, 4), np.uint8), "bgra8", stamp_ns, CAMERA.frame_id)
+
+
 def truth(stamp_ns: int) -> bytes:
     """Ground truth: road below, sky above."""
     labels = np.full((HEIGHT, WIDTH), 6, np.uint8)
@@ -98,7 +103,7 @@ def write_bag(path: Path, seconds: float) -> Path:
 
 
 class FakeCar:
-    """Publishes at 10 Hz from a thread; `silent` and `broken` may be changed while it drives.
+    """Publishes at 10 Hz from a thread; `silent`, `broken` and `blind` may be changed while it drives.
 
     Args:
         node: rclpy node that gets the publishers. silent: sensors that send nothing.
@@ -112,7 +117,7 @@ class FakeCar:
             name: node.create_publisher(kinds[TYPES[name]], TOPICS.streams[name], 10) for name in MODALITIES
         }
         self.silent = set(silent)
-        self.broken = False
+        self.broken = self.blind = False
         self.stamp_ns = START_NS
         self._running = True
         self._thread = threading.Thread(target=self._drive, daemon=True)
@@ -122,6 +127,11 @@ class FakeCar:
         self._running = False
         self._thread.join(2.0)
 
+    def _message(self, sensor: str, stamp_ns: int) -> bytes:
+        if sensor == "rgb" and (self.broken or self.blind):
+            return broken_image(stamp_ns) if self.broken else black_image(stamp_ns)
+        return message(sensor, stamp_ns)
+
     def _drive(self) -> None:
         due_s = time.monotonic()
         while self._running:
@@ -129,9 +139,7 @@ class FakeCar:
             for sensor in ("lidar", "rgb", "event", "depth"):
                 if sensor not in self.silent:
                     own_ns = stamp_ns + OFFSETS_NS[sensor]
-                    is_broken = sensor == "rgb" and self.broken
-                    data = broken_image(own_ns) if is_broken else message(sensor, own_ns)
-                    self._publishers[sensor].publish(data)
+                    self._publishers[sensor].publish(self._message(sensor, own_ns))
             if self.stamp_ns == stamp_ns:  # a test may have set the time back meanwhile
                 self.stamp_ns = stamp_ns + PERIOD_NS
             due_s += 0.1

@@ -106,6 +106,35 @@ def test_value_start_with_a_sensor_that_was_never_seen(car, monitor, absent):
     labels_until_fused(monitor, MODALITIES)
 
 
+def test_value_ill_sensor_is_left_out_and_named_until_the_check_is_switched_off(car, monitor):
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+    from rcl_interfaces.srv import SetParameters
+
+    def set_check(is_on):
+        value = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=is_on)
+        request = SetParameters.Request(parameters=[Parameter(name="health.enabled", value=value)])
+        client = monitor.node.create_client(SetParameters, "/segment/set_parameters")
+        assert client.wait_for_service(TIMEOUT_S)
+        future = client.call_async(request)
+        assert wait_for(future.done)
+        monitor.node.destroy_client(client)
+        assert future.result().results[0].successful
+
+    listener = Listener(monitor.node, {"/diagnostics": (DiagnosticArray, 10)})
+    car.blind = True
+    try:
+        labels_until_fused(monitor, ("depth", "event", "lidar"))
+        assert wait_for(lambda: int(listener.values("/diagnostics").get("rgb.ill.black", 0)) > 0)
+        assert "black" in listener.values("/diagnostics")["rgb.missing"]
+        set_check(False)
+        labels_until_fused(monitor, MODALITIES)
+    finally:
+        car.blind = False
+        set_check(True)
+        listener.close()
+
+
 def test_value_header_size_and_ids_are_those_of_the_reference(car, monitor):
     from sensor_msgs.msg import Image
 

@@ -89,15 +89,17 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
             for _ in range(2):  # zero stamps first, then each message twice
                 synchronizer.add(name, index * 100_000_000, "payload", index * 100_000_000)
     monitor = Monitor()
-    monitor.bad_message("rgb", "step")
+    monitor.left_out("rgb", "step")
+    monitor.left_out("rgb", "black")
     blank = np.zeros((3, 5), np.uint8)
     monitor.published(
         LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
                    stamps_ns={"rgb": (0,)})
     )  # fmt: skip
-    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32")
+    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32", {})
     keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
-    streams = {key.partition(".")[2].replace(".step", ".REASON") for key in keys if key.startswith(names)}
+    streams = {key.partition(".")[2] for key in keys if key.startswith(names)}
+    streams = {key.replace(".step", ".REASON").replace(".black", ".REASON") for key in streams}
     assert {key for key in keys if not key.startswith(names)} == set(NODE_KEYS)
     assert streams == set(STREAM_KEYS)
 

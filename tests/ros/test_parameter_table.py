@@ -38,3 +38,12 @@ def test_value_reliabilities_are_those_of_the_qos_module():
     from any2seg_ros.qos import RELIABILITIES
 
     assert set(TABLE["input_reliability"].choices) == set(RELIABILITIES)
+
+
+def test_value_health_thresholds_are_those_of_the_core():
+    from dataclasses import asdict
+
+    from any2seg_core.sensors.health import HealthConfig
+
+    table = {name.removeprefix("health."): entry.default for name, entry in TABLE.items() if name.startswith("health.")}
+    assert table == {**asdict(HealthConfig()), "frozen_sensors": list(HealthConfig().frozen_sensors)}

@@ -73,6 +73,7 @@ class SegmentNode(LifecycleNode):
         self._monitor = diagnostics.Monitor()
         self._enabled = True
         self._logged_s: dict[Hashable, float] = {}
+        self._patience_s = 1.0  # for a running inference when the pipeline ends
         self._settings: parameters.NodeParameters | None = None
         self._segmenter: Segmenter | None = None
         self._outputs: Outputs | None = None
@@ -148,7 +149,8 @@ class SegmentNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state."""
+        """From any state; does not wait for a running inference, which may take longer than anybody has."""
+        self._patience_s = 0.1
         self._stop()
         return TransitionCallbackReturn.SUCCESS
 
@@ -162,7 +164,7 @@ class SegmentNode(LifecycleNode):
         self._inputs = None
 
     def _end_pipeline(self) -> None:
-        if not self._pipeline.stop():
+        if not self._pipeline.stop(self._patience_s):
             self.get_logger().warning("the model is still busy; its thread ends with its present set")
         self._pipeline = None
 
