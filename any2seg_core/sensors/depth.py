@@ -107,57 +107,83 @@ def ray_lookup(camera: CameraModel, source_camera: CameraModel) -> np.ndarray:
     return index.reshape(camera.height, camera.width)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _is_valid(depth: float) -> bool:
     return 0.0 < depth < MAX_DEPTH_M  # NaN and infinity fail both
 
 
-@numba.njit(cache=True)
-def _difference(depth, rays, row, column, d_row, d_column):
-    """Tangent to the surface from the neighbour on the side with the smaller depth step: edges stay sharp."""
+# The arc cosine costs more than all else of a pixel, and only 255 codes of it are wanted: a table over the cosine gives
+# the least code of its bin, and the exact limits between codes do the rest.
+_ANGLE_LIMITS = np.cos(np.pi * (np.arange(257) - 1.5) / 254.0)  # code k is reached where the cosine is at most [k]
+_ANGLE_LIMITS[:2], _ANGLE_LIMITS[256] = 2.0, -2.0
+_ANGLE_BINS = 16384
+_BIN_ENDS = np.minimum((np.arange(_ANGLE_BINS + 1) + 1) * (2.0 / _ANGLE_BINS) - 1.0, 1.0)
+_LEAST_ANGLE_CODE = (np.searchsorted(-_ANGLE_LIMITS, -_BIN_ENDS, side="right") - 1).astype(np.uint8)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _angle_code(cosine):
+    """floor(1.5 + 254 arccos(cosine) / pi), 1..255."""
+    code = np.int64(_LEAST_ANGLE_CODE[int((cosine + 1.0) * (0.5 * _ANGLE_BINS))])
+    while cosine <= _ANGLE_LIMITS[code + 1]:
+        code += 1
+    return np.uint8(code)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _smoother_side(here, before, after):
+    """-1 or 1: the neighbour with the smaller depth step, so that edges stay sharp; 0 where neither has a depth."""
+    if before > 0.0 and (after <= 0.0 or abs(before - here) <= abs(after - here)):
+        return -1
+    return 1 if after > 0.0 else 0
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _load_row(depth, rays, row, points):
+    """One row of points x, y, z (3, W + 2) with a border; z is 0 where there is no depth."""
     height, width = depth.shape
-    here = depth[row, column]
-    best, sign = np.float32(np.inf), 0
-    for side in (-1, 1):
-        r, c = row + side * d_row, column + side * d_column
-        if 0 <= r < height and 0 <= c < width and _is_valid(depth[r, c]):
-            step = abs(depth[r, c] - here)
-            if step < best:
-                best, sign = step, side
-    if sign == 0:
-        return np.float32(0.0), np.float32(0.0), np.float32(0.0)
-    r, c = row + sign * d_row, column + sign * d_column
-    there = depth[r, c]
-    return (
-        sign * (rays[r, c, 0] * there - rays[row, column, 0] * here),
-        sign * (rays[r, c, 1] * there - rays[row, column, 1] * here),
-        sign * (there - here),
-    )
+    if row >= height:
+        points[2, :] = 0.0
+        return
+    for column in range(width):
+        z = depth[row, column]
+        points[0, column + 1], points[1, column + 1] = rays[row, column, 0] * z, rays[row, column, 1] * z
+        points[2, column + 1] = z if _is_valid(z) else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _hha(depth, rays):
     height, width = depth.shape
     plane = np.zeros((height, width, 3), dtype=np.uint8)
+    rows = np.zeros((3, 3, width + 2), dtype=np.float32)  # points of the row before, this one and the next, in turn
+    _load_row(depth, rays, 0, rows[0])
     for row in range(height):
+        before, here, after = rows[(row + 2) % 3], rows[row % 3], rows[(row + 1) % 3]
+        _load_row(depth, rays, row + 1, after)
         for column in range(width):
-            z = depth[row, column]
-            if not _is_valid(z):
+            i = column + 1
+            z = here[2, i]
+            if z <= 0.0:
                 continue
             plane[row, column, 0] = inverse_distance_code(z)
-            plane[row, column, 1] = height_code(-rays[row, column, 1] * z)
-            ax, ay, az = _difference(depth, rays, row, column, 0, 1)
-            bx, by, bz = _difference(depth, rays, row, column, 1, 0)
+            plane[row, column, 1] = height_code(-here[1, i])
+            side = _smoother_side(z, here[2, i - 1], here[2, i + 1])
+            way = _smoother_side(z, before[2, i], after[2, i])
+            if side == 0 or way == 0:
+                continue
+            other = before if way < 0 else after
+            ax, bx = side * (here[0, i + side] - here[0, i]), way * (other[0, i] - here[0, i])
+            ay, by = side * (here[1, i + side] - here[1, i]), way * (other[1, i] - here[1, i])
+            az, bz = side * (here[2, i + side] - z), way * (other[2, i] - z)
             # right x down = away from the camera on a wall; the outward normal is its negative
             nx, ny, nz = by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax
             length = np.sqrt(nx * nx + ny * ny + nz * nz)
             if length > 0.0:
-                cosine = min(max(-ny / length, -1.0), 1.0)
-                plane[row, column, 2] = np.uint8(1.5 + 254.0 * np.arccos(cosine) / np.pi)
+                plane[row, column, 2] = _angle_code(min(max(-ny / length, -1.0), 1.0))
     return plane
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def inverse_distance_code(distance_m):
     """255 at 0 m, 128 at 10 m, 23 at 100 m, never 0 below 999 m."""
     return np.uint8(255.0 * HALF_CODE_DISTANCE_M / (HALF_CODE_DISTANCE_M + distance_m) + 0.5)

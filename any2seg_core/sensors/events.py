@@ -53,7 +53,8 @@ def render_events(
         target = _pixel_map(event_camera, camera, rotation.tobytes())  # several event pixels share a camera pixel
         return _accumulate(events, window_end_ns, window_ns, target, camera.height, camera.width)
     # The plane is finer than the sensor: draw on the sensor grid, then look each camera pixel up, so no holes appear.
-    own = np.arange(event_camera.height * event_camera.width).reshape(event_camera.height, event_camera.width)
+    grid = (event_camera.height, event_camera.width)
+    own = np.arange(grid[0] * grid[1], dtype=np.int32).reshape(grid)
     drawn = _accumulate(events, window_end_ns, window_ns, own, event_camera.height, event_camera.width)
     source = _pixel_map(camera, event_camera, np.ascontiguousarray(rotation.T).tobytes())
     return np.append(drawn.reshape(-1, 3), np.zeros((1, 3), np.uint8), axis=0)[source]  # (H,W,3); -1 reads the zeros
@@ -69,12 +70,12 @@ def _check(events: np.ndarray) -> None:
 
 @lru_cache(maxsize=16)
 def _pixel_map(source: CameraModel, target: CameraModel, rotation_bytes: bytes) -> np.ndarray:
-    """(H', W') int64 flat target pixel of each source pixel, -1 where it falls outside."""
+    """(H', W') int32 flat target pixel of each source pixel, -1 where it falls outside."""
     rotation = np.frombuffer(rotation_bytes, dtype=np.float64).reshape(3, 3)
     directions = source.rays().reshape(-1, 3).astype(np.float64) @ rotation.T  # (H'W',3)
     uv, valid = target.project(directions)
     column, row = np.floor(uv[valid] + 0.5).astype(np.int64).T
-    index = np.full(valid.shape, -1, dtype=np.int64)
+    index = np.full(valid.shape, -1, dtype=np.int32)
     index[valid] = row * target.width + column
     return index.reshape(source.height, source.width)
 
@@ -90,9 +91,10 @@ def _accumulate(
     return plane.reshape(height, width, 3)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target):
     height, width = target.shape
+    codes_per_ns = 255.0 / window_ns
     for i in range(x.shape[0]):
         age = end_ns - t[i]
         if age < 0 or age >= window_ns or x[i] >= width or y[i] >= height:
@@ -102,6 +104,11 @@ def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target):
             continue
         channel = 0 if p[i] > 0 else 1
         plane[pixel, channel] = min(255, plane[pixel, channel] + _COUNT_STEP)
-        recency = 255 - age * 255 // window_ns
+        passed = np.int64(age * codes_per_ns)  # 255 age // window, without the slow division
+        if passed * window_ns > age * 255:
+            passed -= 1
+        elif (passed + 1) * window_ns <= age * 255:
+            passed += 1
+        recency = 255 - passed
         if recency > plane[pixel, 2]:
             plane[pixel, 2] = recency
