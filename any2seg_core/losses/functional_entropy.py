@@ -46,7 +46,7 @@ class FisherConfig(BaseModel):
     samples: int = Field(1, ge=1)
     sigma: float = Field(1.0, ge=0)
     norm: Literal["sum", "l2"] = "sum"
-    locations: int | None = Field(256, ge=1)
+    locations: int | None = Field(128, ge=1)
     limit: float = Field(100.0, gt=0)
 
 

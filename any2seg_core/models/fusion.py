@@ -73,12 +73,10 @@ class MFF(nn.Module):
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
         share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
+        anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
         norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
-        if self.config.reweight:
-            anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
-            balanced = _weighted_sum(tokens, self._weights(tokens, norm, anchor, present, share))
-        else:
-            balanced = _weighted_sum(tokens, share)
+        weight = self._weights(tokens, norm, anchor, present, share) if self.config.reweight else share
+        balanced = _weighted_sum(tokens, weight)
         if not self.config.select:
             selected = _weighted_sum(tokens, share)
         elif modalities == 1:
