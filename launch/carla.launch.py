@@ -1,8 +1,7 @@
 """Start the segmentation node on the sensors of a CARLA vehicle.
 
     ros2 launch any2seg_ros carla.launch.py checkpoint:=... ego:=hero              # ROS bridge, CARLA 0.9.13
-    ros2 launch any2seg_ros carla.launch.py checkpoint:=... profile:=native \\
-        calibration_file:=c.yaml camera_info_url:=c.yaml                                    # CARLA 0.9.16 --ros2
+    ros2 launch any2seg_ros carla.launch.py checkpoint:=... profile:=native calibration_file:=c.yaml    # 0.9.16 --ros2
 
 Every argument of segment.launch.py may be given too; a topic that is given wins over the profile. score:=true
 judges the labels against CARLA's semantic camera.
@@ -23,7 +22,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from any2seg_core.errors import UserError
-from any2seg_core.topics import CarlaSensors, carla_bridge, carla_native
+from any2seg_core.topics import NODE_CAMERA_INFOS, CarlaSensors, carla_bridge, carla_native
 from any2seg_ros import launch_arguments as la
 
 PROFILES = {"bridge": (carla_bridge, "palette", "0.9.13"), "native": (carla_native, "tag", "0.9.16")}
@@ -33,20 +32,28 @@ SENSORS = CarlaSensors(*(f"{name}_{la.CAMERA}" for name in ("rgb", "depth", "dvs
 def choices_of_the_profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Fill the arguments that follow from the profile, where they were not given."""
     values = context.launch_configurations
-    if values["profile"] == "native" and not (values.get("calibration_file") and values.get("camera_info_url")):
-        raise UserError(
-            "profile native: CARLA 0.9.16 sends a wrong K and wrong transforms: "
-            "give both calibration_file and camera_info_url, see docs/node.md"
-        )
     topics_of, coding, version = PROFILES[values["profile"]]
     names = (values["rgb"], values["depth"], values["dvs"], values["lidar"], values["semantic"])
     topics = topics_of(values["ego"], CarlaSensors(*names))
     chosen = {argument.name: argument.default for argument in la.topic_arguments(topics)}
     chosen |= {"truth_topic": topics.truth, "truth_coding": coding, "carla_version": version}
+    if values["profile"] == "native":
+        chosen |= geometry_of_native(values)
     return [
         *(SetLaunchConfiguration(name, value) for name, value in chosen.items() if name not in values),
-        LogInfo(msg=f"CARLA profile {values['profile']}: camera on {topics.streams['rgb']}"),
+        LogInfo(msg=f"CARLA profile {values['profile']}, vehicle {values['ego']}"),
     ]
+
+
+def geometry_of_native(values: dict[str, str]) -> dict[str, str]:
+    """CARLA 0.9.16 sends a wrong K and wrong transforms: neither is listened to, both come from the file."""
+    if not values.get("calibration_file"):
+        raise UserError(
+            "argument calibration_file: profile native needs one, because the camera_info and the transforms of "
+            "CARLA 0.9.16 are wrong"
+        )
+    private = {la.topic_argument(name): name for name in (f"~/in/{below}" for below in NODE_CAMERA_INFOS.values())}
+    return private | {"use_tf": "false"}
 
 
 def score_nodes(context: LaunchContext) -> list[Node]:

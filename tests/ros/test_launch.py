@@ -165,10 +165,11 @@ def test_value_carla_bridge_profile_and_a_topic_of_ones_own(start, monitor, chec
 
 
 def test_value_carla_native_profile_takes_events_from_a_cloud(start, monitor, checkpoint, calibration_file):
-    files = {"calibration_file": calibration_file, "camera_info_url": calibration_file}
-    launch = start("carla", checkpoint=checkpoint, profile="native", **files)
-    topics = ("/carla/ego_vehicle/rgb_front/image", "/carla/ego_vehicle/dvs_front/point_cloud")
+    launch = start("carla", checkpoint=checkpoint, profile="native", calibration_file=calibration_file)
+    topics = [f"/carla/ego_vehicle/{below}" for below in ("rgb_front/image", "dvs_front/point_cloud", "lidar")]
     assert all_subscribed(monitor, dict.fromkeys(topics, ["/segment"])), launch.text()
+    assert subscribed(monitor, "/segment/in/camera_info") == ["/segment"]
+    assert subscribed(monitor, "/carla/ego_vehicle/rgb_front/camera_info") == []
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_value_carla_native_profile_takes_events_from_a_cloud(start, monitor, ch
         ("segment", {"timeout_s": "soon"}, "argument timeout_s: 'soon' is no float"),
         ("segment", {"cameras": "a,b", "image_topic": "/one"}, "argument image_topic"),
         ("segment", {"log_level": "loud"}, "log_level"),
-        ("carla", {"profile": "native"}, "give both calibration_file and camera_info_url"),
+        ("carla", {"profile": "native"}, "argument calibration_file: profile native needs one"),
         ("carla", {"profile": "ue7"}, "profile"),
         ("replay", {}, "bag"),
     ],
