@@ -54,6 +54,24 @@ class SubsetScore:
 
 
 @torch.no_grad()
+def subset_logits(
+    model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], stand_in: StandIn | None = None
+) -> Iterator[tuple[Sequence[str], Tensor]]:
+    """Each subset with its logits (B, K, h/4, w/4), from one encoding of each sensor.
+
+    Args:
+        model: in evaluation mode.
+        batch: frames.
+        subsets: which subsets of the model's modalities.
+        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place.
+    """
+    encoded = model.encode(batch.images)
+    replaced = None if stand_in is None else model.encode(stand_in(batch))
+    for subset in subsets:
+        features = encoded.keep(subset) if replaced is None else encoded.replacing_absent(subset, replaced)
+        yield subset, model.decode(model.fuse(features))
+
+
 def subset_predictions(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
@@ -61,13 +79,9 @@ def subset_predictions(
     stand_in: StandIn | None = None,
     family: ModalitySet | None = None,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
-    """Predictions of every subset, from one encoding of each sensor.
+    """Predictions of every subset of :func:`subset_logits`.
 
     Args:
-        model: in evaluation mode.
-        batches: frames.
-        subsets: which subsets of the model's modalities.
-        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place.
         family: whose letters name the subsets; None: those of the model's modalities.
 
     Yields:
@@ -78,11 +92,7 @@ def subset_predictions(
     family = family or set_of(model.modalities)
     for batch in batches:
         height, width = batch.truth.shape[-2:]
-        encoded = model.encode(batch.images)
-        replaced = None if stand_in is None else model.encode(stand_in(batch))
-        for subset in subsets:
-            features = encoded.keep(subset) if replaced is None else encoded.replacing_absent(subset, replaced)
-            logits = model.decode(model.fuse(features))  # (B, K, h/4, w/4)
+        for subset, logits in subset_logits(model, batch, subsets, stand_in):
             yield batch, subset_letters(subset, family), *logits_to_labels(logits, height, width)
 
 
