@@ -3,8 +3,8 @@
     python benchmarks/miss_one_pass.py [encoder] [size] [rounds]
 
 Prints the time ratio 15 separate forwards / one pass over all 15 subsets (above 1: one pass is faster), for the
-protocol drop (absent sensors are not encoded) and zero (each forward encodes zeros for them), and the largest difference
-between the logits. Both run in turns in this process. Random weights: the time does not depend on them.
+protocol drop (absent sensors are not encoded) and zero (each forward encodes zeros for them), and the largest
+difference between the logits. Both run in turns in this process. Random weights: the time does not depend on them.
 """
 
 from __future__ import annotations
