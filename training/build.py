@@ -30,6 +30,7 @@ from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.teachers.cached import CachedEmbeddings
+from training.batch_norm import with_global_batch_norm
 from training.config import TrainConfig
 from training.objective import Objective
 from training.processes import Processes
@@ -178,6 +179,7 @@ class Run:
     average: MovingAverage
     objective: Objective
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     step: int
     best: float
     began_s: float
@@ -190,7 +192,8 @@ class Run:
     def save(self, path: Path) -> None:
         """Write all that ``resume`` needs. Random numbers need no state: they follow from the seed and the step."""
         state = {"model": self.model.state_dict(), "average": self.average.model.state_dict(), "best": self.best}
-        state |= {"optimizer": self.optimizer.state_dict(), "step": self.step, "minutes": self.minutes}
+        state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        state |= {"step": self.step, "minutes": self.minutes}
         save_state(path, state)
 
     def restore(self, path: Path) -> None:
@@ -200,6 +203,8 @@ class Run:
             self.model.load_state_dict(state["model"])
             self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.scaler.is_enabled() or state["scaler"]:  # either without the other: RuntimeError or KeyError
+                self.scaler.load_state_dict(state["scaler"])
             self.step, self.best = state["step"], state["best"]
             self.began_s = time.monotonic() - 60.0 * state["minutes"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -238,7 +243,10 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
         prior.update(labels)
     teacher = read_teacher(config, train_frames)
-    model = build_model(config, contract).to(processes.device, memory_format=torch.channels_last)
+    model = build_model(config, contract)
+    if config.global_batch_norm and processes.world_size > 1:
+        model = with_global_batch_norm(model)
+    model = model.to(processes.device, memory_format=torch.channels_last)
     run = Run(
         contract,
         train_frames,
@@ -248,6 +256,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         average=MovingAverage(model, config.ema_decay),
         objective=Objective(build_loss(config, prior.class_pixels()), config, teacher).to(processes.device),
         optimizer=build_optimizer(config, model),
+        scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),
         step=0,
         best=-1.0,
         began_s=time.monotonic(),

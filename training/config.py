@@ -76,7 +76,8 @@ class TrainConfig(BaseModel):
     fisher: FisherConfig = Field(FisherConfig(), description="estimator of R_p and R_f, e.g. fisher={wrt: input}")
 
     # Optimisation
-    batch_size: int = Field(8, gt=0, description="per process")
+    batch_size: int = Field(8, gt=0, description="per process, encoded at once")
+    accumulate: int = Field(1, gt=0, description="batches whose gradients are averaged into one step")
     steps: int = Field(20_000, gt=0)
     max_minutes: float | None = Field(None, gt=0, description="stop and evaluate after this time; the schedule follows")
     lr: float = Field(6e-4, gt=0)
@@ -90,11 +91,14 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(None, gt=0, description="CPU threads of the training process")
     bf16: bool = Field(False, description="forward in bfloat16, losses and weights in float32")
+    fp16: bool = Field(False, description="forward in float16 with a scaled loss, for GPUs without bfloat16")
+    global_batch_norm: bool = Field(False, description="BatchNorm over all processes; N processes equal one")
     compile_fusion: bool = Field(False, description="compile MFF, a third of a step on a CPU; needs a C++ compiler")
 
     # Bookkeeping
     seed: int = Field(3407, ge=0)
     resume: bool = Field(False, description="go on from <out>/last.pt")
+    tensorboard: bool = Field(False, description="also log to <out>/tensorboard; needs the extra tensorboard")
     log_every: int = Field(20, gt=0)
     save_every: int = Field(500, gt=0, description="steps between training states")
     eval_every: int = Field(2000, gt=0)
@@ -110,7 +114,9 @@ class TrainConfig(BaseModel):
         return canonical(names)
 
     @model_validator(mode="after")
-    def _ordered_scale(self) -> TrainConfig:
+    def _consistent(self) -> TrainConfig:
+        if self.bf16 and self.fp16:
+            raise ValueError("bf16 and fp16 exclude each other: choose bf16 where the GPU has it")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be 0 < smallest <= largest, got {self.scale}")
         return self

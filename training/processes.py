@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,10 @@ class Processes:
         if self.world_size == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def backward_context(self, parallel: nn.Module, last: bool) -> AbstractContextManager:
+        """Around the forward and backward of one batch: gradients travel after the ``last`` one of a step only."""
+        return nullcontext() if last or self.world_size == 1 else parallel.no_sync()
 
     def total(self, counts: Tensor) -> Tensor:
         """Sum of a tensor over all processes, on the CPU."""

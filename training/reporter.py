@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from any2seg_core.errors import UserError
+
 
 class Reporter:
     """Progress of one process; silent in all but the main one.
@@ -16,12 +18,17 @@ class Reporter:
     Args:
         log_path: JSON lines are appended here.
         enabled: False in processes other than the first.
+        tensorboard: the numbers also go to this folder; None: they do not.
+
+    Raises:
+        UserError: tensorboard is asked for and not installed.
     """
 
-    def __init__(self, log_path: Path, enabled: bool):
+    def __init__(self, log_path: Path, enabled: bool, tensorboard: Path | None = None):
         self.enabled = enabled
         self.log_path = log_path
         self._bar: Progress | None = None
+        self._writer = _tensorboard_writer(tensorboard) if enabled and tensorboard is not None else None
 
     def __enter__(self) -> Reporter:
         if self.enabled and sys.stdout.isatty():
@@ -39,6 +46,8 @@ class Reporter:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
 
     def event(self, kind: str, progress: float, **values: Any) -> None:
         """Log ``values`` as one JSON line and show them; ``progress`` is the finished share of the run, 0..1."""
@@ -46,6 +55,10 @@ class Reporter:
             return
         with self.log_path.open("a", encoding="utf-8") as log:
             log.write(json.dumps({"kind": kind, "progress": round(progress, 5), **values}) + "\n")
+        if self._writer is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float) and name != "step":
+                    self._writer.add_scalar(f"{kind}/{name}", value, values.get("step"))
         text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
         if self._bar is None:
             print(f"{kind} {progress:6.1%}  {text}", flush=True)
@@ -53,3 +66,12 @@ class Reporter:
         self._bar.update(self._task, completed=round(1000 * progress), description=text if kind == "step" else None)
         if kind != "step":
             self._bar.console.print(f"{kind}  {text}")
+
+
+def _tensorboard_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        reason = f"tensorboard=true: the package is missing ({error}); pip install 'any2seg[tensorboard]'"
+        raise UserError(f"{reason}, or leave it out: log.jsonl has the same numbers") from None
+    return SummaryWriter(str(folder))

@@ -1,7 +1,7 @@
 """Train Any2Seg on a data set in DELIVER's layout.
 
     python training/train.py training/configs/drive_b0.yaml [key=value ...]
-    torchrun --nproc_per_node=4 training/train.py training/configs/drive_b0.yaml [key=value ...]
+    torchrun --nproc-per-node 4 training/train.py training/configs/drive_b0.yaml [key=value ...]
 
 The same file runs on a CPU, on one GPU or under torchrun. It writes to <out>: best.safetensors and final.safetensors
 (checkpoints for any2seg_core.predictor), last.pt (with resume=true the run goes on exactly there) and log.jsonl.
@@ -10,12 +10,13 @@ The same file runs on a CPU, on one GPU or under torchrun. It writes to <out>: b
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.allocator import keep_freed_memory
@@ -27,9 +28,10 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
-from training.batches import SampleNumbers, to_model_input, training_batches
+from training.batches import Batch, SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
+from training.guard import require_finite
 from training.objective import mean_terms
 from training.processes import Processes
 from training.reporter import Reporter
@@ -53,62 +55,85 @@ def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionM
     frames = run.val_frames
     mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
-    table = evaluate_subsets(
-        run.average.model, batches, label_space(run.contract.label_space), family=run.contract.family
-    )
+    space, family = label_space(run.contract.label_space), run.contract.family
+    table = evaluate_subsets(run.average.model, batches, space, family=family)
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
     return table
 
 
+def gradients(
+    config: TrainConfig,
+    run: Run,
+    processes: Processes,
+    parallel: nn.Module,
+    batches: Iterator[Batch],
+    numbers: SampleNumbers,
+) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Forward and backward of the batches of one step: leaves the mean gradient in the parameters.
+
+    Returns:
+        Per batch the loss, and what else its terms have to log.
+    """
+    device, modalities = processes.device, run.contract.modalities
+    half = torch.bfloat16 if config.bf16 else torch.float16 if config.fp16 else None
+    strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
+    losses, terms = [], []
+    first = run.step * config.accumulate
+    for number in range(first, first + config.accumulate):
+        # All randomness follows from the number of the batch, so a resumed run draws what the first one would have.
+        draw = config.seed * 1_000_003 + number * processes.world_size + processes.rank
+        torch.manual_seed(draw)
+        own = torch.Generator().manual_seed(draw)
+        planes, labels = next(batches)  # (B, C, H, W) uint8 or float32 per modality, (B, H, W) uint8
+        images = to_model_input(planes, run.contract, device)
+        present = sample_present(
+            len(labels), modalities, config.modality_dropout, own, strength, run.contract.family
+        )  # (B, M)
+        frames = [frame for _, frame in numbers.batch(number)]
+        with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
+            with torch.autocast(device.type, half, enabled=half is not None), attention_kernels(device):
+                prediction = parallel(images, present.to(device))
+            loss, parts = run.objective(run.model, images, prediction, labels.to(device, torch.int64), frames)
+            run.scaler.scale(loss / config.accumulate).backward()
+        losses.append(loss.detach())
+        terms.append(parts)
+    return losses, terms
+
+
 def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     """Run the training and the final evaluation on all val frames; returns the summary stored in final.safetensors."""
-    device, rank, world_size = processes.device, processes.rank, processes.world_size
+    rank, world_size = processes.rank, processes.world_size
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     run = build_run(config, processes)
     model, optimizer = run.model, run.optimizer
     parallel = processes.parallel(model)
-    numbers = SampleNumbers(len(run.train_frames), config.batch_size, config.seed, run.step, rank, world_size)
+    first_batch = run.step * config.accumulate
+    numbers = SampleNumbers(len(run.train_frames), config.batch_size, config.seed, first_batch, rank, world_size)
     batches = training_batches(run.train_frames, build_augment(config), numbers, config.workers)
-    generator = torch.Generator()
+    board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []
     origin = provenance(config, run.train_frames)
     make_run_folder(config.out)  # not before: a run that cannot start leaves nothing behind
 
-    with Reporter(config.out / "log.jsonl", processes.is_main) as reporter:
+    with Reporter(config.out / "log.jsonl", processes.is_main, board) as reporter:
         while (done := progress(config, run, processes)) < 1.0:
-            # All randomness follows from the step, so a resumed run draws what the first one would have drawn.
-            draw = config.seed * 1_000_003 + run.step * world_size + rank
-            torch.manual_seed(draw)
             rate = learning_rate(config, run.step, done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            planes, labels = next(batches)  # (B, C, H, W) uint8 per modality, (B, H, W) uint8
-            images = to_model_input(planes, run.contract, device)
-            strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
-            present = sample_present(
-                len(labels),
-                run.contract.modalities,
-                config.modality_dropout,
-                generator.manual_seed(draw),
-                strength,
-                run.contract.family,
-            )  # (B, M)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16), attention_kernels(device):
-                prediction = parallel(images, present.to(device))
-            frames = [frame for _, frame in numbers.batch(run.step)]
-            loss, parts = run.objective(model, images, prediction, labels.to(device, torch.int64), frames)
-
             optimizer.zero_grad()
-            loss.backward()
+            batch_losses, batch_terms = gradients(config, run, processes, parallel, batches, numbers)
+            losses += batch_losses
+            terms += batch_terms
+            run.scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            optimizer.step()
+            require_finite(config, run, processes, batch_losses, norm, numbers)
+            run.scaler.step(optimizer)
+            run.scaler.update()
             run.average.update(model, run.step)
-            losses.append(loss.detach())
-            terms.append(parts)
             run.step += 1
 
             if run.step % config.log_every == 0:
@@ -160,9 +185,11 @@ def finish(
 
 
 def make_run_folder(out: Path) -> None:
-    """Make the folder of a run; UserError where it cannot be made."""
+    """Make the folder of a run, and tidy up what a killed one left half written; UserError where it cannot be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for half_written in out.glob(".*.partial.*"):  # of a run that was killed while it saved
+            half_written.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"out={out}: no folder can be made there ({error.strerror}); choose another") from None
 

@@ -69,6 +69,8 @@ class MFF(nn.Module):
         self.config = config or MFFConfig()
 
     def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
+        if features.dtype == torch.float16:
+            features = features.float()  # a sum over a whole map ends beyond 65504, the largest float16
         modalities, (height, width) = features.shape[1], features.shape[3:]
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)

@@ -147,3 +147,13 @@ def test_gradient_every_switch_is_finite(switches):
     assert torch.isfinite(features.grad).all()
     assert features.grad[:, 1].abs().sum() == 0
     assert features.grad[:, 0].abs().sum() > 0
+
+
+def test_value_float16_does_not_overflow():
+    """A map of ordinary features: its norm squared is beyond what float16 holds."""
+    torch.manual_seed(0)
+    features = (8 * torch.randn(1, 2, 64, 48, 31)).half()
+    present = torch.ones(1, 2, dtype=torch.bool)
+    with torch.autocast("cpu", torch.float16):
+        fused = MFF()(features, present)
+    assert torch.allclose(fused.float(), MFF()(features.float(), present), rtol=5e-3, atol=5e-2)

@@ -1,0 +1,98 @@
+"""The study trains what is missing, reads what is there, and stops before anything is trained where it cannot work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_data import write_deliver
+
+import training.study as study
+from any2seg_core.errors import UserError
+from training.config import load_config
+from training.study import VARIANTS, StudyConfig, arguments, figures, main, needs_teacher, run_study, spread
+
+TINY = {
+    "height": 64, "width": 96, "crop_height": 64, "crop_width": 64, "head_width": 16, "batch_size": 2, "workers": 0,
+    "threads": 1, "device": "cpu",
+}  # fmt: skip
+
+
+def configuration(tmp_path: Path, **changes: object) -> StudyConfig:
+    return StudyConfig(**({"data": tmp_path / "data", "out": tmp_path / "out", "seeds": (3,), "steps": 1} | changes))
+
+
+def test_value_every_variant_is_a_configuration_with_its_command(tmp_path: Path):
+    files = sorted(path.stem for path in study.CONFIGS.glob("*.yaml"))
+    assert files == sorted([*VARIANTS, "base"])
+    for name in VARIANTS:
+        config = load_config(arguments(configuration(tmp_path), name, 3))
+        assert config.seed == 3
+        first = (study.CONFIGS / f"{name}.yaml").read_text().splitlines()[0]
+        assert first == f'# python training/study.py data=data/drive out=runs/study "variants=[{name}]"'
+        assert (config.modality_dropout == 1.0) == ("dropout" not in name)
+        assert (config.lambda_p > 0) == (name.endswith(("rp", "rf", "_r")))
+        assert (config.lambda_f > 0) == (name.endswith(("rf", "_r")))
+        assert (config.lambda_se > 0) == needs_teacher(name) == ("lscd" in name)
+    budgets = {(c.steps, c.batch_size, c.lr) for c in (
+        load_config(arguments(configuration(tmp_path), name, 3)) for name in VARIANTS
+    )}  # fmt: skip
+    assert len(budgets) == 1
+
+
+def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypatch, capsys):
+    write_deliver(tmp_path / "data", {"train": 2, "val": 1}, (64, 96))
+    config = configuration(tmp_path, variants=("mean_dropout", "rgb_only"), train=TINY)
+    document = run_study(config)
+    assert [run["variant"] for run in document["runs"]] == ["mean_dropout", "rgb_only"]
+    table = (config.out / "study.md").read_text()
+    row = next(line for line in table.splitlines() if line.startswith("| rgb_only"))
+    assert row.split("|")[3:5] == ["  ", "  "]  # no RDEL and no mean of 15 without the other sensors
+    assert "seed=3" in document["runs"][0]["command"]
+    assert table.count("    python ") == 2
+    monkeypatch.setattr(study, "run_script", lambda command: pytest.fail(f"trained again: {command}"))
+    assert run_study(config) == document
+    assert json.loads((config.out / "study.json").read_text()) == json.loads(json.dumps(document))
+    assert main([f"data={config.data}", f"out={config.out}", "seeds=[3]", "steps=2", "variants=[rgb_only]"]) == 2
+    assert "had 1 steps, not 2" in capsys.readouterr().err
+
+
+def test_value_an_interrupted_run_resumes_and_a_teacher_is_made_first(tmp_path: Path, monkeypatch):
+    config = configuration(tmp_path, variants=("mff_lscd",))
+    folder = config.out / "mff_lscd-3"
+    folder.mkdir(parents=True)
+    (folder / "last.pt").write_bytes(b"")
+    commands: list[list[str]] = []
+    monkeypatch.setattr(study, "run_script", commands.append)
+    with pytest.raises(UserError, match="no checkpoint"):  # nothing was trained here
+        run_study(config)
+    assert [Path(command[0]).name for command in commands] == ["cache_teacher.py", "train.py"]
+    assert commands[1][-1] == "resume=true"
+    assert f"teacher={config.out / 'teacher'}" in commands[1]
+
+
+def test_value_figures_and_spread():
+    results = {"subsets": {"R": {"miou_present": 12.0}}, "subset_mean": {"miou_present": 12.0}}
+    assert figures(results) == {"R": 12.0}
+    assert spread([]) == ""
+    assert spread([1.0]) == "1.0"
+    assert spread([1.0, 2.0, 6.0]) == "3.0 ± 2.6"
+
+
+def test_exception_before_anything_is_trained(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "run_script", lambda command: pytest.fail("trained"))
+    given = [f"data={tmp_path}", f"out={tmp_path / 'out'}"]
+    assert main([*given, "variants=[mff, magic]"]) == 2
+    assert main([*given, "train={lerning_rate: 1}"]) == 2
+    assert main([*given, "seeds=[]"]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "unknown variant 'magic': known are mean_dropout" in errors[0]
+    assert "unknown key 'lerning_rate'" in errors[1]
+    assert len(errors) == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_exception_a_run_that_fails_names_its_command(tmp_path: Path):
+    with pytest.raises(UserError, match="exit code 2 of: python .*train.py data="):
+        run_study(configuration(tmp_path, variants=("mean",)))

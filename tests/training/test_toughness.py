@@ -1,0 +1,296 @@
+"""What a long training run must survive: SIGKILL at any moment, NaN, half precision, small batches, many processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_data import write_deliver
+from torch import nn
+
+import training.train as train_module
+from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.errors import UserError
+from training.batch_norm import GlobalBatchNorm2d, with_global_batch_norm
+from training.build import build_run
+from training.config import TrainConfig
+from training.processes import Processes
+from training.reporter import Reporter
+from training.train import main, train
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+PLAIN = {"scale": (1.0, 1.0), "modality_dropout": 1.0, "drop_path": 0.0, "clip_norm": 1e9, "crop_width": 96}
+"""Nothing that depends on which process draws it: whole frames, all sensors, no clipping."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_deliver(tmp_path_factory.mktemp("deliver"), {"train": 6, "val": 2}, (64, 96))
+
+
+def values(data: Path, out: Path, **changes: object) -> dict:
+    small = {"height": 64, "width": 96, "crop_height": 64, "crop_width": 64, "head_width": 16, "batch_size": 2}
+    short = {"steps": 4, "warmup_steps": 1, "workers": 0, "threads": 1, "device": "cpu", "save_every": 2}
+    return {"data": data, "out": out, **small, **short, "log_every": 1, **changes}
+
+
+def settings(data: Path, out: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(**values(data, out, **changes))
+
+
+def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
+    """The training command line in a process of its own, after ``program`` has changed what it must."""
+    code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
+    given = [f"{key}={json.dumps(value) if isinstance(value, tuple) else value}" for key, value in arguments.items()]
+    command = [sys.executable, "-c", code, *given]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def state(out: Path) -> dict:
+    return torch.load(out / "last.pt", weights_only=True)
+
+
+def assert_same_state(first: dict, second: dict) -> None:
+    assert first["step"] == second["step"]
+    assert first["scaler"] == second["scaler"]
+    for part in ("model", "average"):
+        for name, value in first[part].items():
+            assert torch.equal(value, second[part][name]), name
+    for number, slot in first["optimizer"]["state"].items():
+        assert all(torch.equal(value, second["optimizer"]["state"][number][key]) for key, value in slot.items())
+
+
+@pytest.mark.parametrize("options", [{"fp16": True, "accumulate": 2, "loss": "ohem"}, {"bf16": True}], ids=str)
+def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatch, options: dict):
+    """Also with a scaler, accumulated batches and half precision: every bit of weights, average, moments, scaler."""
+    train(settings(data, tmp_path / "whole", **options), ALONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "progress", lambda config, run, processes: 1.0 if run.step == 2 else 0.1)
+        patch.setattr(train_module, "learning_rate", lambda config, step, done: 1e-3)
+        train(settings(data, tmp_path / "parts", **options), ALONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "learning_rate", lambda config, step, done: 1e-3)
+        train(settings(data, tmp_path / "parts", resume=True, **options), ALONE)
+        train(settings(data, tmp_path / "whole", **options), ALONE)
+    assert state(tmp_path / "whole")["step"] == 4
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
+
+
+KILLED_WHILE_SAVING = """
+import os, signal, training.state as s
+write = s.torch.save
+def die(state, path):
+    if state["step"] < 4:
+        return write(state, path)
+    write(state, path)
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+s.torch.save = die
+"""
+
+
+def test_value_killed_while_saving_it_goes_on_from_the_last_whole_file(data: Path, tmp_path: Path):
+    arguments = values(data, tmp_path / "run", steps=6)
+    process = started(KILLED_WHILE_SAVING, arguments)
+    process.communicate(timeout=240)
+    assert process.returncode == -signal.SIGKILL
+    assert state(tmp_path / "run")["step"] == 2
+    assert len(list((tmp_path / "run").glob(".*.partial.*"))) == 1
+    assert main([*(f"{key}={value}" for key, value in arguments.items()), "resume=true"]) == 0
+    train(settings(data, tmp_path / "whole", steps=6), ALONE)
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "run"))
+    assert list((tmp_path / "run").glob(".*.partial.*")) == []
+
+
+def test_value_killed_in_the_middle_it_goes_on_and_ends_the_same(data: Path, tmp_path: Path):
+    arguments = values(data, tmp_path / "run", steps=40, save_every=1, workers=1)
+    process = started("", arguments)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "run" / "last.pt").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = state(tmp_path / "run")["step"]
+    assert 1 <= done < 40
+    train(settings(data, tmp_path / "run", steps=40, resume=True), ALONE)
+    train(settings(data, tmp_path / "whole", steps=40), ALONE)
+    assert_same_state(state(tmp_path / "whole"), state(tmp_path / "run"))
+
+
+def test_exception_nan_stops_before_the_weights_are_spoilt(data: Path, tmp_path: Path, monkeypatch, capsys):
+    arguments = values(data, tmp_path / "run", steps=4, save_every=1)
+    objective = train_module.build_run
+    before: dict[str, torch.Tensor] = {}
+
+    def poisoned(config: TrainConfig, processes: Processes):
+        run = objective(config, processes)
+        forward = run.objective.forward
+
+        def nan_at_step_2(*given):
+            loss, parts = forward(*given)
+            if run.step == 2:
+                before.update({name: value.clone() for name, value in run.model.state_dict().items()})
+                monkeypatch.setattr(train_module, "poisoned_run", run, raising=False)
+                loss = loss * float("nan")
+            return loss, parts
+
+        run.objective.forward = nan_at_step_2
+        return run
+
+    monkeypatch.setattr(train_module, "build_run", poisoned)
+    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "step 2: loss nan" in error
+    assert error.count("MAP_1_point") == 2  # both samples of the batch are named
+    assert "resume=true" in error
+    weights = train_module.poisoned_run.model
+    assert all(torch.equal(value, before[name]) for name, value in weights.named_parameters())
+    assert state(tmp_path / "run")["step"] == 2
+
+
+def test_gradient_accumulated_batches_equal_one_larger(data: Path, tmp_path: Path, monkeypatch):
+    """BatchNorm sees each batch alone, and dropout draws per batch: both are out of the way."""
+    build = train_module.build_run
+
+    def quiet(config: TrainConfig, processes: Processes):
+        run = build(config, processes)
+        run.model.head.dropout.p = 0.0
+        run.model.head.eval()
+        return run
+
+    monkeypatch.setattr(train_module, "build_run", quiet)
+    monkeypatch.setattr(train_module, "evaluate", lambda *_: {})
+    monkeypatch.setattr(train_module, "finish", lambda config, run, *_: run.optimizer.state_dict())
+    large = train(settings(data, tmp_path / "a", batch_size=4, steps=1, **PLAIN), ALONE)
+    small = train(settings(data, tmp_path / "b", batch_size=2, accumulate=2, steps=1, **PLAIN), ALONE)
+    single = train(settings(data, tmp_path / "c", batch_size=2, steps=1, **PLAIN), ALONE)
+    differences = []
+    for number, slot in large["state"].items():
+        gradient, other = slot["exp_avg"] / 0.1, small["state"][number]["exp_avg"] / 0.1
+        assert torch.allclose(gradient, other, atol=1e-6), number
+        differences.append(float((gradient - single["state"][number]["exp_avg"] / 0.1).abs().max()))
+    assert max(differences) > 1e-3  # half of the batch has another gradient
+
+
+WATCHED = """
+import numpy as np
+import training.build as b
+model = b.build_model
+def quiet(config, contract):
+    made = model(config, contract)
+    made.head.dropout.p = 0.0
+    return made
+b.build_model = quiet
+judged = t.evaluate
+def keep(run, count, processes):
+    table = judged(run, count, processes)
+    if processes.is_main:
+        np.savez(t.WATCH, **{letters: matrix.counts for letters, matrix in table.items()})
+    return table
+t.evaluate = keep
+"""
+
+
+def run_processes(count: int, arguments: dict, target: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    program = WATCHED + f"t.WATCH = {str(target)!r}\n"
+    processes = [
+        started(program, arguments, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(count)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+
+
+def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path):
+    """gloo, global BatchNorm: gradients to 1e-6, and the same confusion matrix from an odd number of frames."""
+    train(settings(data, tmp_path / "start", steps=30, lr=3e-3, **PLAIN), ALONE)
+    start = tmp_path / "start" / "final.safetensors"
+    shared = PLAIN | {"steps": 1, "lr": 1e-12, "init": start, "ema_decay": 0.0, "global_batch_norm": True}
+    shared |= {"eval_every": 1, "eval_frames": 3}
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        arguments = values(data, out, batch_size=4 // count, **shared)
+        run_processes(count, arguments, tmp_path / f"{count}.npz")
+    one, two = (state(tmp_path / name)["optimizer"]["state"] for name in ("1", "2"))
+    for number, slot in one.items():
+        assert torch.allclose(slot["exp_avg"] / 0.1, two[number]["exp_avg"] / 0.1, atol=1e-6), number
+    statistics = [state(tmp_path / name)["model"]["head.norm.running_var"] for name in ("1", "2")]
+    assert torch.allclose(*statistics, atol=1e-6)
+    matrices = [np.load(tmp_path / f"{count}.npz") for count in (1, 2)]
+    assert sorted(matrices[0]) == sorted(matrices[1])
+    for letters in matrices[0]:
+        assert np.array_equal(matrices[0][letters], matrices[1][letters])
+        assert matrices[0][letters].sum() == 4 * 62 * 96  # every labelled val pixel once
+    results = [load_checkpoint(tmp_path / name / "final.safetensors")[2]["results"] for name in ("1", "2")]
+    assert results[0] == results[1]
+
+
+def test_value_global_batch_norm_of_one_process_is_batch_norm(tmp_path: Path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        own = with_global_batch_norm(nn.Sequential(nn.BatchNorm2d(5)))
+        torch.manual_seed(0)
+        reference = nn.Sequential(nn.BatchNorm2d(5))
+        assert isinstance(own[0], GlobalBatchNorm2d)
+        for _ in range(3):
+            images = (3 * torch.randn(2, 5, 7, 3) + 1).requires_grad_()
+            twin = images.detach().clone().requires_grad_()
+            weight = torch.randn(2, 5, 7, 3)
+            (own(images) * weight).sum().backward()
+            (reference(twin) * weight).sum().backward()
+            assert torch.allclose(images.grad, twin.grad, atol=1e-5)
+        for name, value in reference.state_dict().items():
+            assert torch.allclose(own.state_dict()[name].float(), value.float(), atol=1e-6), name
+        assert torch.allclose(own.eval()(images), reference.eval()(images), atol=1e-5)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_smoke_tensorboard(data: Path, tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(settings(data, tmp_path / "run", steps=2, tensorboard=True), ALONE)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    logged = [line["loss"] for line in log if line["kind"] == "step"]
+    assert [entry.value for entry in events.Scalars("step/loss")] == pytest.approx(logged)
+    assert [entry.step for entry in events.Scalars("step/loss")] == [1, 2]
+
+
+def test_exception_tensorboard_is_not_installed(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"pip install 'any2seg\[tensorboard\]'"):
+        Reporter(tmp_path / "log.jsonl", True, tmp_path / "board")
+    assert Reporter(tmp_path / "log.jsonl", False, tmp_path / "board").enabled is False
+
+
+def test_exception_half_precisions_exclude_each_other(data: Path, tmp_path: Path, capsys):
+    arguments = values(data, tmp_path / "run", bf16=True, fp16=True)
+    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
+    assert "bf16 and fp16 exclude each other" in capsys.readouterr().err
+
+
+def test_exception_resume_without_the_scaler(data: Path, tmp_path: Path):
+    config = settings(data, tmp_path / "run")
+    build_run(config, ALONE).save(tmp_path / "run" / "last.pt")
+    with pytest.raises(UserError, match=r"last.pt: state of another model"):
+        build_run(config.model_copy(update={"fp16": True, "resume": True}), ALONE)
