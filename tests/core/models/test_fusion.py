@@ -150,10 +150,11 @@ def test_gradient_every_switch_is_finite(switches):
 
 
 def test_value_float16_does_not_overflow():
-    """A map of ordinary features: its norm squared is beyond what float16 holds."""
+    """A map of ordinary features: its norm squared is beyond what float16 holds. Near ties would select otherwise."""
+    mff = MFF(MFFConfig(select=False))
     torch.manual_seed(0)
     features = (8 * torch.randn(1, 2, 64, 48, 31)).half()
     present = torch.ones(1, 2, dtype=torch.bool)
     with torch.autocast("cpu", torch.float16):
-        fused = MFF()(features, present)
-    assert torch.allclose(fused.float(), MFF()(features.float(), present), rtol=5e-3, atol=5e-2)
+        fused = mff(features, present)
+    assert torch.allclose(fused.float(), mff(features.float(), present), rtol=5e-3, atol=5e-2)
