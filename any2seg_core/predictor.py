@@ -159,12 +159,13 @@ class Predictor:
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.model.encode(images if change is None else change(images))
+            folded = self.model.head.folded() if len(subsets) > 1 else None
             for kept in subsets:
                 features = encoded if kept == used else encoded.keep(kept)
                 fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
                 if memory is not None:
                     memory.keep(fused, stamp_ns)
-                labels, confidence = logits_to_labels(self.model.decode(fused), *size)
+                labels, confidence = logits_to_labels(self.model.decode(fused, folded), *size)
                 segmentations[kept] = Segmentation(labels[0].cpu().numpy(), confidence[0].cpu().numpy(), kept)
         return segmentations
 

@@ -56,8 +56,11 @@ def logits_to_labels(logits: Tensor, height: int, width: int) -> tuple[Tensor, T
     Labels are uint16 when K is larger than 255, as 255 (65535) means unlabelled.
     The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class.
     """
-    if logits.shape[-2:] != (height, width):
+    is_own = logits.shape[-2:] != (height, width)
+    if is_own:
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     top, labels = logits.max(dim=1)  # (B, H, W)
-    confidence = torch.exp(top - torch.logsumexp(logits, dim=1))
+    # The softmax of the winner is 1 / sum_k exp(l_k - l_top): logsumexp would look for the maximum once more.
+    below = logits.sub_(top[:, None]) if is_own and not logits.requires_grad else logits - top[:, None]
+    confidence = below.exp_().sum(dim=1).reciprocal()
     return labels.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16), confidence

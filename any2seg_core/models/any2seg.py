@@ -162,9 +162,9 @@ class Any2Seg(nn.Module):
             return [self.fusion(level, encoded.present) for level in encoded.levels]
         return [self.fusion(level, encoded.present, f_ma) for level, f_ma in zip(encoded.levels, anchor, strict=True)]
 
-    def decode(self, fused: list[Tensor]) -> Tensor:
-        """Fused features -> logits (B, K, H/4, W/4)."""
-        return fused[0] if self.config.fusion == "mean_predictions" else self.head(fused)
+    def decode(self, fused: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
+        """Fused features -> logits (B, K, H/4, W/4); `folded` weights of the head, where many are decoded in a row."""
+        return fused[0] if self.config.fusion == "mean_predictions" else self.head(fused, folded)
 
     def modality_logits(self, encoded: Encoded) -> Tensor:
         """Each present modality segmented alone, p(.|x_m): (B, M, K, H/4, W/4), zero where absent; not early_concat."""
