@@ -19,15 +19,10 @@ import torch
 import typer
 
 from any2seg_core.bags.evaluate import EvaluateRequest, Evaluation, evaluate_bag
-from any2seg_core.bags.prepared import prepared_sets
-from any2seg_core.bags.reader import Bag
-from any2seg_core.bags.topics import choose_topics
-from any2seg_core.contract import InputContract
+from any2seg_core.bags.opened import open_bag
+from any2seg_core.bags.prepared import Passed, prepared_sets
 from any2seg_core.drive.bag_writer import write_bag
-from any2seg_core.frames import FrameBuilder
 from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
-from any2seg_core.sensors.calibration import load_calibration
-from any2seg_core.sync_parameters import sync_config
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 
@@ -39,14 +34,10 @@ def timed(work: Callable[[], object]) -> tuple[float, float, object]:
     return time.perf_counter() - wall_s, time.process_time() - cpu_s, result
 
 
-def read_and_project(bag_path: Path) -> int:
+def read_and_project(bag: Path) -> int:
     """Everything before the model, alone; returns the number of sets."""
-    window_ns = InputContract().event_window_ns
-    with Bag(bag_path) as bag:
-        topics = choose_topics(bag).map
-        frames = FrameBuilder(load_calibration(bag_path / "calibration.yaml"), window_ns)
-        sync = sync_config({}, MODALITIES, window_ns)
-        return sum(1 for _ in prepared_sets(bag.messages(topics.names), topics, sync, frames, 1, False)) - 1
+    with open_bag(bag) as opened:
+        return sum(1 for _ in prepared_sets(opened.sets(), Passed((), False), opened.choice.map, 1)) - 1
 
 
 def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:

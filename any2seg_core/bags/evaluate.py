@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,11 +18,11 @@ from typing import IO, Any
 import numpy as np
 
 from any2seg_core.atomic import replacing
-from any2seg_core.bags.prepared import PreparedSet, prepared_sets
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.bags.prepared import Passed, PreparedSet, prepared_sets
 from any2seg_core.bags.record import ResultRecorder
 from any2seg_core.bags.scores import FrameJudge, Phase, SubsetScore, phases_of, rounded
-from any2seg_core.bags.topics import choose_topics
+from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.bags.worst import FrameView, WorstFrames
 from any2seg_core.demo.outcome import versions
@@ -30,14 +30,11 @@ from any2seg_core.errors import UserError
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault, fault_document
-from any2seg_core.frames import FrameBuilder
 from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
 from any2seg_core.predictor import Predictor, Segmentation
 from any2seg_core.prefetch import Prefetched
-from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sync import Sample
 from any2seg_core.sync_parameters import sync_config
-from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
 
 _AHEAD = 3
@@ -54,8 +51,7 @@ class EvaluateRequest:
         subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
         faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
         every: judge every n-th set. record: .mcap to write inputs and results to, or None.
-        topics, rules: as `choose_topics` takes them. calibration: YAML; None: calibration.yaml in the recording.
-        parameters: of the synchroniser by name, where they differ from the node's defaults.
+        topics, rules, calibration, params: as in `BagOptions`.
     """
 
     bag: Path
@@ -72,7 +68,7 @@ class EvaluateRequest:
     topics: tuple[str, ...] = ()
     rules: Path | None = None
     calibration: Path | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    params: Path | None = None
 
 
 @dataclass
@@ -109,27 +105,27 @@ class Evaluation:
 class _Run:
     """One evaluation in progress."""
 
-    def __init__(self, request: EvaluateRequest, bag: Bag, stack: ExitStack) -> None:
-        if bag.start_ns is None or bag.end_ns is None:
-            raise UserError(f"{request.bag}: holds no message; record it anew or give another bag")
-        self.request, self._bag, self._start_ns = request, bag, bag.start_ns
+    def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
+        self.request = request
         self.predictor = Predictor.load(request.checkpoint, request.device)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
-        self.topics = self._choose_topics()
-        self._has_truth = self._folder is not None or bool(self.topics.truth)
+        options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
+        self._opened = stack.enter_context(open_bag(request.bag, options))
+        self._bag, self._topics = self._opened.bag, self._opened.choice.map
+        self._start_ns = self._bag.start_ns or 0
+        self._has_truth = self._folder is not None or bool(self._topics.truth)
         self.modalities = self._modalities()
         self.subsets = parse_subsets(request.subsets, self.modalities)
-        window_ns = self.predictor.contract.event_window_ns
-        self._sync = sync_config(request.parameters, self.modalities, window_ns)
-        calibration, self._calibration_source = _find_calibration(request)
-        self._frames = FrameBuilder(calibration, window_ns)
-        self._injector = FaultInjector(request.faults, self.topics, request.seed, bag.start_ns)
+        self._sync = sync_config(
+            self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns
+        )
+        self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
         self._recorder: ResultRecorder | None = None
         if request.record is not None:
-            recorder = ResultRecorder(request.record, bag, self.predictor.label_space)
+            recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space)
             self._recorder = stack.enter_context(recorder)
         self._noise = noise_level(request.noise) if request.noise else None
-        end_s = (bag.end_ns - bag.start_ns) / NS_PER_S
+        end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
         phases = phases_of(request.faults, max(end_s, 1e-9))
         self._judge = FrameJudge(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
         self._worst = WorstFrames()
@@ -137,21 +133,16 @@ class _Run:
         self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
         self._absent_since: dict[str, float] = {}
 
-    def _choose_topics(self) -> TopicMap:
-        wishes, truth = list(self.request.topics), self.request.truth
-        if self._folder is not None or truth == NO_TRUTH:
-            wishes.append(f"truth={NO_TRUTH}")
-        elif truth:
-            wishes.append(f"truth={truth}")
-        return choose_topics(self._bag, self.request.rules, wishes).map
+    def _wishes(self) -> list[str]:
+        truth = NO_TRUTH if self._folder is not None else self.request.truth
+        return [*self.request.topics, *([f"truth={truth}"] if truth else [])]
 
     def _modalities(self) -> tuple[str, ...]:
         known = self.predictor.contract.modalities
-        there = canonical(name for name in known if name in self.topics.streams)
+        there = tuple(name for name in self._opened.modalities if name in known)
         if not there:
             raise UserError(
-                f"{self.request.bag}: no topic for {', '.join(known)}; it has {', '.join(self._bag.topics) or 'none'}: "
-                "name them, for example --topic rgb=/camera/image_raw"
+                f"{self.request.bag}: has {', '.join(self._opened.modalities)}, the checkpoint takes {', '.join(known)}"
             )
         return there
 
@@ -167,10 +158,10 @@ class _Run:
             },
             "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
             "label_space": contract.label_space,
-            "streams": {name: self.topics.streams[name] for name in self.modalities},
-            "calibration": self._calibration_source,
+            "streams": {name: self._topics.streams[name] for name in self.modalities},
+            "calibration": self._opened.calibration.source or None,
             "synchroniser": asdict(self._sync),
-            "truth": (request.truth if self._folder is not None else self.topics.truth) or None,
+            "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
             "subsets": [subset_letters(subset) for subset in self.subsets],
             "protocol": "drop",
             "every": request.every,
@@ -183,11 +174,17 @@ class _Run:
     def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:
         """Judge every set; `progress` gets seconds of the recording."""
         lines.write(json.dumps(self.result.conditions) + "\n")
-        names = None if self._recorder is not None else self.topics.names
-        messages = self._injector(self._bag.messages(names))
-        sets = prepared_sets(
-            messages, self.topics, self._sync, self._frames, self.request.every, self._recorder is not None
+        is_copied = self._recorder is not None
+        messages = self._injector(self._bag.messages(None if is_copied else self._opened.topic_names))
+        calibration = self._opened.calibration
+        stream = SetStream(
+            passed := Passed(messages, is_copied),
+            self._topics,
+            self._sync,
+            calibration.frames(self.predictor.contract.event_window_ns),
+            use_camera_info=not calibration.is_final,
         )
+        sets = prepared_sets(stream, passed, self._topics, self.request.every)
         with Prefetched(sets, _AHEAD) as items:
             for prepared in items:
                 if self._recorder is not None:
@@ -294,8 +291,7 @@ def evaluate_bag(request: EvaluateRequest, progress: Callable[[float, float], No
     if request.every < 1:
         raise UserError(f"--every {request.every}: must be at least 1")
     with ExitStack() as stack:
-        bag = stack.enter_context(Bag(request.bag))
-        run = _Run(request, bag, stack)
+        run = _Run(request, stack)
         with replacing(request.out / "frames.jsonl") as partial_path, partial_path.open("w", encoding="utf-8") as lines:
             end_s = run.result.end_s
             run.run(lines, lambda done_s: progress(done_s, end_s) if progress is not None else None)
@@ -304,13 +300,6 @@ def evaluate_bag(request: EvaluateRequest, progress: Callable[[float, float], No
 
 def _as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     return found if isinstance(found, tuple) else (found,)
-
-
-def _find_calibration(request: EvaluateRequest) -> tuple[Calibration | None, str]:
-    """Calibration and what the report calls it."""
-    beside = request.bag / "calibration.yaml"
-    path = request.calibration or (beside if beside.is_file() else None)
-    return (None, "none") if path is None else (load_calibration(path), path.name)
 
 
 def parse_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -46,13 +46,12 @@ def evaluate(
     from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag
     from any2seg_core.bags.report import terminal_tables, write_evaluation
     from any2seg_core.faults.grammar import read_plan
-    from any2seg_core.sync_parameters import load_params_file
 
     request = EvaluateRequest(
         bag=bag, checkpoint=checkpoint, out=out or Path("runs/evaluate") / (bag.stem or "bag"), truth=truth,
         subsets=subsets, faults=read_plan(drop or (), fault or (), faults or ()), seed=seed, noise=noise, every=every,
         device=device, record=record, topics=tuple(topic or ()), rules=rules, calibration=calibration,
-        parameters=load_params_file(params) if params is not None else {},
+        params=params,
     )  # fmt: skip
     console = Console(stderr=True)
     with _bar(console) as bar:

@@ -12,10 +12,10 @@ from any2seg_core.bags.reader import Recorded
 from any2seg_core.bags.sets import BagSet, SetStream
 from any2seg_core.bags.truth import truth_labels
 from any2seg_core.errors import MessageError
-from any2seg_core.frames import Frame, FrameBuilder
+from any2seg_core.frames import Frame
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.rig import SensorRig
-from any2seg_core.sync import SampleSet, SyncConfig
+from any2seg_core.sync import SampleSet
 from any2seg_core.topics import TopicMap
 
 
@@ -39,36 +39,37 @@ class PreparedSet:
     truth: np.ndarray | None = None
 
 
-def prepared_sets(
-    messages: Iterable[Recorded],
-    topics: TopicMap,
-    sync: SyncConfig,
-    frames: FrameBuilder,
-    every: int,
-    keep_passed: bool,
-) -> Iterator[PreparedSet]:
-    """Synchronise, decode and project.
+class Passed:
+    """Messages on their way to the synchroniser, remembered until somebody takes them if `is_kept`."""
 
-    Args:
-        messages: as they arrive. every: prepare each n-th set only. keep_passed: hand the messages on beside the sets.
-    """
-    passed: list[Recorded] = []
+    def __init__(self, messages: Iterable[Recorded], is_kept: bool) -> None:
+        self._messages, self._is_kept = messages, is_kept
+        self._passed: list[Recorded] = []
 
-    def tapped() -> Iterator[Recorded]:
-        for message in messages:
-            if keep_passed:
-                passed.append(message)
+    def __iter__(self) -> Iterator[Recorded]:
+        for message in self._messages:
+            if self._is_kept:
+                self._passed.append(message)
             yield message
 
-    stream = SetStream(tapped(), topics, sync, frames)
+    def take(self) -> tuple[Recorded, ...]:
+        """What passed since the last call."""
+        passed, self._passed = tuple(self._passed), []
+        return passed
+
+
+def prepared_sets(stream: SetStream, passed: Passed, topics: TopicMap, every: int) -> Iterator[PreparedSet]:
+    """Decode and project the sets of a stream; at the end one without a set, with the messages that came last.
+
+    Args:
+        passed: what the stream reads. every: prepare each n-th set only.
+    """
     for index, bag_set in enumerate(stream):
-        came = tuple(passed)
-        passed.clear()
         if index % every:
-            yield PreparedSet(bag_set.time_ns, came)
+            yield PreparedSet(bag_set.time_ns, passed.take())
         else:
-            yield _prepare(bag_set, came, topics)
-    yield PreparedSet(stream.time_ns or 0, tuple(passed))
+            yield _prepare(bag_set, passed.take(), topics)
+    yield PreparedSet(stream.time_ns or 0, passed.take())
 
 
 def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], topics: TopicMap) -> PreparedSet:

@@ -12,7 +12,7 @@ import fake_car
 import numpy as np
 import pytest
 import torch
-from bag_files import KITTI_CAMERA, LIDAR_TO_CAMERA, kitti_entries, lidar_calibration, lidar_entries, write_bag
+from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entries, write_bag
 from PIL import Image
 
 from any2seg_core.bags import prepared
@@ -34,7 +34,7 @@ from any2seg_core.messages import image_to_array
 from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.predictor import Predictor
-from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
+from any2seg_core.sensors.calibration import load_calibration, save_calibration
 from any2seg_core.sync_parameters import sync_config
 
 LETTERS = [subset_letters(subset) for subset in all_subsets(MODALITIES)]
@@ -197,25 +197,25 @@ def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, 
                 assert zlib.crc32(image_to_array(image)) == by_stamp[message.stamp_ns]
 
 
-KITTI = Calibration(KITTI_CAMERA, lidar_to_camera=LIDAR_TO_CAMERA)
-
-
 @pytest.mark.parametrize(
-    ("entries", "calibration", "subsets"),
-    [(kitti_entries, KITTI, ["R", "L", "RL"]), (lidar_entries, lidar_calibration(), ["L"])],
+    ("entries", "camera", "subsets"),
+    [(kitti_entries, KITTI_CAMERA, ["R", "L", "RL"]), (lidar_entries, lidar_calibration().camera, ["L"])],
 )
-def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, calibration, subsets):
-    """KITTI: 1242x375 camera and 64-beam LiDAR; and a LiDAR alone. Neither has depth, events or a truth."""
+def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, camera, subsets):
+    """KITTI: 1242x375 camera, 64-beam LiDAR, mounts on /tf_static; and a LiDAR alone, which needs a calibration file.
+
+    Neither has depth, events or a truth.
+    """
     bag = write_bag(tmp_path / "bag", entries(5))
-    save_calibration(tmp_path / "calibration.yaml", calibration)
-    request = request_of(
-        folder, tmp_path / "out", bag=bag, calibration=tmp_path / "calibration.yaml", record=tmp_path / "out.mcap"
-    )
+    file = None
+    if entries is lidar_entries:
+        file = tmp_path / "calibration.yaml"
+        save_calibration(file, lidar_calibration())
+    request = request_of(folder, tmp_path / "out", bag=bag, calibration=file, record=tmp_path / "out.mcap")
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert list(summary["subsets"]) == subsets
     assert summary["subsets"]["L"]["frames_with_label"] >= 3
     _, frames = lines_of(request.out)
-    camera = calibration.camera
     with Bag(tmp_path / "out.mcap") as recorded:
         label = next(recorded.messages([OUTPUTS["label"]])).value
         assert (label.width, label.height) == (camera.width, camera.height)

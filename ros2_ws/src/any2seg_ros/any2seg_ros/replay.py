@@ -30,6 +30,8 @@ def replay(
     fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
     faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random in the faults.")] = 0,
+    topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")] = None,
     wait: Annotated[float, typer.Option(min=0.0, help="Longest wait in seconds for subscribers of the sensors.")] = 0.0,
 ) -> None:
     """Publish a recording through ROS 2 with its recorded quality of service, with /clock, and with faults.
@@ -44,7 +46,7 @@ def replay(
         plan = read_plan(drop or (), fault or (), faults or ())
         from any2seg_ros.replay_node import ReplayOptions
 
-        run(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, wait_s=wait))
+        run(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, tuple(topic or ()), rules, wait_s=wait))
     except UserError as error:
         typer.echo(f"any2seg bag replay: {error}", err=True)
         raise typer.Exit(2) from None

@@ -26,12 +26,13 @@ from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
 from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.topics import choose_topics
 from any2seg_core.errors import UserError
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.prefetch import Prefetched
-from any2seg_core.topics import TopicMap, carla_bridge
+from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import qos
 from any2seg_ros.distro import message_class
@@ -51,8 +52,9 @@ class ReplayOptions:
         bag: recording. rate: speed factor. loops: how often, 0: until interrupted; time jumps back in between.
         start_s: begin so far into the recording; latched messages from before are sent all the same.
         faults, seed: what is done to the messages; windows count from the start of the recording.
-        topics: which topic is which sensor. log_file: JSON lines {sensor, stamp_ns, published_ns}, "" for none;
-            published_ns is CLOCK_MONOTONIC. wait_s: longest wait for a subscriber on each sensor and truth topic.
+        topics, rules: which topic is which sensor, as `choose_topics` takes them.
+        log_file: JSON lines {sensor, stamp_ns, published_ns}, "" for none; published_ns is CLOCK_MONOTONIC.
+        wait_s: longest wait for a subscriber on each sensor and truth topic.
     """
 
     bag: Path
@@ -61,7 +63,8 @@ class ReplayOptions:
     start_s: float = 0.0
     faults: tuple[Fault, ...] = ()
     seed: int = 0
-    topics: TopicMap | None = None
+    topics: tuple[str, ...] = ()
+    rules: Path | None = None
     log_file: str = ""
     wait_s: float = 0.0
 
@@ -95,7 +98,7 @@ class ReplayNode(Node):
     def __init__(self, options: ReplayOptions | None = None) -> None:
         super().__init__("replay")
         self._options = options or self._declared()
-        self._topics = self._options.topics or carla_bridge()
+        self._topics = TopicMap({}, {})  # known when the recording is open
         self._outgoing: dict[str, Publisher] = {}
         self._latched: list[str] = []
         self._last_clock_ns: int | None = None
@@ -112,6 +115,7 @@ class ReplayNode(Node):
             for warning in bag.warnings:
                 self.get_logger().warning(warning)
             self._check_start(bag)
+            self._topics = choose_topics(bag, options.rules, options.topics).map
             self._create_publishers(bag)
             self._wait_for_subscribers(options.wait_s)
             log = stack.enter_context(open(options.log_file, "w")) if options.log_file else None
