@@ -73,8 +73,8 @@ def find_calibration(bag: Bag, choice: TopicChoice, file: Path | None = None) ->
     """
     if file is not None:
         calibration = load_calibration(file)
-        found = {part: str(file) for part in _parts(calibration)}
-        return BagCalibration(calibration, f"{file} (given)", True, found, _missing(calibration, choice, {}))
+        found = dict.fromkeys(_parts(calibration), file.name)
+        return BagCalibration(calibration, f"{file.name} (given)", True, found, _missing(calibration, choice, {}))
     cameras, complaints = _first_cameras(bag, choice)
     inside = bag.path / _FILE_IN_BAG if bag.path.is_dir() else bag.path.parent / _FILE_IN_BAG
     if inside.is_file():

@@ -15,12 +15,13 @@ from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.errors import UserError
 from any2seg_core.frames import CAMERA_STREAMS, Frame, FrameBuilder
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
 
 _TRUTH = "truth"
+_EVENT_PACKET, _EVENT_ARRAY = "/EventPacket", "/EventArray"
 _TRUTH_PATIENCE_NS = NS_PER_S  # a truth topic that falls silent must not hold sets back
 
 
@@ -135,17 +136,25 @@ class SetStream:
         topic, name = message.topic, _TRUTH
         try:
             for name in self._infos.get(topic, ()):
-                self.frames.set_camera(name, CameraModel.from_camera_info(message.value))
+                self.frames.set_camera_info(name, message.value)
             if topic == self._truth_topic:
                 self._truths.append((_stamp_of(message), LazyPayload(message)))
             if topic in self._streams:
                 name = self._streams[topic]
                 self.read[name] += 1
-                return self._synchronizer.add(name, _stamp_of(message), LazyPayload(message), now_ns)
+                stamp_ns, payload = _stamp_of(message), self._payload(name, message)
+                return self._synchronizer.add(name, stamp_ns, payload, now_ns)
         except UserError as error:
             self.bad[name] += 1
             self.reasons[name] = str(error)
         return []
+
+    def _payload(self, name: str, message: Recorded) -> Any:
+        """What the synchroniser holds: event decoders must see every packet once, all else is read when it is used."""
+        if message.kind.endswith(_EVENT_ARRAY):
+            return self.frames.receive(name, event_array_from_cdr(message.data))
+        payload = LazyPayload(message)
+        return self.frames.receive(name, payload) if message.kind.endswith(_EVENT_PACKET) else payload
 
     def _release(self, ready: list[SampleSet], is_end: bool = False) -> Iterator[BagSet]:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import lz4.frame
@@ -68,10 +69,38 @@ def write_bag(
     return path
 
 
+_EVENT_ARRAY = """std_msgs/Header header
+uint32 height
+uint32 width
+dvs_msgs/Event[] events
+================================================================================
+MSG: dvs_msgs/Event
+uint16 x
+uint16 y
+builtin_interfaces/Time ts
+bool polarity
+"""
+_DEFINITIONS = {"dvs_msgs/msg/EventArray": _EVENT_ARRAY}
+
+
+@lru_cache
 def _store_of(kind: str):
-    store = get_typestore(Stores.EMPTY)
-    store.register(get_types_from_msg("uint32 value\n", kind))
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg(_DEFINITIONS.get(kind, "uint32 value\n"), kind))
     return store
+
+
+def event_array(stamp_ns: int, columns: Iterable[int]) -> bytes:
+    """Serialised dvs_msgs/EventArray: one event a millisecond up to the stamp, in row 1 of a 9x6 sensor."""
+    store, kind = _store_of("dvs_msgs/msg/EventArray"), "dvs_msgs/msg/EventArray"
+    time = store.types["builtin_interfaces/msg/Time"]
+    columns = list(columns)
+    first_ns = stamp_ns - len(columns) * 1_000_000
+    times = [time(*divmod(first_ns + k * 1_000_000, NS_PER_S)) for k in range(len(columns))]
+    event = store.types["dvs_msgs/msg/Event"]
+    events = [event(x, 1, at, True) for x, at in zip(columns, times, strict=True)]
+    header = store.types["std_msgs/msg/Header"](time(*divmod(stamp_ns, NS_PER_S)), "dvs")
+    return bytes(store.serialize_cdr(store.types[kind](header, 6, 9, events), kind))
 
 
 def write_ros1(path: Path, entries: Iterable[Entry], compression: str = "") -> Path:

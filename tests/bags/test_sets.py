@@ -10,6 +10,7 @@ from bag_files import (
     LIDAR_TO_CAMERA,
     NS_PER_S,
     START_NS,
+    event_array,
     kitti_entries,
     scan,
     small_entries,
@@ -170,6 +171,23 @@ def test_value_a_message_that_cannot_be_read_costs_its_own_modality(tmp_path):
     frame = sets[-1].frame()
     assert "damaged message" in frame.errors["lidar"]
     assert set(frame.planes) == {"rgb"}
+
+
+def test_value_event_arrays_are_decoded_as_they_arrive(tmp_path):
+    """The window of the last set holds its own packet alone: two events in column 5, 40 grey levels each."""
+    entries = []
+    for k in range(6):
+        stamp_ns = START_NS + k * 50_000_000
+        entries.append((stamp_ns, "/dvs/events", "dvs_msgs/msg/EventArray", event_array(stamp_ns, [k, k])))
+    topics = TopicMap({"event": "/dvs/events"}, {})
+    frames = FrameBuilder(Calibration(CameraModel.from_fov(9, 6, 91.0)), WINDOW_NS)
+    sets, stream = sets_of(write_bag(tmp_path / "bag", entries), topics, frames)
+    assert stream.bad == {}
+    frame = sets[-1].frame()
+    assert frame.errors == {}
+    plane = frame.planes["event"]
+    assert np.argwhere(plane[..., 0]).tolist() == [[1, 5]]
+    assert plane[1, 5, 0] == 80
 
 
 def test_smoke_events_come_as_windows(tmp_path):
