@@ -25,9 +25,8 @@ SMALL = replace(
     lidar=LidarModel(beams=24, azimuths=180),
     event_sub_intervals=2,
 )
-CONDITIONS = [("sunny", None), ("foggy", None), ("rainy", None), ("night", None), ("night", "underexposure"),
-              ("sunny", "overexposure"), ("foggy", "lidarjitter"), ("night", "eventlowres"), ("foggy", "underexposure"),
-              ("foggy", "overexposure")]  # fmt: skip
+CONDITIONS = [("sunny", "overexposure"), ("foggy", "lidarjitter"), ("foggy", "underexposure"), ("rainy", None),
+              ("night", "underexposure"), ("night", "eventlowres")]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +39,13 @@ def test_value_no_weather_and_no_failure_is_an_illness(drive, weather, failure):
     drive = drive.with_conditions(weather, failure, SMALL)
     monitor = HealthMonitor(HealthConfig(frozen_frames=2, frozen_sensors=("rgb", "depth", "lidar")))
     faults = []
-    for t_s in (12.0, 12.1, 47.5):
+    for t_s in (12.0, 47.5):
         stamp_ns = int(t_s * 1e9)
         faults.append(monitor.check("rgb", drive.camera(t_s)[0], stamp_ns))
         faults.append(monitor.check("depth", drive.depth(t_s), stamp_ns))
         faults.append(monitor.check("lidar", drive.lidar(t_s)[0], stamp_ns))
         faults.append(monitor.check_events(drive.events(t_s - 0.05, t_s), stamp_ns, 50_000_000, 88 * 60))
-    assert faults == [None] * 12
+    assert faults == [None] * 8
 
 
 def test_value_a_higher_black_level_finds_underexposure(drive):

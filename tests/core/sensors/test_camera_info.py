@@ -1,0 +1,111 @@
+"""sensor_msgs/CameraInfo: rectified images against OpenCV with binning and region of interest, and malformed ones."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from any2seg_core.errors import MESSAGE_REASONS, MessageError
+from any2seg_core.sensors.camera import CameraModel, camera_info_notes
+
+W, H = 641, 479
+K = np.array([[510.0, 0.0, 322.3], [0.0, 505.0, 236.7], [0.0, 0.0, 1.0]])
+LENSES = {
+    "plumb_bob": [-0.28, 0.09, 0.001, -0.002, -0.01],
+    "rational_polynomial": [0.41, -0.12, 0.0007, -0.0004, 0.02, 0.75, -0.05, 0.01],
+    "equidistant": [-0.03, 0.008, -0.004, 0.0007],
+}
+
+
+def message(**changes):
+    fields = {
+        "header": SimpleNamespace(frame_id="rgb_front"), "width": W, "height": H, "distortion_model": "plumb_bob",
+        "d": LENSES["plumb_bob"], "k": K.ravel().tolist(), "r": np.eye(3).ravel().tolist(), "p": [0.0] * 12,
+        "binning_x": 0, "binning_y": 0,
+        "roi": SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False),
+    }  # fmt: skip
+    return SimpleNamespace(**{**fields, **changes})
+
+
+CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
+
+
+def rectification(model):
+    """(3, 3) P that OpenCV chooses for this lens, and its way from pixels of the raw to pixels of the rectified image."""
+    D = np.array(LENSES[model])
+    if model == "equidistant":
+        P = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(K, D, (W, H), np.eye(3), balance=0.2)
+        return P, lambda uv: cv2.fisheye.undistortPoints(uv[:, None], K, D, P=P, criteria=CRITERIA)[:, 0]
+    P, _ = cv2.getOptimalNewCameraMatrix(K, D, (W, H), 0.2)
+    return P, lambda uv: cv2.undistortPoints(uv[:, None], K, D, P=P, criteria=CRITERIA)[:, 0]
+
+
+def points(n=300):
+    rng = np.random.default_rng(4)
+    z = rng.uniform(1.0, 50.0, n)
+    return np.stack([rng.uniform(-0.35, 0.35, n) * z, rng.uniform(-0.25, 0.25, n) * z, z], 1)
+
+
+@pytest.mark.parametrize("binning", [(1, 1), (2, 2), (2, 4)])
+@pytest.mark.parametrize("roi", [(0, 0, 0, 0), (40, 24, 480, 400)])
+@pytest.mark.parametrize("model", LENSES)
+def test_value_rectified_and_raw_projection_meet_through_opencv(model, roi, binning):
+    """Drawn with K and D and then rectified by OpenCV, a point lies where P draws it, to 0.01 px."""
+    P, rectify = rectification(model)
+    region = SimpleNamespace(x_offset=roi[0], y_offset=roi[1], width=roi[2], height=roi[3], do_rectify=True)
+    info = message(d=LENSES[model], distortion_model=model, p=np.hstack([P, np.zeros((3, 1))]).ravel().tolist(),
+                   roi=region, binning_x=binning[0], binning_y=binning[1])  # fmt: skip
+    rectified, raw = CameraModel.from_camera_info(info, True), CameraModel.from_camera_info(info)
+    assert not rectified.is_distorted and raw.is_distorted
+    scale, shift = np.array(binning, float), np.array(roi[:2], float)
+    drawn = [camera.project(points())[0] * scale + shift for camera in (rectified, raw)]  # pixels of the full image
+    assert np.abs(drawn[0] - rectify(drawn[1])).max() < 0.01
+    assert np.abs(drawn[0] - drawn[1]).max() > 1
+
+
+def test_value_sizes_of_binned_regions():
+    region = SimpleNamespace(x_offset=10, y_offset=20, width=301, height=201, do_rectify=False)
+    camera = CameraModel.from_camera_info(message(roi=region, binning_x=2, binning_y=4))
+    assert (camera.width, camera.height) == (150, 50)
+    np.testing.assert_allclose(camera.K[:2], (K[:2] - [[0, 0, 10], [0, 0, 20]]) / [[2], [4]])
+
+
+def test_value_notes_only_where_there_is_something_to_know():
+    P = np.hstack([K, np.zeros((3, 1))])
+    assert camera_info_notes(message(p=P.ravel().tolist()), True) == ()
+    assert camera_info_notes(message(), False) == ()
+    assert "P[0] is 0" in camera_info_notes(message(), True)[0]
+    P[0, 3] = -61.0
+    assert "baseline" in camera_info_notes(message(p=P.ravel().tolist()), True)[0]
+
+
+NUMBER = st.floats() | st.integers(-5, 700) | st.none() | st.text(max_size=2)
+ROI = st.builds(SimpleNamespace, x_offset=NUMBER, y_offset=NUMBER, width=NUMBER, height=NUMBER) | NUMBER
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "width": NUMBER, "height": NUMBER, "distortion_model": st.sampled_from([*LENSES, "", "fisheye"]) | NUMBER,
+            "d": st.lists(NUMBER, max_size=9) | NUMBER, "k": st.lists(NUMBER, min_size=8, max_size=10) | NUMBER,
+            "p": st.lists(NUMBER, min_size=11, max_size=12) | NUMBER, "binning_x": NUMBER, "binning_y": NUMBER,
+            "roi": ROI, "header": NUMBER,
+        },
+    ),
+    st.booleans(),
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_property_any_camera_info_is_a_camera_or_a_message_error(changes, rectified):
+    try:
+        camera = CameraModel.from_camera_info(message(**changes), rectified)
+    except MessageError as error:
+        assert error.reason in MESSAGE_REASONS and "\n" not in str(error)
+    else:
+        assert camera.width > 0 and camera.height > 0 and np.isfinite(camera.K).all() and camera.K[0, 0] > 0
