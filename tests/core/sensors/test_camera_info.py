@@ -36,7 +36,7 @@ CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-9)
 
 
 def rectification(model):
-    """(3, 3) P that OpenCV chooses for this lens, and its way from pixels of the raw to pixels of the rectified image."""
+    """(3, 3) P that OpenCV chooses for this lens, and its way from raw to rectified pixels."""
     D = np.array(LENSES[model])
     if model == "equidistant":
         P = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(K, D, (W, H), np.eye(3), balance=0.2)
