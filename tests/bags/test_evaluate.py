@@ -280,6 +280,17 @@ def test_exception_bad_options_leave_nothing_behind(folder, tmp_path, changes, t
     assert list(tmp_path.rglob("*.*")) == []
 
 
+def test_exception_recordings_that_cannot_be_judged(folder, tmp_path):
+    lidar = write_bag(tmp_path / "lidar", lidar_entries(3))
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(b"not an mcap file" * 20)
+    for bag, told in ((lidar, "no calibration"), (tmp_path / "nowhere", "nowhere"), (cut, "not a readable bag")):
+        with pytest.raises(UserError, match=told) as caught:
+            evaluate_bag(request_of(folder, tmp_path / "out", bag=bag))
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_exception_record_into_the_recording_or_another_format(folder, tmp_path):
     for record, told in ((tmp_path / "out.db3", "MCAP"), (folder / "bag" / "out.mcap", "in the recording itself")):
         with pytest.raises(UserError, match=told):
