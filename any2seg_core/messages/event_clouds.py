@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.clouds import carla_event_bytes, cloud_columns, is_carla_events
+from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.events import EVENT_DTYPE
 
+_LATEST = 2.0**62
 _POLARITIES = ("pol", "p", "polarity")
 
 
@@ -35,34 +38,34 @@ def cloud_to_events(msg: Any) -> np.ndarray:
     polarity = next((columns[name] for name in _POLARITIES if name in columns), None)
     if polarity is None:
         raise MessageError("cloud: no field pol, p or polarity; this is no event cloud", "layout")
-    events = np.empty(columns["x"].size, dtype=EVENT_DTYPE)
     for name in ("x", "y"):
-        values = columns[name].ravel()
-        if values.dtype.kind not in "iu" or values.dtype.itemsize > 2:
-            raise MessageError(f"cloud: event field {name} is {values.dtype}, expected a 16-bit pixel index", "layout")
-        events[name] = values
-    events["t"] = _times_ns(columns["t"].ravel())
-    events["p"] = 2 * (polarity.ravel() > 0).view(np.int8) - 1
-    return events
-
-
-def _times_ns(times: np.ndarray) -> np.ndarray:
-    if times.dtype.kind in "iu":
-        return times.astype(np.int64)
-    if times.dtype.itemsize < 8:
+        kind = columns[name].dtype
+        if kind.kind not in "iu" or kind.itemsize > 2:
+            raise MessageError(f"cloud: event field {name} is {kind}, expected a 16-bit pixel index", "layout")
+    if columns["t"].dtype.kind == "f" and columns["t"].dtype.itemsize < 8:
         raise MessageError("cloud: event field t is float32, which cannot hold nanoseconds; send float64", "layout")
-    times = times.astype(times.dtype.newbyteorder("="))  # aligned, in this machine's order
-    if _are_times(times):
-        return times.astype(np.int64)
+    x, y, times, sign = (_native(column.reshape(-1)) for column in (columns["x"], columns["y"], columns["t"], polarity))
+    events = np.empty(x.size, dtype=EVENT_DTYPE)
+    out = (events["x"], events["y"], events["t"], events["p"])
     # int64 bits read as float64 are tiny denormals; the other way round nothing would look like a time.
-    as_integers = times.view(np.int64)
-    if _are_times(as_integers):
-        return as_integers
+    if _fill(x, y, times, sign, *out):
+        return events
+    if times.dtype.kind == "f" and _fill(x, y, times.view(np.int64), sign, *out):
+        return events
     raise MessageError("cloud: event times are nanoseconds neither as float64 nor as int64", "value")
 
 
-def _are_times(values: np.ndarray) -> bool:
-    """Whether all are 0 or 1 .. 2^62; NaN is not."""
-    if values.size == 0 or (values.min() >= 1 and values.max() < 2**62):
-        return True
-    return bool((((values >= 1) & (values < 2**62)) | (values == 0)).all())
+def _native(column: np.ndarray) -> np.ndarray:
+    return read_only(column if column.dtype.isnative else column.astype(column.dtype.newbyteorder("=")))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _fill(x, y, t, sign, out_x, out_y, out_t, out_p):
+    """Copies the columns; whether all times are 0 or 1 .. 2^62 (NaN is not)."""
+    are_times = True
+    for i in range(x.size):
+        time = t[i]
+        are_times &= time == 0 or 1 <= time < _LATEST
+        out_x[i], out_y[i], out_t[i] = x[i], y[i], np.int64(time)
+        out_p[i] = 1 if sign[i] > 0 else -1
+    return are_times
