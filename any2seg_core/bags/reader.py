@@ -118,6 +118,9 @@ class Bag:
 
     def _open(self) -> None:
         for path in self._files():
+            log = path.with_name(f"{path.name}-wal")
+            if log.is_file() and log.stat().st_size:
+                self._warn(f"{log.name} holds messages that are not read: sqlite3 {path.name} 'PRAGMA wal_checkpoint'")
             try:
                 storage = _open_storage(self._unpacked_file(path))
             except Break as error:
@@ -211,11 +214,15 @@ class Bag:
 def _open_storage(path: Path) -> Storage:
     """Through the index if there is a sound one, else from the start to the break; Break when nothing is there."""
     try:
-        return IndexedFile(path)
+        file = IndexedFile(path)
     except PermissionError:
         raise
     except Exception as error:  # rosbags and its parsers raise anything for damaged bytes
         return SalvagedFile(path, first_line(error))
+    if not file.is_unindexed:
+        return file
+    file.close()
+    return SalvagedFile(path, "")
 
 
 def _in_time_order(

@@ -46,7 +46,7 @@ class Break(Exception):  # noqa: N818 not an error: a place in a file
 
 
 class SalvagedFile:
-    """A damaged file, read in the order in which it was written; a Storage.
+    """A damaged file, or one without an index (`reason` is "" then), read in the order of writing; a Storage.
 
     The constructor goes through the whole file once, to count, and raises Break when not even its beginning makes
     sense. Nothing is kept in memory.
@@ -68,7 +68,9 @@ class SalvagedFile:
         if not self.counts:
             raise Break(f"{reason}{place}")
         total = sum(self.counts.values())
-        self.damage = f"{path.name}: {reason}{place}; {total} messages before that are read in the order of the file"
+        self.damage = ""
+        if reason or place:
+            self.damage = f"{path.name}: {reason}{place}; {total} messages before that are read in order of writing"
 
     def _count(self, item: StoredTopic | Stored) -> None:
         if isinstance(item, StoredTopic):

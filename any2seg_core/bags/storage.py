@@ -101,6 +101,11 @@ class IndexedFile:
         self.start_ns = None if is_empty else self._reader.start_time
         self.end_ns = None if is_empty else self._reader.end_time - 1  # rosbags counts to just after the last message
 
+    @property
+    def is_unindexed(self) -> bool:
+        """An MCAP without chunks (rosbag2's fastwrite): rosbags reads it only if its messages happen to be in order."""
+        return self.path.suffix == ".mcap" and any(self.counts.values()) and not self._reader.storage.chunks
+
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`."""
         topics = {connection.id: topic for topic, connection in self._connections if topic in wanted}

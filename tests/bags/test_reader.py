@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import shutil
+import struct
 
 import pytest
 import yaml
-from bag_files import START_NS, small_entries, write_bag, write_ros1, write_split
+from bag_files import START_NS, STORE, small_entries, write_bag, write_ros1, write_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
@@ -210,6 +211,44 @@ def test_value_compressed_file_that_was_cut_is_read_to_the_break(tmp_path):
     assert got == expected(len(got))
     assert len(got) > 0
     assert any("unpacked only in part" in warning for warning in warnings)
+
+
+def unchunked_mcap(entries):
+    """An MCAP as rosbag2's fastwrite makes it: no chunks, no summary; records by hand after the specification."""
+
+    def text(value):
+        return struct.pack("<I", len(value.encode())) + value.encode()
+
+    def record(opcode, content):
+        return struct.pack("<BQ", opcode, len(content)) + content
+
+    magic = b"\x89MCAP0\r\n"
+    definition, _ = STORE.generate_msgdef("sensor_msgs/msg/Image", ros_version=2)
+    parts = [magic, record(1, text("ros2") + text("by hand"))]
+    parts.append(record(3, struct.pack("<H", 1) + text("sensor_msgs/msg/Image") + text("ros2msg") + text(definition)))
+    parts.append(record(4, struct.pack("<HH", 0, 1) + text(TOPIC) + text("cdr") + struct.pack("<I", 0)))
+    parts += [record(5, struct.pack("<HIQQ", 0, 0, time_ns, time_ns) + data) for time_ns, _, _, data in entries]
+    parts += [record(15, struct.pack("<I", 0)), record(2, struct.pack("<QQI", 0, 0, 0)), magic]
+    return b"".join(parts)
+
+
+def test_value_mcap_without_index_in_the_order_of_writing(tmp_path):
+    entries = small_entries(6)
+    entries[2], entries[3] = entries[3], entries[2]
+    path = tmp_path / "fast.mcap"
+    path.write_bytes(unchunked_mcap(entries))
+    got, warnings = read(path)
+    assert [pixel for _, _, pixel in got] == [0, 1, 3, 2, 4, 5]
+    assert warnings == []
+
+
+def test_value_write_ahead_file_of_a_killed_recorder_is_told(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(2), SQLITE)
+    storage = storage_file(bag)
+    storage.with_name(f"{storage.name}-wal").write_bytes(b"pages")
+    got, warnings = read(bag)
+    assert got == expected(2)
+    assert len(warnings) == 1 and "wal_checkpoint" in warnings[0]
 
 
 def test_value_a_broken_part_does_not_take_the_others_along(tmp_path):
