@@ -25,6 +25,7 @@ from any2seg_core.atomic import replacing
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.robustness import monotonicity
+from training.build import shown_command
 from training.config import load_config, load_settings
 
 SCRIPTS = Path(__file__).parent
@@ -99,7 +100,7 @@ def train_one(config: StudyConfig, name: str, seed: int) -> dict[str, Any]:
     provenance = read_metadata(finished)["provenance"]
     if provenance["steps"] != config.steps:
         raise UserError(f"{finished} had {provenance['steps']} steps, not {config.steps}: choose another out")
-    shown = shlex.join(["python", *command])
+    shown = shown_command(arguments(config, name, seed))
     facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
     return {"variant": name, "seed": seed, "command": shown} | facts
 

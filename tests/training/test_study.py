@@ -49,7 +49,10 @@ def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypat
     table = (config.out / "study.md").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| rgb_only"))
     assert row.split("|")[3:5] == ["  ", "  "]  # no RDEL and no mean of 15 without the other sensors
-    assert "seed=3" in document["runs"][0]["command"]
+    command = document["runs"][0]["command"]
+    assert command.startswith("python training/train.py ")
+    assert "seed=3" in command
+    assert " /" not in command  # no place of this machine alone
     assert table.count("    python ") == 2
     monkeypatch.setattr(study, "run_script", lambda command: pytest.fail(f"trained again: {command}"))
     assert run_study(config) == document
@@ -94,5 +97,5 @@ def test_exception_before_anything_is_trained(tmp_path: Path, monkeypatch, capsy
 
 
 def test_exception_a_run_that_fails_names_its_command(tmp_path: Path):
-    with pytest.raises(UserError, match="exit code 2 of: python .*train.py data="):
+    with pytest.raises(UserError, match="exit code 2 of: python .*train.py .*mean.yaml data="):
         run_study(configuration(tmp_path, variants=("mean",)))
