@@ -207,9 +207,11 @@ def _draw(column, row, distance, above, intensity, height, width):
         code_0, code_1, code_2 = inverse_distance_code(r), _intensity_code(intensity[i]), height_code(above[i])
         for v in range(max(row[i] - 1, 0), min(row[i] + 2, height)):
             for u in range(max(column[i] - 1, 0), min(column[i] + 2, width)):
+                if r > nearest[v, u]:
+                    continue
                 # of equally near ones the stronger, then the higher return, whatever the order
-                stronger = code_1 > plane[v, u, 1] or (code_1 == plane[v, u, 1] and code_2 > plane[v, u, 2])
-                if r < nearest[v, u] or (r == nearest[v, u] and stronger):
+                held_1, held_2 = plane[v, u, 1], plane[v, u, 2]
+                if r < nearest[v, u] or code_1 > held_1 or (code_1 == held_1 and code_2 > held_2):
                     nearest[v, u] = r
                     plane[v, u, 0], plane[v, u, 1], plane[v, u, 2] = code_0, code_1, code_2
     return plane
