@@ -59,7 +59,7 @@ class LanguageBindTeacher(Teacher):
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"teacher=languagebind: the package cannot be imported ({reason}); it needs an environment of its own: "
-                "pip install languagebind torchvision 'transformers<5'. The cache it writes is read without it"
+                "pip install 'languagebind[all]' 'transformers<5'. The cache it writes is read without it"
             ) from None
         try:
             self._tokenizer = LanguageBindImageTokenizer.from_pretrained(image)
