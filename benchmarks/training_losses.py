@@ -23,7 +23,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from training.config import TrainConfig
 from training.objective import Objective
 
-ROUNDS = 7
+ROUNDS = 5
 BATCH, SIZE, K = 2, 192, 25
 
 PUBLISHED = {"lambda_p": 0.3, "lambda_f": 0.02}

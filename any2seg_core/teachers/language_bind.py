@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from any2seg_core.errors import UserError
 from any2seg_core.teachers.base import Teacher
@@ -19,14 +18,17 @@ _SIZE = 224
 
 
 def clip_input(plane: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (3, 224, 224) float32: short side resized (bicubic), centre cut out, CLIP's normalisation."""
-    height, width = plane.shape[:2]
-    scale = _SIZE / min(height, width)
-    size = (max(_SIZE, round(width * scale)), max(_SIZE, round(height * scale)))
-    image = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC), np.float32) / 255.0
-    top, left = (image.shape[0] - _SIZE) // 2, (image.shape[1] - _SIZE) // 2
-    image = image[top : top + _SIZE, left : left + _SIZE]
-    return torch.from_numpy((image - np.float32(_MEAN)) / np.float32(_STD)).permute(2, 0, 1)  # (C, H, W)
+    """(H, W, 3) uint8 -> (3, 224, 224) float32 as the package's own torchvision transform makes it of an image file.
+
+    Short side resized (bicubic, antialiased), centre cut out, CLIP's normalisation.
+    """
+    short = min(plane.shape[:2])
+    size = tuple(int(_SIZE * side / short) for side in plane.shape[:2])
+    image = torch.from_numpy(plane).permute(2, 0, 1)[None].float() / 255.0  # (B, C, H, W)
+    image = F.interpolate(image, size, mode="bicubic", align_corners=False, antialias=True)[0]
+    top, left = (round((side - _SIZE) / 2.0) for side in size)
+    image = image[:, top : top + _SIZE, left : left + _SIZE]
+    return (image - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
 
 def relative_depth(plane: np.ndarray) -> np.ndarray:
@@ -61,15 +63,17 @@ class LanguageBindTeacher(Teacher):
                 f"teacher=languagebind: the package cannot be imported ({reason}); it needs an environment of its own: "
                 "pip install 'languagebind[all]' 'transformers<5'. The cache it writes is read without it"
             ) from None
+        wanted = (("image", LanguageBindImage, image), ("depth", LanguageBindDepth, depth))
         try:
             self._tokenizer = LanguageBindImageTokenizer.from_pretrained(image)
-            self._towers = {
-                "image": LanguageBindImage.from_pretrained(image).to(device).eval(),
-                "depth": LanguageBindDepth.from_pretrained(depth).to(device).eval(),
-            }
+            towers = {name: tower.from_pretrained(source) for name, tower, source in wanted}
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"teacher=languagebind: no weights at {image} and {depth} ({reason})") from None
+        for tower in towers.values():
+            for part in (tower.config.text_config, tower.config.vision_config):
+                part._attn_implementation = "eager"  # later 4.x versions of transformers leave it unset in nested parts
+        self._towers = {name: tower.to(device).eval() for name, tower in towers.items()}
         self._device = device
         self.name = f"languagebind:{image},{depth}"
 
