@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -27,6 +29,8 @@ LABELS = "labels"
 
 Cache = Literal["none", "ram", "disk"]
 Source = Literal["auto", "raw", "projected"]
+
+_READERS = 4  # threads; decoding releases Python's lock
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,7 +115,7 @@ class FrameDataset(Dataset):
         self._marks = torch.zeros(len(self.frames), dtype=torch.uint8).share_memory_()  # seen by all workers
         self._samples: list[Sample | None] | None = None
         if cache == "ram":
-            with ThreadPoolExecutor(max_workers=4) as pool:
+            with ThreadPoolExecutor(_READERS) as pool:
                 self._samples = list(pool.map(self.readable, range(len(self.frames))))
 
     def __len__(self) -> int:
@@ -146,11 +150,22 @@ class FrameDataset(Dataset):
         return cached.labels if cached is not None else self.read_labels(self.frames[index])
 
     def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
-        """Labels of the given frames (None: all), those of corrupt ones left out if ``skip_corrupt`` is set."""
-        for index in range(len(self.frames)) if indices is None else indices:
-            labels = self._or_skip(index, lambda number=index: self.labels(number))
-            if labels is not None:
-                yield labels
+        """Labels of the given frames (None: all), those of corrupt ones left out if ``skip_corrupt`` is set.
+
+        A few are read ahead by threads: going once through the thousands of a data set decides when training begins.
+        """
+        numbers = iter(range(len(self.frames)) if indices is None else indices)
+
+        def read(index: int) -> np.ndarray | None:
+            return self._or_skip(index, lambda: self.labels(index))
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            pending = deque(pool.submit(read, index) for index in islice(numbers, 2 * _READERS))
+            while pending:
+                labels = pending.popleft().result()
+                pending.extend(pool.submit(read, index) for index in islice(numbers, 1))
+                if labels is not None:
+                    yield labels
 
     def make_planes(self, index: int) -> int:
         """Makes those computed planes of a frame that the disk does not hold yet; returns how many."""

@@ -224,3 +224,19 @@ def test_exception_damaged_images(root: Path):
     assert cv2.imwrite(str(path), np.zeros(SIZE, np.uint16))
     with pytest.raises(UserError, match="expected 8-bit"):
         DeliverDataset(root, "train")[0]
+
+
+def test_value_labels_read_ahead_come_in_order_and_errors_come_out(tmp_path: Path):
+    for number in range(23):
+        write_frame(tmp_path, "fog/train/MAP_1_point1", f"{number:06d}", value=number + 1)
+    dataset = DeliverDataset(tmp_path, "train")
+    assert [int(labels[0, 0]) for labels in dataset.readable_labels()] == list(range(23))
+    assert [int(labels[0, 0]) for labels in dataset.readable_labels([9, 2, 2])] == [9, 2, 2]
+    assert int(next(dataset.readable_labels())[0, 0]) == 0  # nobody has to take them all
+    for number in (4, 20):
+        (tmp_path / f"semantic/fog/train/MAP_1_point1/{number:06d}_semantic_front.png").write_bytes(b"")
+    with pytest.raises(CorruptFileError, match="000004_semantic"):
+        list(dataset.readable_labels())
+    lenient = DeliverDataset(tmp_path, "train", skip_corrupt=True)
+    assert len(list(lenient.readable_labels())) == 21
+    assert len(lenient.skipped) == 2
