@@ -18,8 +18,9 @@ from training.train import train
 
 FOLDER = Path(training.build.__file__).parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
+# Not narrower: PyTorch 2.13 convolves bfloat16 maps of width 2 with what lies behind them in memory (on a CPU).
 TINY = [
-    "height=64", "width=64", "crop_height=64", "crop_width=32", "steps=1", "max_minutes=null", "batch_size=1",
+    "height=64", "width=64", "crop_height=64", "crop_width=64", "steps=1", "max_minutes=null", "batch_size=1",
     "head_width=16", "workers=0", "threads=1", "device=cpu", "compile_fusion=false", "log_every=1", "eval_frames=1",
 ]  # fmt: skip
 
