@@ -51,6 +51,10 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
     for name in names:
         own = {key: values.get(f"{name}.{key}", default) for key, default in STREAM_DEFAULTS.items()}
         is_window = name in WINDOWED
+        if _ns(f"{name}.noise_window_s", own["noise_window_s"]) > _ns(f"{name}.max_age_s", own["max_age_s"]):
+            raise UserError(
+                f"parameter {name}.noise_window_s is {own['noise_window_s']}: max_age_s allows {own['max_age_s']}"
+            )
         streams[name] = StreamConfig(
             offset_ns=_ns(f"{name}.offset_s", own["offset_s"]),
             noise_window_ns=_ns(f"{name}.noise_window_s", own["noise_window_s"]),

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.sync_parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
 from any2seg_ros.parameter_table import TABLE
 
 
@@ -47,3 +49,12 @@ def test_value_health_thresholds_are_those_of_the_core():
 
     table = {name.removeprefix("health."): entry.default for name, entry in TABLE.items() if name.startswith("health.")}
     assert table == {**asdict(HealthConfig()), "frozen_sensors": list(HealthConfig().frozen_sensors)}
+
+
+def test_value_synchroniser_defaults_are_those_of_the_core():
+    """What is scored offline without a params file is what the node does without one."""
+    for name, default in SYNC_DEFAULTS.items():
+        assert TABLE[name].default == (list(default) if isinstance(default, tuple) else default), name
+    for modality in MODALITIES:
+        for name, default in STREAM_DEFAULTS.items():
+            assert TABLE[f"{modality}.{name}"].default == default, name

@@ -14,12 +14,12 @@ from rclpy.parameter import Parameter
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
 from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import HealthConfig
-from any2seg_core.sync import StreamConfig, SyncConfig
+from any2seg_core.sync import SyncConfig
+from any2seg_core.sync_parameters import sync_config
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.parameter_table import Parameter as TableEntry
-
-_EVENT_BUFFER = 200
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
     copied = {name: values[name] for name in _COPIED}
     health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
-    checked = {"modalities": modalities, "sync": _sync_config(values, modalities), "health": health}
+    checked = {"modalities": modalities, "sync": sync_config(values, modalities, DEFAULT_WINDOW_NS), "health": health}
     return NodeParameters(**{**copied, **checked})
 
 
@@ -121,34 +121,3 @@ def _descriptor(parameter: TableEntry) -> ParameterDescriptor:
     elif isinstance(parameter.default, int) and not isinstance(parameter.default, bool):
         descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high))]
     return descriptor
-
-
-def _sync_config(values: Mapping[str, Any], modalities: tuple[str, ...]) -> SyncConfig:
-    streams = {}
-    for name in modalities:
-        is_window = name in WINDOWED
-        noise_window_s, max_age_s = values[f"{name}.noise_window_s"], values[f"{name}.max_age_s"]
-        if noise_window_s > max_age_s:
-            raise UserError(f"parameter {name}.noise_window_s is {noise_window_s}: max_age_s allows {max_age_s}")
-        streams[name] = StreamConfig(
-            offset_ns=_ns(values[f"{name}.offset_s"]),
-            noise_window_ns=_ns(noise_window_s),
-            max_age_ns=_ns(max_age_s),
-            required=values[f"{name}.required"],
-            kind="window" if is_window else "sample",
-            buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
-        )
-    return SyncConfig(
-        streams,
-        tuple(name for name in values["reference_priority"] if name in modalities),
-        timeout_ns=_ns(values["timeout_s"]),
-        timeout_without_reference_ns=_ns(values["timeout_without_reference_s"]),
-        min_streams=values["min_modalities"],
-        max_collectors=values["max_collectors"],
-        publish_late=values["publish_late_output"],
-        jump_reset_ns=_ns(values["jump_reset_s"]),
-    )
-
-
-def _ns(seconds: float) -> int:
-    return round(seconds * 1e9)
