@@ -1,0 +1,56 @@
+"""What does the whole node cost beside the model, from its callbacks to the published label?
+
+    OMP_NUM_THREADS=1 python benchmarks/node_callbacks.py
+
+The sizes and the plain NumPy peer of `node_overhead.py`, with real messages through the running node: stamps, threads,
+synchroniser, health, planes, label message. The model is a stand-in that costs nothing, so its own input scaling is not
+counted; nor is the transport. Printed is processor time of the whole process, all threads, the best of several rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from node_overhead import BUDGET_MS, EVENTS, POINTS, SIDE, peer_depth, peer_events, peer_lidar, peer_rgb
+from node_stand_in import StandInNode, steady_stamps
+
+from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.sensors.camera import CameraModel
+
+FRAMES, ROUNDS = 10, 5
+
+
+def cpu_ms(work, frames, stamps) -> float:
+    """Processor time per frame."""
+    start_s = time.process_time()
+    for frame in frames:
+        work(frame, next(stamps))
+    return (time.process_time() - start_s) / len(frames) * 1e3
+
+
+def main() -> None:
+    keep_freed_memory()  # as the node does
+    camera = CameraModel.from_fov(SIDE, SIDE, 91.0)
+    peers = {"rgb": peer_rgb, "depth": peer_depth, "event": peer_events, "lidar": peer_lidar}
+    with tempfile.TemporaryDirectory() as folder:
+        stand_in, stamps = StandInNode(Path(folder), SIDE, POINTS, EVENTS), steady_stamps()
+        frames = stand_in.messages(FRAMES)
+
+        def peer(frame, _stamp_ns) -> None:
+            for name, read in peers.items():
+                read(frame[name], camera)
+
+        for work in (stand_in.push, peer):
+            cpu_ms(work, frames[:3], stamps)
+        rounds = [(cpu_ms(stand_in.push, frames, stamps), cpu_ms(peer, frames, stamps)) for _ in range(ROUNDS)]
+        node_ms, peer_ms = (min(column) for column in zip(*rounds, strict=True))
+        print(f"fused {', '.join(stand_in.used)}; {SIDE}x{SIDE}, {POINTS} points, {EVENTS} events per frame")
+        print(f"node / plain NumPy = {node_ms / peer_ms:.2f} ({node_ms:.1f} / {peer_ms:.1f} ms of one core per frame)")
+        print(f"budget {BUDGET_MS:.0f} ms")
+        stand_in.close()
+
+
+if __name__ == "__main__":
+    main()

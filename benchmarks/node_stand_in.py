@@ -1,0 +1,149 @@
+"""The node in this process with a model that costs nothing, fed through its callbacks; for the node's benchmarks."""
+
+from __future__ import annotations
+
+import array
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import rclpy
+import torch
+from sensor_msgs.msg import Image, PointCloud2, PointField
+
+from any2seg_core.contract import InputContract
+from any2seg_core.labels import label_space
+from any2seg_core.live import Turns
+from any2seg_core.messages import array_to_image_fields
+from any2seg_core.modalities import canonical
+from any2seg_core.predictor import Segmentation
+from any2seg_core.sensors.calibration import Calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_ros.processes import ros_arguments
+from any2seg_ros.segment_node import SegmentNode
+
+LIDAR_TO_CAMERA = [[0, -1, 0, 0.0], [0, 0, -1, -0.1], [1, 0, 0, -0.3], [0, 0, 0, 1]]
+_EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<f8"), ("pol", "i1")])
+_EVENT_FIELDS = (("x", 0, PointField.UINT16), ("y", 2, PointField.UINT16), ("t", 4, PointField.FLOAT64),
+                 ("pol", 12, PointField.INT8))  # fmt: skip
+
+
+class FreePredictor:
+    """Gives the same labels for whatever comes, at once."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.contract = InputContract()
+        self.label_space = label_space(self.contract.label_space)
+        self.model = torch.nn.Linear(1, 1)
+        self._labels = np.full((height, width), 6, np.uint8)
+        self._confidence = np.full((height, width), 0.9, np.float32)
+
+    def __call__(self, samples, rig=None, stamp_ns=0, size=None) -> Segmentation:
+        return Segmentation(self._labels, self._confidence, canonical(samples))
+
+
+class StandInNode:
+    """A configured and active node whose label topic counts as wanted; `frame` pushes one set through.
+
+    Args:
+        folder: for the calibration. side: of the square images. points, events: per frame.
+    """
+
+    def __init__(self, folder: Path, side: int, points: int, events: int) -> None:
+        camera = CameraModel.from_fov(side, side, 91.0, "camera")
+        save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
+        pool = SimpleNamespace(turns=Turns(), get=lambda *_: FreePredictor(side, side))
+        # A long silence is no death here: a busy machine must not look like dead sensors.
+        parameters = {"checkpoint": "none", "calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
+        rclpy.init(args=ros_arguments(parameters))
+        self.node = SegmentNode(pool=pool)
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        self.node._outputs._wanted = lambda name: name in ("label", "modalities")
+        self._published = threading.Event()
+        publish = self.node._outputs.publish
+        self.node._outputs.publish = lambda result: (publish(result), self._note(result))
+        self.used: tuple[str, ...] = ()
+        self._side, self._points, self._events = side, points, events
+        self._random = np.random.default_rng(0)
+
+    def _note(self, result) -> None:
+        self.used = result.used
+        self._published.set()
+
+    def messages(self, count: int) -> list[dict[str, object]]:
+        """Frames of random content, 10 Hz."""
+        return [self._frame() for _ in range(count)]
+
+    def push(self, frame: dict[str, object], stamp_ns: int, timeout_s: float = 60.0) -> None:
+        """One frame through the callbacks, until its label was handed to the middleware."""
+        self._published.clear()
+        times = np.frombuffer(frame["event"].data, _EVENT)["t"]
+        times[:] = np.linspace(stamp_ns - 49_000_000, stamp_ns, len(times))
+        for name in ("lidar", "event", "depth", "rgb"):
+            header = frame[name].header
+            header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            self.node._inputs._receive(name, frame[name])
+        if not self._published.wait(timeout_s):
+            raise TimeoutError("no label came out")
+
+    def close(self) -> None:
+        self.node.trigger_deactivate()
+        self.node.trigger_cleanup()
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+    def _frame(self) -> dict[str, object]:
+        random, side = self._random, self._side
+        pixels = random.integers(0, 256, (side, side, 4), np.uint8)
+        depth_m = random.uniform(2, 80, (side // 8, side // 8)).astype(np.float32).repeat(8, 0).repeat(8, 1)
+        frame = {
+            "rgb": Image(**array_to_image_fields(pixels, "bgra8")),
+            "depth": Image(**array_to_image_fields(depth_m, "32FC1")),
+            "event": self._event_cloud(),
+            "lidar": self._point_cloud(),
+        }
+        for message in frame.values():
+            message.header.frame_id = "camera"
+        return frame
+
+    def _event_cloud(self) -> PointCloud2:
+        events = np.zeros(self._events, _EVENT)
+        events["x"], events["y"] = self._random.integers(0, self._side, (2, self._events))
+        events["t"], events["pol"] = 0.0, self._random.choice([-1, 1], self._events)
+        return _cloud(events, _EVENT_FIELDS)
+
+    def _point_cloud(self) -> PointCloud2:
+        points = self._random.uniform([2, -30, -2, 0], [60, 30, 4, 1], (self._points, 4)).astype(np.float32)
+        fields = [(name, 4 * index, PointField.FLOAT32) for index, name in enumerate(("x", "y", "z", "intensity"))]
+        return _cloud(points, fields)
+
+
+def _cloud(records: np.ndarray, fields) -> PointCloud2:
+    data = array.array("B")
+    data.frombytes(records.tobytes())
+    step = len(data) // max(len(records), 1)
+    return PointCloud2(
+        height=1,
+        width=len(records),
+        fields=[PointField(name=name, offset=offset, datatype=kind, count=1) for name, offset, kind in fields],
+        point_step=step,
+        row_step=len(data),
+        data=data,
+        is_dense=True,
+    )
+
+
+def steady_stamps(period_ns: int = 100_000_000):
+    """Stamps of frames, one period apart, without an end."""
+    stamp_ns = 10**18
+    while True:
+        stamp_ns += period_ns
+        yield stamp_ns
+
+
+def rss_mb() -> float:
+    """Resident memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
