@@ -12,8 +12,8 @@ from pathlib import Path
 
 import fake_car
 import pytest
+from acceptance import wait_for
 from fake_car import TOPICS
-from test_segment_node import wait_for
 
 pytest.importorskip("launch_ros")
 pytestmark = [pytest.mark.ros, pytest.mark.slow]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import fake_car
 import pytest
+from acceptance import START_TIMEOUT_S, wait_for
 from fake_car import TOPICS
-from test_segment_node import START_TIMEOUT_S, wait_for
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -102,17 +102,20 @@ def test_value_lifecycle_mirrors_itself_and_can_be_repeated(domain, checkpoint, 
         names = getattr(node, f"get_{kind}_names_and_types_by_node")(node.get_name(), node.get_namespace())
         return {name for name, _ in names if "/in/" in name or "/out/" in name}
 
+    def comes(condition):
+        return wait_for(condition, 20.0)  # a node hears of its own topics through discovery, a moment later
+
     try:
         for _ in range(2):
             assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            assert "/segment/out/label" in topics("publisher")
+            assert comes(lambda: "/segment/out/label" in topics("publisher"))
             for _ in range(2):
                 assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-                assert len(topics("subscriber")) == 7
+                assert comes(lambda: len(topics("subscriber")) == 7)
                 assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
-                assert topics("subscriber") == set()
+                assert comes(lambda: topics("subscriber") == set())
             assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
-            assert topics("publisher") == set()
+            assert comes(lambda: topics("publisher") == set())
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)

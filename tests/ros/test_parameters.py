@@ -6,6 +6,7 @@ import gc
 import math
 
 import pytest
+from acceptance import wait_for
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -142,6 +143,8 @@ def test_value_standard_qos_overrides_win(make_node, checkpoint):
     node = make_node(**{"checkpoint": checkpoint, "modalities": "[rgb]", name: "reliable"})
     node.trigger_configure()
     node.trigger_activate()
+    # A node hears of its own topics through discovery, a moment later.
+    assert wait_for(lambda: node.get_subscriptions_info_by_topic("/segment/in/image"))
     (info,) = node.get_subscriptions_info_by_topic("/segment/in/image")
     assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
 

@@ -7,6 +7,7 @@ import time
 import fake_car
 import numpy as np
 import pytest
+from acceptance import START_TIMEOUT_S, wait_for
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
 from any2seg_core.modalities import MODALITIES
@@ -14,7 +15,6 @@ from any2seg_core.modalities import MODALITIES
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
-START_TIMEOUT_S = 60.0
 DEAD_AFTER_MS = 500.0  # a dead leader is replaced after 250 ms here; the rest is the model and its transport
 
 
@@ -46,15 +46,6 @@ def car(monitor):
     assert wait_for(lambda: monitor.state().labels > 3, 20.0), "no label although all sensors send"
     yield car
     car.stop()
-
-
-def wait_for(condition, timeout_s: float) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def labels_until(monitor, condition, timeout_s: float = 8.0) -> list:
