@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/check_system.sh
 	touch $(STAMP)
 
 train-data: install
-	$(BIN)/any2seg drive deliver data/drive --split train --sequences 110 --frames 16
+	$(BIN)/any2seg drive deliver data/drive --split train --sequences 180 --frames 10
 	$(BIN)/any2seg drive deliver data/drive --split val --sequences 30 --frames 8
 
 train: install

@@ -180,8 +180,8 @@ def info(
 def drive_deliver(
     root: Annotated[Path, typer.Argument(help="Folder to make, in DELIVER's layout.")],
     split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "train",
-    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 110,
-    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 16,
+    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 180,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 10,
     seed: Annotated[int, typer.Option(help="Which towns.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
