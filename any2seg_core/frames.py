@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.messages.event_stream import Events, EventStream
 from any2seg_core.messages.readers import needs_event_stream, read_depth_m, read_events, read_points, read_rgb
+from any2seg_core.messages.typical import typical_messages
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel, camera_info_notes
@@ -124,6 +126,21 @@ class FrameBuilder:
             stream.reset()
         self._decoded.clear()
         self._health.reset()
+
+    def warm_up(self) -> None:
+        """Compile the kernels of common messages and of the projection, so that the first real set is not the slow one.
+
+        Without a calibration there is no projection yet, and nothing is done.
+        """
+        if self._rig is None:
+            return
+        calibration = self._rig.calibration
+        depth_camera = calibration.depth_camera or calibration.camera
+        for name, message in typical_messages((depth_camera.height, depth_camera.width)).items():
+            with suppress(UserError):  # a calibration may lack what this sensor needs; its first message will say so
+                sample, size, _ = self._read(name, [message], stamp_ns=1)
+                self._project(name, sample, 1, size)
+        self.reset()
 
     def receive(self, stream: str, message: Any) -> Any:
         """Takes a message as it arrives and returns the payload for `build`.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -287,3 +289,51 @@ def test_property_every_encoding_at_every_small_size(drawn):
     assert frame.reasons == ({"rgb": "size"} if odd else {})
     if not odd:
         assert frame.planes["rgb"].shape == (height, width, 3)
+
+
+WARM_UP_PROGRAM = """
+import sys
+from array import array
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from any2seg_core.drive import bag_messages
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.events import EVENT_DTYPE
+
+def signatures():
+    return {(module.__name__, name): list(kernel.signatures) for module in list(sys.modules.values())
+            if getattr(module, "__name__", "").startswith("any2seg_core.") for name, kernel in vars(module).items()
+            if isinstance(kernel, Dispatcher)}
+
+def message(data, kind):
+    typed = bag_messages.typestore().deserialize_cdr(data, f"sensor_msgs/msg/{kind}")
+    typed.data = array("B", bytes(typed.data))  # the container of rclpy
+    return typed
+
+camera = CameraModel.from_fov(52, 38, 80.0, "camera")
+mount = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+frames = FrameBuilder(Calibration(camera, event_camera=camera, event_to_camera=np.eye(4), lidar_to_camera=mount))
+frames.warm_up()
+before = signatures()
+assert sum(map(len, before.values())) >= 5, before
+rng = np.random.default_rng(0)
+events = np.zeros(300, EVENT_DTYPE)
+events["t"], events["p"] = 10**9 - np.arange(300)[::-1] * 1000, 1
+points = rng.uniform(1.0, 9.0, (500, 4)).astype(np.float32)
+frame = frames.build({
+    "depth": [message(bag_messages.image(np.full((38, 52), 7.0, np.float32), "32FC1", 10**9, "camera"), "Image")],
+    "event": [message(bag_messages.event_cloud(events, 10**9, "camera"), "PointCloud2")] * 2,
+    "lidar": [message(bag_messages.point_cloud(points, 10**9, "lidar"), "PointCloud2")],
+}, 10**9)
+assert set(frame.planes) == {"depth", "event", "lidar"}, frame.errors
+after = signatures()
+assert after == before, {key: after[key] for key in after if after[key] != before[key]}
+"""
+
+
+def test_value_warm_up_leaves_nothing_to_compile():
+    """In a process of its own: kernels of other tests would hide what is missing."""
+    done = subprocess.run([sys.executable, "-c", WARM_UP_PROGRAM], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from any2seg_core.messages.readers import read_events
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
@@ -112,7 +110,7 @@ class Segmenter:
         self._urls = _urls_of(settings)
         for stream, url in self._urls.items():
             self._frames.set_camera(stream, load_camera_info(url, settings.rectified))
-        self._warm_up(calibration)
+        self._warm_up()
 
     @property
     def label_space(self) -> LabelSpace:
@@ -167,22 +165,15 @@ class Segmenter:
         with self._lock:
             return self._frames.set_camera_info(stream, message)
 
-    def _warm_up(self, calibration: Calibration | None) -> None:
-        """Compile the kernels of the projection now, so that the first real set is not the slow one."""
-        if calibration is None:
+    def _warm_up(self) -> None:
+        """Compile all kernels now, so that the first real set is not the slow one."""
+        self._frames.warm_up()
+        if self._frames.rig is None:
             return
-        depth_camera = calibration.depth_camera or calibration.camera
-        samples = {  # two of each: one row counts as contiguous in memory, for which other kernels are compiled
-            "depth": np.full((depth_camera.height, depth_camera.width), 10.0, np.float32),
-            "event": np.array([(0, 0, 0, 1)] * 2, EVENT_DTYPE),
-            "lidar": np.array([[10.0, 0.0, 0.0, 0.5]] * 2, np.float32),
-        }
-        for name, sample in samples.items():
-            with suppress(UserError):  # a calibration may lack what this sensor needs; its first message will say so
-                self._frames.rig.planes({name: sample}, stamp_ns=0)
         camera = self._frames.rig.camera()
+        points = np.array([[10.0, 0.0, 0.0, 0.5]] * 2, np.float32)
         labels = np.zeros((camera.height, camera.width), np.uint8)
-        label_points(samples["lidar"], labels, labels.astype(np.float32), np.eye(4), camera)
+        label_points(points, labels, labels.astype(np.float32), np.eye(4), camera)
 
     def __call__(self, sample_set: SampleSet, confidence_threshold: float = 0.0) -> LiveResult:
         """Segment one set; UserError when no message of it could be used."""
