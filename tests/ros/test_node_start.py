@@ -95,7 +95,8 @@ def test_value_lifecycle_mirrors_itself_and_can_be_repeated(domain, checkpoint, 
 
     parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file, "autostart": False}
     context = rclpy.Context()
-    rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
+    # A name of its own: nodes that other tests have ended stay in the graph for a while.
+    rclpy.init(args=ros_arguments(parameters, {"__node": "mirror"}), context=context, domain_id=domain)
     node = SegmentNode(context=context)
 
     def topics(kind):
@@ -108,7 +109,7 @@ def test_value_lifecycle_mirrors_itself_and_can_be_repeated(domain, checkpoint, 
     try:
         for _ in range(2):
             assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-            assert comes(lambda: "/segment/out/label" in topics("publisher"))
+            assert comes(lambda: "/mirror/out/label" in topics("publisher"))
             for _ in range(2):
                 assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
                 assert comes(lambda: len(topics("subscriber")) == 7)
