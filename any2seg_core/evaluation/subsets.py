@@ -67,9 +67,10 @@ def subset_logits(
     """
     encoded = model.encode(batch.images)
     replaced = None if stand_in is None else model.encode(stand_in(batch))
+    folded = model.head.folded()
     for subset in subsets:
         features = encoded.keep(subset) if replaced is None else encoded.replacing_absent(subset, replaced)
-        yield subset, model.decode(model.fuse(features))
+        yield subset, model.decode(model.fuse(features), folded)
 
 
 def subset_predictions(
