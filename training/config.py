@@ -103,6 +103,7 @@ class TrainConfig(BaseModel):
     save_every: int = Field(500, gt=0, description="steps between training states")
     eval_every: int = Field(2000, gt=0)
     eval_frames: int = Field(60, gt=0, description="val frames, evenly spread, for the evaluations on the way")
+    final_frames: int | None = Field(None, gt=0, description="of the last evaluation; default: all")
 
     @field_validator("modalities")
     @classmethod

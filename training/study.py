@@ -1,11 +1,12 @@
 """Train variants of the model with equal budgets and seeds, and put what each reaches into one table.
 
-    python training/study.py data=data/drive out=runs/study steps=1500 "seeds=[0, 1, 2]"
-    python training/study.py data=data/drive out=runs/study "variants=[mean, mean_dropout]" "train={workers: 0}"
+    python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
+    python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
 
-Variants are training/configs/study/<name>.yaml on top of base.yaml. Each run is training/train.py in its own process.
-An interrupted study goes on where it stopped: finished runs are read, the run under way resumes. Written to <out>:
-study.md and study.json (table, commands, seeds), and <variant>-<seed>/ with the run itself.
+A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. Each run is
+training/train.py in its own process. An interrupted study goes on where it stopped: finished runs are read, the run
+under way resumes. Written to <out>: study.md and study.json (table, commands, seeds), and <variant>-<seed>/ with the
+run itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from any2seg_core.atomic import replacing
@@ -29,13 +31,8 @@ from training.build import shown_command
 from training.config import load_config, load_settings
 
 SCRIPTS = Path(__file__).parent
-CONFIGS = SCRIPTS / "configs" / "study"
-BASE = "base.yaml"
-VARIANTS = (
-    "mean_dropout", "rgb_only", "early_concat", "mean", "mean_dropout_rp", "mean_dropout_rp_rf", "mff", "mff_lscd",
-    "mff_dropout_lscd_r",
-)  # fmt: skip
-"""The control comes first: the paper's own tables say that most of its gain is dropout."""
+RECIPE = SCRIPTS / "configs" / "drive_b0_short.yaml"
+STUDIES = SCRIPTS / "configs" / "study"
 COLUMNS = ("RDEL", "mean of 15", "R", "D", "E", "L", "steps lowered of 28")
 
 
@@ -43,13 +40,26 @@ class StudyConfig(BaseModel):
     """What is compared, and with how much training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    study: str = Field("fusion", description="a file of training/configs/study")
     data: Path
     out: Path
-    variants: tuple[str, ...] = VARIANTS
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    steps: int = Field(1500, gt=0, description="of every variant")
+    variants: tuple[str, ...] | None = Field(None, description="names of the study's variants; default: all")
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
     teacher: Path | None = Field(None, description="embeddings for LSCD; default: made with the text teacher in <out>")
-    train: dict[str, Any] = Field({}, description="settings of training/train.py for all runs alike")
+    train: dict[str, Any] = Field({}, description="settings of training/train.py for all runs alike, e.g. {steps: 100}")
+
+
+def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
+    """Chosen variants of a study, each with its settings; UserError for an unknown study or variant."""
+    path = STUDIES / f"{config.study}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
+        raise UserError(f"unknown study {config.study!r}: known are {known}")
+    variants = yaml.safe_load(path.read_text(encoding="utf-8"))
+    unknown = [name for name in config.variants or () if name not in variants]
+    if unknown:
+        raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}")
+    return {name: variants[name] for name in config.variants or variants}
 
 
 def run_study(config: StudyConfig) -> dict[str, Any]:
@@ -58,51 +68,51 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
     Raises:
         UserError: an unknown variant or setting, before anything is trained; a run that failed.
     """
-    unknown = [name for name in config.variants if not (CONFIGS / f"{name}.yaml").is_file() or f"{name}.yaml" == BASE]
-    if unknown:
-        raise UserError(f"unknown variant {unknown[0]!r}: known are {', '.join(VARIANTS)}")
-    plan = [(name, seed) for seed in config.seeds for name in config.variants]
-    for name, seed in plan:
-        load_config(arguments(config, name, seed))
-    document = {"steps": config.steps, "seeds": list(config.seeds), "runs": []}
+    variants = read_study(config)
+    plan = [(name, seed) for seed in config.seeds for name in variants]
+    steps = {load_config(arguments(config, name, variants[name], seed)).steps for name, seed in plan}
+    if len(steps) > 1:
+        raise UserError(
+            f"study={config.study}: its variants train {sorted(steps)} steps; set one with train={{steps: N}}"
+        )
+    document = {"study": config.study, "steps": steps.pop(), "seeds": list(config.seeds), "runs": []}
     for number, (name, seed) in enumerate(plan, start=1):
         print(f"study: run {number} of {len(plan)}: {name}, seed {seed}", flush=True)
-        document["runs"].append(train_one(config, name, seed))
+        document["runs"].append(train_one(config, name, variants[name], seed, document["steps"]))
         write_table(config.out, document)
     return document
 
 
-def arguments(config: StudyConfig, name: str, seed: int) -> list[str]:
+def arguments(config: StudyConfig, name: str, variant: dict[str, Any], seed: int) -> list[str]:
     """Command line of training/train.py for one run."""
-    given = {key: json.dumps(value) for key, value in config.train.items()}
-    given |= {"data": config.data, "out": config.out / f"{name}-{seed}", "steps": config.steps, "seed": seed}
-    chosen = [str(CONFIGS / BASE), str(CONFIGS / f"{name}.yaml")]
-    if needs_teacher(name):
+    given = {key: json.dumps(value) for key, value in (variant | config.train).items()}
+    given |= {"data": config.data, "out": config.out / f"{name}-{seed}", "seed": seed}
+    if needs_teacher(variant):
         given["teacher"] = config.teacher or config.out / "teacher"
-    return [*chosen, *(f"{key}={value}" for key, value in given.items())]
+    return [str(RECIPE), *(f"{key}={value}" for key, value in given.items())]
 
 
-def needs_teacher(name: str) -> bool:
+def needs_teacher(variant: dict[str, Any]) -> bool:
     """Whether a variant has a term of LSCD."""
-    return "lambda_cr" in (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
+    return "lambda_cr" in variant or "lambda_se" in variant
 
 
-def train_one(config: StudyConfig, name: str, seed: int) -> dict[str, Any]:
+def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int, steps: int) -> dict[str, Any]:
     """One run: read if it is finished, resumed if it was interrupted, else from the start."""
     folder = config.out / f"{name}-{seed}"
-    command = [str(SCRIPTS / "train.py"), *arguments(config, name, seed)]
+    given = arguments(config, name, variant, seed)
     finished = folder / "final.safetensors"
     if not finished.is_file():
-        if needs_teacher(name) and config.teacher is None:
-            make = ["cache_teacher.py", "teacher=text", f"data={config.data}", f"out={config.out / 'teacher'}"]
-            run_script([str(SCRIPTS / make[0]), *make[1:]])
-        run_script(command + (["resume=true"] if (folder / "last.pt").is_file() else []))
+        if needs_teacher(variant) and config.teacher is None:
+            make = ["teacher=text", f"data={config.data}", f"out={config.out / 'teacher'}"]
+            run_script([str(SCRIPTS / "cache_teacher.py"), *make])
+        resume = ["resume=true"] if (folder / "last.pt").is_file() else []
+        run_script([str(SCRIPTS / "train.py"), *given, *resume])
     provenance = read_metadata(finished)["provenance"]
-    if provenance["steps"] != config.steps:
-        raise UserError(f"{finished} had {provenance['steps']} steps, not {config.steps}: choose another out")
-    shown = shown_command(arguments(config, name, seed))
+    if provenance["steps"] != steps:
+        raise UserError(f"{finished} had {provenance['steps']} steps, not {steps}: choose another out")
     facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
-    return {"variant": name, "seed": seed, "command": shown} | facts
+    return {"variant": name, "seed": seed, "command": shown_command(given)} | facts
 
 
 def run_script(command: Sequence[str]) -> None:
@@ -131,9 +141,10 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
         cells = [spread([figure[column] for figure in measured if column in figure]) for column in COLUMNS]
         rows.append([name, str(len(runs)), *cells, f"{np.mean([run['minutes'] for run in runs]):.0f}"])
     headings = ["variant", "seeds", *COLUMNS, "minutes"]
+    frames = " or ".join(str(count) for count in sorted({run["results"]["frames"] for run in document["runs"]}))
     lines = [
-        "# Study on the simulated drive", "",
-        "mIoU in percent over the classes present in the truth of all val frames, protocol drop; "
+        f"# Study on the simulated drive: {document['study']}", "",
+        f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
         f"{document['steps']} steps each; mean and standard deviation over the seeds.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),
         *(f"| {' | '.join(row)} |" for row in rows), "", "## Commands", "",

@@ -168,15 +168,15 @@ def judge(config: TrainConfig, run: Run, processes: Processes, reporter: Reporte
 def finish(
     config: TrainConfig, run: Run, processes: Processes, reporter: Reporter, origin: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the last state, judge the moving average on all val frames and write the checkpoint that ships."""
+    """Write the last state, judge the moving average on the val frames and write the checkpoint that ships."""
     minutes = round(run.minutes, 1)
     if processes.is_main:
         run.save(config.out / "last.pt")
     space = label_space(run.contract.label_space)
-    frames = run.val_frames
-    table = evaluate(run, len(frames), processes)
-    floors = prior_baselines(run.prior, frames.readable_labels(), space)
-    results = summarise(table, space, len(frames), floors)
+    count = min(config.final_frames or len(run.val_frames), len(run.val_frames))
+    table = evaluate(run, count, processes)
+    floors = prior_baselines(run.prior, run.val_frames.readable_labels(spread(len(run.val_frames), count)), space)
+    results = summarise(table, space, count, floors)
     if processes.is_main:
         document = origin | {"steps": run.step, "minutes": minutes, "results": results}
         save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document)

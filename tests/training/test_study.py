@@ -11,42 +11,46 @@ from fake_data import write_deliver
 import training.study as study
 from any2seg_core.errors import UserError
 from training.config import load_config
-from training.study import VARIANTS, StudyConfig, arguments, figures, main, needs_teacher, run_study, spread
+from training.study import STUDIES, StudyConfig, arguments, figures, main, needs_teacher, read_study, run_study, spread
 
 TINY = {
     "height": 64, "width": 96, "crop_height": 64, "crop_width": 64, "head_width": 16, "batch_size": 2, "workers": 0,
-    "threads": 1, "device": "cpu",
+    "threads": 1, "device": "cpu", "steps": 1, "compile_fusion": False, "bf16": False,
 }  # fmt: skip
 
 
 def configuration(tmp_path: Path, **changes: object) -> StudyConfig:
-    return StudyConfig(**({"data": tmp_path / "data", "out": tmp_path / "out", "seeds": (3,), "steps": 1} | changes))
+    return StudyConfig(**({"data": tmp_path / "data", "out": tmp_path / "out", "seeds": (3,)} | changes))
 
 
-def test_value_every_variant_is_a_configuration_with_its_command(tmp_path: Path):
-    files = sorted(path.stem for path in study.CONFIGS.glob("*.yaml"))
-    assert files == sorted([*VARIANTS, "base"])
-    for name in VARIANTS:
-        config = load_config(arguments(configuration(tmp_path), name, 3))
-        assert config.seed == 3
-        first = (study.CONFIGS / f"{name}.yaml").read_text().splitlines()[0]
-        assert first == f'# python training/study.py data=data/drive out=runs/study "variants=[{name}]"'
-        assert (config.modality_dropout == 1.0) == ("dropout" not in name)
-        assert (config.lambda_p > 0) == (name.endswith(("rp", "rf", "_r")))
-        assert (config.lambda_f > 0) == (name.endswith(("rf", "_r")))
-        assert (config.lambda_se > 0) == needs_teacher(name) == ("lscd" in name)
-    budgets = {(c.steps, c.batch_size, c.lr) for c in (
-        load_config(arguments(configuration(tmp_path), name, 3)) for name in VARIANTS
-    )}  # fmt: skip
-    assert len(budgets) == 1
+@pytest.mark.parametrize("name", sorted(path.stem for path in STUDIES.glob("*.yaml")))
+def test_value_every_variant_is_a_configuration_of_one_budget(tmp_path: Path, name: str):
+    config = configuration(tmp_path, study=name)
+    opening = (STUDIES / f"{name}.yaml").read_text().splitlines()[0]
+    assert opening == f"# python training/study.py study={name} data=data/drive out=runs/study/{name}"
+    runs = {key: load_config(arguments(config, key, settings, 3)) for key, settings in read_study(config).items()}
+    assert {(run.steps, run.batch_size, run.lr, run.seed) for run in runs.values()} == {(1200, 6, 1e-3, 3)}
+
+
+def test_value_names_of_the_fusion_study_say_what_is_in_them(tmp_path: Path):
+    config = configuration(tmp_path)
+    variants = read_study(config)
+    assert next(iter(variants)) == "mean_dropout"  # the control comes first
+    for name, settings in variants.items():
+        run = load_config(arguments(config, name, settings, 3))
+        assert (run.modality_dropout == 1.0) == ("dropout" not in name)
+        assert (run.lambda_p > 0) == (name.endswith(("rp", "rf", "_r")))
+        assert (run.lambda_f > 0) == (name.endswith(("rf", "_r")))
+        assert (run.lambda_se > 0) == needs_teacher(settings) == ("lscd" in name)
 
 
 def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypatch, capsys):
-    write_deliver(tmp_path / "data", {"train": 2, "val": 1}, (64, 96))
-    config = configuration(tmp_path, variants=("mean_dropout", "rgb_only"), train=TINY)
+    write_deliver(tmp_path / "data", {"train": 2, "val": 2}, (64, 96))
+    config = configuration(tmp_path, variants=("mean_dropout", "rgb_only"), train=TINY | {"final_frames": 1})
     document = run_study(config)
     assert [run["variant"] for run in document["runs"]] == ["mean_dropout", "rgb_only"]
     table = (config.out / "study.md").read_text()
+    assert "in the truth, 1 val frames, protocol drop; 1 steps each" in table
     row = next(line for line in table.splitlines() if line.startswith("| rgb_only"))
     assert row.split("|")[3:5] == ["  ", "  "]  # no RDEL and no mean of 15 without the other sensors
     command = document["runs"][0]["command"]
@@ -57,7 +61,8 @@ def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypat
     monkeypatch.setattr(study, "run_script", lambda command: pytest.fail(f"trained again: {command}"))
     assert run_study(config) == document
     assert json.loads((config.out / "study.json").read_text()) == json.loads(json.dumps(document))
-    assert main([f"data={config.data}", f"out={config.out}", "seeds=[3]", "steps=2", "variants=[rgb_only]"]) == 2
+    given = [f"data={config.data}", f"out={config.out}", "seeds=[3]", "variants=[rgb_only]"]
+    assert main([*given, "train={steps: 2}"]) == 2
     assert "had 1 steps, not 2" in capsys.readouterr().err
 
 
@@ -89,13 +94,15 @@ def test_exception_before_anything_is_trained(tmp_path: Path, monkeypatch, capsy
     assert main([*given, "variants=[mff, magic]"]) == 2
     assert main([*given, "train={lerning_rate: 1}"]) == 2
     assert main([*given, "seeds=[]"]) == 2
+    assert main([*given, "study=speed"]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert "unknown variant 'magic': known are mean_dropout" in errors[0]
+    assert "unknown variant 'magic': fusion has mean_dropout, rgb_only" in errors[0]
     assert "unknown key 'lerning_rate'" in errors[1]
-    assert len(errors) == 3
+    assert "unknown study 'speed': known are " in errors[3]
+    assert len(errors) == 4
     assert not (tmp_path / "out").exists()
 
 
 def test_exception_a_run_that_fails_names_its_command(tmp_path: Path):
-    with pytest.raises(UserError, match="exit code 2 of: python .*train.py .*mean.yaml data="):
+    with pytest.raises(UserError, match="exit code 2 of: python .*train.py .*drive_b0_short.yaml .*mean_predictions"):
         run_study(configuration(tmp_path, variants=("mean",)))
