@@ -4,18 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from any2seg_core.errors import UserError
 
 IGNORE = 255
-"""Train id of an unlabelled pixel, in every label space."""
+"""Train id of a pixel that no loss and no score may look at: void in the truth, or the padding of a crop."""
+
+UNLABELLED = 254
+"""Train id, in memory only, of a real pixel whose class nobody has said. Supervised losses and scores skip it like
+IGNORE; pseudo labels and self-supervision apply to it. Files and messages say 255 for both."""
+
+Ids = TypeVar("Ids")  # np.ndarray or Tensor; torch is not imported for it
+
+
+def is_labelled(labels: Ids) -> Ids:
+    """Train ids of any shape -> bool of that shape: neither IGNORE nor UNLABELLED."""
+    return labels < UNLABELLED
+
+
+def require_train_ids(num_classes: int) -> None:
+    """UserError for more classes than train ids of truth: with 255 of them 254 would be a class and UNLABELLED."""
+    if num_classes > UNLABELLED:
+        raise UserError(
+            f"{num_classes} classes cannot be trained or scored: truth is 8-bit with {UNLABELLED} and {IGNORE} taken, "
+            f"so it has room for {UNLABELLED}; merge some classes"
+        )
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """Names and colours of K classes; train ids are 0..K-1, 255 is unlabelled.
+    """Names and colours of K classes; train ids are 0..K-1.
 
     Attributes:
         name: key stored in checkpoints.
@@ -41,7 +62,7 @@ class LabelSpace:
 
     @property
     def unlabelled(self) -> int:
-        """Id of an unlabelled pixel in a label image: 255, or 65535 where 255 is a class."""
+        """Id of an unlabelled pixel in a label image that leaves the program: 255, or 65535 where 255 is a class."""
         return 255 if len(self) <= 255 else 65535
 
     @cached_property

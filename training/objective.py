@@ -40,7 +40,7 @@ class Objective(nn.Module):
             model: the model itself, not wrapped for several processes.
             images: its input, per modality (B, 3, H, W).
             prediction: its output, with the graph.
-            labels: (B, H, W) int64, 255 unlabelled.
+            labels: (B, H, W) int64, 254 unlabelled, 255 ignored.
             frames: B numbers of training frames, to look the teacher up.
 
         Returns:

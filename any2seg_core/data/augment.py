@@ -40,7 +40,7 @@ class Augment:
     """Random flip, rescale and crop for all, colour jitter and blur for the camera (the DELIVER recipe).
 
     Sparse planes (event, lidar) and labels are resampled to the nearest pixel, dense ones bilinearly. Pixels outside
-    the image are 0 in the planes and 255 in the label.
+    the image are 0 in the planes and 255, ignored by every loss, in the label.
 
     Attributes:
         height, width: size of the result in pixels.

@@ -20,7 +20,7 @@ from any2seg_core.contract import Normalisation, default_normalisation
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, LabelSpace
+from any2seg_core.labels import UNLABELLED, LabelSpace
 from any2seg_core.modalities import ModalitySet, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     Attributes:
         planes: per modality (H, W, 3) uint8, or float32 on the same scale (255 = full) where the files are finer than
             8 bits; rgb in RGB order.
-        labels: (H, W) uint8 train ids, 255 unlabelled.
+        labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label file was looked for.
         frame: where it came from; has a ``name`` that is unique within the split.
     """
 
@@ -70,7 +70,7 @@ class FrameDataset(Dataset):
         skip_corrupt: leave frames with an unreadable file out, log each and count it in ``skipped``, instead of
             raising an error.
         verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
-        labelled: False: no label file is looked for, and every pixel is unlabelled (255); for recordings that were
+        labelled: False: no label file is looked for, and every pixel is unlabelled (254); for recordings that were
             extracted without truth.
         source: "raw" computes planes from raw sensor files where the data set has them, "projected" reads the images
             that its authors made of them, "auto" decides by what is there; see the data set.
@@ -230,7 +230,7 @@ class FrameDataset(Dataset):
 
     @abstractmethod
     def read_labels(self, frame: Any) -> np.ndarray:
-        """(H, W) uint8 train ids, 255 unlabelled; CorruptFileError."""
+        """(H, W) uint8 train ids, 255 ignored; CorruptFileError."""
 
     @abstractmethod
     def condition(self, frame: Any) -> str:
@@ -291,7 +291,7 @@ class FrameDataset(Dataset):
         if self.labelled:
             labels = self.read_labels(frame)
         else:
-            labels = np.full(planes[self.modalities[0]].shape[:2], IGNORE, np.uint8)  # (H, W)
+            labels = np.full(planes[self.modalities[0]].shape[:2], UNLABELLED, np.uint8)  # (H, W)
         height, width = labels.shape
         for name, plane in planes.items():
             if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events

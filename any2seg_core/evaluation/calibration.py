@@ -7,7 +7,7 @@ from torch import Tensor
 
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import as_array
-from any2seg_core.labels import IGNORE
+from any2seg_core.labels import IGNORE, is_labelled
 
 _UNIT = 2.0**-24  # spacing of float32 just below 1; sums of confidence are integers: any order gives the same
 
@@ -33,8 +33,8 @@ class CalibrationHistogram:
     ) -> None:
         """Count pixels of arrays of one shape.
 
-        Pixels with truth 255 do not count, nor do pixels predicted as 255: they state no confidence (the confusion
-        matrix counts them as misses).
+        Pixels without truth (254, 255) do not count, nor do pixels predicted as 255: they state no confidence (the
+        confusion matrix counts them as misses).
 
         Args:
             confidence: float, 0..1, softmax of the predicted class.
@@ -46,7 +46,7 @@ class CalibrationHistogram:
                 f"confidence {confidence.shape}, prediction {prediction.shape} and truth {truth.shape} differ: "
                 "resize them to one size"
             )
-        counted = (truth != IGNORE) & (prediction != IGNORE)
+        counted = is_labelled(truth) & (prediction != IGNORE)
         confidence = confidence[counted].astype(np.float64)
         if not confidence.size:
             return

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, LabelSpace
+from any2seg_core.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 
 Policy = Literal["present", "all", "without_other"]
 
@@ -29,6 +29,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, num_classes: int, other: int | None = None):
+        require_train_ids(num_classes)
         self.num_classes = num_classes
         self.other = other
         self.counts = np.zeros((num_classes, num_classes + 1), np.int64)
@@ -39,12 +40,12 @@ class ConfusionMatrix:
         return cls(len(space), None if space.other is None else space.id(space.other))
 
     def update(self, prediction: np.ndarray | Tensor, truth: np.ndarray | Tensor) -> None:
-        """Count integer arrays of one shape; pixels with truth 255 do not count, any other id must be below K."""
+        """Count integer arrays of one shape; pixels of truth 254 or 255 do not count, other ids must be below K."""
         prediction, truth = as_array(prediction), as_array(truth)
         if prediction.shape != truth.shape:
             raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them")
         K = self.num_classes
-        labelled = truth != IGNORE
+        labelled = is_labelled(truth)
         truth = truth[labelled].astype(np.int64)
         prediction = prediction[labelled].astype(np.int64)
         for values in (truth, prediction[prediction != IGNORE]):

@@ -14,7 +14,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy
-from any2seg_core.labels import IGNORE, LabelSpace
+from any2seg_core.labels import LabelSpace, is_labelled, require_train_ids
 from any2seg_core.modalities import ModalitySet, all_subsets, set_of, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.preprocess import logits_to_labels
@@ -163,6 +163,7 @@ class PriorStatistics:
     """
 
     def __init__(self, num_classes: int):
+        require_train_ids(num_classes)
         self.num_classes = num_classes
         self.counts: np.ndarray | None = None
 
@@ -171,7 +172,7 @@ class PriorStatistics:
         if self.counts is None:
             self.counts = np.zeros((self.num_classes, *labels.shape), np.int64)
         labels = _resized(labels, self.counts.shape[1:])
-        rows, columns = np.nonzero(labels != IGNORE)
+        rows, columns = np.nonzero(is_labelled(labels))
         self.counts[labels[rows, columns], rows, columns] += 1  # no index occurs twice within one image
 
     def class_pixels(self) -> np.ndarray:

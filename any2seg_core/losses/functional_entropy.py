@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from any2seg_core.labels import IGNORE
+from any2seg_core.labels import is_labelled
+from any2seg_core.losses.segmentation import pixel_cross_entropy
 from any2seg_core.models import Any2Seg, Encoded
 
 _EPS = 1e-6
@@ -118,7 +119,7 @@ def logit_information(logits: Tensor, labels: Tensor, present: Tensor, config: F
     """Information of each modality's own prediction: (B, M, K, h, w), (B, H, W), (B, M) -> (M,), NaN if unused."""
     scores, where = _tokens_at(logits, config.locations)  # (B, M, n, K)
     truth = _labels_like(labels, *logits.shape[3:]).flatten(1)[:, None, where]  # (B, 1, n)
-    labelled = truth != IGNORE
+    labelled = is_labelled(truth)
     target = F.one_hot(truth.masked_fill(~labelled, 0), logits.shape[2]).float()  # (B, 1, n, K)
     pairs = eligible(present)
     draws = [softmax_information(_perturbed(scores, pairs, config.sigma), target) for _ in range(config.samples)]
@@ -149,10 +150,10 @@ def gradient_information(logits: Tensor, labels: Tensor, inputs: list[Tensor], p
         logits (B, K, h, w), labels (B, H, W), inputs each (B, M, ...) -> (M,), NaN if unused.
     """
     truth = _labels_like(labels, *logits.shape[2:])
-    loss = F.cross_entropy(logits.float(), truth, ignore_index=IGNORE, reduction="none").sum(dim=(1, 2))  # (B,)
+    loss = pixel_cross_entropy(logits, truth).sum(dim=(1, 2))  # (B,)
     gradients = torch.autograd.grad(loss.sum(), inputs, create_graph=True)
     squared = torch.stack([g.float().flatten(2).square().sum(dim=2) for g in gradients]).sum(dim=0)  # (B, M)
-    labelled = (truth != IGNORE).flatten(1).any(dim=1)
+    labelled = is_labelled(truth).flatten(1).any(dim=1)
     return _modality_mean(squared / (loss[:, None] + _EPS), eligible(present) * labelled[:, None])
 
 
@@ -171,7 +172,7 @@ def prediction_information(
         model: the model itself, not wrapped for several processes.
         images: what was encoded, per modality (B, 3, H, W).
         encoded: of the training step, with its graph.
-        labels: (B, H, W) integer, 255 unlabelled.
+        labels: (B, H, W) integer, 254 unlabelled, 255 ignored.
 
     Returns:
         (M,) float32 with a graph, in the order of ``encoded.modalities``; NaN for a modality without any sample.

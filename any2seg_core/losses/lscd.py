@@ -66,7 +66,7 @@ class ClassGeometryLoss(nn.Module):
     is left out. Every row has one vote within its image and every image one in the batch.
 
     Shapes:
-        fused f_ma (B, C, h, w), labels (B, H, W) with 255 unlabelled, class-name embeddings E_C (K, D)
+        fused f_ma (B, C, h, w), labels (B, H, W) with 254 unlabelled and 255 ignored, class-name embeddings E_C (K, D)
         -> scalar float32.
     """
 

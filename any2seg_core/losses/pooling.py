@@ -18,7 +18,7 @@ def class_cell_weights(labels: Tensor, num_classes: int, height: int, width: int
     """How many pixels of each class stand on each cell of a coarser feature map.
 
     Args:
-        labels: (B, H, W) integer, anything outside 0..K-1 (255 = unlabelled) counts nowhere.
+        labels: (B, H, W) integer, anything outside 0..K-1 (254 unlabelled, 255 ignored) counts nowhere.
         num_classes: K.
         height, width: h, w of the feature map.
 
@@ -41,7 +41,7 @@ def masked_average_pooling(features: Tensor, labels: Tensor, num_classes: int) -
 
     Args:
         features: (B, C, h, w) float, any precision.
-        labels: (B, H, W) integer train ids, 255 = unlabelled.
+        labels: (B, H, W) integer train ids, 254 = unlabelled, 255 = ignored.
         num_classes: K.
 
     Returns:

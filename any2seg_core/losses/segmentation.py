@@ -8,7 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from any2seg_core.labels import IGNORE
+from any2seg_core.labels import is_labelled
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B, K, H, W) any float, (B, H, W) int64 -> (B, H, W) float32 cross entropy, 0 where unlabelled or ignored."""
+    # ignore_index is one id, and there are two: any class will do where the result is not used.
+    labelled = is_labelled(labels)
+    pixel_loss = F.cross_entropy(logits.float(), labels.masked_fill(~labelled, 0), reduction="none")
+    return pixel_loss.masked_fill(~labelled, 0.0)
 
 
 def _weighted_mean(pixel_loss: Tensor, weight: Tensor) -> Tensor:
@@ -17,8 +25,8 @@ def _weighted_mean(pixel_loss: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pixel_weight(labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """(B, H, W) float32: weight of the class of each pixel, 0 where unlabelled."""
-    valid = labels != IGNORE
+    """(B, H, W) float32: weight of the class of each pixel, 0 where unlabelled or ignored."""
+    valid = is_labelled(labels)
     if class_weights is None:
         return valid.float()
     return class_weights[labels.masked_fill(~valid, 0)] * valid
@@ -27,7 +35,7 @@ def _pixel_weight(labels: Tensor, class_weights: Tensor | None) -> Tensor:
 class CrossEntropy(nn.Module):
     """Mean cross entropy over labelled pixels, optionally weighted by class.
 
-    ``forward(logits (B, K, H, W) float, labels (B, H, W) int64 with 255 unlabelled) -> scalar float32``.
+    ``forward(logits (B, K, H, W) float, labels (B, H, W) int64, 254 unlabelled, 255 ignored) -> scalar float32``.
     A batch without any labelled pixel gives 0 and zero gradients, not NaN.
     """
 
@@ -36,7 +44,7 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        pixel_loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
+        pixel_loss = pixel_cross_entropy(logits, labels)
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights))
 
 
@@ -53,10 +61,10 @@ class OhemCrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        pixel_loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")  # (B, H, W)
+        pixel_loss = pixel_cross_entropy(logits, labels)
         with torch.no_grad():
             hard = pixel_loss > self.limit  # unlabelled pixels have loss 0
-            fewest = int((labels != IGNORE).sum()) // 16
+            fewest = int(is_labelled(labels).sum()) // 16
             if int(hard.sum()) < fewest:
                 hard = pixel_loss >= pixel_loss.flatten().topk(fewest).values[-1]
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)

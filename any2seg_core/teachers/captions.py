@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, LabelSpace
+from any2seg_core.labels import LabelSpace, is_labelled
 from any2seg_core.modalities import modality
 
 _SETTING = {
@@ -64,14 +64,14 @@ def describe(labels: np.ndarray, space: LabelSpace, condition: str) -> Caption:
     """A deterministic description of a labelled frame.
 
     Args:
-        labels: (H, W) uint8 train ids, 255 unlabelled.
+        labels: (H, W) uint8 train ids, 254 or 255 unlabelled.
         space: names of the classes.
         condition: as a data set has it, e.g. "night, motionblur" or "fog/night"; other words are left out.
     """
     words = re.split(r"[,/ ]+", condition)
     setting = " ".join(_SETTING[word] for word in words if word in _SETTING)
     failure = " and ".join(_FAILURE[word] for word in words if word in _FAILURE)
-    counts = np.bincount(labels[labels != IGNORE], minlength=len(space))[: len(space)]
+    counts = np.bincount(labels[is_labelled(labels)], minlength=len(space))[: len(space)]
     share = counts / max(counts.sum(), 1)
     order = [k for k in np.argsort(-share, kind="stable").tolist() if space.classes[k] != space.other]
     parts, above = [], np.inf

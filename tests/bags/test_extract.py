@@ -56,7 +56,7 @@ def test_value_kitti_like_recording(tmp_path, params, write):
     assert len(dataset) == 5
     sample = dataset[4]
     assert sample.labels.shape == (375, 1242)
-    assert (sample.labels == 255).all()
+    assert (sample.labels == 254).all()
     rig = SensorRig(Calibration(KITTI_CAMERA, lidar_to_camera=LIDAR_TO_CAMERA))
     expected = rig.planes({"lidar": scan(5)}, 0)["lidar"]
     np.testing.assert_array_equal(sample.planes["lidar"], expected)

@@ -2,9 +2,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, MCUBES, MUSES, LabelSpace, label_space, lookup_table
+from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.labels import (
+    DELIVER,
+    DELIVER_PNG_TO_TRAIN,
+    IGNORE,
+    MCUBES,
+    MUSES,
+    UNLABELLED,
+    LabelSpace,
+    is_labelled,
+    label_space,
+    lookup_table,
+    require_train_ids,
+)
 
 
 def test_value_deliver_has_25_classes_in_the_published_order():
@@ -45,6 +60,23 @@ def test_exception_names():
         DELIVER.id("Tree")
     with pytest.raises(UserError, match="'cityscapes': known are deliver-25"):
         label_space("cityscapes")
+
+
+def test_value_two_ids_without_a_class():
+    ids = np.array([[0, 25, 253, UNLABELLED, IGNORE]], np.uint8)
+    assert is_labelled(ids).tolist() == [[True, True, True, False, False]]
+    assert is_labelled(torch.from_numpy(ids)).tolist() == [[True, True, True, False, False]]
+
+
+def test_exception_no_room_for_the_unlabelled_id():
+    require_train_ids(254)
+    with pytest.raises(UserError, match="255 classes cannot be trained or scored: truth is 8-bit with 254 and 255"):
+        require_train_ids(255)
+    space = LabelSpace("many", tuple(map(str, range(255))), ((1, 2, 3),) * 255)
+    assert space.unlabelled == 255  # its label images still have a free id
+    for door in (lambda: ConfusionMatrix.of(space), lambda: PriorStatistics(len(space))):
+        with pytest.raises(UserError, match="255 classes"):
+            door()
 
 
 def test_value_many_classes_need_wide_labels():

@@ -17,6 +17,7 @@ from any2seg_core.cli import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.errors import UserError
+from any2seg_core.labels import UNLABELLED
 
 SIZE = (20, 30)
 
@@ -131,7 +132,7 @@ def test_value_parts_of_a_data_set_and_recordings_without_truth(root: Path):
     assert check_tree(root, modalities=["rgb", "depth"]).count == 6
     with pytest.raises(UserError, match="train: there is no folder semantic; nothing can be trained or judged on it"):
         open_dataset("auto", root, "train", ["rgb"])
-    assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == 255)
+    assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == UNLABELLED)
 
 
 def test_exception_nothing_to_check(tmp_path: Path):

@@ -124,7 +124,7 @@ def test_value_label_space_names_other():
 def test_shape_nothing_labelled():
     matrix = ConfusionMatrix(3)
     matrix.update(np.zeros((0, 4), np.uint8), np.zeros((0, 4), np.uint8))
-    matrix.update(np.zeros((1, 3), np.uint8), np.full((1, 3), 255, np.uint8))
+    matrix.update(np.zeros((1, 3), np.uint8), np.array([[255, 254, 255]], np.uint8))
     assert matrix.counts.sum() == 0
 
 

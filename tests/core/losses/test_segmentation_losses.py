@@ -8,6 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from any2seg_core.labels import IGNORE, UNLABELLED
+from any2seg_core.losses.functional_entropy import FisherConfig, gradient_information, logit_information
+from any2seg_core.losses.lscd import ClassGeometryLoss
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 
 K = 5
@@ -35,6 +38,35 @@ def test_gradient_all_ignored_gives_zero_not_nan(loss):
     value.backward()
     assert float(value.detach()) == 0.0
     assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def fisher_of_logits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    present = torch.ones(len(logits), 2, dtype=torch.bool)
+    config = FisherConfig(sigma=0.0, locations=None)
+    return logit_information(torch.stack([logits, 2 * logits], dim=1), labels, present, config).sum()
+
+
+def fisher_of_inputs(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    pair = torch.stack([logits.detach(), logits.detach()], dim=1).requires_grad_()  # (B, M, K, H, W)
+    present = torch.ones(len(logits), 2, dtype=torch.bool)
+    return gradient_information(pair.mean(dim=1), labels, [pair], present).sum()
+
+
+def geometry(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return ClassGeometryLoss(0.1)(logits, labels, torch.eye(K))
+
+
+SUPERVISED = (CrossEntropy(), CrossEntropy(torch.rand(K)), OhemCrossEntropy(), geometry, fisher_of_logits)
+
+
+@pytest.mark.parametrize("loss", [*SUPERVISED, fisher_of_inputs])
+def test_property_supervision_skips_unlabelled_like_ignored(loss):
+    logits, labels = make()
+    labels[:, 2:4] = IGNORE
+    ignored = loss(logits, labels)
+    labels[:, 2:4, ::2] = UNLABELLED
+    assert float(ignored) > 0.0
+    assert torch.equal(loss(logits, labels), ignored)
 
 
 def test_value_ohem_keeps_the_hard_pixels():
