@@ -36,6 +36,9 @@ from training.objective import Objective
 from training.processes import Processes
 from training.state import MovingAverage, load_state, save_state
 
+_PLACES = ("out", "init", "teacher", "pretrained")
+"""Settings that name places of one machine."""
+
 
 def build_augment(config: TrainConfig) -> Augment:
     """Augmentation as configured."""
@@ -67,8 +70,8 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         start, first, _ = load_checkpoint(config.init)
         if first.label_space != contract.label_space:
             raise UserError(
-                f"{config.init} was trained on labels {first.label_space}, {config.data} has {contract.label_space}: "
-                "start from a checkpoint of the same data set, or leave init out"
+                f"{config.init} was trained on labels {first.label_space}, {config.data.root} has "
+                f"{contract.label_space}: start from a checkpoint of the same data set, or leave init out"
             )
         if start.config != shape:
             raise UserError(f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree")
@@ -147,8 +150,8 @@ def provenance(config: TrainConfig, train_frames: FrameDataset) -> dict[str, Any
     return {
         "command": shown_command(sys.argv[1:]),
         "seed": config.seed,
-        "config": config.model_dump(mode="json", exclude={"data", "out", "init", "teacher", "pretrained"}),
-        "data": data_recipe(config.data),
+        "config": config.model_dump(mode="json", exclude={"data": {"root"}} | dict.fromkeys(_PLACES, True)),
+        "data": data_recipe(config.data.root),
         "dataset": train_frames.kind,
         "train_frames": len(train_frames),
         "git_commit": commit.stdout.strip() or "unknown",
@@ -216,7 +219,7 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
     options = {key: value for key in ("source", "parity") if (value := getattr(config, key)) is not None}
     return open_dataset(
-        config.dataset, config.data, split, config.modalities, config.cases, cache, config.skip_corrupt, **options
+        config.dataset, config.data.root, split, config.modalities, config.cases, cache, config.skip_corrupt, **options
     )
 
 

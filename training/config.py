@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from any2seg_core.errors import UserError
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.modalities import canonical
 from any2seg_core.models import FusionName, MFFConfig
 from any2seg_core.models.any2seg import require_effect
+from training.settings import load_settings
 
-Settings = TypeVar("Settings", bound=BaseModel)
+
+class DataConfig(BaseModel):
+    """What is trained on. A plain path stands for ``root``: ``data=PATH`` is ``data.root=PATH``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    short_form: ClassVar[str] = "root"
+    root: Path = Field(description="folder of a data set with the splits train and val")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        return value if isinstance(value, dict | cls) else {cls.short_form: value}
 
 
 class TrainConfig(BaseModel):
@@ -24,7 +34,7 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Data
-    data: Path = Field(description="folder of a data set with the splits train and val")
+    data: DataConfig = Field(description="a path stands for data.root")
     dataset: Literal["auto", "deliver", "muses", "mcubes"] = Field("auto", description="auto: look into the folder")
     out: Path = Field(description="folder for checkpoints, training state and log")
     modalities: tuple[str, ...] | None = Field(None, description="which to train on; default: all of the data set")
@@ -122,7 +132,6 @@ class TrainConfig(BaseModel):
             raise ValueError(f"scale must be 0 < smallest <= largest, got {self.scale}")
         return self
 
-
     @model_validator(mode="after")
     def _terms_have_what_they_need(self) -> TrainConfig:
         if self.lambda_cr or self.lambda_se:
@@ -137,59 +146,5 @@ class TrainConfig(BaseModel):
 
 
 def load_config(arguments: Sequence[str]) -> TrainConfig:
-    """Training configuration from ``[config.yaml] [key=value ...]``; see :func:`load_settings`."""
+    """Training configuration from ``[config.yaml] [key=value ...]``; see :func:`training.settings.load_settings`."""
     return load_settings(TrainConfig, arguments)
-
-
-def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
-    """Read ``[config.yaml] [key=value ...]`` into a pydantic model; values are YAML, later ones win.
-
-    Raises:
-        UserError: unreadable file, an argument that is no ``key=value``, an unknown key or a bad value.
-    """
-    settings: dict = {}
-    for argument in arguments:
-        if "=" in argument:
-            key, _, value = argument.partition("=")
-            settings[key] = _parse(value, argument)
-        elif argument.endswith((".yaml", ".yml")):
-            settings.update(_read_yaml(Path(argument)))
-        else:
-            raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
-    try:
-        return kind.model_validate(settings)
-    except ValidationError as error:
-        raise UserError(_explain(error, kind)) from None
-
-
-def _parse(text: str, source: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
-
-
-def _read_yaml(path: Path) -> dict:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a text file ({error}); give a YAML file") from None
-    settings = _parse(text, str(path))
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected 'key: value' lines")
-    return settings
-
-
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"][:1]) or "configuration"
-    if first["type"] == "extra_forbidden":
-        *parents, name = first["loc"]
-        if parents:
-            kind, name = kind.model_fields[parents[0]].annotation, f"{parents[0]}.{name}"
-        return f"unknown key {name!r}: known are {', '.join(f.alias or name for name, f in kind.model_fields.items())}"
-    if first["type"] == "missing":
-        return f"{key} is not set: add {key}=<value>"
-    return f"{key}={first['input']!r}: {first['msg']}"

@@ -20,7 +20,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import progress_bar
 from any2seg_core.evaluation.judge import EvaluateSettings, judge
 from any2seg_core.evaluation.tables import render
-from training.config import load_settings
+from training.settings import load_settings
 
 
 class ScriptSettings(EvaluateSettings):

@@ -28,7 +28,8 @@ from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.robustness import monotonicity
 from training.build import shown_command
-from training.config import load_config, load_settings
+from training.config import load_config
+from training.settings import load_settings
 
 SCRIPTS = Path(__file__).parent
 RECIPE = SCRIPTS / "configs" / "drive_b0_short.yaml"

@@ -157,7 +157,7 @@ def test_smoke_a_run_with_another_fusion(data, tmp_path, fusion):
         (["lambda_p=1", "fusion=early_concat"], "fusion=early_concat lacks"),
         (["fusion=early_concat", "mff={select: false}"], "no effect with fusion=early_concat"),
         (["mff={selekt: false}"], "unknown key 'mff.selekt': known are reweight, select"),
-        (["fisher={wrt: weights}"], "fisher="),
+        (["fisher={wrt: weights}"], "fisher.wrt='weights'"),
     ],
 )
 def test_exception_terms_without_what_they_need(changes, words):

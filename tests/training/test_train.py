@@ -158,7 +158,7 @@ def test_smoke_two_processes_with_gloo(data: Path, tmp_path: Path):
         port = probe.getsockname()[1]
     out = tmp_path / "run"
     config = settings(data, out, batch_size=2, steps=3, eval_every=2, eval_frames=3)
-    changed = {key: getattr(config, key) for key in config.model_fields_set}
+    changed = {key: getattr(config, key) for key in config.model_fields_set} | {"data": config.data.root}
     arguments = [f"{key}={value}" for key, value in changed.items()]
     script = Path(train_module.__file__)
     started = []

@@ -1,0 +1,130 @@
+"""Settings of a script: pydantic models <- YAML <- ``key=value``, ``group.key=value`` for those in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from any2seg_core.errors import UserError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
+    """Read ``[config.yaml] [key=value ...]`` into a pydantic model; values are YAML, later ones win.
+
+    A group of settings (a field that is a model itself) may be given as a mapping or one by one with dotted keys; later
+    ones win one by one. A group with a ``short_form`` also takes a plain value, which that field gets.
+
+    Raises:
+        UserError: unreadable file, an argument that is no ``key=value``, an unknown key or a bad value; it names the
+            dotted key.
+    """
+    settings: dict = {}
+    for argument in arguments:
+        if "=" in argument:
+            key, _, value = argument.partition("=")
+            _merge([kind], settings, {key: _parse(value, argument)})
+        elif argument.endswith((".yaml", ".yml")):
+            _merge([kind], settings, _read_yaml(Path(argument)))
+        else:
+            raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(_explain(error, kind)) from None
+
+
+def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any, Any], parents: str = "") -> None:
+    """Write ``given`` into ``settings``, which one of ``kinds`` will be made of; groups are merged, not replaced."""
+    for written, value in given.items():
+        key, dot, rest = written.partition(".") if isinstance(written, str) else (written, "", "")
+        groups = _groups(_field(kinds, key))
+        if dot:
+            if not groups:
+                _refuse_dotted(kinds, key, f"{parents}{written}", parents)
+            value = {rest: value}
+        short = next((group.short_form for group in groups if hasattr(group, "short_form")), None)
+        if short is not None and value is not None and not isinstance(value, dict):
+            value = {short: value}
+        if groups and isinstance(value, dict):
+            if not isinstance(settings.get(key), dict):
+                settings[key] = {}
+            _merge(groups, settings[key], value, f"{parents}{key}.")
+        else:
+            settings[key] = value
+
+
+def _refuse_dotted(kinds: Sequence[type[BaseModel]], key: str, written: str, parents: str) -> None:
+    if _field(kinds, key) is None:
+        raise UserError(f"unknown key {written!r}: known are {', '.join(_names(kinds))}")
+    raise UserError(f"{written}: {parents}{key} is one value and no group of settings; give {parents}{key}=<value>")
+
+
+def _field(kinds: Iterable[type[BaseModel]], name: object) -> FieldInfo | None:
+    for kind in kinds:
+        for own, field in kind.model_fields.items():
+            if name in (own, field.alias):
+                return field
+    return None
+
+
+def _names(kinds: Iterable[type[BaseModel]]) -> list[str]:
+    return list(dict.fromkeys(field.alias or name for kind in kinds for name, field in kind.model_fields.items()))
+
+
+def _groups(field: FieldInfo | None) -> list[type[BaseModel]]:
+    """Models that a field may hold; none for a plain value."""
+
+    def models(annotation: Any) -> list[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return [annotation]
+        return [model for part in get_args(annotation) for model in models(part)]
+
+    return [] if field is None else models(field.annotation)
+
+
+def _parse(text: str, source: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
+
+
+def _read_yaml(path: Path) -> dict:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a text file ({error}); give a YAML file") from None
+    settings = _parse(text, str(path))
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected 'key: value' lines")
+    return settings
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    first, *others = error.errors()
+    if first["type"] == "missing":  # a misspelt key is missing as well
+        first = next((other for other in others if other["type"] == "extra_forbidden"), first)
+    kinds: list[type[BaseModel]] = [kind]
+    place: list[str] = []
+    for part in first["loc"]:
+        field = _field(kinds, part)
+        if field is None:  # of a list, or which of several models pydantic tried
+            continue
+        place.append(str(part))
+        kinds = _groups(field)
+    key = ".".join(place) or "configuration"
+    if first["type"] == "extra_forbidden":
+        name = ".".join([*place, str(first["loc"][-1])])
+        return f"unknown key {name!r}: known are {', '.join(_names(kinds))}"
+    if first["type"] == "missing":
+        return f"{key} is not set: add {key}=<value>"
+    return f"{key}={first['input']!r}: {first['msg']}"
