@@ -9,26 +9,53 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Leave the JSON lines of a run up to ``step``, so that the steps that are repeated stand there once.
+
+    What a killed process wrote later goes, with its half-written last line, and so does the final result, which comes
+    again. The file is replaced in one piece. Step 0 leaves nothing: a new run, a new log.
+    """
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if _is_before(line, step)]
+    if len(kept) < len(lines):
+        with replacing(path) as partial:
+            partial.write_text("".join(kept), encoding="utf-8")
+
+
+def _is_before(line: str, step: int) -> bool:
+    try:
+        event = json.loads(line)
+    except ValueError:  # half a line
+        return False
+    return isinstance(event, dict) and 0 < event.get("step", 0) <= step and event["kind"] != "final"
 
 
 class Reporter:
     """Progress of one process; silent in all but the main one.
 
     Args:
-        log_path: JSON lines are appended here.
+        log_path: JSON lines are appended here, to those up to ``step``.
         enabled: False in processes other than the first.
         tensorboard: the numbers also go to this folder; None: they do not.
+        step: optimiser steps done before; what is logged after them comes again.
 
     Raises:
         UserError: tensorboard is asked for and not installed.
     """
 
-    def __init__(self, log_path: Path, enabled: bool, tensorboard: Path | None = None):
+    def __init__(self, log_path: Path, enabled: bool, tensorboard: Path | None = None, step: int = 0):
         self.enabled = enabled
         self.log_path = log_path
         self._bar: Progress | None = None
-        self._writer = _tensorboard_writer(tensorboard) if enabled and tensorboard is not None else None
+        self._writer = _tensorboard_writer(tensorboard, step) if enabled and tensorboard is not None else None
+        if enabled:
+            cut_log(log_path, step)
 
     def __enter__(self) -> Reporter:
         if self.enabled and sys.stdout.isatty():
@@ -68,10 +95,10 @@ class Reporter:
             self._bar.console.print(f"{kind}  {text}")
 
 
-def _tensorboard_writer(folder: Path) -> Any:
+def _tensorboard_writer(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         reason = f"tensorboard=true: the package is missing ({error}); pip install 'any2seg[tensorboard]'"
         raise UserError(f"{reason}, or leave it out: log.jsonl has the same numbers") from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=step + 1)  # TensorBoard hides what a killed run logged after that

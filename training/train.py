@@ -118,7 +118,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     origin = provenance(config, run.train_frames)
     make_run_folder(config.out)  # not before: a run that cannot start leaves nothing behind
 
-    with Reporter(config.out / "log.jsonl", processes.is_main, board) as reporter:
+    with Reporter(config.out / "log.jsonl", processes.is_main, board, run.step) as reporter:
         while (done := progress(config, run, processes)) < 1.0:
             rate = learning_rate(config, run.step, done)
             for group in optimizer.param_groups:
