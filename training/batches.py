@@ -7,6 +7,8 @@ number of workers and, for one global batch size, of processes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,19 @@ from any2seg_core.data.augment import Augment
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.preprocess import normalise
 
-Batch = tuple[dict[str, Tensor], Tensor]
+
+class Batch(NamedTuple):
+    """Augmented frames, not yet normalised.
+
+    Attributes:
+        planes: per modality (B, 3, H, W) uint8 or float32 0..255, channels last in memory; zero where a frame lacks it.
+        labels: (B, H, W) uint8.
+        present: (B, M) bool, columns in the order of ``planes``: what each frame has.
+    """
+
+    planes: dict[str, Tensor]
+    labels: Tensor
+    present: Tensor
 
 
 class SampleNumbers(Sampler[list[tuple[int, int]]]):
@@ -73,13 +87,18 @@ class AugmentedFrames(Dataset):
         return self.augment(sample.planes, sample.labels, np.random.default_rng((self.seed, number, 1)))
 
 
-def collate(samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
-    """Stack to planes (B, 3, H, W) uint8 or float32, channels last in memory, and labels (B, H, W) uint8."""
-    planes = {
-        name: torch.from_numpy(np.stack([planes[name] for planes, _ in samples])).permute(0, 3, 1, 2)  # (B, C, H, W)
-        for name in samples[0][0]
-    }
-    return planes, torch.from_numpy(np.stack([labels for _, labels in samples]))  # (B, H, W)
+def collate(modalities: Sequence[str], samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
+    """Stack what ``AugmentedFrames`` gives, with a place for each of ``modalities``."""
+    labels = np.stack([labels for _, labels in samples])  # (B, H, W)
+    planes = {}
+    for name in modalities:
+        there = [planes.get(name) for planes, _ in samples]
+        kinds = [plane.dtype for plane in there if plane is not None]
+        blank = np.zeros((*labels.shape[1:], 3), kinds[0] if kinds else np.uint8)  # (H, W, C)
+        stacked = np.stack([blank if plane is None else plane for plane in there])  # (B, H, W, C)
+        planes[name] = torch.from_numpy(stacked).permute(0, 3, 1, 2)  # (B, C, H, W)
+    present = torch.tensor([[name in planes for name in modalities] for planes, _ in samples])  # (B, M)
+    return Batch(planes, torch.from_numpy(labels), present)
 
 
 def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
@@ -88,7 +107,7 @@ def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumb
         AugmentedFrames(frames, augment, numbers.seed),
         batch_sampler=numbers,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=partial(collate, frames.modalities),
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # its own, so that making a loader leaves the global one alone
     )

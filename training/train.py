@@ -85,10 +85,10 @@ def gradients(
         draw = config.seed * 1_000_003 + number * processes.world_size + processes.rank
         torch.manual_seed(draw)
         own = torch.Generator().manual_seed(draw)
-        planes, labels = next(batches)  # (B, C, H, W) uint8 or float32 per modality, (B, H, W) uint8
+        planes, labels, available = next(batches)
         images = to_model_input(planes, run.contract, device)
         present = sample_present(
-            len(labels), modalities, config.modality_dropout, own, strength, run.contract.family
+            len(labels), modalities, config.modality_dropout, own, strength, run.contract.family, available
         )  # (B, M)
         frames = [frame for _, frame in numbers.batch(number)]
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):

@@ -56,6 +56,7 @@ def sample_present(
     generator: torch.Generator,
     strength: float = 1.0,
     family: ModalitySet | None = None,
+    available: Tensor | None = None,
 ) -> Tensor:
     """Draw one non-empty subset per sample.
 
@@ -66,6 +67,8 @@ def sample_present(
         generator: source of randomness.
         strength: probability that a sample takes part; the others keep the full set. Grow it from 0 to 1 to warm up.
         family: see ``subset_weights``.
+        available: (B, M) bool, what each sample has at all, no row empty; None: everything. Of the subset drawn remains
+            what is available, and all that is available where nothing remains.
 
     Returns:
         (B, M) bool, True = present; no row is empty.
@@ -75,4 +78,8 @@ def sample_present(
     weights = subset_weights(names, distribution, family)  # (2^M - 1,)
     chosen = torch.multinomial(weights, batch_size, True, generator=generator)  # (B,)
     spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
-    return table[chosen] | spared[:, None]  # (B, M)
+    present = table[chosen] | spared[:, None]  # (B, M)
+    if available is None:
+        return present
+    kept = present & available
+    return torch.where(kept.any(dim=1, keepdim=True), kept, available)

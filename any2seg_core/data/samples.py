@@ -43,8 +43,9 @@ class Sample(NamedTuple):
     """One frame in memory.
 
     Attributes:
-        planes: per modality (H, W, 3) uint8, or float32 on the same scale (255 = full) where the files are finer than
-            8 bits; rgb in RGB order.
+        planes: per modality that this frame has, canonical order, (H, W, 3) uint8, or float32 on the same scale (255 =
+            full) where the files are finer than 8 bits; rgb in RGB order. Never empty. In a recording sensors fail: its
+            frames may have fewer modalities than the data set.
         labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label file was looked for.
         frame: where it came from; has a ``name`` that is unique within the split.
     """
@@ -191,6 +192,10 @@ class FrameDataset(Dataset):
     def on_disk(cls, root: Path) -> tuple[str, ...]:
         """Modalities that a folder has at least a place for; parts of a data set may have been downloaded."""
 
+    def present(self, frame: Any) -> tuple[str, ...]:
+        """Which of ``modalities`` a frame has; all of them, unless the data set says otherwise."""
+        return self.modalities
+
     @property
     def why_unlabelled(self) -> str:
         """Why this split has no labels at all; empty where it has some."""
@@ -287,11 +292,11 @@ class FrameDataset(Dataset):
                         )
 
     def _read(self, frame: Any) -> Sample:
-        planes = {name: self.read_plane(frame, name) for name in self.modalities}
+        planes = {name: self.read_plane(frame, name) for name in self.present(frame)}
         if self.labelled:
             labels = self.read_labels(frame)
         else:
-            labels = np.full(planes[self.modalities[0]].shape[:2], UNLABELLED, np.uint8)  # (H, W)
+            labels = np.full(next(iter(planes.values())).shape[:2], UNLABELLED, np.uint8)  # (H, W)
         height, width = labels.shape
         for name, plane in planes.items():
             if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events

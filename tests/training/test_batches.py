@@ -14,7 +14,7 @@ from fake_trees import write_mcubes
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.images import CorruptFileError
-from training.batches import SampleNumbers, to_model_input, training_batches
+from training.batches import SampleNumbers, collate, to_model_input, training_batches
 from training.build import build_contract
 from training.config import TrainConfig
 
@@ -34,8 +34,9 @@ def test_property_workers_do_not_change_a_single_byte(root: Path):
     frames = open_dataset("deliver", root, "train")
     alone = take(frames, 0)
     for workers in (1, 3):
-        for (planes, labels), (expected, truth) in zip(take(frames, workers), alone, strict=True):
+        for (planes, labels, present), (expected, truth, _) in zip(take(frames, workers), alone, strict=True):
             assert torch.equal(labels, truth)
+            assert present.shape == (3, 4) and present.all()
             assert list(planes) == list(expected)
             assert all(torch.equal(planes[name], expected[name]) for name in planes)
     assert not torch.equal(alone[0][1], alone[1][1])
@@ -59,7 +60,7 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
     root = write_mcubes(tmp_path, {"train": 3}, (40, 248))
     frames = open_dataset("mcubes", root, "train")
     plain = Augment(40, 56, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
-    planes, _ = next(training_batches(frames, plain, SampleNumbers(3, 3, 0), 0))
+    planes, _, _ = next(training_batches(frames, plain, SampleNumbers(3, 3, 0), 0))
     contract = build_contract(TrainConfig(data=root, out="o", height=64, width=64), frames)
     images = to_model_input(planes, contract, torch.device("cpu"))
     assert list(images) == ["rgb", "aolp", "dolp", "nir"]
@@ -70,3 +71,18 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
     assert images["aolp"].min() < -0.5
     assert contract.label_space == "mcubes-20"
     assert contract.encodings["rgb"] == "linear16-1"
+
+
+def test_value_frames_that_lack_a_sensor_are_masked():
+    """Two frames of 5x7: one without LiDAR, none with events; float planes stay float where somebody has them."""
+    rng = np.random.default_rng(3)
+    rgb = rng.integers(1, 256, (2, 5, 7, 3), np.uint8)
+    lidar = rng.random((5, 7, 3), np.float32)
+    labels = np.zeros((5, 7), np.uint8)
+    batch = collate(("rgb", "event", "lidar"), [({"rgb": rgb[0]}, labels), ({"rgb": rgb[1], "lidar": lidar}, labels)])
+    assert batch.present.tolist() == [[True, False, False], [True, False, True]]
+    assert list(batch.planes) == ["rgb", "event", "lidar"]
+    assert torch.equal(batch.planes["rgb"], torch.from_numpy(rgb).permute(0, 3, 1, 2))
+    assert batch.planes["event"].shape == (2, 3, 5, 7) and not batch.planes["event"].any()
+    assert batch.planes["lidar"].dtype == torch.float32 and not batch.planes["lidar"][0].any()
+    assert torch.equal(batch.planes["lidar"][1], torch.from_numpy(lidar).permute(2, 0, 1))

@@ -72,3 +72,15 @@ def test_exception_bad_distributions():
     for wrong in (1.5, "uniform"):
         with pytest.raises(UserError, match="expected 'uniform_subsets'"):
             subset_weights(MODALITIES, wrong)
+
+
+def test_property_what_a_sample_lacks_is_never_drawn():
+    """Of each draw remains what there is; where nothing remains, all there is. Complete samples draw as before."""
+    available = torch.tensor([[True, True, True], [False, True, False], [True, False, True]]).repeat(200, 1)
+    names = ("rgb", "event", "lidar")
+    plain = sample_present(600, names, "uniform_subsets", torch.Generator().manual_seed(5))
+    drawn = sample_present(600, names, "uniform_subsets", torch.Generator().manual_seed(5), available=available)
+    assert torch.equal(drawn[::3], plain[::3])
+    assert not (drawn & ~available).any() and drawn.any(dim=1).all()
+    expected = [row & there if (row & there).any() else there for row, there in zip(plain, available, strict=True)]
+    assert torch.equal(drawn, torch.stack(expected))
