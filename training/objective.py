@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
 from any2seg_core.models import Any2Seg, Prediction
@@ -18,7 +19,7 @@ class Objective(nn.Module):
     """Supervised loss plus the terms whose weight is not zero; with none of them it is the supervised loss itself.
 
     Args:
-        supervised: (logits (B, K, H, W), labels (B, H, W)) -> scalar.
+        supervised: (logits (B, K, H, W), labels (B, H, W)) -> scalar; of a model with branches, mean over all of them.
         config: weights and settings of the terms.
         teacher: embeddings of the training frames; needed by L_cr and L_se.
     """
@@ -48,7 +49,7 @@ class Objective(nn.Module):
             (``fisher_p_rgb``: of the prediction, ``fisher_f_rgb``: mean over the levels).
         """
         config = self.config
-        loss = self.supervised(prediction.logits, labels)
+        loss = branch_loss(self.supervised, prediction, labels)
         terms: dict[str, Tensor] = {}
         if config.lambda_cr > 0.0 or config.lambda_se > 0.0:
             terms |= self._lscd(prediction, labels, frames)

@@ -78,6 +78,11 @@ class Encoded:
         kept = [level[:, columns] for level in self.levels]
         return Encoded(kept, self.present[:, columns], canonical(subset), logits)
 
+    def samples(self, chosen: slice) -> Encoded:
+        """The same for some samples of the batch."""
+        logits = None if self.logits is None else self.logits[chosen]
+        return Encoded([level[chosen] for level in self.levels], self.present[chosen], self.modalities, logits)
+
     def replacing_absent(self, subset: Sequence[str], other: Encoded) -> Encoded:
         """The same samples, with what ``other`` has (of equal shapes) for all modalities that are not in ``subset``."""
         kept = torch.tensor([name in subset for name in self.modalities], device=self.present.device)  # (M,)
@@ -98,11 +103,26 @@ class Prediction:
         logits: (B, K, H, W) float, at the size of the input images.
         fused: four fused features f_ma (B, C_j, H_j, W_j); with mean_predictions the one tensor of mean logits.
         encoded: what was fused.
+        branches: (B, M, K, H, W) float, logits of each branch of Linear Fusion at the size of the input images, columns
+            in the order of the model's modalities, zero where there is no such branch; None for other fusions.
+        exists: (B, M) bool, which branches there are; None for other fusions.
     """
 
     logits: Tensor
     fused: list[Tensor]
     encoded: Encoded
+    branches: Tensor | None = None
+    exists: Tensor | None = None
+
+    def samples(self, chosen: slice) -> Prediction:
+        """The same for some samples of the batch."""
+        return Prediction(
+            self.logits[chosen],
+            [level[chosen] for level in self.fused],
+            self.encoded.samples(chosen),
+            None if self.branches is None else self.branches[chosen],
+            None if self.exists is None else self.exists[chosen],
+        )
 
 
 class Any2Seg(nn.Module):
