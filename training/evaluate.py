@@ -2,7 +2,7 @@
 
     python training/evaluate.py checkpoint=runs/train/drive_b0/final.safetensors data=data/drive [key=value ...]
 
-Keys: those of any2seg_core.evaluation.judge.EvaluateSettings (split, cases, frames, protocol, noise, specialists,
+Keys: those of any2seg_core.evaluation.settings.EvaluateSettings (split, cases, frames, protocol, noise, specialists,
 eval_size, batch_size, device, seed, prior_from) and json (write the document there).
 """
 
@@ -18,8 +18,9 @@ from pydantic import Field
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import progress_bar
-from any2seg_core.evaluation.judge import EvaluateSettings, judge
-from any2seg_core.evaluation.tables import render
+from any2seg_core.evaluation.documents import text
+from any2seg_core.evaluation.judge import judge
+from any2seg_core.evaluation.settings import EvaluateSettings
 from training.settings import load_settings
 
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(ScriptSettings, sys.argv[1:] if arguments is None else arguments)
         with progress_bar() as progress:
             document = judge(settings, progress)
-        print(render(document))  # first: minutes of work are not lost when the file cannot be written
+        print(text(document))  # first: minutes of work are not lost when the file cannot be written
         if settings.json_path is not None:
             with replacing(settings.json_path) as partial:
                 partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -205,8 +205,7 @@ class _Run:
         wanted = dict.fromkeys([used, *(part for part in kept.values() if part)])
         change = None
         if self._noise is not None:
-            contract, seed = self.predictor.contract, self.request.seed
-            change = partial(add_noise, level=self._noise, contract=contract, seed=seed, stamp_ns=stamp_ns)
+            change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
         segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change)
         full = segmentations[used]
         results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}

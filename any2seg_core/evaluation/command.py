@@ -47,9 +47,8 @@ def evaluate(
 
     Retention needs specialists: a JSON file such as {"R": 57.2, "RD": "rgb_depth.safetensors"}.
     """
-    from any2seg_core.evaluation.documents import write_documents
+    from any2seg_core.evaluation.documents import text, write_documents
     from any2seg_core.evaluation.judge import judge
-    from any2seg_core.evaluation.tables import render
 
     settings = _settings(
         checkpoint=checkpoint, data=data, split=split, cases=tuple(case) if case else None, frames=frames,
@@ -59,7 +58,7 @@ def evaluate(
     with progress_bar() as progress:
         document = judge(settings, progress)
     # Printed first: minutes of work are not lost when the folder cannot be written.
-    typer.echo(json.dumps(document) if as_json else render(document))
+    typer.echo(json.dumps(document) if as_json else text(document))
     if out is not None:
         for path in write_documents(out, document):
             typer.echo(f"wrote {path}", err=True)

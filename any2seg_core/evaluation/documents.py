@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from any2seg_core.atomic import replacing
 from any2seg_core.evaluation.report import number_table, page
 from any2seg_core.evaluation.subset_charts import reliability, subset_bars
+from any2seg_core.evaluation.tables import render
 
 _RIVALS_DRAWN = 4
 
@@ -58,6 +59,32 @@ def markdown(document: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def text(document: dict[str, Any]) -> str:
+    """The subset table and what else was asked for, narrow enough for a terminal; the documents say the rest."""
+    singles = [letters for letters in document["subsets"] if len(letters) == 1]
+    narrow = {
+        "Conditions and failures": ("case", "frames", list(document["subsets"])[-1], *singles),
+        "Robustness": ("figure", "this checkpoint"),
+        "Retention": ("sensors", "this checkpoint", "specialist", "retention"),
+        "Damaged sensors": ("damage", "this checkpoint"),
+    }
+    parts = [render(document)]
+    for section in sections(document):
+        if section.title in narrow:
+            headings = tuple(dict.fromkeys(narrow[section.title]))
+            columns = [section.headings.index(heading) for heading in headings]
+            rows = [headings, *(tuple(row[column] for column in columns) for row in section.rows)]
+            parts += ["", section.title, *_aligned([row for row in rows if any(row[1:])])]
+    return "\n".join(parts)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
+    ]
+
+
 def html(document: dict[str, Any]) -> str:
     """The same tables, with charts, in one file that refers to nothing outside itself."""
     rivals = [
@@ -98,7 +125,7 @@ def sections(document: dict[str, Any]) -> Iterator[Section]:
 
 
 def _title(document: dict[str, Any]) -> str:
-    return f"{Path(document['checkpoint']).name} on {document['data']} ({document['split']})"
+    return f"{Path(document['checkpoint']).name} on {Path(document['data']).resolve().name} ({document['split']})"
 
 
 def _introduction(document: dict[str, Any]) -> str:
@@ -126,7 +153,8 @@ def _subset_section(document: dict[str, Any]) -> Section:
         rows.append(("floor: prior per pixel", _number(floors["pixel_prior"]), *[""] * 4))
     note = (
         "mIoU over the classes present in the truth, over all classes (an absent class counts 0, the papers' "
-        'convention) and over all without "Other"; F1 and accuracy over the classes present. Floors need no sensor.'
+        'convention) and over all without "Other"; F1 and accuracy over the classes present. Floors need no sensor. '
+        f"The chart shows mIoU over {'all classes' if document['published'] else 'the classes present'}."
     )
     headings = ("sensors", "mIoU present", "mIoU all", "mIoU w/o Other", "F1", "accuracy")
     return Section("Sensor subsets", note, headings, rows)
@@ -151,32 +179,41 @@ def _published_section(document: dict[str, Any]) -> Section:
 def _case_section(document: dict[str, Any]) -> Section:
     subsets = list(document["subsets"])
     policy = "miou_all" if document["published"] else "miou_present"
+    entries = document["cases"].values()
     rows = [
         (case, str(entry["frames"]), *_cells(entry[policy], subsets)) for case, entry in document["cases"].items()
     ]
-    full = subsets[-1]
-    values = [entry[policy][full] for entry in document["cases"].values() if entry[policy][full] is not None]
-    mean = sum(values) / len(values) if values else None
-    rows.append(("mean", "", *[""] * (len(subsets) - 1), _number(mean)))
+    rows.append(("mean", "", *(_number(_mean(entry[policy][name] for entry in entries)) for name in subsets)))
     for row in document["published"]:
         if row["cases"]:
-            known = [row["cases"][case] for case in document["cases"] if case in row["cases"]]
-            rows.append((row["method"], "", *[""] * (len(subsets) - 1), " / ".join(f"{v:.2f}" for v in known)))
+            known = [case for case in document["cases"] if case in row["cases"]]
+            for case in known:
+                blank = [""] * (len(subsets) - 1)
+                rows.append((f"{row['method']}: {case}", "", *blank, _number(row["cases"][case])))
     classes = "all classes" if document["published"] else "the classes present there"
     note = f"mIoU over {classes}, for the frames of one weather or one failure. A frame can count for one of each."
     return Section("Conditions and failures", note, ("case", "frames", *subsets), rows)
 
 
+def _expectation_rows(
+    key: str, title: str, mean: float, expectation: dict[str, float], rivals: Sequence[dict[str, Any]]
+) -> list[tuple[str, ...]]:
+    """Mean over the subsets and what to expect when sensors fail on their own, beside those who printed the same."""
+    rows = [(key, f"{title}mean over all subsets", mean)]
+    for probability, value in expectation.items():
+        rows.append((f"{key}_p{probability}", f"{title}each sensor fails with p = {probability}", value))
+    return [(text, _number(value), *_cells_of(rivals, name)) for name, text, value in rows]
+
+
+def _cells_of(rivals: Sequence[dict[str, Any]], name: str) -> list[str]:
+    return [_number(rival["numbers"].get(name)) for rival in rivals]
+
+
 def _robustness_section(document: dict[str, Any]) -> Section:
-    rows = [("mean over all subsets", _number(document["subset_mean"]["miou_all"]))]
-    for probability, value in document["failure_expectation"].items():
-        rows.append((f"expectation, each sensor fails with p = {probability}", _number(value)))
-    keys = ["mean", *(f"emm_p{probability}" for probability in document["failure_expectation"])]
-    rivals = [row for row in document["published"] if keys[1] in row["numbers"]]
-    rows = [
-        (*row, *(_number((rival["numbers"] | {"mean": rival["mean"]}).get(key)) for rival in rivals))
-        for key, row in zip(keys, rows, strict=True)
-    ]
+    rivals = [row for row in document["published"] if "emm" in row["numbers"]]
+    rows = _expectation_rows(
+        "emm", "", document["subset_mean"]["miou_all"], document["failure_expectation"], rivals
+    )
     if document["mm_robust"] is not None:
         rows.append(("MM-Robust: mean of R, D and RD", _number(document["mm_robust"])))
     steps = document["monotonicity"]
@@ -198,30 +235,32 @@ def _robustness_section(document: dict[str, Any]) -> Section:
 
 
 def _retention_section(document: dict[str, Any]) -> Section:
-    rows = [
-        (letters, *_cells(entry, ("model", "specialist", "retention")))
-        for letters, entry in document["retention"].items()
-    ]
-    note = "Share (0..1) of the mIoU over all classes that a specialist trained on these sensors alone reaches."
+    rows = []
+    for letters, entry in document["retention"].items():
+        share = entry["retention"]  # None where the specialist has nothing right
+        percent = _number(None if share is None else 100 * share)
+        rows.append((letters, *_cells(entry, ("model", "specialist")), percent))
+    note = "mIoU over all classes in percent of what a specialist reaches that was trained on these sensors alone."
     return Section("Retention", note, ("sensors", "this checkpoint", "specialist", "retention"), rows)
 
 
 def _noise_section(document: dict[str, Any]) -> Section:
     noise = document["noise"]
-    rows = [
-        (f"RMM: values missing at r = {rate}, mean over all subsets", _number(entry["mean"]))
-        for rate, entry in noise["rmm"].items()
+    rivals = [row for row in document["published"] if "nm_low" in row["numbers"]]
+    rows = []
+    for rate, entry in noise["rmm"].items():
+        title = f"RMM r = {rate}: "
+        rows += _expectation_rows(f"rmm_r{rate}", title, entry["mean"], entry["expectation"], rivals)
+    rows += [
+        (f"NM {name}: noise on all sensors", _number(value), *_cells_of(rivals, f"nm_{name}"))
+        for name, value in noise["nm"].items()
     ]
-    rows.append(("RMM: mean of the three", _number(noise["rmm_mean"])))
-    rows += [(f"NM: noise {name}, all sensors", _number(value)) for name, value in noise["nm"].items()]
-    published = [row for row in document["published"] if row["numbers"]]
-    names = [f"rmm_r{rate}" for rate in noise["rmm"]] + ["rmm_mean"] + [f"nm_{name}" for name in noise["nm"]]
-    rows = [(*row, *(_number(p["numbers"].get(key)) for p in published)) for key, row in zip(names, rows, strict=True)]
     note = (
         "Benchmark of arXiv 2503.18445, mIoU over all classes. RMM: in the sensors outside the subset each value is "
-        "zero with probability r. NM: salt and pepper, then Gaussian noise on all but events, after normalisation."
+        "zero with probability r. NM: salt and pepper on all sensors, then Gaussian noise on all but events; both "
+        "after normalisation."
     )
-    return Section("Damaged sensors", note, ("damage", "this checkpoint", *(p["method"] for p in published)), rows)
+    return Section("Damaged sensors", note, ("damage", "this checkpoint", *(row["method"] for row in rivals)), rows)
 
 
 def _calibration_section(document: dict[str, Any]) -> Section:
@@ -229,8 +268,9 @@ def _calibration_section(document: dict[str, Any]) -> Section:
         (letters, *_cells(entry, ("ece", "overconfidence"))) for letters, entry in document["calibration"].items()
     ]
     note = (
-        "Expected calibration error over 15 bins of confidence, and mean confidence minus share of right pixels. In "
-        "the diagrams a dot above the diagonal means: more often right than promised."
+        "Expected calibration error over 15 bins of confidence, and mean confidence minus share of right pixels. "
+        "Diagrams: confidence to the right, share of right pixels upwards, both 0 to 100 %; a dot above the diagonal "
+        "means: more often right than promised."
     )
     return Section("Calibration", note, ("sensors", "ECE", "overconfidence"), rows)
 
@@ -246,6 +286,11 @@ def _class_section(document: dict[str, Any]) -> Section:
 
 def _cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:
     return [_number(row.get(key)) for key in keys]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _number(value: float | None) -> str:

@@ -260,20 +260,18 @@ def _damaged(subject: Subject, stages: Stages) -> dict[str, Any]:
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}
     nm = {}
     for name, level in NOISE_LEVELS.items():
-        noisy = _noisy(stages.over(f"noise {name}", subject.batches()), level, subject)
+        noisy = _noisy(stages.over(f"noise {name}", subject.batches()), level, seed)
         nm[name] = _miou_percent(subject, noisy)
-    mean = float(np.mean([entry["mean"] for entry in rmm.values()]))
-    return {"rmm": rmm, "rmm_mean": mean, "nm": nm}
+    return {"rmm": rmm, "nm": nm}
 
 
-def _noisy(batches: Iterator[EvaluationBatch], level: NoiseLevel, subject: Subject) -> Iterator[EvaluationBatch]:
+def _noisy(batches: Iterator[EvaluationBatch], level: NoiseLevel, seed: int) -> Iterator[EvaluationBatch]:
     """Noise that depends on the seed and the number of the frame, not on how frames are batched."""
     for batch in batches:
         frames = [
-            add_noise({name: image[row : row + 1] for name, image in batch.images.items()}, level, subject.contract,
-                      subject.settings.seed, index)
+            add_noise({name: image[row : row + 1] for name, image in batch.images.items()}, level, seed, index)
             for row, index in enumerate(batch.indices)
-        ]  # fmt: skip
+        ]
         images = {name: torch.cat([frame[name] for frame in frames]) for name in batch.images}  # (B, C, H, W)
         yield batch._replace(images=images)
 

@@ -1,6 +1,8 @@
 """Noise on model input: the NM protocol of the DELIVER robustness benchmark (arXiv 2503.18445).
 
-Salt and pepper first, then Gaussian noise, both after normalisation, on camera, depth and LiDAR; events stay clean.
+As its evaluation script has it, after normalisation: salt and pepper on every sensor, events included, then Gaussian
+noise on all but events. The script draws single values (not pixels) with replacement, sets them to the largest value of
+the image and then, drawn anew, others to the smallest, over all channels at once; so a value may be hit twice.
 """
 
 from __future__ import annotations
@@ -13,16 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.contract import InputContract
 from any2seg_core.errors import UserError
 
-NOISY = ("rgb", "depth", "lidar")
-"""Modalities that get the noise."""
+_NO_GAUSSIAN = ("event",)
 
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """Share of pixels that turn to the largest or smallest value, and standard deviation in normalised units."""
+    """Draws for salt and pepper together, as a share of all values, and standard deviation in normalised units."""
 
     salt_and_pepper: float
     sigma: float
@@ -40,31 +40,27 @@ def noise_level(name: str) -> NoiseLevel:
     return NOISE_LEVELS[name]
 
 
-def add_noise(
-    images: dict[str, Tensor], level: NoiseLevel, contract: InputContract, seed: int, stamp_ns: int
-) -> dict[str, Tensor]:
-    """Noisy copies of NOISY modalities; the others as they are.
+def add_noise(images: dict[str, Tensor], level: NoiseLevel, seed: int, stamp_ns: int) -> dict[str, Tensor]:
+    """Noisy copies of all images.
 
     Args:
         images: per modality (B, 3, H, W) float32, normalised as the contract says.
         seed, stamp_ns: what is drawn depends on these two and the modality alone.
     """
     return {
-        name: _noisy(image, level, contract, np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns]), name)
-        if name in NOISY
-        else image
+        name: _noisy(image, level, np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns]), name)
         for name, image in images.items()
     }
 
 
-def _noisy(image: Tensor, level: NoiseLevel, contract: InputContract, rng: np.random.Generator, name: str) -> Tensor:
-    statistics = contract.normalisation[name]
-    mean = torch.tensor(statistics.mean, device=image.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
-    std = torch.tensor(statistics.std, device=image.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
-    B, _, H, W = image.shape
-    draw = torch.from_numpy(rng.random((B, 1, H, W), np.float32)).to(image.device)  # one draw per pixel
-    gaussian = torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image.device)
-    half = level.salt_and_pepper / 2
-    image = torch.where(draw < half, (1.0 - mean) / std, image)
-    image = torch.where(draw >= 1.0 - half, -mean / std, image)
-    return image + level.sigma * gaussian
+def _noisy(image: Tensor, level: NoiseLevel, rng: np.random.Generator, name: str) -> Tensor:
+    values = image.flatten(1)  # (B, N), N = C * H * W
+    drawn = int(np.ceil(level.salt_and_pepper * values.shape[1] / 2))
+    noisy = values.clone()
+    for extreme in (values.amax(dim=1, keepdim=True), values.amin(dim=1, keepdim=True)):  # salt, then pepper
+        where = torch.from_numpy(rng.integers(0, values.shape[1], (len(values), drawn))).to(image.device)
+        noisy.scatter_(1, where, extreme.expand(-1, drawn))
+    noisy = noisy.view_as(image)  # (B, C, H, W)
+    if name in _NO_GAUSSIAN:
+        return noisy
+    return noisy + level.sigma * torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image.device)

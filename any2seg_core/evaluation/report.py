@@ -11,6 +11,8 @@ from html import escape
 import numpy as np
 from PIL import Image
 
+_WIDE = 12  # columns that fit a page with space between them
+
 _STYLE = """
 :root { color-scheme: light dark; --ground: #ffffff; --ink: #1b1f24; --muted: #667079; --line: #d8dde2;
   --shade: #eef1f4; --night: #d5dbe8; --accent: #b3261e; --right: #1b7f3b; --hatch: #9aa3ab; }
@@ -26,6 +28,7 @@ table.numbers th, table.numbers td { padding: .3rem .6rem; border-bottom: 1px so
   white-space: nowrap; }
 table.numbers th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 table.numbers .left { text-align: left; }
+table.wide { font-size: 13px; } table.numbers.wide th, table.numbers.wide td { padding: .3rem .35rem; }
 table.facts th { text-align: left; font-weight: 600; vertical-align: top; white-space: nowrap; padding-right: 1rem; }
 table.facts td { overflow-wrap: anywhere; }
 .sheet { display: grid; gap: 4px; align-items: center; min-width: 900px; font-size: 13px; }
@@ -75,7 +78,8 @@ def number_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str
     for row in rows:
         cells = (f'<td class="{side}">{escape(cell)}</td>' for cell, side in zip(row, sides, strict=True))
         body += f"<tr>{''.join(cells)}</tr>\n"
-    return f'<div class="scroll"><table class="numbers"><tr>{head}</tr>\n{body}</table></div>'
+    look = "numbers wide" if len(columns) > _WIDE else "numbers"
+    return f'<div class="scroll"><table class="{look}"><tr>{head}</tr>\n{body}</table></div>'
 
 
 def contact_sheet(columns: Sequence[str], rows: Sequence[SheetRow], lossless: Sequence[bool]) -> str:

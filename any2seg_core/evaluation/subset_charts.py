@@ -9,6 +9,7 @@ from any2seg_core.evaluation.charts import nice_top, svg_line, svg_rect, svg_tex
 
 _WIDTH, _LEFT, _TOP, _PLOT, _BOTTOM = 980, 46, 14, 200, 40
 _SIDE, _GAP = 120, 34
+_EVEN = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # half of them is a round number too
 
 
 def subset_bars(values: Mapping[str, float | None], rivals: Sequence[tuple[str, Mapping[str, float]]] = ()) -> str:
@@ -19,7 +20,7 @@ def subset_bars(values: Mapping[str, float | None], rivals: Sequence[tuple[str, 
         rivals: (name, subset letters -> percent); drawn as "a", "b", ... and named below.
     """
     others = [value for _, row in rivals for value in row.values()]
-    top = nice_top([value for value in values.values() if value is not None] + others)
+    top = nice_top([value for value in values.values() if value is not None] + others, _EVEN)
     slot = (_WIDTH - _LEFT - 10) / max(1, len(values))
 
     def y(value: float) -> float:

@@ -14,7 +14,7 @@ from fake_data import write_deliver
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.cli import main
 from any2seg_core.contract import InputContract
-from any2seg_core.evaluation.documents import html, markdown, sections
+from any2seg_core.evaluation.documents import html, markdown, sections, text
 from any2seg_core.evaluation.judge import Subject, judge
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.modalities import MODALITIES
@@ -108,15 +108,35 @@ def test_value_documents_show_every_table(document: dict):
     ]  # fmt: skip
     for section in sections(document):
         assert all(len(row) == len(section.headings) for row in section.rows), section.title
-    text = markdown(document)
-    assert "| Any2Seg, MiT-B2 | drop | 39.02 |" in text
-    assert "48.03" in text
-    assert "printed mean 48.29" in text
+    shown = markdown(document)
+    assert "| Any2Seg, MiT-B2 | drop | 39.02 |" in shown
+    assert "48.03" in shown
+    assert "printed mean 48.29" in shown
+    assert "| 37.90 | 37.07 | 44.97 | 44.85 | 41.98 |" in shown  # the benchmark's means over all subsets
+    assert "| 47.49 | 42.41 | 48.19 | 49.31 | 48.33 |" in shown  # half of the values missing
+    assert "| 2.31 | 3.30 | 3.98 | 8.70 | 9.25 |" in shown
     page = html(document)
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "")
     for row in document["subsets"].values():
         assert f"{row['miou_all']:.2f}" in page
+
+
+def test_value_the_terminal_shows_all_that_was_asked_for(document: dict):
+    lines = text(document).splitlines()
+    assert max(map(len, lines)) <= 100
+    for title in ("Conditions and failures", "Robustness", "Retention", "Damaged sensors"):
+        assert title in lines
+    noise = f"{document['noise']['nm']['high']:.2f}"
+    assert next(line for line in lines if line.startswith("NM high")).endswith(f" {noise}")
+    (row,) = (line for line in lines[lines.index("Retention") :] if line.startswith("R "))
+    share = 100 * document["subsets"]["R"]["miou_all"] / 57.2
+    assert [float(cell) for cell in row.split()[1:]] == pytest.approx(
+        [document["subsets"]["R"]["miou_all"], 57.2, share], abs=0.011
+    )
+    case = next(line for line in lines if line.startswith("mean   "))
+    cases = [entry["miou_all"]["RDEL"] for entry in document["cases"].values()]
+    assert float(case.split()[1]) == pytest.approx(sum(cases) / 3, abs=0.006)
 
 
 def test_smoke_command_line(folder: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):

@@ -88,3 +88,19 @@ def test_value_means_of_published_rows_are_recomputed():
     assert np.mean(list(any2seg.cases.values())) == pytest.approx(67.19, abs=0.005)
     assert next(row for row in published("mcubes") if row.method == "Any2Seg").mean is None
     assert published("carla") == ()
+
+
+def test_value_rows_of_the_benchmark_are_complete_and_in_order():
+    """The rarer sensors fail, and the fewer values are missing, the better; one printed figure is out of line."""
+    rows = [row.numbers for row in published("deliver") if "emm" in row.numbers]
+    assert len(rows) == 5
+    order = ["", "_p0.2", "_p0.1", "_p0.05"]
+    breaks = 0
+    for row in rows:
+        assert len(row) == 19
+        for kind in ("emm", "rmm_r0.75", "rmm_r0.5", "rmm_r0.25"):
+            values = [row[kind + suffix] for suffix in order]
+            breaks += values != sorted(values)
+        assert row["emm"] < row["rmm_r0.75"] < row["rmm_r0.5"] < row["rmm_r0.25"]
+        assert row["nm_low"] > row["nm_mid"] > row["nm_high"]
+    assert breaks == 1
