@@ -207,9 +207,7 @@ class FrameBuilder:
         frame = Frame(stamp_ns, {}, {}, {})
         for name in canonical(payloads, within=MODALITIES):
             try:
-                if self.options.check_frames:
-                    self._check_frame(name, payloads[name][-1])
-                sample, size, fault = self._read(name, payloads[name], stamp_ns)
+                sample, size, fault = self._judged(name, payloads[name], stamp_ns)
                 if fault is None:
                     frame.planes[name] = self._project(name, sample, stamp_ns, size)
                     frame.samples[name] = sample
@@ -219,6 +217,20 @@ class FrameBuilder:
                 frame.errors[name] = str(error)
                 frame.reasons[name] = getattr(error, "reason", "geometry")
         return frame
+
+    def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int) -> None:
+        """Take a set in without projecting it: later sets are then judged as if it had been built."""
+        for name in canonical(payloads, within=MODALITIES):
+            with suppress(UserError):
+                self._judged(name, payloads[name], stamp_ns)
+
+    def _judged(
+        self, name: str, payloads: Sequence[Any], stamp_ns: int
+    ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
+        """As `_read`, after a look at the frame_id."""
+        if self.options.check_frames:
+            self._check_frame(name, payloads[-1])
+        return self._read(name, payloads, stamp_ns)
 
     def _read(
         self, name: str, payloads: Sequence[Any], stamp_ns: int

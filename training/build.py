@@ -219,8 +219,9 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
     options = {key: value for key in ("source", "parity") if (value := getattr(config, key)) is not None}
     return open_dataset(
-        config.dataset, config.data.root, split, config.modalities, config.cases, cache, config.skip_corrupt, **options
-    )
+        config.dataset, config.data.root, split, config.modalities, config.cases, cache=cache,
+        skip_corrupt=config.skip_corrupt, **options,
+    )  # fmt: skip
 
 
 def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:

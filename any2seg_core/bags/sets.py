@@ -60,6 +60,10 @@ class BagSet:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
         return self.frames.build(self.payloads, self.stamp_ns)
 
+    def notice(self) -> None:
+        """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
+        self.frames.notice(self.payloads, self.stamp_ns)
+
 
 class SetStream:
     """Iterates over the sets of a stream of messages.

@@ -10,7 +10,7 @@ from any2seg_core.cases import CONDITIONS
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
-from any2seg_core.data.samples import Cache, FrameDataset
+from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
 
 Kind = Literal["deliver", "muses", "mcubes"]
@@ -18,7 +18,6 @@ Kind = Literal["deliver", "muses", "mcubes"]
 DATASETS: dict[str, type[FrameDataset]] = {
     entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset)
 }
-_OPTIONS = {"deliver": ("source",), "muses": ("source", "parity"), "mcubes": ()}
 _SIGNS = {
     "deliver": "<img, hha, ...>/<cloud, fog, night, rain or sun>",
     "muses": "frame_camera",
@@ -55,17 +54,14 @@ def open_dataset(
     split: str,
     modalities: Iterable[str] | None = None,
     cases: Sequence[str] | None = None,
-    cache: Cache = "none",
-    skip_corrupt: bool = False,
-    verify: bool = True,
-    labelled: bool = True,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
 
     Args:
         kind: "deliver" (also the simulated drive), "muses", "mcubes", or "auto" for `detect_kind`.
-        options: ``source`` of DELIVER and MUSES, ``parity`` of MUSES; the others are as in `FrameDataset`.
+        options: ``cache``, ``skip_corrupt``, ``verify`` and ``labelled``, and what the data set itself can be told
+            (``source`` of DELIVER and MUSES, ``parity`` of MUSES). They and the other arguments: see `FrameDataset`.
 
     Raises:
         UserError: unknown kind, an option that this data set does not have, or whatever opening it raises.
@@ -73,7 +69,4 @@ def open_dataset(
     chosen = detect_kind(root) if kind == "auto" else kind
     if chosen not in DATASETS:
         raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto")
-    strange = sorted(set(options) - set(_OPTIONS[chosen]))
-    if strange:
-        raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {chosen}, which has no such choice")
-    return DATASETS[chosen](root, split, modalities, cases, cache, skip_corrupt, verify, labelled, **options)
+    return DATASETS[chosen](root, split, modalities, cases, **options)

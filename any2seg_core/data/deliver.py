@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
@@ -119,6 +120,8 @@ class DeliverDataset(FrameDataset):
     cases = CONDITIONS + FAILURES
     label_space = DELIVER
     family = VEHICLE
+    options = MappingProxyType({"source": "auto"})
+    source: Source
 
     def files(self, frame: Frame) -> dict[str, list[Path]]:
         """One PNG per modality and one for the labels."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from any2seg_core.cases import SPLITS
 from any2seg_core.errors import UserError
-
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def check_target(root: Path, split: str) -> None:
@@ -42,13 +39,6 @@ def publish(partial: Path, root: Path) -> None:
         os.replace(source, target)
     for source in sorted(path for path in (*partial.glob("*"), *partial.glob("*/*")) if path.is_file()):
         os.replace(source, root / source.relative_to(partial))
-
-
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB, making the folders above; UserError where it cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _PNG_OPTIONS):
-        raise UserError(f"{path}: cannot write the image; check free space and permissions")
 
 
 def semantic_image(labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Image files of data sets -> arrays; what cannot be read is a CorruptFileError that names the file."""
+"""Image files of data sets <-> arrays; what cannot be read is a CorruptFileError that names the file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from any2seg_core.errors import UserError
+
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # the fastest: sparse planes are small anyway
 
 
 class CorruptFileError(UserError):
@@ -49,3 +51,11 @@ def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path)
             "is this the label image of another data set?"
         )
     return table[raw]
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) RGB or (H, W), uint8, making the folders above; UserError where it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    if not cv2.imwrite(str(path), stored, _PNG_OPTIONS):
+        raise UserError(f"{path}: cannot write the image; check free space and permissions")

@@ -11,10 +11,11 @@ The labels of the test split are withheld by its authors.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -69,13 +70,11 @@ class MusesDataset(FrameDataset):
 
     Cases are weathers (fog), times of day (night) or both (fog/night).
 
-    Args:
+    Options:
         source: "raw" (`.bin` and `.h5` files with calib.json), "projected" (`.npz`, `.npy` or 16-bit `.png` of the SDK
             under ``projected_to_rgb``), "auto": raw if its folders are there, else projected.
         parity: "hkust" repeats what the published loader of AnySeg does, defects included (see `muses_parity`), to
             compare with numbers made by it. A warning says so.
-
-    The other arguments and the errors are those of `FrameDataset`.
     """
 
     kind = "muses"
@@ -83,28 +82,9 @@ class MusesDataset(FrameDataset):
     cases = WEATHERS + TIMES + tuple(f"{weather}/{time}" for weather in WEATHERS for time in TIMES)
     label_space = MUSES
     family = MUSES_SENSORS
-
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        modalities: Iterable[str] | None = None,
-        cases: Sequence[str] | None = None,
-        cache: Cache = "none",
-        skip_corrupt: bool = False,
-        verify: bool = True,
-        labelled: bool = True,
-        source: Source = "auto",
-        parity: Parity = "none",
-    ):
-        self.parity = parity
-        if parity == "hkust":
-            warnings.warn(
-                "parity=hkust: unlabelled pixels count as road, 16-bit planes lose their low byte, images are squashed "
-                "to 1024x1024 and not normalised; for comparison with published numbers only",
-                stacklevel=2,
-            )
-        super().__init__(root, split, modalities, cases, cache, skip_corrupt, verify, labelled, source)
+    options = MappingProxyType({"source": "auto", "parity": "none"})
+    source: Source
+    parity: Parity
 
     def files(self, frame: MusesFrame) -> dict[str, list[Path]]:
         """Per modality one file (of raw sensors also calib.json), and one for the labels."""
@@ -190,6 +170,11 @@ class MusesDataset(FrameDataset):
             raw = all((self.root / _SENSOR_FOLDERS[name]).is_dir() for name in sensors)
             self.source = "raw" if raw and (self.root / muses_files.CALIBRATION_FILE).is_file() else "projected"
         if self.parity == "hkust":
+            warnings.warn(
+                "parity=hkust: unlabelled pixels count as road, 16-bit planes lose their low byte, images are squashed "
+                "to 1024x1024 and not normalised; for comparison with published numbers only",
+                stacklevel=4,  # whoever opens the data set
+            )
             self.source = "projected"
         super()._prepare(cache)
         if self.computed:

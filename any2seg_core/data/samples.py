@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import cv2
@@ -73,15 +74,14 @@ class FrameDataset(Dataset):
         verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
         labelled: False: no label file is looked for, and every pixel is unlabelled (254); for recordings that were
             extracted without truth.
-        source: "raw" computes planes from raw sensor files where the data set has them, "projected" reads the images
-            that its authors made of them, "auto" decides by what is there; see the data set.
+        options: what only some data sets can be told; each names its own in ``options`` and explains them.
 
     Attributes:
         frames: what there is, sorted.
-        modalities: canonical order.
+        modalities: canonical order. is_choice: whether somebody asked for just these.
 
     Raises:
-        UserError: no such folder, no frame, an unknown split, case or modality, or a missing file (it is named).
+        UserError: no such folder, no frame, an unknown split, case, modality or option, or a missing file (named).
     """
 
     kind: ClassVar[str]
@@ -89,6 +89,8 @@ class FrameDataset(Dataset):
     cases: ClassVar[tuple[str, ...]]
     label_space: ClassVar[LabelSpace]
     family: ClassVar[ModalitySet]
+    options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Name of each option of this data set and its default; they become attributes."""
 
     def __init__(
         self,
@@ -100,15 +102,19 @@ class FrameDataset(Dataset):
         skip_corrupt: bool = False,
         verify: bool = True,
         labelled: bool = True,
-        source: Source = "auto",
+        **options: Any,
     ):
-        self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
-        self.labelled, self.source = labelled, source
-        self.modalities = self.family.members if modalities is None else canonical(modalities, self.family.members)
+        self.root, self.split, self.skip_corrupt, self.labelled = Path(root), split, skip_corrupt, labelled
+        strange = sorted(set(options) - set(self.options))
+        if strange:
+            raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice")
+        for name, default in self.options.items():
+            setattr(self, name, options.get(name, default))
+        self.is_choice = modalities is not None
+        self.modalities = canonical(modalities, self.family.members) if self.is_choice else self.family.members
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
-        if not self.root.is_dir():
-            raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}")
+        self._require_root()
         self._prepare(cache)
         self.frames = self._select(self._find(), cases)
         if verify:
@@ -255,10 +261,15 @@ class FrameDataset(Dataset):
     def _matches(self, frame: Any, cases: Sequence[str]) -> bool:
         return self.condition(frame) in cases
 
+    def _require_root(self) -> None:
+        if not self.root.is_dir():
+            raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}")
+
     def _prepare(self, cache: Cache) -> None:
         """Read what the whole data set shares, before any frame is looked for."""
         if cache == "disk" and not self.computed:
-            raise UserError(f"cache=disk: {self.kind} from {self.source} files has nothing to compute; use ram or none")
+            source = f" from {self.source} files" if "source" in self.options else ""
+            raise UserError(f"cache=disk: {self.kind}{source} has nothing to compute; use ram or none")
 
     def _kept_as(self, frame: Any, name: str) -> Path:
         """Place of a computed plane in ``planes_on_disk``."""

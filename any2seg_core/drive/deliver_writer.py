@@ -24,7 +24,8 @@ from rich.progress import track
 
 from any2seg_core.atomic import make_empty
 from any2seg_core.cases import FAILURES, SPLITS
-from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image, write_png
+from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.images import write_png
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import DriveRig
 from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive

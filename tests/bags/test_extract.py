@@ -172,7 +172,7 @@ def test_exception_targets_and_nothing_half_written(tmp_path, params):
 
 def test_exception_no_complete_set_says_why(tmp_path):
     bag = write_bag(tmp_path / "bag", kitti_entries(4, with_tf=False))
-    with pytest.raises(UserError, match="no set to write of 4.*lidar_to_camera"):
+    with pytest.raises(UserError, match="none of 4 sets can be used.*lidar_to_camera"):
         run(bag, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["bag"]

@@ -66,7 +66,7 @@ def test_value_labels_and_encodings(root: Path):
 def test_exception_errors_name_what_is_wrong(root: Path, tmp_path: Path):
     with pytest.raises(UserError, match="unknown case 'night': expected some of none .mcubes has no conditions"):
         McubesDataset(root, "val", cases=["night"])
-    with pytest.raises(UserError, match="cache=disk: mcubes from auto files has nothing to compute"):
+    with pytest.raises(UserError, match="cache=disk: mcubes has nothing to compute"):
         McubesDataset(root, "val", cache="disk")
     with pytest.raises(UserError, match="'lidar' does not exist here: possible are rgb, aolp, dolp, nir"):
         McubesDataset(root, "val", ["lidar"])
