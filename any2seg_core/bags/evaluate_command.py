@@ -19,7 +19,10 @@ def evaluate(
     bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
     checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
     truth: Annotated[
-        str, typer.Option(help="Topic, or folder of <stamp in ns>.png; default: the recording's own; none: without.")
+        str,
+        typer.Option(
+            help="Topic, folder of <stamp in ns>.png, or what bag extract wrote; default: the recording's own; none."
+        ),
     ] = "",
     subsets: Annotated[str, typer.Option(help="all, full, or a list such as R,RL,DEL.")] = "all",
     drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,

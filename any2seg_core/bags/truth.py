@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from any2seg_core.data.deliver import read_labels
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
 from any2seg_core.errors import UserError
 from any2seg_core.messages import image_to_array
@@ -16,6 +18,7 @@ from any2seg_core.messages import image_to_array
 NO_TRUTH = "none"
 """What to give instead of a topic or folder where labels shall not be compared with anything."""
 _ENCODINGS = ("mono8", "8UC1")
+_EXTRACTED = "_semantic_front.png"
 
 
 def truth_labels(message: Any, topic: str) -> np.ndarray:
@@ -30,13 +33,26 @@ def truth_labels(message: Any, topic: str) -> np.ndarray:
 
 
 class TruthFolder:
-    """Truth of PNG files of train ids (255 unlabelled), each named by its stamp in nanoseconds: 100200000000.png."""
+    """Truth of PNG files that are named by their stamps in nanoseconds.
+
+    Two kinds of folders: ``<stamp>.png`` of train ids (255 unlabelled) in the folder itself; or what `any2seg bag
+    extract` has written, at any level of it: ``semantic/<condition>/<split>/<name>_bag/<stamp>_semantic_front.png``,
+    train ids + 1 as in DELIVER.
+
+    Raises:
+        UserError: neither is there, or several files have one stamp (the data of several recordings).
+    """
 
     def __init__(self, folder: Path) -> None:
         self._files = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
+        if not self._files:
+            self._files = _extracted(folder)
         self._stamps_ns = sorted(self._files)
         if not self._stamps_ns:
-            raise UserError(f"--truth {folder}: no <stamp in nanoseconds>.png in it; name label images by their stamp")
+            raise UserError(
+                f"--truth {folder}: holds neither <stamp in nanoseconds>.png nor <stamp>_semantic_front.png of a "
+                "labelled `bag extract`; name label images by their stamp"
+            )
 
     def nearest(self, stamp_ns: int) -> np.ndarray | None:
         """(H, W) uint8 train ids nearest to a stamp, None if none is near enough; UserError for a broken file."""
@@ -46,10 +62,29 @@ class TruthFolder:
         if abs(best_ns - stamp_ns) > TRUTH_TOLERANCE_NS:
             return None
         path = self._files[best_ns]
-        try:
-            labels = np.asarray(Image.open(path))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} is not a readable image ({error}): give a PNG of train ids") from None
-        if labels.dtype != np.uint8 or labels.ndim != 2:
-            raise UserError(f"{path} has {labels.dtype} pixels {labels.shape}: truth is one 8-bit channel of ids")
-        return labels
+        return _plain_labels(path) if path.stem.isdecimal() else read_labels(path)
+
+
+def _extracted(folder: Path) -> dict[int, Path]:
+    files: dict[int, Path] = {}
+    for path in sorted(folder.rglob(f"*{_EXTRACTED}")):
+        stem = path.name.removesuffix(_EXTRACTED)
+        if not re.fullmatch("[0-9]+", stem):
+            continue
+        other = files.setdefault(int(stem), path)
+        if other is not path:
+            raise UserError(
+                f"--truth {folder}: {path.parent} and {other.parent} both have labels of stamp {int(stem)}: give the "
+                "folder of one recording"
+            )
+    return files
+
+
+def _plain_labels(path: Path) -> np.ndarray:
+    try:
+        labels = np.asarray(Image.open(path))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is not a readable image ({error}): give a PNG of train ids") from None
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise UserError(f"{path} has {labels.dtype} pixels {labels.shape}: truth is one 8-bit channel of ids")
+    return labels

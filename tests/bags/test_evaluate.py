@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import weakref
@@ -17,12 +18,14 @@ from PIL import Image
 
 from any2seg_core.bags import prepared
 from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag, parse_subsets
+from any2seg_core.bags.extract import ExtractOptions, extract
+from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.record import OUTPUTS
 from any2seg_core.bags.report import write_evaluation
 from any2seg_core.bags.scores import phases_of
 from any2seg_core.bags.sets import SetStream
-from any2seg_core.bags.truth import NO_TRUTH
+from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.errors import UserError
@@ -161,6 +164,26 @@ def test_value_truth_of_a_folder_equals_truth_of_a_topic(folder, tmp_path):
     np.testing.assert_array_equal(by_topic.total()["RDEL"].matrix.counts, by_folder.total()["RDEL"].matrix.counts)
     assert by_topic.total()["RDEL"].matrix.counts.sum() > 0
     assert lines_of(tmp_path / "b")[0]["truth"] == str(labels)
+
+
+def test_value_truth_of_an_extracted_data_set_equals_truth_of_a_topic(folder, tmp_path):
+    """The folder that `bag extract` writes, ids + 1 in a colour PNG, at any level; a copy beside it is ambiguous."""
+    with open_bag(folder / "bag") as opened:
+        written = extract(opened, ExtractOptions(tmp_path / "data", "val", "night")).written
+    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="full"))
+    labels = tmp_path / "data" / "semantic" / "night" / "val" / "bag_bag"
+    for place in (tmp_path / "data", labels):
+        by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="full", truth=str(place)))
+        judged = [line["truth"] for line in lines_of(tmp_path / "b")[1]]
+        assert sum(judged) == written >= 20
+        assert len(judged) - sum(judged) <= 2  # only sets with all sensors were extracted
+        kept = by_folder.total()["RDEL"].matrix.counts
+        assert kept.sum() == written * fake_car.WIDTH * fake_car.HEIGHT
+        assert (kept <= by_topic.total()["RDEL"].matrix.counts).all()
+    copied = tmp_path / "data" / "semantic" / "sun" / "val" / "other_bag"
+    shutil.copytree(labels, copied)
+    with pytest.raises(UserError, match="folder of one recording"):
+        TruthFolder(tmp_path / "data")
 
 
 def test_value_without_truth_and_every_second_set(folder, tmp_path):
