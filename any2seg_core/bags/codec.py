@@ -30,7 +30,7 @@ def first_line(error: BaseException) -> str:
 def header_stamp_ns(data: bytes) -> int:
     """Stamp of a CDR message that begins with a std_msgs/Header; MessageError when too short or malformed."""
     if len(data) < _SHORTEST_STAMPED_BYTES:
-        raise MessageError(f"message of {len(data)} bytes has no header")
+        raise MessageError(f"message of {len(data)} bytes has no header", "length")
     order = "<" if data[1] & 1 else ">"  # CDR encapsulation: bit 0 of the second byte is little-endian
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", data, 4)
     return stamp_ns(SimpleNamespace(sec=seconds, nanosec=nanoseconds))
@@ -67,6 +67,11 @@ class Codec:
         fields = self._store.fielddefs[kind][1]
         self.is_stamped = bool(fields) and fields[0][1][1] == _HEADER
 
+    @property
+    def store(self) -> Typestore | None:
+        """The type and all types in it, to declare it in another recording; None where `problem` says why."""
+        return None if self.problem else self._store
+
     def to_cdr(self, data: bytes) -> bytes:
         """The bytes of a recorded message as CDR; MessageError for damaged ROS 1 bytes."""
         if not self._is_ros1 or self._store is None:
@@ -74,16 +79,23 @@ class Codec:
         try:
             return bytes(self._store.ros1_to_cdr(data, self.kind))
         except Exception as error:  # bytes of a file, through generated code
-            raise MessageError(f"{self.kind}: damaged message ({first_line(error)})") from None
+            raise MessageError(f"{self.kind}: damaged message ({first_line(error)})", "length") from None
 
     def decode(self, data: bytes) -> Any:
         """CDR bytes -> message-like object; MessageError when type or bytes cannot be read."""
         if self.problem:
-            raise MessageError(f"{self.kind}: {self.problem}")
+            raise MessageError(f"{self.kind}: {self.problem}", "unsupported")
         try:
             return self._store.deserialize_cdr(data, self.kind)
         except Exception as error:  # bytes of a file, through generated code
-            raise MessageError(f"{self.kind}: damaged message ({first_line(error)})") from None
+            raise MessageError(f"{self.kind}: damaged message ({first_line(error)})", "length") from None
+
+    def encode(self, message: Any) -> bytes:
+        """What `decode` gave, changed or not -> CDR bytes; MessageError when a field cannot hold its value."""
+        try:
+            return bytes(self._store.serialize_cdr(message, self.kind))
+        except Exception as error:  # whatever generated code raises for a value of a wrong kind
+            raise MessageError(f"{self.kind}: cannot be written ({first_line(error)})") from None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from any2seg_core.bags.worst import FrameView, WorstFrames
 from any2seg_core.demo.outcome import versions
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.noise import add_noise, noise_level
+from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault, fault_document
 from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
@@ -78,6 +79,7 @@ class Evaluation:
     Attributes:
         conditions: first line of the JSON lines file. phases: stretches between faults.
         scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
+        spared: the same of messages that a fault should have hit and that could not be read.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
     """
 
@@ -85,6 +87,7 @@ class Evaluation:
     phases: list[Phase]
     scores: list[dict[str, SubsetScore]]
     injected: dict[str, dict[str, int]] = field(default_factory=dict)
+    spared: dict[str, dict[str, int]] = field(default_factory=dict)
     worst: list[FrameView] = field(default_factory=list)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -119,6 +122,7 @@ class _Run:
         self._sync = sync_config(
             self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns
         )
+        self._notes = check_faults(request.faults, self._bag, self._topics)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
         self._recorder: ResultRecorder | None = None
         if request.record is not None:
@@ -269,8 +273,9 @@ class _Run:
         for name, since_s in self._absent_since.items():
             self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
+        self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
-        self.result.warnings = list(self._bag.warnings)
+        self.result.warnings = [*self._bag.warnings, *self._notes]
         if self._recorder is not None and self._recorder.left_out:
             self.result.warnings += [f"{topic}: not copied, no definition of {kind} is known"
                                      for topic, kind in self._recorder.left_out.items()]  # fmt: skip

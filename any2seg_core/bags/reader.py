@@ -245,7 +245,7 @@ def _unpacked(data: Any) -> bytes:
     try:
         return zstd.decompress(data)
     except zstd.ZstdError as error:
-        raise MessageError(f"cannot be unpacked ({first_line(error)})") from None
+        raise MessageError(f"cannot be unpacked ({first_line(error)})", "codec") from None
 
 
 def _storage_suffix(path: Path) -> str | None:

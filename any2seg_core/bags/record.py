@@ -11,6 +11,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from any2seg_core.atomic import make_empty
+from any2seg_core.bags.codec import Codec, common_codec
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.drive import bag_messages
 from any2seg_core.drive.bag_writer import offered_qos
@@ -65,7 +66,7 @@ class ResultRecorder:
 
     def copy(self, message: Recorded) -> None:
         """Write one input message as it arrived."""
-        connection = self._connection(message.topic, message.kind)
+        connection = self._connection(message.topic, message.codec or common_codec(message.kind))
         if connection is not None:
             self._writer.write(connection, message.time_ns, message.data)
 
@@ -80,12 +81,14 @@ class ResultRecorder:
         }
         for name, (pixels, encoding) in pictures.items():
             data = bag_messages.image(pixels, encoding, stamp_ns, frame_id)
-            self._writer.write(self._connection(OUTPUTS[name], _IMAGE), time_ns, data)
+            self._writer.write(self._connection(OUTPUTS[name], common_codec(_IMAGE)), time_ns, data)
 
-    def _connection(self, topic: str, kind: str) -> Connection | None:
+    def _connection(self, topic: str, codec: Codec) -> Connection | None:
         if topic not in self._connections:
-            store = bag_messages.typestore()
-            if kind not in store.fielddefs:
+            kind = codec.kind
+            is_common = kind in bag_messages.typestore().fielddefs
+            store = bag_messages.typestore() if is_common else codec.store
+            if store is None:
                 self.left_out[topic] = kind
                 self._connections[topic] = None
             else:

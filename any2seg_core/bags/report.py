@@ -69,7 +69,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
          "subsets": {name: score.document() for name, score in scores.items()}}
         for phase, scores in zip(result.phases, result.scores, strict=True)
     ]  # fmt: skip
-    document["injected"] = result.injected
+    document["injected"], document["spared"] = result.injected, result.spared
     document["silent_s"] = {
         name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
     }
@@ -123,12 +123,18 @@ def injected_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of faults: what was asked for and how many messages it hit."""
     rows = []
     for fault, hits in document["injected"].items():
-        said = ", ".join(f"{modality(name).title} {count}" for name, count in hits.items()) or "none"
+        said = _per_sensor(hits) or "none"
+        if spared := _per_sensor(document["spared"][fault]):
+            said += f"; unreadable and left as they were: {spared}"
         rows.append([fault, said])
     noise = document["conditions"]["noise"]
     if noise is not None:
         rows.append([f"noise {noise} on the model's input", "every frame: camera, depth, LiDAR"])
     return rows
+
+
+def _per_sensor(counts: dict[str, int]) -> str:
+    return ", ".join(f"{modality(name).title} {count}" for name, count in counts.items() if count)
 
 
 def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:

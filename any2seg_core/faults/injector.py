@@ -7,24 +7,22 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
 
+from any2seg_core.bags.codec import common_codec
 from any2seg_core.bags.reader import Recorded, header_stamp_ns
 from any2seg_core.errors import MessageError
 from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Freeze, Jitter, Reorder, Skew
 from any2seg_core.faults.payloads import change_payload, shift_events
+from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
 
 _STAMP_OFFSET = 4  # of a serialised std_msgs/Header: after the CDR encapsulation
-_UNREADABLE = (MessageError, SerdeError, struct.error, LookupError, ValueError)
+_EVENT_ARRAY = "/EventArray"
 _RANK = {cls: rank for rank, cls in enumerate(KINDS.values())}
 
 
@@ -33,7 +31,8 @@ class FaultInjector:
 
     What is random about a message depends on `seed`, the fault and the message's own stamp: not on other faults, not on
     the order of messages, not on where a replay began. Faults act on one message in the order of `KINDS`. A message
-    that cannot be read passes unchanged. Memory: the messages of the longest delay.
+    that cannot be read passes unchanged and is counted in `spared`; what cannot be done to a whole topic `check_faults`
+    refuses before the run. Memory: the messages of the longest delay.
 
     Args:
         faults: the plan. topics: which topic is which sensor; losses and delays take a sensor's camera_info with them.
@@ -41,6 +40,7 @@ class FaultInjector:
 
     Attributes:
         counts: text of the fault -> sensor -> number of messages that it changed.
+        spared: the same of messages that it should have changed and that could not be read.
 
     Example:
         >>> injector = FaultInjector(read_plan(["camera@4:8"]), carla_bridge())
@@ -50,6 +50,7 @@ class FaultInjector:
     def __init__(self, faults: Sequence[Fault], topics: TopicMap, seed: int = 0, start_ns: int | None = None) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: _RANK[type(fault)]))
         self.counts: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
+        self.spared: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
         self._topics, self._seed = topics, seed
         self._start_ns = start_ns
         self._delayed: list[tuple[int, int, Recorded]] = []  # heap of (arrival, number, message)
@@ -113,7 +114,11 @@ class FaultInjector:
             rng = np.random.default_rng([self._seed, fault.seed, MODALITIES.index(sensor), stamp_ns])
             if rng.random() >= fault.probability or not passing:
                 continue
-            changed = self._act(fault, message.topic, passing, time_s, rng)
+            try:
+                changed = self._act(fault, message.topic, passing, time_s, rng)
+            except MessageError:
+                self.spared[str(fault)][sensor] += message.topic in self._streams
+                continue
             if changed != passing:
                 self.counts[str(fault)][sensor] += message.topic in self._streams
                 passing = changed
@@ -136,13 +141,13 @@ class FaultInjector:
             return self._hold(fault, topic, passing)
         if isinstance(fault, Freeze):
             frozen = self._frozen.setdefault((fault, topic), passing[0])
-            return [self._restamped(frozen, header_stamp_ns(each.data), each) for each in passing]
+            return [self._restamped(frozen, header_stamp_ns(each.data), each, is_repeated=True) for each in passing]
         if isinstance(fault, Skew):
             shift_ns = round((fault.offset_s + (time_s - fault.start_s) * fault.drift_ppm * 1e-6) * NS_PER_S)
             return [self._restamped(each, header_stamp_ns(each.data) + shift_ns, each) for each in passing]
         # One broken beam stays broken: the draw is the fault's, not the message's.
         own = np.random.default_rng([self._seed, fault.seed]) if "share" in fault.parameters() else rng
-        return [_with_changed_payload(each, fault, own) for each in passing]
+        return [with_changed_payload(each, fault, own) for each in passing]
 
     def _release_overtaken(self, fault: Fault, topic: str, passing: list[Recorded]) -> list[Recorded]:
         held = self._overtaken.pop((fault, topic), None) if passing else None
@@ -154,7 +159,7 @@ class FaultInjector:
         self._overtaken[fault, topic] = passing[0]
         return passing[1:]
 
-    def _restamped(self, source: Recorded, stamp_ns: int, carrier: Recorded) -> Recorded:
+    def _restamped(self, source: Recorded, stamp_ns: int, carrier: Recorded, is_repeated: bool = False) -> Recorded:
         """`carrier` with the content of `source` and a stamp of its own; event times move along with the stamp."""
         data = bytearray(source.data)
         shift_ns = stamp_ns - header_stamp_ns(source.data)
@@ -162,23 +167,30 @@ class FaultInjector:
         struct.pack_into(f"{order}iI", data, _STAMP_OFFSET, *divmod(stamp_ns, NS_PER_S))
         moved = replace(carrier, data=bytes(data))
         if shift_ns and self._streams[carrier.topic] == "event":
-            moved = _decoded(moved, lambda events: shift_events(events, shift_ns))
+            moved = with_shifted_events(moved, shift_ns, is_repeated)
         return moved
 
 
-@lru_cache(maxsize=1)
-def _typestore() -> Typestore:
-    return get_typestore(Stores.ROS2_JAZZY)
-
-
-def _with_changed_payload(message: Recorded, fault: Fault, rng: np.random.Generator) -> Recorded:
+def with_changed_payload(message: Recorded, fault: Fault, rng: np.random.Generator) -> Recorded:
+    """See `change_payload`; MessageError where it cannot be done."""
     return _decoded(message, lambda decoded: change_payload(decoded, fault, rng))
 
 
+def with_shifted_events(message: Recorded, shift_ns: int, is_repeated: bool) -> Recorded:
+    """See `shift_events`; MessageError where it cannot be done."""
+    return _decoded(message, lambda decoded: shift_events(decoded, shift_ns, is_repeated))
+
+
 def _decoded(message: Recorded, change: Callable[[Any], Any]) -> Recorded:
-    """The message with `change` applied to its decoded form; unchanged when it cannot be decoded."""
+    """The message with `change` applied to its decoded form."""
     try:
-        decoded = change(_typestore().deserialize_cdr(message.data, message.kind))
-        return replace(message, data=bytes(_typestore().serialize_cdr(decoded, message.kind)))
-    except _UNREADABLE:
-        return message
+        if message.kind.endswith(_EVENT_ARRAY):
+            return replace(message, data=change(event_array_from_cdr(message.data)).cdr)
+        codec = message.codec or common_codec(message.kind)
+        decoded = codec.decode(message.data)
+        changed = change(decoded)
+        return message if changed is decoded else replace(message, data=codec.encode(changed))
+    except MessageError:
+        raise
+    except (LookupError, ValueError) as error:  # fields that contradict each other, found by NumPy
+        raise MessageError(f"{message.kind}: {error}") from None

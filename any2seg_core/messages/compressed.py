@@ -86,6 +86,12 @@ def _grammar(format_: str) -> tuple[str, str, str]:
     return original.strip(), words[0] if words else original.strip(), stored
 
 
+def picture_format(format_: str) -> tuple[str, str]:
+    """ORIG and STORED of the `format` of a colour picture; "" for what it does not say."""
+    original, _, stored = _grammar(format_)
+    return original, stored
+
+
 def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarray:
     if original not in ("16UC1", "mono16", "32FC1"):
         raise MessageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,6 +64,25 @@ def event_array_from_cdr(cdr: bytes) -> EventArrayBytes:
         raise MessageError(f"event array: {len(cdr)} bytes, {count} events need {needed}", "length")
     header = SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id=frame_id)
     return EventArrayBytes(header, height, width, count, bytes(cdr), first, order)
+
+
+def event_array_with(msg: EventArrayBytes, events: np.ndarray) -> EventArrayBytes:
+    """The same message with other events, (N,) EVENT_DTYPE, serialised anew."""
+    record = np.dtype({
+        "names": [name for name, _, _ in _LATER],
+        "formats": [msg.order + kind for _, _, kind in _LATER],
+        "offsets": [offset for _, offset, _ in _LATER],
+        "itemsize": _STRIDE,
+    })  # fmt: skip
+    records = np.zeros(len(events), record)
+    records["x"], records["y"] = events["x"], events["y"]
+    records["sec"], records["nanosec"] = np.divmod(events["t"], NS_PER_S)
+    records["polarity"] = events["p"] > 0
+    packed = records.tobytes()
+    # In the first event nothing lies between y and sec; after the last one there is no padding.
+    body = (packed[:4] + packed[6:])[:-1] if len(events) else b""
+    head = msg.cdr[: msg.first - 4] + struct.pack(msg.order + "I", len(events))
+    return replace(msg, count=len(events), cdr=head + body)
 
 
 def _short(cdr: Any) -> int:

@@ -109,7 +109,7 @@ class EventStream:
         if encoding == "evt3":
             return self._decode_evt3(words, now_ns, height, width)
         time_base_ns = integer(msg, "time_base", "event packet", 0, 2**62, reason="value")
-        events = (_libcaer if encoding == "libcaer" else _mono)(words, time_base_ns)
+        events = (libcaer_events if encoding == "libcaer" else mono_events)(words, time_base_ns)
         return self._on_sensor(events, height, width)
 
     def _note_losses(self, seq: int) -> None:
@@ -190,8 +190,11 @@ class _LeastOffset:
         return self.value_ns
 
 
-def _libcaer(words: np.ndarray, time_base_ns: int) -> np.ndarray:
-    """Bits of a word: 0 valid, 1 polarity, 2-16 y, 17-31 x, 32-62 microseconds, which may overflow within a message."""
+def libcaer_events(words: np.ndarray, time_base_ns: int) -> np.ndarray:
+    """Words (N,) uint64 to (N,) EVENT_DTYPE in their order.
+
+    Bits of a word: 0 valid, 1 polarity, 2-16 y, 17-31 x, 32-62 microseconds, which may overflow within a message.
+    """
     low, time_us = words & np.uint64(0xFFFFFFFF), (words >> np.uint64(32)).astype(np.int64) & 0x7FFFFFFF
     rounds = np.zeros(words.size, dtype=np.int64)
     if words.size:
@@ -203,8 +206,11 @@ def _libcaer(words: np.ndarray, time_base_ns: int) -> np.ndarray:
     return events
 
 
-def _mono(words: np.ndarray, time_base_ns: int) -> np.ndarray:
-    """Bits of a word: 0-31 nanoseconds after the time base, 32-47 x, 48-62 y, 63 polarity."""
+def mono_events(words: np.ndarray, time_base_ns: int) -> np.ndarray:
+    """Words (N,) uint64 to (N,) EVENT_DTYPE in their order.
+
+    Bits of a word: 0-31 nanoseconds after the time base, 32-47 x, 48-62 y, 63 polarity.
+    """
     events = np.empty(words.size, EVENT_DTYPE)
     events["x"] = words >> np.uint64(32) & np.uint64(0xFFFF)
     events["y"] = words >> np.uint64(48) & np.uint64(0x7FFF)

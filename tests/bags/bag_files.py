@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import lz4.frame
 import numpy as np
 import yaml
@@ -80,7 +81,17 @@ uint16 y
 builtin_interfaces/Time ts
 bool polarity
 """
-_DEFINITIONS = {"dvs_msgs/msg/EventArray": _EVENT_ARRAY}
+_EVENT_PACKET = """std_msgs/Header header
+uint32 height
+uint32 width
+uint64 seq
+uint64 time_base
+string encoding
+bool is_bigendian
+uint8[] events
+"""
+PACKET, COMPRESSED = "event_camera_msgs/msg/EventPacket", "sensor_msgs/msg/CompressedImage"
+_DEFINITIONS = {"dvs_msgs/msg/EventArray": _EVENT_ARRAY, PACKET: _EVENT_PACKET}
 
 
 @lru_cache
@@ -101,6 +112,24 @@ def event_array(stamp_ns: int, columns: Iterable[int]) -> bytes:
     events = [event(x, 1, at, True) for x, at in zip(columns, times, strict=True)]
     header = store.types["std_msgs/msg/Header"](time(*divmod(stamp_ns, NS_PER_S)), "dvs")
     return bytes(store.serialize_cdr(store.types[kind](header, 6, 9, events), kind))
+
+
+def event_packet(stamp_ns: int, seq: int, data: bytes, size: tuple[int, int], encoding: str = "evt3") -> bytes:
+    """Serialised event_camera_msgs/EventPacket of a sensor of (H, W) pixels."""
+    store = _store_of(PACKET)
+    stamp = store.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))
+    header = store.types["std_msgs/msg/Header"](stamp, "dvs")
+    message = store.types[PACKET](header, *size, seq, 0, encoding, False, np.frombuffer(data, np.uint8))
+    return bytes(store.serialize_cdr(message, PACKET))
+
+
+def compressed_image(rgb: np.ndarray, stamp_ns: int, frame_id: str, suffix: str = ".jpg") -> bytes:
+    """Serialised CompressedImage of (H, W, 3) uint8, as image_transport writes it."""
+    make = STORE.types
+    header = make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S)), frame_id)
+    data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].reshape(-1)
+    format_ = f"bgr8; {'jpeg' if suffix == '.jpg' else suffix[1:]} compressed bgr8"
+    return bytes(STORE.serialize_cdr(make[COMPRESSED](header, format_, data), COMPRESSED))
 
 
 def write_ros1(path: Path, entries: Iterable[Entry], compression: str = "") -> Path:

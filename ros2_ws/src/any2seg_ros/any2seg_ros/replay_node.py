@@ -28,6 +28,7 @@ from rosgraph_msgs.msg import Clock
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.errors import UserError
+from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault
@@ -116,6 +117,8 @@ class ReplayNode(Node):
                 self.get_logger().warning(warning)
             self._check_start(bag)
             self._topics = choose_topics(bag, options.rules, options.topics).map
+            for note in check_faults(options.faults, bag, self._topics):
+                self.get_logger().warning(note)
             self._create_publishers(bag)
             self._wait_for_subscribers(options.wait_s)
             log = stack.enter_context(open(options.log_file, "w")) if options.log_file else None
