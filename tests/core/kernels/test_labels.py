@@ -1,0 +1,98 @@
+"""Labels of upsampled logits against torch's interpolate, softmax and argmax."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from any2seg_core.kernels.labels import upsampled_labels
+from any2seg_core.preprocess import logits_to_labels
+
+
+def by_torch(logits: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities (B, K, H, W) float64 and labels (B, H, W) of logits (B, K, h, w)."""
+    upsampled = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    return upsampled.double().softmax(dim=1), upsampled.max(dim=1).indices
+
+
+def by_kernel(logits: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.inference_mode():
+        return logits_to_labels(logits.clone(), height, width)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 25, 300])
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 5, 13, 301), (16, 24, 64, 96), (17, 9, 5, 4), (2, 70, 2, 280)])
+def test_value_equals_torch(classes: int, sizes: tuple[int, int, int, int]):
+    h, w, height, width = sizes
+    logits = 2 * torch.randn(2, classes, h, w, generator=torch.Generator().manual_seed(classes))
+    probabilities, expected = by_torch(logits, height, width)
+    labels, confidence = by_kernel(logits, height, width)
+    assert labels.dtype == (torch.uint8 if classes <= 255 else torch.uint16)
+    assert np.array_equal(labels.numpy(), expected.numpy())
+    assert confidence.dtype == torch.float32
+    np.testing.assert_allclose(confidence, probabilities.amax(dim=1), rtol=0, atol=1e-6)
+
+
+@given(
+    st.integers(0, 2**31), st.sampled_from([2, 5, 25]), st.tuples(*[st.integers(1, 40)] * 4),
+    st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]),
+)  # fmt: skip
+@example(0, 25, (1, 40, 40, 1), 1e30)
+def test_property_labels_are_torchs_unless_two_classes_are_equal_to_rounding(seed, classes, sizes, scale):
+    h, w, height, width = sizes
+    logits = scale * torch.randn(1, classes, h, w, generator=torch.Generator().manual_seed(seed))
+    exact = F.interpolate(logits.double(), (height, width), mode="bilinear", align_corners=False)
+    _, expected = by_torch(logits, height, width)
+    labels, confidence = by_kernel(logits, height, width)
+    chosen, best = (exact.gather(1, found.long()[:, None]) for found in (labels, expected))
+    assert float((best - chosen).abs().max()) <= 4e-6 * float(logits.abs().max())
+    differs = labels != expected.to(torch.uint8)
+    assert int(differs.sum()) <= int((best != chosen).sum())
+    # float32 positions move a logit by rounding, and a softmax by as much of its own
+    np.testing.assert_allclose(
+        confidence, exact.softmax(dim=1).gather(1, labels.long()[:, None])[:, 0], rtol=0, atol=1e-6 * max(scale, 1) * 8
+    )
+
+
+@given(st.integers(0, 2**31), st.sampled_from([2, 25]), *[st.integers(1, 9)] * 2, st.sampled_from([1, 2, 4]))
+def test_property_of_equal_classes_the_first_wins_as_in_torch(seed, classes, h, w, factor):
+    """Small integers resized by powers of two have no rounding, so that ties are ties on both sides."""
+    logits = torch.randint(0, 3, (1, classes, h, w), generator=torch.Generator().manual_seed(seed)).float()
+    probabilities, expected = by_torch(logits, h * factor, w * factor)
+    labels, confidence = by_kernel(logits, h * factor, w * factor)
+    assert np.array_equal(labels.numpy(), expected.numpy())
+    np.testing.assert_allclose(confidence, probabilities.amax(dim=1), rtol=0, atol=1e-6)
+
+
+def test_value_extremes():
+    """Equal logits, a certain winner, infinite losers, differences beyond the range of exp."""
+    logits = torch.tensor([[0.0, 0.0], [500.0, -500.0], [-1e38, 3.0], [1e38, -1e38], [-90.0, -1.0]])
+    labels, confidence = by_kernel(logits.T[None, :, None], 1, 5)  # (1, 2, 1, 5)
+    assert labels[0, 0].tolist() == [0, 0, 1, 0, 1]
+    assert confidence[0, 0].tolist() == [0.5, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_value_layout_of_the_logits_and_number_of_threads_change_nothing():
+    logits = torch.randn(2, 7, 19, 23)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads, layout in ((1, torch.contiguous_format), (3, torch.contiguous_format), (2, torch.channels_last)):
+            torch.set_num_threads(threads)
+            results.append(by_kernel(logits.contiguous(memory_format=layout), 211, 97))
+    finally:
+        torch.set_num_threads(before)
+    for labels, confidence in results[1:]:
+        assert torch.equal(labels, results[0][0])
+        assert torch.equal(confidence, results[0][1])
+
+
+def test_value_arguments_are_left_alone():
+    logits = np.random.default_rng(0).normal(size=(1, 5, 6, 4)).astype(np.float32)
+    copy = logits.copy()
+    upsampled_labels(logits, 20, 24)
+    assert np.array_equal(logits, copy)
