@@ -217,7 +217,9 @@ class Run:
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
-    options = {key: value for key in ("source", "parity") if (value := getattr(config, key)) is not None}
+    options: dict[str, Any] = {key: getattr(config, key) for key in ("source", "parity") if getattr(config, key)}
+    if split == "train":  # what is judged has all its labels
+        options["sparse"] = config.data.sparse
     return open_dataset(
         config.dataset, config.data.root, split, config.modalities, config.cases, cache=cache,
         skip_corrupt=config.skip_corrupt, **options,

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
+from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.modalities import canonical
 from any2seg_core.models import FusionName, MFFConfig
 from any2seg_core.models.any2seg import require_effect
@@ -21,6 +23,7 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     short_form: ClassVar[str] = "root"
     root: Path = Field(description="folder of a data set with the splits train and val")
+    sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +87,7 @@ class TrainConfig(BaseModel):
     lambda_p: float = Field(0.0, ge=0, description="weight of R_p, functional entropy of predictions; paper 0.3")
     lambda_f: float = Field(0.0, ge=0, description="weight of R_f, functional entropy of features; paper 0.02")
     fisher: FisherConfig = Field(FisherConfig(), description="estimator of R_p and R_f, e.g. fisher={wrt: input}")
+    agmm: GaussianMixtureConfig = Field(GaussianMixtureConfig(), description="AGMM for sparse labels: agmm.weight=1")
 
     # Optimisation
     batch_size: int = Field(8, gt=0, description="per process, encoded at once")
@@ -141,6 +145,8 @@ class TrainConfig(BaseModel):
                 raise ValueError(f"lambda_cr and lambda_se teach the fused features, which fusion={self.fusion} lacks")
         if (self.lambda_p or self.lambda_f) and self.fusion == "early_concat":
             raise ValueError("lambda_p and lambda_f need features of each modality, which fusion=early_concat lacks")
+        if self.agmm.weight and self.fusion == "mean_predictions":
+            raise ValueError("agmm compares features of the fused model, which fusion=mean_predictions lacks")
         require_effect(self.fusion, self.mff)
         return self
 

@@ -1,4 +1,4 @@
-"""The training objective: L_sup + L_cr + L_se (Any2Seg, Eq. 8) and + R_p + R_f (functional entropy, Eq. 9)."""
+"""The training objective: L_sup + L_cr + L_se (Any2Seg, Eq. 8), + R_p + R_f (functional entropy, Eq. 9), + AGMM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
+from any2seg_core.losses.gaussian_mixture import MIXTURE_TERMS, GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.teachers.cached import CachedEmbeddings
@@ -31,6 +32,7 @@ class Objective(nn.Module):
         self.teacher = teacher
         self.correlation = ModalityCorrelationLoss(config.lscd_temperature)
         self.geometry = ClassGeometryLoss(config.lscd_temperature)
+        self.mixture = GaussianMixtureLoss(config.agmm)
 
     def forward(
         self, model: Any2Seg, images: dict[str, Tensor], prediction: Prediction, labels: Tensor, frames: Sequence[int]
@@ -64,11 +66,19 @@ class Objective(nn.Module):
             terms["r_f"] = torch.stack([balance_penalty(information, config.fisher) for information in levels]).sum()
             mean = torch.stack(levels).mean(dim=0)  # (M,)
             terms |= {f"fisher_f_{name}": value for name, value in zip(names, mean, strict=True)}
+        if config.agmm.weight > 0.0:
+            terms |= self._mixture(prediction, labels)
         weights = {"l_cr": config.lambda_cr, "l_se": config.lambda_se, "r_p": config.lambda_p, "r_f": config.lambda_f}
+        weights |= dict.fromkeys(MIXTURE_TERMS, config.agmm.weight)
         total = loss + sum(weights[name] * value for name, value in terms.items() if name in weights) if terms else loss
         if terms:
             terms["l_sup"] = loss
         return total, {name: value.detach() for name, value in terms.items()}
+
+    def _mixture(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
+        agmm = self.config.agmm
+        features = prediction.hidden if agmm.features == "hidden" else prediction.fused[agmm.level - 1]
+        return self.mixture(features, prediction.logits, labels)
 
     def _lscd(self, prediction: Prediction, labels: Tensor, frames: Sequence[int]) -> dict[str, Tensor]:
         level = self.config.lscd_level - 1

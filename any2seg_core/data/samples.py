@@ -20,13 +20,16 @@ from torch.utils.data import Dataset
 from any2seg_core.contract import Normalisation, default_normalisation
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
+from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import UNLABELLED, LabelSpace
-from any2seg_core.modalities import ModalitySet, canonical
+from any2seg_core.modalities import MODALITIES, ModalitySet, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
+
+_LIDAR = MODALITIES[3]
 
 Cache = Literal["none", "ram", "disk"]
 Source = Literal["auto", "raw", "projected"]
@@ -47,7 +50,7 @@ class Sample(NamedTuple):
         planes: per modality that this frame has, canonical order, (H, W, 3) uint8, or float32 on the same scale (255 =
             full) where the files are finer than 8 bits; rgb in RGB order. Never empty. In a recording sensors fail: its
             frames may have fewer modalities than the data set.
-        labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label file was looked for.
+        labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label was looked for or kept.
         frame: where it came from; has a ``name`` that is unique within the split.
     """
 
@@ -74,6 +77,7 @@ class FrameDataset(Dataset):
         verify: every file of every frame must exist (only a tool that lists what is missing sets it to False).
         labelled: False: no label file is looked for, and every pixel is unlabelled (254); for recordings that were
             extracted without truth.
+        sparse: which labels of a frame to keep; None: all.
         options: what only some data sets can be told; each names its own in ``options`` and explains them.
 
     Attributes:
@@ -102,9 +106,11 @@ class FrameDataset(Dataset):
         skip_corrupt: bool = False,
         verify: bool = True,
         labelled: bool = True,
+        sparse: SparseConfig | None = None,
         **options: Any,
     ):
-        self.root, self.split, self.skip_corrupt, self.labelled = Path(root), split, skip_corrupt, labelled
+        self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
+        self.labelled, self.sparse = labelled, sparse
         strange = sorted(set(options) - set(self.options))
         if strange:
             raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice")
@@ -114,6 +120,8 @@ class FrameDataset(Dataset):
         self.modalities = canonical(modalities, self.family.members) if self.is_choice else self.family.members
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
+        if sparse is not None and sparse.kind == "lidar":
+            self._require_lidar()
         self._require_root()
         self._prepare(cache)
         self.frames = self._select(self._find(), cases)
@@ -154,7 +162,7 @@ class FrameDataset(Dataset):
         cached = self._samples[index] if self._samples is not None else None
         if cached is None and not self.labelled:
             cached = self[index]
-        return cached.labels if cached is not None else self.read_labels(self.frames[index])
+        return cached.labels if cached is not None else self._labels(self.frames[index])
 
     def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
         """Labels of the given frames (None: all), those of corrupt ones left out if ``skip_corrupt`` is set.
@@ -302,10 +310,35 @@ class FrameDataset(Dataset):
                             f"(`any2seg data check {self.root}` lists all that is missing)"
                         )
 
+    def read_lidar_labels(self, frame: Any) -> np.ndarray:
+        """(H, W) uint8: the label of each pixel that a LiDAR point falls on, else 254.
+
+        Here: the label image wherever the LiDAR plane shows a point. Planes draw a point as up to 3x3 pixels, and no
+        point is ever on the wrong thing: more and better labels than a LiDAR would give.
+        """
+        labels = self.read_labels(frame)
+        height, width = labels.shape
+        hit = self.read_plane(frame, _LIDAR).any(axis=2).astype(np.uint8)  # (H, W)
+        if hit.shape != labels.shape:
+            hit = cv2.resize(hit, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return where_points_fell(labels, hit)
+
+    def _require_lidar(self) -> None:
+        if _LIDAR not in self.family.members:
+            raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks")
+
+    def _labels(self, frame: Any) -> np.ndarray:
+        """Labels of a frame, as many of them as there shall be."""
+        if self.sparse is None:
+            return self.read_labels(frame)
+        if self.sparse.kind == "lidar":
+            return self.read_lidar_labels(frame)
+        return sparse_labels(self.read_labels(frame), frame.name, self.sparse)
+
     def _read(self, frame: Any) -> Sample:
         planes = {name: self.read_plane(frame, name) for name in self.present(frame)}
         if self.labelled:
-            labels = self.read_labels(frame)
+            labels = self._labels(frame)
         else:
             labels = np.full(next(iter(planes.values())).shape[:2], UNLABELLED, np.uint8)  # (H, W)
         height, width = labels.shape

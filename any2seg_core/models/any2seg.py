@@ -106,6 +106,8 @@ class Prediction:
         branches: (B, M, K, H, W) float, logits of each branch of Linear Fusion at the size of the input images, columns
             in the order of the model's modalities, zero where there is no such branch; None for other fusions.
         exists: (B, M) bool, which branches there are; None for other fusions.
+        hidden: the head's map before its classifier (B, C, H/4, W/4), of which a loss may want to know; only in
+            training, and not with mean_predictions, whose head sees every modality alone.
     """
 
     logits: Tensor
@@ -113,6 +115,7 @@ class Prediction:
     encoded: Encoded
     branches: Tensor | None = None
     exists: Tensor | None = None
+    hidden: Tensor | None = None
 
     def samples(self, chosen: slice) -> Prediction:
         """The same for some samples of the batch."""
@@ -122,6 +125,7 @@ class Prediction:
             self.encoded.samples(chosen),
             None if self.branches is None else self.branches[chosen],
             None if self.exists is None else self.exists[chosen],
+            None if self.hidden is None else self.hidden[chosen],
         )
 
 
@@ -150,8 +154,10 @@ class Any2Seg(nn.Module):
         encoded = self.encode(images, present)
         fused = self.fuse(encoded)
         size = next(iter(images.values())).shape[-2:]
-        logits = F.interpolate(self.decode(fused), size, mode="bilinear", align_corners=False)
-        return Prediction(logits, fused, encoded)
+        hidden = self.head.hidden(fused) if self.training and self.config.fusion != "mean_predictions" else None
+        coarse = self.decode(fused) if hidden is None else self.head.classify(hidden)  # (B, K, H/4, W/4)
+        logits = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
+        return Prediction(logits, fused, encoded, hidden=hidden)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:
         """Images -> per-modality features of the pairs that are present."""

@@ -37,6 +37,10 @@ class AllMLPHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
+        return self.classify(self.hidden(levels, folded))
+
+    def hidden(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
+        """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
         height, width = levels[0].shape[-2:]
         weights, bias = self.folded() if folded is None else folded
         fused = None
@@ -50,9 +54,13 @@ class AllMLPHead(nn.Module):
             fused = mixed if fused is None else fused + mixed if torch.is_grad_enabled() else fused.add_(mixed)
         if self.training:
             fused = self.norm(fused)
-        hidden = self.dropout(F.relu(fused, inplace=not torch.is_grad_enabled()))
-        logits = F.linear(to_tokens(hidden), self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
-        return to_map(logits, height, width)  # (B, K, H, W)
+        return F.relu(fused, inplace=not torch.is_grad_enabled())
+
+    def classify(self, hidden: Tensor) -> Tensor:
+        """Second half of `forward`: (B, width, H_1, W_1) -> logits (B, K, H_1, W_1)."""
+        tokens = to_tokens(self.dropout(hidden))  # (B, N, C)
+        logits = F.linear(tokens, self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
+        return to_map(logits, *hidden.shape[-2:])  # (B, K, H, W)
 
     def folded(self) -> tuple[list[Tensor], Tensor]:
         """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm.
