@@ -14,7 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.deliver import DeliverDataset
-from any2seg_core.labels import DELIVER
+from any2seg_core.errors import UserError
+from any2seg_core.labels import DELIVER, UNLABELLED
+from any2seg_core.losses.gaussian_mixture import GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.modalities import MODALITIES
@@ -89,6 +91,42 @@ def test_value_entropy_terms_add_up_and_are_logged_per_modality():
     assert terms["r_f"] > 0
 
 
+@pytest.mark.parametrize("modalities", [MODALITIES, ("rgb", "lidar")])
+@pytest.mark.parametrize(
+    ("fusion", "agmm"),
+    [("mff", {}), ("mff", {"features": "fused", "level": 2, "l_cls": True}), ("early_concat", {})],
+)
+def test_value_mixture_terms_add_up_with_one_weight(fusion, agmm, modalities):
+    config = settings(agmm={"weight": 0.6, **agmm}, fusion=fusion)
+    model = Any2Seg(ModelConfig(head_width=16, num_classes=7, fusion=fusion, modalities=modalities)).train()
+    objective = Objective(CrossEntropy(), config)
+    images = {name: torch.randn(2, 3, 32, 64) for name in modalities}
+    labels = torch.full((2, 32, 64), UNLABELLED)
+    labels[0, 4, 9], labels[0, 20, 50], labels[1, 31, 63] = 2, 6, 2
+    prediction = model(images)
+    loss, terms = objective(model, images, prediction, labels, [0, 1])
+    features = prediction.fused[1] if agmm else prediction.hidden
+    expected = GaussianMixtureLoss(config.agmm)(features, prediction.logits, labels)
+    assert set(expected) == set(terms) - {"l_sup"}
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+    torch.testing.assert_close(loss, CrossEntropy()(prediction.logits, labels) + 0.6 * sum(expected.values()))
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_value_hidden_map_is_what_the_classifier_sees_and_only_in_training():
+    model = build()
+    model.head.dropout.p = 0.0
+    images = {name: torch.randn(2, 3, 32, 64) for name in MODALITIES}
+    prediction = model(images)
+    assert prediction.hidden.shape == (2, 16, 8, 16) and float(prediction.hidden.detach().min()) == 0.0  # after ReLU
+    logits = torch.nn.functional.interpolate(model.head.classifier(prediction.hidden), (32, 64), mode="bilinear")
+    torch.testing.assert_close(logits, prediction.logits)
+    assert model.eval()(images).hidden is None
+    assert build("mean_predictions")(images).hidden is None
+
+
 @pytest.mark.parametrize(("fusion", "wrt"), [("mean_predictions", "logits"), ("mff", "features"), ("mff", "input")])
 def test_gradient_wrapped_for_several_processes_equals_alone(fusion, wrt, tmp_path):
     """Gradients inside the loss do not trigger the hooks that average over processes; the one backward pass does."""
@@ -109,6 +147,33 @@ def test_value_means_leave_out_what_did_not_occur():
     steps = [{"a": torch.tensor(1.0), "b": torch.tensor(nan)}, {"a": torch.tensor(2.0), "b": torch.tensor(nan)}]
     assert mean_terms([*steps, {"a": torch.tensor(nan), "c": torch.tensor(5.0)}]) == {"a": 1.5, "c": 5.0}
     assert mean_terms([{}, {}]) == {}
+
+
+def test_value_resume_with_sparse_labels_and_mixtures_is_exact(data, tmp_path):
+    """2 + 2 steps equal 4, bit by bit, in half precision and with clicks."""
+    sparse = {"root": data, "sparse": {"kind": "points", "count": 5}}
+
+    def run(name: str, **changes: object) -> dict:
+        options = {"agmm": {"weight": 1.0, "sigma": "predicted"}, "bf16": True, "max_minutes": None} | changes
+        train(settings(data=sparse, out=tmp_path / name, **options), ALONE)
+        return torch.load(tmp_path / name / "last.pt", weights_only=True)
+
+    whole = run("whole", steps=4, lr=1e-3, poly_power=1e-9)
+    run("parts", steps=2, lr=1e-3, poly_power=1e-9)
+    parts = run("parts", steps=4, lr=1e-3, poly_power=1e-9, resume=True)
+    assert whole["step"] == parts["step"] == 4
+    for part in ("model", "average"):
+        assert all(torch.equal(value, parts[part][name]) for name, value in whole[part].items())
+    assert {"l_sup", "l_self", "l_spar", "l_con"} <= set(last_step(tmp_path / "whole"))
+
+
+def test_exception_mixtures_need_a_fused_model():
+    with pytest.raises(ValueError, match="agmm compares features of the fused model"):
+        settings(agmm={"weight": 1}, fusion="mean_predictions")
+    with pytest.raises(UserError, match=r"data.sparse.kind='dots': Input should be 'points'"):
+        load_config(["data=d", "out=o", "data.sparse={kind: dots}"])
+    with pytest.raises(UserError, match=r"unknown key 'agmm.lambda': known are weight, l_self"):
+        load_config(["data=d", "out=o", "agmm={lambda: 1}"])
 
 
 @pytest.fixture(scope="module")
