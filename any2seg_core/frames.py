@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from any2seg_core.sensors.camera import CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.sensors.transforms import TransformTree
 
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
 WINDOWED = ("event",)
@@ -33,6 +34,7 @@ MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 """Modalities that have a transform to the camera."""
 _UNNAMED_FRAME = "camera"
 _REMEMBERED_PACKETS = 256
+_PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,25 @@ class InputOptions:
     check_frames: bool = True
     rectified: bool = False
     health: HealthConfig = field(default_factory=HealthConfig)
+
+
+def input_options(parameters: Mapping[str, Any]) -> InputOptions:
+    """Options from the node's parameters by name (``intensity_max``, ``health.min_points`` ...); others are ignored.
+
+    Raises:
+        UserError: a value of another type than its default.
+    """
+    defaults: dict[str, Any] = {name: getattr(InputOptions(), name) for name in _PLAIN_OPTIONS}
+    defaults.update({f"health.{entry.name}": getattr(HealthConfig(), entry.name) for entry in fields(HealthConfig)})
+    values = {}
+    for name, default in defaults.items():
+        value = parameters.get(name, default)
+        kinds = {float: (int, float), tuple: (list, tuple)}.get(type(default), (type(default),))
+        if type(value) not in kinds:
+            raise UserError(f"parameter {name} is {value!r}: expected {type(default).__name__}")
+        values[name] = type(default)(value)
+    health = HealthConfig(**{name.partition(".")[2]: values[name] for name in values if name.startswith("health.")})
+    return InputOptions(**{name: values[name] for name in _PLAIN_OPTIONS}, health=health)
 
 
 @dataclass(frozen=True)
@@ -192,6 +213,31 @@ class FrameBuilder:
             return False
         self._rig = self._rig.remounted(**{key: to_camera})
         return True
+
+    def find_mounts(
+        self, transforms: TransformTree, newest: Mapping[str, tuple[str, int]], stamp_ns: int, fixed_frame: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Extrinsics of one set by TF, for `set_mount`.
+
+        Args:
+            newest: modality -> frame_id and stamp of its newest message. stamp_ns: stamp of the set.
+            fixed_frame: see `TransformTree.lookup`.
+
+        Returns:
+            Modality -> (4, 4) to the camera, for those of MOUNTED_STREAMS that are connected to it.
+        """
+        found: dict[str, np.ndarray] = {}
+        if self._rig is None or transforms.is_empty:
+            return found
+        for name in canonical(newest, within=MOUNTED_STREAMS):
+            frame_id, taken_ns = newest[name]
+            # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
+            source_ns = taken_ns if name == MOUNTED_STREAMS[-1] else stamp_ns
+            camera = self._rig.calibration.camera.frame_id
+            mount = transforms.lookup(camera, stamp_ns, frame_id, source_ns, fixed_frame)
+            if mount is not None:
+                found[name] = mount
+        return found
 
     def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int) -> Frame:
         """Read and project one set.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from any2seg_core.bags.mounts import RecordedMounts, is_readable
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import Peek, TopicChoice
 from any2seg_core.errors import UserError
-from any2seg_core.frames import FrameBuilder
+from any2seg_core.frames import FrameBuilder, InputOptions
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
@@ -21,7 +24,6 @@ _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _STATIC_TF = "/tf_static"
 _FILE_IN_BAG = "calibration.yaml"
 _MOVING_MESSAGES = 400
-_MOVED_M, _TURNED = 0.02, 0.01
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
 _MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
 _COSTS = {
@@ -40,6 +42,8 @@ class BagCalibration:
         source: where it came from, in words; "" if there is none.
         is_final: the user's own file: what the bag says about cameras is not used.
         found: part of the calibration -> where it was found. missing: what is not there and what that costs.
+        mounts: what transforms of the recording give; of sensors that move the calibration holds one moment, `frames`
+            none. None: there are no transforms, or a file wins over them.
     """
 
     calibration: Calibration | None
@@ -47,10 +51,17 @@ class BagCalibration:
     is_final: bool = False
     found: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    mounts: RecordedMounts | None = None
 
-    def frames(self, event_window_ns: int) -> FrameBuilder:
-        """A builder of planes that starts with this calibration."""
-        return FrameBuilder(self.calibration, event_window_ns)
+    def frames(self, event_window_ns: int, options: InputOptions | None = None) -> FrameBuilder:
+        """A builder of planes that starts with what is fixed in this calibration."""
+        return FrameBuilder(self.fixed_part(self.calibration), event_window_ns, options)
+
+    def fixed_part(self, calibration: Calibration | None) -> Calibration | None:
+        """A calibration of this recording without the transforms that hold for one moment only."""
+        if calibration is None or self.mounts is None:
+            return calibration
+        return replace(calibration, **{_MOUNT_FIELDS[name]: None for name in self.mounts.names})
 
     def require(self, topics: Mapping[str, str]) -> None:
         """UserError when the given sensors (modality -> topic) cannot be brought to a camera plane."""
@@ -101,22 +112,28 @@ def _from_messages(
         return BagCalibration(None, missing=(problem,))
     found = {_CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras}
     frames = _frames_of(choice, cameras)
-    tree, stamps_ns = _read_transforms(bag, choice)
+    recorded = _read_transforms(bag)
     problems = dict(complaints)
-    mounts = {}
+    mounts: dict[str, np.ndarray] = {}
+    moving: list[str] = []
+    fixed: list[str] = []
     for name, part in _MOUNT_FIELDS.items():
         if name not in choice.map.streams or frames[name] == frames[camera_name]:
             continue
-        mount, problem = _mount(tree, stamps_ns, frames[camera_name], frames[name])
+        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name])
         if mount is not None:
-            mounts[part], found[part] = mount, f"tf: {frames[name]} -> {frames[camera_name]}"
+            (fixed if is_fixed else moving).append(name)
+            followed = "" if is_fixed else ", followed through /tf at each stamp"
+            mounts[part], found[part] = mount, f"tf: {frames[name]} -> {frames[camera_name]}{followed}"
         if problem:
             cost = "" if mount is not None else _COSTS[name]
             problems[part] = f"{problem}{cost}"
     own = {_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
     calibration = Calibration(**own, **mounts)
     source = "camera_info" + (" and tf" if mounts else "") + " of the recording"
-    return BagCalibration(calibration, source, False, found, _missing(calibration, choice, problems))
+    missing = _missing(calibration, choice, problems)
+    by_transforms = RecordedMounts(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
+    return BagCalibration(calibration, source, False, found, missing, by_transforms)
 
 
 def _parts(calibration: Calibration) -> list[str]:
@@ -163,22 +180,39 @@ def _frames_of(choice: TopicChoice, cameras: Mapping[str, CameraModel]) -> dict[
     return frames
 
 
-def _read_transforms(bag: Bag, choice: TopicChoice) -> tuple[TransformTree, list[int]]:
-    """All static transforms, the first moving ones, and times at which the tree can be asked."""
-    tree, stamps_ns = TransformTree(), []
+class _Transforms(NamedTuple):
+    """Static messages, topics of moving ones, a tree of both (of the moving the first ones), and times to ask it at."""
+
+    static: tuple[Any, ...]
+    topics: tuple[str, ...]
+    tree: TransformTree
+    fixed_tree: TransformTree
+    stamps_ns: list[int]
+
+
+def _read_transforms(bag: Bag) -> _Transforms:
     topics = {name: topic for name, topic in bag.topics.items() if topic.kind in _TF_KINDS and topic.count}
-    static = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
-    moving = [name for name in topics if name not in static]
-    for names, is_static in ((static, True), (moving, False)):
-        for number, message in enumerate(bag.messages(names) if names else ()):
-            try:
-                tree.add_message(message.value, is_static)
-            except (UserError, AttributeError, TypeError):
-                continue  # one bad transform; if it was needed, the lookup says so
-            stamps_ns += [_stamp_ns(item) for item in message.value.transforms] if not is_static else []
-            if not is_static and number > _MOVING_MESSAGES:
-                break
-    return tree, sorted(set(stamps_ns)) or [0]
+    static_topics = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
+    moving_topics = [name for name in topics if name not in static_topics]
+    static = tuple(_good_transforms(bag, static_topics))
+    tree, fixed_tree, stamps_ns = TransformTree(), TransformTree(), set()
+    for message in static:
+        tree.add_message(message, is_static=True)
+        fixed_tree.add_message(message, is_static=True)
+    for message in islice(_good_transforms(bag, moving_topics), _MOVING_MESSAGES):
+        tree.add_message(message, is_static=False)
+        stamps_ns.update(_stamp_ns(item) for item in message.transforms)
+    return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0])
+
+
+def _good_transforms(bag: Bag, topics: Sequence[str]) -> Iterator[Any]:
+    """Messages that make sense; of a bad one the lookup says what is missing, if it was needed."""
+    for message in bag.messages(topics) if topics else ():
+        try:
+            if is_readable(message.value):
+                yield message.value
+        except UserError:
+            continue
 
 
 def _is_latched(qos: tuple) -> bool:
@@ -189,19 +223,19 @@ def _stamp_ns(item) -> int:
     return item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
 
 
-def _mount(tree: TransformTree, stamps_ns: list[int], camera: str, sensor: str) -> tuple[np.ndarray | None, str]:
-    """(sensor to camera, complaint); asked at several times, because a sensor head that moves cannot be calibrated."""
+def _mount(recorded: _Transforms, camera: str, sensor: str) -> tuple[np.ndarray | None, bool, str]:
+    """(sensor to camera, whether it never moves, complaint); of one that moves the middle of several moments."""
     if not sensor or not camera:
-        return None, f"headers name no frame ({'sensor' if camera else 'camera'}), so no transform can be looked up"
+        missing = "sensor" if camera else "camera"
+        return None, True, f"headers name no frame ({missing}), so no transform can be looked up"
+    fixed = recorded.fixed_tree.lookup(camera, 0, sensor, 0)
+    stamps_ns = recorded.stamps_ns
     times_ns = [stamps_ns[k] for k in sorted({0, len(stamps_ns) // 4, len(stamps_ns) // 2, len(stamps_ns) - 1})]
-    mounts = [m for t in times_ns if (m := tree.lookup(camera, t, sensor, t)) is not None]
-    if not mounts:
-        return None, f"no transform from {sensor} to {camera} in /tf_static or /tf"
-    mount = mounts[len(mounts) // 2]
-    shift = max(float(np.linalg.norm(other[:3, 3] - mount[:3, 3])) for other in mounts)
-    turn = max(float(np.abs(other[:3, :3] - mount[:3, :3]).max()) for other in mounts)
-    if shift > _MOVED_M or turn > _TURNED:
-        return mount, f"the transform from {sensor} to {camera} moves by {shift:.2f} m: one moment of it is taken"
+    mounts = [m for t in times_ns if (m := recorded.tree.lookup(camera, t, sensor, t)) is not None]
+    mount = fixed if fixed is not None else mounts[len(mounts) // 2] if mounts else None
+    if mount is None:
+        return None, True, f"no transform from {sensor} to {camera} in /tf_static or /tf"
     if abs(mount[2, 2]) > 0.9:  # the camera's z axis points up
-        return mount, f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"
-    return mount, ""
+        problem = f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"
+        return mount, fixed is not None, problem
+    return mount, fixed is not None, ""

@@ -164,6 +164,7 @@ class _Run:
             "label_space": contract.label_space,
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,
+            "mounts": self._opened.calibration.found,
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
             "subsets": [subset_letters(subset) for subset in self.subsets],
@@ -185,8 +186,9 @@ class _Run:
             passed := Passed(messages, is_copied),
             self._topics,
             self._sync,
-            calibration.frames(self.predictor.contract.event_window_ns),
+            self._opened.frames(self.predictor.contract.event_window_ns),
             use_camera_info=not calibration.is_final,
+            mounts=self._opened.mounts,
         )
         sets = prepared_sets(stream, passed, self._topics, self.request.every)
         with Prefetched(sets, _AHEAD) as items:

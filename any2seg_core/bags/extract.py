@@ -132,12 +132,14 @@ class _FrameWriter:
             marker = self._folder / modality(name).folder / ENCODING_FILE
             marker.write_text(json.dumps({"encoding": default_encodings()[name]}))
         if self._calibration is not None:
-            save_calibration(self._folder / f"calibration_{split}.yaml", self._calibration)
+            fixed = self._opened.calibration.fixed_part(self._calibration)
+            save_calibration(self._folder / f"calibration_{split}.yaml", fixed)
         document = {
             "recording": self._opened.bag.path.name,
             "topics": topics.streams,
             "truth": topics.truth,
             "calibration": self._opened.calibration.source,
+            "mounts": self._opened.calibration.found,
             "parameters": self._opened.parameters,
             "every": self._options.every,
             "min_motion": self._options.min_motion,

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
+from any2seg_core.bags.mounts import RecordedMounts
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
 from any2seg_core.errors import UserError
+from any2seg_core.frames import FrameBuilder, input_options
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync_parameters import load_params_file, sync_config
+
+_FIXED_FRAME = "fixed_frame"  # the node's parameter
 
 Transform = Callable[[Iterable[Recorded]], Iterable[Recorded]]
 
@@ -54,10 +58,18 @@ class OpenBag:
 
     @property
     def topic_names(self) -> tuple[str, ...]:
-        """Topics that the sets need, with truth and odometry."""
+        """Topics that the sets need, with truth and odometry, and transforms where sensors move."""
         topics = self.choice.map
         unused = {topic for name, topic in topics.streams.items() if name not in self.modalities}
-        return tuple(name for name in topics.names if name not in unused)
+        transforms = () if self.mounts is None else self.mounts.topics
+        return (*(name for name in topics.names if name not in unused), *transforms)
+
+    @property
+    def mounts(self) -> RecordedMounts | None:
+        """Sensors whose transforms to the camera are followed; None when there is none."""
+        recorded = self.calibration.mounts
+        recorded = None if recorded is None else recorded.through(str(self.parameters.get(_FIXED_FRAME, "")))
+        return recorded if recorded is not None and set(recorded.names) & set(self.modalities) else None
 
     @property
     def message_total(self) -> int:
@@ -67,6 +79,10 @@ class OpenBag:
     def sync_config(self, event_window_ns: int) -> SyncConfig:
         """The node's synchroniser with these parameters, for the sensors in use."""
         return sync_config(self.parameters, self.modalities, event_window_ns)
+
+    def frames(self, event_window_ns: int) -> FrameBuilder:
+        """A builder of planes that reads messages as the node with these parameters does."""
+        return self.calibration.frames(event_window_ns, input_options(self.parameters))
 
     def sets(self, event_window_ns: int = DEFAULT_WINDOW_NS, transform: Transform | None = None) -> SetStream:
         """A new pass over the recording.
@@ -80,8 +96,9 @@ class OpenBag:
             messages if transform is None else transform(messages),
             self.choice.map,
             self.sync_config(event_window_ns),
-            self.calibration.frames(event_window_ns),
+            self.frames(event_window_ns),
             use_camera_info=not self.calibration.is_final,
+            mounts=self.mounts,
         )
 
 
@@ -110,4 +127,5 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         parameters = {} if options.params is None else load_params_file(options.params)
         opened = OpenBag(bag, choice, calibration, modalities, parameters)
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
+        opened.frames(DEFAULT_WINDOW_NS)
         yield opened

@@ -234,6 +234,7 @@ def _conditions_table(conditions: dict[str, Any]) -> str:
         ("versions", ", ".join(f"{name} {value}" for name, value in conditions["versions"].items())),
         ("sensors", ", ".join(f"{name}: {topic}" for name, topic in conditions["streams"].items())),
         ("calibration", str(conditions["calibration"])),
+        ("geometry", ", ".join(f"{part}: {where}" for part, where in conditions["mounts"].items())),
         ("truth", str(conditions["truth"] or "none")),
         ("synchroniser", json.dumps(conditions["synchroniser"])),
         ("every", str(conditions["every"])),

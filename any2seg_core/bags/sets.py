@@ -7,10 +7,13 @@ only with them: the same recording always gives the same sets, however fast it i
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from any2seg_core.bags.mounts import MountFollower, RecordedMounts
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.errors import UserError
@@ -20,7 +23,7 @@ from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncS
 from any2seg_core.topics import TopicMap
 from any2seg_core.units import NS_PER_S
 
-_TRUTH = "truth"
+_TRUTH, _TRANSFORMS = "truth", "tf"
 _EVENT_PACKET, _EVENT_ARRAY = "/EventPacket", "/EventArray"
 _TRUTH_PATIENCE_NS = NS_PER_S  # a truth topic that falls silent must not hold sets back
 
@@ -33,13 +36,14 @@ class BagSet:
         sample_set: as the synchroniser emitted it; payloads are deserialised when a field of them is read.
         time_ns: the bag's time at which it was complete.
         truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
-        frames: geometry of the moment of arrival.
+        frames: builds its planes. mounts: transforms to the camera of sensors that move, at the moment of the set.
     """
 
     sample_set: SampleSet
     time_ns: int
     truth: Any | None
     frames: FrameBuilder
+    mounts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def stamp_ns(self) -> int:
@@ -58,6 +62,8 @@ class BagSet:
 
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
+        for name, mount in self.mounts.items():
+            self.frames.set_mount(name, mount)
         return self.frames.build(self.payloads, self.stamp_ns)
 
     def notice(self) -> None:
@@ -74,6 +80,7 @@ class SetStream:
         sync: settings of the synchroniser; only its streams are fed.
         frames: builds planes; gets the intrinsics of every camera_info, as in the node.
         use_camera_info: False: the calibration that `frames` has is better than what is recorded.
+        mounts: sensors whose transforms are followed; None: none.
 
     Attributes:
         read: stream -> messages that came. bad: stream -> messages that could not be used.
@@ -93,6 +100,7 @@ class SetStream:
         sync: SyncConfig,
         frames: FrameBuilder,
         use_camera_info: bool = True,
+        mounts: RecordedMounts | None = None,
     ) -> None:
         self.frames = frames
         self.read: Counter[str] = Counter()
@@ -109,7 +117,8 @@ class SetStream:
                 self._infos.setdefault(infos[name], []).append(name)
         self._truth_topic = topics.truth
         self._truths: deque[tuple[int, Any]] = deque()
-        self._waiting: deque[tuple[SampleSet, int]] = deque()
+        self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray]]] = deque()
+        self._follower = None if mounts is None else MountFollower(mounts)
 
     @property
     def stats(self) -> SyncStats:
@@ -137,11 +146,14 @@ class SetStream:
             yield from self._release(self._synchronizer.poll(deadline_ns))
 
     def _take(self, message: Recorded, now_ns: int) -> list[SampleSet]:
-        topic, name = message.topic, _TRUTH
+        topic, name = message.topic, _TRANSFORMS
         try:
+            if self._follower is not None:
+                self._follower.take(message)
             for name in self._infos.get(topic, ()):
                 self.frames.set_camera_info(name, message.value)
             if topic == self._truth_topic:
+                name = _TRUTH
                 self._truths.append((_stamp_of(message), LazyPayload(message)))
             if topic in self._streams:
                 name = self._streams[topic]
@@ -162,9 +174,11 @@ class SetStream:
 
     def _release(self, ready: list[SampleSet], is_end: bool = False) -> Iterator[BagSet]:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
-        self._waiting.extend((sample_set, self.time_ns) for sample_set in ready)
+        for sample_set in ready:
+            mounts = {} if self._follower is None else self._follower.at(sample_set, self.frames)
+            self._waiting.append((sample_set, self.time_ns, mounts))
         while self._waiting:
-            sample_set, time_ns = self._waiting[0]
+            sample_set, time_ns, mounts = self._waiting[0]
             is_decided = (
                 is_end
                 or not self._truth_topic
@@ -176,7 +190,7 @@ class SetStream:
             self._waiting.popleft()
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
-            yield BagSet(sample_set, time_ns, truth, self.frames)
+            yield BagSet(sample_set, time_ns, truth, self.frames, mounts)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
 

@@ -248,3 +248,51 @@ def lidar_entries(count: int = 8) -> list[Entry]:
 def lidar_calibration() -> Calibration:
     """A virtual camera plane for the LiDAR-only bag, not square."""
     return Calibration(CameraModel.from_fov(160, 96, 91.0, "virtual"), lidar_to_camera=LIDAR_TO_CAMERA)
+
+
+PAN_CAMERA = CameraModel.from_fov(96, 64, 91.0, "cam_optical")
+
+
+def pan_mount(stamp_ns: int, rate_deg_s: float = 40.0) -> np.ndarray:
+    """(4, 4) LiDAR to camera of the panning head at a time: yaw about the head's axis."""
+    yaw = np.radians(rate_deg_s) * (stamp_ns - START_NS) / NS_PER_S
+    head = np.eye(4)
+    head[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
+    return LIDAR_TO_CAMERA @ head
+
+
+def pan_entries(count: int = 12) -> list[Entry]:
+    """A car whose LiDAR head pans: jpeg camera, evt3 packets of a small sensor, LiDAR, static frames, /tf at 50 Hz.
+
+    Each transform is recorded 150 ms before its stamp, as a controller that publishes its set point: it is known when
+    a set needs it, however fast that comes.
+    """
+    to_base = np.linalg.inv(LIDAR_TO_CAMERA)
+    edges = [("base", PAN_CAMERA.frame_id, to_base), ("head", "lidar", np.eye(4)), ("base", "dvs", to_base)]
+    tf = "tf2_msgs/msg/TFMessage"
+    entries: list[Entry] = [(START_NS - NS_PER_S, "/tf_static", tf, tf_message(edges, START_NS - NS_PER_S))]
+    for k in range(-10, 5 * count + 10):
+        stamp_ns = START_NS + k * NS_PER_S // 50
+        move = [("base", "head", to_base @ pan_mount(stamp_ns))]
+        entries.append((stamp_ns - 150_000_000, "/tf", tf, tf_message(move, stamp_ns)))
+    for index in range(count):
+        stamp_ns = START_NS + index * NS_PER_S // 10
+        random = np.random.default_rng(index)
+        rgb = cv2.resize(random.integers(0, 256, (8, 12, 3), np.uint8), (96, 64), interpolation=cv2.INTER_CUBIC)
+        sweep_ns = stamp_ns - 20_000_000
+        rows = np.stack([random.integers(0, 76, 200), random.integers(0, 60, 200)], 1)
+        words = []
+        for k, (x, y) in enumerate(rows):
+            time_us = (sweep_ns // 1000 + 100 * k) & 0xFFFFFF
+            words += [0x8000 | time_us >> 12, 0x6000 | time_us & 0xFFF, int(y), 0x2800 | int(x)]
+        events = event_packet(sweep_ns, index, np.array(words, "<u2").tobytes(), (60, 76))
+        entries += [
+            (stamp_ns + 2_000_000, "/cam/image/compressed", COMPRESSED,
+             compressed_image(rgb, stamp_ns, PAN_CAMERA.frame_id)),
+            (stamp_ns + 1_000_000, "/cam/camera_info", INFO, bag_messages.camera_info(PAN_CAMERA, stamp_ns)),
+            (sweep_ns + 5_000_000, "/lidar/points", CLOUD, bag_messages.point_cloud(scan(index), sweep_ns, "lidar")),
+            (stamp_ns + 1_500_000, "/dvs/events", PACKET, events),
+            (stamp_ns + 1_000_000, "/dvs/camera_info", INFO,
+             bag_messages.camera_info(CameraModel.from_fov(76, 60, 91.0, "dvs"), stamp_ns)),
+        ]  # fmt: skip
+    return sorted(entries, key=lambda entry: entry[0])

@@ -77,10 +77,12 @@ def test_value_dynamic_transforms_of_a_moving_vehicle(tmp_path):
     assert got.missing == ()
 
 
-def test_value_a_sensor_head_that_moves_is_told(tmp_path):
+def test_value_a_sensor_head_that_moves_is_followed(tmp_path):
     got = found_in(write_bag(tmp_path / "bag", moving_entries(0.1)))
-    assert len(got.missing) == 1
-    assert "moves by" in got.missing[0]
+    assert got.missing == ()
+    assert got.mounts.names == ("lidar",)
+    assert "followed through /tf" in got.found["lidar_to_camera"]
+    assert got.frames(1).rig.calibration.lidar_to_camera is None
 
 
 def test_value_what_is_missing_is_said(tmp_path):

@@ -13,7 +13,7 @@ import fake_car
 import numpy as np
 import pytest
 import torch
-from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entries, write_bag
+from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entries, pan_entries, write_bag
 from PIL import Image
 
 from any2seg_core.bags import prepared
@@ -25,12 +25,14 @@ from any2seg_core.bags.record import OUTPUTS
 from any2seg_core.bags.report import write_evaluation
 from any2seg_core.bags.scores import phases_of
 from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.topics import choose_topics
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
+from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.labels import DELIVER
 from any2seg_core.messages import image_to_array
@@ -243,6 +245,31 @@ def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, camera
         label = next(recorded.messages([OUTPUTS["label"]])).value
         assert (label.width, label.height) == (camera.width, camera.height)
         assert recorded.topics[OUTPUTS["label"]].count == len(frames)
+
+
+def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(folder, tmp_path):
+    """Types that are not ROS's own are recorded with the definition that the bag holds."""
+    bag = write_bag(tmp_path / "bag", pan_entries(10))
+    faults = read_plan(["lidar@1.7:1.9"], ["exposure:rgb@1.2:1.6,stops=2", "noise:event@1.3:1.7", "freeze:event@1.8:"])
+    summaries = []
+    for name in ("a", "b"):
+        request = request_of(folder, tmp_path / name, bag=bag, faults=faults, subsets="full", seed=3,
+                             record=tmp_path / f"{name}.mcap")  # fmt: skip
+        summaries.append(write_evaluation(evaluate_bag(request), request.out, "x"))
+    for file in ("frames.jsonl", "summary.json", "report.html"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+    assert summaries[0]["injected"] == {
+        "drop:lidar@1.7:1.9": {"lidar": 2}, "exposure:rgb@1.2:1.6,stops=2": {"rgb": 4}, "noise:event@1.3:1.7":
+        {"event": 4}, "freeze:event@1.8:": {"event": 2},
+    }  # fmt: skip
+    assert "followed" in summaries[0]["conditions"]["mounts"]["lidar_to_camera"]
+    with Bag(tmp_path / "a.mcap") as recorded, Bag(bag) as source:
+        assert recorded.warnings == []
+        topics = choose_topics(source).map
+        injector = FaultInjector(faults, topics, 3, source.start_ns)
+        names = [topic for topic in recorded.topics if topic not in OUTPUTS.values()]
+        assert set(names) == set(source.topics)
+        assert [m.data for m in recorded.messages(names)] == [m.data for m in injector(source.messages())]
 
 
 def test_value_memory_is_bounded_by_the_sets_ahead(folder, tmp_path, monkeypatch):

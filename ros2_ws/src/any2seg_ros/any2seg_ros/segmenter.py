@@ -212,20 +212,14 @@ class Segmenter:
 
     def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> None:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them."""
-        rig = self._frames.rig
-        if rig is None or self.transforms.is_empty:
-            return
-        for name in MOUNTED_STREAMS:
-            if name not in samples or name in self._by_file:
-                continue
-            source = getattr(getattr(samples[name][-1].payload.message, "header", None), "frame_id", "")
-            # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
-            taken_ns = samples[name][-1].stamp_ns if name == _LIDAR else stamp_ns
-            found = self.transforms.lookup(
-                rig.calibration.camera.frame_id, stamp_ns, source, taken_ns, self._settings.fixed_frame
-            )
-            if found is not None:
-                self._frames.set_mount(name, found)
+        newest = {}
+        for name, found in samples.items():
+            if name in MOUNTED_STREAMS and name not in self._by_file:
+                header = getattr(found[-1].payload.message, "header", None)
+                newest[name] = (getattr(header, "frame_id", ""), found[-1].stamp_ns)
+        mounts = self._frames.find_mounts(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
+        for name, mount in mounts.items():
+            self._frames.set_mount(name, mount)
 
 
 def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:

@@ -1,0 +1,78 @@
+"""Extrinsics that change while a recording runs, as on a pan head: followed through /tf, as the node does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.bags.reader import Recorded
+from any2seg_core.errors import MessageError, UserError
+from any2seg_core.frames import MOUNTED_STREAMS, FrameBuilder
+from any2seg_core.sensors.transforms import TransformTree
+from any2seg_core.sync import SampleSet
+
+
+@dataclass(frozen=True)
+class RecordedMounts:
+    """Sensors whose transform to the camera the recording's own transforms give.
+
+    Attributes:
+        names: those of them that a pass looks up for each set. fixed: the others, which never move on the vehicle.
+        topics: of transforms that move. static: the recording's static tf2_msgs/TFMessage; latched, so they count
+            from the start. fixed_frame: as the node's parameter.
+    """
+
+    names: tuple[str, ...]
+    fixed: tuple[str, ...]
+    topics: tuple[str, ...]
+    static: tuple[Any, ...]
+    fixed_frame: str = ""
+
+    def through(self, fixed_frame: str) -> RecordedMounts:
+        """The same by way of a frame that stands still: then a LiDAR moves between its stamp and the camera's."""
+        if not fixed_frame:
+            return self
+        moved = tuple(name for name in self.fixed if name == MOUNTED_STREAMS[-1])
+        return replace(self, names=(*self.names, *moved), fixed_frame=fixed_frame)
+
+
+class MountFollower:
+    """One pass: takes transforms as they come, and gives the extrinsics of a set at the moment it is emitted."""
+
+    def __init__(self, mounts: RecordedMounts) -> None:
+        self._mounts, self._tree = mounts, TransformTree()
+        for message in mounts.static:
+            self._tree.add_message(message, is_static=True)
+
+    def take(self, message: Recorded) -> None:
+        """Any message of the recording; those of other topics are ignored. UserError for a bad transform."""
+        if message.topic in self._mounts.topics:
+            self._tree.add_message(message.value, is_static=False)
+
+    def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
+        """Modality -> (4, 4) to the camera, of what is connected now."""
+        newest = {}
+        for name in self._mounts.names:
+            if name in sample_set.samples:
+                found = sample_set.samples[name]
+                sample = found[-1] if isinstance(found, tuple) else found
+                newest[name] = (_frame_id(sample.payload), sample.stamp_ns)
+        return frames.find_mounts(self._tree, newest, sample_set.stamp_ns, self._mounts.fixed_frame)
+
+
+def _frame_id(payload: Any) -> str:
+    try:
+        return str(payload.header.frame_id)
+    except MessageError:
+        return ""  # damaged: its modality will be left out
+
+
+def is_readable(message: Any) -> bool:
+    """Whether a tf2_msgs/TFMessage makes sense."""
+    try:
+        TransformTree().add_message(message, is_static=True)
+    except (UserError, AttributeError, TypeError):
+        return False
+    return True

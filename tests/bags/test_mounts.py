@@ -1,0 +1,90 @@
+"""Sensors that move against the camera, against the transform that was driven."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from bag_files import NS_PER_S, PAN_CAMERA, START_NS, pan_entries, pan_mount, scan, tf_message, write_bag
+
+from any2seg_core.bags.extract import ExtractOptions, extract
+from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.sensors.calibration import Calibration, load_calibration
+from any2seg_core.sensors.rig import SensorRig
+
+TF = "tf2_msgs/msg/TFMessage"
+OFFSET = "lidar: {offset_s: -0.02}"
+
+
+@pytest.fixture()
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"/**:\n  ros__parameters:\n    {OFFSET}\n")
+    return path
+
+
+def expected_plane(index, mount):
+    return SensorRig(Calibration(PAN_CAMERA, lidar_to_camera=mount)).planes({"lidar": scan(index)}, 0)["lidar"]
+
+
+def sets_of(path, options):
+    with open_bag(path, options) as opened:
+        for bag_set in opened.sets():
+            yield bag_set, bag_set.frame()
+
+
+def test_value_a_panning_lidar_is_projected_with_the_mount_of_its_own_stamp(tmp_path, params):
+    path = write_bag(tmp_path / "bag", pan_entries())
+    shown = 0
+    for bag_set, frame in sets_of(path, BagOptions(params=params, topics=("event=none",))):
+        if "lidar" not in frame.planes:
+            continue
+        stamp_ns = bag_set.samples("lidar")[0].stamp_ns
+        index = round((stamp_ns - START_NS + 20_000_000) / 1e8)
+        np.testing.assert_allclose(bag_set.mounts["lidar"], pan_mount(stamp_ns), atol=1e-6)
+        expected = expected_plane(index, pan_mount(stamp_ns))
+        assert (frame.planes["lidar"] == expected).mean() > 0.999  # rounding at the edges of pixels
+        if index > 3:
+            assert (frame.planes["lidar"] == expected_plane(index, pan_mount(START_NS))).mean() < 0.99
+        shown += 1
+    assert shown >= 10
+
+
+def test_value_without_a_transform_near_its_stamp_the_lidar_is_left_out(tmp_path, params):
+    late_ns = START_NS + NS_PER_S // 2
+    entries = [e for e in pan_entries() if e[1] != "/tf" or e[0] > late_ns]
+    frames = list(sets_of(write_bag(tmp_path / "bag", entries), BagOptions(params=params)))
+    early = [frame for bag_set, frame in frames if bag_set.time_ns < late_ns and "lidar" in bag_set.sample_set.samples]
+    assert early
+    assert all("lidar" in frame.errors for frame in early)
+    assert "lidar" in frames[-1][1].planes
+
+
+def test_value_extracted_calibration_leaves_out_what_moves(tmp_path, params):
+    path = write_bag(tmp_path / "bag", pan_entries(6))
+    with open_bag(path, BagOptions(params=params, topics=("event=none",))) as opened:
+        extract(opened, ExtractOptions(tmp_path / "out"))
+    assert load_calibration(tmp_path / "out" / "calibration_train.yaml").lidar_to_camera is None
+    assert "followed" in json.loads((tmp_path / "out" / "bag_train.json").read_text())["mounts"]["lidar_to_camera"]
+
+
+def test_value_a_fixed_frame_corrects_for_the_way_between_the_stamps(tmp_path):
+    """The vehicle drives 10 m/s; a cloud 20 ms older than the picture lies 0.2 m further back."""
+    entries = [e for e in pan_entries() if e[1] not in ("/tf", "/tf_static")]
+    fixed = [("base", PAN_CAMERA.frame_id, np.linalg.inv(pan_mount(START_NS))), ("base", "lidar", np.eye(4))]
+    entries.append((START_NS - NS_PER_S, "/tf_static", TF, tf_message(fixed, START_NS)))
+    for k in range(-10, 70):
+        stamp_ns, place = START_NS + k * NS_PER_S // 50, np.eye(4)
+        place[0, 3] = 10.0 * k / 50
+        entries.append((stamp_ns - 150_000_000, "/tf", TF, tf_message([("odom", "base", place)], stamp_ns)))
+    path = write_bag(tmp_path / "bag", sorted(entries))
+    file = tmp_path / "p.yaml"
+    for line, ahead_m in (("", 0.0), ("\n    fixed_frame: odom", 0.2)):
+        file.write_text(f"/**:\n  ros__parameters:\n    {OFFSET}{line}\n")
+        found = [bag_set.mounts for bag_set, _ in sets_of(path, BagOptions(params=file, topics=("event=none",)))][5:]
+        assert all(("lidar" in mounts) == bool(line) for mounts in found)
+        for mounts in found if line else ():
+            expected = pan_mount(START_NS).copy()
+            expected[:3, 3] -= pan_mount(START_NS)[:3, :3] @ [ahead_m, 0, 0]
+            np.testing.assert_allclose(mounts["lidar"], expected, atol=1e-6)
