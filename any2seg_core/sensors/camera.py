@@ -21,6 +21,7 @@ _MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"
 _MAX_SIDE = 32768
 # A lens of less than two degrees is not on a car; CARLA 0.9.16 publishes such numbers by mistake (carla#9462).
 _MAX_FOCAL_PER_WIDTH = 30.0
+_NEAREST_M = 1e-9  # what is nearer lies behind the camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +117,13 @@ class CameraModel:
         points = np.ascontiguousarray(points_cam, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3:
             raise UserError(f"points_cam: expected shape (N, 3), got {points.shape}")
-        lens, limit = (self.D, self.distortion_model == "equidistant"), self._max_squared_radius
-        return _project(read_only(points), self.K, *lens, self.is_distorted, limit, self.width, self.height)
+        return _project(read_only(points), *self.lens)
+
+    @property
+    def lens(self) -> tuple[np.ndarray, np.ndarray, bool, bool, float, int, int]:
+        """What `project_point` takes after the point."""
+        return (self.K, self.D, self.distortion_model == "equidistant", self.is_distorted, self._max_squared_radius,
+                self.width, self.height)  # fmt: skip
 
     def rays(self) -> np.ndarray:
         """(H, W, 3) float32 direction through each pixel centre, scaled to z = 1 (so `rays * depth` are points)."""
@@ -220,22 +226,33 @@ def _distort(x, y, D, equidistant):
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _pixel(x, y, is_possible, K, width, height):
+    u = K[0, 0] * x + K[0, 1] * y + K[0, 2]
+    v = K[1, 1] * y + K[1, 2]
+    return u, v, is_possible & (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height):
+    """Pixel u, v of one point and whether it is valid, as `CameraModel.project` says; for compiled loops over points.
+
+    A result of its own for lenses without distortion lets the compiler see through the call.
+    """
+    x, y = x / z, y / z
+    is_possible = (z > _NEAREST_M) & (x * x + y * y <= max_squared_radius)
+    if is_distorted:
+        bent_x, bent_y = _bend(x, y, D, equidistant)
+        return _pixel(bent_x, bent_y, is_possible, K, width, height)
+    return _pixel(x, y, is_possible, K, width, height)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _project(points, K, D, equidistant, is_distorted, max_squared_radius, width, height):
-    n = points.shape[0]
-    uv = np.full((n, 2), np.nan)
-    valid = np.zeros(n, dtype=np.bool_)
-    for i in range(n):
-        z = points[i, 2]
-        if not z > 1e-9:
-            continue
-        x, y = points[i, 0] / z, points[i, 1] / z
-        unfolded = x * x + y * y <= max_squared_radius
-        if is_distorted:
-            x, y = _bend(x, y, D, equidistant)
-        u = K[0, 0] * x + K[0, 1] * y + K[0, 2]
-        v = K[1, 1] * y + K[1, 2]
-        uv[i, 0], uv[i, 1] = u, v
-        valid[i] = unfolded and -0.5 <= u < width - 0.5 and -0.5 <= v < height - 0.5
+    uv, valid = np.empty((points.shape[0], 2)), np.empty(points.shape[0], dtype=np.bool_)
+    for i in range(points.shape[0]):
+        x, y, z = points[i]
+        u, v, valid[i] = project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height)
+        uv[i, 0], uv[i, 1] = (u, v) if z > _NEAREST_M else (np.nan, np.nan)
     return uv, valid
 
 

@@ -15,6 +15,8 @@ EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
 
 DEFAULT_WINDOW_NS = 50_000_000
 _COUNT_STEP = 40
+_SAME_PIXEL = np.empty((0, 0), np.int32)  # stands for a map that changes nothing, and saves reading it per event
+_SAME_PIXEL.setflags(write=False)
 
 
 def render_events(
@@ -51,11 +53,9 @@ def render_events(
         )
     if camera.K[0, 0] <= event_camera.K[0, 0]:
         target = _pixel_map(event_camera, camera, rotation.tobytes())  # several event pixels share a camera pixel
-        return _accumulate(events, window_end_ns, window_ns, target, camera.height, camera.width)
+        return _accumulate(events, window_end_ns, window_ns, event_camera, target, camera)
     # The plane is finer than the sensor: draw on the sensor grid, then look each camera pixel up, so no holes appear.
-    grid = (event_camera.height, event_camera.width)
-    own = np.arange(grid[0] * grid[1], dtype=np.int32).reshape(grid)
-    drawn = _accumulate(events, window_end_ns, window_ns, own, event_camera.height, event_camera.width)
+    drawn = _accumulate(events, window_end_ns, window_ns, event_camera, _SAME_PIXEL, event_camera)
     source = _pixel_map(camera, event_camera, np.ascontiguousarray(rotation.T).tobytes())
     return np.append(drawn.reshape(-1, 3), np.zeros((1, 3), np.uint8), axis=0)[source]  # (H,W,3); -1 reads the zeros
 
@@ -70,38 +70,45 @@ def _check(events: np.ndarray) -> None:
 
 @lru_cache(maxsize=16)
 def _pixel_map(source: CameraModel, target: CameraModel, rotation_bytes: bytes) -> np.ndarray:
-    """(H', W') int32 flat target pixel of each source pixel, -1 where it falls outside."""
+    """(H', W') int32 flat target pixel of each source pixel, -1 where it falls outside; _SAME_PIXEL for one grid."""
     rotation = np.frombuffer(rotation_bytes, dtype=np.float64).reshape(3, 3)
     directions = source.rays().reshape(-1, 3).astype(np.float64) @ rotation.T  # (H'W',3)
     uv, valid = target.project(directions)
     column, row = np.floor(uv[valid] + 0.5).astype(np.int64).T
     index = np.full(valid.shape, -1, dtype=np.int32)
     index[valid] = row * target.width + column
-    return index.reshape(source.height, source.width)
+    same_size = (source.height, source.width) == (target.height, target.width)
+    if same_size and np.array_equal(index, np.arange(index.size)):
+        return _SAME_PIXEL
+    return read_only(index.reshape(source.height, source.width))
 
 
 def _accumulate(
-    events: np.ndarray, end_ns: int, window_ns: int, target: np.ndarray, height: int, width: int
+    events: np.ndarray, end_ns: int, window_ns: int, source: CameraModel, target: np.ndarray, camera: CameraModel
 ) -> np.ndarray:
-    plane = np.zeros((height * width, 3), dtype=np.uint8)
+    """Events of the grid of `source` into (H, W, 3) on that of `camera`; `target` as `_pixel_map` returns it."""
+    plane = np.zeros((camera.height * camera.width, 3), dtype=np.uint8)
     if events.dtype != EVENT_DTYPE:  # NumPy casts structures by position: bring the fields into order by name first
         events = events[list(EVENT_DTYPE.names)].astype(EVENT_DTYPE)
     events = read_only(events)
-    _accumulate_into(plane, events["x"], events["y"], events["t"], events["p"], int(end_ns), int(window_ns), target)
-    return plane.reshape(height, width, 3)
+    columns = (events["x"], events["y"], events["t"], events["p"])
+    _accumulate_into(plane, *columns, int(end_ns), int(window_ns), target, source.height, source.width)
+    return plane.reshape(camera.height, camera.width, 3)  # (HW,3) -> (H,W,3)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target):
-    height, width = target.shape
+def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target, height, width):
     codes_per_ns = 255.0 / window_ns
+    is_moved = target.size > 0
     for i in range(x.shape[0]):
         age = end_ns - t[i]
         if age < 0 or age >= window_ns or x[i] >= width or y[i] >= height:
             continue
-        pixel = target[y[i], x[i]]
-        if pixel < 0:
-            continue
+        pixel = np.int64(y[i]) * width + x[i]
+        if is_moved:
+            pixel = np.int64(target[y[i], x[i]])
+            if pixel < 0:
+                continue
         channel = 0 if p[i] > 0 else 1
         plane[pixel, channel] = min(255, plane[pixel, channel] + _COUNT_STEP)
         passed = np.int64(age * codes_per_ns)  # 255 age // window, without the slow division
@@ -109,6 +116,4 @@ def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target):
             passed -= 1
         elif (passed + 1) * window_ns <= age * 255:
             passed += 1
-        recency = 255 - passed
-        if recency > plane[pixel, 2]:
-            plane[pixel, 2] = recency
+        plane[pixel, 2] = max(plane[pixel, 2], 255 - passed)

@@ -6,12 +6,13 @@ import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel, read_only
+from any2seg_core.sensors.camera import CameraModel, project_point, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 
 UNLABELLED = 255
 _HIDDEN_BEHIND_M = 0.3
 _HIDDEN_BEHIND_SHARE = 0.03
+_NOTHING = np.int64(2**63 - 1)  # larger than the key of any point
 
 
 def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel) -> np.ndarray:
@@ -32,8 +33,8 @@ def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Came
         UserError: wrong shapes.
     """
     points = _checked(points)
-    column, row, distance, height = _visible(points, lidar_to_camera, camera)
-    return _draw(column, row, distance, height, points[:, 3], camera.height, camera.width)
+    keys, columns, begins = _by_row(*_visible(points, lidar_to_camera, camera), points[:, 3], camera.height)
+    return _draw(keys, columns, begins, camera.height, camera.width)
 
 
 def project_labels(
@@ -117,31 +118,23 @@ def _visible(
     transform = np.asarray(lidar_to_camera, dtype=np.float64)
     if transform.shape != (4, 4):
         raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}")
-    in_camera = _transform(points, read_only(np.ascontiguousarray(transform)))
-    uv, valid = camera.project(in_camera)
-    return _pixels(in_camera, uv, valid)
+    return _pixels(points, read_only(np.ascontiguousarray(transform)), *camera.lens)
 
 
-@numba.njit(cache=True)
-def _transform(points, matrix):
-    moved = np.empty((points.shape[0], 3))
-    for i in range(points.shape[0]):
-        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
-        for axis in range(3):
-            moved[i, axis] = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
-    return moved
-
-
-@numba.njit(cache=True)
-def _pixels(in_camera, uv, valid):
-    n = in_camera.shape[0]
+@numba.njit(cache=True, error_model="numpy")
+def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius, width, height):
+    n = points.shape[0]
     column, row = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
     distance, above = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
     for i in range(n):
-        x, y, z = in_camera[i]
+        a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        x = matrix[0, 0] * a + matrix[0, 1] * b + matrix[0, 2] * c + matrix[0, 3]
+        y = matrix[1, 0] * a + matrix[1, 1] * b + matrix[1, 2] * c + matrix[1, 3]
+        z = matrix[2, 0] * a + matrix[2, 1] * b + matrix[2, 2] * c + matrix[2, 3]
+        u, v, is_valid = project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height)
         r = np.sqrt(x * x + y * y + z * z)
-        if valid[i] and r < MAX_DEPTH_M:
-            column[i], row[i] = np.int32(np.floor(uv[i, 0] + 0.5)), np.int32(np.floor(uv[i, 1] + 0.5))
+        if is_valid & (r < MAX_DEPTH_M):
+            column[i], row[i] = np.int32(np.floor(u + 0.5)), np.int32(np.floor(v + 0.5))
             distance[i], above[i] = r, -y
     return column, row, distance, above
 
@@ -196,22 +189,61 @@ def _unhidden(column, row, distance, height, width):
     return seen
 
 
+# A cloud is drawn row by row, so that what is written stays in the nearest cache. A point is one number, whose order
+# says which of two is seen: the nearer; of equally near ones the stronger, then the higher return.
+
+
 @numba.njit(cache=True)
-def _draw(column, row, distance, above, intensity, height, width):
+def _key(distance_bits, intensity, above, nearness):
+    """Bits of the range, 255 - codes of intensity and height, and the code of the range, from the highest bit down."""
+    weak, low = 255 - np.int64(_intensity_code(intensity)), 255 - np.int64(height_code(above))
+    return np.int64(distance_bits) << 32 | weak << 16 | low << 8 | np.int64(nearness)
+
+
+@numba.njit(cache=True)
+def _by_row(column, row, distance, above, intensity, height):
+    """Keys and columns of the visible points in order of their rows, and (H + 1,) where each row begins and ends."""
+    begins = np.zeros(height + 1, dtype=np.int64)
+    for i in range(row.size):
+        if row[i] >= 0:
+            begins[row[i] + 1] += 1
+    for r in range(height):
+        begins[r + 1] += begins[r]
+    keys, columns = np.empty(begins[height], dtype=np.int64), np.empty(begins[height], dtype=np.int32)
+    free = begins.copy()
+    bits = distance.view(np.int32)  # ranges are positive: their bits have the same order
+    for i in range(row.size):
+        if row[i] >= 0:
+            at = free[row[i]]
+            free[row[i]] += 1
+            keys[at] = _key(bits[i], intensity[i], above[i], inverse_distance_code(distance[i]))
+            columns[at] = column[i]
+    return keys, columns, begins
+
+
+@numba.njit(cache=True)
+def _store_least(above, here, below, plane):
+    """Codes of the least key of three rows of keys, into one row (W, 3)."""
+    for i in range(here.size):
+        key = min(min(above[i], here[i]), below[i])
+        is_seen = key != _NOTHING
+        plane[i, 0] = np.uint8(key & 255) if is_seen else np.uint8(0)
+        plane[i, 1] = np.uint8(255 - (key >> 16 & 255)) if is_seen else np.uint8(0)
+        plane[i, 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
+
+
+@numba.njit(cache=True)
+def _draw(keys, columns, begins, height, width):
     plane = np.zeros((height, width, 3), dtype=np.uint8)
-    nearest = np.full((height, width), np.inf, dtype=np.float32)
-    for i in range(column.shape[0]):
-        if column[i] < 0:
-            continue
-        r = distance[i]
-        code_0, code_1, code_2 = inverse_distance_code(r), _intensity_code(intensity[i]), height_code(above[i])
-        for v in range(max(row[i] - 1, 0), min(row[i] + 2, height)):
-            for u in range(max(column[i] - 1, 0), min(column[i] + 2, width)):
-                if r > nearest[v, u]:
-                    continue
-                # of equally near ones the stronger, then the higher return, whatever the order
-                held_1, held_2 = plane[v, u, 1], plane[v, u, 2]
-                if r < nearest[v, u] or code_1 > held_1 or (code_1 == held_1 and code_2 > held_2):
-                    nearest[v, u] = r
-                    plane[v, u, 0], plane[v, u, 1], plane[v, u, 2] = code_0, code_1, code_2
+    line = np.empty(width + 2, dtype=np.int64)  # least key of each pixel of a row, with a border
+    rows = np.full((3, width), _NOTHING)  # the same of three pixels side by side: row before, this one, next, in turn
+    for row in range(height + 1):
+        first, last = begins[min(row, height)], begins[min(row + 1, height)]
+        line[:] = _NOTHING
+        for i in range(first, last):
+            line[columns[i] + 1] = min(line[columns[i] + 1], keys[i])
+        for i in range(width):
+            rows[row % 3, i] = min(min(line[i], line[i + 1]), line[i + 2])
+        if row > 0 and last > begins[max(row - 2, 0)]:
+            _store_least(rows[0], rows[1], rows[2], plane[row - 1])
     return plane

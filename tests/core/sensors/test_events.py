@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,8 +40,11 @@ def _oracle(events, camera, rotation):
     return np.minimum(plane, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("degrees", [(0.3, 0.8, -0.2), (-4, 7, 12)])
-@pytest.mark.parametrize("size", [(64, 51), (31, 45)])
+_OWN_SIZE = (EVENT_CAMERA.width, EVENT_CAMERA.height)
+_VIEWS = [(_OWN_SIZE, (0, 0, 0)), *product([_OWN_SIZE, (64, 51), (31, 45)], [(0.3, 0.8, -0.2), (-4, 7, 12)])]
+
+
+@pytest.mark.parametrize(("size", "degrees"), _VIEWS)
 def test_value_counts_and_recency_equal_the_oracle(degrees, size):
     camera = CameraModel.from_fov(*size, 91.0)
     rotation = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
