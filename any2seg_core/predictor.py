@@ -159,7 +159,9 @@ class Predictor:
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.model.encode(images if change is None else change(images))
-            folded = self.model.head.folded() if len(subsets) > 1 else None
+            folded = None
+            if len(subsets) > 1:
+                encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
             for kept in subsets:
                 features = encoded if kept == used else encoded.keep(kept)
                 fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)

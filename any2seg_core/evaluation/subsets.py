@@ -65,7 +65,7 @@ def subset_logits(
         subsets: which subsets of the model's modalities.
         stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place.
     """
-    encoded = model.encode(batch.images)
+    encoded = model.for_subsets(model.encode(batch.images))
     replaced = None if stand_in is None else model.encode(stand_in(batch))
     folded = model.head.folded()
     for subset in subsets:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -64,19 +65,20 @@ class Encoded:
         present: (B, M) bool.
         modalities: names of the M columns.
         logits: (B, M, K, H_1, W_1), each modality segmented alone; with mean_predictions only.
+        products: per level (B, M, M), what MFF of all subsets has in common; see :meth:`Any2Seg.for_subsets`.
     """
 
     levels: list[Tensor]
     present: Tensor
     modalities: tuple[str, ...]
     logits: Tensor | None = None
+    products: list[np.ndarray] | None = None
 
     def keep(self, subset: Sequence[str]) -> Encoded:
-        """The same samples with only ``subset`` of their modalities: no encoding is done again."""
-        columns = [self.modalities.index(name) for name in canonical(subset)]
-        logits = None if self.logits is None else self.logits[:, columns]
-        kept = [level[:, columns] for level in self.levels]
-        return Encoded(kept, self.present[:, columns], canonical(subset), logits)
+        """The same samples with all modalities absent but ``subset``: nothing is encoded again, nothing copied."""
+        names = canonical(subset)
+        kept = torch.tensor([name in names for name in self.modalities], device=self.present.device)  # (M,)
+        return replace(self, present=self.present & kept)
 
     def samples(self, chosen: slice) -> Encoded:
         """The same for some samples of the batch."""
@@ -172,6 +174,12 @@ class Any2Seg(nn.Module):
         features = self.encoder(batch if bool(rows.all()) else batch[rows])
         return self._encoded(features, present, names)
 
+    def for_subsets(self, encoded: Encoded) -> Encoded:
+        """The same, where many subsets of it will be fused: what they have in common is computed now, once."""
+        if self.config.fusion != "mff" or not self.fusion.has_kernel(encoded.levels[0]):
+            return encoded
+        return replace(encoded, products=[self.fusion.products(level, encoded.present) for level in encoded.levels])
+
     def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> list[Tensor]:
         """What :meth:`decode` takes: four fused features (B, C_j, H_j, W_j); with mean_predictions the mean logits.
 
@@ -185,7 +193,11 @@ class Any2Seg(nn.Module):
             share = encoded.present.to(encoded.logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
             return [torch.einsum("bmkhw,bm->bkhw", encoded.logits, share)]
         if anchor is None:
-            return [self.fusion(level, encoded.present) for level in encoded.levels]
+            products = encoded.products or [None] * len(encoded.levels)
+            return [
+                self.fusion(level, encoded.present, products=shared)
+                for level, shared in zip(encoded.levels, products, strict=True)
+            ]
         return [self.fusion(level, encoded.present, f_ma) for level, f_ma in zip(encoded.levels, anchor, strict=True)]
 
     def decode(self, fused: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:

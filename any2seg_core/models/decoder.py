@@ -6,7 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from any2seg_core.kernels.head import add_upsampled
+from any2seg_core.kernels.running import on_kernels
 from any2seg_core.models.mit import to_map, to_tokens
+
+_STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
 
 
 class AllMLPHead(nn.Module):
@@ -43,6 +47,8 @@ class AllMLPHead(nn.Module):
         """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
         height, width = levels[0].shape[-2:]
         weights, bias = self.folded() if folded is None else folded
+        if not self.training and on_kernels(levels[0]):
+            return self._on_kernels(levels, weights, bias)
         fused = None
         for level, weight in zip(levels, weights, strict=True):
             # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.
@@ -61,6 +67,24 @@ class AllMLPHead(nn.Module):
         tokens = to_tokens(self.dropout(hidden))  # (B, N, C)
         logits = F.linear(tokens, self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
         return to_map(logits, *hidden.shape[-2:])  # (B, K, H, W)
+
+    def _on_kernels(self, levels: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
+        """As `forward`, some rows at a time: the hidden map, ten times as large as the rest, stays in the cache."""
+        (height, width), (finest, *coarser) = levels[0].shape[-2:], [to_tokens(level).contiguous() for level in levels]
+        mixed = [F.linear(tokens, weight) for tokens, weight in zip(coarser, weights[1:], strict=True)]  # (B, N_j, C)
+        maps = [part.unflatten(1, level.shape[-2:]).numpy() for part, level in zip(mixed, levels[1:], strict=True)]
+        rows = max(1, _STRIP_VALUES // (width * len(bias)))
+        classify, offset = self.classifier.weight[:, :, 0, 0].t(), self.classifier.bias
+        logits = finest.new_empty(*finest.shape[:2], len(offset))  # (B, N, K)
+        strip = finest.new_empty(rows * width, len(bias))  # (n, C)
+        for b in range(len(finest)):
+            for row in range(0, height, rows):
+                part = slice(row * width, min(row + rows, height) * width)
+                hidden = strip[: part.stop - part.start]
+                torch.addmm(bias, finest[b, part], weights[0].t(), out=hidden)
+                add_upsampled(hidden.numpy(), row, (height, width), [each[b] for each in maps])
+                torch.addmm(offset, hidden, classify, out=logits[b, part])
+        return to_map(logits, height, width)  # (B, K, H, W)
 
     def folded(self) -> tuple[list[Tensor], Tensor]:
         """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm.

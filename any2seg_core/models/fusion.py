@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
+from any2seg_core.kernels.running import on_kernels
 from any2seg_core.models.mit import to_map
 
 _EPS = 1e-8  # as in torch's cosine_similarity
@@ -47,6 +50,11 @@ def _pick(tokens: Tensor, winner: Tensor) -> Tensor:
     return tokens.reshape(-1, channels)[rows]  # (B, N, C)
 
 
+def _rows(features: Tensor) -> np.ndarray:
+    """(B, M, C, H, W) -> (B, M, N, C) in C order: a view where the encoder left channels last."""
+    return features.permute(0, 1, 3, 4, 2).contiguous().numpy().reshape(*features.shape[:2], -1, features.shape[2])
+
+
 class MFF(nn.Module):
     """Fuse any non-empty subset of modalities; no parameters, and absent modalities have no influence.
 
@@ -62,13 +70,18 @@ class MFF(nn.Module):
     Shapes:
         features (B, M, C, H, W), present (B, M) bool with at least one True per row -> f_ma (B, C, H, W).
         anchor (B, C, H, W) overrides the mean: f_ma^{t-1} of a video stream.
+        products (B, M, M): what :meth:`products` returned, where many subsets of the same features are fused.
     """
 
     def __init__(self, config: MFFConfig | None = None) -> None:
         super().__init__()
         self.config = config or MFFConfig()
 
-    def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, products: np.ndarray | None = None
+    ) -> Tensor:
+        if anchor is None and self.has_kernel(features):
+            return self._on_kernels(features, present, products)
         if features.dtype == torch.float16:
             features = features.float()  # a sum over a whole map ends beyond 65504, the largest float16
         modalities, (height, width) = features.shape[1], features.shape[3:]
@@ -103,6 +116,32 @@ class MFF(nn.Module):
         if self.config.unit_scale:
             return cosine.masked_fill(~present, -torch.inf).softmax(dim=1)
         return cosine * share
+
+    def has_kernel(self, features: Tensor) -> bool:
+        """Whether :meth:`forward` takes these features through compiled code, equal up to rounding of its sums."""
+        return self.config.select and self.config.weight == "global" and on_kernels(features)
+
+    def products(self, features: Tensor, present: Tensor) -> np.ndarray:
+        """Inner products of all pairs of present modalities: every cosine that the weights of any subset need.
+
+        Args:
+            features, present: of which :meth:`has_kernel` is true, as in :meth:`forward`.
+
+        Returns:
+            (B, M, M) float64.
+        """
+        return inner_products(_rows(features), present.numpy())
+
+    def _on_kernels(self, features: Tensor, present: Tensor, products: np.ndarray | None) -> Tensor:
+        rows, there, config = _rows(features), present.numpy(), self.config
+        if config.reweight:
+            products = inner_products(rows, there) if products is None else products
+            weights = global_weights(products, there, config.unit_scale)
+        else:
+            weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
+        scale = 0.5 if config.residual and config.unit_scale else 1.0
+        fused = weigh_and_select(rows, there, weights, scale if config.residual else 0.0, scale)
+        return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
 
     def _aggregate(self, balanced: Tensor, selected: Tensor) -> Tensor:
         if self.config.residual:

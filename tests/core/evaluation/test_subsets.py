@@ -17,11 +17,13 @@ from any2seg_core.evaluation.subsets import (
     prior_baselines,
     score_subsets,
     subset_mean,
+    subset_predictions,
     zeros,
 )
 from any2seg_core.labels import DELIVER
 from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.preprocess import logits_to_labels
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,25 @@ def test_value_one_encoding_equals_one_forward_per_subset(model: Any2Seg, batche
             expected.update(guess, truth)
         # A few pixels may fall on a tie that another order of summation resolves differently.
         assert np.abs(table[subset_letters(subset)].counts - expected.counts).sum() <= 4
+
+
+@pytest.mark.parametrize("size", [(30, 61), (128, 256)])
+def test_value_one_pass_gives_the_labels_and_confidences_of_separate_passes(model: Any2Seg, size: tuple[int, int]):
+    """Whoever has only these sensors runs this: encode them, fuse, decode, upsample, softmax, argmax; every bit."""
+    generator = torch.Generator().manual_seed(2)
+    images = {name: torch.randn(1, 3, 64, 128, generator=generator) for name in MODALITIES}
+    batch = EvaluationBatch(images, torch.zeros(1, *size, dtype=torch.uint8), (0,))
+    found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets())}
+    for subset in all_subsets():
+        given = {name: images[name] for name in subset}
+        labels, confidence = found[subset_letters(subset)]
+        with torch.inference_mode():
+            plain = model.decode(model.fuse(model.encode(given)))
+            own_labels, own_confidence = logits_to_labels(plain, *size)
+        assert torch.equal(labels, own_labels)
+        torch.testing.assert_close(confidence, own_confidence, rtol=0, atol=1e-6)
+        reference = F.interpolate(plain, size, mode="bilinear").softmax(dim=1).amax(dim=1)
+        torch.testing.assert_close(confidence, reference, rtol=0, atol=2e-6)
 
 
 def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):

@@ -1,0 +1,136 @@
+"""MFF of one level in two passes over the features: which weight each modality has, then fuse location by location."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numba import njit
+
+from any2seg_core.kernels.running import KERNEL, in_parts
+
+_EPS = np.float32(1e-8)
+_CHUNK = 2048  # values of each modality that are summed in float32; chunks of all modalities stay in the cache
+_LEAST_VALUES = 1 << 16
+
+
+def inner_products(tokens: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """tokens (B, M, N, C) float32 in C order, present (B, M) bool -> (B, M, M) float64 <f_a, f_b> over N and C.
+
+    Those of an absent modality are 0. An entry depends on its two modalities alone, bit by bit: MFF of every subset
+    needs nothing else for its global weights.
+    """
+    products = np.zeros((*present.shape, present.shape[1]))
+    _inner_products(tokens.reshape(*present.shape, -1), present, products)  # (B, M, N * C)
+    return products
+
+
+def global_weights(products: np.ndarray, present: np.ndarray, unit_scale: bool) -> np.ndarray:
+    """(B, M, M) products and (B, M) bool -> (B, M) float32: w_m = cos(f_a, f_m) divided by the number of the present.
+
+    f_a is the mean of the present features. With ``unit_scale`` a softmax of the cosines instead; 0 where absent.
+    """
+    weights = np.zeros(present.shape, np.float32)
+    _global_weights(products, present, unit_scale, weights)
+    return weights
+
+
+def weigh_and_select(
+    tokens: np.ndarray, present: np.ndarray, weights: np.ndarray, balanced: float, selected: float
+) -> np.ndarray:
+    """balanced * f_mb + selected * f_ms at each location.
+
+    f_mb is the sum of weight_m * f_m; f_ms is the present f_m whose cosine with f_mb over the channels is largest.
+
+    Args:
+        tokens: (B, M, N, C) float32, C order.
+        present: (B, M) bool. weights: (B, M) float32.
+        balanced, selected: factors of the two.
+
+    Returns:
+        (B, N, C) float32.
+    """
+    B, _, N, C = tokens.shape
+    fused = np.empty((B, N, C), np.float32)
+    factors = np.float32(balanced), np.float32(selected)
+    work = partial(_weigh_and_select, tokens, present, weights, *factors, fused)
+    in_parts(work, N, _LEAST_VALUES // (B * C))
+    return fused
+
+
+@njit(**KERNEL)
+def _inner_products(tokens, present, products):
+    B, M, length = tokens.shape
+    for b in range(B):
+        for start in range(0, length, _CHUNK):
+            stop = min(start + _CHUNK, length)
+            for i in range(M):
+                for j in range(i + 1):
+                    if present[b, i] and present[b, j]:
+                        total = np.float32(0.0)
+                        for k in range(start, stop):
+                            total += tokens[b, i, k] * tokens[b, j, k]
+                        products[b, i, j] += total
+        for i in range(M):
+            for j in range(i):
+                products[b, j, i] = products[b, i, j]
+
+
+@njit(**KERNEL)
+def _global_weights(products, present, unit_scale, weights):
+    B, M = present.shape
+    cosine = np.empty(M)
+    for b in range(B):
+        count, squared = 0, 0.0  # |f_a|^2 = sum_ij <f_i, f_j> / count^2
+        for i in range(M):
+            if present[b, i]:
+                count += 1
+                for j in range(M):
+                    if present[b, j]:
+                        squared += products[b, i, j]
+        anchor_norm = max(np.sqrt(max(squared, 0.0)) / count, _EPS)
+        largest = -np.inf
+        for i in range(M):
+            if present[b, i]:
+                along = 0.0
+                for j in range(M):
+                    if present[b, j]:
+                        along += products[b, i, j]
+                cosine[i] = along / count / (max(np.sqrt(products[b, i, i]), _EPS) * anchor_norm)
+                largest = max(largest, cosine[i])
+        total = 0.0
+        for i in range(M):
+            if present[b, i]:
+                cosine[i] = np.exp(cosine[i] - largest) if unit_scale else cosine[i]
+                total += cosine[i] if unit_scale else 1.0
+        for i in range(M):
+            if present[b, i]:
+                weights[b, i] = cosine[i] / total
+
+
+@njit(**KERNEL)
+def _weigh_and_select(tokens, present, weights, balanced, selected, fused, first, last):
+    B, M, _, C = tokens.shape
+    mixed = np.empty(C, np.float32)
+    for b in range(B):
+        there = np.nonzero(present[b])[0]
+        for n in range(first, last):
+            mixed[:] = 0.0
+            for m in there:
+                weight = weights[b, m]
+                for c in range(C):
+                    mixed[c] += weight * tokens[b, m, n, c]
+            winner, highest = there[0], np.float32(-np.inf)
+            if len(there) > 1:
+                for m in there:
+                    dot, squared = np.float32(0.0), np.float32(0.0)
+                    for c in range(C):
+                        value = tokens[b, m, n, c]
+                        dot += value * mixed[c]
+                        squared += value * value
+                    # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
+                    similarity = dot / max(np.sqrt(squared), _EPS)
+                    if similarity > highest:
+                        highest, winner = similarity, m
+            for c in range(C):
+                fused[b, n, c] = balanced * mixed[c] + selected * tokens[b, winner, n, c]
