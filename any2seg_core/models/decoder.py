@@ -41,14 +41,14 @@ class AllMLPHead(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
+        if not self.training and on_kernels(levels[0]):
+            return self._on_kernels(levels, *(self.folded() if folded is None else folded))
         return self.classify(self.hidden(levels, folded))
 
     def hidden(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
         """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
         height, width = levels[0].shape[-2:]
         weights, bias = self.folded() if folded is None else folded
-        if not self.training and on_kernels(levels[0]):
-            return self._on_kernels(levels, weights, bias)
         fused = None
         for level, weight in zip(levels, weights, strict=True):
             # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.

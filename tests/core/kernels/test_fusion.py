@@ -30,9 +30,7 @@ def random_case(seed: int, B: int, M: int, C: int, H: int, W: int) -> tuple[torc
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
-@given(
-    st.integers(0, 2**31), st.integers(1, 3), st.integers(1, 5), st.integers(2, 70), *[st.integers(1, 9)] * 2
-)
+@given(st.integers(0, 2**31), st.integers(1, 3), st.integers(1, 5), st.integers(2, 70), *[st.integers(1, 9)] * 2)
 def test_property_equals_torch(config, seed, B, M, C, H, W):
     features, present = random_case(seed, B, M, C, H, W)
     module = MFF(config)
