@@ -86,8 +86,8 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
 
 def arguments(config: StudyConfig, name: str, variant: dict[str, Any], seed: int) -> list[str]:
     """Command line of training/train.py for one run."""
-    given = {key: json.dumps(value) for key, value in (variant | config.train).items()}
-    given |= {"data": config.data, "out": config.out / f"{name}-{seed}", "seed": seed}
+    given = {"data": config.data, "out": config.out / f"{name}-{seed}", "seed": seed}
+    given |= {key: json.dumps(value) for key, value in (variant | config.train).items()}
     if needs_teacher(variant):
         given["teacher"] = config.teacher or config.out / "teacher"
     return [str(RECIPE), *(f"{key}={value}" for key, value in given.items())]
