@@ -62,6 +62,7 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         modalities=contract.modalities,
         fusion=config.fusion,
         mff=config.mff,
+        linear=config.linear,
     )
     model = Any2Seg(shape, drop_path=config.drop_path)
     if config.pretrained is not None:

@@ -12,7 +12,7 @@ from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.modalities import canonical
-from any2seg_core.models import FusionName, MFFConfig
+from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.any2seg import require_effect
 from training.settings import load_settings
 
@@ -53,6 +53,7 @@ class TrainConfig(BaseModel):
     pretrained: str | None = Field(None, description="encoder weights: a file, or imagenet (needs a network)")
     fusion: FusionName = "mff"
     mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, e.g. mff={select: false}")
+    linear: LinearFusionConfig = Field(LinearFusionConfig(), description="of Linear Fusion, e.g. linear={alpha: 0.6}")
     head_width: int = Field(256, gt=0)
     drop_path: float = Field(0.1, ge=0, lt=1)
     init: Path | None = Field(None, description="checkpoint whose weights to start from")
@@ -143,11 +144,17 @@ class TrainConfig(BaseModel):
                 raise ValueError("lambda_cr and lambda_se need teacher=<folder>; training/cache_teacher.py writes one")
             if self.fusion != "mff":
                 raise ValueError(f"lambda_cr and lambda_se teach the fused features, which fusion={self.fusion} lacks")
-        if (self.lambda_p or self.lambda_f) and self.fusion == "early_concat":
-            raise ValueError("lambda_p and lambda_f need features of each modality, which fusion=early_concat lacks")
+        if (self.lambda_p or self.lambda_f) and self.fusion in ("early_concat", "linear"):
+            raise ValueError(f"lambda_p and lambda_f need features of each modality, which fusion={self.fusion} lacks")
         if self.agmm.weight and self.fusion == "mean_predictions":
             raise ValueError("agmm compares features of the fused model, which fusion=mean_predictions lacks")
-        require_effect(self.fusion, self.mff)
+        if self.agmm.weight and self.fusion == "linear" and self.agmm.features == "fused":
+            raise ValueError("agmm.features=fused needs fused levels, which fusion=linear lacks: choose hidden")
+        if self.agmm.weight and self.linear.ensemble == "fixed":
+            raise ValueError(
+                "agmm teaches through the ensemble, which linear.ensemble=fixed detaches: choose trainable"
+            )
+        require_effect(self.fusion, self.encoder, self.mff, self.linear)
         return self
 
 

@@ -2,5 +2,6 @@
 
 from any2seg_core.models.any2seg import Any2Seg, Encoded, FusionName, ModelConfig, Prediction
 from any2seg_core.models.fusion import MFFConfig
+from any2seg_core.models.linear import LinearFusionConfig
 
-__all__ = ["Any2Seg", "Encoded", "FusionName", "MFFConfig", "ModelConfig", "Prediction"]
+__all__ = ["Any2Seg", "Encoded", "FusionName", "LinearFusionConfig", "MFFConfig", "ModelConfig", "Prediction"]

@@ -1,9 +1,10 @@
-"""Any2Seg: one shared encoder, MFF at all four levels, all-MLP head (Zheng et al., ECCV 2024); two other fusions."""
+"""Any2Seg: one shared encoder, MFF at all four levels, all-MLP head (Zheng et al., ECCV 2024); other fusions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,14 +18,20 @@ from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.fusion import MFF, MFFConfig
+from any2seg_core.models.linear import LinearFusion, LinearFusionConfig, LinearRows, ModalityNorm
 
-FusionName = Literal["mff", "mean_predictions", "early_concat"]
+FusionName = Literal["mff", "mean_predictions", "early_concat", "linear"]
 
 
-def require_effect(fusion: FusionName, mff: MFFConfig) -> None:
-    """ValueError where switches of MFF are set for a model that has none."""
-    if fusion != "mff" and mff != MFFConfig():
-        raise ValueError(f"settings of mff have no effect with fusion={fusion}: leave them out")
+def require_effect(fusion: FusionName, encoder: str, mff: MFFConfig, linear: LinearFusionConfig) -> None:
+    """ValueError where switches are set for another fusion than the model's, or where the encoder cannot fuse so."""
+    for name, unset in (("mff", mff == MFFConfig()), ("linear", linear == LinearFusionConfig())):
+        if fusion != name and not unset:
+            raise ValueError(f"settings of {name} have no effect with fusion={fusion}: leave them out")
+    if fusion == "linear" and not encoder.startswith("mit_"):
+        raise ValueError(
+            f"fusion=linear mixes tokens inside the blocks of a MiT: {encoder} is none, choose mit_b0 ... mit_b5"
+        )
 
 
 class ModelConfig(BaseModel):
@@ -38,7 +45,9 @@ class ModelConfig(BaseModel):
         fusion: where modalities meet. ``mff``: at the features of all four levels. ``mean_predictions``: each is
             segmented alone and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the
             input, all modalities as the channels of one image, absent ones zero (the baseline without any sharing).
+            ``linear``: inside every block, then at the predictions (M3L, WACV 2024).
         mff: switches of MFF.
+        linear: switches of Linear Fusion.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,10 +57,11 @@ class ModelConfig(BaseModel):
     modalities: tuple[str, ...] = MODALITIES
     fusion: FusionName = "mff"
     mff: MFFConfig = MFFConfig()
+    linear: LinearFusionConfig = LinearFusionConfig()
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:
-        require_effect(self.fusion, self.mff)
+        require_effect(self.fusion, self.encoder, self.mff, self.linear)
         return self
 
 
@@ -60,8 +70,8 @@ class Encoded:
     """Features of every present (sample, modality) pair.
 
     Attributes:
-        levels: four tensors (B, M, C_j, H_j, W_j); rows of absent pairs are zero and never read. With early_concat no
-            modality has features of its own, and this is the one tensor of images (B, M, 3, H, W).
+        levels: four tensors (B, M, C_j, H_j, W_j); rows of absent pairs are zero and never read. With early_concat and
+            linear no modality has features of its own, and this is the one tensor of images (B, M, 3, H, W).
         present: (B, M) bool.
         modalities: names of the M columns.
         logits: (B, M, K, H_1, W_1), each modality segmented alone; with mean_predictions only.
@@ -103,13 +113,15 @@ class Prediction:
 
     Attributes:
         logits: (B, K, H, W) float, at the size of the input images.
-        fused: four fused features f_ma (B, C_j, H_j, W_j); with mean_predictions the one tensor of mean logits.
+        fused: four fused features f_ma (B, C_j, H_j, W_j); with mean_predictions and linear the one tensor of
+            ensemble logits.
         encoded: what was fused.
         branches: (B, M, K, H, W) float, logits of each branch of Linear Fusion at the size of the input images, columns
             in the order of the model's modalities, zero where there is no such branch; None for other fusions.
         exists: (B, M) bool, which branches there are; None for other fusions.
         hidden: the head's map before its classifier (B, C, H/4, W/4), of which a loss may want to know; only in
-            training, and not with mean_predictions, whose head sees every modality alone.
+            training, and not with mean_predictions, whose head sees every modality alone. With linear the mean of the
+            branches' maps with the weights of the ensemble, whose classification the ensemble's logits are.
     """
 
     logits: Tensor
@@ -148,18 +160,23 @@ class Any2Seg(nn.Module):
         self.config = config
         self.modalities = canonical(config.modalities)
         channels = 3 * len(self.modalities) if config.fusion == "early_concat" else 3
-        self.encoder = make_encoder(config.encoder, drop_path, channels)
-        self.fusion = MFF(config.mff)
+        linear = config.fusion == "linear"
+        norm = partial(ModalityNorm, self.modalities) if linear else nn.LayerNorm
+        self.encoder = make_encoder(config.encoder, drop_path, channels, norm)
+        width = self.encoder.widths[0]
+        self.fusion = LinearFusion(config.linear, self.modalities, width) if linear else MFF(config.mff)
         self.head = AllMLPHead(self.encoder.widths, config.num_classes, config.head_width)
 
     def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
         encoded = self.encode(images, present)
-        fused = self.fuse(encoded)
         size = next(iter(images.values())).shape[-2:]
+        resize = partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
+        if self.config.fusion == "linear":
+            return self._linear(encoded, resize)
+        fused = self.fuse(encoded)
         hidden = self.head.hidden(fused) if self.training and self.config.fusion != "mean_predictions" else None
         coarse = self.decode(fused) if hidden is None else self.head.classify(hidden)  # (B, K, H/4, W/4)
-        logits = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
-        return Prediction(logits, fused, encoded, hidden=hidden)
+        return Prediction(resize(coarse), fused, encoded, hidden=hidden)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:
         """Images -> per-modality features of the pairs that are present."""
@@ -167,7 +184,7 @@ class Any2Seg(nn.Module):
         stacked = torch.stack([images[name] for name in names], dim=1)  # (B, M, C, H, W)
         if present is None:
             present = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
-        if self.config.fusion == "early_concat":
+        if self.config.fusion in ("early_concat", "linear"):
             return Encoded([stacked], present, names)
         rows = present.flatten()  # (B * M,)
         batch = stacked.flatten(0, 1)  # (B * M, C, H, W)
@@ -181,14 +198,19 @@ class Any2Seg(nn.Module):
         return replace(encoded, products=[self.fusion.products(level, encoded.present) for level in encoded.levels])
 
     def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> list[Tensor]:
-        """What :meth:`decode` takes: four fused features (B, C_j, H_j, W_j); with mean_predictions the mean logits.
+        """What :meth:`decode` takes: four fused features (B, C_j, H_j, W_j); with mean_predictions and linear the
+        logits of the ensemble.
 
         Args:
             encoded: features of the present pairs.
             anchor: with MFF, the result of the previous set of a stream (f_ma^{t-1}, same sizes) in place of the mean.
         """
         if self.config.fusion == "early_concat":
-            return self.encoder(self._concatenated(encoded))
+            images, _ = self._all_modalities(encoded)
+            return self.encoder(images.flatten(1, 2))  # (B, M * C, H, W)
+        if self.config.fusion == "linear":
+            levels, rows = self._streams(encoded)
+            return [self.fusion(rows.spread(self.head(levels)), rows.exists)]
         if self.config.fusion == "mean_predictions":
             share = encoded.present.to(encoded.logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
             return [torch.einsum("bmkhw,bm->bkhw", encoded.logits, share)]
@@ -202,10 +224,14 @@ class Any2Seg(nn.Module):
 
     def decode(self, fused: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
         """Fused features -> logits (B, K, H/4, W/4); `folded` weights of the head, where many are decoded in a row."""
-        return fused[0] if self.config.fusion == "mean_predictions" else self.head(fused, folded)
+        decoded = self.config.fusion in ("mean_predictions", "linear")
+        return fused[0] if decoded else self.head(fused, folded)
 
     def modality_logits(self, encoded: Encoded) -> Tensor:
-        """Each present modality segmented alone, p(.|x_m): (B, M, K, H/4, W/4), zero where absent; not early_concat."""
+        """Each present modality segmented alone, p(.|x_m): (B, M, K, H/4, W/4), zero where absent.
+
+        Not with early_concat and linear, where no modality has features of its own.
+        """
         if encoded.logits is not None:
             return encoded.logits
         rows = encoded.present.flatten()  # (B * M,)
@@ -214,7 +240,7 @@ class Any2Seg(nn.Module):
         return self._scatter(self.head(levels), encoded.present, rows)
 
     def with_levels(self, encoded: Encoded, levels: list[Tensor]) -> Encoded:
-        """The same pairs with other features (B, M, C_j, H_j, W_j); not early_concat."""
+        """The same pairs with other features (B, M, C_j, H_j, W_j); not with early_concat and linear."""
         rows = encoded.present.flatten()
         return self._encoded([level.flatten(0, 1)[rows] for level in levels], encoded.present, encoded.modalities)
 
@@ -224,13 +250,31 @@ class Any2Seg(nn.Module):
         logits = self._scatter(self.head(features), present, rows) if self.config.fusion == "mean_predictions" else None
         return Encoded([self._scatter(level, present, rows) for level in features], present, names, logits)
 
-    def _concatenated(self, encoded: Encoded) -> Tensor:
-        """Images side by side in the channels of one, zeros where absent or not given: (B, 3 * M, H, W)."""
-        images = encoded.levels[0]  # (B, M, C, H, W)
-        canvas = images.new_zeros((len(images), len(self.modalities), *images.shape[2:]))
+    def _linear(self, encoded: Encoded, resize: Callable[[Tensor], Tensor]) -> Prediction:
+        """Ensemble and branches of Linear Fusion."""
+        levels, rows = self._streams(encoded)
+        hidden = self.head.hidden(levels) if self.training else None  # (R, C, H/4, W/4)
+        branches = self.head(levels) if hidden is None else self.head.classify(hidden)  # (R, K, H/4, W/4)
+        fused = self.fusion(rows.spread(branches), rows.exists)  # (B, K, H/4, W/4)
+        if hidden is not None:
+            hidden = self.fusion(rows.spread(hidden), rows.exists)  # (B, C, H/4, W/4)
+        return Prediction(resize(fused), [fused], encoded, rows.spread(resize(branches)), rows.exists, hidden)
+
+    def _streams(self, encoded: Encoded) -> tuple[list[Tensor], LinearRows]:
+        """With linear: four features (R, C_j, H_j, W_j) of every stream, and which streams these are."""
+        images, present = self._all_modalities(encoded)
+        rows = self.fusion.rows(present)
+        return self.encoder(rows.gathered(images), rows), rows
+
+    def _all_modalities(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Images (B, M, C, H, W) of all of the model's modalities, zeros where absent or not given; and (B, M) bool."""
+        images = encoded.levels[0]
         slots = [self.modalities.index(name) for name in encoded.modalities]
+        canvas = images.new_zeros((len(images), len(self.modalities), *images.shape[2:]))
         canvas[:, slots] = images.masked_fill(~encoded.present[:, :, None, None, None], 0.0)
-        return canvas.flatten(1, 2)  # (B, M * C, H, W)
+        present = encoded.present.new_zeros(canvas.shape[:2])
+        present[:, slots] = encoded.present
+        return canvas, present
 
     @staticmethod
     def _scatter(level: Tensor, present: Tensor, rows: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
-from any2seg_core.models.mit import MixTransformer, to_map, to_tokens
+from any2seg_core.models.mit import MixTransformer, NormFactory, to_map, to_tokens
 
 STRIDES = (4, 8, 16, 32)
 
@@ -105,11 +105,17 @@ class TimmBackbone(nn.Module):
             raise UserError(f"encoder timm/{name}: gives features {shapes} for 64x96, expected {expected}")
 
 
-def make_encoder(name: str, drop_path: float = 0.0, in_channels: int = 3) -> nn.Module:
-    """A new encoder with random weights and the attribute ``widths``; UserError for a name that is not known."""
+def make_encoder(
+    name: str, drop_path: float = 0.0, in_channels: int = 3, norm: NormFactory = nn.LayerNorm
+) -> nn.Module:
+    """A new encoder with random weights and the attribute ``widths``; UserError for a name that is not known.
+
+    Args:
+        norm: makes every norm of a MiT; a timm model has its own.
+    """
     kind, _, variant = name.partition("_")
     if kind == "mit":
-        return MixTransformer(variant, drop_path, in_channels)
+        return MixTransformer(variant, drop_path, in_channels, norm)
     if name.startswith("timm/"):
         return TimmBackbone(name.removeprefix("timm/"), drop_path, in_channels)
     raise UserError(f"unknown encoder {name!r}: known are mit_b0 ... mit_b5 and timm/<name of a timm model>")

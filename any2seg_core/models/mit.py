@@ -5,6 +5,7 @@ One encoder serves all modalities: its weights are shared, and (sample, modality
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,32 @@ VARIANTS = {
     "b4": MiTConfig((64, 128, 320, 512), (3, 8, 27, 3)),
     "b5": MiTConfig((64, 128, 320, 512), (3, 6, 40, 3)),
 }
+
+
+NormFactory = Callable[[int], nn.Module]
+"""Width -> a norm over the channels of tokens."""
+
+
+class Rows:
+    """What the rows of a batch have to do with each other inside the encoder: here nothing, each stands for itself.
+
+    Linear Fusion has rows that belong together, with a norm per modality.
+    """
+
+    def filled(self, tokens: Tensor) -> Tensor:
+        """What enters the first block, of the embedded image (R, N, C)."""
+        return tokens
+
+    def normed(self, norm: nn.Module, tokens: Tensor) -> Tensor:
+        """Tokens (R, N, C) under a norm of the encoder."""
+        return norm(tokens)
+
+    def mixed(self, tokens: Tensor) -> Tensor:
+        """What goes on of the tokens (R, N, C) that leave an attention layer."""
+        return tokens
+
+
+_APART = Rows()
 
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
@@ -67,21 +94,21 @@ class DropPath(nn.Module):
 class OverlapPatchEmbed(nn.Module):
     """Strided overlapping convolution that makes tokens: (B, Cin, H, W) -> (B, C, H/stride, W/stride)."""
 
-    def __init__(self, in_channels: int, width: int, kernel: int, stride: int) -> None:
+    def __init__(self, in_channels: int, width: int, kernel: int, stride: int, norm: NormFactory) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2)
-        self.norm = nn.LayerNorm(width)
+        self.norm = norm(width)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
+    def forward(self, x: Tensor, rows: Rows) -> tuple[Tensor, int, int]:
         x = self.proj(x)
         height, width = x.shape[-2:]
-        return self.norm(to_tokens(x)), height, width
+        return rows.normed(self.norm, to_tokens(x)), height, width
 
 
 class EfficientAttention(nn.Module):
     """Self-attention whose keys and values are spatially reduced by a strided convolution."""
 
-    def __init__(self, width: int, heads: int, reduction: int) -> None:
+    def __init__(self, width: int, heads: int, reduction: int, norm: NormFactory) -> None:
         super().__init__()
         self.heads = heads
         self.reduction = reduction
@@ -90,12 +117,12 @@ class EfficientAttention(nn.Module):
         self.proj = nn.Linear(width, width)
         if reduction > 1:
             self.sr = nn.Conv2d(width, width, reduction, reduction)
-            self.norm = nn.LayerNorm(width)
+            self.norm = norm(width)
 
-    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+    def forward(self, x: Tensor, height: int, width: int, rows: Rows) -> Tensor:
         reduced = x
         if self.reduction > 1:
-            reduced = self.norm(to_tokens(self.sr(to_map(x, height, width))))
+            reduced = rows.normed(self.norm, to_tokens(self.sr(to_map(x, height, width))))
         query = self.q(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
         key, value = self.kv(reduced).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # 2 x (B, heads, N', c)
         mixed = F.scaled_dot_product_attention(query, key, value)
@@ -119,33 +146,35 @@ class MixFFN(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, width: int, heads: int, reduction: int, mlp_ratio: int, drop_path: float) -> None:
+    def __init__(
+        self, width: int, heads: int, reduction: int, mlp_ratio: int, drop_path: float, norm: NormFactory
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attn = EfficientAttention(width, heads, reduction)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm1 = norm(width)
+        self.attn = EfficientAttention(width, heads, reduction, norm)
+        self.norm2 = norm(width)
         self.mlp = MixFFN(width, width * mlp_ratio)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), height, width))
-        return x + self.drop_path(self.mlp(self.norm2(x), height, width))
+    def forward(self, x: Tensor, height: int, width: int, rows: Rows) -> Tensor:
+        attended = self.attn(rows.normed(self.norm1, x), height, width, rows)  # (R, N, C)
+        x = x + self.drop_path(rows.mixed(attended))
+        return x + self.drop_path(self.mlp(rows.normed(self.norm2, x), height, width))
 
 
 class Stage(nn.Module):
-    """Patch embedding, blocks and the closing norm."""
+    """Patch embedding, blocks and the closing norm; ``forward`` takes what has been embedded."""
 
-    def __init__(self, embed: OverlapPatchEmbed, blocks: list[Block], width: int) -> None:
+    def __init__(self, embed: OverlapPatchEmbed, blocks: list[Block], norm: nn.Module) -> None:
         super().__init__()
         self.embed = embed
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(width)
+        self.norm = norm
 
-    def forward(self, x: Tensor) -> Tensor:
-        tokens, height, width = self.embed(x)
+    def forward(self, tokens: Tensor, height: int, width: int, rows: Rows) -> Tensor:
         for block in self.blocks:
-            tokens = block(tokens, height, width)
-        return to_map(self.norm(tokens), height, width)
+            tokens = block(tokens, height, width, rows)
+        return to_map(rows.normed(self.norm, tokens), height, width)
 
 
 class MixTransformer(nn.Module):
@@ -155,12 +184,16 @@ class MixTransformer(nn.Module):
         variant: "b0" ... "b5".
         drop_path: stochastic depth rate of the last block; grows linearly from 0.
         in_channels: of the images.
+        norm: makes every norm of the encoder.
 
     Shapes:
         images (B, 3, H, W) float32 -> four features (B, C_j, H / 2^(j+1), W / 2^(j+1)), j = 1..4, layer-normed.
+        ``rows`` says what the B rows have to do with each other; by default nothing.
     """
 
-    def __init__(self, variant: str = "b0", drop_path: float = 0.0, in_channels: int = 3) -> None:
+    def __init__(
+        self, variant: str = "b0", drop_path: float = 0.0, in_channels: int = 3, norm: NormFactory = nn.LayerNorm
+    ) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise UserError(f"unknown MiT variant {variant!r}: known are {', '.join(VARIANTS)}")
@@ -171,20 +204,21 @@ class MixTransformer(nn.Module):
         for j, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
             first = j == 0
             incoming = in_channels if first else config.widths[j - 1]
-            embed = OverlapPatchEmbed(incoming, width, 7 if first else 3, 4 if first else 2)
+            embed = OverlapPatchEmbed(incoming, width, 7 if first else 3, 4 if first else 2, norm)
             blocks = [
-                Block(width, config.heads[j], config.reductions[j], config.mlp_ratio, rates.pop(0))
+                Block(width, config.heads[j], config.reductions[j], config.mlp_ratio, rates.pop(0), norm)
                 for _ in range(depth)
             ]
-            stages.append(Stage(embed, blocks, width))
+            stages.append(Stage(embed, blocks, norm(width)))
         self.stages = nn.ModuleList(stages)
         self.apply(_init_weights)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, rows: Rows = _APART) -> list[Tensor]:
         features = []
         x = images
-        for stage in self.stages:
-            x = stage(x)
+        for number, stage in enumerate(self.stages, start=1):
+            tokens, height, width = stage.embed(x, rows)  # (R, N, C)
+            x = stage(rows.filled(tokens) if number == 1 else tokens, height, width, rows)  # (R, C, H_j, W_j)
             features.append(x)
         return features
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
 from any2seg_core.models.key_maps import from_hugging_face, from_official
+from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
 
 _FIRST = "stages.0.embed.proj.weight"
@@ -63,9 +64,20 @@ def widened(weight: Tensor, channels: int) -> Tensor:
     return weight.repeat(1, repeats, 1, 1) / repeats
 
 
+def with_norms_per_modality(encoder: MixTransformer, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same state where every norm is given to all modalities, as far as ``encoder`` has one for each."""
+    spread = dict(state)
+    for place, norm in encoder.named_modules():
+        if isinstance(norm, ModalityNorm) and f"{place}.weight" in state:
+            for part in ("weight", "bias"):
+                value = spread.pop(f"{place}.{part}")
+                spread |= {f"{place}.{modality}.{part}": value for modality in norm}
+    return spread
+
+
 def load_mit(encoder: MixTransformer, state: dict[str, Tensor], source: str) -> None:
     """Load strictly; UserError lists the keys that are missing, unknown or of another shape."""
-    state = to_mit_names(state)
+    state = with_norms_per_modality(encoder, to_mit_names(state))
     own = encoder.state_dict()
     if _FIRST in state and state[_FIRST].shape[1] == 3 < own[_FIRST].shape[1]:
         state[_FIRST] = widened(state[_FIRST], own[_FIRST].shape[1])
