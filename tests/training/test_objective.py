@@ -206,7 +206,7 @@ def test_smoke_a_run_with_every_term(data, tmp_path):
     assert str(folder) not in json.dumps(provenance["config"])
 
 
-@pytest.mark.parametrize("fusion", ["mean_predictions", "early_concat"])
+@pytest.mark.parametrize("fusion", ["mean_predictions", "early_concat", "linear"])
 def test_smoke_a_run_with_another_fusion(data, tmp_path, fusion):
     results = train(settings(data=data, out=tmp_path, fusion=fusion), ALONE)
     assert len(results["subsets"]) == 15
@@ -220,6 +220,11 @@ def test_smoke_a_run_with_another_fusion(data, tmp_path, fusion):
         (["lambda_cr=1"], "need teacher=<folder>"),
         (["lambda_se=1", "teacher=t", "fusion=mean_predictions"], "fusion=mean_predictions lacks"),
         (["lambda_p=1", "fusion=early_concat"], "fusion=early_concat lacks"),
+        (["lambda_f=1", "fusion=linear"], "fusion=linear lacks"),
+        (["lambda_cr=1", "teacher=t", "fusion=linear"], "fusion=linear lacks"),
+        (["linear.alpha=0.5"], "settings of linear have no effect with fusion=mff"),
+        (["fusion=linear", "linear.absent=skip"], "linear.absent='skip'"),
+        (["fusion=linear", "encoder=timm/convnext_tiny"], "inside the blocks of a MiT"),
         (["fusion=early_concat", "mff={select: false}"], "no effect with fusion=early_concat"),
         (["mff={selekt: false}"], "unknown key 'mff.selekt': known are reweight, select"),
         (["fisher={wrt: weights}"], "fisher.wrt='weights'"),

@@ -11,6 +11,7 @@ from any2seg_core.checkpoint import load_checkpoint, save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.fusion import MFFConfig
+from any2seg_core.models.linear import LinearFusionConfig
 
 NAMES = ("rgb", "depth", "lidar")
 
@@ -58,7 +59,7 @@ def test_value_modality_logits_are_those_of_the_model_given_one_modality(fusion)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("fusion", ["mean_predictions", "early_concat"])
+@pytest.mark.parametrize("fusion", ["mean_predictions", "early_concat", "linear"])
 def test_value_subsets_from_one_encode(fusion):
     model, data = build(fusion=fusion), images()
     encoded = model.encode(data)
@@ -105,7 +106,13 @@ def test_gradient_reaches_every_parameter(fusion):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"fusion": "mean_predictions"}, {"fusion": "early_concat"}, {"mff": MFFConfig(weight="spatial", unit_scale=True)}],
+    [
+        {"fusion": "mean_predictions"},
+        {"fusion": "early_concat"},
+        {"mff": MFFConfig(weight="spatial", unit_scale=True)},
+        {"fusion": "linear"},
+        {"fusion": "linear", "linear": LinearFusionConfig(alpha=0.5, ensemble="fixed", absent="token")},
+    ],
     ids=str,
 )
 def test_value_checkpoint_keeps_the_fusion(tmp_path, changes):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from any2seg_core.contract import InputContract
+from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.subsets import STAND_INS, subset_logits
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, LinearFusionConfig, ModelConfig
 from any2seg_core.models.linear import LinearFusion, LinearRows, ModalityNorm
 from any2seg_core.models.mit import MixTransformer, to_map
+from any2seg_core.predictor import Predictor
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
 
 NAMES = ("rgb", "depth", "lidar")
 EVERY = [[True, True, True]] * 2
@@ -319,6 +326,41 @@ def test_value_bfloat16_is_close(absent):
         actual = model(data, there).logits
     scale = float(expected.detach().abs().max())
     torch.testing.assert_close(actual.float(), expected, rtol=0, atol=0.05 * scale)
+
+
+@pytest.mark.parametrize("absent", ["leave_out", "token", "zero"])
+def test_value_predictor_and_evaluation_give_what_the_model_gives(absent):
+    model = Any2Seg(ModelConfig(head_width=16, modalities=NAMES, fusion="linear", linear={"absent": absent})).eval()
+    contract = InputContract(modalities=NAMES, height=32, width=64)
+    planes = {name: np.random.default_rng(m).integers(0, 256, (32, 64, 3), np.uint8) for m, name in enumerate(NAMES)}
+    predictor = Predictor(model, contract)
+    several = predictor.subsets(planes, [("depth",), ("rgb", "lidar"), NAMES])
+    data = planes_to_tensor(planes, contract)
+    frames = EvaluationBatch(data, torch.zeros(1, 32, 64, dtype=torch.uint8), (0,))
+    judged = dict(subset_logits(model, frames, list(several)))
+    for subset, segmentation in several.items():
+        with torch.no_grad():
+            expected = model({name: data[name] for name in subset})
+        torch.testing.assert_close(judged[subset], expected.fused[0], rtol=1e-4, atol=1e-5)
+        alone = predictor({name: planes[name] for name in subset})
+        labels, confidence = logits_to_labels(expected.fused[0], 32, 64)
+        for actual in (segmentation, alone):
+            assert (actual.labels == labels[0].numpy()).mean() > 0.999
+            np.testing.assert_allclose(actual.confidence, confidence[0].numpy(), atol=1e-4)
+    with pytest.raises(UserError, match="this one has no anchor"):
+        Predictor(model, contract, stream=True)
+
+
+@torch.no_grad()
+def test_value_protocol_zero_of_the_evaluation_is_the_model_trained_on_zeros():
+    data = images()
+    batch = EvaluationBatch(data, torch.zeros(2, 32, 64, dtype=torch.uint8), (0, 1))
+    subsets = [("rgb",), ("depth", "lidar")]
+    judged = dict(subset_logits(build(), batch, subsets, STAND_INS["zero"]))
+    trained = build(absent="zero")
+    for subset in subsets:
+        expected = trained({name: data[name] for name in subset}).fused[0]
+        torch.testing.assert_close(judged[subset], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from any2seg_core.errors import UserError
+from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.mit import VARIANTS, MixTransformer
 from any2seg_core.models.pretrained import load_encoder_weights
@@ -41,6 +42,27 @@ def test_value_official_files_and_whole_models(tmp_path, source, prefix):
     encoder = make_encoder("mit_b0")
     load_encoder_weights(encoder, "mit_b0", str(tmp_path / "mit_b0.pth"))
     assert_equal(encoder, source)
+
+
+def test_value_norms_of_every_modality_start_from_the_pretrained_one(tmp_path):
+    source = MixTransformer("b0")
+    for name, value in source.state_dict().items():
+        if "norm" in name:
+            value.copy_(torch.randn_like(value))
+    torch.save(official_names(source), tmp_path / "mit_b0.pth")
+    model = Any2Seg(ModelConfig(fusion="linear", modalities=("rgb", "lidar"), linear={"absent": "token"}))
+    token = model.fusion.tokens["lidar"].clone()
+    load_encoder_weights(model.encoder, "mit_b0", str(tmp_path / "mit_b0.pth"))
+    own = model.encoder.state_dict()
+    for modality in ("rgb", "lidar"):
+        kept = {name.replace(f".{modality}.", "."): value for name, value in own.items() if f".{modality}." in name}
+        assert len(kept) == 2 * (4 * 2 + 8 * 2 + 6)  # weight, bias of: embedding and stage, two per block, reductions
+        for name, value in kept.items():
+            assert torch.equal(value, source.state_dict()[name]), name
+    shared = {name: value for name, value in own.items() if name in source.state_dict()}
+    assert len(shared) + 2 * (4 * 2 + 8 * 2 + 6) == len(source.state_dict())
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in shared.items())
+    assert torch.equal(model.fusion.tokens["lidar"], token)
 
 
 def test_value_own_names(tmp_path, source):
