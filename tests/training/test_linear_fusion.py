@@ -104,6 +104,19 @@ def test_value_supervised_loss_is_that_over_ensemble_and_branches(tmp_path):
     assert terms == {}
 
 
+def test_gradient_of_the_gaussian_mixture_reaches_the_encoder_through_the_ensemble(tmp_path):
+    model = build()
+    images, labels = batch(0)
+    prediction = model(images)
+    objective = Objective(CrossEntropy(), settings(tmp_path, tmp_path, agmm={"weight": 1.0}))
+    _, terms = objective(model, images, prediction, labels, [0, 1])
+    assert {"l_self", "l_spar", "l_con", "l_sup"} <= set(terms)
+    mixture = sum(objective.mixture(prediction.hidden, prediction.logits, labels).values())
+    mixture.backward()
+    assert model.fusion.weight.grad.abs().sum() > 0
+    assert model.encoder.stages[0].embed.proj.weight.grad.abs().sum() > 0
+
+
 def test_value_norms_tokens_and_ensemble_weights_do_not_decay(tmp_path):
     model = build(absent="token")
     _, plain = build_optimizer(settings(tmp_path, tmp_path), model).param_groups

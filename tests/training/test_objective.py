@@ -222,6 +222,8 @@ def test_smoke_a_run_with_another_fusion(data, tmp_path, fusion):
         (["lambda_p=1", "fusion=early_concat"], "fusion=early_concat lacks"),
         (["lambda_f=1", "fusion=linear"], "fusion=linear lacks"),
         (["lambda_cr=1", "teacher=t", "fusion=linear"], "fusion=linear lacks"),
+        (["agmm.weight=1", "agmm.features=fused", "fusion=linear"], "which fusion=linear lacks: choose hidden"),
+        (["agmm.weight=1", "linear.ensemble=fixed", "fusion=linear"], "linear.ensemble=fixed detaches"),
         (["linear.alpha=0.5"], "settings of linear have no effect with fusion=mff"),
         (["fusion=linear", "linear.absent=skip"], "linear.absent='skip'"),
         (["fusion=linear", "encoder=timm/convnext_tiny"], "inside the blocks of a MiT"),

@@ -229,6 +229,16 @@ def test_gradient_of_the_ensemble_reaches_weights_and_branches_or_neither():
 
 
 @torch.no_grad()
+def test_value_the_hidden_map_of_a_training_step_is_what_the_ensemble_classifies():
+    model = build().train()
+    model.head.dropout.p = 0.0
+    prediction = model(images(), torch.tensor(SOME))
+    assert prediction.hidden.shape == (2, 16, 8, 16)
+    torch.testing.assert_close(model.head.classify(prediction.hidden), prediction.fused[0], rtol=1e-4, atol=1e-5)
+    assert model.eval()(images()).hidden is None
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("absent", ["leave_out", "token", "zero"])
 def test_value_what_is_absent_has_no_influence(absent):
     model, data = build(absent=absent), images()
