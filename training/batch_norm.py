@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-
-class _SumOverProcesses(torch.autograd.Function):
-    """Sum of a tensor over all processes; what one process changes in it reaches the losses of all."""
-
-    @staticmethod
-    def forward(_: object, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: object, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
+from training.processes import SumOverProcesses
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d over the batches of all processes, which must be of one size; its gradient crosses them too.
+    """BatchNorm2d over the batches of all processes, however large each is; its gradient crosses them too.
 
     With it N processes compute what one process computes on the whole batch. ``nn.SyncBatchNorm`` needs a GPU.
     State names are those of BatchNorm2d.
@@ -35,20 +20,18 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(images)
         values = images.float()
-        mean = self._over_processes(values.mean(dim=(0, 2, 3)))  # (C,)
+        count = values.new_tensor([values.numel() // values.shape[1]])  # (1,)
+        # Means times counts, not sums over pixels: those lose digits in float32.
+        sums = SumOverProcesses.apply(torch.cat([values.mean(dim=(0, 2, 3)) * count, count]))  # (C + 1,)
+        mean, total = sums[:-1] / sums[-1], sums[-1].detach()  # (C,), scalar
         centred = values - mean[:, None, None]
-        variance = self._over_processes(centred.square().mean(dim=(0, 2, 3)))  # (C,)
-        count = values.numel() // values.shape[1] * dist.get_world_size()
+        variance = SumOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)) * count) / total  # (C,)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1), self.momentum)
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
-
-    @staticmethod
-    def _over_processes(statistic: Tensor) -> Tensor:
-        return _SumOverProcesses.apply(statistic) / dist.get_world_size()
 
 
 def with_global_batch_norm(model: nn.Module) -> nn.Module:

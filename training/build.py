@@ -261,7 +261,9 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         prior,
         model,
         average=MovingAverage(model, config.ema_decay),
-        objective=Objective(build_loss(config, prior.class_pixels()), config, teacher).to(processes.device),
+        objective=Objective(build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss).to(
+            processes.device
+        ),
         optimizer=build_optimizer(config, model),
         scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),
         step=0,

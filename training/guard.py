@@ -19,14 +19,16 @@ def require_finite(
 ) -> None:
     """Between the gradients of a step and the step: UserError in every process if a loss or the gradient is not finite.
 
-    With fp16 a gradient that overflows is no error: the scaler leaves that step out and scales less.
+    With fp16 a gradient that overflows is no error: the scaler leaves that step out and scales less. One that is not
+    finite with a scale below 1 did not overflow because of it: without this check no step would ever be taken again.
 
     Args:
         losses: one scalar per batch of this step. norm: of the gradient, summed over processes.
         numbers: what the batches of this process were made of.
     """
     bad = ~torch.isfinite(torch.stack(list(losses)))
-    wrong = bool(bad.any()) or not (config.fp16 or bool(torch.isfinite(norm)))
+    may_overflow = config.fp16 and run.scaler.get_scale() >= 1.0
+    wrong = bool(bad.any()) or not (may_overflow or bool(torch.isfinite(norm)))
     if processes.largest(float(wrong)) == 0.0:
         return
     first = run.step * config.accumulate

@@ -11,6 +11,7 @@ from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
 from any2seg_core.losses.gaussian_mixture import MIXTURE_TERMS, GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
+from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.teachers.cached import CachedEmbeddings
 from training.config import TrainConfig
@@ -23,15 +24,23 @@ class Objective(nn.Module):
         supervised: (logits (B, K, H, W), labels (B, H, W)) -> scalar; of a model with branches, mean over all of them.
         config: weights and settings of the terms.
         teacher: embeddings of the training frames; needed by L_cr and L_se.
+        total: sum over the processes that share a batch: what the terms average, they average over all of it.
     """
 
-    def __init__(self, supervised: nn.Module, config: TrainConfig, teacher: CachedEmbeddings | None = None) -> None:
+    def __init__(
+        self,
+        supervised: nn.Module,
+        config: TrainConfig,
+        teacher: CachedEmbeddings | None = None,
+        total: Total = alone,
+    ) -> None:
         super().__init__()
+        self.total = total
         self.supervised = supervised
         self.config = config
         self.teacher = teacher
-        self.correlation = ModalityCorrelationLoss(config.lscd_temperature)
-        self.geometry = ClassGeometryLoss(config.lscd_temperature)
+        self.correlation = ModalityCorrelationLoss(config.lscd_temperature, total)
+        self.geometry = ClassGeometryLoss(config.lscd_temperature, total)
         self.mixture = GaussianMixtureLoss(config.agmm)
 
     def forward(
@@ -51,18 +60,19 @@ class Objective(nn.Module):
             (``fisher_p_rgb``: of the prediction, ``fisher_f_rgb``: mean over the levels).
         """
         config = self.config
-        loss = branch_loss(self.supervised, prediction, labels)
+        loss = self._over_processes(branch_loss(self.supervised, prediction, labels), labels)
         terms: dict[str, Tensor] = {}
         if config.lambda_cr > 0.0 or config.lambda_se > 0.0:
             terms |= self._lscd(prediction, labels, frames)
         names = prediction.encoded.modalities
         if config.lambda_p > 0.0:
-            information = prediction_information(model, images, prediction.encoded, labels, config.fisher)
+            information = prediction_information(model, images, prediction.encoded, labels, config.fisher, self.total)
             terms["r_p"] = balance_penalty(information, config.fisher)
             terms |= {f"fisher_p_{name}": value for name, value in zip(names, information, strict=True)}
         if config.lambda_f > 0.0:
             encoded = prediction.encoded
-            levels = [feature_information(level, encoded.present, config.fisher) for level in encoded.levels]
+            present = encoded.present
+            levels = [feature_information(level, present, config.fisher, self.total) for level in encoded.levels]
             terms["r_f"] = torch.stack([balance_penalty(information, config.fisher) for information in levels]).sum()
             mean = torch.stack(levels).mean(dim=0)  # (M,)
             terms |= {f"fisher_f_{name}": value for name, value in zip(names, mean, strict=True)}
@@ -79,6 +89,13 @@ class Objective(nn.Module):
         agmm = self.config.agmm
         features = prediction.hidden if agmm.features == "hidden" else prediction.fused[agmm.level - 1]
         return self.mixture(features, prediction.logits, labels)
+
+    def _over_processes(self, loss: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the pixels of this process -> the mean over those of all."""
+        if self.total is alone:
+            return loss
+        weight = self.supervised.batch_weight(labels)
+        return whole_mean(loss * weight, weight, self.total)
 
     def _lscd(self, prediction: Prediction, labels: Tensor, frames: Sequence[int]) -> dict[str, Tensor]:
         level = self.config.lscd_level - 1

@@ -12,6 +12,21 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from any2seg_core.errors import UserError
+from any2seg_core.losses.whole_batch import Total, alone
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """Sum of a tensor over all processes; what one process changes in it reaches the losses of all."""
+
+    @staticmethod
+    def forward(_: object, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        return SumOverProcesses.apply(gradient)  # so that it can be differentiated again, as R_p does
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,11 @@ class Processes:
     def backward_context(self, parallel: nn.Module, last: bool) -> AbstractContextManager:
         """Around the forward and backward of one batch: gradients travel after the ``last`` one of a step only."""
         return nullcontext() if last or self.world_size == 1 else parallel.no_sync()
+
+    @property
+    def in_loss(self) -> Total:
+        """Sum over all processes for a loss: every process calls it, in the same order, forwards and backwards."""
+        return SumOverProcesses.apply if self.world_size > 1 else alone
 
     def total(self, counts: Tensor) -> Tensor:
         """Sum of a tensor over all processes, on the CPU."""

@@ -9,21 +9,27 @@ does not depend on the image size. For gradients with respect to scores under a 
 |softmax(z) - t|^2 / CE(t, z): no second differentiation, nothing that DistributedDataParallel must know of. With
 gradients with respect to logits, f of a modality is the loss of its own prediction p(.|x_m) (Eq. 3 and 4 split the
 entropy like that): with the mean of the logits the gradient of every modality would be one and the same. Everything is
-computed in float32, outside autocast. Samples with fewer than two present modalities have nothing to balance.
+computed in float32, outside autocast. Samples with fewer than two present modalities have nothing to balance. Where
+several processes share a batch, ``total`` sums over them and the information is that of all of it: the reciprocal of a
+mean is not the mean of reciprocals. What is drawn at random, and the standard deviation of the noise, is each
+process's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.labels import is_labelled
 from any2seg_core.losses.segmentation import pixel_cross_entropy
+from any2seg_core.losses.whole_batch import Total, alone
 from any2seg_core.models import Any2Seg, Encoded
 
 _EPS = 1e-6
@@ -77,12 +83,12 @@ def eligible(present: Tensor) -> Tensor:
     return (present & (present.sum(dim=1, keepdim=True) >= 2)).float()
 
 
-def _modality_mean(values: Tensor, weight: Tensor) -> Tensor:
+def _modality_mean(values: Tensor, weight: Tensor, total: Total) -> Tensor:
     """values (B, M, ...), weight alike -> weighted mean per modality (M,); NaN where all weights are 0."""
     axes = (0, *range(2, values.ndim))
-    total = weight.sum(dim=axes)
-    mean = (values * weight).sum(dim=axes) / total.clamp_min(torch.finfo(total.dtype).tiny)  # (M,)
-    return mean.masked_fill(total == 0, torch.nan)  # not 0 / 0, whose gradient is NaN too
+    sums, weights = total(torch.stack([(values * weight).sum(dim=axes), weight.sum(dim=axes)]))  # (M,), (M,)
+    unused = weights == 0
+    return (sums / weights.masked_fill(unused, 1.0)).masked_fill(unused, torch.nan)  # 0 / 0 has a gradient of NaN too
 
 
 def _channel_std(tokens: Tensor, weight: Tensor) -> Tensor:
@@ -115,7 +121,9 @@ def _labels_like(labels: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(labels[:, None].float(), (height, width), mode="nearest-exact")[:, 0].long()
 
 
-def logit_information(logits: Tensor, labels: Tensor, present: Tensor, config: FisherConfig) -> Tensor:
+def logit_information(
+    logits: Tensor, labels: Tensor, present: Tensor, config: FisherConfig, total: Total = alone
+) -> Tensor:
     """Information of each modality's own prediction: (B, M, K, h, w), (B, H, W), (B, M) -> (M,), NaN if unused."""
     scores, where = _tokens_at(logits, config.locations)  # (B, M, n, K)
     truth = _labels_like(labels, *logits.shape[3:]).flatten(1)[:, None, where]  # (B, 1, n)
@@ -123,10 +131,10 @@ def logit_information(logits: Tensor, labels: Tensor, present: Tensor, config: F
     target = F.one_hot(truth.masked_fill(~labelled, 0), logits.shape[2]).float()  # (B, 1, n, K)
     pairs = eligible(present)
     draws = [softmax_information(_perturbed(scores, pairs, config.sigma), target) for _ in range(config.samples)]
-    return _modality_mean(torch.stack(draws).mean(dim=0), pairs[:, :, None] * labelled)
+    return _modality_mean(torch.stack(draws).mean(dim=0), pairs[:, :, None] * labelled, total)
 
 
-def feature_information(level: Tensor, present: Tensor, config: FisherConfig) -> Tensor:
+def feature_information(level: Tensor, present: Tensor, config: FisherConfig, total: Total = alone) -> Tensor:
     """Information of each modality at one level, f = CE(softmax(mean feature), softmax(feature)), Eq. 7.
 
     Shapes:
@@ -137,10 +145,12 @@ def feature_information(level: Tensor, present: Tensor, config: FisherConfig) ->
     share = pairs / pairs.sum(dim=1, keepdim=True).clamp_min(1.0)
     target = torch.einsum("bmnc,bm->bnc", tokens, share).detach().softmax(dim=2)[:, None]  # (B, 1, n, C)
     draws = [softmax_information(_perturbed(tokens, pairs, config.sigma), target) for _ in range(config.samples)]
-    return _modality_mean(torch.stack(draws).mean(dim=0), pairs[:, :, None].expand(draws[0].shape))
+    return _modality_mean(torch.stack(draws).mean(dim=0), pairs[:, :, None].expand(draws[0].shape), total)
 
 
-def gradient_information(logits: Tensor, labels: Tensor, inputs: list[Tensor], present: Tensor) -> Tensor:
+def gradient_information(
+    logits: Tensor, labels: Tensor, inputs: list[Tensor], present: Tensor, total: Total = alone
+) -> Tensor:
     """Information of the fused prediction with respect to tensors that it was computed from.
 
     With F the cross entropy summed over the pixels of an image: |grad_x F|^2 / F. Only gradients with respect
@@ -154,7 +164,7 @@ def gradient_information(logits: Tensor, labels: Tensor, inputs: list[Tensor], p
     gradients = torch.autograd.grad(loss.sum(), inputs, create_graph=True)
     squared = torch.stack([g.float().flatten(2).square().sum(dim=2) for g in gradients]).sum(dim=0)  # (B, M)
     labelled = is_labelled(truth).flatten(1).any(dim=1)
-    return _modality_mean(squared / (loss[:, None] + _EPS), eligible(present) * labelled[:, None])
+    return _modality_mean(squared / (loss[:, None] + _EPS), eligible(present) * labelled[:, None], total)
 
 
 def _perturbed_maps(maps: Tensor, weight: Tensor, sigma: float) -> Tensor:
@@ -164,9 +174,16 @@ def _perturbed_maps(maps: Tensor, weight: Tensor, sigma: float) -> Tensor:
 
 
 def prediction_information(
-    model: Any2Seg, images: dict[str, Tensor], encoded: Encoded, labels: Tensor, config: FisherConfig
+    model: Any2Seg,
+    images: dict[str, Tensor],
+    encoded: Encoded,
+    labels: Tensor,
+    config: FisherConfig,
+    total: Total = alone,
 ) -> Tensor:
     """Information of each modality about the prediction (Eq. 6), by the estimator of the config.
+
+    Parts of the model run again; the running statistics of its BatchNorms do not follow what they see then.
 
     Args:
         model: the model itself, not wrapped for several processes.
@@ -177,24 +194,48 @@ def prediction_information(
     Returns:
         (M,) float32 with a graph, in the order of ``encoded.modalities``; NaN for a modality without any sample.
     """
+    with _kept_statistics(model):
+        if config.wrt == "logits":
+            whole = encoded if encoded.logits is not None else _in_float(encoded)
+            return logit_information(model.modality_logits(whole), labels, encoded.present, config, total)
+        of_one_draw = _information_in_features if config.wrt == "features" else _information_in_input
+        draws = [of_one_draw(model, images, encoded, labels, config, total) for _ in range(config.samples)]
+        return torch.stack(draws).mean(dim=0)
+
+
+@contextmanager
+def _kept_statistics(model: nn.Module) -> Iterator[None]:
+    """Lets BatchNorm normalise by the batch without learning from it."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def _information_in_features(
+    model: Any2Seg, _: dict[str, Tensor], encoded: Encoded, labels: Tensor, config: FisherConfig, total: Total
+) -> Tensor:
     present = encoded.present
-    if config.wrt == "logits":
-        whole = encoded if encoded.logits is not None else _in_float(encoded)
-        return logit_information(model.modality_logits(whole), labels, present, config)
-    draws = []
-    for _ in range(config.samples):
-        if config.wrt == "features":
-            levels = [_perturbed_maps(level, eligible(present), config.sigma) for level in encoded.levels]
-            logits = model.decode(model.fuse(model.with_levels(encoded, levels)))  # (B, K, h, w)
-            draws.append(gradient_information(logits, labels, levels, present))
-            continue
-        stacked = torch.stack([images[name] for name in encoded.modalities], dim=1)  # (B, M, C, H, W)
-        noisy = _perturbed_maps(stacked, eligible(present), config.sigma).requires_grad_()
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels cannot be differentiated twice
-            again = model.encode(dict(zip(encoded.modalities, noisy.unbind(dim=1), strict=True)), present)
-            logits = model.decode(model.fuse(again))
-            draws.append(gradient_information(logits, labels, [noisy], present))
-    return torch.stack(draws).mean(dim=0)
+    levels = [_perturbed_maps(level, eligible(present), config.sigma) for level in encoded.levels]
+    logits = model.decode(model.fuse(model.with_levels(encoded, levels)))  # (B, K, h, w)
+    return gradient_information(logits, labels, levels, present, total)
+
+
+def _information_in_input(
+    model: Any2Seg, images: dict[str, Tensor], encoded: Encoded, labels: Tensor, config: FisherConfig, total: Total
+) -> Tensor:
+    present = encoded.present
+    stacked = torch.stack([images[name] for name in encoded.modalities], dim=1)  # (B, M, C, H, W)
+    noisy = _perturbed_maps(stacked, eligible(present), config.sigma).requires_grad_()
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels cannot be differentiated twice
+        again = model.encode(dict(zip(encoded.modalities, noisy.unbind(dim=1), strict=True)), present)
+        logits = model.decode(model.fuse(again))
+        return gradient_information(logits, labels, [noisy], present, total)
 
 
 def _in_float(encoded: Encoded) -> Encoded:

@@ -4,7 +4,8 @@ Both terms compare small matrices of cosines, so features and teacher embeddings
 paper writes KL(student matrix, teacher matrix) and leaves the rest open; here rows of cosines, over a temperature, pass
 a softmax, and the divergence is KL(teacher || student), the teacher being a constant, as ``torch.nn.KLDivLoss``
 reads its two arguments. It is averaged over distributions (rows), never over their entries. Cosines lie in -1..1:
-temperature 1 makes an almost flat target, 0.1 a peaked one.
+temperature 1 makes an almost flat target, 0.1 a peaked one. Where several processes share a batch, ``total`` sums
+over them, and both terms are means over all of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.losses.pooling import masked_average_pooling
+from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 
 _NEVER = -1e30  # a score whose softmax is exactly 0, and finite, so that 0 * log 0 is 0 and not NaN
 
@@ -33,9 +35,9 @@ def row_divergence(student: Tensor, teacher: Tensor, mask: Tensor, temperature: 
     return (log_teacher.exp() * (log_teacher - log_student)).masked_fill(~mask, 0.0).sum(dim=-1)
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values; 0, still connected to the graph, if there is none."""
-    return (values * chosen).sum() / chosen.sum().clamp_min(1)
+def _mean_over(values: Tensor, chosen: Tensor, total: Total) -> Tensor:
+    """Mean of the chosen values (B,) over the batch of all processes."""
+    return whole_mean((values * chosen).sum(), chosen.sum(), total)
 
 
 class ModalityCorrelationLoss(nn.Module):
@@ -48,15 +50,16 @@ class ModalityCorrelationLoss(nn.Module):
         E_m (B, M, D) and scene embeddings E_S (B, D) -> scalar float32.
     """
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0, total: Total = alone) -> None:
         super().__init__()
         self.temperature = temperature
+        self.total = total
 
     def forward(self, features: Tensor, fused: Tensor, present: Tensor, modality: Tensor, scene: Tensor) -> Tensor:
         student = F.cosine_similarity(features.float().flatten(2), fused.float().flatten(1)[:, None], dim=2)  # (B, M)
         teacher = F.cosine_similarity(modality.float(), scene.float()[:, None], dim=2)  # (B, M)
         divergence = row_divergence(student, teacher, present, self.temperature)  # (B,)
-        return _mean_over(divergence, present.sum(dim=1) >= 2)
+        return _mean_over(divergence, present.sum(dim=1) >= 2, self.total)
 
 
 class ClassGeometryLoss(nn.Module):
@@ -70,9 +73,10 @@ class ClassGeometryLoss(nn.Module):
         -> scalar float32.
     """
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0, total: Total = alone) -> None:
         super().__init__()
         self.temperature = temperature
+        self.total = total
 
     def forward(self, fused: Tensor, labels: Tensor, class_names: Tensor) -> Tensor:
         prototypes, present = masked_average_pooling(fused, labels, len(class_names))  # (B, K, C), (B, K)
@@ -83,4 +87,4 @@ class ClassGeometryLoss(nn.Module):
         pairs = present[:, :, None] & present[:, None, :]
         rows = row_divergence(student, teacher, pairs, self.temperature)  # (B, K)
         count = present.sum(dim=1)  # (B,), K' of the paper
-        return _mean_over(rows.sum(dim=1) / count.clamp_min(1), count >= 2)
+        return _mean_over(rows.sum(dim=1) / count.clamp_min(1), count >= 2, self.total)

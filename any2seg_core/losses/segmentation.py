@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.labels import is_labelled
+from any2seg_core.losses.whole_batch import whole_mean
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -21,7 +22,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _weighted_mean(pixel_loss: Tensor, weight: Tensor) -> Tensor:
     """Mean of (B, H, W) under (B, H, W) weights; 0, still connected to the graph, where all weights are 0."""
-    return (pixel_loss * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return whole_mean((pixel_loss * weight).sum(), weight.sum())
 
 
 def _pixel_weight(labels: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -47,6 +48,10 @@ class CrossEntropy(nn.Module):
         pixel_loss = pixel_cross_entropy(logits, labels)
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights))
 
+    def batch_weight(self, labels: Tensor) -> Tensor:
+        """What these labels count for beside those of other processes, scalar: the sum that the mean divides by."""
+        return _pixel_weight(labels, self.class_weights).sum()
+
 
 class OhemCrossEntropy(nn.Module):
     """Cross entropy over hard pixels only: those whose true class got less than ``threshold`` probability.
@@ -68,3 +73,7 @@ class OhemCrossEntropy(nn.Module):
             if int(hard.sum()) < fewest:
                 hard = pixel_loss >= pixel_loss.flatten().topk(fewest).values[-1]
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)
+
+    def batch_weight(self, labels: Tensor) -> Tensor:
+        """Each process mines its own pixels and they count alike, as in the published trainers: scalar 1."""
+        return torch.ones((), device=labels.device)

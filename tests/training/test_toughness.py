@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,8 +72,14 @@ def assert_same_state(first: dict, second: dict) -> None:
         assert all(torch.equal(value, second["optimizer"]["state"][number][key]) for key, value in slot.items())
 
 
+@pytest.fixture
+def low_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss scale that this little model can bear from the first step on: at 65536 its first steps overflow."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=64.0))
+
+
 @pytest.mark.parametrize("options", [{"fp16": True, "accumulate": 2, "loss": "ohem"}, {"bf16": True}], ids=str)
-def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatch, options: dict):
+def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatch, options: dict, low_scale):
     """Also with a scaler, accumulated batches and half precision: every bit of weights, average, moments, scaler."""
     train(settings(data, tmp_path / "whole", **options), ALONE)
     with monkeypatch.context() as patch:
@@ -83,6 +91,7 @@ def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatc
         train(settings(data, tmp_path / "parts", resume=True, **options), ALONE)
         train(settings(data, tmp_path / "whole", **options), ALONE)
     assert state(tmp_path / "whole")["step"] == 4
+    assert all(slot["step"] == 4 for slot in state(tmp_path / "whole")["optimizer"]["state"].values())  # none left out
     assert_same_state(state(tmp_path / "whole"), state(tmp_path / "parts"))
 
 
@@ -159,6 +168,73 @@ def test_exception_nan_stops_before_the_weights_are_spoilt(data: Path, tmp_path:
     weights = train_module.poisoned_run.model
     assert all(torch.equal(value, before[name]) for name, value in weights.named_parameters())
     assert state(tmp_path / "run")["step"] == 2
+
+
+def with_gradient(monkeypatch: pytest.MonkeyPatch, value: float, steps: range) -> list:
+    """At these steps one number of the gradient becomes ``value``; the runs that are built are listed."""
+    build, runs = train_module.build_run, []
+
+    def changed(config: TrainConfig, processes: Processes):
+        run = build(config, processes)
+
+        def spoil(gradient: torch.Tensor) -> torch.Tensor:
+            spoilt = gradient.clone()
+            if run.step in steps:
+                spoilt.flatten()[3] = value
+            return spoilt
+
+        run.model.head.fuse.weight.register_hook(spoil)
+        runs.append(run)
+        return run
+
+    monkeypatch.setattr(train_module, "build_run", changed)
+    return runs
+
+
+def test_value_a_gradient_that_overflows_costs_one_step(data: Path, tmp_path: Path, monkeypatch, low_scale):
+    """fp16, infinity at step 1: that step is left out, the scale is halved, and the run ends as if nothing was."""
+    scales, weights = [], []
+    scaler_class = torch.amp.GradScaler.func
+    step = scaler_class.step
+
+    def watched(scaler: Any, optimizer: torch.optim.Optimizer) -> None:
+        before = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+        step(scaler, optimizer)
+        after = [p for group in optimizer.param_groups for p in group["params"]]
+        weights.append(all(torch.equal(a, b) for a, b in zip(before, after, strict=True)))
+        scales.append(scaler.get_scale())
+
+    monkeypatch.setattr(scaler_class, "step", watched)
+    runs = with_gradient(monkeypatch, float("inf"), range(1, 2))
+    train(settings(data, tmp_path / "run", steps=4, fp16=True), ALONE)
+    assert weights == [False, True, False, False]  # unchanged by the second step alone
+    assert [scale / scales[0] for scale in scales] == [1.0, 1.0, 0.5, 0.5]
+    assert runs[0].step == 4
+    assert all(torch.isfinite(value).all() for value in runs[0].average.model.state_dict().values())
+
+
+def test_exception_a_gradient_that_no_scale_saves(data: Path, tmp_path: Path, monkeypatch, capsys, low_scale):
+    """NaN at every step is no overflow: the scaler alone would leave out steps for ever."""
+    runs = with_gradient(monkeypatch, float("nan"), range(100))
+    arguments = values(data, tmp_path / "run", steps=100, fp16=True, modalities="[lidar]")
+    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
+    assert runs[0].step == 7  # 64 halved until it is below 1
+    assert "step 7: loss" in (error := capsys.readouterr().err)
+    assert "gradient norm nan: not finite" in error
+
+
+def test_exception_an_infinite_loss_stops_fp16_too(data: Path, tmp_path: Path, monkeypatch):
+    build = train_module.build_run
+
+    def spoilt(config: TrainConfig, processes: Processes):
+        run = build(config, processes)
+        forward = run.objective.forward
+        run.objective.forward = lambda *given: (forward(*given)[0] / 0.0, {})
+        return run
+
+    monkeypatch.setattr(train_module, "build_run", spoilt)
+    with pytest.raises(UserError, match="step 0: loss inf"):
+        train(settings(data, tmp_path / "run", fp16=True), ALONE)
 
 
 def test_gradient_accumulated_batches_equal_one_larger(data: Path, tmp_path: Path, monkeypatch):

@@ -163,7 +163,11 @@ def test_gradient_every_estimator_trains_the_encoder(fusion, wrt):
     present = torch.tensor([[True, True, False], [True, True, True]])
     prediction = model(images, present)
     labels = torch.randint(0, K, (2, 32, 64))
+    seen = {name: value.clone() for name, value in model.named_buffers()}
     information = prediction_information(model, images, prediction.encoded, labels, FisherConfig(wrt=wrt))
+    for name in ("head.norm.running_mean", "head.norm.running_var"):  # noise and single modalities leave no trace
+        assert torch.equal(model.get_buffer(name), seen[name]), name
+    assert model.head.norm.momentum == 0.1
     assert information.shape == (3,)
     assert (information.detach() > 0).all()
     balance_penalty(information, FisherConfig()).backward()

@@ -1,0 +1,125 @@
+"""A program: one batch of four samples in one process, or in two that hold two each; writes what they end up with.
+
+    python shared_batch.py RANK WORLD_SIZE MEETING_FILE OUT
+
+Everything that is drawn at random is out of the way; what is left must not depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
+from training.batch_norm import with_global_batch_norm
+from training.build import build_optimizer
+from training.config import TrainConfig
+from training.objective import Objective
+from training.processes import Processes
+
+EXACT = {"sigma": 0, "locations": None}
+MIXED = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
+ALONE_IN_THE_SECOND = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]]
+"""Which sensors each sample has; in the second case R_p and R_f have nothing to compare in the second process."""
+
+CASES = {
+    "ce": {},
+    "ce class weights": {"class_weight_power": 0.5},
+    "ohem": {"loss": "ohem"},
+    "early_concat": {"fusion": "early_concat"},
+    "mean_predictions": {"fusion": "mean_predictions"},
+    "l_cr + l_se": {"lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1},
+    "r_p logits, means": {"fusion": "mean_predictions", "lambda_p": 0.3, "fisher": EXACT},
+    "r_p logits, mff": {"lambda_p": 0.3, "fisher": EXACT},
+    "r_p features": {"lambda_p": 0.3, "fisher": EXACT | {"wrt": "features"}},
+    "r_p input": {"lambda_p": 0.3, "fisher": EXACT | {"wrt": "input"}},
+    "r_f": {"lambda_f": 0.02, "fisher": EXACT},
+    "r_p + r_f, one process has no pairs": {"lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT},
+    "everything": {
+        "class_weight_power": 0.5, "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1, "lambda_p": 0.3,
+        "lambda_f": 0.02, "fisher": EXACT,
+    },
+}  # fmt: skip
+"""Name -> settings."""
+
+PER_PROCESS = ("ohem",)
+"""Cases in which each process mines its own batch: the gradient is the mean of theirs, with BatchNorm of its own."""
+
+
+def settings(case: str) -> TrainConfig:
+    changes = {"data": "d", "out": "o", "teacher": "t", "head_width": 16} | CASES[case]
+    return TrainConfig(**changes)
+
+
+def make_teacher(folder: Path) -> CachedEmbeddings:
+    rng = np.random.default_rng(0)
+    names = ["a", "b", "c", "d"]
+    write_embeddings(folder / "classes.safetensors", {"class_names": rng.normal(size=(7, 5))}, {})
+    arrays = {"scene": rng.normal(size=(4, 5)), "modality": rng.normal(size=(4, 4, 5))}
+    write_embeddings(folder / "train.safetensors", arrays, {"frames": names, "modalities": MODALITIES})
+    return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], MODALITIES, names, True)
+
+
+def make_batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Images and labels; the samples have very different numbers of labelled pixels, one of them none."""
+    generator = torch.Generator().manual_seed(1)
+    images = {name: torch.randn(4, 3, 64, 96, generator=generator) for name in MODALITIES}
+    labels = torch.randint(0, 7, (4, 64, 96), generator=generator)
+    labels[0, 5:], labels[1] = 255, 255
+    labels[2, :, 50:] = 254
+    return images, labels
+
+
+def run(case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddings) -> dict[str, np.ndarray]:
+    """Gradients and BatchNorm statistics of one step with these samples."""
+    config = settings(case)
+    torch.manual_seed(0)
+    shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion)
+    model = Any2Seg(shape).train()
+    model.head.dropout.p = 0.0
+    if case not in PER_PROCESS and processes.world_size > 1:
+        model = with_global_batch_norm(model)
+    weights = None
+    if config.class_weight_power:
+        weights = torch.linspace(0.2, 3.0, 7)
+    supervised = CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold)
+    objective = Objective(supervised, config, teacher, processes.in_loss)
+    images, labels = make_batch()
+    images = {name: image[rows] for name, image in images.items()}
+    present = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
+    build_optimizer(config, model).zero_grad()
+    parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
+    prediction = parallel(images, present)
+    loss, _ = objective(model, images, prediction, labels[rows], rows)
+    loss.backward()
+    found = {name: value.grad.numpy() for name, value in model.named_parameters()}
+    return found | {name: value.numpy() for name, value in model.named_buffers() if "running" in name}
+
+
+def main(rank: int, world_size: int, meeting: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    processes = Processes(rank, world_size, torch.device("cpu"))
+    if world_size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+    teacher = make_teacher(out / f"teacher{rank}")
+    for number, case in enumerate(CASES):
+        if case in PER_PROCESS and world_size == 1:
+            halves = [run(case, processes, rows, teacher) for rows in ([0, 1], [2, 3])]
+            found = {name: (value + halves[1][name]) / 2 for name, value in halves[0].items()}
+        else:
+            share = 4 // world_size
+            found = run(case, processes, list(range(rank * share, (rank + 1) * share)), teacher)
+        if rank == 0:
+            np.savez(out / f"{number}.npz", **found)
+    processes.stop()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))

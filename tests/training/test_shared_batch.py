@@ -1,0 +1,44 @@
+"""Two processes that share a batch compute the gradient of one: every loss term, whatever each of them holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_batch import CASES, PER_PROCESS
+
+PROGRAM = Path(__file__).with_name("shared_batch.py")
+
+
+def start(out: Path, rank: int, world_size: int) -> subprocess.Popen:
+    out.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(PROGRAM), str(rank), str(world_size), str(out / "meeting"), str(out)]
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders with the results of one process and of two."""
+    root = tmp_path_factory.mktemp("processes")
+    one, two = root / "one", root / "two"
+    started = [start(one, 0, 1), *(start(two, rank, 2) for rank in range(2))]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    return one, two
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_two_processes_equal_one(results: tuple[Path, Path], case: str):
+    one, two = (np.load(folder / f"{list(CASES).index(case)}.npz") for folder in results)
+    assert sorted(one) == sorted(two)
+    largest = max(float(np.abs(one[name]).max()) for name in one if "running" not in name)
+    assert largest > 1e-2
+    for name in one:
+        if case in PER_PROCESS and "running" in name:  # of the first process alone
+            continue
+        assert np.abs(one[name] - two[name]).max() < 1e-6 * max(1.0, largest), name
