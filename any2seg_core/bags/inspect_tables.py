@@ -47,18 +47,16 @@ def _moment(time_ns: int) -> str:
 
 
 def _topic_table(found: Inspection) -> Table:
-    table = Table(title="topics", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("topic", overflow="fold", min_width=24)
+    table = Table(title="topics", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("topic", overflow="fold", min_width=40)
     table.add_column("type", overflow="fold")
     table.add_column("role", no_wrap=True)
     for name in ("n", "Hz", "mean"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("QoS", overflow="fold")
     for name, report in sorted(found.topics.items(), key=lambda item: (not item[1].role, item[0])):
         mean = _size(report.bytes / report.count) if report.count else "-"
         table.add_row(
             escape(name), _kind(report), report.role or "-", str(report.count), _number(report.timing.rate_hz, 1), mean,
-            _qos(report),
         )  # fmt: skip
     return table
 
@@ -69,7 +67,18 @@ def _kind(report: TopicReport) -> str:
         return f"{escape(name)} (unknown)"
     peek = report.peek
     size = f" {peek.width}x{peek.height}" if peek.width and not peek.fields else ""
-    return escape(f"{name} {peek.encoding}{size}".strip())
+    return escape(" ".join(f"{name} {peek.encoding}{size}".split()))
+
+
+def _qos_lines(found: Inspection) -> list[str]:
+    """What was offered, and by whom; the most frequent without its topics."""
+    topics: dict[str, list[str]] = {}
+    for name, report in sorted(found.topics.items()):
+        topics.setdefault(_qos(report), []).append(name)
+    usual = max(topics, key=lambda words: len(topics[words]), default="")
+    rest = [words for words in topics if words != usual]
+    lines = [f"{usual}: all{' others' if rest else ''}"] if topics else []
+    return [*(f"{words}: {', '.join(topics[words])}" for words in rest), *lines]
 
 
 def _qos(report: TopicReport) -> str:
@@ -78,7 +87,7 @@ def _qos(report: TopicReport) -> str:
         "latched" if profile.durability == "transient_local" else profile.reliability.replace("_", " ")
         for profile in report.topic.qos
     ]
-    return ", ".join(dict.fromkeys(words)) or "-"
+    return ", ".join(dict.fromkeys(words)) or "not recorded"
 
 
 def _sensor_table(found: Inspection, sensors: list[str]) -> Table:
@@ -118,6 +127,7 @@ def _paragraphs(found: Inspection, sensors: list[str]) -> Iterator[RenderableTyp
     if absent:
         lines.append(f"not recorded: {', '.join(absent)}")
     yield from _section("chosen because", lines)
+    yield from _section("quality of service", _qos_lines(found))
     calibration = found.calibration
     lines = [f"from {calibration.source}"] if calibration.source else ["none found"]
     lines += [f"{part}: {where}" for part, where in calibration.found.items()]
