@@ -78,6 +78,34 @@ def test_exception_missing_bag_is_one_line_and_code_2(domain, tmp_path):
     assert "Traceback" not in tail
 
 
+def test_value_at_another_speed_listeners_on_wall_time_are_named(domain, tmp_path, small_bag):
+    import rclpy
+    from rclpy.parameter import Parameter
+    from sensor_msgs.msg import Image
+
+    from any2seg_ros import qos
+
+    rclpy.init()
+    follows = [Parameter("use_sim_time", value=True)]
+    nodes = [
+        rclpy.create_node("on_wall_time", namespace="/car"),
+        rclpy.create_node("follows_clock", parameter_overrides=follows),
+    ]
+    try:
+        for node in nodes:
+            profile = qos.sensor_input("best_effort", 5)
+            node.create_subscription(Image, TOPICS.streams["rgb"], lambda message: None, profile)
+        code, tail = play(tmp_path, bag=small_bag, rate=0.4, wait_s=20.0)
+        assert code == 0, tail
+        assert "at rate 0.4 /car/on_wall_time on wall time" in tail
+        assert "follows_clock" not in tail
+        assert "use_sim_time" not in play(tmp_path, bag=small_bag, rate=1.0, wait_s=20.0)[1]
+    finally:
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown()
+
+
 @pytest.fixture()
 def small_bag(tmp_path):
     """One second of a best-effort camera, and its latched camera_info at the start."""

@@ -42,6 +42,7 @@ _PREFETCHED_MESSAGES = 400
 _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000
 _ACKNOWLEDGE_S = 1.0
+_LOOK_AROUND_S = 2.0  # after the start: by then subscribers are known
 _UNTIL_INTERRUPTED = 0
 
 
@@ -103,6 +104,7 @@ class ReplayNode(Node):
         self._outgoing: dict[str, Publisher] = {}
         self._latched: list[str] = []
         self._last_clock_ns: int | None = None
+        self._has_looked = False
 
     def run(self, progress: Callable[[float, float], None] | None = None) -> int:
         """Play until the end; returns the number of messages published.
@@ -182,9 +184,31 @@ class ReplayNode(Node):
                 if not rclpy.ok():
                     break
                 published += self._publish(message, log)
+                if not self._has_looked and time.monotonic_ns() - began_ns > _LOOK_AROUND_S * NS_PER_S:
+                    self._look_for_wall_time()
                 if progress is not None:
                     progress((message.time_ns - bag.start_ns) / NS_PER_S, (bag.end_ns - bag.start_ns) / NS_PER_S)
+        if not self._has_looked:
+            self._look_for_wall_time()
         return published
+
+    def _look_for_wall_time(self) -> None:
+        """At another speed than the recorded one, whoever does not follow /clock sees sensors late or dead."""
+        self._has_looked = True
+        if self._options.rate == 1.0:
+            return
+        listeners = {name for topic in self._topics.streams.values() for name in self._subscribers(topic)}
+        if late := sorted(listeners - self._subscribers(_CLOCK)):
+            self.get_logger().warning(
+                f"at rate {self._options.rate:g} {', '.join(late)} on wall time will take sensors for late or dead: "
+                "start with use_sim_time:=true (--ros-args -p use_sim_time:=true) to follow /clock"
+            )
+
+    def _subscribers(self, topic: str) -> set[str]:
+        """Full names of the nodes that listen to a topic, by the name that it has after remapping."""
+        name = self._outgoing[topic].topic_name if topic in self._outgoing else topic
+        found = self.get_subscriptions_info_by_topic(name)
+        return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found}
 
     def _faulty(self, bag: Bag, first_ns: int) -> Iterator[Recorded]:
         injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
