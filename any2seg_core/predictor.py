@@ -85,7 +85,8 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run once on blank planes, so that the first real frame is not the slow one."""
-        blank = np.zeros((self.contract.height, self.contract.width, 3), np.uint8)
+        # Larger than the model's input, as pictures of cameras are: both resizes are warm too.
+        blank = np.zeros((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
         self.subsets(dict.fromkeys(self.contract.modalities, blank), (self.contract.modalities,))
 
     def reset(self) -> None:

@@ -1,0 +1,95 @@
+"""A plane at the model's size: antialiased resize, scale and axis order in one pass over its pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from any2seg_core.kernels.running import KERNEL, in_parts
+
+_LEAST_ROWS = 64
+
+
+class Spans(NamedTuple):
+    """For each of N_out places: out = sum_k weights[k] * values[first + k], k = 0..T-1.
+
+    Attributes:
+        first: (N_out,) int64. weights: (N_out, T) float32, each row sums to 1; 0 where values end before first + k.
+    """
+
+    first: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=64)
+def spans(source: int, wanted: int) -> Spans:
+    """Spans of one axis from ``source`` to ``wanted`` places: a triangle as wide as the step, as PyTorch has it.
+
+    F.interpolate(mode="bilinear", align_corners=False, antialias=True); read-only.
+    """
+    step = source / wanted
+    reach = max(step, 1.0)
+    centre = step * (np.arange(wanted) + 0.5)
+    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    past = np.minimum((centre + reach + 0.5).astype(np.int64), source)
+    place = first[:, None] + np.arange((past - first).max())  # (N_out,T)
+    weights = np.maximum(1.0 - np.abs(place + 0.5 - centre[:, None]) / reach, 0.0) * (place < past[:, None])
+    found = Spans(first, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
+    for array in found:
+        array.flags.writeable = False  # shared by all callers
+    return found
+
+
+def resized_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Antialiased bilinear resize, then (value / 255 - mean) / std.
+
+    Args:
+        plane: (H, W, 3) uint8, or float32 in 0..255, C order.
+        height, width: h and w. mean, std: (3,), of values in 0..1.
+
+    Returns:
+        (3, h, w) float32, equal to PyTorch's to a few units of 1e-6.
+    """
+    out = np.empty((3, height, width), np.float32)
+    gain = (1.0 / (255.0 * np.asarray(std))).astype(np.float32)
+    shift = (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
+    rows = plane.reshape(plane.shape[0], -1)  # (H,W,3) -> (H,3W)
+    axes = (*spans(plane.shape[0], height), *spans(plane.shape[1], width))
+    in_parts(partial(_resize_rows, rows, *axes, gain, shift, out), height, _LEAST_ROWS)
+    return out
+
+
+@njit(**KERNEL)
+def _mix_rows(rows, first, weights, line):
+    """Weighted sum of some rows (H, 3W) into the beginning of `line`."""
+    count = rows.shape[1]
+    for i in range(count):
+        line[i] = weights[0] * np.float32(rows[first, i])
+    for k in range(1, weights.size):
+        weight = weights[k]
+        if weight > 0.0:
+            for i in range(count):
+                line[i] += weight * np.float32(rows[first + k, i])
+
+
+@njit(**KERNEL)
+def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gain, shift, out, begin, end):
+    """Fill rows begin..end of (3, h, w)."""
+    line = np.zeros(rows.shape[1] + 3 * column_weights.shape[1], np.float32)  # with zeros to run over the end
+    for y in range(begin, end):
+        _mix_rows(rows, first_row[y], row_weights[y], line)
+        for x in range(out.shape[2]):
+            at = 3 * first_column[x]
+            red = green = blue = np.float32(0.0)
+            for k in range(column_weights.shape[1]):
+                weight = column_weights[x, k]
+                red += weight * line[at]
+                green += weight * line[at + 1]
+                blue += weight * line[at + 2]
+                at += 3
+            out[0, y, x] = red * gain[0] + shift[0]
+            out[1, y, x] = green * gain[1] + shift[1]
+            out[2, y, x] = blue * gain[2] + shift[2]
