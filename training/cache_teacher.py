@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import track
 
 from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.kinds import Kind
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.predictor import available_device
@@ -44,7 +45,7 @@ class CacheConfig(BaseModel):
     teacher: Literal["text", "languagebind"]
     data: Path
     out: Path
-    dataset: Literal["auto", "deliver", "muses", "mcubes"] = "auto"
+    dataset: Kind = "auto"
     split: str = "train"
     modalities: tuple[str, ...] | None = None
     captions: Path | None = Field(None, description="JSON or CSV; default: made from labels and condition")

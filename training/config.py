@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
@@ -38,7 +39,7 @@ class TrainConfig(BaseModel):
 
     # Data
     data: DataConfig = Field(description="a path stands for data.root")
-    dataset: Literal["auto", "deliver", "muses", "mcubes"] = Field("auto", description="auto: look into the folder")
+    dataset: Kind = Field("auto", description="auto: look into the folder")
     out: Path = Field(description="folder for checkpoints, training state and log")
     modalities: tuple[str, ...] | None = Field(None, description="which to train on; default: all of the data set")
     cases: tuple[str, ...] | None = Field(None, description="keep only these conditions or failures")

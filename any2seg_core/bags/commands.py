@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from any2seg_core.bags.counting import counting
 
 BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
 TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
@@ -35,7 +34,7 @@ def inspect(
     from any2seg_core.bags.opened import BagOptions
 
     options = BagOptions(topics=topic or (), rules=rules, calibration=calibration)
-    with _counting(f"inspect {bag.name}") as count:
+    with counting(f"inspect {bag.name}") as count:
         found = inspect_bag(bag, options, count)
     if as_json:
         typer.echo(json.dumps(found.document(), indent=1))
@@ -75,7 +74,7 @@ def extract(
     wanted = parse_subset(modalities) if modalities else ()
     options = BagOptions(topics, rules, calibration, params, wanted)
     wish = ExtractOptions(out, split, condition, every, min_motion)
-    with open_bag(bag, options) as opened, _counting(f"extract {bag.name}") as count:
+    with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
         total = opened.message_total
         report = extract_bag(opened, wish, lambda: count(total))
         warnings = list(opened.bag.warnings)
@@ -90,18 +89,3 @@ def extract(
         typer.echo(f"  left out {count_of} of {report.sets} sets: {reason}")
     for reason, count_of in report.problems.most_common(5):
         typer.echo(f"  {count_of} times {reason}")
-
-
-@contextmanager
-def _counting(title: str) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr that moves on with every call; the argument is how many calls there will be."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-
-        def count(total: int) -> None:
-            bar.update(task, advance=1, total=total)
-
-        yield count

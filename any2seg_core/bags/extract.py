@@ -65,8 +65,8 @@ class ExtractReport(Tally):
     def document(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "root": str(self.root), "modalities": list(self.modalities), "labelled": self.labelled, "sets": self.sets,
-            "written": self.written, "skipped": dict(self.skipped), "problems": dict(self.problems),
+            "root": str(self.root), "modalities": list(self.modalities), "labelled": self.labelled,
+            "written": self.written, **super().document(),
         }  # fmt: skip
 
 

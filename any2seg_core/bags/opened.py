@@ -32,6 +32,7 @@ class BagOptions:
     Attributes:
         topics: ``role=/topic`` each. rules: YAML with own topic rules. calibration: YAML that wins over the bag.
         params: the node's params file, for the synchroniser. modalities: sensors to use; empty: all that are mapped.
+        may_lack: of those named it is enough that one is mapped; the others are left out.
     """
 
     topics: Sequence[str] = ()
@@ -39,6 +40,7 @@ class BagOptions:
     calibration: Path | None = None
     params: Path | None = None
     modalities: Sequence[str] = ()
+    may_lack: bool = False
 
 
 @dataclass
@@ -119,9 +121,9 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
             known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
             raise UserError(f"{path}: no camera, depth, event or LiDAR topic ({known}); say which: --topic rgb=/x")
         absent = [name for name in wanted if name not in streams]
-        if absent:
+        if absent and (not options.may_lack or len(absent) == len(wanted)):
             raise UserError(f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...")
-        modalities = tuple(name for name in MODALITIES if name in (wanted or streams))
+        modalities = tuple(name for name in MODALITIES if name in streams and name in (wanted or streams))
         calibration = find_calibration(bag, choice, options.calibration)
         calibration.require({name: streams[name] for name in modalities})
         parameters = {} if options.params is None else load_params_file(options.params)

@@ -23,9 +23,9 @@ from any2seg_core.bags.salvage import Break, SalvagedFile, zstd
 from any2seg_core.bags.storage import SUFFIXES, IndexedFile, RecordedQos, Storage, StoredTopic
 from any2seg_core.errors import MessageError, UserError
 
-__all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns"]
+__all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
 
-_ZSTD_SUFFIXES = (".zstd", ".zst")
+ZSTD_SUFFIXES = (".zstd", ".zst")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a CDR message begins with 0
 _METADATA = "metadata.yaml"
 
@@ -45,6 +45,12 @@ class BagTopic:
     count: int
     qos: tuple[RecordedQos, ...] = ()
     problem: str = ""
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file, or a file in a folder, has the name of a recording; nothing is opened."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return any(_storage_suffix(file) is not None for file in files)
 
 
 class Bag:
@@ -96,6 +102,11 @@ class Bag:
     def message_count(self) -> int:
         """Messages of all topics."""
         return sum(topic.count for topic in self.topics.values())
+
+    @property
+    def damage(self) -> list[str]:
+        """Those warnings that say where a file breaks off or is corrupt; may grow while reading."""
+        return [storage.damage for storage in self._storages if storage.damage]
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
         """Messages in order of the bag's time; streams, so memory does not grow with the bag.
@@ -196,7 +207,7 @@ class Bag:
 
     def _unpacked_file(self, path: Path) -> Path:
         """The file itself, or for one that was compressed as a whole a copy on disk, as far as it can be unpacked."""
-        if path.suffix not in _ZSTD_SUFFIXES:
+        if path.suffix not in ZSTD_SUFFIXES:
             return path
         target = Path(self._stack.enter_context(TemporaryDirectory(prefix="any2seg-bag-"))) / path.stem
         try:
@@ -250,7 +261,7 @@ def _unpacked(data: Any) -> bytes:
 
 def _storage_suffix(path: Path) -> str | None:
     suffixes = path.suffixes[-2:]
-    if suffixes and suffixes[-1] in _ZSTD_SUFFIXES:
+    if suffixes and suffixes[-1] in ZSTD_SUFFIXES:
         suffixes = suffixes[:-1]
     return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,6 +59,10 @@ class Tally:
     sets: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"sets": self.sets, "skipped": dict(self.skipped), "problems": dict(self.problems)}
 
 
 class UsableSet(NamedTuple):

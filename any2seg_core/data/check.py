@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from any2seg_core.data.bag import BagDataset
+from any2seg_core.data.bag_check import check_recording
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
@@ -82,10 +84,10 @@ def check_tree(
     workers: int = 2,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
 ) -> TreeReport:
-    """Look through all splits.
+    """Look through all splits of a data set, or once through a recording.
 
     Args:
-        root: folder. kind: see `open_dataset`.
+        root: folder, or file of a recording. kind: see `open_dataset`.
         modalities: which sensors must be there; None: those of the data set that the folder has a place for.
         read: decode every file; False only looks whether it is there.
         workers: threads.
@@ -98,6 +100,9 @@ def check_tree(
     kind = detect_kind(root) if kind == "auto" else kind
     report = TreeReport(root, kind)
     splits = _splits(kind)
+    if kind == BagDataset.kind:
+        _conclude(report, check_recording(report, modalities, read, progress))
+        return report
     if modalities is None:
         modalities = DATASETS[kind].on_disk(root) or None
         absent = [name for name in DATASETS[kind].family.members if modalities and name not in modalities]

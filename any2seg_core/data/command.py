@@ -20,8 +20,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a fol
 
 _SHOWN_PROBLEMS = 20
 
-RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a simulated drive.")]
-KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes; auto looks into the folder.")]
+RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a drive; or a recording.")]
+KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; auto looks into the folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

@@ -20,7 +20,7 @@ from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
@@ -213,7 +213,8 @@ class DeliverDataset(FrameDataset):
 
     def _expected(self) -> str:
         first = self.modalities[0]
-        return f"{self._folder(first)}/<condition>/{self.split}/<sequence>/*_{modality(first).suffix}_front.png"
+        place = f"{self._folder(first)}/<condition>/{self.split}/<sequence>/*_{modality(first).suffix}_front.png"
+        return f"{place}, the folder holds {held_by(self.root)}"
 
     def _encoding(self, name: str) -> str:
         """The drive writes this program's own planes; DELIVER's published ones were made by other code."""

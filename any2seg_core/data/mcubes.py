@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MCUBES, lookup_table
 from any2seg_core.modalities import MCUBES as MCUBES_SENSORS
@@ -109,7 +109,7 @@ class McubesDataset(FrameDataset):
         return [McubesFrame(line.split()[0]) for line in lines if line.strip()]
 
     def _expected(self) -> str:
-        return f"items in {LIST_FOLDER}/{self.split}.txt"
+        return f"items in {LIST_FOLDER}/{self.split}.txt, the folder holds {held_by(self.root)}"
 
     def _encoding(self, name: str) -> str:
         return "linear16-1" if name == "rgb" else modality(name).encodings[0]

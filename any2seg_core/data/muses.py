@@ -26,7 +26,7 @@ from any2seg_core.data import muses_files
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
 from any2seg_core.data.plane_cache import PlaneCache
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MUSES, lookup_table
 from any2seg_core.modalities import MUSES as MUSES_SENSORS
@@ -190,7 +190,8 @@ class MusesDataset(FrameDataset):
         return sorted(frames, key=lambda frame: (frame.weather, frame.time_of_day, frame.stem))
 
     def _expected(self) -> str:
-        return f"frame_camera/{self.split}/<weather>/<day or night>/<id>_frame_camera.png"
+        place = f"frame_camera/{self.split}/<weather>/<day or night>/<id>_frame_camera.png"
+        return f"{place}, the folder holds {held_by(self.root)}"
 
     def _matches(self, frame: MusesFrame, cases: Sequence[str]) -> bool:
         return bool({frame.weather, frame.time_of_day, self.condition(frame)} & set(cases))

@@ -39,6 +39,11 @@ _READERS = 4  # threads; decoding releases Python's lock
 _LOG = logging.getLogger(__name__)
 
 
+def held_by(folder: Path) -> str:
+    """Names of what lies in a folder, for an error message."""
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+
+
 class NoFramesError(UserError):
     """A split that has no frames at all."""
 
@@ -261,7 +266,7 @@ class FrameDataset(Dataset):
 
     @abstractmethod
     def _expected(self) -> str:
-        """Where frames are looked for, for the error message."""
+        """What is looked for and what is there instead, for the error message."""
 
     @abstractmethod
     def _encoding(self, name: str) -> str: ...
@@ -292,10 +297,7 @@ class FrameDataset(Dataset):
             frames = [frame for frame in frames if self._matches(frame, cases)]
         if not frames:
             chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
-            found = ", ".join(sorted(path.name for path in self.root.iterdir())[:12]) or "nothing"
-            raise NoFramesError(
-                f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}, the folder holds {found}"
-            )
+            raise NoFramesError(f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}")
         return frames
 
     def _require_files(self) -> None:

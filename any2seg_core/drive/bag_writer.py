@@ -21,6 +21,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from any2seg_core.atomic import make_empty
+from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.cases import SPLITS
 from any2seg_core.drive import bag_messages as messages
 from any2seg_core.drive.parallel import ordered_map
@@ -183,7 +184,7 @@ def write_bag(
     rig: DriveRig | None = None,
     progress: bool = True,
 ) -> Path:
-    """Render one drive into a rosbag2 folder, with `calibration.yaml` in it.
+    """Render one drive into a rosbag2 folder, with `calibration.yaml` and `drive.json` in it.
 
     Header stamps are simulation time from 100 s on, and the bag's own times equal them. Sensors keep their own rates
     and phases (see `DriveRig`). Messages stream to the file: memory does not grow with the length of the drive.
@@ -215,6 +216,7 @@ def write_bag(
         in_order = track(rendered, f"drive {path.name}", total=len(chunks), disable=not progress)
         _write(bag, in_order, messages.static_transforms(rig, CLOCK_START_NS))
         save_calibration(bag / "calibration.yaml", rig.calibration())
+        write_conditions(bag, [(seconds, FOLDERS[name]) for seconds, name in segments], seed=seed, split=split)
         os.replace(bag, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

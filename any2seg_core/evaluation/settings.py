@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from any2seg_core.data.kinds import Kind
+
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the frames done in all stages and the frames of all stages."""
 
@@ -18,7 +20,7 @@ class EvaluateSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
     data: Path = Field(description="data set folder")
-    dataset: Literal["auto", "deliver", "muses", "mcubes"] = Field("auto", description="what lies in that folder")
+    dataset: Kind = Field("auto", description="what lies in that folder")
     parity: Literal["none", "hkust"] = Field("none", description="MUSES: repeat the published loader, defects included")
     skip_corrupt: bool = Field(False, description="leave frames out whose files cannot be read, and count them")
     split: str = Field("val", description="which frames")

@@ -42,11 +42,12 @@ def test_exception_what_was_found_and_what_was_expected(roots: dict[str, Path], 
     (tmp_path / "drive").mkdir()
     (tmp_path / "drive" / "drive_0.mcap").touch()
     for bag in (tmp_path / "drive", tmp_path / "drive" / "drive_0.mcap"):
-        with pytest.raises(UserError, match="is a recording; make frames of it first: any2seg bag extract"):
-            detect_kind(bag)
+        assert detect_kind(bag) == "bag"
+        with pytest.raises(UserError, match="drive_0.mcap: .*not a readable bag|is not a readable bag"):
+            open_dataset("auto", bag, "train")
     with pytest.raises(UserError, match="no such data folder"):
         open_dataset("auto", tmp_path / "none", "val")
-    with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes and auto"):
+    with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes, bag and auto"):
         open_dataset("kitti", roots["muses"], "val")
     with pytest.raises(UserError, match="source=raw: .* is mcubes, which has no such choice"):
         open_dataset("auto", roots["mcubes"], "val", source="raw")

@@ -1,0 +1,235 @@
+"""A recording as a data set: the sets that the node would have made of it, planes and labels at random access.
+
+A bag can only be read from its start to its end. So it is read once, through the node's own synchroniser, projection
+and encodings, and what comes of it is kept: in memory, or as PNG files that later runs find again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.bags.conditions import UNKNOWN, Conditions
+from any2seg_core.bags.counting import counting
+from any2seg_core.bags.opened import OpenBag, open_bag
+from any2seg_core.bags.reader import is_recording
+from any2seg_core.bags.usable import UsableSets
+from any2seg_core.cases import CONDITIONS
+from any2seg_core.contract import default_encodings
+from any2seg_core.data.bag_settings import SETTINGS_FILE, BagSettings, read_settings
+from any2seg_core.data.bag_store import BagFrame, FolderWriter, MemoryPlanes, PlaneFolder, RecordingIndex
+from any2seg_core.data.plane_cache import PlaneCache
+from any2seg_core.data.samples import Cache, FrameDataset
+from any2seg_core.errors import UserError
+from any2seg_core.labels import DELIVER
+from any2seg_core.modalities import VEHICLE
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
+from any2seg_core.units import NS_PER_S
+
+_SHOWN_PROBLEMS = 3
+_BESIDE = ("calibration.yaml", "drive.json")  # of a single storage file
+
+_LOG = logging.getLogger(__name__)
+
+
+def read_recording(
+    root: Path,
+    settings: BagSettings,
+    modalities: tuple[str, ...],
+    labelled: bool,
+    sink: MemoryPlanes | FolderWriter,
+) -> RecordingIndex:
+    """One pass over a recording, with a progress bar on a terminal; goes on behind what the sink has already.
+
+    Args:
+        modalities: sensors to use; empty: all that it has. labelled: only sets with truth, and that truth.
+
+    Raises:
+        UserError: nothing readable, no sensor that was asked for, no label topic, or not a single usable set (the
+            reasons are counted in the message).
+    """
+    conditions = Conditions(root)
+    with open_bag(root, settings.bag_options(modalities, labelled)) as opened, counting(f"read {root.name}") as count:
+        if labelled:
+            require_truth(opened)
+        total = opened.message_total
+        known, frames = sink.known()
+        found = UsableSets(opened, settings.selection(), None, lambda: count(total), known)
+        stamps = Counter(frame.name.rpartition("/")[2].partition("_")[0] for frame in frames)
+        start_ns, end_ns = opened.bag.start_ns or 0, opened.bag.end_ns or 0
+        for usable in found:
+            stamp = f"{usable.bag_set.stamp_ns:019d}"
+            stamps[stamp] += 1
+            again = f"_{stamps[stamp]}" if stamps[stamp] > 1 else ""
+            time_s = (usable.bag_set.time_ns - start_ns) / NS_PER_S
+            name = f"{root.resolve().stem}/{stamp}{again}"
+            frames.append(BagFrame(name, time_s, conditions.at(time_s), tuple(usable.planes)))
+            sink.add(usable, frames[-1], found.tally)
+        if not frames:
+            raise UserError(found.why_nothing())
+        warnings = [*opened.bag.warnings, *_lacking(opened, modalities, found, len(frames))]
+        return RecordingIndex(opened.modalities, (end_ns - start_ns) / NS_PER_S, frames, found.tally, warnings)
+
+
+def split_of(time_s: float, duration_s: float, val_share: float) -> str:
+    """Split of what was complete so many seconds after the first message of a recording."""
+    return "val" if val_share and time_s >= (1.0 - val_share) * duration_s else "train"
+
+
+def require_truth(opened: OpenBag) -> None:
+    """UserError for a recording without a label topic."""
+    if not opened.choice.map.truth:
+        raise UserError(
+            f"{opened.bag.path}: has no label topic (mono8 train ids): name one, bag.topics={{truth: /...}}, or go "
+            "without labels: data.unlabelled=... in training, labelled=False in Python"
+        )
+
+
+def _lacking(opened: OpenBag, modalities: tuple[str, ...], found: UsableSets, frames: int) -> list[str]:
+    absent = [name for name in modalities if name not in opened.modalities]
+    lines = [f"no topic for {', '.join(absent)}: no frame has that sensor"] if absent else []
+    problems = found.tally.problems.most_common(_SHOWN_PROBLEMS)
+    return lines + [f"{count} times {problem}" for problem, count in problems]
+
+
+class BagDataset(FrameDataset):
+    """A recording: rosbag2 (folder, .mcap, .db3) or ROS 1 (.bag), with a topic of train ids or without labels.
+
+    Frames are the synchronised sets of the live node. Sets that lack a sensor are kept with what they have
+    (`FrameDataset.present`), unless ``complete`` is set. ``root`` is the folder or the file.
+
+    - ``split``: a recording has none. train is all of it; with ``val_share`` its end is val instead. test has no frame.
+    - ``cache``: "ram" keeps the planes, uncompressed; "disk" keeps them as PNG in ``any2seg_planes`` in the folder of
+      the recording, or beside the file, named after its files, the settings and the encodings: a later run finds them,
+      one that was killed goes on, and processes that come at the same time wait for the first. "none" does the same in
+      a temporary folder that goes with the data set. Planes that are on disk already are used whatever the cache.
+
+    Options:
+        bag: `BagSettings` or a mapping of them; they go over those in ``any2seg.yaml`` beside the recording.
+
+    Cases are DELIVER's weathers where the recording or the settings say one, else "bag".
+    """
+
+    kind = "bag"
+    splits = ("train", "val", "test")
+    cases = (*CONDITIONS, UNKNOWN)
+    label_space = DELIVER
+    family = VEHICLE
+    options: Mapping[str, Any] = MappingProxyType({"bag": None})
+    bag: BagSettings
+
+    @property
+    def index(self) -> RecordingIndex:
+        """All frames of the recording, whatever the split, and what became of the other sets."""
+        return self._index
+
+    def present(self, frame: BagFrame) -> tuple[str, ...]:
+        """The sensors of that set."""
+        return frame.present
+
+    def files(self, frame: BagFrame) -> dict[str, list[Path]]:
+        """PNG per modality that the set has, and of the labels; none with cache=ram."""
+        return self._store.files(frame)
+
+    def read_plane(self, frame: BagFrame, name: str) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        return self._store.plane(frame, name)
+
+    def read_labels(self, frame: BagFrame) -> np.ndarray:
+        """(H, W) uint8 train ids."""
+        return self._store.labels(frame)
+
+    def condition(self, frame: BagFrame) -> str:
+        """As the settings say, else the recording, else "bag"."""
+        return frame.condition
+
+    @classmethod
+    def on_disk(cls, root: Path) -> tuple[str, ...]:
+        """Sensors that have a topic."""
+        with open_bag(root, read_settings(root).bag_options((), labelled=False)) as opened:
+            return opened.modalities
+
+    def _require_root(self) -> None:
+        if not self.root.exists() or not is_recording(self.root):
+            state = "is no recording (.mcap, .db3, .bag or a folder of them)" if self.root.exists() else "no such bag"
+            raise UserError(f"{self.root}: {state}; record one, or `any2seg drive bag` renders one")
+
+    def _prepare(self, cache: Cache) -> None:
+        self.bag = read_settings(self.root, self.bag)
+        asked = self.modalities if self.is_choice else ()
+        place = self.bag.planes or (self.root if self.root.is_dir() else self.root.parent)
+        recipe = _recipe(self.root, self.bag, asked, self.labelled)
+        kept = PlaneFolder(PlaneCache(place, recipe, keep=True).folder, self.labelled)
+        index = kept.index()
+        if index is None and cache == "ram":
+            self._store = MemoryPlanes()
+            index = read_recording(self.root, self.bag, asked, self.labelled, self._store)
+        else:
+            self._store = kept if index is not None or cache == "disk" else self._temporary()
+            index = index or self._filled(self._store, asked)
+        if self.bag.condition:
+            index.frames = [replace(frame, condition=self.bag.condition) for frame in index.frames]
+        for line in index.warnings:
+            _LOG.warning("%s: %s", self.root, line)
+        self._index = index
+        self.modalities = asked or index.modalities
+
+    def _temporary(self) -> PlaneFolder:
+        folder = Path(tempfile.mkdtemp(prefix="any2seg-bag-"))
+        weakref.finalize(self, _remove, folder, os.getpid())
+        return PlaneFolder(folder, self.labelled)
+
+    def _filled(self, target: PlaneFolder, asked: tuple[str, ...]) -> RecordingIndex:
+        with target.locked():
+            index = target.index()  # another process may have been faster
+            if index is None:
+                with FolderWriter(target) as writer:
+                    index = read_recording(self.root, self.bag, asked, self.labelled, writer)
+                    writer.finish(index)
+        return index
+
+    def _find(self) -> list[BagFrame]:
+        length_s, share = self._index.duration_s, self.bag.val_share
+        frames = [frame for frame in self._index.frames if split_of(frame.time_s, length_s, share) == self.split]
+        if isinstance(self._store, MemoryPlanes):
+            self._store.keep(frames)
+        return frames
+
+    def _expected(self) -> str:
+        if self.split == "val":
+            return "the end of the recording: set bag.val_share, or evaluate on other data"
+        return f"{self.split} frames: a recording is train alone, or train and val with bag.val_share"
+
+    def _encoding(self, name: str) -> str:
+        return default_encodings()[name]
+
+
+def _recipe(root: Path, settings: BagSettings, asked: tuple[str, ...], labelled: bool) -> dict[str, Any]:
+    """All that decides planes and labels; the bytes of the recording by name, size and time of change."""
+    inside = sorted(root.iterdir()) if root.is_dir() else [root, *(root.with_name(name) for name in _BESIDE)]
+    stats = {path.name: path.stat() for path in inside if path.is_file() and path.name != SETTINGS_FILE}
+    return {
+        "recording": root.resolve().stem,
+        "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()],
+        "settings": settings.facts(),
+        "modalities": asked,
+        "labelled": labelled,
+        "encodings": default_encodings(),
+        "event_window_ns": DEFAULT_WINDOW_NS,
+    }
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # worker processes have a copy of the data set, and of this duty
+        shutil.rmtree(folder, ignore_errors=True)

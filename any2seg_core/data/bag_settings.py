@@ -1,0 +1,132 @@
+"""What a user can say about a recording that is read as a data set: in a YAML beside it, or as an option."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from any2seg_core.bags.motion import parse_motion
+from any2seg_core.bags.opened import BagOptions
+from any2seg_core.bags.reader import ZSTD_SUFFIXES
+from any2seg_core.bags.truth import NO_TRUTH
+from any2seg_core.bags.usable import Selection
+from any2seg_core.cases import CONDITIONS
+from any2seg_core.errors import UserError
+
+SETTINGS_FILE = "any2seg.yaml"
+"""In the folder of a recording; of a single file drive.mcap it is drive.any2seg.yaml beside it."""
+
+_PATHS = ("rules", "calibration", "params", "planes")
+
+
+class BagSettings(BaseModel):
+    """How a recording becomes frames. Defaults are those of `bag extract`, except that sets may lack sensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    topics: dict[str, str] = Field({}, description="role: topic, e.g. {rgb: /camera/image_raw, truth: none}")
+    rules: Path | None = Field(None, description="YAML with own topic rules, as bags/topics.yaml")
+    calibration: Path | None = Field(None, description="calibration YAML; wins over what the recording says")
+    params: Path | None = Field(None, description="ROS 2 parameter file with synchroniser settings")
+    every: int = Field(1, ge=1, description="take every n-th set")
+    min_motion: str = Field("", description="least motion between frames: 0.5m by odometry, 4% of the picture")
+    start_s: float = Field(0.0, ge=0, description="seconds after the first message; earlier sets are left out")
+    end_s: float | None = Field(None, gt=0, description="later sets are left out")
+    val_share: float = Field(0.0, ge=0, lt=1, description="share of the recording, its end, that is the split val")
+    complete: bool = Field(False, description="only sets that have all sensors")
+    condition: str = Field("", description=f"{', '.join(CONDITIONS)}; default: what the recording says, else bag")
+    planes: Path | None = Field(None, description="folder for cache=disk; default: beside the recording")
+
+    @field_validator("condition")
+    @classmethod
+    def _known_condition(cls, value: str) -> str:
+        if value and value not in CONDITIONS:
+            raise ValueError(f"expected one of {', '.join(CONDITIONS)}")
+        return value
+
+    @field_validator("min_motion")
+    @classmethod
+    def _readable_motion(cls, value: str) -> str:
+        if value:
+            try:
+                parse_motion(value)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    def selection(self) -> Selection:
+        """Which sets are wanted."""
+        end_s = math.inf if self.end_s is None else self.end_s
+        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s)
+
+    def bag_options(self, modalities: Sequence[str], labelled: bool) -> BagOptions:
+        """For `open_bag`; without labels no truth topic is read."""
+        topics = self.topics if labelled else {**self.topics, "truth": NO_TRUTH}
+        pairs = [f"{role}={topic}" for role, topic in topics.items()]
+        return BagOptions(pairs, self.rules, self.calibration, self.params, modalities, may_lack=True)
+
+    def facts(self) -> dict[str, Any]:
+        """All that decides the frames, JSON-ready; of files their content."""
+        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition"})
+        return facts | {name: _content(getattr(self, name)) for name in _PATHS[:3]}
+
+
+def read_settings(root: Path, given: BagSettings | Mapping[str, Any] | None = None) -> BagSettings:
+    """Settings of a recording: those of the YAML beside it, and over them those that are given.
+
+    Paths in the YAML are relative to it.
+
+    Raises:
+        UserError: an unreadable file, an unknown key or a bad value; it names the file and the key.
+    """
+    path = settings_path(root)
+    own = _read_yaml(path) if path.is_file() else {}
+    said = given.model_dump(exclude_unset=True) if isinstance(given, BagSettings) else dict(given or {})
+    merged = own | said
+    if isinstance(own.get("topics"), dict) and isinstance(said.get("topics"), dict):
+        merged["topics"] = own["topics"] | said["topics"]
+    try:
+        settings = BagSettings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        place = "bag" if first["loc"][0] in said else str(path)
+        known = f"; known are {', '.join(BagSettings.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"{place}: {key}={first['input']!r}: {first['msg']}{known}") from None
+    settings.selection()
+    return settings
+
+
+def settings_path(root: Path) -> Path:
+    """Where the YAML of a recording would lie."""
+    if root.is_dir():
+        return root / SETTINGS_FILE
+    name = root.stem if root.suffix in ZSTD_SUFFIXES else root.name
+    return root.with_name(f"{Path(name).stem}.{SETTINGS_FILE}")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path}: is no readable YAML file ({str(error).splitlines()[0]}); correct it") from None
+    if document is not None and not isinstance(document, dict):
+        raise UserError(f"{path}: expected 'key: value' lines, known keys are {', '.join(BagSettings.model_fields)}")
+    settings = document or {}
+    for name in _PATHS:
+        if isinstance(settings.get(name), str):
+            settings[name] = str(path.parent / settings[name])
+    return settings
+
+
+def _content(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes().hex()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give another file") from None
