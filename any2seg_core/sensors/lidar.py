@@ -40,7 +40,10 @@ def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Came
 def project_labels(
     points: np.ndarray, labels: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel
 ) -> np.ndarray:
-    """Label of the nearest point per pixel, without footprint; same projection and z-buffer as `project_points`.
+    """Label of the nearest point per pixel, without footprint; same projection as `project_points`.
+
+    A LiDAR on the roof sees over what hides things from the camera: points that are hidden as in `label_points` label
+    no pixel.
 
     Args:
         points: (N, 4) or (N, 3) float32, LiDAR frame, metres.
@@ -54,8 +57,23 @@ def project_labels(
     if labels.shape != (len(points),):
         raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}")
     column, row, distance, _ = _visible(points, lidar_to_camera, camera)
+    column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
     winner = _nearest(column, row, distance, camera.height, camera.width)
     return np.append(labels, np.uint8(UNLABELLED))[winner]  # (H,W); index -1 reads the appended 255
+
+
+def footprint_centres(plane: np.ndarray) -> np.ndarray:
+    """One pixel for each point that `project_points` has drawn, in the middle of what is to be seen of its 3x3 pixels.
+
+    Neighbouring points of equal code count as one where they overlap.
+
+    Args:
+        plane: (H, W, 3) uint8.
+
+    Returns:
+        (H, W) bool.
+    """
+    return _centres(read_only(np.ascontiguousarray(plane, dtype=np.uint8)))
 
 
 def encode_projection(projection: np.ndarray) -> np.ndarray:
@@ -149,6 +167,27 @@ def _nearest(column, row, distance, height, width):
             if held < 0 or distance[i] < distance[held]:
                 winner[row[i], column[i]] = i
     return winner
+
+
+@numba.njit(cache=True)
+def _centres(plane):
+    height, width, _ = plane.shape
+    found = np.zeros((height, width), dtype=np.bool_)
+    taken = np.zeros((height, width), dtype=np.bool_)
+    for row in range(height):
+        for column in range(width):
+            first, second, third = plane[row, column]
+            if taken[row, column] or first | second | third == 0:
+                continue
+            rows, columns, count = 0, 0, 0
+            for v in range(row, min(row + 3, height)):  # rows above are done
+                for u in range(max(column - 2, 0), min(column + 3, width)):
+                    code = plane[v, u]
+                    if not taken[v, u] and code[0] == first and code[1] == second and code[2] == third:
+                        taken[v, u] = True
+                        rows, columns, count = rows + v, columns + u, count + 1
+            found[(2 * rows + count) // (2 * count), (2 * columns + count) // (2 * count)] = True
+    return found
 
 
 @numba.njit(cache=True)

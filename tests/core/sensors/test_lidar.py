@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.lidar import label_points, project_labels, project_points
+from any2seg_core.sensors.lidar import footprint_centres, label_points, project_labels, project_points
 
 TO_OPTICAL = np.array([[0.0, -1, 0, 0.05], [0, 0, -1, -0.3], [1, 0, 0, -0.8], [0, 0, 0, 1]])
 TO_OPTICAL[:3, :3] = Rotation.from_euler("xyz", [1.0, -2.0, 1.5], degrees=True).as_matrix() @ TO_OPTICAL[:3, :3]
@@ -66,13 +66,33 @@ def test_value_plane_equals_a_slow_z_buffer_on_opencv_projection(name):
 
 
 @pytest.mark.parametrize("name", CAMERAS)
-def test_value_labels_are_those_of_the_nearest_point(name):
+def test_value_labels_are_those_of_the_nearest_point_unless_a_neighbour_hides_it(name):
     points = _cloud(2000, 5)
     labels = np.random.default_rng(0).integers(0, 25, 2000).astype(np.uint8)
     _, index = _oracle(points, CAMERAS[name], 0)
-    expected = np.where(index >= 0, labels[index], 255)
+    _, nearest_around = _oracle(points, CAMERAS[name], 1)
+    distance = np.linalg.norm(points[:, :3] @ TO_OPTICAL[:3, :3].T + TO_OPTICAL[:3, 3], axis=1)
+    hidden = distance[index] > 1.03 * distance[nearest_around] + 0.3
+    expected = np.where((index >= 0) & ~hidden, labels[index], 255)
     got = project_labels(points, labels, TO_OPTICAL, CAMERAS[name])
-    assert (got == expected).mean() > 0.998 and (got != 255).sum() > 300
+    assert (got == expected).mean() > 0.998 and (got != 255).sum() > 200
+    assert (hidden & (index >= 0)).sum() > 50
+
+
+def test_value_one_centre_for_every_point_that_is_drawn():
+    """Points on a grid four pixels apart, then two, where each footprint hides a part of its neighbour's."""
+    camera = CAMERAS["pinhole"]
+    for spacing in (4, 2):
+        rows, columns = np.mgrid[2 : camera.height - 2 : spacing, 2 : camera.width - 2 : spacing]
+        rng = np.random.default_rng(spacing)
+        points = camera.rays()[rows, columns] * rng.uniform(3.0, 60.0, (*rows.shape, 1))  # (h, w, 3)
+        points = np.concatenate([points, rng.random((*rows.shape, 1))], axis=2).reshape(-1, 4)
+        plane = project_points(points.astype(np.float32), np.eye(4), camera)
+        found = footprint_centres(plane)
+        if spacing == 4:
+            assert np.array_equal(np.argwhere(found), np.stack([rows.ravel(), columns.ravel()], axis=1))
+        assert 0.9 * rows.size <= found.sum() <= 1.02 * rows.size
+    assert not footprint_centres(np.zeros_like(plane)).any()
 
 
 def test_property_order_of_points_does_not_matter():
