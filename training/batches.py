@@ -1,4 +1,4 @@
-"""Batches for training.
+"""Batches for training: labelled frames, and unlabelled ones beside them where a method learns from both.
 
 All randomness follows from (seed, number of the sample), so a run resumes exactly and sees the same samples with any
 number of workers and, for one global batch size, of processes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,8 +17,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.samples import FrameDataset
+from any2seg_core.data.samples import Sample
 from any2seg_core.preprocess import normalise
+
+# Third entries of (seed, number, stream): streams of one seed that must not meet. Permutations of the labelled part
+# have no third entry.
+_AUGMENTATION = 1
+_PERMUTATIONS = 10
+MASKING = 20
 
 
 class Batch(NamedTuple):
@@ -26,7 +32,8 @@ class Batch(NamedTuple):
 
     Attributes:
         planes: per modality (B, 3, H, W) uint8 or float32 0..255, channels last in memory; zero where a frame lacks it.
-        labels: (B, H, W) uint8.
+            Labelled samples come first.
+        labels: (B, H, W) uint8; 254 where nobody labelled, all over the unlabelled samples; 255 outside the frame.
         present: (B, M) bool, columns in the order of ``planes``: what each frame has.
     """
 
@@ -35,7 +42,31 @@ class Batch(NamedTuple):
     present: Tensor
 
 
-class SampleNumbers(Sampler[list[tuple[int, int]]]):
+class Frames(Protocol):
+    """What samples are drawn from: a `FrameDataset`, or several in a row (`FramePool`)."""
+
+    def __len__(self) -> int: ...
+
+    def next_readable(self, index: int) -> Sample: ...
+
+    def name(self, index: int) -> str: ...
+
+
+class SampleKey(NamedTuple):
+    """One sample of a batch.
+
+    Attributes:
+        part: 0 labelled, 1 unlabelled.
+        number: of the sample within its part, from the first step on; its randomness follows from it.
+        frame: index of the frame within its part.
+    """
+
+    part: int
+    number: int
+    frame: int
+
+
+class SampleNumbers:
     """Endless batches of (sample number, frame index): a new permutation per epoch, from any step on.
 
     Args:
@@ -44,47 +75,66 @@ class SampleNumbers(Sampler[list[tuple[int, int]]]):
         seed: of the permutations.
         first_step: step of the first batch.
         rank, world_size: this process takes its part of each global batch.
+        part: other parts of a batch have other permutations.
     """
 
     def __init__(
-        self, frames: int, batch_size: int, seed: int, first_step: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        frames: int,
+        batch_size: int,
+        seed: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        part: int = 0,
     ):
         self.frames, self.batch_size, self.seed, self.first_step = frames, batch_size, seed, first_step
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.part = rank, world_size, part
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        step = self.first_step
-        while True:
-            yield self.batch(step)
-            step += 1
-
-    def batch(self, step: int) -> list[tuple[int, int]]:
+    def batch(self, step: int) -> list[SampleKey]:
         """What this process takes at that step."""
         first = (step * self.world_size + self.rank) * self.batch_size
-        return [(number, self._frame(number)) for number in range(first, first + self.batch_size)]
+        return [SampleKey(self.part, number, self._frame(number)) for number in range(first, first + self.batch_size)]
 
     def _frame(self, number: int) -> int:
         epoch, position = divmod(number, self.frames)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.frames)
+            key = (self.seed, epoch) if self.part == 0 else (self.seed, epoch, _PERMUTATIONS + self.part)
+            self._epoch, self._order = epoch, np.random.default_rng(key).permutation(self.frames)
         return int(self._order[position])
 
 
+class MixedNumbers(Sampler[list[SampleKey]]):
+    """Batches of several parts: the labelled samples, then the unlabelled ones if there are any."""
+
+    def __init__(self, parts: Sequence[SampleNumbers]):
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        step = self.parts[0].first_step
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def batch(self, step: int) -> list[SampleKey]:
+        """What this process takes at that step."""
+        return [key for part in self.parts for key in part.batch(step)]
+
+
 class AugmentedFrames(Dataset):
-    """Frames by (sample number, frame index), augmented by a generator of that number.
+    """Frames by sample key, augmented by a generator of that sample.
 
     A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in.
     """
 
-    def __init__(self, frames: FrameDataset, augment: Augment, seed: int):
-        self.frames, self.augment, self.seed = frames, augment, seed
+    def __init__(self, parts: Sequence[Frames], augment: Augment, seed: int):
+        self.parts, self.augment, self.seed = parts, augment, seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        number, index = key
-        sample = self.frames.next_readable(index)
-        # The third entry keeps this stream apart from the permutations of the same seed.
-        return self.augment(sample.planes, sample.labels, np.random.default_rng((self.seed, number, 1)))
+    def __getitem__(self, key: SampleKey) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        sample = self.parts[key.part].next_readable(key.frame)
+        rng = np.random.default_rng((self.seed, key.number, _AUGMENTATION + key.part))
+        return self.augment(sample.planes, sample.labels, rng)
 
 
 def collate(modalities: Sequence[str], samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
@@ -101,13 +151,15 @@ def collate(modalities: Sequence[str], samples: Sequence[tuple[dict[str, np.ndar
     return Batch(planes, torch.from_numpy(labels), present)
 
 
-def training_batches(frames: FrameDataset, augment: Augment, numbers: SampleNumbers, workers: int) -> Iterator[Batch]:
-    """Endless augmented batches, not yet normalised, in the order of ``numbers``."""
+def training_batches(
+    modalities: Sequence[str], parts: Sequence[Frames], augment: Augment, numbers: MixedNumbers, workers: int
+) -> Iterator[Batch]:
+    """Endless augmented batches, not yet normalised, of the parts in the order of ``numbers``."""
     loader = DataLoader(
-        AugmentedFrames(frames, augment, numbers.seed),
+        AugmentedFrames(parts, augment, numbers.parts[0].seed),
         batch_sampler=numbers,
         num_workers=workers,
-        collate_fn=partial(collate, frames.modalities),
+        collate_fn=partial(collate, modalities),
         prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # its own, so that making a loader leaves the global one alone
     )

@@ -32,12 +32,15 @@ from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.teachers.cached import CachedEmbeddings
 from training.batch_norm import with_global_batch_norm
 from training.config import TrainConfig
+from training.few_labels import FramePool, split_frames
+from training.methods import Supervised, build_method
 from training.objective import Objective
 from training.processes import Processes
 from training.state import MovingAverage, load_state, save_state
 
 _PLACES = ("out", "init", "teacher", "pretrained")
-"""Settings that name places of one machine."""
+_DATA_PLACES = {"root", "labelled", "unlabelled"}
+"""Settings that name places of one machine, and those of them in the group data."""
 
 
 def build_augment(config: TrainConfig) -> Augment:
@@ -143,7 +146,7 @@ def shown_command(arguments: Sequence[str]) -> str:
     return shlex.join(["python", "training/train.py", *shown])
 
 
-def provenance(config: TrainConfig, train_frames: FrameDataset) -> dict[str, Any]:
+def provenance(config: TrainConfig, run: Run) -> dict[str, Any]:
     """How a checkpoint came to be; the results are added at the end."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
@@ -151,10 +154,11 @@ def provenance(config: TrainConfig, train_frames: FrameDataset) -> dict[str, Any
     return {
         "command": shown_command(sys.argv[1:]),
         "seed": config.seed,
-        "config": config.model_dump(mode="json", exclude={"data": {"root"}} | dict.fromkeys(_PLACES, True)),
+        "config": config.model_dump(mode="json", exclude={"data": _DATA_PLACES} | dict.fromkeys(_PLACES, True)),
         "data": data_recipe(config.data.root),
-        "dataset": train_frames.kind,
-        "train_frames": len(train_frames),
+        "dataset": run.train_frames.kind,
+        "train_frames": len(run.train_frames),
+        "unlabelled_frames": {} if run.unlabelled is None else run.unlabelled.counts(),
         "git_commit": commit.stdout.strip() or "unknown",
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -167,9 +171,11 @@ class Run:
 
     Attributes:
         contract: what the finished model will be fed.
-        train_frames, val_frames: data.
+        train_frames, val_frames: data with labels.
+        unlabelled: training frames without; None: the method takes none, or there are none.
         prior: label statistics of the training frames.
         model, average: what is trained, and the moving average of its weights that is judged and shipped.
+        method: what a step learns from; it may have a teacher.
         step: optimiser steps done.
         best: best mean over the subsets so far, 0..1; -1 before the first evaluation.
         began_s: monotonic time at which the run would have begun without interruption.
@@ -178,15 +184,22 @@ class Run:
     contract: InputContract
     train_frames: FrameDataset
     val_frames: FrameDataset
+    unlabelled: FramePool | None
     prior: PriorStatistics
     model: Any2Seg
     average: MovingAverage
+    method: Supervised
     objective: Objective
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     step: int
     best: float
     began_s: float
+
+    @property
+    def parts(self) -> list[FrameDataset | FramePool]:
+        """What the parts of a batch are drawn from."""
+        return [self.train_frames] if self.unlabelled is None else [self.train_frames, self.unlabelled]
 
     @property
     def minutes(self) -> float:
@@ -198,6 +211,8 @@ class Run:
         state = {"model": self.model.state_dict(), "average": self.average.model.state_dict(), "best": self.best}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         state |= {"step": self.step, "minutes": self.minutes}
+        if self.method.teacher is not None:
+            state["teacher"] = self.method.teacher.model.state_dict()
         save_state(path, state)
 
     def restore(self, path: Path) -> None:
@@ -207,6 +222,10 @@ class Run:
             self.model.load_state_dict(state["model"])
             self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.method.teacher is not None:
+                self.method.teacher.model.load_state_dict(state["teacher"])
+            elif "teacher" in state:
+                raise ValueError("it has a teacher")
             if self.scaler.is_enabled() or state["scaler"]:  # either without the other: RuntimeError or KeyError
                 self.scaler.load_state_dict(state["scaler"])
             self.step, self.best = state["step"], state["best"]
@@ -243,8 +262,9 @@ def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
 def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
-    train_frames = open_split(config, "train", config.cache)
-    val_frames = open_split(config, "val", "disk" if config.cache == "disk" else "none")
+    undecoded = "disk" if config.cache == "disk" else "none"
+    train_frames, unlabelled = split_frames(config, open_split(config, "train", undecoded))
+    val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
     prior = PriorStatistics(len(label_space(contract.label_space)))
     for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
@@ -258,12 +278,14 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         contract,
         train_frames,
         val_frames,
+        unlabelled,
         prior,
         model,
         average=MovingAverage(model, config.ema_decay),
         objective=Objective(build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss).to(
             processes.device
         ),
+        method=build_method(config, contract.family, model),
         optimizer=build_optimizer(config, model),
         scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),
         step=0,
@@ -274,4 +296,6 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         run.restore(config.out / "last.pt")
     if config.compile_fusion:
         model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
+        if run.method.teacher is not None:
+            run.method.teacher.model.fusion.compile(dynamic=False)
     return run

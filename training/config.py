@@ -25,11 +25,55 @@ class DataConfig(BaseModel):
     short_form: ClassVar[str] = "root"
     root: Path = Field(description="folder of a data set with the splits train and val")
     sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
+    labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
+    labelled: Path | None = Field(None, description="file with the names of the train frames that keep labels")
+    unlabelled: tuple[Path, ...] = Field((), description="more unlabelled frames: data sets or recordings, one or more")
 
     @model_validator(mode="before")
     @classmethod
     def _from_short_form(cls, value: object) -> object:
         return value if isinstance(value, dict | cls) else {cls.short_form: value}
+
+    @field_validator("labelled_fraction", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> float:
+        try:
+            share = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
+        except (TypeError, ValueError):
+            share = 0.0
+        if not 0.0 < share <= 1.0:
+            raise ValueError("expected a share above 0 and up to 1, such as 0.01 or 1%")
+        return share
+
+    @field_validator("unlabelled", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _one_split(self) -> DataConfig:
+        if self.labelled is not None and self.labelled_fraction < 1.0:
+            raise ValueError("labelled and labelled_fraction exclude each other: a list of frames, or a share of them")
+        return self
+
+    @property
+    def has_few_labels(self) -> bool:
+        """Whether some of the train frames lose their labels."""
+        return self.labelled is not None or self.labelled_fraction < 1.0
+
+
+class M3LConfig(BaseModel):
+    """Teacher and student (M3L, WACV 2024, section 3.3)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    lambda_u: float = Field(1.0, ge=0, description="weight of L_u, the student against pseudo labels")
+    decay: float = Field(0.99, ge=0, lt=1, description="of the teacher per step, once 1 - 1/(n + 1) exceeds it")
+    masking: Literal["one_or_none", "uniform_subsets"] | float | dict[str, float] = Field(
+        "one_or_none", description="what the student sees: nothing or one modality hidden, or as modality_dropout"
+    )
+    labels: Literal["paper", "released"] = Field(
+        "paper", description="released: truth also for masked copies, pseudo labels also for unmasked samples"
+    )
 
 
 class TrainConfig(BaseModel):
@@ -75,6 +119,11 @@ class TrainConfig(BaseModel):
         0.4, description="'uniform_subsets', probability of the full set, or weights by letters"
     )
     dropout_warmup_steps: int = Field(0, ge=0, description="dropout grows linearly over these steps")
+
+    # Few labels
+    method: Literal["supervised", "mean_teacher", "m3l"] = "supervised"
+    m3l: M3LConfig = Field(M3LConfig(), description="of m3l; mean_teacher takes lambda_u and decay")
+    unlabelled_batch_size: int | None = Field(None, gt=0, description="per process; default: batch_size")
 
     # Loss
     loss: Literal["ce", "ohem"] = "ce"
@@ -136,6 +185,20 @@ class TrainConfig(BaseModel):
             raise ValueError("bf16 and fp16 exclude each other: choose bf16 where the GPU has it")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be 0 < smallest <= largest, got {self.scale}")
+        return self
+
+    @model_validator(mode="after")
+    def _few_labels_are_consistent(self) -> TrainConfig:
+        if self.method == "supervised":
+            for name, is_set in (
+                ("data.unlabelled", bool(self.data.unlabelled)),
+                ("unlabelled_batch_size", self.unlabelled_batch_size is not None),
+                ("m3l", self.m3l != M3LConfig()),
+            ):
+                if is_set:
+                    raise ValueError(f"{name} has no effect with method=supervised: choose m3l or mean_teacher")
+        if self.method == "mean_teacher" and self.m3l != M3LConfig(lambda_u=self.m3l.lambda_u, decay=self.m3l.decay):
+            raise ValueError("m3l.masking and m3l.labels have no effect with method=mean_teacher: it masks nothing")
         return self
 
     @model_validator(mode="after")

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from any2seg_core.errors import UserError
-from training.batches import SampleNumbers
+from training.batches import MixedNumbers
 from training.build import Run
 from training.config import TrainConfig
 from training.processes import Processes
 
 
 def require_finite(
-    config: TrainConfig, run: Run, processes: Processes, losses: Sequence[Tensor], norm: Tensor, numbers: SampleNumbers
+    config: TrainConfig, run: Run, processes: Processes, losses: Sequence[Tensor], norm: Tensor, numbers: MixedNumbers
 ) -> None:
     """Between the gradients of a step and the step: UserError in every process if a loss or the gradient is not finite.
 
@@ -33,10 +33,10 @@ def require_finite(
         return
     first = run.step * config.accumulate
     frames = [
-        run.train_frames.frames[frame].name
+        run.parts[key.part].name(key.frame)
         for number, is_bad in enumerate(bad.tolist(), start=first)
         if is_bad or not bool(bad.any())
-        for _, frame in numbers.batch(number)
+        for key in numbers.batch(number)
     ]
     values = ", ".join(f"{float(loss):g}" for loss in losses)
     raise UserError(

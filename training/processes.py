@@ -71,6 +71,12 @@ class Processes:
         """Sum over all processes for a loss: every process calls it, in the same order, forwards and backwards."""
         return SumOverProcesses.apply if self.world_size > 1 else alone
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the buffers of the first: each has seen other samples, and averages are made of them."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def total(self, counts: Tensor) -> Tensor:
         """Sum of a tensor over all processes, on the CPU."""
         return self._reduced(counts, dist.ReduceOp.SUM)

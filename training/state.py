@@ -17,20 +17,27 @@ from any2seg_core.errors import UserError
 class MovingAverage:
     """Exponential moving average of parameters and floating-point buffers (Polyak averaging).
 
-    The decay grows as (1 + n) / (10 + n), so the average forgets the random start quickly.
+    The decay grows with the number n of the step, so the average forgets the random start quickly. Statistics of
+    BatchNorm are averaged like the weights that they belong to.
+
+    Args:
+        model: where the average starts.
+        decay: what it grows to.
+        ramp: (a, b) of the decay (a + n) / (b + n) that it has before.
 
     Attributes:
         model: the averaged copy, in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, ramp: tuple[int, int] = (1, 10)):
+        self.decay, self.ramp = decay, ramp
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards ``model`` after optimiser step number ``step``, counted from 0."""
-        share = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        above, below = self.ramp
+        share = 1.0 - min(self.decay, (above + step) / (below + step))
         source = model.state_dict()
         floats = [(value, source[name]) for name, value in self.model.state_dict().items() if value.is_floating_point()]
         torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], share)

@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 4 training/train.py training/configs/drive_b0.yaml [key=value ...]
 
 The same file runs on a CPU, on one GPU or under torchrun. It writes to <out>: best.safetensors and final.safetensors
-(checkpoints for any2seg_core.predictor), last.pt (with resume=true the run goes on exactly there) and log.jsonl.
+(checkpoints for any2seg_core.predictor), last.pt (with resume=true the run goes on exactly there), log.jsonl, and,
+where only some frames keep their labels, labelled.txt with their names.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.data.dropout import sample_present
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import evaluation_batches, spread
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
-from training.batches import Batch, SampleNumbers, to_model_input, training_batches
+from training.batches import Batch, MixedNumbers, SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
+from training.few_labels import write_names
 from training.guard import require_finite
 from training.objective import mean_terms
 from training.processes import Processes
@@ -68,33 +69,29 @@ def gradients(
     processes: Processes,
     parallel: nn.Module,
     batches: Iterator[Batch],
-    numbers: SampleNumbers,
+    numbers: MixedNumbers,
 ) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
     """Forward and backward of the batches of one step: leaves the mean gradient in the parameters.
 
     Returns:
         Per batch the loss, and what else its terms have to log.
     """
-    device, modalities = processes.device, run.contract.modalities
+    device = processes.device
     half = torch.bfloat16 if config.bf16 else torch.float16 if config.fp16 else None
-    strength = min(1.0, (run.step + 1) / (config.dropout_warmup_steps + 1))
     losses, terms = [], []
     first = run.step * config.accumulate
     for number in range(first, first + config.accumulate):
         # All randomness follows from the number of the batch, so a resumed run draws what the first one would have.
         draw = config.seed * 1_000_003 + number * processes.world_size + processes.rank
         torch.manual_seed(draw)
-        own = torch.Generator().manual_seed(draw)
         planes, labels, available = next(batches)
         images = to_model_input(planes, run.contract, device)
-        present = sample_present(
-            len(labels), modalities, config.modality_dropout, own, strength, run.contract.family, available
-        )  # (B, M)
-        frames = [frame for _, frame in numbers.batch(number)]
+        labels, available = labels.to(device, torch.int64), available.to(device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_kernels(device):
-                prediction = parallel(images, present.to(device))
-            loss, parts = run.objective(run.model, images, prediction, labels.to(device, torch.int64), frames)
+                student = run.method.student_batch(images, labels, available, numbers.batch(number), run.step, draw)
+                prediction = parallel(student.images, student.present)
+            loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
         terms.append(parts)
@@ -110,13 +107,19 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     model, optimizer = run.model, run.optimizer
     parallel = processes.parallel(model)
     first_batch = run.step * config.accumulate
-    numbers = SampleNumbers(len(run.train_frames), config.batch_size, config.seed, first_batch, rank, world_size)
-    batches = training_batches(run.train_frames, build_augment(config), numbers, config.workers)
+    sizes = (config.batch_size, config.unlabelled_batch_size or config.batch_size)
+    numbers = MixedNumbers([
+        SampleNumbers(len(frames), size, config.seed, first_batch, rank, world_size, part)
+        for part, (frames, size) in enumerate(zip(run.parts, sizes, strict=False))
+    ])  # fmt: skip
+    batches = training_batches(run.contract.modalities, run.parts, build_augment(config), numbers, config.workers)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []
-    origin = provenance(config, run.train_frames)
+    origin = provenance(config, run)
     make_run_folder(config.out)  # not before: a run that cannot start leaves nothing behind
+    if config.data.has_few_labels and processes.is_main:
+        write_names(config.out / "labelled.txt", run.train_frames)
 
     with Reporter(config.out / "log.jsonl", processes.is_main, board, run.step) as reporter:
         while (done := progress(config, run, processes)) < 1.0:
@@ -133,7 +136,9 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
             require_finite(config, run, processes, batch_losses, norm, numbers)
             run.scaler.step(optimizer)
             run.scaler.update()
+            processes.share_buffers(model)
             run.average.update(model, run.step)
+            run.method.after_step(model, run.step)
             run.step += 1
 
             if run.step % config.log_every == 0:
@@ -142,7 +147,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
                 losses.clear()
                 terms.clear()
                 if config.skip_corrupt:
-                    values["skipped"] = len(run.train_frames.skipped)
+                    values["skipped"] = sum(len(frames.skipped) for frames in run.parts)
                 reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)
             if run.step % config.eval_every == 0:
                 judge(config, run, processes, reporter, origin)

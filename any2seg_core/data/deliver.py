@@ -144,6 +144,10 @@ class DeliverDataset(FrameDataset):
         """Weather folder, and the failure where there is one: ``night`` or ``night, motionblur``."""
         return frame.condition if frame.failure is None else f"{frame.condition}, {frame.failure}"
 
+    def recording(self, frame: Frame) -> str:
+        """Sequence folder."""
+        return frame.sequence
+
     @classmethod
     def on_disk(cls, root: Path) -> tuple[str, ...]:
         """By the top folders; depth may be there as HHA or raw."""

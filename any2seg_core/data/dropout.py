@@ -74,12 +74,39 @@ def sample_present(
         (B, M) bool, True = present; no row is empty.
     """
     names = canonical(modalities)
-    table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
     weights = subset_weights(names, distribution, family)  # (2^M - 1,)
     chosen = torch.multinomial(weights, batch_size, True, generator=generator)  # (B,)
     spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
-    present = table[chosen] | spared[:, None]  # (B, M)
-    if available is None:
-        return present
+    present = _subset_table(names)[chosen] | spared[:, None]  # (B, M)
+    return present if available is None else _of_available(present, available)
+
+
+def subsets_at(
+    draws: Tensor,
+    modalities: Sequence[str],
+    distribution: str | float | Mapping[str, float],
+    family: ModalitySet | None,
+    available: Tensor,
+) -> Tensor:
+    """One non-empty subset per sample from its own uniform random number, whatever batch it is in.
+
+    Args:
+        draws: (B,) float64 in [0, 1).
+        available: (B, M) bool, as in ``sample_present``, which says the rest.
+
+    Returns:
+        (B, M) bool, True = present; no row is empty.
+    """
+    names = canonical(modalities)
+    bounds = subset_weights(names, distribution, family).cumsum(0)  # (2^M - 1,)
+    chosen = torch.searchsorted(bounds, draws.double() * bounds[-1], right=True)  # (B,)
+    return _of_available(_subset_table(names)[chosen], available)
+
+
+def _subset_table(names: Sequence[str]) -> Tensor:
+    return torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
+
+
+def _of_available(present: Tensor, available: Tensor) -> Tensor:
     kept = present & available
     return torch.where(kept.any(dim=1, keepdim=True), kept, available)

@@ -114,6 +114,10 @@ class MusesDataset(FrameDataset):
         """``fog/night``."""
         return f"{frame.weather}/{frame.time_of_day}"
 
+    def recording(self, frame: MusesFrame) -> str:
+        """``REC0006`` of ``REC0006_frame_029843``."""
+        return frame.stem.partition("_frame_")[0]
+
     @property
     def computed(self) -> tuple[str, ...]:
         """Events and LiDAR, from raw files."""

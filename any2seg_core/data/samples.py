@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import abstractmethod
 from collections import deque
@@ -133,14 +134,24 @@ class FrameDataset(Dataset):
         self.frames = self._select(self._find(), cases)
         if verify:
             self._require_files()
-        self._marks = torch.zeros(len(self.frames), dtype=torch.uint8).share_memory_()  # seen by all workers
-        self._samples: list[Sample | None] | None = None
-        if cache == "ram":
-            with ThreadPoolExecutor(_READERS) as pool:
-                self._samples = list(pool.map(self.readable, range(len(self.frames))))
+        self._begin(cache)
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def part(self, indices: Sequence[int], cache: Cache = "none", labelled: bool = True) -> FrameDataset:
+        """Frames of these numbers, in this order, as a data set of their own.
+
+        Args:
+            indices: at least one.
+            cache: "ram" decodes these frames, and no others, now.
+            labelled: False: their label files are never opened, every pixel is unlabelled (254).
+        """
+        part = copy.copy(self)
+        part.frames = [self.frames[index] for index in indices]
+        part.labelled = self.labelled and labelled
+        part._begin(cache)
+        return part
 
     def __getitem__(self, index: int) -> Sample:
         """The frame with that number; with the RAM cache the arrays are shared, so treat them as read-only.
@@ -154,6 +165,10 @@ class FrameDataset(Dataset):
     def readable(self, index: int) -> Sample | None:
         """The frame with that number; None, logged and counted, if it is corrupt and ``skip_corrupt`` is set."""
         return self._or_skip(index, lambda: self[index])
+
+    def name(self, index: int) -> str:
+        """Name of the frame with that number, unique within the split."""
+        return self.frames[index].name
 
     def next_readable(self, index: int) -> Sample:
         """The frame with that number or the next one that can be read; UserError if there is none at all."""
@@ -261,6 +276,13 @@ class FrameDataset(Dataset):
     def condition(self, frame: Any) -> str:
         """Under which heading a frame is counted."""
 
+    def recording(self, _frame: Any) -> str:
+        """Which drive or sequence a frame was taken from, unique within its condition: such frames resemble each other.
+
+        Empty where a data set does not say.
+        """
+        return ""
+
     @abstractmethod
     def _find(self) -> list[Any]:
         """All frames of the split, sorted."""
@@ -278,6 +300,14 @@ class FrameDataset(Dataset):
     def _require_root(self) -> None:
         if not self.root.is_dir():
             raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}")
+
+    def _begin(self, cache: Cache) -> None:
+        """Nothing skipped yet; all frames decoded if ``cache`` is "ram"."""
+        self._marks = torch.zeros(len(self.frames), dtype=torch.uint8).share_memory_()  # seen by all workers
+        self._samples: list[Sample | None] | None = None
+        if cache == "ram":
+            with ThreadPoolExecutor(_READERS) as pool:
+                self._samples = list(pool.map(self.readable, range(len(self.frames))))
 
     def _prepare(self, cache: Cache) -> None:
         """Read what the whole data set shares, before any frame is looked for."""

@@ -14,7 +14,7 @@ from fake_trees import write_mcubes
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.images import CorruptFileError
-from training.batches import SampleNumbers, collate, to_model_input, training_batches
+from training.batches import MixedNumbers, SampleNumbers, collate, to_model_input, training_batches
 from training.build import build_contract
 from training.config import TrainConfig
 
@@ -22,7 +22,8 @@ AUGMENT = Augment(32, 48, jitter_probability=0.5, blur_probability=0.5)
 
 
 def take(frames, workers: int, count: int = 4) -> list:
-    return list(itertools.islice(training_batches(frames, AUGMENT, SampleNumbers(len(frames), 3, 7), workers), count))
+    numbers = MixedNumbers([SampleNumbers(len(frames), 3, 7)])
+    return list(itertools.islice(training_batches(frames.modalities, [frames], AUGMENT, numbers, workers), count))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
     root = write_mcubes(tmp_path, {"train": 3}, (40, 248))
     frames = open_dataset("mcubes", root, "train")
     plain = Augment(40, 56, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
-    planes, _, _ = next(training_batches(frames, plain, SampleNumbers(3, 3, 0), 0))
+    numbers = MixedNumbers([SampleNumbers(3, 3, 0)])
+    planes, _, _ = next(training_batches(frames.modalities, [frames], plain, numbers, 0))
     contract = build_contract(TrainConfig(data=root, out="o", height=64, width=64), frames)
     images = to_model_input(planes, contract, torch.device("cpu"))
     assert list(images) == ["rgb", "aolp", "dolp", "nir"]

@@ -13,20 +13,20 @@ from torch import nn
 
 from any2seg_core.contract import InputContract
 from any2seg_core.errors import UserError
-from training.batches import SampleNumbers
+from training.batches import MixedNumbers, SampleNumbers
 from training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
 from training.config import TrainConfig
 from training.state import MovingAverage, load_state, save_state
 
 
 def first(numbers: SampleNumbers, count: int) -> list:
-    return list(itertools.islice(iter(numbers), count))
+    return list(itertools.islice(iter(MixedNumbers([numbers])), count))
 
 
 def test_value_each_epoch_is_a_permutation():
     flat = [pair for batch in first(SampleNumbers(7, 3, seed=1), 14) for pair in batch]
-    assert [number for number, _ in flat] == list(range(42))
-    epochs = [[index for _, index in flat[start : start + 7]] for start in range(0, 42, 7)]
+    assert [number for _, number, _ in flat] == list(range(42))
+    epochs = [[index for _, _, index in flat[start : start + 7]] for start in range(0, 42, 7)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 

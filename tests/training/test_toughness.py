@@ -52,7 +52,10 @@ def settings(data: Path, out: Path, **changes: object) -> TrainConfig:
 def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
     """The training command line in a process of its own, after ``program`` has changed what it must."""
     code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
-    given = [f"{key}={json.dumps(value) if isinstance(value, tuple) else value}" for key, value in arguments.items()]
+    given = [
+        f"{key}={json.dumps(value, default=str) if isinstance(value, tuple | dict) else value}"
+        for key, value in arguments.items()
+    ]
     command = [sys.executable, "-c", code, *given]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -65,7 +68,8 @@ def state(out: Path) -> dict:
 def assert_same_state(first: dict, second: dict) -> None:
     assert first["step"] == second["step"]
     assert first["scaler"] == second["scaler"]
-    for part in ("model", "average"):
+    assert first.keys() == second.keys()
+    for part in {"model", "average", "teacher"} & first.keys():
         for name, value in first[part].items():
             assert torch.equal(value, second[part][name]), name
     for number, slot in first["optimizer"]["state"].items():
@@ -78,9 +82,21 @@ def low_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=64.0))
 
 
-@pytest.mark.parametrize("options", [{"fp16": True, "accumulate": 2, "loss": "ohem"}, {"bf16": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fp16": True, "accumulate": 2, "loss": "ohem"},
+        {"bf16": True},
+        {"method": "m3l", "share": 0.3, "bf16": True, "accumulate": 2, "modality_dropout": 0.5},
+        {"method": "mean_teacher", "share": 0.1, "unlabelled_batch_size": 3},
+    ],
+    ids=str,
+)
 def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatch, options: dict, low_scale):
-    """Also with a scaler, accumulated batches and half precision: every bit of weights, average, moments, scaler."""
+    """Also with a scaler, accumulated batches and half precision: every bit of weights, averages, moments, scaler."""
+    if "share" in options:
+        options = options | {"data": {"root": data, "labelled_fraction": options["share"]}}
+        del options["share"]
     train(settings(data, tmp_path / "whole", **options), ALONE)
     with monkeypatch.context() as patch:
         patch.setattr(train_module, "progress", lambda config, run, processes: 1.0 if run.step == 2 else 0.1)
@@ -286,20 +302,24 @@ def run_processes(count: int, arguments: dict, target: Path) -> None:
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     program = WATCHED + f"t.WATCH = {str(target)!r}\n"
-    processes = [
-        started(program, arguments, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(count)
-    ]
+    processes = [started(program, arguments, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in range(count)]
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
 
 
-def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path):
-    """gloo, global BatchNorm: gradients to 1e-6, and the same confusion matrix from an odd number of frames."""
+@pytest.mark.parametrize("method", ["supervised", "m3l"])
+def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: str):
+    """gloo, global BatchNorm: gradients to 1e-6, and the same confusion matrix from an odd number of frames.
+
+    With m3l also labelled and unlabelled samples, what is masked, pseudo labels and the teacher.
+    """
     train(settings(data, tmp_path / "start", steps=30, lr=3e-3, **PLAIN), ALONE)
     start = tmp_path / "start" / "final.safetensors"
     shared = PLAIN | {"steps": 1, "lr": 1e-12, "init": start, "ema_decay": 0.0, "global_batch_norm": True}
     shared |= {"eval_every": 1, "eval_frames": 3}
+    if method != "supervised":
+        shared |= {"method": method, "data": {"root": data, "labelled_fraction": 0.4}}
     for count in (1, 2):
         out = tmp_path / str(count)
         arguments = values(data, out, batch_size=4 // count, **shared)
@@ -307,8 +327,9 @@ def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path):
     one, two = (state(tmp_path / name)["optimizer"]["state"] for name in ("1", "2"))
     for number, slot in one.items():
         assert torch.allclose(slot["exp_avg"] / 0.1, two[number]["exp_avg"] / 0.1, atol=1e-6), number
-    statistics = [state(tmp_path / name)["model"]["head.norm.running_var"] for name in ("1", "2")]
-    assert torch.allclose(*statistics, atol=1e-6)
+    for part in ("model",) if method == "supervised" else ("model", "teacher"):
+        statistics = [state(tmp_path / name)[part]["head.norm.running_var"] for name in ("1", "2")]
+        assert torch.allclose(*statistics, atol=1e-6)
     matrices = [np.load(tmp_path / f"{count}.npz") for count in (1, 2)]
     assert sorted(matrices[0]) == sorted(matrices[1])
     for letters in matrices[0]:

@@ -1,0 +1,123 @@
+"""Which frames of a run have labels, and where the unlabelled ones come from."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from any2seg_core.atomic import replacing
+from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.samples import FrameDataset, Sample
+from any2seg_core.data.splits import labelled_count, labelling_order, read_names
+from any2seg_core.errors import UserError
+from training.config import TrainConfig
+
+_LOG = logging.getLogger(__name__)
+
+
+class FramePool:
+    """Unlabelled frames of several data sets as one row of frames.
+
+    Args:
+        sources: opened with ``labelled=False``; at least one.
+    """
+
+    def __init__(self, sources: Sequence[FrameDataset]):
+        self.sources = sources
+        self._ends = list(accumulate(len(source) for source in sources))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def next_readable(self, index: int) -> Sample:
+        """The frame with that number or the next one of its data set that can be read."""
+        source, own = self._place(index)
+        return source.next_readable(own)
+
+    def name(self, index: int) -> str:
+        """``folder/name``: names are unique within one data set only."""
+        source, own = self._place(index)
+        return f"{source.root.name}/{source.name(own)}"
+
+    def counts(self) -> dict[str, int]:
+        """Frames by the name of the folder or recording that they are from."""
+        counts: dict[str, int] = {}
+        for source in self.sources:
+            counts[source.root.name] = counts.get(source.root.name, 0) + len(source)
+        return counts
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of the frames that were found corrupt and skipped so far."""
+        return tuple(name for source in self.sources for name in source.skipped)
+
+    def _place(self, index: int) -> tuple[FrameDataset, int]:
+        number = bisect_right(self._ends, index)
+        return self.sources[number], index - (self._ends[number - 1] if number else 0)
+
+
+def labelled_frames(config: TrainConfig, frames: FrameDataset) -> list[int]:
+    """Numbers of the train frames that keep their labels, in the order of the data set."""
+    if config.data.labelled is not None:
+        return sorted(read_names(config.data.labelled, frames))
+    if not config.data.has_few_labels:
+        return list(range(len(frames)))
+    count = labelled_count(len(frames), config.data.labelled_fraction)
+    return sorted(labelling_order(frames, config.seed)[:count])
+
+
+def split_frames(config: TrainConfig, frames: FrameDataset) -> tuple[FrameDataset, FramePool | None]:
+    """Train frames -> the labelled ones, and the pool of all others with what ``data.unlabelled`` adds.
+
+    The pool is None where the method takes none or there is no unlabelled frame. Labels of its frames are never read.
+
+    Args:
+        frames: all train frames, nothing decoded yet.
+    """
+    keep = labelled_frames(config, frames)
+    labelled = frames.part(keep, config.cache)
+    if config.method == "supervised":
+        return labelled, None
+    kept = set(keep)
+    rest = [index for index in range(len(frames)) if index not in kept]
+    sources = [frames.part(rest, config.cache, labelled=False)] if rest else []
+    sources += [open_unlabelled(config, path, frames) for path in config.data.unlabelled]
+    if not sources and config.unlabelled_batch_size is not None:
+        raise UserError(
+            f"unlabelled_batch_size={config.unlabelled_batch_size}: there is no unlabelled frame; set "
+            "data.labelled_fraction or data.unlabelled, or leave it out"
+        )
+    return labelled, FramePool(sources) if sources else None
+
+
+def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> FrameDataset:
+    """Split train of a data set, or a recording, without its labels; sensors that the model lacks are left out.
+
+    Raises:
+        UserError: nothing there, or none of the sensors of the training data.
+    """
+    try:
+        kind = detect_kind(path)
+        found = DATASETS[kind].on_disk(path)
+        names = [name for name in like.modalities if name in found]
+        if not names:
+            raise UserError(f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}")
+        cache = "ram" if config.cache == "ram" else "none"
+        frames = open_dataset(kind, path, "train", names, None, cache, config.skip_corrupt, labelled=False)
+    except UserError as error:
+        raise UserError(f"data.unlabelled: {error}") from None
+    other = {name: code for name, code in frames.encodings.items() if code != like.encodings[name]}
+    if other:
+        _LOG.warning(
+            "data.unlabelled: planes of %s are encoded otherwise (%s) than those of %s", path, other, like.root
+        )
+    return frames
+
+
+def write_names(path: Path, frames: FrameDataset) -> None:
+    """One name a line, as ``data.labelled`` reads them."""
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{frame.name}\n" for frame in frames.frames), encoding="utf-8")

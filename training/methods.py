@@ -1,0 +1,204 @@
+"""What a step learns from: truth alone, or also the pseudo labels of a teacher (mean teacher, M3L).
+
+M3L is Maheshwari et al., "Missing Modality Robustness in Semi-Supervised Multi-Modal Semantic Segmentation", WACV 2024,
+section 3.3, here for any number of modalities and any model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from any2seg_core.data.dropout import sample_present, subsets_at
+from any2seg_core.labels import IGNORE
+from any2seg_core.losses.branches import branch_loss
+from any2seg_core.losses.segmentation import CrossEntropy
+from any2seg_core.modalities import ModalitySet, canonical, subset_letters
+from any2seg_core.models import Any2Seg, Prediction
+from training.batches import MASKING, SampleKey
+from training.config import TrainConfig
+from training.objective import Objective
+from training.state import MovingAverage
+
+_AGREEMENT_STRIDE = 4  # every 16th pixel is enough for a figure in the log
+
+
+@dataclass(frozen=True)
+class StudentBatch:
+    """What the model sees in one forward pass, and which rows of it learn from what.
+
+    Attributes:
+        images: per modality (N, 3, H, W).
+        present: (N, M) bool.
+        supervised: rows with truth.
+        labels: (n, H, W) int64 truth of these rows.
+        frames: n numbers of labelled frames.
+        taught: rows with pseudo labels; None without a teacher.
+        pseudo: (n', H, W) int64 of these rows, 255 where there is nothing to learn.
+    """
+
+    images: dict[str, Tensor]
+    present: Tensor
+    supervised: slice
+    labels: Tensor
+    frames: list[int]
+    taught: slice | None = None
+    pseudo: Tensor | None = None
+
+
+class Supervised:
+    """Truth alone; sensors are dropped at random as ``modality_dropout`` says.
+
+    Attributes:
+        teacher: None here.
+    """
+
+    teacher: MovingAverage | None = None
+
+    def __init__(self, config: TrainConfig, family: ModalitySet):
+        self.config, self.family = config, family
+
+    def student_batch(
+        self,
+        images: dict[str, Tensor],
+        labels: Tensor,
+        available: Tensor,
+        keys: Sequence[SampleKey],
+        step: int,
+        draw: int,
+    ) -> StudentBatch:
+        """The batch as the model sees it.
+
+        Args:
+            images: per modality (B + U, 3, H, W), B labelled samples first.
+            labels: (B + U, H, W) int64.
+            available: (B + U, M) bool, what each sample has at all.
+            keys: of the samples.
+            step: number of the step, for the warm-up of the dropout.
+            draw: seed of what is drawn per batch.
+        """
+        present = self._dropout(available, images, step, draw)
+        return StudentBatch(images, present, slice(0, len(labels)), labels, [key.frame for key in keys])
+
+    def loss(
+        self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a step and what to log; ``prediction`` is that of ``student`` with the graph."""
+        return objective(model, student.images, prediction, student.labels, student.frames)
+
+    def after_step(self, model: Any2Seg, step: int) -> None:
+        """To be called after optimiser step number ``step``."""
+
+    def _dropout(self, available: Tensor, images: Mapping[str, Tensor], step: int, draw: int) -> Tensor:
+        """(B, M) bool, what B labelled samples show of what they have."""
+        config = self.config
+        strength = min(1.0, (step + 1) / (config.dropout_warmup_steps + 1))
+        own = torch.Generator().manual_seed(draw)
+        names = tuple(images)
+        present = sample_present(
+            len(available), names, config.modality_dropout, own, strength, self.family, available.cpu()
+        )
+        return present.to(available.device)
+
+
+class TeacherStudent(Supervised):
+    """L = L_s + lambda_u L_u (Eq. 10): a teacher that sees everything labels what a student sees less of.
+
+    The teacher is the moving average of the student (Eq. 11) with the decay min(1 - 1/(n + 1), 0.99) after step n. The
+    paper's code averages parameters only: it has frozen the BatchNorm of pretrained weights. Here BatchNorm learns, so
+    its statistics are averaged with the weights that they belong to. The teacher runs in evaluation mode: its labels do
+    not depend on what else is in the batch. Pseudo labels are the arg max of its ensemble, with no threshold.
+
+    Rows of the student are, with ``m3l``: B labelled samples, B masked copies of them, U masked unlabelled samples.
+    ``m3l.labels=paper``: L_s on the first part, L_u on the other two; ``released``: L_s on the first two, L_u on all.
+    With ``mean_teacher``: B labelled and U unlabelled samples, nothing masked, L_s on the former and L_u on both.
+    """
+
+    def __init__(self, config: TrainConfig, family: ModalitySet, model: Any2Seg):
+        super().__init__(config, family)
+        self.teacher = MovingAverage(model, config.m3l.decay, ramp=(0, 1))
+        self.useg = CrossEntropy()
+
+    def student_batch(
+        self,
+        images: dict[str, Tensor],
+        labels: Tensor,
+        available: Tensor,
+        keys: Sequence[SampleKey],
+        step: int,
+        draw: int,
+    ) -> StudentBatch:
+        """As in `Supervised`; the teacher labels the batch."""
+        frames = [key.frame for key in keys if key.part == 0]
+        B, N = len(frames), len(keys)
+        shown = self._dropout(available[:B], images, step, draw)  # (B, M)
+        pseudo = self.pseudo_labels(images, available, labels)  # (B + U, H, W)
+        if self.config.method == "mean_teacher":
+            present = torch.cat([shown, available[B:]])  # (B + U, M)
+            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo)
+        twice = torch.cat([torch.arange(B), torch.arange(N)]).to(labels.device)  # labelled, their copies, unlabelled
+        images = {name: image[twice] for name, image in images.items()}  # (2B + U, C, H, W)
+        present = torch.cat([shown, self.masked(available, tuple(images), keys)])  # (2B + U, M)
+        if self.config.m3l.labels == "paper":
+            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(B, B + N), pseudo)
+        return StudentBatch(
+            images, present, slice(0, 2 * B), labels[twice[: 2 * B]], 2 * frames, slice(0, B + N), pseudo[twice]
+        )
+
+    @torch.no_grad()
+    def pseudo_labels(self, images: dict[str, Tensor], available: Tensor, labels: Tensor) -> Tensor:
+        """(N, H, W) int64: arg max of the teacher, which sees all there is; 255 where ``labels`` (N, H, W) has 255."""
+        prediction = self.teacher.model(images, available)
+        return prediction.logits.argmax(dim=1).masked_fill_(labels == IGNORE, IGNORE)
+
+    def masked(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey]) -> Tensor:
+        """(N, M) bool: what the student sees of ``available`` (N, M); drawn by the number of each sample."""
+        seed = self.config.seed
+        draws = [np.random.default_rng((seed, key.number, MASKING + key.part)).random() for key in keys]
+        distribution = self.config.m3l.masking
+        if distribution == "one_or_none":
+            distribution = one_or_none(modalities, self.family)
+        present = subsets_at(torch.tensor(draws), modalities, distribution, self.family, available.cpu())
+        return present.to(available.device)
+
+    def loss(
+        self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_s with all terms of the objective, and L_u."""
+        rows = student.supervised
+        shown = {name: image[rows] for name, image in student.images.items()}
+        supervised, terms = objective(model, shown, prediction.samples(rows), student.labels, student.frames)
+        taught = prediction.samples(student.taught)
+        l_u = branch_loss(self.useg, taught, student.pseudo)
+        terms = {"l_sup": supervised.detach(), **terms, "l_u": l_u.detach(), **pseudo_figures(taught, student.pseudo)}
+        return supervised + self.config.m3l.lambda_u * l_u, terms
+
+    def after_step(self, model: Any2Seg, step: int) -> None:
+        """The teacher follows (Eq. 11)."""
+        self.teacher.update(model, step)
+
+
+def one_or_none(modalities: Sequence[str], family: ModalitySet) -> dict[str, float]:
+    """Weights of subsets by letters: everything, or everything but one modality, all equally likely (M3L, A.3)."""
+    names = canonical(modalities)
+    hidden = [tuple(other for other in names if other != name) for name in names] if len(names) > 1 else []
+    return {subset_letters(subset, family): 1.0 for subset in (names, *hidden)}
+
+
+@torch.no_grad()
+def pseudo_figures(taught: Prediction, pseudo: Tensor) -> dict[str, Tensor]:
+    """Share of pixels with a pseudo label, and how many of these (a regular sample of them) the student gives it."""
+    own = taught.logits[..., ::_AGREEMENT_STRIDE, ::_AGREEMENT_STRIDE].argmax(dim=1)  # (N, h, w)
+    target = pseudo[:, ::_AGREEMENT_STRIDE, ::_AGREEMENT_STRIDE]
+    counted = target != IGNORE
+    agreement = (own == target).sum() / counted.sum()  # NaN where nothing counts: left out of the log
+    return {"pseudo_share": (pseudo != IGNORE).float().mean(), "agreement": agreement}
+
+
+def build_method(config: TrainConfig, family: ModalitySet, model: Any2Seg) -> Supervised:
+    """The configured method; its teacher starts as a copy of ``model``."""
+    return Supervised(config, family) if config.method == "supervised" else TeacherStudent(config, family, model)
