@@ -15,7 +15,6 @@ from torch import Tensor
 
 from any2seg_core.data.dropout import sample_present, subsets_at
 from any2seg_core.labels import IGNORE
-from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.modalities import ModalitySet, canonical, subset_letters
 from any2seg_core.models import Any2Seg, Prediction
@@ -173,7 +172,7 @@ class TeacherStudent(Supervised):
         shown = {name: image[rows] for name, image in student.images.items()}
         supervised, terms = objective(model, shown, prediction.samples(rows), student.labels, student.frames)
         taught = prediction.samples(student.taught)
-        l_u = branch_loss(self.useg, taught, student.pseudo)
+        l_u = objective.mean_loss(self.useg, taught, student.pseudo)
         terms = {"l_sup": supervised.detach(), **terms, "l_u": l_u.detach(), **pseudo_figures(taught, student.pseudo)}
         return supervised + self.config.m3l.lambda_u * l_u, terms
 

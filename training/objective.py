@@ -60,7 +60,7 @@ class Objective(nn.Module):
             (``fisher_p_rgb``: of the prediction, ``fisher_f_rgb``: mean over the levels).
         """
         config = self.config
-        loss = self._over_processes(branch_loss(self.supervised, prediction, labels), labels)
+        loss = self.mean_loss(self.supervised, prediction, labels)
         terms: dict[str, Tensor] = {}
         if config.lambda_cr > 0.0 or config.lambda_se > 0.0:
             terms |= self._lscd(prediction, labels, frames)
@@ -85,17 +85,23 @@ class Objective(nn.Module):
             terms["l_sup"] = loss
         return total, {name: value.detach() for name, value in terms.items()}
 
+    def mean_loss(self, pixel_loss: nn.Module, prediction: Prediction, labels: Tensor) -> Tensor:
+        """Scalar mean of a loss over ensemble and branches of a prediction, and over the batch of all processes.
+
+        Args:
+            pixel_loss: as ``supervised``, with ``batch_weight``.
+            labels: (B, H, W) int64, truth or pseudo labels.
+        """
+        loss = branch_loss(pixel_loss, prediction, labels)
+        if self.total is alone:
+            return loss
+        weight = pixel_loss.batch_weight(labels)
+        return whole_mean(loss * weight, weight, self.total)
+
     def _mixture(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
         agmm = self.config.agmm
         features = prediction.hidden if agmm.features == "hidden" else prediction.fused[agmm.level - 1]
         return self.mixture(features, prediction.logits, labels)
-
-    def _over_processes(self, loss: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the pixels of this process -> the mean over those of all."""
-        if self.total is alone:
-            return loss
-        weight = self.supervised.batch_weight(labels)
-        return whole_mean(loss * weight, weight, self.total)
 
     def _lscd(self, prediction: Prediction, labels: Tensor, frames: Sequence[int]) -> dict[str, Tensor]:
         level = self.config.lscd_level - 1
