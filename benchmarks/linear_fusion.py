@@ -1,0 +1,98 @@
+"""What does Linear Fusion cost against MFF: a training step, one frame, and one frame by all subsets of its sensors?
+
+    OMP_NUM_THREADS=1 python benchmarks/linear_fusion.py [encoder] [size] [device]
+
+Above 1: Linear Fusion is slower. Both models run in turns in this process, the ratio is taken within each turn, printed
+are medians. A step is forward, loss and backward of two samples, all sensors present or half of them missing at random;
+a frame is one sample in evaluation mode. By all subsets MFF encodes each sensor once, Linear Fusion once per subset.
+On a CPU process time is measured, so that other programs on the machine do not count.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.subsets import subset_logits
+from any2seg_core.losses.branches import branch_loss
+from any2seg_core.losses.segmentation import CrossEntropy
+from any2seg_core.modalities import MODALITIES, all_subsets
+from any2seg_core.models import Any2Seg, ModelConfig
+from training.train import attention_kernels
+
+ROUNDS = 5
+BATCH, K = 2, 25
+MODELS = {"mff": {"fusion": "mff"}, "linear": {"fusion": "linear"},
+          "linear, token": {"fusion": "linear", "linear": {"absent": "token"}}}  # fmt: skip
+HALF = [[True, False, True, False], [False, True, True, False]]
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Process time on a CPU, time until the last kernel on a GPU."""
+    if device.type == "cpu":
+        start_s = time.process_time()
+        work()
+        return time.process_time() - start_s
+    torch.cuda.synchronize()
+    start_s = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start_s
+
+
+def jobs(model: Any2Seg, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    names = model.modalities
+    images = {name: torch.randn(BATCH, 3, size, size, device=device) for name in names}
+    labels = torch.randint(0, K, (BATCH, size, size), device=device)
+    frame = {name: image[:1] for name, image in images.items()}
+    truth = torch.zeros(1, size, size, dtype=torch.uint8)
+
+    def step(present: torch.Tensor | None) -> None:
+        model.train().zero_grad()
+        with attention_kernels(device):
+            prediction = model(images, present)
+        branch_loss(CrossEntropy(), prediction, labels).backward()
+
+    @torch.inference_mode()
+    def one() -> None:
+        model.eval()
+        model.decode(model.fuse(model.encode(frame)))
+
+    def every() -> None:
+        for _ in subset_logits(model.eval(), EvaluationBatch(frame, truth, (0,)), all_subsets(names)):
+            pass
+
+    half = torch.tensor(HALF, device=device)[:, : len(names)]
+    return {"step": lambda: step(None), "step, half missing": lambda: step(half), "frame": one, "all subsets": every}
+
+
+def main() -> None:
+    encoder, size, place = ([*sys.argv[1:], *("mit_b0", "128", "cpu")[len(sys.argv) - 1 :]])[:3]
+    device = torch.device(place)
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {threads} threads, {place}, {encoder} {size}x{size}, {ROUNDS} turns")
+    for names in (("rgb", "depth"), MODALITIES):
+        torch.manual_seed(0)
+        timed = {}
+        for title, changes in MODELS.items():
+            model = Any2Seg(ModelConfig(encoder=encoder, modalities=names, **changes))
+            timed[title] = jobs(model.to(device, memory_format=torch.channels_last), int(size), device)
+        print(f"\n{len(names)} sensors")
+        for job in timed["mff"]:
+            for model in timed.values():
+                model[job]()
+            turns = [{title: seconds(model[job], device) for title, model in timed.items()} for _ in range(ROUNDS)]
+            line = f"  {job:18} mff {1e3 * statistics.median(turn['mff'] for turn in turns):7.1f} ms"
+            for title in list(MODELS)[1:]:
+                line += f"   {title} {statistics.median(turn[title] / turn['mff'] for turn in turns):5.2f}"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
