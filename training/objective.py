@@ -11,7 +11,7 @@ from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
 from any2seg_core.losses.gaussian_mixture import MIXTURE_TERMS, GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
-from any2seg_core.losses.whole_batch import Total, alone, whole_mean
+from any2seg_core.losses.whole_batch import Total, alone
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.teachers.cached import CachedEmbeddings
 from training.config import TrainConfig
@@ -92,11 +92,7 @@ class Objective(nn.Module):
             pixel_loss: as ``supervised``, with ``batch_weight``.
             labels: (B, H, W) int64, truth or pseudo labels.
         """
-        loss = branch_loss(pixel_loss, prediction, labels)
-        if self.total is alone:
-            return loss
-        weight = pixel_loss.batch_weight(labels)
-        return whole_mean(loss * weight, weight, self.total)
+        return branch_loss(pixel_loss, prediction, labels, self.total)
 
     def _mixture(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
         agmm = self.config.agmm

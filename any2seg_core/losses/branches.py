@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
+from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 from any2seg_core.models import Prediction
 
 
-def branch_loss(pixel_loss: Callable[[Tensor, Tensor], Tensor], prediction: Prediction, labels: Tensor) -> Tensor:
+class PixelLoss(Protocol):
+    """A mean over labelled pixels that knows what it divides by."""
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits (B, K, H, W), labels (B, H, W) int64 -> scalar."""
+
+    def batch_weight(self, labels: Tensor) -> Tensor:
+        """What these labels count for beside those of another mean, scalar."""
+
+
+def branch_loss(pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor, total: Total = alone) -> Tensor:
     """Mean of a loss over the ensemble and every branch that exists: L_s (Eq. 7) with truth, L_u (Eq. 9) otherwise.
 
-    Every existing prediction of every sample counts alike. Where all branches exist in all samples that is the plain
-    mean of 1 + M losses; a branch that exists in two of eight samples counts a quarter of one that exists in all.
+    Every labelled pixel of every existing prediction counts alike (under OHEM every sample of every prediction). Where
+    all branches exist in all samples that is the plain mean of 1 + M losses.
 
     Args:
-        pixel_loss: (logits (B, K, H, W), labels (B, H, W)) -> scalar mean over labelled pixels.
-        prediction: of any model. Without branches the result is ``pixel_loss(prediction.logits, labels)``.
+        pixel_loss: what is averaged.
+        prediction: of any model. Without branches the result is that of its logits.
         labels: (B, H, W) int64, as ``pixel_loss`` takes them.
+        total: sum over the processes that share a batch; the mean is over all of it.
 
     Returns:
         Scalar with a graph.
     """
     loss = pixel_loss(prediction.logits, labels)
-    if prediction.branches is None:
+    if prediction.branches is None and total is alone:
         return loss
-    batch = len(labels)
-    counts = prediction.exists.sum(dim=0).tolist()  # M, how many samples have each branch
-    total = loss * batch
-    for branch, exists, count in zip(prediction.branches.unbind(1), prediction.exists.unbind(1), counts, strict=True):
-        if count == batch:
-            total = total + pixel_loss(branch, labels) * count
-        elif count:
-            total = total + pixel_loss(branch[exists], labels[exists]) * count
-    return total / (batch + sum(counts))
+    weight = pixel_loss.batch_weight(labels)
+    sums, weights = loss * weight, weight
+    if prediction.branches is not None:
+        counts = prediction.exists.sum(dim=0).tolist()  # M, how many samples have each branch
+        for m, count in enumerate(counts):
+            if count:
+                rows = slice(None) if count == len(labels) else prediction.exists[:, m]
+                weight = pixel_loss.batch_weight(labels[rows])
+                sums = sums + pixel_loss(prediction.branches[:, m][rows], labels[rows]) * weight
+                weights = weights + weight
+    return whole_mean(sums, weights, total)

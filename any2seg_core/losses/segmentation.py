@@ -75,5 +75,5 @@ class OhemCrossEntropy(nn.Module):
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)
 
     def batch_weight(self, labels: Tensor) -> Tensor:
-        """Each process mines its own pixels and they count alike, as in the published trainers: scalar 1."""
-        return torch.ones((), device=labels.device)
+        """Each process mines its own pixels and its samples count alike, as in the published trainers: scalar B."""
+        return torch.full((), float(len(labels)), device=labels.device)

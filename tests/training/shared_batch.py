@@ -35,6 +35,8 @@ CASES = {
     "ohem": {"loss": "ohem"},
     "early_concat": {"fusion": "early_concat"},
     "mean_predictions": {"fusion": "mean_predictions"},
+    "linear": {"fusion": "linear"},
+    "linear, token": {"fusion": "linear", "linear": {"absent": "token"}},
     "l_cr + l_se": {"lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1},
     "r_p logits, means": {"fusion": "mean_predictions", "lambda_p": 0.3, "fisher": EXACT},
     "r_p logits, mff": {"lambda_p": 0.3, "fisher": EXACT},
@@ -81,7 +83,7 @@ def run(case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddi
     """Gradients and BatchNorm statistics of one step with these samples."""
     config = settings(case)
     torch.manual_seed(0)
-    shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion)
+    shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion, linear=config.linear)
     model = Any2Seg(shape).train()
     model.head.dropout.p = 0.0
     if case not in PER_PROCESS and processes.world_size > 1:

@@ -33,6 +33,39 @@ def test_value_all_branches_give_the_mean_of_three_losses():
     torch.testing.assert_close(branch_loss(CrossEntropy(), prediction, labels), expected)
 
 
+def test_value_every_labelled_pixel_of_every_prediction_counts_alike():
+    """One mean over all of them as if they were one batch; samples have very different numbers of labels."""
+    exists = [[True, False], [True, True], [False, True]]
+    prediction, labels = make(exists)
+    labels[0, 2:], labels[2, :, 5:] = 255, 254
+    logits, truths = [*prediction.logits], [*labels]
+    for b in range(3):
+        logits += [prediction.branches[b, m] for m in range(2) if exists[b][m]]
+        truths += [labels[b] for m in range(2) if exists[b][m]]
+    truth = torch.stack(truths)
+    expected = F.cross_entropy(torch.stack(logits), truth.masked_fill(truth == 254, 255), ignore_index=255)
+    torch.testing.assert_close(branch_loss(CrossEntropy(), prediction, labels), expected)
+
+
+def test_value_ohem_mines_each_prediction_and_counts_samples():
+    prediction, labels = make([[True, False], [True, True]])
+    loss, rows = OhemCrossEntropy(), slice(1, 2)
+    expected = 2 * loss(prediction.logits, labels) + 2 * loss(prediction.branches[:, 0], labels)
+    expected = (expected + loss(prediction.branches[rows, 1], labels[rows])) / 5
+    torch.testing.assert_close(branch_loss(loss, prediction, labels), expected)
+
+
+def test_value_mean_over_the_samples_of_all_processes():
+    """Two processes played by one: what the second one adds to sums and weights."""
+    whole, labels = make([[True, False], [True, True], [False, True]])
+    labels[0, 2:] = 255
+    first, second = whole.samples(slice(0, 1)), whole.samples(slice(1, 3))
+    sent: list[torch.Tensor] = []
+    branch_loss(CrossEntropy(), second, labels[1:], lambda values: sent.append(values) or values)
+    together = branch_loss(CrossEntropy(), first, labels[:1], lambda values: values + sent[0])
+    torch.testing.assert_close(together, branch_loss(CrossEntropy(), whole, labels))
+
+
 def test_value_missing_branches_leave_the_mean_over_those_there_are():
     exists = [[True, False, True], [True, True, True], [False, False, True]]
     prediction, labels = make(exists)
