@@ -41,7 +41,7 @@ class Objective(nn.Module):
         self.teacher = teacher
         self.correlation = ModalityCorrelationLoss(config.lscd_temperature, total)
         self.geometry = ClassGeometryLoss(config.lscd_temperature, total)
-        self.mixture = GaussianMixtureLoss(config.agmm)
+        self.mixture = GaussianMixtureLoss(config.agmm, total)
 
     def forward(
         self, model: Any2Seg, images: dict[str, Tensor], prediction: Prediction, labels: Tensor, frames: Sequence[int]

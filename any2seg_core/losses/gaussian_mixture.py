@@ -9,7 +9,8 @@ What the paper leaves open, or where its released code does something else, is d
 batch, which L_con compares, are the mean over the images that have the class (the code adds them up, so its distance
 grows with the batch). The code leaves sigma out, G = exp(-d^2): ``sigma=unit``. Only the classes among the labels of an
 image take part there, and images without a labelled pixel in nothing. 255 (the padding of crops) is never looked at.
-Everything is computed in float32, outside autocast.
+Everything is computed in float32, outside autocast. Where several processes share a batch, ``total`` sums over them:
+means are over all of it, and so are the prototypes of L_con; only a class without spread borrows that of its process.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from any2seg_core.labels import IGNORE, is_labelled
 from any2seg_core.losses.pooling import class_cell_weights, masked_average_pooling
+from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 
 MIXTURE_TERMS = ("l_self", "l_spar", "l_con", "l_cls")
 _EPS = 1e-6
@@ -146,7 +148,9 @@ def half_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor) -> T
     return 0.5 * F.binary_cross_entropy(probability, target, weight.expand_as(target), reduction="sum")
 
 
-def self_loss(probability: Tensor, density: Tensor, exists: Tensor, labels: Tensor) -> Tensor:
+def self_loss(
+    probability: Tensor, density: Tensor, exists: Tensor, labels: Tensor, total: Total = alone
+) -> Tensor:
     """L_self: segmentation and mixture agree on every pixel but the ignored ones, over the classes of its image.
 
     Shapes:
@@ -154,19 +158,22 @@ def self_loss(probability: Tensor, density: Tensor, exists: Tensor, labels: Tens
     """
     pixels = (labels != IGNORE) & exists.any(dim=1)[:, None, None]  # (B, H, W)
     weight = pixels[:, None] * _class_share(exists)[:, :, None, None]  # (B, J, H, W)
-    return half_cross_entropy(probability, density, weight) / pixels.sum().clamp_min(1)
+    return whole_mean(half_cross_entropy(probability, density, weight), pixels.sum(), total)
 
 
-def sparse_loss(density: Tensor, classes: Tensor, exists: Tensor, labels: Tensor) -> Tensor:
+def sparse_loss(
+    density: Tensor, classes: Tensor, exists: Tensor, labels: Tensor, total: Total = alone
+) -> Tensor:
     """L_spar: at labelled pixels the mixture of the labelled class is 1, those of the others are 0.
 
     Shapes:
         density (B, J, H, W), classes and exists (B, J), labels (B, H, W) -> scalar.
     """
-    image, row, column = torch.nonzero(is_labelled(labels), as_tuple=True)  # (n,) each
+    labelled = is_labelled(labels)
+    image, row, column = torch.nonzero(labelled, as_tuple=True)  # (n,) each
     values = density[image, :, row, column]  # (n, J)
     target = (labels[image, row, column][:, None] == classes[image]).float()
-    return half_cross_entropy(values, target, _class_share(exists)[image]) / max(1, len(image))
+    return whole_mean(half_cross_entropy(values, target, _class_share(exists)[image]), labelled.sum(), total)
 
 
 def _class_share(exists: Tensor) -> Tensor:
@@ -174,21 +181,23 @@ def _class_share(exists: Tensor) -> Tensor:
     return exists.float() / exists.sum(dim=1, keepdim=True).clamp_min(1)
 
 
-def contrast_loss(prototypes: Tensor, present: Tensor) -> Tensor:
+def contrast_loss(prototypes: Tensor, present: Tensor, total: Total = alone) -> Tensor:
     """L_con: mean over pairs of classes of exp(-d^2) between their prototypes, each the mean over the batch's images.
 
     Shapes:
         prototypes (B, K, C), present (B, K) -> scalar; 0 with fewer than two classes.
     """
-    images = present.sum(dim=0)  # (K,), how many have the class
-    mean = (prototypes * present[:, :, None]).sum(dim=0) / images.clamp_min(1)[:, None]  # (K, C)
+    sums = (prototypes * present[:, :, None]).sum(dim=0)  # (K, C)
+    images = present.sum(dim=0, dtype=sums.dtype)  # (K,), how many have the class
+    sums, images = total(torch.cat([sums, images[:, None]], dim=1)).split([sums.shape[1], 1], dim=1)
+    mean, images = sums / images.clamp_min(1), images[:, 0]
     mean = mean[images > 0]  # (K', C)
     first, second = torch.triu_indices(len(mean), len(mean), offset=1, device=mean.device)  # pairs
     likeness = (mean[first] - mean[second]).abs().mean(dim=1).square().neg().exp()
     return likeness.sum() / max(1, len(first)) + 0.0 * prototypes.sum()
 
 
-def absence_loss(probability: Tensor, present: Tensor, labels: Tensor) -> Tensor:
+def absence_loss(probability: Tensor, present: Tensor, labels: Tensor, total: Total = alone) -> Tensor:
     """L_cls of the released code: -log(1 - p_k) summed over the classes that the labels of the image do not have.
 
     Shapes:
@@ -196,7 +205,8 @@ def absence_loss(probability: Tensor, present: Tensor, labels: Tensor) -> Tensor
     """
     pixels = (labels != IGNORE) & present.any(dim=1)[:, None, None]  # (B, H, W)
     rejected = -torch.log1p(-probability.clamp(0.0, 1.0 - _EPS))  # (B, K, H, W)
-    return torch.einsum("bkhw,bk,bhw->", rejected, (~present).float(), pixels.float()) / pixels.sum().clamp_min(1)
+    rejected = torch.einsum("bkhw,bk,bhw->", rejected, (~present).float(), pixels.float())
+    return whole_mean(rejected, pixels.sum(), total)
 
 
 class GaussianMixtureLoss(nn.Module):
@@ -207,9 +217,10 @@ class GaussianMixtureLoss(nn.Module):
     Without any labelled pixel all are 0, with zero gradients.
     """
 
-    def __init__(self, config: GaussianMixtureConfig) -> None:
+    def __init__(self, config: GaussianMixtureConfig, total: Total = alone) -> None:
         super().__init__()
         self.config = config
+        self.total = total
 
     def forward(self, features: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         config = self.config
@@ -224,11 +235,11 @@ class GaussianMixtureLoss(nn.Module):
         if config.l_self:
             own = probability.gather(1, mixture.classes[:, :, None, None].expand(-1, -1, *size))  # (B, J, H, W)
             target = density.detach() if config.stop_gradient else density
-            terms["l_self"] = self_loss(own, target, mixture.exists, labels)
+            terms["l_self"] = self_loss(own, target, mixture.exists, labels, self.total)
         if config.l_spar:
-            terms["l_spar"] = sparse_loss(density, mixture.classes, mixture.exists, labels)
+            terms["l_spar"] = sparse_loss(density, mixture.classes, mixture.exists, labels, self.total)
         if config.l_con:
-            terms["l_con"] = contrast_loss(mixture.prototypes, mixture.present)
+            terms["l_con"] = contrast_loss(mixture.prototypes, mixture.present, self.total)
         if config.l_cls:
-            terms["l_cls"] = absence_loss(probability, mixture.present, labels)
+            terms["l_cls"] = absence_loss(probability, mixture.present, labels, self.total)
         return terms

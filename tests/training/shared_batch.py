@@ -44,6 +44,7 @@ CASES = {
     "r_p input": {"lambda_p": 0.3, "fisher": EXACT | {"wrt": "input"}},
     "r_f": {"lambda_f": 0.02, "fisher": EXACT},
     "r_p + r_f, one process has no pairs": {"lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT},
+    "agmm": {"agmm": {"weight": 1, "l_cls": True}},
     "everything": {
         "class_weight_power": 0.5, "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1, "lambda_p": 0.3,
         "lambda_f": 0.02, "fisher": EXACT,
