@@ -25,6 +25,7 @@ from any2seg_core.preprocess import normalise
 _AUGMENTATION = 1
 _PERMUTATIONS = 10
 MASKING = 20
+DROPOUT = 30
 
 
 class Batch(NamedTuple):

@@ -6,19 +6,19 @@ section 3.3, here for any number of modalities and any model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.data.dropout import sample_present, subsets_at
+from any2seg_core.data.dropout import sample_present
 from any2seg_core.labels import IGNORE
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.modalities import ModalitySet, canonical, subset_letters
 from any2seg_core.models import Any2Seg, Prediction
-from training.batches import MASKING, SampleKey
+from training.batches import DROPOUT, MASKING, SampleKey
 from training.config import TrainConfig
 from training.objective import Objective
 from training.state import MovingAverage
@@ -68,7 +68,6 @@ class Supervised:
         available: Tensor,
         keys: Sequence[SampleKey],
         step: int,
-        draw: int,
     ) -> StudentBatch:
         """The batch as the model sees it.
 
@@ -78,9 +77,8 @@ class Supervised:
             available: (B + U, M) bool, what each sample has at all.
             keys: of the samples.
             step: number of the step, for the warm-up of the dropout.
-            draw: seed of what is drawn per batch.
         """
-        present = self._dropout(available, images, step, draw)
+        present = self._dropout(available, tuple(images), keys, step)
         return StudentBatch(images, present, slice(0, len(labels)), labels, [key.frame for key in keys])
 
     def loss(
@@ -92,16 +90,18 @@ class Supervised:
     def after_step(self, model: Any2Seg, step: int) -> None:
         """To be called after optimiser step number ``step``."""
 
-    def _dropout(self, available: Tensor, images: Mapping[str, Tensor], step: int, draw: int) -> Tensor:
-        """(B, M) bool, what B labelled samples show of what they have."""
+    def _dropout(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey], step: int) -> Tensor:
+        """(B, M) bool, what B labelled samples show of what they have; drawn by the number of each sample."""
         config = self.config
         strength = min(1.0, (step + 1) / (config.dropout_warmup_steps + 1))
-        own = torch.Generator().manual_seed(draw)
-        names = tuple(images)
-        present = sample_present(
-            len(available), names, config.modality_dropout, own, strength, self.family, available.cpu()
-        )
+        draws = self._draws(keys, DROPOUT)
+        present = sample_present(draws, modalities, config.modality_dropout, strength, self.family, available.cpu())
         return present.to(available.device)
+
+    def _draws(self, keys: Sequence[SampleKey], stream: int) -> Tensor:
+        """(N, 2) float64, uniform: two random numbers of each sample."""
+        seeds = [(self.config.seed, key.number, stream + key.part) for key in keys]
+        return torch.from_numpy(np.stack([np.random.default_rng(seed).random(2) for seed in seeds]))
 
 
 class TeacherStudent(Supervised):
@@ -129,12 +129,11 @@ class TeacherStudent(Supervised):
         available: Tensor,
         keys: Sequence[SampleKey],
         step: int,
-        draw: int,
     ) -> StudentBatch:
         """As in `Supervised`; the teacher labels the batch."""
         frames = [key.frame for key in keys if key.part == 0]
         B, N = len(frames), len(keys)
-        shown = self._dropout(available[:B], images, step, draw)  # (B, M)
+        shown = self._dropout(available[:B], tuple(images), keys[:B], step)  # (B, M)
         pseudo = self.pseudo_labels(images, available, labels)  # (B + U, H, W)
         if self.config.method == "mean_teacher":
             present = torch.cat([shown, available[B:]])  # (B + U, M)
@@ -156,12 +155,11 @@ class TeacherStudent(Supervised):
 
     def masked(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey]) -> Tensor:
         """(N, M) bool: what the student sees of ``available`` (N, M); drawn by the number of each sample."""
-        seed = self.config.seed
-        draws = [np.random.default_rng((seed, key.number, MASKING + key.part)).random() for key in keys]
+        draws = self._draws(keys, MASKING)
         distribution = self.config.m3l.masking
         if distribution == "one_or_none":
             distribution = one_or_none(modalities, self.family)
-        present = subsets_at(torch.tensor(draws), modalities, distribution, self.family, available.cpu())
+        present = sample_present(draws, modalities, distribution, family=self.family, available=available.cpu())
         return present.to(available.device)
 
     def loss(

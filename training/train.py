@@ -82,14 +82,13 @@ def gradients(
     first = run.step * config.accumulate
     for number in range(first, first + config.accumulate):
         # All randomness follows from the number of the batch, so a resumed run draws what the first one would have.
-        draw = config.seed * 1_000_003 + number * processes.world_size + processes.rank
-        torch.manual_seed(draw)
+        torch.manual_seed(config.seed * 1_000_003 + number * processes.world_size + processes.rank)
         planes, labels, available = next(batches)
         images = to_model_input(planes, run.contract, device)
         labels, available = labels.to(device, torch.int64), available.to(device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_kernels(device):
-                student = run.method.student_batch(images, labels, available, numbers.batch(number), run.step, draw)
+                student = run.method.student_batch(images, labels, available, numbers.batch(number), run.step)
                 prediction = parallel(student.images, student.present)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()

@@ -50,21 +50,19 @@ def subset_weights(
 
 
 def sample_present(
-    batch_size: int,
+    draws: Tensor,
     modalities: Sequence[str],
     distribution: str | float | Mapping[str, float],
-    generator: torch.Generator,
     strength: float = 1.0,
     family: ModalitySet | None = None,
     available: Tensor | None = None,
 ) -> Tensor:
-    """Draw one non-empty subset per sample.
+    """One non-empty subset per sample from the sample's own random numbers, whatever batch it is in.
 
     Args:
-        batch_size: B.
+        draws: (B, 2) float64, uniform in [0, 1): which subset, and whether the sample takes part.
         modalities: names, M of them, canonical order.
         distribution: see ``subset_weights``.
-        generator: source of randomness.
         strength: probability that a sample takes part; the others keep the full set. Grow it from 0 to 1 to warm up.
         family: see ``subset_weights``.
         available: (B, M) bool, what each sample has at all, no row empty; None: everything. Of the subset drawn remains
@@ -74,39 +72,11 @@ def sample_present(
         (B, M) bool, True = present; no row is empty.
     """
     names = canonical(modalities)
-    weights = subset_weights(names, distribution, family)  # (2^M - 1,)
-    chosen = torch.multinomial(weights, batch_size, True, generator=generator)  # (B,)
-    spared = torch.rand(batch_size, generator=generator) >= strength  # (B,)
-    present = _subset_table(names)[chosen] | spared[:, None]  # (B, M)
-    return present if available is None else _of_available(present, available)
-
-
-def subsets_at(
-    draws: Tensor,
-    modalities: Sequence[str],
-    distribution: str | float | Mapping[str, float],
-    family: ModalitySet | None,
-    available: Tensor,
-) -> Tensor:
-    """One non-empty subset per sample from its own uniform random number, whatever batch it is in.
-
-    Args:
-        draws: (B,) float64 in [0, 1).
-        available: (B, M) bool, as in ``sample_present``, which says the rest.
-
-    Returns:
-        (B, M) bool, True = present; no row is empty.
-    """
-    names = canonical(modalities)
+    table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
     bounds = subset_weights(names, distribution, family).cumsum(0)  # (2^M - 1,)
-    chosen = torch.searchsorted(bounds, draws.double() * bounds[-1], right=True)  # (B,)
-    return _of_available(_subset_table(names)[chosen], available)
-
-
-def _subset_table(names: Sequence[str]) -> Tensor:
-    return torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
-
-
-def _of_available(present: Tensor, available: Tensor) -> Tensor:
+    chosen = torch.searchsorted(bounds, draws[:, 0].contiguous() * bounds[-1], right=True)  # (B,)
+    present = table[chosen] | (draws[:, 1:] >= strength)  # (B, M)
+    if available is None:
+        return present
     kept = present & available
     return torch.where(kept.any(dim=1, keepdim=True), kept, available)

@@ -51,7 +51,7 @@ def teach(config: TrainConfig, model: Any2Seg, given: tuple, objective: Objectiv
     """A method with a teacher that is not the student, and the student's batch."""
     method = build_method(config, VEHICLE, model)
     method.teacher.model = make(model.modalities, seed=9)
-    return method, method.student_batch(*given, step=0, draw=3)
+    return method, method.student_batch(*given, step=0)
 
 
 def ce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def test_value_supervised_is_the_objective_itself():
     model, objective = make(TWO), Objective(CrossEntropy(), config)
     method = build_method(config, VEHICLE, model)
     given = images, labels, _, keys = batch(TWO, 3, 0)
-    student = method.student_batch(*given, step=0, draw=3)
+    student = method.student_batch(*given, step=0)
     prediction = model(student.images, student.present)
     loss, terms = method.loss(objective, model, student, prediction)
     assert type(method) is Supervised

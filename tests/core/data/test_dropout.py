@@ -11,7 +11,8 @@ from any2seg_core.modalities import MCUBES, MODALITIES, MUSES
 
 
 def draw(count: int, names, distribution, **options) -> torch.Tensor:
-    return sample_present(count, names, distribution, torch.Generator().manual_seed(0), **options)
+    numbers = torch.rand(count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return sample_present(numbers, names, distribution, **options)
 
 
 @pytest.mark.parametrize("names", [MODALITIES, ("rgb", "lidar"), ("event",), MCUBES.members, MUSES.members])
@@ -60,8 +61,17 @@ def test_value_strength_warms_up():
     assert abs(float(full) - 0.5) < 0.02
 
 
-def test_value_same_seed_same_draw():
-    assert torch.equal(draw(64, MODALITIES, 0.3), draw(64, MODALITIES, 0.3))
+def test_property_a_sample_draws_the_same_in_any_batch():
+    numbers = torch.rand(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole = sample_present(numbers, MODALITIES, 0.3, strength=0.7)
+    parts = [sample_present(part, MODALITIES, 0.3, strength=0.7) for part in numbers.split(5)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_value_ends_of_the_range():
+    """0 and the largest number below 1 draw the first and the last subset that has a weight."""
+    ends = torch.tensor([[0.0, 0.0], [1.0 - 2.0**-53, 0.0]], dtype=torch.float64)
+    assert sample_present(ends, MODALITIES, {"D": 1, "RD": 2, "DE": 0.3}).int().tolist() == [[0, 1, 0, 0], [0, 1, 1, 0]]
 
 
 def test_exception_bad_distributions():
@@ -78,8 +88,8 @@ def test_property_what_a_sample_lacks_is_never_drawn():
     """Of each draw remains what there is; where nothing remains, all there is. Complete samples draw as before."""
     available = torch.tensor([[True, True, True], [False, True, False], [True, False, True]]).repeat(200, 1)
     names = ("rgb", "event", "lidar")
-    plain = sample_present(600, names, "uniform_subsets", torch.Generator().manual_seed(5))
-    drawn = sample_present(600, names, "uniform_subsets", torch.Generator().manual_seed(5), available=available)
+    plain = draw(600, names, "uniform_subsets")
+    drawn = draw(600, names, "uniform_subsets", available=available)
     assert torch.equal(drawn[::3], plain[::3])
     assert not (drawn & ~available).any() and drawn.any(dim=1).all()
     expected = [row & there if (row & there).any() else there for row, there in zip(plain, available, strict=True)]
