@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -31,7 +32,7 @@ from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault, fault_document
-from any2seg_core.modalities import all_subsets, canonical, parse_subset, subset_letters
+from any2seg_core.modalities import all_subsets, canonical, modality, parse_subset, subset_letters
 from any2seg_core.predictor import Predictor, Segmentation
 from any2seg_core.prefetch import Prefetched
 from any2seg_core.sync import Sample
@@ -80,6 +81,8 @@ class Evaluation:
         conditions: first line of the JSON lines file. phases: stretches between faults.
         scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
         spared: the same of messages that a fault should have hit and that could not be read.
+        absent: modality -> why it was not fused -> frames.
+        unusable: why -> sets of which no message could be used; they have no labels and are in no score.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
     """
 
@@ -88,6 +91,8 @@ class Evaluation:
     scores: list[dict[str, SubsetScore]]
     injected: dict[str, dict[str, int]] = field(default_factory=dict)
     spared: dict[str, dict[str, int]] = field(default_factory=dict)
+    absent: dict[str, Counter[str]] = field(default_factory=dict)
+    unusable: Counter[str] = field(default_factory=Counter)
     worst: list[FrameView] = field(default_factory=list)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -198,8 +203,15 @@ class _Run:
                         self._recorder.copy(message)
                 if prepared.frame is not None and prepared.frame.planes:
                     lines.write(json.dumps(self._frame(prepared)) + "\n")
+                elif prepared.frame is not None:
+                    reasons = (f"{modality(name).title} {why}" for name, why in prepared.frame.reasons.items())
+                    self.result.unusable[", ".join(reasons)] += 1
                 progress(self._time_s(prepared))
         self._finish()
+        self.result.warnings += [
+            f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
+            for name, why in stream.reasons.items()
+        ]
 
     def _time_s(self, found: PreparedSet) -> float:
         return (found.time_ns - self._start_ns) / NS_PER_S
@@ -226,6 +238,8 @@ class _Run:
         for name, score in scores.items():
             self.result.scores[phase][name].merge(score)
         self._note_silence(used, time_s)
+        for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
+            self.result.absent.setdefault(name, Counter())[why] += 1
         everything = scores[subset_letters(self.subsets[-1])]
         self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
         if self._recorder is not None:

@@ -31,8 +31,8 @@ _TRUTH_COLUMNS = (
 )  # fmt: skip
 _PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("flicker", "flicker"),
                   ("confidence", "confidence"))  # fmt: skip
-_SHORT = {"miou_without_other": "w/o O.", "pixel_accuracy": "acc.", "coverage": "cover", "agreement": "agree",
-          "confidence": "conf."}  # fmt: skip
+_SHORT = {"miou_present": "mIoU", "miou_without_other": "w/o O.", "pixel_accuracy": "acc.", "coverage": "cover",
+          "agreement": "agree", "confidence": "conf."}  # fmt: skip
 """Headings of the terminal, where they differ: 100 columns."""
 _DEFINITIONS = {
     "mIoU": "int64 confusion over all judged frames; means over the classes present in the truth, over all classes "
@@ -44,6 +44,12 @@ _DEFINITIONS = {
     "flicker": "share of pixels whose label differs from the frame before; motion of the vehicle is in it",
     "ECE": "expected calibration error, 15 bins, over every second row and column",
 }
+
+
+_ABSENCE = (
+    "never_seen: not one message yet; dead: silent for too long; stale: messages, but none near enough to the set; "
+    "timeout: waited for in vain. All else: the message could not be read, or the sensor is ill (docs/node.md)."
+)
 
 
 def summary_document(result: Evaluation) -> dict[str, Any]:
@@ -73,6 +79,8 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["silent_s"] = {
         name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
     }
+    document["absent"] = {name: dict(result.absent[name].most_common()) for name in canonical(result.absent)}
+    document["unusable_sets"] = dict(result.unusable.most_common())
     document["warnings"] = result.warnings
     return document
 
@@ -119,6 +127,16 @@ def phase_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
     return rows
 
 
+def absent_rows(document: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table of what was not fused and why; sets of which nothing could be used last."""
+    rows = []
+    for name, reasons in document["absent"].items():
+        rows.append([modality(name).title, ", ".join(f"{why} {count}" for why, count in reasons.items())])
+    for why, count in document["unusable_sets"].items():
+        rows.append(["whole set", f"{why} {count}: no labels, in no score"])
+    return rows
+
+
 def injected_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of faults: what was asked for and how many messages it hit."""
     rows = []
@@ -145,12 +163,19 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
     if len(result.phases) > 1:
         heads, rows = ["phase", "seconds", "frames"], phase_rows(document, has_truth)
         tables.append(_table("per phase, all sensors that are there", heads, rows, _phase_columns(has_truth)))
-    if rows := injected_rows(document):
-        table = Table("injected", "messages hit", width=100)
-        for row in rows:
-            table.add_row(*row)
-        tables.append(table)
+    for heads, rows in (
+        (("not fused", "why, frames"), absent_rows(document)), (("injected", "messages hit"), injected_rows(document)),
+    ):  # fmt: skip
+        if rows:
+            tables.append(_plain_table(heads, rows))
     return tables
+
+
+def _plain_table(heads: tuple[str, ...], rows: list[list[str]]) -> Table:
+    table = Table(*heads, width=100)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _table(title: str, heads: list[str], rows: list[list[str]], columns: Columns) -> Table:
@@ -158,7 +183,7 @@ def _table(title: str, heads: list[str], rows: list[list[str]], columns: Columns
     for head in heads:
         table.add_column(head)
     for key, head in columns:
-        table.add_column(_SHORT.get(key, head), justify="right")
+        table.add_column(_SHORT.get(key, head), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     return table
@@ -236,13 +261,25 @@ def _conditions_table(conditions: dict[str, Any]) -> str:
         ("calibration", str(conditions["calibration"])),
         ("geometry", ", ".join(f"{part}: {where}" for part, where in conditions["mounts"].items())),
         ("truth", str(conditions["truth"] or "none")),
-        ("synchroniser", json.dumps(conditions["synchroniser"])),
+        ("synchroniser", _synchroniser(conditions["synchroniser"])),
         ("every", str(conditions["every"])),
         ("seed of faults and noise", str(conditions["seed"])),
         ("device", conditions["device"]),
     ]
     body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     return f'<div class="scroll"><table class="facts">{body}</table></div>'
+
+
+def _synchroniser(settings: dict[str, Any]) -> str:
+    """What differs between recordings, in milliseconds; summary.json has all of it."""
+    per_stream = [
+        f"{name}: offset {stream['offset_ns'] / 1e6:g}, noise window {stream['noise_window_ns'] / 1e6:g}, oldest "
+        f"{stream['max_age_ns'] / 1e6:g} ms"
+        for name, stream in settings["streams"].items()
+    ]
+    waits = f"waits {settings['timeout_ns'] / 1e6:g} ms, without reference "
+    waits += f"{settings['timeout_without_reference_ns'] / 1e6:g} ms"
+    return "; ".join([*per_stream, waits, f"reference: {', '.join(settings['reference_priority'])}"])
 
 
 def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, command: str) -> str:
@@ -259,6 +296,9 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
          "Hatched: not fused.</p>"),
         ("Per sensor subset", report.number_table(numbers, subset_rows(document, has_truth)) + explained),
     ]  # fmt: skip
+    if rows := absent_rows(document):
+        table = report.number_table((("sensor", "left"), ("why, frames", "left")), rows)
+        sections.append(("Not fused", f'{table}<p class="muted">{_ABSENCE}</p>'))
     if len(result.phases) > 1:
         heads = [("phase", "left"), ("seconds", "left"), ("frames", "right")]
         heads += [(title, "right") for _, title in _phase_columns(has_truth)]

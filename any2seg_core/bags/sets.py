@@ -16,7 +16,7 @@ import numpy as np
 from any2seg_core.bags.mounts import MountFollower, RecordedMounts
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import CAMERA_STREAMS, Frame, FrameBuilder
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
@@ -201,5 +201,5 @@ class SetStream:
 def _stamp_of(message: Recorded) -> int:
     stamp_ns = message.stamp_ns
     if stamp_ns is None:
-        raise UserError(f"{message.kind} has no header stamp")
+        raise MessageError(f"{message.kind} has no header stamp", "stamp")
     return stamp_ns

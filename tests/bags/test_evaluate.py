@@ -247,6 +247,30 @@ def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, camera
         assert recorded.topics[OUTPUTS["label"]].count == len(frames)
 
 
+def test_value_what_was_not_fused_is_counted_with_its_reason(folder, faulty, tmp_path):
+    _, summary, out = faulty
+    _, frames = lines_of(out)
+    for name, reasons in summary["absent"].items():
+        said = [frame["missing"][name] for frame in frames if name in frame["missing"]]
+        assert reasons == {why: said.count(why) for why in set(said)}
+    assert summary["absent"]["rgb"].keys() == {"dead"}
+    assert summary["unusable_sets"] == {}
+    topic, entries = fake_car.TOPICS.streams["rgb"], []
+    for k in range(10):
+        stamp_ns = fake_car.START_NS + k * fake_car.PERIOD_NS
+        data = fake_car.black_image(stamp_ns) if 3 <= k < 7 else fake_car.message("rgb", stamp_ns)
+        entries.append((stamp_ns, topic, fake_car.TYPES["rgb"], data))
+    entries[8] = (*entries[8][:3], fake_car.broken_image(entries[8][0]))
+    entries.append((entries[9][0] + 1, topic, fake_car.TYPES["rgb"], b"\0\1\0\0"))
+    request = request_of(folder, tmp_path, bag=write_bag(tmp_path / "bag", entries))
+    summary = write_evaluation(evaluate_bag(request), tmp_path, "x")
+    assert summary["unusable_sets"] == {"camera black": 4, "camera step": 1}
+    assert summary["subsets"]["R"]["frames"] == len(lines_of(tmp_path)[1]) == 5
+    (told,) = summary["warnings"]
+    assert told == "rgb: 1 messages could not be used, the last because: message of 4 bytes has no header"
+    assert "camera black 4: no labels" in (tmp_path / "report.html").read_text()
+
+
 def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(folder, tmp_path):
     """Types that are not ROS's own are recorded with the definition that the bag holds."""
     bag = write_bag(tmp_path / "bag", pan_entries(10))
