@@ -15,6 +15,7 @@ import numpy as np
 
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.labels import DELIVER, IGNORE, lookup_table
+from any2seg_core.messages.clouds import cloud_columns
 from any2seg_core.messages.images import image_to_array, image_to_rgb
 
 _RIDERS = ("Pedestrian", "TwoWheeler", "ignore")
@@ -43,6 +44,14 @@ class TagList:
             raise UserError(f"rider {rider!r}: use one of {', '.join(_RIDERS)}")
         classes = {tag: rider if name == "Rider" else deliver for tag, (name, _, deliver) in self.tags.items()}
         return lookup_table({tag: DELIVER.id(name) for tag, name in classes.items() if name not in ("", "ignore")})
+
+    def from_train(self) -> np.ndarray:
+        """(256,) uint8 table from train ids of DELIVER to the lowest tag of that class; 0 where there is none."""
+        table = np.zeros(256, np.uint8)
+        for tag, (_, _, name) in sorted(self.tags.items(), reverse=True):
+            if name:
+                table[DELIVER.id(name)] = tag
+        return table
 
     @cached_property
     def _colour_to_tag(self) -> np.ndarray:
@@ -172,6 +181,30 @@ def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore
             "value",
         )
     return np.take(tags.to_train(rider), found)
+
+
+def semantic_cloud_to_train(msg: Any, tags: TagList, rider: str = "ignore") -> tuple[np.ndarray, np.ndarray]:
+    """CARLA's semantic LiDAR (fields x, y, z, CosAngle, ObjIdx, ObjTag) to points with train ids of DELIVER.
+
+    Args:
+        msg: sensor_msgs/PointCloud2. tags: list of the CARLA version. rider: see `TagList.to_train`.
+
+    Returns:
+        points (N, 3) float32 in metres, (N,) uint8, 255 where CARLA has no label or DELIVER no class.
+
+    Raises:
+        MessageError: no such cloud, or more than 1 % of its points have a tag that is not in this list.
+    """
+    columns = cloud_columns(msg, required=("x", "y", "z", "ObjTag"), optional=())
+    points = np.stack([columns[axis].reshape(-1).astype(np.float32) for axis in "xyz"], axis=1)  # (N, 3)
+    found = columns["ObjTag"].reshape(-1)
+    unknown = 1.0 - np.isin(found, list(tags.tags)).mean() if found.size else 0.0
+    if unknown > _UNKNOWN_SHARE:
+        raise MessageError(
+            f"semantic cloud: {unknown:.0%} of its points have no tag of CARLA {tags.name}; choose the other version",
+            "value",
+        )
+    return points, np.take(tags.to_train(rider), np.minimum(found, 255).astype(np.uint8))
 
 
 def is_scorable(tags: TagList) -> np.ndarray:

@@ -202,6 +202,7 @@ def drive_bag(
     split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "test",
     seed: Annotated[int, typer.Option(help="Town.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    semantic_lidar: Annotated[bool, typer.Option(help="Also what each LiDAR point has hit, as CARLA's tags.")] = False,
 ) -> None:
     """Render a drive into a rosbag2 MCAP with the topics and encodings of the CARLA bridge.
 
@@ -209,7 +210,7 @@ def drive_bag(
     """
     from any2seg_core.drive.bag_writer import write_bag
 
-    write_bag(out, [(seconds, weather)], seed=seed, split=split, workers=workers)
+    write_bag(out, [(seconds, weather)], seed, split, workers, semantic_lidar=semantic_lidar)
 
 
 # What talks ROS, which this package does not import, runs as a program of its own and reads its own options.

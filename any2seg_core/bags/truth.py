@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from any2seg_core.carla import TagList, semantic_cloud_to_train
 from any2seg_core.data.deliver import read_labels
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MessageError, UserError
 from any2seg_core.messages import image_to_array
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.lidar import project_labels
 
 NO_TRUTH = "none"
 """What to give instead of a topic or folder where labels shall not be compared with anything."""
@@ -30,6 +33,28 @@ def truth_labels(message: Any, topic: str) -> np.ndarray:
             f"name another one with --truth, or --truth {NO_TRUTH}"
         )
     return image_to_array(message)
+
+
+def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:
+    """Sparse truth: CARLA's semantic LiDAR on the camera plane.
+
+    Args:
+        message: sensor_msgs/PointCloud2. topic: for messages. tags: list of the CARLA version.
+        calibration: its camera is the plane; it must know where the LiDAR is.
+
+    Returns:
+        (H, W) uint8 train ids of DELIVER, 255 where no point falls or nobody knows what it has hit.
+
+    Raises:
+        UserError: no such cloud, or no extrinsics.
+    """
+    if calibration.lidar_to_camera is None:
+        raise UserError(f"truth topic {topic}: the calibration does not say where the LiDAR is (lidar_to_camera)")
+    try:
+        points, labels = semantic_cloud_to_train(message, tags)
+    except MessageError as error:
+        raise UserError(f"truth topic {topic}: {error}; name another one with --truth, or --truth {NO_TRUTH}") from None
+    return project_labels(points, labels, calibration.lidar_to_camera, calibration.camera)
 
 
 class TruthFolder:

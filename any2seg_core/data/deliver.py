@@ -21,6 +21,7 @@ from any2seg_core.contract import default_encodings
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
+from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
@@ -32,6 +33,9 @@ HFOV_DEG = 91.0
 
 ENCODING_FILE = "encoding.json"
 """Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
+
+LIDAR_LABELS = "lidar_semantic"
+"""Folder and suffix of label images at the pixels that LiDAR points fall on; the simulated drive writes them."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 # What any2seg extracts from a recording ends with _bag.
@@ -139,6 +143,18 @@ class DeliverDataset(FrameDataset):
     def read_labels(self, frame: Frame) -> np.ndarray:
         """(H, W) uint8 train ids."""
         return read_labels(self.files(frame)[LABELS][0])
+
+    @property
+    def has_lidar_labels(self) -> bool:
+        """The simulated drive knows what each LiDAR point has hit."""
+        return (self.root / LIDAR_LABELS).is_dir()
+
+    def read_lidar_labels(self, frame: Frame) -> np.ndarray:
+        """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it."""
+        if not self.has_lidar_labels:
+            return super().read_lidar_labels(frame)
+        labels = read_labels(frame_path(self.root, self.split, frame, LIDAR_LABELS, LIDAR_LABELS))
+        return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: Frame) -> str:
         """Weather folder, and the failure where there is one: ``night`` or ``night, motionblur``."""

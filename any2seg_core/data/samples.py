@@ -343,6 +343,11 @@ class FrameDataset(Dataset):
                             f"(`any2seg data check {self.root}` lists all that is missing)"
                         )
 
+    @property
+    def has_lidar_labels(self) -> bool:
+        """Whether there are labels of the LiDAR's own points."""
+        return False
+
     def read_lidar_labels(self, frame: Any) -> np.ndarray:
         """(H, W) uint8: the label of each pixel that a LiDAR point falls on, else 254.
 
@@ -359,6 +364,8 @@ class FrameDataset(Dataset):
     def _require_lidar(self) -> None:
         if _LIDAR not in self.family.members:
             raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks")
+        if not self.has_lidar_labels:
+            _LOG.warning("%s has no labels of LiDAR points: taken from the images where planes show one", self.root)
 
     def _labels(self, frame: Any) -> np.ndarray:
         """Labels of a frame, as many of them as there shall be."""

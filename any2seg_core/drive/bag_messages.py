@@ -9,13 +9,21 @@ import numpy as np
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from any2seg_core.carla import CARLA_0_9_14
 from any2seg_core.drive.rig import DriveRig
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.units import NS_PER_S
 
-_INT8, _UINT16, _FLOAT32, _FLOAT64 = 1, 4, 7, 8  # sensor_msgs/PointField
+_INT8, _UINT16, _UINT32, _FLOAT32, _FLOAT64 = 1, 4, 6, 7, 8  # sensor_msgs/PointField
 _CLOUD_FIELDS = MappingProxyType({name: (4 * k, _FLOAT32) for k, name in enumerate(("x", "y", "z", "intensity"))})
 _EVENT_FIELDS = MappingProxyType({"x": (0, _UINT16), "y": (2, _UINT16), "t": (4, _FLOAT64), "pol": (12, _INT8)})
+_SEMANTIC_FIELDS = MappingProxyType(
+    {"x": (0, _FLOAT32), "y": (4, _FLOAT32), "z": (8, _FLOAT32), "CosAngle": (12, _FLOAT32)}
+    | {"ObjIdx": (16, _UINT32), "ObjTag": (20, _UINT32)}
+)
+_SEMANTIC_RECORD = np.dtype(
+    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("CosAngle", "<f4"), ("ObjIdx", "<u4"), ("ObjTag", "<u4")]
+)
 _EVENT_RECORD = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<f8"), ("pol", "i1")])
 
 
@@ -112,6 +120,18 @@ def point_cloud(points: np.ndarray, stamp_ns: int, frame_id: str) -> bytes:
     return _cloud(points.astype("<f4", copy=False), _CLOUD_FIELDS, 16, stamp_ns, frame_id, is_dense=False)
 
 
+def semantic_cloud(points: np.ndarray, labels: np.ndarray, stamp_ns: int, frame_id: str) -> bytes:
+    """Return a sensor_msgs/PointCloud2 like that of CARLA's semantic LiDAR, step 24.
+
+    points (N,4) float32; labels (N,) uint8 train ids of DELIVER, written as tags of CARLA 0.9.14 and later, 0 where
+    unlabelled. CosAngle and ObjIdx are 0: the drive does not tell them.
+    """
+    records = np.zeros(len(points), _SEMANTIC_RECORD)
+    records["x"], records["y"], records["z"] = points[:, 0], points[:, 1], points[:, 2]
+    records["ObjTag"] = CARLA_0_9_14.from_train()[labels]
+    return _cloud(records, _SEMANTIC_FIELDS, _SEMANTIC_RECORD.itemsize, stamp_ns, frame_id, is_dense=True)
+
+
 def event_cloud(events: np.ndarray, stamp_ns: int, frame_id: str) -> bytes:
     """Return a sensor_msgs/PointCloud2 of events (fields x, y, t ns, p): 13 bytes each, pol 1 brighter, 0 darker."""
     records = np.empty(len(events), _EVENT_RECORD)
@@ -147,6 +167,7 @@ def static_transforms(rig: DriveRig, stamp_ns: int) -> bytes:
         rig.event_camera.frame_id: rig.event_to_vehicle,
         "ego_vehicle/semantic_front": rig.camera_to_vehicle,
         "ego_vehicle/lidar": rig.lidar_to_vehicle,
+        "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
     }
     transforms = []
     for frame_id, mount in mounts.items():

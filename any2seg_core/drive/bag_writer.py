@@ -47,6 +47,9 @@ TOPICS = {
 }
 """Topic -> type of everything in the bag."""
 
+SEMANTIC_LIDAR = f"{PREFIX}/semantic_lidar"
+"""A sensor_msgs/PointCloud2 on request: the points of the LiDAR with CARLA's tags of what they have hit."""
+
 CLOCK_START_NS = 100 * NS_PER_S
 """Simulation time at the start of the bag."""
 
@@ -65,6 +68,7 @@ class _Chunk:
     start_ns: int
     end_ns: int
     rig: DriveRig
+    semantic_lidar: bool
 
 
 @lru_cache(maxsize=1)
@@ -107,31 +111,39 @@ def _lidar_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Iterator[Messa
     yield stamp_ns, f"{PREFIX}/lidar", messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
 
 
+def _semantic_lidar_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Iterator[Message]:
+    points, labels = drive.lidar(time_ns / NS_PER_S)
+    yield stamp_ns, SEMANTIC_LIDAR, messages.semantic_cloud(points, labels, stamp_ns, "ego_vehicle/semantic_lidar")
+
+
 def _render_chunk(chunk: _Chunk) -> list[Message]:
     """Return the messages of one chunk, ordered by stamp."""
     cv2.setNumThreads(1)
     drive, rig = _drive(chunk), chunk.rig
     rendered: list[Message] = []
-    for timing, render in (
+    for timing, *renders in (
         (rig.camera_timing, _camera_messages),
         (rig.depth_timing, _depth_messages),
         (rig.event_timing, _event_messages),
-        (rig.lidar_timing, _lidar_messages),
+        (rig.lidar_timing, _lidar_messages, *([_semantic_lidar_messages] if chunk.semantic_lidar else [])),
     ):
         for time_ns in timing.stamps_ns(chunk.start_ns, chunk.end_ns):
-            rendered += render(drive, time_ns, time_ns - _DRIVE_START_NS + CLOCK_START_NS)
+            for render in renders:
+                rendered += render(drive, time_ns, time_ns - _DRIVE_START_NS + CLOCK_START_NS)
     for time_ns in rig.event_timing.stamps_ns(chunk.start_ns, chunk.end_ns):
         stamp_ns = time_ns - _DRIVE_START_NS + CLOCK_START_NS
         rendered.append((stamp_ns, "/clock", messages.clock(stamp_ns)))
     return sorted(rendered, key=lambda message: message[:2])
 
 
-def _chunks(seed: int, split: str, segments: Sequence[tuple[float, str]], rig: DriveRig) -> list[_Chunk]:
+def _chunks(
+    seed: int, split: str, segments: Sequence[tuple[float, str]], rig: DriveRig, semantic_lidar: bool
+) -> list[_Chunk]:
     chunks, start_ns = [], _DRIVE_START_NS
     for duration_s, weather in segments:
         end_ns = start_ns + round(duration_s * NS_PER_S)
         for left in range(start_ns, end_ns, _CHUNK_NS):
-            chunks.append(_Chunk(seed, split, weather, left, min(left + _CHUNK_NS, end_ns), rig))
+            chunks.append(_Chunk(seed, split, weather, left, min(left + _CHUNK_NS, end_ns), rig, semantic_lidar))
         start_ns = end_ns
     return chunks
 
@@ -161,11 +173,11 @@ def offered_qos(is_latched: bool, depth: int) -> Qos:
     )  # fmt: skip
 
 
-def _write(bag: Path, messages_in_order: Iterator[list[Message]], static_tf: bytes) -> None:
+def _write(bag: Path, topics: dict[str, str], messages_in_order: Iterator[list[Message]], static_tf: bytes) -> None:
     typestore = messages.typestore()
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}
-        for topic, kind in TOPICS.items():
+        for topic, kind in topics.items():
             is_latched = topic == "/tf_static"
             qos = [offered_qos(is_latched, 1 if is_latched else 10)]
             connections[topic] = writer.add_connection(topic, kind, typestore=typestore, offered_qos_profiles=qos)
@@ -183,6 +195,7 @@ def write_bag(
     workers: int = 1,
     rig: DriveRig | None = None,
     progress: bool = True,
+    semantic_lidar: bool = False,
 ) -> Path:
     """Render one drive into a rosbag2 folder, with `calibration.yaml` and `drive.json` in it.
 
@@ -193,6 +206,7 @@ def write_bag(
         path: folder to create. segments: (duration in seconds, weather) one after the other through one town.
         seed, split: which town; same arguments, same messages, whatever the number of `workers` (processes).
         progress: show a progress bar.
+        semantic_lidar: also write what each LiDAR point has hit, as `SEMANTIC_LIDAR`; about 0.5 MB per sweep.
 
     Returns:
         path as a Path.
@@ -202,7 +216,7 @@ def write_bag(
     """
     path, rig = Path(path), rig or DriveRig()
     _check_request(path, split, segments, seed)
-    chunks = _chunks(seed, split, segments, rig)
+    chunks = _chunks(seed, split, segments, rig, semantic_lidar)
     if chunks[-1].end_ns > SHORTEST_DRIVE_S * NS_PER_S:
         raise UserError(
             f"segments last {(chunks[-1].end_ns - _DRIVE_START_NS) / NS_PER_S:.1f} s, but a drive offers "
@@ -214,7 +228,8 @@ def write_bag(
     try:
         rendered = ordered_map(_render_chunk, chunks, workers)
         in_order = track(rendered, f"drive {path.name}", total=len(chunks), disable=not progress)
-        _write(bag, in_order, messages.static_transforms(rig, CLOCK_START_NS))
+        topics = TOPICS | ({SEMANTIC_LIDAR: "sensor_msgs/msg/PointCloud2"} if semantic_lidar else {})
+        _write(bag, topics, in_order, messages.static_transforms(rig, CLOCK_START_NS))
         save_calibration(bag / "calibration.yaml", rig.calibration())
         write_conditions(bag, [(seconds, FOLDERS[name]) for seconds, name in segments], seed=seed, split=split)
         os.replace(bag, path)

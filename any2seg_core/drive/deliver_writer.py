@@ -1,11 +1,12 @@
 """Write drives in DELIVER's folder layout, so that a DELIVER reader trains on them unchanged.
 
-    root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/<split>/MAP_<x>_point<y>[_<case>]/
-        <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
+    root/{img,depth,hha,lidar,event,semantic,lidar_semantic}/{cloud,fog,night,rain,sun}/<split>/MAP_<x>_point<y>[_<case>]/
+        <NNNNNN>_{rgb,depth,depth,lidar,event,semantic,lidar_semantic}_front.png
 
 <x> is the seed of the town, <y> the first frame, NNNNNN the frame number at 10 Hz. img, hha, lidar and event hold the
 planes of `SensorRig.planes`, the same bytes that the live node makes from the raw sensors. semantic holds train id + 1
-in its first channel (0: unlabelled). depth holds metres in CARLA's 24-bit packing: metres =
+in its first channel (0: unlabelled). lidar_semantic, which DELIVER lacks, has the same codes at the pixels that LiDAR
+points fall on, each that of the thing the point hit. depth holds metres in CARLA's 24-bit packing: metres =
 (R + 256 G + 65536 B) / (2^24 - 1) * 1000.
 """
 
@@ -24,6 +25,7 @@ from rich.progress import track
 
 from any2seg_core.atomic import make_empty
 from any2seg_core.cases import FAILURES, SPLITS
+from any2seg_core.data.deliver import LIDAR_LABELS
 from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.images import write_png
 from any2seg_core.drive.parallel import ordered_map
@@ -32,10 +34,10 @@ from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_core.drive.weather import FAR_M, FOLDERS
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import modality
+from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.units import NS_PER_S
 
-_TOP_FOLDERS = ("img", "depth", "hha", "lidar", "event", "semantic")
 _FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little past
 
 
@@ -93,6 +95,10 @@ def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[t
         yield modality(name).folder, modality(name).suffix, plane
     yield "depth", "depth", pack_depth(raw["depth"])
     yield "semantic", "semantic", semantic_image(labels)
+    points, point_labels = drive.lidar((stamp_ns + drive.rig.lidar_timing.phase_ns) / NS_PER_S)  # as in the sample
+    calibration = drive.rig.calibration()
+    seen = project_labels(points, point_labels, calibration.lidar_to_camera, calibration.camera)
+    yield LIDAR_LABELS, LIDAR_LABELS, semantic_image(seen)
 
 
 def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:

@@ -99,6 +99,7 @@ class Drive:
         )
         self._thresholds = event_sensor.pixel_thresholds(*size, self._event_model, self.seed)
         self._frames, self._views, self._levels = _Cache(4), _Cache(1), _Cache(2 * rig.event_sub_intervals + 1)
+        self._sweeps = _Cache(1)
 
     @property
     def duration_s(self) -> float:
@@ -142,6 +143,10 @@ class Drive:
     def lidar(self, t_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Return points (N,4) float32 x y z intensity in the LiDAR frame and labels (N,) uint8; see `lidar.scan`."""
         time_ns = self._checked_ns(t_s)
+        points, labels = self._sweeps.get(time_ns, lambda: self._sweep(time_ns))
+        return points.copy(), labels.copy()
+
+    def _sweep(self, time_ns: int) -> tuple[np.ndarray, np.ndarray]:
         pose = self._pose(time_ns, self.rig.lidar_to_vehicle)
         rng = self._rng(_LIDAR, time_ns)
         points, labels = lidar.scan(self._frame(time_ns), self.rig.lidar, pose, self.weather, rng)

@@ -12,7 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from any2seg_core.carla import CARLA_0_9_10, CARLA_0_9_14, is_scorable, semantic_to_train, tag_list
+from any2seg_core.carla import (
+    CARLA_0_9_10,
+    CARLA_0_9_14,
+    is_scorable,
+    semantic_cloud_to_train,
+    semantic_to_train,
+    tag_list,
+)
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.labels import DELIVER
@@ -201,3 +208,43 @@ def test_value_versions(version, tags):
 def test_exception_versions(version):
     with pytest.raises(UserError, match="CARLA version"):
         tag_list(version)
+
+
+SEMANTIC_POINT = np.dtype(
+    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("CosAngle", "<f4"), ("ObjIdx", "<u4"), ("ObjTag", "<u4")]
+)
+
+
+def semantic_cloud(tags):
+    """Points in a row, in the layout of carla_ros_bridge's semantic LiDAR."""
+    records = np.zeros(len(tags), SEMANTIC_POINT)
+    records["x"], records["z"], records["ObjTag"] = 10 + np.arange(len(tags)), -1.5, tags
+    kinds = {"f": 7, "u": 6}
+    fields = [(name, offset, kinds[dtype.kind]) for name, (dtype, offset) in SEMANTIC_POINT.fields.items()]
+    return cloud(records, fields, "ego_vehicle/semantic_lidar")
+
+
+def test_value_semantic_lidar_tags_to_train_ids():
+    points, labels = semantic_cloud_to_train(semantic_cloud([1, 14, 0, 13, 24]), CARLA_0_9_14)
+    assert points.dtype == np.float32 and points[:, 0].tolist() == [10, 11, 12, 13, 14]
+    assert labels.tolist() == [DELIVER.id("Road"), DELIVER.id("Cars"), 255, 255, DELIVER.id("RoadLine")]
+    older = semantic_cloud_to_train(semantic_cloud([7, 10, 6]), CARLA_0_9_10)[1]
+    assert older.tolist() == [DELIVER.id("Road"), DELIVER.id("Cars"), DELIVER.id("RoadLine")]
+    assert semantic_cloud_to_train(semantic_cloud([13]), CARLA_0_9_14, "Pedestrian")[1].tolist() == [3]
+    assert semantic_cloud_to_train(semantic_cloud([]), CARLA_0_9_14)[1].shape == (0,)
+
+
+def test_exception_semantic_lidar_of_another_version_or_none():
+    with pytest.raises(MessageError, match="40% of its points have no tag of CARLA 0.9.10-0.9.13"):
+        semantic_cloud_to_train(semantic_cloud([1, 28, 300, 7, 7]), CARLA_0_9_10)
+    plain = cloud(POINTS.view([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("i", "<f4")])[:, 0],
+                  [("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("intensity", 12, 7)], "lidar")  # fmt: skip
+    with pytest.raises(MessageError, match="no field ObjTag"):
+        semantic_cloud_to_train(plain, CARLA_0_9_14)
+
+
+def test_value_tags_there_and_back():
+    tags = CARLA_0_9_14.from_train()
+    ids = np.arange(len(DELIVER))
+    assert CARLA_0_9_14.to_train()[tags[ids]].tolist() == ids.tolist()
+    assert tags[255] == tags[254] == 0

@@ -18,9 +18,12 @@ pytest.importorskip("open3d")
 from rosbags.highlevel import AnyReader
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.bags.truth import cloud_truth
+from any2seg_core.carla import CARLA_0_9_14
+from any2seg_core.data.deliver import LIDAR_LABELS, DeliverDataset
+from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.drive import bag_messages
-from any2seg_core.drive.bag_writer import CLOCK_START_NS, TOPICS, _first_drive, write_bag
+from any2seg_core.drive.bag_writer import CLOCK_START_NS, SEMANTIC_LIDAR, TOPICS, _first_drive, write_bag
 from any2seg_core.drive.deliver_writer import pack_depth, plan_sequences, write_deliver
 from any2seg_core.drive.rig import DriveRig, LidarModel, StreamTiming
 from any2seg_core.drive.simulator import Drive
@@ -28,6 +31,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_array, image_to_depth_m, image_to_rgb
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
 
 SMALL = replace(
@@ -49,7 +53,8 @@ def deliver(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "drive"
-    return write_bag(path, [(0.6, "sunny"), (0.3, "night")], seed=7, split="val", rig=SMALL, progress=False)
+    segments = [(0.6, "sunny"), (0.3, "night")]
+    return write_bag(path, segments, seed=7, split="val", rig=SMALL, progress=False, semantic_lidar=True)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +72,11 @@ def header_ns(message) -> int:
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
-def test_value_layout_is_exactly_delivers(deliver: Path):
+def test_value_layout_is_delivers_and_lidar_labels(deliver: Path):
     plan = plan_sequences("val", 2, 2, 7, 0.7, 1.0, SMALL)
     expected = {"drive_val.json"}
-    suffixes = {"img": "rgb", "hha": "depth"} | {name: name for name in ("depth", "lidar", "event", "semantic")}
+    own = ("depth", "lidar", "event", "semantic", LIDAR_LABELS)
+    suffixes = {"img": "rgb", "hha": "depth"} | {name: name for name in own}
     for sequence, folder in zip(plan, ("cloud", "fog"), strict=True):
         name = f"MAP_{sequence.town}_point{sequence.first}_{sequence.failure}"
         for top, suffix in suffixes.items():
@@ -97,6 +103,37 @@ def test_value_planes_are_those_of_the_sensor_rig_and_labels_are_shifted_by_one(
     packed = cv2.imread(str(min((deliver / "depth/cloud/val").rglob("*.png"))), cv2.IMREAD_UNCHANGED)[..., ::-1]
     metres = packed.astype(float) @ [1, 256, 65536] / (2**24 - 1) * 1000
     np.testing.assert_allclose(metres, raw["depth"], atol=1e-4)
+
+
+def test_value_labels_of_lidar_points_agree_with_the_dense_truth(deliver: Path):
+    """Inside regions: at their edges 15 ms and the other place of the LiDAR show another thing."""
+    dense = DeliverDataset(deliver, "val")
+    sparse = DeliverDataset(deliver, "val", sparse=SparseConfig(kind="lidar"))
+    agree, count, share = 0, 0, []
+    for index in range(len(dense)):
+        truth, labels = dense[index].labels, sparse[index].labels
+        assert set(np.unique(labels)) <= {*range(25), 254}
+        ones = np.ones((3, 3), np.uint8)
+        inside = cv2.erode(truth, ones) == cv2.dilate(truth, ones)
+        hit = labels != 254
+        share.append(hit.mean())
+        if sparse.frames[index].failure != "lidarjitter":
+            agree += int(((labels == truth) & hit & inside).sum())
+            count += int((hit & inside).sum())
+    assert 0.02 < min(share) < max(share) < 0.2
+    assert count > 200
+    assert agree > 0.95 * count
+
+
+def test_value_without_files_of_its_own_the_plane_says_where_points_are(deliver: Path, tmp_path: Path, caplog):
+    for top in ("img", "hha", "lidar", "event", "semantic"):
+        (tmp_path / top).symlink_to(deliver / top)
+    frames = DeliverDataset(tmp_path, "val", sparse=SparseConfig(kind="lidar"))
+    assert "has no labels of LiDAR points" in caplog.text
+    labels, plane = frames[0].labels, frames[0].planes["lidar"]
+    hit = labels != 254
+    assert np.array_equal(labels[hit], frames.read_labels(frames.frames[0])[hit])
+    assert 0.03 < hit.mean() < 0.5 * plane.any(axis=2).mean()
 
 
 def test_value_depth_packing_by_hand():
@@ -146,8 +183,9 @@ def test_exception_leaves_nothing_half_written(tmp_path: Path, monkeypatch):
 
 
 def test_value_bag_topics_types_rates_and_order(bag: Path, messages):
-    assert {topic: entries[0][1].msgtype for topic, entries in messages.items()} == TOPICS
-    for topic in ("rgb_front/image", "depth_front/image", "lidar", "semantic_front/image"):
+    types = {topic: entries[0][1].msgtype for topic, entries in messages.items()}
+    assert types == TOPICS | {SEMANTIC_LIDAR: "sensor_msgs/msg/PointCloud2"}
+    for topic in ("rgb_front/image", "depth_front/image", "lidar", "semantic_lidar", "semantic_front/image"):
         assert len(messages[f"/carla/ego_vehicle/{topic}"]) == 9, topic
     assert len(messages["/carla/ego_vehicle/dvs_front/events"]) == len(messages["/clock"]) == 18
     assert len(messages["/tf_static"]) == 1
@@ -182,6 +220,26 @@ def test_value_bag_encodings_steps_and_frames(messages):
     np.testing.assert_allclose(info.p.reshape(3, 4)[:, :3], SMALL.depth_camera.K)
     assert info.distortion_model == "plumb_bob" and not info.d.any()
     assert info.header.frame_id == "ego_vehicle/depth_front"
+
+
+def test_value_semantic_lidar_is_the_lidar_with_tags_and_gives_sparse_truth(messages):
+    """In CARLA's layout; projected with the calibration it is what the folder of the drive would hold."""
+    drive = _first_drive(7, "val").with_conditions("sunny", None, SMALL)
+    stamp, _, message = messages[SEMANTIC_LIDAR][2]
+    assert [(f.name, f.offset, f.datatype) for f in message.fields] == [
+        ("x", 0, 7), ("y", 4, 7), ("z", 8, 7), ("CosAngle", 12, 7), ("ObjIdx", 16, 6), ("ObjTag", 20, 6)]  # fmt: skip
+    assert (message.point_step, message.header.frame_id) == (24, "ego_vehicle/semantic_lidar")
+    points, labels = drive.lidar((stamp - CLOCK_START_NS + 1_000_000_000) / 1e9)
+    np.testing.assert_array_equal(cloud_to_points(message)[:, :3], points[:, :3])
+    calibration = SMALL.calibration()
+    truth = cloud_truth(message, SEMANTIC_LIDAR, CARLA_0_9_14, calibration)
+    expected = project_labels(points, labels, calibration.lidar_to_camera, calibration.camera)
+    np.testing.assert_array_equal(truth, expected)
+    assert (truth != 255).mean() > 0.02
+    with pytest.raises(UserError, match="does not say where the LiDAR is"):
+        cloud_truth(message, SEMANTIC_LIDAR, CARLA_0_9_14, replace(calibration, lidar_to_camera=None))
+    with pytest.raises(UserError, match="/lidar: .*no field ObjTag"):
+        cloud_truth(messages["/carla/ego_vehicle/lidar"][0][2], "/lidar", CARLA_0_9_14, calibration)
 
 
 def test_value_bag_holds_what_the_sensors_said(messages):
