@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch.distributed as dist
 
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.modalities import MODALITIES
-from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from training.batch_norm import with_global_batch_norm
 from training.build import build_optimizer
@@ -33,8 +34,8 @@ CASES = {
     "ce": {},
     "ce class weights": {"class_weight_power": 0.5},
     "ohem": {"loss": "ohem"},
-    "early_concat": {"fusion": "early_concat"},
-    "mean_predictions": {"fusion": "mean_predictions"},
+    **{name: {"fusion": name} for name in get_args(FusionName)},
+    "linear token": {"fusion": "linear", "linear": {"absent": "token"}},
     "linear": {"fusion": "linear"},
     "linear, token": {"fusion": "linear", "linear": {"absent": "token"}},
     "l_cr + l_se": {"lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1},

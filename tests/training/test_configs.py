@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
@@ -12,10 +15,18 @@ from fake_trees import write_mcubes, write_muses
 
 import training.build
 from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.samples import FrameDataset
+from any2seg_core.labels import DELIVER
+from any2seg_core.modalities import MODALITIES
+from any2seg_core.predictor import Predictor
+from any2seg_core.teachers.cached import write_embeddings
 from training.config import load_config
 from training.processes import Processes
+from training.study import StudyConfig, arguments, read_study
 from training.train import train
 
+ALONE = Processes(0, 1, torch.device("cpu"))
 FOLDER = Path(training.build.__file__).parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
 # Not narrower: PyTorch 2.13 convolves bfloat16 maps of width 2 with what lies behind them in memory (on a CPU).
@@ -29,7 +40,7 @@ TINY = [
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By a word of a configuration's name."""
     root = tmp_path_factory.mktemp("trees")
-    deliver = write_deliver(root / "deliver", {"train": 1, "val": 1}, (64, 64))
+    deliver = write_deliver(root / "deliver", {"train": 2, "val": 1}, (64, 64))
     return {
         "drive": deliver,
         "deliver": deliver,
@@ -44,12 +55,23 @@ def test_value_says_its_result(path: Path):
     assert any("Result:" in line or "mIoU" in line for line in comment)
 
 
+def assert_predicts(path: Path, frames: FrameDataset) -> None:
+    """The checkpoint labels a frame from all its sensors, and from one alone."""
+    predictor = Predictor.load(path)
+    sample = frames[0]
+    for names in (predictor.contract.modalities, predictor.contract.modalities[-1:]):
+        result = predictor({name: sample.planes[name] for name in names})
+        assert result.labels.shape == sample.labels.shape
+        assert result.labels.max() < predictor.contract.num_classes
+        assert np.isfinite(result.confidence).all()
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Path], tmp_path: Path):
     word = next(word for word in path.stem.split("_") if word in trees)
     data = trees[word]
     config = load_config([str(path), *TINY, f"data={data}", f"out={tmp_path}"])
-    results = train(config, Processes(0, 1, torch.device("cpu")))
+    results = train(config, ALONE)
     model, contract, provenance = load_checkpoint(tmp_path / "final.safetensors")
     assert provenance["steps"] == 1
     assert provenance["dataset"] == ("deliver" if word == "drive" else word)
@@ -59,6 +81,43 @@ def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Pa
     assert list(results["subsets"])[-1] == letters
     assert len(results["subsets"]) == 2 ** len(letters) - 1
     assert math.isfinite(results["subset_mean"]["miou_present"])
+    assert_predicts(tmp_path / "final.safetensors", training.build.open_split(config, "val", "none"))
+
+
+def study_variants() -> list[tuple[str, str]]:
+    """(study, variant) of all studies; of variants that differ in numbers alone, the first."""
+    chosen: dict[str, tuple[str, str]] = {}
+    for path in sorted((FOLDER / "study").glob("*.yaml")):
+        for name, variant in read_study(StudyConfig(study=path.stem, data="d", out="o")).items():
+            chosen.setdefault(re.sub(r"[0-9.]+", "", json.dumps(variant, sort_keys=True)), (path.stem, name))
+    return list(chosen.values())
+
+
+@pytest.fixture(scope="module")
+def teacher(trees: dict[str, Path]) -> Path:
+    """Embeddings of the frames, as the studies make them with the text teacher."""
+    folder, frames = trees["drive"].parent / "teacher", DeliverDataset(trees["drive"], "train").frames
+    rng = np.random.default_rng(0)
+    names = {"class_names": rng.normal(size=(25, 5))}
+    write_embeddings(folder / "classes.safetensors", names, {"classes": DELIVER.classes})
+    arrays = {"scene": rng.normal(size=(len(frames), 5)), "modality": rng.normal(size=(len(frames), 4, 5))}
+    facts = {"frames": [frame.name for frame in frames], "modalities": MODALITIES}
+    write_embeddings(folder / "train.safetensors", arrays, facts)
+    return folder
+
+
+@pytest.mark.parametrize(("study", "name"), study_variants())
+def test_smoke_every_kind_of_variant_trains_a_step(
+    study: str, name: str, trees: dict[str, Path], teacher: Path, tmp_path: Path
+):
+    settings = StudyConfig(study=study, data=trees["drive"], out=tmp_path, teacher=teacher)
+    given = arguments(settings, name, read_study(settings)[name], seed=1)
+    config = load_config([*given, *TINY, "batch_size=2", "bf16=false"])
+    results = train(config, ALONE)
+    assert len(results["subsets"]) in (1, 15)
+    log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(log[0][key]) for key in ("loss", "norm"))
+    assert_predicts(config.out / "final.safetensors", training.build.open_split(config, "val", "none"))
 
 
 def test_value_the_papers_recipe():
