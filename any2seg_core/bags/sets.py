@@ -62,13 +62,17 @@ class BagSet:
 
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
-        for name, mount in self.mounts.items():
-            self.frames.set_mount(name, mount)
+        self._mount()
         return self.frames.build(self.payloads, self.stamp_ns)
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
+        self._mount()
         self.frames.notice(self.payloads, self.stamp_ns)
+
+    def _mount(self) -> None:
+        for name, mount in self.mounts.items():
+            self.frames.set_mount(name, mount)
 
 
 class SetStream:

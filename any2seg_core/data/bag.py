@@ -208,7 +208,7 @@ class BagDataset(FrameDataset):
 
     def _expected(self) -> str:
         if self.split == "val":
-            return "the end of the recording: set bag.val_share, or evaluate on other data"
+            return "the end of the recording: bag.val_share says how much of it; else all of it is the split train"
         return f"{self.split} frames: a recording is train alone, or train and val with bag.val_share"
 
     def _encoding(self, name: str) -> str:

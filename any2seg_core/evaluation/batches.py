@@ -19,7 +19,7 @@ class EvaluationBatch(NamedTuple):
     """Frames ready to be judged.
 
     Attributes:
-        images: per modality (B, 3, h, w) float32 at the contract's size.
+        images: per modality that these frames have (B, 3, h, w) float32 at the contract's size.
         truth: (B, H, W) uint8 train ids, 255 unlabelled.
         indices: number of each frame in its data set, B of them.
     """
@@ -43,7 +43,7 @@ def evaluation_batches(
     batch_size: int = 4,
     eval_size: int | None = None,
 ) -> Iterator[EvaluationBatch]:
-    """Batches in the order of ``indices``; a batch ends early where the size of the truth changes.
+    """Batches in the order of ``indices``; a batch ends early where the size of the truth or the sensors change.
 
     Args:
         frames: data set.
@@ -60,12 +60,16 @@ def evaluation_batches(
         if sample is None:  # corrupt; the data set counts it
             continue
         truth = resized_truth(sample.labels, eval_size)
-        if pending and (len(pending) == batch_size or pending[0][2].shape != truth.shape):
+        if pending and (len(pending) == batch_size or not _alike(pending[0], sample, truth)):
             yield _batch(pending, contract, device)
             pending = []
         pending.append((index, sample, truth))
     if pending:
         yield _batch(pending, contract, device)
+
+
+def _alike(pending: tuple[int, Sample, np.ndarray], sample: Sample, truth: np.ndarray) -> bool:
+    return pending[2].shape == truth.shape and pending[1].planes.keys() == sample.planes.keys()
 
 
 def resized_truth(labels: np.ndarray, eval_size: int | None) -> np.ndarray:

@@ -161,8 +161,9 @@ def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
 
 
 def paper_data_set(frames: FrameDataset) -> str | None:
-    """Name of the published data set that these frames are; None for the simulated drive, which stands in for it."""
-    return None if any(frames.root.glob("drive_*.json")) else frames.kind
+    """Name of the published data set that these frames are; None for recordings and the simulated drive."""
+    is_simulated = any(frames.root.glob("drive_*.json"))
+    return frames.kind if published(frames.kind) and not is_simulated else None
 
 
 def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | Subject]:

@@ -14,7 +14,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy
-from any2seg_core.labels import LabelSpace, is_labelled, require_train_ids
+from any2seg_core.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 from any2seg_core.modalities import ModalitySet, all_subsets, set_of, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.preprocess import logits_to_labels
@@ -56,21 +56,30 @@ class SubsetScore:
 @torch.no_grad()
 def subset_logits(
     model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], stand_in: StandIn | None = None
-) -> Iterator[tuple[Sequence[str], Tensor]]:
+) -> Iterator[tuple[Sequence[str], Tensor | None]]:
     """Each subset with its logits (B, K, h/4, w/4), from one encoding of each sensor.
+
+    Of sensors that the frames lack a subset is left with those that are there; None where that is none of them.
 
     Args:
         model: in evaluation mode.
         batch: frames.
         subsets: which subsets of the model's modalities.
-        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place.
+        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
+            that of sensors which the frames lack.
     """
-    encoded = model.for_subsets(model.encode(batch.images))
-    replaced = None if stand_in is None else model.encode(stand_in(batch))
+    if stand_in is not None:
+        blank = torch.zeros_like(next(iter(batch.images.values())))
+        whole = batch._replace(images={name: batch.images.get(name, blank) for name in model.modalities})
+        replaced = model.encode(stand_in(whole))
+    encoded = model.for_subsets(model.encode(batch.images if stand_in is None else whole.images))
     folded = model.head.folded()
     for subset in subsets:
-        features = encoded.keep(subset) if replaced is None else encoded.replacing_absent(subset, replaced)
-        yield subset, model.decode(model.fuse(features), folded)
+        kept = [name for name in subset if name in batch.images]
+        if stand_in is not None:
+            yield subset, model.decode(model.fuse(encoded.replacing_absent(kept, replaced)), folded)
+        else:
+            yield subset, model.decode(model.fuse(encoded.keep(kept)), folded) if kept else None
 
 
 def subset_predictions(
@@ -86,7 +95,8 @@ def subset_predictions(
         family: whose letters name the subsets; None: those of the model's modalities.
 
     Yields:
-        The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size.
+        The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
+        labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
     if model.training:
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
@@ -94,7 +104,15 @@ def subset_predictions(
     for batch in batches:
         height, width = batch.truth.shape[-2:]
         for subset, logits in subset_logits(model, batch, subsets, stand_in):
-            yield batch, subset_letters(subset, family), *logits_to_labels(logits, height, width)
+            if logits is None:
+                yield batch, subset_letters(subset, family), *_silence(batch.truth)
+            else:
+                yield batch, subset_letters(subset, family), *logits_to_labels(logits, height, width)
+
+
+def _silence(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels and confidence of a model that was given nothing."""
+    return torch.full_like(truth, IGNORE), torch.zeros(truth.shape)
 
 
 def evaluate_subsets(

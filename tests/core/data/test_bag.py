@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from bag_files import (
     IMAGE,
     KITTI_CAMERA,
@@ -34,6 +35,7 @@ from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.usable import Known, Selection, Tally, UsableSets
+from any2seg_core.contract import InputContract
 from any2seg_core.data import bag_store
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.bag_settings import BagSettings, read_settings
@@ -43,6 +45,7 @@ from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.plane_cache import PLANE_FOLDER
 from any2seg_core.drive import bag_messages
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import evaluation_batches
 from any2seg_core.labels import UNLABELLED
 from any2seg_core.sensors.calibration import save_calibration
 
@@ -405,3 +408,12 @@ def test_value_check_says_in_plain_words_what_is_there(labelled: Path, kitti: Pa
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     broken = check_tree(file)
     assert broken.count == 1 and "messages before that are read" in broken.problems["train"][0]
+
+
+def test_value_evaluation_batches_hold_frames_of_the_same_sensors(labelled: Path):
+    """The first set has no sweep: it is a batch of its own, without a LiDAR image."""
+    dataset = open_dataset("bag", labelled, "train", cache="ram")
+    contract = InputContract(modalities=("rgb", "lidar"), height=32, width=64)
+    batches = list(evaluation_batches(dataset, range(4), contract, torch.device("cpu"), batch_size=3))
+    assert [list(batch.images) for batch in batches] == [["rgb"], ["rgb", "lidar"]]
+    assert [batch.indices for batch in batches] == [(0,), (1, 2, 3)]

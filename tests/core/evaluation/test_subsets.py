@@ -85,6 +85,31 @@ def test_value_one_pass_gives_the_labels_and_confidences_of_separate_passes(mode
         torch.testing.assert_close(confidence, reference, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("stand_in", [None, zeros])
+def test_value_of_sensors_that_frames_lack_nothing_is_made_up(model: Any2Seg, batches: list, stand_in):
+    """drop: a subset is what is left of it, and all pixels are missed where that is nothing; zero: zeros for them."""
+    images, truth, indices = batches[1]
+    there = {name: images[name] for name in ("rgb", "lidar")}
+    batch = EvaluationBatch(there, truth, indices)
+    found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets(), stand_in)}
+    assert len(found) == 15
+    for subset in all_subsets():
+        left = {name: there[name] for name in subset if name in there}
+        labels, confidence = found[subset_letters(subset)]
+        if stand_in is not None:
+            left = {name: left.get(name, torch.zeros_like(images[name])) for name in MODALITIES}
+        if left:
+            assert (labels != plain_forward(model, left, truth.shape[-2:])).sum() <= 1  # a tie
+        else:
+            assert subset_letters(subset) in ("D", "E", "DE")
+            assert (labels == 255).all() and not confidence.any() and labels.shape == confidence.shape == truth.shape
+    if stand_in is None:
+        scores = score_subsets(model, [batch], DELIVER, lambda _: ("night",))
+        assert scores["DE"].confusion.miou("present") == 0.0
+        assert scores["DE"].confusion.support.sum() == truth.numel()
+        assert scores["DE"].calibration.sums.sum() == 0
+
+
 def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
     table = evaluate_subsets(model, batches, DELIVER, [("rgb", "lidar")], zeros)
     expected = ConfusionMatrix.of(DELIVER)
