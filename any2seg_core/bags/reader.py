@@ -19,8 +19,9 @@ from typing import Any
 import yaml
 
 from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
-from any2seg_core.bags.salvage import Break, SalvagedFile, zstd
-from any2seg_core.bags.storage import SUFFIXES, IndexedFile, RecordedQos, Storage, StoredTopic
+from any2seg_core.bags.salvage import ResumingFile, SalvagedFile
+from any2seg_core.bags.salvage_parts import zstd
+from any2seg_core.bags.storage import SUFFIXES, Break, RecordedQos, Storage, StoredTopic
 from any2seg_core.errors import MessageError, UserError
 
 __all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
@@ -225,7 +226,7 @@ class Bag:
 def _open_storage(path: Path) -> Storage:
     """Through the index if there is a sound one, else from the start to the break; Break when nothing is there."""
     try:
-        file = IndexedFile(path)
+        file = ResumingFile(path)
     except PermissionError:
         raise
     except Exception as error:  # rosbags and its parsers raise anything for damaged bytes

@@ -1,48 +1,29 @@
-"""What a damaged storage file still holds: read from its start, without its index, up to the break.
+"""What a damaged storage file still holds: read from its start, without its index, around what is damaged.
 
-MCAP: https://mcap.dev/spec (records are opcode, length, content; chunks hold records). ROS 1: bag format 2.0 (records
-are a header of fields and data). sqlite3: the tables of rosbag2, in the order of writing.
+MCAP: `salvage_mcap`. ROS 1: bag format 2.0 (records are a header of fields and data). sqlite3: the tables of rosbag2,
+in the order of writing.
 """
 
 from __future__ import annotations
 
-import bz2
 import sqlite3
 import struct
-import sys
-from binascii import crc32
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import yaml
-from lz4.frame import LZ4FrameDecompressor
+from typing import BinaryIO
 
 from any2seg_core.bags.codec import Form, first_line
-from any2seg_core.bags.storage import LATCHED, PLAIN, ROS1_SUFFIX, RecordedQos, Stored, StoredTopic
+from any2seg_core.bags.salvage_mcap import walk_mcap
+from any2seg_core.bags.salvage_parts import FORMS, Lost, decompress, parse_qos
+from any2seg_core.bags.storage import LATCHED, PLAIN, ROS1_SUFFIX, Break, IndexedFile, Stored, StoredTopic
 from any2seg_core.units import NS_PER_S
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-_MCAP_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 _ROS1_MAGIC = b"#ROSBAG V2.0\n"
 _ROS1_MESSAGE, _ROS1_CHUNK, _ROS1_CONNECTION = 2, 5, 7
-_MAX_CHUNK_BYTES = 2**31 - 1
-_FORMS: dict[str, Form] = {"ros2msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
-_QOS_WORDS = {
-    "reliability": ("system_default", "reliable", "best_effort", "unknown", "best_available"),
-    "durability": ("system_default", "transient_local", "volatile", "unknown", "best_available"),
-    "history": ("system_default", "keep_last", "keep_all", "unknown"),
-}
+_TOLD = 3
 
-
-class Break(Exception):  # noqa: N818 not an error: a place in a file
-    """Where a file stops making sense."""
+Walk = Callable[[Path], Iterator[StoredTopic | Stored | Lost]]
 
 
 class SalvagedFile:
@@ -57,20 +38,25 @@ class SalvagedFile:
         self.counts: dict[StoredTopic, int] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        walk = {".mcap": _walk_mcap, ".db3": _walk_sqlite, ROS1_SUFFIX: _walk_ros1}
-        self._walk = walk[path.suffix]
+        self._walk = _walk_of(path)
+        lost: list[str] = []
         place = ""
         try:
             for item in self._walk(path):
-                self._count(item)
+                if isinstance(item, Lost):
+                    lost.append(item.what)
+                else:
+                    self._count(item)
         except Break as error:
             place = f"; broken {error}"
         if not self.counts:
             raise Break(f"{reason}{place}")
         total = sum(self.counts.values())
         self.damage = ""
-        if reason or place:
-            self.damage = f"{path.name}: {reason}{place}; {total} messages before that are read in order of writing"
+        if reason or place or lost:
+            place += f"; lost: {_listed(lost)}" if lost else ""
+            text = f"{reason}{place}".removeprefix("; ")
+            self.damage = f"{path.name}: {text}; {total} messages are read in order of writing"
 
     def _count(self, item: StoredTopic | Stored) -> None:
         if isinstance(item, StoredTopic):
@@ -85,7 +71,7 @@ class SalvagedFile:
         """See `Storage`."""
         try:
             for item in self._walk(self.path):
-                if not isinstance(item, StoredTopic) and item[0] in wanted:
+                if not isinstance(item, StoredTopic | Lost) and item[0] in wanted:
                     yield item
         except Break:
             return  # `damage` has said so since the file was opened
@@ -94,128 +80,60 @@ class SalvagedFile:
         """See `Storage`; the file is open only while it is read."""
 
 
-def _walk_mcap(path: Path) -> Iterator[StoredTopic | Stored]:
-    schemas: dict[int, tuple[str, Form, str]] = {}
-    topics: dict[int, StoredTopic] = {}
-    for opcode, offset, content in _mcap_records(path):
+class ResumingFile(IndexedFile):
+    """An indexed file that turns out to be damaged while it is read: the rest comes in the order of writing."""
+
+    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+        """See `Storage`."""
+        total = sum(self.counts[topic] for topic in wanted if topic in self.counts)
+        read, last_ns = 0, -1
+        at_last: list[StoredTopic] = []  # of the messages with the time `last_ns`
         try:
-            if opcode == _SCHEMA:
-                key, name, encoding, definition = _read_fields(content, "HSSS")
-                schemas[key] = (name, _FORMS.get(encoding, ""), definition)
-            elif opcode == _CHANNEL:
-                key, schema, name, serialization, metadata = _read_fields(content, "HHSSM")
-                kind, form, definition = schemas.get(schema, ("", "", ""))
-                qos = _parse_qos(metadata.get("offered_qos_profiles", ""))
-                if key not in topics:
-                    topics[key] = StoredTopic(name, kind, definition, form, serialization, qos)
-                    yield topics[key]
-            elif opcode == _MESSAGE:
-                key, _, time_ns, _ = struct.unpack_from("<HIQQ", content)
-                yield topics[key], time_ns, content[22:]
-        except (struct.error, UnicodeDecodeError, KeyError) as error:
-            raise Break(f"at byte {offset} (record {opcode:#x}: {first_line(error)})") from None
-
-
-def _mcap_records(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(opcode, offset in the file, content) of all records up to the end of the data section, chunks opened."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if file.read(len(_MCAP_MAGIC)) != _MCAP_MAGIC:
-            raise Break("at byte 0 (not an MCAP file)")
-        for opcode, offset, content, missing in _tagged_records(file, size):
-            if opcode in (_DATA_END, _FOOTER):
-                return
-            if opcode != _CHUNK:
-                if missing:
-                    raise Break(f"at byte {offset} (record cut off)")
-                yield opcode, offset, content
+            for topic, time_ns, data in super().messages(wanted):
+                yield topic, time_ns, data
+                read += 1
+                at_last = [*at_last, topic] if time_ns == last_ns else [topic]
+                last_ns = time_ns
+            return
+        except Break as error:
+            reason = str(error)
+        lost: list[str] = []
+        for topic, time_ns, data in self._rest(wanted, last_ns, lost):
+            if time_ns == last_ns and topic in at_last:
+                at_last.remove(topic)
                 continue
-            raw, complaint = _open_mcap_chunk(content, missing)
-            for inner, _, record, cut in _tagged_records(BytesIO(raw), len(raw)):
-                if not cut:
-                    yield inner, offset, record
-            if complaint:
-                raise Break(f"at byte {offset} ({complaint})")
+            yield topic, time_ns, data
+            read += 1
+        after_s = max(last_ns - (self.start_ns or 0), 0) / NS_PER_S
+        what = f"; lost: {_listed(lost)}" if lost else ""
+        broken = f"broken {after_s:.3f} s after its start ({reason}){what}"
+        self.damage = f"{self.path.name}: {broken}; read {read} of {total} messages"
+
+    def _rest(self, wanted: Collection[StoredTopic], last_ns: int, lost: list[str]) -> Iterator[Stored]:
+        """Messages not before `last_ns`, under the names that the index has for them."""
+        known = {(topic.name, topic.kind): topic for topic in wanted}
+        try:
+            for item in _walk_of(self.path)(self.path):
+                if isinstance(item, Lost):
+                    lost.append(item.what)
+                elif not isinstance(item, StoredTopic) and item[1] >= last_ns:
+                    topic = known.get((item[0].name, item[0].kind))
+                    if topic is not None:
+                        yield topic, item[1], item[2]
+        except Break as error:
+            lost.append(f"everything {error}")
 
 
-def _tagged_records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes, bool]]:
-    """(opcode, offset, content, whether it is cut off); a record that is cut off is the last one."""
-    while (offset := file.tell()) < size:
-        head = file.read(9)
-        if len(head) < 9:
-            yield 0, offset, b"", True
-            return
-        opcode, length = struct.unpack("<BQ", head)
-        missing = offset + 9 + length > size
-        yield opcode, offset, file.read(min(length, size - offset - 9)), missing
-        if missing:
-            return
+def _walk_of(path: Path) -> Walk:
+    return {".mcap": walk_mcap, ".db3": _walk_sqlite, ROS1_SUFFIX: _walk_ros1}[path.suffix]
 
 
-def _open_mcap_chunk(content: bytes, missing: bool) -> tuple[bytes, str]:
-    """(records of the chunk as far as they can be had, complaint)."""
-    try:
-        _, _, raw_size, checksum, compression, packed_size = _read_fields(content, "QQQISQ")
-    except (struct.error, UnicodeDecodeError):
-        return b"", "chunk header damaged"
-    start = 8 * 3 + 4 + 4 + len(compression.encode()) + 8
-    packed = content[start : start + packed_size]
-    raw, complaint = _decompress(packed, compression, min(raw_size, _MAX_CHUNK_BYTES))
-    if missing or len(packed) < packed_size:
-        return raw, "chunk cut off"
-    if complaint or len(raw) != raw_size or (checksum and crc32(raw) != checksum):
-        return b"", f"chunk damaged ({complaint or 'its checksum differs'})"  # of flipped bytes nothing can be trusted
-    return raw, ""
+def _listed(lost: list[str]) -> str:
+    more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
+    return ", ".join(lost[:_TOLD]) + more
 
 
-def _decompress(packed: bytes, compression: str, size: int) -> tuple[bytes, str]:
-    """(as many bytes as there are, complaint)."""
-    try:
-        if compression in ("", "none"):
-            return packed, ""
-        if compression == "zstd":
-            return zstd.ZstdDecompressor().decompress(packed, size), ""
-        if compression == "lz4":
-            return LZ4FrameDecompressor().decompress(packed, size), ""
-        if compression == "bz2":
-            return bz2.BZ2Decompressor().decompress(packed, size), ""
-    except (zstd.ZstdError, RuntimeError, OSError, ValueError, EOFError, MemoryError) as error:
-        return b"", first_line(error)
-    return b"", f"unknown compression {compression!r}"
-
-
-def _read_fields(content: bytes, layout: str) -> list[Any]:
-    """Fields of an MCAP record: H, I, Q integers, S text, M map of text; struct.error when too short."""
-    values: list[Any] = []
-    position = 0
-
-    def take_text() -> str:
-        nonlocal position
-        (length,) = struct.unpack_from("<I", content, position)
-        text = content[position + 4 : position + 4 + length]
-        if len(text) < length:
-            raise struct.error("text cut off")
-        position += 4 + length
-        return text.decode()
-
-    for code in layout:
-        if code == "S":
-            values.append(take_text())
-        elif code == "M":
-            (length,) = struct.unpack_from("<I", content, position)
-            position += 4
-            end, pairs = position + length, {}
-            while position < end:
-                key = take_text()
-                pairs[key] = take_text()
-            values.append(pairs)
-        else:
-            values.append(struct.unpack_from(f"<{code}", content, position)[0])
-            position += struct.calcsize(f"<{code}")
-    return values
-
-
-def _walk_sqlite(path: Path) -> Iterator[StoredTopic | Stored]:
+def _walk_sqlite(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
     try:
         database = sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro&immutable=1", uri=True)
     except sqlite3.Error as error:
@@ -226,16 +144,52 @@ def _walk_sqlite(path: Path) -> Iterator[StoredTopic | Stored]:
         for key, topic in _sqlite_topics(database):
             topics[key] = topic
             yield topic
-        read = 0
-        try:
-            for key, time_ns, data in database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
-                if key in topics and isinstance(time_ns, int) and isinstance(data, bytes):
-                    yield topics[key], time_ns, data
-                    read += 1
-        except (sqlite3.Error, OverflowError) as error:
-            raise Break(f"after message {read} ({first_line(error)})") from None
+        most = path.stat().st_size  # no row takes less than a byte
+        next_id, read = 0, 0
+        while True:
+            try:
+                for row_id, key, time_ns, data in database.execute(f"{_ROWS} ORDER BY id", (next_id,)):
+                    next_id = row_id + 1
+                    if key in topics and isinstance(time_ns, int) and isinstance(data, bytes):
+                        yield topics[key], time_ns, data
+                        read += 1
+                return
+            except (sqlite3.Error, OverflowError) as error:
+                again = _next_readable(database, next_id, most)
+                if again is None:
+                    raise Break(f"after message {read} ({first_line(error)})") from None
+                yield Lost(f"{again - next_id} messages after the first {read} ({first_line(error)})")
+                next_id = again
     finally:
         database.close()
+
+
+_ROWS = "SELECT id, topic_id, timestamp, data FROM messages WHERE id >= ?"
+
+
+def _next_readable(database: sqlite3.Connection, broken_id: int, most: int) -> int | None:
+    """Least id behind a damaged page from which rows can be read again; None when there is none."""
+
+    def first_row(start: int) -> int | None:
+        try:
+            row = database.execute(f"{_ROWS} ORDER BY id LIMIT 1", (start,)).fetchone()
+        except (sqlite3.Error, OverflowError):
+            return None
+        return None if row is None else row[0]
+
+    step = 1
+    while (found := first_row(broken_id + step)) is None:
+        step *= 2
+        if step > most:
+            return None
+    damaged, readable = broken_id + step // 2, broken_id + step
+    while readable - damaged > 1:
+        middle = (damaged + readable) // 2
+        if (row := first_row(middle)) is None:
+            damaged = middle
+        else:
+            readable, found = middle, row
+    return found
 
 
 def _sqlite_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTopic]]:
@@ -245,19 +199,19 @@ def _sqlite_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTo
         definitions: dict[str, tuple[str, Form]] = {}
         if "message_definitions" in tables:
             rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
-            definitions = {str(kind): (str(text), _FORMS.get(form, "")) for kind, form, text in rows}
+            definitions = {str(kind): (str(text), FORMS.get(form, "")) for kind, form, text in rows}
         qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
         for key, name, kind, form, profiles in database.execute(
             f"SELECT id, name, type, serialization_format, {qos} FROM topics"
         ):
             yield key, StoredTopic(
-                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), _parse_qos(profiles)
+                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles)
             )
     except (sqlite3.Error, OverflowError) as error:
         raise Break(f"at its list of topics ({first_line(error)})") from None
 
 
-def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored]:
+def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
     topics: dict[int, StoredTopic] = {}
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -268,8 +222,9 @@ def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored]:
             if _ros1_op(header) == _ROS1_CHUNK:
                 compression = header.get("compression", b"").decode(errors="replace")
                 limit = int.from_bytes(header.get("size", b"")[:4], "little")
-                raw, problem = _decompress(data, compression, limit)
-                complaint = complaint or problem
+                raw, problem = decompress(data, compression, limit)
+                if problem and not missing:
+                    yield Lost(f"the chunk at byte {offset} ({problem})")
                 for inner, _, content, cut in _ros1_records(BytesIO(raw), len(raw)):
                     if not cut:
                         yield from _ros1_item(topics, inner, content, offset)
@@ -341,24 +296,3 @@ def _ros1_fields(header: bytes) -> dict[str, bytes]:
 
 def _ros1_op(header: dict[str, bytes]) -> int:
     return int.from_bytes(header.get("op", b""), "little")
-
-
-def _parse_qos(text: Any) -> tuple[RecordedQos, ...]:
-    """Profiles as rosbag2 stores them (YAML, words or numbers); none where they cannot be read."""
-    try:
-        entries = yaml.safe_load(text) if isinstance(text, str) else None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return ()
-    profiles = []
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict):
-            words = {name: _qos_word(entry.get(name), known) for name, known in _QOS_WORDS.items()}
-            depth = entry.get("depth")
-            profiles.append(RecordedQos(**words, depth=depth if isinstance(depth, int) else 0))
-    return tuple(profiles)
-
-
-def _qos_word(value: Any, known: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value.lower() in known:
-        return value.lower()
-    return known[value] if isinstance(value, int) and 0 <= value < len(known) else "unknown"

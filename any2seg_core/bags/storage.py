@@ -23,6 +23,10 @@ _FORMS: dict[MessageDefinitionFormat, Form] = {
 }
 
 
+class Break(Exception):  # noqa: N818 not an error: a place in a file
+    """Where a file stops making sense."""
+
+
 @dataclass(frozen=True)
 class RecordedQos:
     """Quality of service that a publisher offered while it was recorded; words as in rclpy, lower case."""
@@ -107,23 +111,18 @@ class IndexedFile:
         return self.path.suffix == ".mcap" and any(self.counts.values()) and not self._reader.storage.chunks
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
-        """See `Storage`."""
+        """See `Storage`; Break where the file is damaged."""
         topics = {connection.id: topic for topic, connection in self._connections if topic in wanted}
         chosen = [connection for _, connection in self._connections if connection.id in topics]
-        if not chosen:
-            return
-        read, last_ns = 0, self.start_ns
-        try:
-            for connection, time_ns, data in self._reader.messages(chosen):
-                yield topics[connection.id], time_ns, data
-                read, last_ns = read + 1, time_ns
-        except Exception as error:  # damaged bytes: rosbags and what it decompresses with raise anything
-            total = sum(connection.msgcount for connection in chosen)
-            seconds = ((last_ns or 0) - (self.start_ns or 0)) / 1e9
-            self.damage = (
-                f"{self.path.name}: broken {seconds:.3f} s after its start ({first_line(error)}); "
-                f"read {read} of {total} messages"
-            )
+        reading = self._reader.messages(chosen) if chosen else iter(())
+        while True:
+            try:
+                connection, time_ns, data = next(reading)
+            except StopIteration:
+                return
+            except Exception as error:  # damaged bytes: rosbags and what it decompresses with raise anything
+                raise Break(first_line(error)) from None
+            yield topics[connection.id], time_ns, data
 
     def close(self) -> None:
         """See `Storage`."""

@@ -161,6 +161,79 @@ def test_value_truncated_mcap_is_read_to_the_break(tmp_path, options):
     assert len(seen) == 3
 
 
+def chunk_offsets(whole):
+    """Offset and length of each chunk record, by walking the records."""
+    offset, found = 8, []
+    while whole[offset] != 0x0F:
+        (length,) = struct.unpack_from("<Q", whole, offset + 1)
+        if whole[offset] == 6:
+            found.append((offset, 9 + length))
+        offset += 9 + length
+    return found
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": CompressionMode.STORAGE}, {"lz4_chunks": True}])
+@pytest.mark.parametrize("hurt", ["content", "length", "index"])
+def test_value_mcap_with_a_damaged_chunk_goes_on_behind_it(tmp_path, options, hurt):
+    """Ten chunks of four: the content or the length of the fourth is wrong; after the length nothing fits."""
+    bag = write_bag(tmp_path / "bag", small_entries(40), chunk_every=4, **options)
+    storage = storage_file(bag)
+    data = bytearray(storage.read_bytes())
+    offset, length = chunk_offsets(data)[3]
+    if hurt == "index":  # and nobody has closed the file
+        data = data[:-300]
+    if hurt == "length":
+        data[offset + 1 : offset + 9] = struct.pack("<Q", length + 7)
+    data[offset + 33 : offset + 37] = b"\1\2\3\4"  # the checksum
+    storage.write_bytes(bytes(data))
+    got, warnings = read(bag)
+    assert got == [entry for entry in expected(40) if entry[2] not in range(12, 16)]
+    assert len(warnings) == 1 and storage.name in warnings[0] and "lost" in warnings[0] and str(offset) in warnings[0]
+    if hurt == "content":
+        assert "read 36 of 40" in warnings[0]
+        assert "0.30 s from" in warnings[0]
+    with Bag(bag) as again:  # a pass over few topics warns too, and a second one reads the same
+        assert len(list(again.messages([TOPIC]))) == len(list(again.messages([TOPIC]))) == 36
+
+
+def test_value_sqlite_with_a_damaged_page_goes_on_behind_it(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(400), SQLITE)
+    storage = storage_file(bag)
+    data = bytearray(storage.read_bytes())
+    page_size = int.from_bytes(data[16:18], "big")
+    place = data.find(expected_data(200))
+    start = place // page_size * page_size
+    data[start : start + 60] = b"\xff" * 60
+    storage.write_bytes(bytes(data))
+    got, warnings = read(bag)
+    whole = expected(400)
+    assert set(got) < set(whole)
+    assert got == sorted(got)
+    assert set(whole[:150] + whole[250:]) <= set(got)
+    assert 1 <= 400 - len(got) < 60
+    assert len(warnings) == 1 and "lost" in warnings[0] and storage.name in warnings[0]
+    assert f"{400 - len(got)} messages after" in warnings[0]
+
+
+def expected_data(index):
+    """Bytes of one small image, as they lie in the file."""
+    return small_entries(index + 1)[index][3][-35:]
+
+
+@pytest.mark.parametrize("compression", ["BZ2", "LZ4"])
+def test_value_ros1_with_a_damaged_chunk_goes_on_behind_it(tmp_path, compression):
+    bag = write_ros1(tmp_path / "drive.bag", small_entries(300), compression)
+    data = bytearray(bag.read_bytes())
+    middle = data.find(b"op=\x05", len(data) // 2)
+    data[middle + 60 : middle + 120] = b"\xff" * 60
+    bag.write_bytes(bytes(data))
+    got, warnings = read(bag)
+    assert 250 < len(got) < 300
+    assert set(got) < set(expected(300))
+    assert got[-1] == expected(300)[-1]
+    assert len(warnings) == 1 and "lost" in warnings[0]
+
+
 def test_value_mcap_that_was_never_closed_is_read_whole(tmp_path):
     bag = write_bag(tmp_path / "bag", small_entries(12), chunk_every=4)
     storage = storage_file(bag)

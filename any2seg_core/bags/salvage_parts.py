@@ -1,0 +1,74 @@
+"""What the readers of damaged files share: places, losses, decompression, quality of service as rosbag2 stores it."""
+
+from __future__ import annotations
+
+import bz2
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from lz4.frame import LZ4FrameDecompressor
+
+from any2seg_core.bags.codec import Form, first_line
+from any2seg_core.bags.storage import RecordedQos
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+FORMS: dict[str, Form] = {"ros2msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
+_QOS_WORDS = {
+    "reliability": ("system_default", "reliable", "best_effort", "unknown", "best_available"),
+    "durability": ("system_default", "transient_local", "volatile", "unknown", "best_available"),
+    "history": ("system_default", "keep_last", "keep_all", "unknown"),
+}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A part of a file that cannot be read, behind which reading goes on.
+
+    Attributes:
+        what: for people, such as "the chunk at byte 4096 (its checksum differs)".
+    """
+
+    what: str
+
+
+def decompress(packed: bytes, compression: str, size: int) -> tuple[bytes, str]:
+    """(as many bytes as there are, complaint)."""
+    try:
+        if compression in ("", "none"):
+            return packed, ""
+        if compression == "zstd":
+            return zstd.ZstdDecompressor().decompress(packed, size), ""
+        if compression == "lz4":
+            return LZ4FrameDecompressor().decompress(packed, size), ""
+        if compression == "bz2":
+            return bz2.BZ2Decompressor().decompress(packed, size), ""
+    except (zstd.ZstdError, RuntimeError, OSError, ValueError, EOFError, MemoryError) as error:
+        return b"", first_line(error)
+    return b"", f"unknown compression {compression!r}"
+
+
+def parse_qos(text: Any) -> tuple[RecordedQos, ...]:
+    """Profiles as rosbag2 stores them (YAML, words or numbers); none where they cannot be read."""
+    try:
+        entries = yaml.safe_load(text) if isinstance(text, str) else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return ()
+    profiles = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            words = {name: _qos_word(entry.get(name), known) for name, known in _QOS_WORDS.items()}
+            depth = entry.get("depth")
+            profiles.append(RecordedQos(**words, depth=depth if isinstance(depth, int) else 0))
+    return tuple(profiles)
+
+
+def _qos_word(value: Any, known: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value.lower() in known:
+        return value.lower()
+    return known[value] if isinstance(value, int) and 0 <= value < len(known) else "unknown"
