@@ -1,4 +1,4 @@
-"""``any2seg data``: look through a data set, and make its computed planes."""
+"""``any2seg data``: look through a data set, make its computed planes, show sparse labels of it."""
 
 from __future__ import annotations
 
@@ -96,6 +96,49 @@ def convert(
         for line in done.skipped:
             typer.echo(f"skipped {line}")
     raise typer.Exit(1 if done.skipped else 0)
+
+
+@data_app.command()
+def sparse(
+    root: RootArgument,
+    out: Annotated[Path, typer.Argument(help="PNG to write.")],
+    kind: Annotated[str, typer.Option("--kind", help="points, scribbles, blocks or lidar.")] = "points",
+    count: Annotated[int | None, typer.Option(help="Points or blocks per image.")] = None,
+    side: Annotated[int | None, typer.Option(help="Pixels, of a block or across a stroke.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all that is drawn.")] = None,
+    every_class: Annotated[bool | None, typer.Option("--every-class", help="At least one per class.")] = None,
+    dataset: KindOption = "auto",
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    frames: Annotated[int, typer.Option(min=1, help="Rows of the picture.")] = 6,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the labels that training with data.sparse keeps: a picture, and how many they are.
+
+    Each row: what was seen, the whole truth, the labels that are kept.
+
+    Example: any2seg data sparse data/drive clicks.png --count 50
+    """
+    from dataclasses import asdict
+
+    import cv2
+
+    from any2seg_core.atomic import replacing
+    from any2seg_core.data.catalogue import open_dataset
+    from any2seg_core.data.sparse_sheet import sparse_config, sparse_sheet
+
+    config = sparse_config(kind=kind, count=count, side=side, seed=seed, every_class=every_class)
+    picture, facts = sparse_sheet(open_dataset(dataset, root, split, sparse=config), frames)
+    with replacing(out.with_suffix(".png")) as partial:
+        if not cv2.imwrite(str(partial), picture[..., ::-1]):
+            raise OSError("OpenCV wrote nothing")
+    if as_json:
+        typer.echo(json.dumps([asdict(fact) for fact in facts], indent=1))
+        return
+    table = Table("frame", "labelled pixels", "% of the image", "classes", title=str(out.with_suffix(".png")))
+    for fact in facts:
+        classes = f"{fact.classes} of {fact.of_classes}"
+        table.add_row(fact.name, str(fact.pixels), f"{100 * fact.share:.2f}", classes)
+    Console().print(table)
 
 
 def _print(report: TreeReport) -> None:

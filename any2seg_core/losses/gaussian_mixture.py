@@ -118,13 +118,14 @@ def gaussian_mixture(features: Tensor, logits: Tensor, labels: Tensor, config: G
 def _variance(squared: Tensor, share: Tensor, least: float) -> Tensor:
     """sigma^2 of each class of each image, (B, J), from squared distances and shares (B, J, N).
 
-    A class whose shares sum up to no more than ``least`` gets the mean of the others, or where there is none, that of
-    ``unit``.
+    A class whose shares sum up to no more than ``least`` gets the mean of the others in its image, or where there is
+    none, that of ``unit``.
     """
     amount = share.sum(dim=2)  # (B, J)
     variance = (squared * share).sum(dim=2) / amount.clamp_min(_EPS)
     known = amount > least
-    usual = torch.where(known.any(), (variance * known).sum() / known.sum().clamp_min(1), 0.5)
+    others = known.sum(dim=1, keepdim=True)  # (B, 1)
+    usual = torch.where(others > 0, (variance * known).sum(dim=1, keepdim=True) / others.clamp_min(1), 0.5)
     return torch.where(known, variance, usual).clamp_min(_NARROWEST**2)
 
 

@@ -72,9 +72,9 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
                 q = F.interpolate(logits[b : b + 1], (h, w), mode="bilinear").softmax(dim=1)[0, k] * real
                 spread = float((d**2 * q).sum() / q.sum())
             distances[b, k], spreads_of[b, k] = d, spread
-    known = [value for value in spreads_of.values() if value is not None]
-    usual = sum(known) / len(known) if known else 0.5
     for b in range(B):
+        known = [value for (image, _), value in spreads_of.items() if image == b and value is not None]
+        usual = sum(known) / len(known) if known else 0.5
         own = sorted(k for image, k in distances if image == b)
         density = {}
         for k in own:
