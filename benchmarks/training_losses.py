@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from any2seg_core.labels import UNLABELLED
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.models import Any2Seg, ModelConfig
@@ -25,6 +26,7 @@ from training.objective import Objective
 
 ROUNDS = 5
 BATCH, SIZE, K = 2, 192, 25
+CLICKS = 20  # labelled pixels per image, where labels are sparse
 
 PUBLISHED = {"lambda_p": 0.3, "lambda_f": 0.02}
 VARIANTS: dict[str, dict[str, dict]] = {
@@ -42,6 +44,10 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "R_f": {"lambda_f": 0.02},
         "R_p (logits)": {"lambda_p": 0.3},
     },
+    f"mff, {CLICKS} clicks": {
+        "AGMM": {"agmm": {"weight": 1.0}},
+        "AGMM (sigma)": {"agmm": {"weight": 1.0, "sigma": "predicted"}},
+    },
 }
 
 
@@ -54,14 +60,19 @@ class RandomTeacher:
         return torch.randn(len(frames), 768), torch.randn(len(frames), len(MODALITIES), 768)
 
 
-def stepper(fusion: str, changes: dict) -> Callable[[], float]:
+def stepper(title: str, changes: dict) -> Callable[[], float]:
     """A function that takes one training step and returns its process time in seconds."""
+    fusion, _, clicks = title.partition(", ")
     config = TrainConfig(data="none", out="none", fusion=fusion, teacher="none", **changes)
     torch.manual_seed(0)
     model = Any2Seg(ModelConfig(num_classes=K, fusion=fusion)).train().to(memory_format=torch.channels_last)
     objective = Objective(CrossEntropy(), config, RandomTeacher())
     images = {name: torch.randn(BATCH, 3, SIZE, SIZE) for name in MODALITIES}
     labels = torch.randint(0, K, (BATCH, SIZE // 8, SIZE // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    if clicks:
+        kept = torch.rand(BATCH, SIZE * SIZE).topk(CLICKS).indices  # (B, n)
+        sparse = torch.full((BATCH, SIZE * SIZE), UNLABELLED)
+        labels = sparse.scatter(1, kept, labels.flatten(1).gather(1, kept)).view(BATCH, SIZE, SIZE)
 
     def step() -> float:
         start_s = time.process_time()
@@ -77,13 +88,13 @@ def stepper(fusion: str, changes: dict) -> Callable[[], float]:
 
 def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, {SIZE}x{SIZE}, {ROUNDS} turns")
-    for fusion, variants in VARIANTS.items():
-        steps = {name: stepper(fusion, changes) for name, changes in {"supervised": {}, **variants}.items()}
+    for title, variants in VARIANTS.items():
+        steps = {name: stepper(title, changes) for name, changes in {"supervised": {}, **variants}.items()}
         for step in steps.values():
             step()
         turns = [{name: step() for name, step in steps.items()} for _ in range(ROUNDS)]
         base_s = statistics.median(turn["supervised"] for turn in turns)
-        print(f"\n{fusion}: supervised alone {base_s:.2f} s")
+        print(f"\n{title}: supervised alone {base_s:.2f} s")
         for name in variants:
             ratios = [turn[name] / turn["supervised"] for turn in turns]
             print(f"  + {name:15} {statistics.median(ratios):.3f}   (turns {min(ratios):.3f} to {max(ratios):.3f})")
