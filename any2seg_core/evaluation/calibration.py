@@ -7,9 +7,7 @@ from torch import Tensor
 
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import as_array
-from any2seg_core.labels import IGNORE, is_labelled
-
-_UNIT = 2.0**-24  # spacing of float32 just below 1; sums of confidence are integers: any order gives the same
+from any2seg_core.kernels.counts import CONFIDENCE_UNIT, count_confidence
 
 BINS = 15
 """Number of equal bins of confidence, as in the paper."""
@@ -46,20 +44,10 @@ class CalibrationHistogram:
                 f"confidence {confidence.shape}, prediction {prediction.shape} and truth {truth.shape} differ: "
                 "resize them to one size"
             )
-        counted = is_labelled(truth) & (prediction != IGNORE)
-        confidence = confidence[counted].astype(np.float64)
-        if not confidence.size:
-            return
-        # Softmax in float32 may end one rounding step above 1.
-        if not (confidence.min() >= 0.0 and confidence.max() <= 1.0 + 1e-6):  # also false for NaN
-            raise UserError(f"confidence of {confidence.min():g} to {confidence.max():g}: expected 0..1")
-        bins = self.sums.shape[1]
-        place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-        right = (prediction == truth)[counted]
-        self.sums[0] += np.bincount(place, minlength=bins)
-        self.sums[1] += np.bincount(place[right], minlength=bins)
-        units = np.bincount(place, weights=np.rint(confidence / _UNIT), minlength=bins)  # exact below 2^53
-        self.sums[2] += units.astype(np.int64)
+        sums, strange = count_confidence(confidence, prediction, truth, self.sums.shape[1])
+        if strange is not None:
+            raise UserError(f"confidence of {strange:g}: expected 0..1")
+        self.sums += sums
 
     def merge(self, other: CalibrationHistogram) -> None:
         """Add the counts of another histogram with as many bins."""
@@ -73,19 +61,19 @@ class CalibrationHistogram:
 
     def confidence(self) -> np.ndarray:
         """(bins,) float64, mean confidence per bin, 0..1; NaN for an empty bin."""
-        return self._per_pixel(self.sums[2] * _UNIT)
+        return self._per_pixel(self.sums[2] * CONFIDENCE_UNIT)
 
     def ece(self) -> float:
         """Expected calibration error, 0..1: sum over bins of share * |accuracy - confidence|; NaN without any pixel."""
         pixels = self.sums[0]
         if not pixels.any():
             return float("nan")
-        return float(np.abs(self.sums[1] - self.sums[2] * _UNIT).sum() / pixels.sum())
+        return float(np.abs(self.sums[1] - self.sums[2] * CONFIDENCE_UNIT).sum() / pixels.sum())
 
     def overconfidence(self) -> float:
         """Mean confidence minus share of right pixels, -1..1; above 0 it promises too much. NaN without pixels."""
         pixels, right, units = self.sums.sum(axis=1)
-        return float((units * _UNIT - right) / pixels) if pixels else float("nan")
+        return float((units * CONFIDENCE_UNIT - right) / pixels) if pixels else float("nan")
 
     def _per_pixel(self, sums: np.ndarray) -> np.ndarray:
         pixels = self.sums[0]

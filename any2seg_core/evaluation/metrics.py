@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
+from any2seg_core.kernels.counts import count_pairs
+from any2seg_core.labels import IGNORE, LabelSpace, require_train_ids
 
 Policy = Literal["present", "all", "without_other"]
 
@@ -44,16 +45,11 @@ class ConfusionMatrix:
         prediction, truth = as_array(prediction), as_array(truth)
         if prediction.shape != truth.shape:
             raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them")
-        K = self.num_classes
-        labelled = is_labelled(truth)
-        truth = truth[labelled].astype(np.int64)
-        prediction = prediction[labelled].astype(np.int64)
-        for values in (truth, prediction[prediction != IGNORE]):
-            if values.size and not 0 <= values.min() <= values.max() < K:
-                raise UserError(f"ids must be below {K} or {IGNORE}, got {values.max()}: that is another label space")
-        prediction = np.where(prediction == IGNORE, K, prediction)
-        pairs = np.bincount(truth * (K + 1) + prediction, minlength=self.counts.size)
-        self.counts += pairs.reshape(self.counts.shape)  # (K * (K + 1),) -> (K, K + 1)
+        counts, strange = count_pairs(prediction, truth, self.num_classes)
+        if strange is not None:
+            known = f"below {self.num_classes} or {IGNORE}"
+            raise UserError(f"ids must be {known}, got {strange}: that is another label space")
+        self.counts += counts
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the counts of another matrix of the same K."""
