@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     A network frees and allocates the same large activations over and over. By default each of them is a fresh mapping,
     whose pages the kernel zeroes one by one: measured at a tenth of a forward pass, and much more in training. Called
-    by programs (node, training), never by the library on import. Elsewhere than on glibc it does nothing.
+    by programs (commands, node, training), never by the library on import. Elsewhere than on glibc it does nothing.
     """
     if not sys.platform.startswith("linux"):
         return False

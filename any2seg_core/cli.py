@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.bags import commands as bag_commands
 from any2seg_core.bags.evaluate_command import evaluate as evaluate_bag_command
 from any2seg_core.data.command import data_app
@@ -243,6 +244,7 @@ def demo(context: typer.Context) -> None:
 
 def main() -> None:
     """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except UserError as error:

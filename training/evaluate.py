@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import progress_bar
@@ -32,6 +33,7 @@ class ScriptSettings(EvaluateSettings):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    keep_freed_memory()
     try:
         settings = load_settings(ScriptSettings, sys.argv[1:] if arguments is None else arguments)
         with progress_bar() as progress:

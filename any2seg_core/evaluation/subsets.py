@@ -82,6 +82,7 @@ def subset_logits(
             yield subset, model.decode(model.fuse(encoded.keep(kept)), folded) if kept else None
 
 
+@torch.no_grad()
 def subset_predictions(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
