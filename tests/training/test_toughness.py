@@ -308,7 +308,7 @@ def run_processes(count: int, arguments: dict, target: Path) -> None:
         assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("method", ["supervised"])
+@pytest.mark.parametrize("method", ["supervised", "m3l"])
 def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: str):
     """gloo, global BatchNorm: gradients to 1e-6, and the same confusion matrix from an odd number of frames.
 
