@@ -263,7 +263,8 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
     undecoded = "disk" if config.cache == "disk" else "none"
-    train_frames, unlabelled = split_frames(config, open_split(config, "train", undecoded))
+    all_frames = open_split(config, "train", undecoded if config.data.has_few_labels else config.cache)
+    train_frames, unlabelled = split_frames(config, all_frames)
     val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
     prior = PriorStatistics(len(label_space(contract.label_space)))

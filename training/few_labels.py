@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from any2seg_core.atomic import replacing
+from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset, Sample
 from any2seg_core.data.splits import labelled_count, labelling_order, read_names
@@ -63,8 +64,6 @@ def labelled_frames(config: TrainConfig, frames: FrameDataset) -> list[int]:
     """Numbers of the train frames that keep their labels, in the order of the data set."""
     if config.data.labelled is not None:
         return sorted(read_names(config.data.labelled, frames))
-    if not config.data.has_few_labels:
-        return list(range(len(frames)))
     count = labelled_count(len(frames), config.data.labelled_fraction)
     return sorted(labelling_order(frames, config.seed)[:count])
 
@@ -75,14 +74,15 @@ def split_frames(config: TrainConfig, frames: FrameDataset) -> tuple[FrameDatase
     The pool is None where the method takes none or there is no unlabelled frame. Labels of its frames are never read.
 
     Args:
-        frames: all train frames, nothing decoded yet.
+        frames: all train frames; not decoded yet if some of them lose their labels.
     """
-    keep = labelled_frames(config, frames)
-    labelled = frames.part(keep, config.cache)
+    labelled, rest = frames, []
+    if config.data.has_few_labels:
+        keep = labelled_frames(config, frames)
+        labelled, kept = frames.part(keep, config.cache), set(keep)
+        rest = [index for index in range(len(frames)) if index not in kept]
     if config.method == "supervised":
         return labelled, None
-    kept = set(keep)
-    rest = [index for index in range(len(frames)) if index not in kept]
     sources = [frames.part(rest, config.cache, labelled=False)] if rest else []
     sources += [open_unlabelled(config, path, frames) for path in config.data.unlabelled]
     if not sources and config.unlabelled_batch_size is not None:
@@ -105,8 +105,8 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}")
-        cache = "ram" if config.cache == "ram" else "none"
-        frames = open_dataset(kind, path, "train", names, None, cache, config.skip_corrupt, labelled=False)
+        cache = "none" if config.cache == "disk" and kind != BagDataset.kind else config.cache
+        frames = open_dataset(kind, path, "train", names, cache=cache, skip_corrupt=config.skip_corrupt, labelled=False)
     except UserError as error:
         raise UserError(f"data.unlabelled: {error}") from None
     other = {name: code for name, code in frames.encodings.items() if code != like.encodings[name]}

@@ -150,6 +150,7 @@ class FrameDataset(Dataset):
         part = copy.copy(self)
         part.frames = [self.frames[index] for index in indices]
         part.labelled = self.labelled and labelled
+        part._whole = self  # its files may be temporary and go with it
         part._begin(cache)
         return part
 

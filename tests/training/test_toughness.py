@@ -327,8 +327,10 @@ def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: st
         arguments = values(data, out, batch_size=4 // count, **shared)
         run_processes(count, arguments, tmp_path / f"{count}.npz")
     one, two = (state(tmp_path / name)["optimizer"]["state"] for name in ("1", "2"))
+    largest = max(float(slot["exp_avg"].abs().max()) / 0.1 for slot in one.values())
+    close = 1e-6 if method == "supervised" else 1e-6 * max(1.0, largest)
     for number, slot in one.items():
-        assert torch.allclose(slot["exp_avg"] / 0.1, two[number]["exp_avg"] / 0.1, atol=1e-6), number
+        assert torch.allclose(slot["exp_avg"] / 0.1, two[number]["exp_avg"] / 0.1, atol=close), number
     for part in ("model",) if method == "supervised" else ("model", "teacher"):
         statistics = [state(tmp_path / name)[part]["head.norm.running_var"] for name in ("1", "2")]
         assert torch.allclose(*statistics, atol=1e-6)
