@@ -39,7 +39,7 @@ from training.processes import Processes
 from training.state import MovingAverage, load_state, save_state
 
 _PLACES = ("out", "init", "teacher", "pretrained")
-_DATA_PLACES = {"root", "labelled", "unlabelled"}
+_DATA_PLACES = {"root", "labelled", "unlabelled", "pseudo"}
 """Settings that name places of one machine, and those of them in the group data."""
 
 
@@ -239,7 +239,7 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
     options: dict[str, Any] = {key: getattr(config, key) for key in ("source", "parity") if getattr(config, key)}
     if split == "train":  # what is judged has all its labels
-        options["sparse"] = config.data.sparse
+        options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
     return open_dataset(
         config.dataset, config.data.root, split, config.modalities, config.cases, cache=cache,
         skip_corrupt=config.skip_corrupt, **options,

@@ -25,6 +25,7 @@ class DataConfig(BaseModel):
     short_form: ClassVar[str] = "root"
     root: Path = Field(description="folder of a data set with the splits train and val")
     sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
+    pseudo: Path | None = Field(None, description="labels of a first stage, see training/pseudo_labels.py")
     labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
     labelled: Path | None = Field(None, description="file with the names of the train frames that keep labels")
     unlabelled: tuple[Path, ...] = Field((), description="more unlabelled frames: data sets or recordings, one or more")
@@ -54,6 +55,8 @@ class DataConfig(BaseModel):
     def _one_split(self) -> DataConfig:
         if self.labelled is not None and self.labelled_fraction < 1.0:
             raise ValueError("labelled and labelled_fraction exclude each other: a list of frames, or a share of them")
+        if self.pseudo is not None and self.sparse is None:
+            raise ValueError("pseudo completes sparse labels: set sparse, or leave pseudo out")
         return self
 
     @property

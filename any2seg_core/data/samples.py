@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from any2seg_core.contract import Normalisation, default_normalisation
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
+from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import UNLABELLED, LabelSpace
@@ -85,6 +86,7 @@ class FrameDataset(Dataset):
         labelled: False: no label file is looked for, and every pixel is unlabelled (254); for recordings that were
             extracted without truth.
         sparse: which labels of a frame to keep; None: all.
+        pseudo: folder of labels that a model has made (`PseudoLabels`), for the pixels that keep none.
         options: what only some data sets can be told; each names its own in ``options`` and explains them.
 
     Attributes:
@@ -114,10 +116,12 @@ class FrameDataset(Dataset):
         verify: bool = True,
         labelled: bool = True,
         sparse: SparseConfig | None = None,
+        pseudo: Path | None = None,
         **options: Any,
     ):
         self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
         self.labelled, self.sparse = labelled, sparse
+        self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
         strange = sorted(set(options) - set(self.options))
         if strange:
             raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice")
@@ -333,6 +337,8 @@ class FrameDataset(Dataset):
         return frames
 
     def _require_files(self) -> None:
+        if self.pseudo is not None:
+            self.pseudo.require(frame.name for frame in self.frames)
         if self.labelled and self.why_unlabelled:
             raise UserError(f"{self.root}: {self.split}: {self.why_unlabelled}; nothing can be trained or judged on it")
         for frame in self.frames:
@@ -371,10 +377,12 @@ class FrameDataset(Dataset):
     def _labels(self, frame: Any) -> np.ndarray:
         """Labels of a frame, as many of them as there shall be."""
         if self.sparse is None:
-            return self.read_labels(frame)
-        if self.sparse.kind == "lidar":
-            return self.read_lidar_labels(frame)
-        return sparse_labels(self.read_labels(frame), frame.name, self.sparse)
+            labels = self.read_labels(frame)
+        elif self.sparse.kind == "lidar":
+            labels = self.read_lidar_labels(frame)
+        else:
+            labels = sparse_labels(self.read_labels(frame), frame.name, self.sparse)
+        return labels if self.pseudo is None else self.pseudo.complete(labels, frame.name)
 
     def _read(self, frame: Any) -> Sample:
         planes = {name: self.read_plane(frame, name) for name in self.present(frame)}

@@ -1,0 +1,93 @@
+"""Pseudo labels on disk: what a model of a first stage says about every pixel, to complete sparse labels for a second.
+
+    FOLDER/<split>.json              which model, labels and threshold
+    FOLDER/<split>/<frame>.png       8-bit train ids at the size of the label image, 255 where there is none
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from any2seg_core.atomic import replacing
+from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.errors import UserError
+from any2seg_core.labels import IGNORE, UNLABELLED, LabelSpace
+
+_HOW = "python training/pseudo_labels.py writes such a folder"
+
+
+class PseudoLabels:
+    """Pseudo labels of one split.
+
+    Args:
+        folder: as above. split: train, val or test.
+        space: of the data set that they shall complete.
+
+    Raises:
+        UserError: no such folder, or labels of another label space.
+    """
+
+    def __init__(self, folder: str | Path, split: str, space: LabelSpace) -> None:
+        self.folder = Path(folder) / split
+        facts = read_facts(folder, split)
+        if facts is None:
+            raise UserError(f"{folder}: no pseudo labels of {split}: {split}.json is missing; {_HOW}")
+        if facts.get("label_space") != space.name:
+            raise UserError(f"{folder}: pseudo labels of {facts.get('label_space')}, the data set has {space.name}")
+        self._known = np.arange(256) < len(space)
+        self._known[IGNORE] = True
+
+    def require(self, names: Iterable[str]) -> None:
+        """UserError for a frame that has none."""
+        missing = [name for name in names if not self.path(name).is_file()]
+        if missing:
+            raise UserError(
+                f"{self.path(missing[0])}: missing, and {len(missing) - 1} more; the command that wrote the others "
+                "goes on where it stopped"
+            )
+
+    def path(self, name: str) -> Path:
+        """File of a frame."""
+        return self.folder / f"{name}.png"
+
+    def complete(self, labels: np.ndarray, name: str) -> np.ndarray:
+        """labels (H, W) uint8 with pseudo labels in place of 254; those that are there stay. CorruptFileError."""
+        path = self.path(name)
+        pseudo = read_image(path)
+        if pseudo.shape != labels.shape or not self._known[pseudo].all():
+            raise CorruptFileError(f"{path}: {pseudo.shape} is no label image of this frame, which has {labels.shape}")
+        return np.where((labels == UNLABELLED) & (pseudo != IGNORE), pseudo, labels)
+
+
+def read_facts(folder: str | Path, split: str) -> dict[str, Any] | None:
+    """How the labels in a folder came to be; None if there are none, UserError if nobody can read it."""
+    path = Path(folder) / f"{split}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable ({error}); {_HOW}") from None
+
+
+def write_facts(folder: Path, split: str, facts: dict[str, Any]) -> None:
+    """Say how the labels come to be, before the first of them; UserError if others are there."""
+    before = read_facts(folder, split)
+    if before is not None and before != facts:
+        changed = [key for key in facts if before.get(key) != facts[key]]
+        raise UserError(f"{folder}: holds pseudo labels of another {', '.join(changed)}; choose another folder")
+    with replacing(folder / f"{split}.json") as partial:
+        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def write_pseudo(path: Path, labels: np.ndarray) -> None:
+    """(H, W) uint8 train ids, 255 where there is none, as PNG; whole or not at all."""
+    with replacing(path) as partial:
+        if not cv2.imwrite(str(partial), labels):
+            raise OSError("OpenCV wrote nothing")
