@@ -21,7 +21,7 @@ from torch import nn
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import PriorStatistics
@@ -39,7 +39,9 @@ from training.processes import Processes
 from training.state import MovingAverage, load_state, save_state
 
 _PLACES = ("out", "init", "teacher", "pretrained")
-_DATA_PLACES = {"root", "labelled", "unlabelled", "pseudo"}
+_DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {
+    "bag": {"rules", "calibration", "params", "planes"}
+}
 """Settings that name places of one machine, and those of them in the group data."""
 
 
@@ -237,11 +239,13 @@ class Run:
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
-    options: dict[str, Any] = {key: getattr(config, key) for key in ("source", "parity") if getattr(config, key)}
+    kind = detect_kind(config.data.root) if config.dataset == "auto" else config.dataset
+    options = {key: getattr(config, key) for key in ("source", "parity") if getattr(config, key)}
+    options |= config.data.options(kind)
     if split == "train":  # what is judged has all its labels
         options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
     return open_dataset(
-        config.dataset, config.data.root, split, config.modalities, config.cases, cache=cache,
+        kind, config.data.root, split, config.modalities, config.cases, cache=cache,
         skip_corrupt=config.skip_corrupt, **options,
     )  # fmt: skip
 

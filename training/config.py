@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.data.bag_settings import BagSettings
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
@@ -23,12 +24,13 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     short_form: ClassVar[str] = "root"
-    root: Path = Field(description="folder of a data set with the splits train and val")
+    root: Path = Field(description="data set with the splits train and val, or a recording with data.bag.val_share")
     sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
     pseudo: Path | None = Field(None, description="labels of a first stage, see training/pseudo_labels.py")
     labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
     labelled: Path | None = Field(None, description="file with the names of the train frames that keep labels")
     unlabelled: tuple[Path, ...] = Field((), description="more unlabelled frames: data sets or recordings, one or more")
+    bag: BagSettings = Field(BagSettings(), description="how recordings are read, e.g. bag={every: 5, val_share: 0.2}")
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +60,10 @@ class DataConfig(BaseModel):
         if self.pseudo is not None and self.sparse is None:
             raise ValueError("pseudo completes sparse labels: set sparse, or leave pseudo out")
         return self
+
+    def options(self, kind: str) -> dict[str, Any]:
+        """What only data sets of that kind are told."""
+        return {"bag": self.bag} if kind == "bag" else {}
 
     @property
     def has_few_labels(self) -> bool:

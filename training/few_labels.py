@@ -101,12 +101,16 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
     """
     try:
         kind = detect_kind(path)
-        found = DATASETS[kind].on_disk(path)
+        # A recording without some of these sensors says so itself, by the topics that it is told.
+        found = BagDataset.family.members if kind == BagDataset.kind else DATASETS[kind].on_disk(path)
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}")
         cache = "none" if config.cache == "disk" and kind != BagDataset.kind else config.cache
-        frames = open_dataset(kind, path, "train", names, cache=cache, skip_corrupt=config.skip_corrupt, labelled=False)
+        frames = open_dataset(
+            kind, path, "train", names, cache=cache, skip_corrupt=config.skip_corrupt, labelled=False,
+            **config.data.options(kind),
+        )  # fmt: skip
     except UserError as error:
         raise UserError(f"data.unlabelled: {error}") from None
     other = {name: code for name, code in frames.encodings.items() if code != like.encodings[name]}

@@ -39,6 +39,7 @@ from any2seg_core.units import NS_PER_S
 
 _SHOWN_PROBLEMS = 3
 _BESIDE = ("calibration.yaml", "drive.json")  # of a single storage file
+_TEMPORARY: weakref.WeakValueDictionary[Path, PlaneFolder] = weakref.WeakValueDictionary()
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ class BagDataset(FrameDataset):
     - ``cache``: "ram" keeps the planes, uncompressed; "disk" keeps them as PNG in ``any2seg_planes`` in the folder of
       the recording, or beside the file, named after its files, the settings and the encodings: a later run finds them,
       one that was killed goes on, and processes that come at the same time wait for the first. "none" does the same in
-      a temporary folder that goes with the data set. Planes that are on disk already are used whatever the cache.
+      a temporary folder that goes with the data set. Planes that are on disk already are used whatever the cache; with
+      ``keep`` they are made there whatever the cache.
 
     Options:
         bag: `BagSettings` or a mapping of them; they go over those in ``any2seg.yaml`` beside the recording.
@@ -150,6 +152,10 @@ class BagDataset(FrameDataset):
         """(H, W) uint8 train ids."""
         return self._store.labels(frame)
 
+    def recording(self, _frame: BagFrame) -> str:
+        """The whole data set is one."""
+        return self.root.resolve().stem
+
     def condition(self, frame: BagFrame) -> str:
         """As the settings say, else the recording, else "bag"."""
         return frame.condition
@@ -172,11 +178,12 @@ class BagDataset(FrameDataset):
         recipe = _recipe(self.root, self.bag, asked, self.labelled)
         kept = PlaneFolder(PlaneCache(place, recipe, keep=True).folder, self.labelled)
         index = kept.index()
-        if index is None and cache == "ram":
+        is_kept = index is not None or cache == "disk" or self.bag.keep
+        if cache == "ram" and not is_kept:
             self._store = MemoryPlanes()
             index = read_recording(self.root, self.bag, asked, self.labelled, self._store)
         else:
-            self._store = kept if index is not None or cache == "disk" else self._temporary()
+            self._store = kept if is_kept else _temporary(kept)
             index = index or self._filled(self._store, asked)
         if self.bag.condition:
             index.frames = [replace(frame, condition=self.bag.condition) for frame in index.frames]
@@ -184,11 +191,6 @@ class BagDataset(FrameDataset):
             _LOG.warning("%s: %s", self.root, line)
         self._index = index
         self.modalities = asked or index.modalities
-
-    def _temporary(self) -> PlaneFolder:
-        folder = Path(tempfile.mkdtemp(prefix="any2seg-bag-"))
-        weakref.finalize(self, _remove, folder, os.getpid())
-        return PlaneFolder(folder, self.labelled)
 
     def _filled(self, target: PlaneFolder, asked: tuple[str, ...]) -> RecordingIndex:
         with target.locked():
@@ -228,6 +230,16 @@ def _recipe(root: Path, settings: BagSettings, asked: tuple[str, ...], labelled:
         "encodings": default_encodings(),
         "event_window_ns": DEFAULT_WINDOW_NS,
     }
+
+
+def _temporary(instead_of: PlaneFolder) -> PlaneFolder:
+    """A folder that goes with the last data set that reads it: train and val of one recording share it."""
+    store = _TEMPORARY.get(instead_of.folder)
+    if store is None:
+        store = PlaneFolder(Path(tempfile.mkdtemp(prefix="any2seg-bag-")), instead_of.labelled)
+        weakref.finalize(store, _remove, store.folder, os.getpid())
+        _TEMPORARY[instead_of.folder] = store
+    return store
 
 
 def _remove(folder: Path, owner: int) -> None:

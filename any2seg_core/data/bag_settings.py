@@ -39,7 +39,8 @@ class BagSettings(BaseModel):
     val_share: float = Field(0.0, ge=0, lt=1, description="share of the recording, its end, that is the split val")
     complete: bool = Field(False, description="only sets that have all sensors")
     condition: str = Field("", description=f"{', '.join(CONDITIONS)}; default: what the recording says, else bag")
-    planes: Path | None = Field(None, description="folder for cache=disk; default: beside the recording")
+    keep: bool = Field(False, description="keep the planes on disk whatever the cache, as cache=disk does")
+    planes: Path | None = Field(None, description="where they are kept; default: beside the recording")
 
     @field_validator("condition")
     @classmethod
@@ -71,7 +72,7 @@ class BagSettings(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """All that decides the frames, JSON-ready; of files their content."""
-        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition"})
+        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition", "keep"})
         return facts | {name: _content(getattr(self, name)) for name in _PATHS[:3]}
 
 

@@ -116,7 +116,7 @@ class PlaneFolder:
     """
 
     def __init__(self, folder: Path, labelled: bool) -> None:
-        self.folder, self._labelled = folder, labelled
+        self.folder, self.labelled = folder, labelled
 
     def index(self) -> RecordingIndex | None:
         """Of a folder that is complete; None for any other."""
@@ -154,7 +154,7 @@ class PlaneFolder:
 
     def files(self, frame: BagFrame) -> dict[str, list[Path]]:
         """Of each modality that the frame has, and of the labels where they are wanted."""
-        keys = (*frame.present, _LABELS) if self._labelled else frame.present
+        keys = (*frame.present, _LABELS) if self.labelled else frame.present
         return {key: [self._path(frame, key)] for key in keys}
 
     def plane(self, frame: BagFrame, name: str) -> np.ndarray:

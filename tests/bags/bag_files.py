@@ -235,6 +235,18 @@ def kitti_entries(count: int = 8, camera: CameraModel = KITTI_CAMERA, with_tf: b
     return sorted(entries, key=lambda entry: entry[0])
 
 
+def labelled_kitti_entries(count: int = 8, camera: CameraModel = KITTI_CAMERA) -> list[Entry]:
+    """The same with a label image 40 ms after each picture: 20 rows of 255, then ids that grow to the right."""
+    entries = kitti_entries(count, camera)
+    for index in range(count):
+        labels = (np.arange(camera.width) // 60 + index)[None] % 25 + np.zeros((camera.height, 1))
+        labels[:20] = 255
+        stamp_ns = START_NS + index * NS_PER_S // 10 + 1_000_000
+        message = bag_messages.image(labels.astype(np.uint8), "mono8", stamp_ns, camera.frame_id)
+        entries.append((stamp_ns + 40_000_000, "/semantic/labels", IMAGE, message))
+    return sorted(entries, key=lambda entry: entry[0])
+
+
 def lidar_entries(count: int = 8) -> list[Entry]:
     """A LiDAR and nothing else, 10 Hz."""
     entries = []

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import torch
 from bag_files import (
-    IMAGE,
-    KITTI_CAMERA,
     NS_PER_S,
     START_NS,
     kitti_entries,
+    labelled_kitti_entries,
     lidar_calibration,
     lidar_entries,
     small_entries,
@@ -52,18 +51,6 @@ from any2seg_core.sensors.calibration import save_calibration
 CACHES = ("none", "ram", "disk")
 
 
-def labelled_entries(count: int = 12) -> list:
-    """The KITTI-like drive with a label every 0.1 s, 40 ms after the camera; ids grow to the right and by time."""
-    entries = kitti_entries(count)
-    for index in range(count):
-        labels = (np.arange(KITTI_CAMERA.width) // 60 + index)[None] % 25 + np.zeros((KITTI_CAMERA.height, 1))
-        labels[:20] = 255
-        stamp_ns = START_NS + index * NS_PER_S // 10 + 1_000_000
-        message = bag_messages.image(labels.astype(np.uint8), "mono8", stamp_ns, KITTI_CAMERA.frame_id)
-        entries.append((stamp_ns + 40_000_000, "/semantic/labels", IMAGE, message))
-    return sorted(entries, key=lambda entry: entry[0])
-
-
 @pytest.fixture(scope="module")
 def kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bag(tmp_path_factory.mktemp("kitti") / "drive", kitti_entries(10))
@@ -71,7 +58,7 @@ def kitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def labelled(tmp_path: Path) -> Path:
-    return write_bag(tmp_path / "labelled", labelled_entries(8))
+    return write_bag(tmp_path / "labelled", labelled_kitti_entries(8))
 
 
 def same(one, other) -> None:
@@ -153,7 +140,7 @@ def test_value_every_kind_of_bag(tmp_path: Path, kind: str):
 
 def test_value_settings_beside_the_recording(kitti: Path, tmp_path: Path):
     """any2seg.yaml holds for every user of the bag; what is given goes over it, topic by topic."""
-    bag = write_bag(tmp_path / "drive", labelled_entries(8))
+    bag = write_bag(tmp_path / "drive", labelled_kitti_entries(8))
     (bag / "params.yaml").write_text("/**:\n  ros__parameters:\n    lidar: {offset_s: -0.03}\n")
     (bag / "any2seg.yaml").write_text("every: 3\nparams: params.yaml\ntopics: {lidar: none}\ncondition: rain\n")
     settings = read_settings(bag, {"every": 2, "topics": {"truth": "none"}})
@@ -308,7 +295,12 @@ def test_value_temporary_planes_go_with_their_owner_alone(kitti: Path):
     same(copy[2], dataset[2])
     del copy
     assert folder.is_dir() and bag not in folder.parents
-    del dataset
+    part = dataset.part([2, 0])
+    twin = BagDataset(bag, "train", labelled=False)  # nothing is read twice
+    assert twin.files(twin.frames[0]) == dataset.files(dataset.frames[0])
+    del dataset, twin
+    assert part[0].planes["rgb"].shape == (375, 1242, 3)
+    del part
     assert not folder.exists()
 
 
