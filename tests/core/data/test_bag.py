@@ -165,7 +165,7 @@ def test_value_splits_are_stretches_of_time(labelled: Path):
     assert len(parts[1]) == 2
     assert list((labelled / PLANE_FOLDER).iterdir()) == folders  # one pass serves all splits
     same(open_dataset("bag", labelled, "val", cache="ram", bag={"val_share": 0.25})[1], whole[7])
-    with pytest.raises(UserError, match="no val frame: looked for the end of the recording: set bag.val_share"):
+    with pytest.raises(UserError, match="no val frame: looked for the end of the recording: bag.val_share"):
         open_dataset("bag", labelled, "val", cache="ram")
     with pytest.raises(UserError, match="no test frame"):
         open_dataset("bag", labelled, "test", cache="ram")
