@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from node_stand_in import StandInNode, rss_mb, steady_stamps
+from node_stand_in import StandInNode, rss_mb, stamp, steady_stamps
 
 STEPS = 20
 
@@ -24,7 +24,9 @@ def main() -> None:
         frames = stand_in.messages(16)
         for step in range(STEPS):
             for index in range(count // STEPS):
-                stand_in.push(frames[index % len(frames)], next(stamps))
+                frame = frames[index % len(frames)]
+                stamp(frame, next(stamps))
+                stand_in.push(frame)
             curve.append(rss_mb())
             print(f"{(step + 1) * (count // STEPS):6d} frames: {curve[-1]:7.1f} MB", flush=True)
         settled = curve[STEPS // 5 - 1]

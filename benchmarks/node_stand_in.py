@@ -1,4 +1,4 @@
-"""The node in this process with a model that costs nothing, fed through its callbacks; for the node's benchmarks."""
+"""The node in this process with a network that costs nothing, fed through its callbacks; for the node's benchmarks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from any2seg_core.live import Turns
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.modalities import canonical
 from any2seg_core.predictor import Segmentation
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_ros.processes import ros_arguments
@@ -30,17 +31,21 @@ _EVENT_FIELDS = (("x", 0, PointField.UINT16), ("y", 2, PointField.UINT16), ("t",
 
 
 class FreePredictor:
-    """Gives the same labels for whatever comes, at once."""
+    """All of a Predictor but the network: planes become its input, labels are made of always the same logits."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self) -> None:
         self.contract = InputContract()
         self.label_space = label_space(self.contract.label_space)
         self.model = torch.nn.Linear(1, 1)
-        self._labels = np.full((height, width), 6, np.uint8)
-        self._confidence = np.full((height, width), 0.9, np.float32)
+        coarse = (self.contract.height // 4, self.contract.width // 4)
+        self._logits = torch.randn(1, len(self.label_space.classes), *coarse).to(memory_format=torch.channels_last)
 
-    def __call__(self, samples, rig=None, stamp_ns=0, size=None) -> Segmentation:
-        return Segmentation(self._labels, self._confidence, canonical(samples))
+    def __call__(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True) -> Segmentation:
+        with torch.inference_mode():
+            planes_to_tensor(samples, self.contract)
+            labels, confidence = logits_to_labels(self._logits, *size, with_confidence)
+        certainty = None if confidence is None else confidence[0].numpy()
+        return Segmentation(labels[0].numpy(), certainty, canonical(samples))
 
 
 class StandInNode:
@@ -53,7 +58,7 @@ class StandInNode:
     def __init__(self, folder: Path, side: int, points: int, events: int) -> None:
         camera = CameraModel.from_fov(side, side, 91.0, "camera")
         save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
-        pool = SimpleNamespace(turns=Turns(), get=lambda *_: FreePredictor(side, side))
+        pool = SimpleNamespace(turns=Turns(), get=lambda *_: FreePredictor())
         # A long silence is no death here: a busy machine must not look like dead sensors.
         parameters = {"checkpoint": "none", "calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
         rclpy.init(args=ros_arguments(parameters))
@@ -76,14 +81,10 @@ class StandInNode:
         """Frames of random content, 10 Hz."""
         return [self._frame() for _ in range(count)]
 
-    def push(self, frame: dict[str, object], stamp_ns: int, timeout_s: float = 60.0) -> None:
-        """One frame through the callbacks, until its label was handed to the middleware."""
+    def push(self, frame: dict[str, object], timeout_s: float = 60.0) -> None:
+        """One stamped frame through the callbacks, until its label was handed to the middleware."""
         self._published.clear()
-        times = np.frombuffer(frame["event"].data, _EVENT)["t"]
-        times[:] = np.linspace(stamp_ns - 49_000_000, stamp_ns, len(times))
         for name in ("lidar", "event", "depth", "rgb"):
-            header = frame[name].header
-            header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 10**9)
             self.node._inputs._receive(name, frame[name])
         if not self._published.wait(timeout_s):
             raise TimeoutError("no label came out")
@@ -133,6 +134,14 @@ def _cloud(records: np.ndarray, fields) -> PointCloud2:
         data=data,
         is_dense=True,
     )
+
+
+def stamp(frame: dict[str, object], stamp_ns: int) -> None:
+    """Put a time into the headers of a frame, and times before it into its events."""
+    times = np.frombuffer(frame["event"].data, _EVENT)["t"]
+    times[:] = np.linspace(stamp_ns - 49_000_000, stamp_ns, len(times))
+    for message in frame.values():
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
 
 
 def steady_stamps(period_ns: int = 100_000_000):

@@ -1,4 +1,4 @@
-"""A plane at the model's size: antialiased resize, scale and axis order in one pass over its pixels."""
+"""A plane at the model's size: resize, scale and axis order in one pass over its pixels."""
 
 from __future__ import annotations
 
@@ -54,12 +54,32 @@ def resized_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, 
         (3, h, w) float32, equal to PyTorch's to a few units of 1e-6.
     """
     out = np.empty((3, height, width), np.float32)
-    gain = (1.0 / (255.0 * np.asarray(std))).astype(np.float32)
-    shift = (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
     rows = plane.reshape(plane.shape[0], -1)  # (H,W,3) -> (H,3W)
     axes = (*spans(plane.shape[0], height), *spans(plane.shape[1], width))
-    in_parts(partial(_resize_rows, rows, *axes, gain, shift, out), height, _LEAST_ROWS)
+    in_parts(partial(_resize_rows, rows, *axes, *_line(mean, std), out), height, _LEAST_ROWS)
     return out
+
+
+def picked_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """The same with the nearest pixel instead, for planes of few points: F.interpolate(mode="nearest-exact")."""
+    out = np.empty((3, height, width), np.float32)
+    _pick(plane, _nearest(plane.shape[0], height), _nearest(plane.shape[1], width), *_line(mean, std), out)
+    return out
+
+
+def _line(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and shift, (3,) float32 each: (value / 255 - mean) / std is gain * value + shift."""
+    gain = 1.0 / (255.0 * np.asarray(std))
+    return gain.astype(np.float32), (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _nearest(source: int, wanted: int) -> np.ndarray:
+    """(N_out,) int64 place of the nearest value, in float32 as PyTorch computes it; read-only."""
+    place = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * np.float32(source / wanted)
+    found = np.minimum(place.astype(np.int64), source - 1)
+    found.flags.writeable = False  # shared by all callers
+    return found
 
 
 @njit(**KERNEL)
@@ -93,3 +113,11 @@ def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gai
             out[0, y, x] = red * gain[0] + shift[0]
             out[1, y, x] = green * gain[1] + shift[1]
             out[2, y, x] = blue * gain[2] + shift[2]
+
+
+@njit(**KERNEL)
+def _pick(plane, rows, columns, gain, shift, out):
+    for y in range(rows.size):
+        for x in range(columns.size):
+            for channel in range(3):
+                out[channel, y, x] = np.float32(plane[rows[y], columns[x], channel]) * gain[channel] + shift[channel]

@@ -129,6 +129,10 @@ class CameraModel:
         """(H, W, 3) float32 direction through each pixel centre, scaled to z = 1 (so `rays * depth` are points)."""
         return self._rays
 
+    def ray_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and y of `rays`, read-only float32 that broadcast to (H, W): (1, W) and (H, 1) of a plain pinhole."""
+        return self._ray_grid
+
     @property
     def is_distorted(self) -> bool:
         """True when straight lines do not stay straight."""
@@ -136,14 +140,20 @@ class CameraModel:
 
     @cached_property
     def _rays(self) -> np.ndarray:
-        u, v = np.meshgrid(np.arange(self.width, dtype=np.float64), np.arange(self.height, dtype=np.float64))
-        y = (v - self.K[1, 2]) / self.K[1, 1]
-        x = (u - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
-        if self.is_distorted:
-            x, y = self._undistort(x, y)
-        rays = np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.float32)  # (H,W,3)
+        x, y = np.broadcast_arrays(*self._ray_grid)
+        rays = np.stack([x, y, np.ones_like(x)], axis=-1)  # (H,W,3)
         rays.setflags(write=False)
         return rays
+
+    @cached_property
+    def _ray_grid(self) -> tuple[np.ndarray, np.ndarray]:
+        u, v = np.arange(self.width, dtype=np.float64)[None], np.arange(self.height, dtype=np.float64)[:, None]
+        y = (v - self.K[1, 2]) / self.K[1, 1]  # (H,1)
+        skewed = u - self.K[0, 2] - self.K[0, 1] * y if self.K[0, 1] != 0.0 else u - self.K[0, 2]  # (H,W) or (1,W)
+        x = skewed / self.K[0, 0]
+        if self.is_distorted:
+            x, y = self._undistort(*(np.ascontiguousarray(axis) for axis in np.broadcast_arrays(x, y)))
+        return read_only(x.astype(np.float32)), read_only(y.astype(np.float32))
 
     def _undistort(self, bent_x: np.ndarray, bent_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Newton's method on `_distort`; converges wherever the lens model is one to one."""

@@ -45,7 +45,7 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
             f"depth_m: expected shape {(camera.height, camera.width)} as the camera says, got {depth.shape}; "
             "resample it first or correct the calibration"
         )
-    return _hha(read_only(np.ascontiguousarray(depth)), camera.rays())
+    return _hha(read_only(np.ascontiguousarray(depth)), *camera.ray_grid())
 
 
 def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
@@ -128,15 +128,22 @@ def _angle_code(cosine):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _load_row(depth, rays, row, points):
+def _load_row(depth, ray_x, ray_y, row, points):
     """One row of points x, y, z (3, W + 2) with a border; z is 0 where there is no depth."""
     x, y, z = points[0], points[1], points[2]
     if row >= depth.shape[0]:
         z[:] = 0.0
         return
+    along, down = ray_x[min(row, ray_x.shape[0] - 1)], ray_y[row]
+    if down.size == 1:
+        for column in range(depth.shape[1]):
+            y[column + 1] = down[0] * depth[row, column]
+    else:
+        for column in range(depth.shape[1]):
+            y[column + 1] = down[column] * depth[row, column]
     for column in range(depth.shape[1]):
         d = depth[row, column]
-        x[column + 1], y[column + 1] = rays[row, column, 0] * d, rays[row, column, 1] * d
+        x[column + 1] = along[column] * d
         z[column + 1] = d if (d > 0.0) & (d < MAX_DEPTH_M) else np.float32(0.0)  # NaN and infinity are neither
 
 
@@ -191,17 +198,17 @@ def _store_row(nearness, heights, cosines, known, plane):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _hha(depth, rays):
+def _hha(depth, ray_x, ray_y):
     height, width = depth.shape
     plane = np.empty((height, width, 3), dtype=np.uint8)
     rows = np.zeros((3, 3, width + 2), dtype=np.float32)  # points of the row before, this one and the next, in turn
     right, down = np.empty((3, width), dtype=np.float32), np.empty((3, width), dtype=np.float32)
     nearness, heights = np.empty(width, dtype=np.uint8), np.empty(width, dtype=np.uint8)
     known, cosines = np.empty(width, dtype=np.uint8), np.empty(width, dtype=np.float64)
-    _load_row(depth, rays, 0, rows[0])
+    _load_row(depth, ray_x, ray_y, 0, rows[0])
     for row in range(height):
         before, here, after = rows[(row + 2) % 3], rows[row % 3], rows[(row + 1) % 3]
-        _load_row(depth, rays, row + 1, after)
+        _load_row(depth, ray_x, ray_y, row + 1, after)
         _position_codes(here, nearness, heights)
         z = here[2]
         for axis in range(3):

@@ -21,7 +21,7 @@ from any2seg_core.predictor import Predictor, Segmentation
 def stand_in(control: Path):
     """A call of the Predictor that gives every pixel class 6, after the wished delay."""
 
-    def call(self, samples, rig=None, stamp_ns=0, size=None):
+    def call(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True):
         wish = json.loads(control.read_text()) if control.exists() else {}
         time.sleep(wish.get("delay_s", 0.0))
         if wish.get("fail"):

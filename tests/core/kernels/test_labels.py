@@ -96,3 +96,14 @@ def test_value_arguments_are_left_alone():
     copy = logits.copy()
     upsampled_labels(logits, 20, 24)
     assert np.array_equal(logits, copy)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_value_labels_without_confidence_are_the_same(grad: bool):
+    """Without gradients by the kernel, with them by torch."""
+    logits = torch.randn(2, 25, 9, 7, generator=torch.Generator().manual_seed(0))
+    with torch.set_grad_enabled(grad):
+        labels, confidence = logits_to_labels(logits, 40, 31, with_confidence=False)
+        expected, certain = logits_to_labels(logits, 40, 31)
+    assert confidence is None and certain is not None
+    assert torch.equal(labels, expected)

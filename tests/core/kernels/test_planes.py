@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from any2seg_core.contract import InputContract
-from any2seg_core.kernels.planes import resized_plane
+from any2seg_core.kernels.planes import picked_plane, resized_plane
 from any2seg_core.preprocess import normalise, planes_to_tensor, resize_planes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,6 +29,15 @@ def test_value_equals_torch(size: tuple[int, int, int, int], dtype: type):
     found = resized_plane(plane, *size[2:], MEAN, STD)
     assert (found.dtype, found.shape) == (np.float32, (3, *size[2:]))
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1042, 1040, 256, 320), (3, 999, 7, 998)])
+def test_value_picks_the_pixels_that_torch_picks(size: tuple[int, int, int, int]):
+    places = np.arange(size[0] * size[1], dtype=np.float32).reshape(size[:2])
+    plane = np.repeat(places[..., None], 3, axis=2)  # (H, W, 3)
+    expected = F.interpolate(torch.from_numpy(places)[None, None], size[2:], mode="nearest-exact")[0, 0].numpy()
+    found = picked_plane(plane, *size[2:], (0.0,) * 3, (1.0 / 255.0,) * 3)
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["rgb", "depth", "event", "lidar"])

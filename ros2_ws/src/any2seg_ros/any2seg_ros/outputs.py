@@ -31,6 +31,7 @@ _POINT = np.dtype(
 _POINT_TYPES = {"x": PointField.FLOAT32, "y": PointField.FLOAT32, "z": PointField.FLOAT32, "rgb": PointField.FLOAT32,
                 "label": PointField.UINT16, "confidence": PointField.FLOAT32}  # fmt: skip
 _PICTURES = ("label", "color", "overlay", "confidence")
+_OF_CONFIDENCE = ("confidence", "points")
 
 
 def make_header(stamp_ns: int, frame_id: str) -> Header:
@@ -133,6 +134,10 @@ class Outputs:
         """Whether anybody listens to anything that takes the model."""
         return any(self._wanted(name) for name in (*_PICTURES, "points", "modalities"))
 
+    def needs_confidence(self) -> bool:
+        """Whether anybody listens to what shows the confidence, which costs as much as the labels."""
+        return any(self._wanted(name) for name in _OF_CONFIDENCE)
+
     def publish_label_info(self, threshold: float) -> None:
         """Send the class names; they are latched. As LabelInfo where vision_msgs is installed, as JSON everywhere."""
         stamp = self._node.get_clock().now().to_msg()
@@ -167,6 +172,8 @@ class Outputs:
         if self._wanted("overlay"):
             pixels = overlay(result.labels, result.planes, self._space, self.overlay_alpha)
             self._publishers["overlay"].publish(make_image(pixels, "rgb8", header))
+        if result.confidence is None:  # nobody listened to what needs it when the set was segmented
+            return
         if self._wanted("confidence"):
             pixels = cv2.convertScaleAbs(result.confidence, alpha=255.0)
             self._publishers["confidence"].publish(make_image(pixels, "mono8", header))

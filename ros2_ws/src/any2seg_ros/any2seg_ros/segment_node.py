@@ -217,7 +217,8 @@ class SegmentNode(LifecycleNode):
     def _process(self, sample_set: SampleSet) -> None:
         if not self._outputs.is_wanted():
             return self._monitor.idle()
-        result = self._segmenter(sample_set, self._settings.confidence_threshold)
+        wanted = self._outputs.needs_confidence()
+        result = self._segmenter(sample_set, self._settings.confidence_threshold, wanted)
         for name, text in result.errors.items():
             self._report(name, result.reasons[name], text)
         self._outputs.publish(result)

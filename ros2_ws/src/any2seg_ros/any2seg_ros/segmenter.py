@@ -51,7 +51,8 @@ class LiveResult:
 
     Attributes:
         stamp_ns, frame_id: header of every output, that of the reference.
-        labels: (H, W) uint8 or uint16, its largest value = unlabelled. confidence: (H, W) float32, 0..1.
+        labels: (H, W) uint8 or uint16, its largest value = unlabelled. confidence: (H, W) float32, 0..1;
+            None where nothing needed it.
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: the LiDAR cloud, if it was fused.
@@ -65,7 +66,7 @@ class LiveResult:
     stamp_ns: int
     frame_id: str
     labels: np.ndarray
-    confidence: np.ndarray
+    confidence: np.ndarray | None
     planes: dict[str, np.ndarray]
     used: tuple[str, ...]
     reference: str
@@ -175,8 +176,14 @@ class Segmenter:
         labels = np.zeros((camera.height, camera.width), np.uint8)
         label_points(points, labels, labels.astype(np.float32), np.eye(4), camera)
 
-    def __call__(self, sample_set: SampleSet, confidence_threshold: float = 0.0) -> LiveResult:
-        """Segment one set; UserError when no message of it could be used."""
+    def __call__(
+        self, sample_set: SampleSet, confidence_threshold: float = 0.0, with_confidence: bool = True
+    ) -> LiveResult:
+        """Segment one set; UserError when no message of it could be used.
+
+        Args:
+            confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
+        """
         start_ns = time.monotonic_ns()
         samples = {name: as_tuple(found) for name, found in sample_set.samples.items()}
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
@@ -189,7 +196,8 @@ class Segmenter:
             raise UserError(f"set at {sample_set.stamp_ns} ns has no usable message: {reasons}")
         camera = rig.camera() if rig is not None else None
         size = next(iter(frame.planes.values())).shape[:2] if camera is None else (camera.height, camera.width)
-        segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, size)
+        is_needed = with_confidence or confidence_threshold > 0.0
+        segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, size, is_needed)
         labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
         used = segmentation.used
         return LiveResult(
@@ -238,7 +246,7 @@ def _urls_of(settings: NodeParameters) -> dict[str, str]:
     return {stream: url for stream, url in zip(CAMERA_STREAMS, urls, strict=True) if url}
 
 
-def _reject(labels: np.ndarray, confidence: np.ndarray, threshold: float) -> np.ndarray:
+def _reject(labels: np.ndarray, confidence: np.ndarray | None, threshold: float) -> np.ndarray:
     """Labels of too little confidence become unlabelled."""
     if threshold <= 0.0:
         return labels
