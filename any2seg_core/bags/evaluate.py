@@ -141,6 +141,7 @@ class _Run:
         scores = [self._judge.empty() for _ in phases]
         self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
         self._absent_since: dict[str, float] = {}
+        self._has_begun = False
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
@@ -281,9 +282,10 @@ class _Run:
     def _note_silence(self, used: tuple[str, ...], time_s: float) -> None:
         for name in self.modalities:
             if name not in used:
-                self._absent_since.setdefault(name, time_s)
+                self._absent_since.setdefault(name, time_s if self._has_begun else 0.0)
             elif name in self._absent_since:
                 self.result.silent.setdefault(name, []).append((self._absent_since.pop(name), time_s))
+        self._has_begun = True
 
     def _finish(self) -> None:
         for name, since_s in self._absent_since.items():

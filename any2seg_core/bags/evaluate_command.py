@@ -58,9 +58,15 @@ def evaluate(
     )  # fmt: skip
     console = Console(stderr=True)
     with _bar(console) as bar:
-        task = bar.add_task(f"evaluate {bag.name}", total=None)
-        result = evaluate_bag(request, lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s))
-        bar.update(task, completed=result.end_s, total=result.end_s)
+        task = bar.add_task(f"load {checkpoint.name}", total=None, said="")
+
+        def show(done_s: float, total_s: float) -> None:
+            done_s = min(done_s, total_s)
+            said = f"{done_s:.1f} of {total_s:.1f} s"
+            bar.update(task, completed=done_s, total=total_s, said=said, description=f"evaluate {bag.name}")
+
+        result = evaluate_bag(request, show)
+        show(result.end_s, result.end_s)
     document = write_evaluation(result, request.out, shlex.join(["any2seg", *sys.argv[1:]]))
     if as_json:
         typer.echo(json.dumps(document))
@@ -76,7 +82,7 @@ def evaluate(
 
 def _bar(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} s of the recording"),
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TextColumn("elapsed"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
         disable=not console.is_terminal,
     )  # fmt: skip

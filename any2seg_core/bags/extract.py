@@ -83,6 +83,9 @@ def extract(
             set that has all sensors in use (the reasons are counted in the message).
     """
     check_target(options.out, options.split)
+    recording, out = opened.bag.path.resolve(), options.out.resolve()
+    if recording == out or recording in out.parents:
+        raise UserError(f"--out {options.out}: lies in the recording itself; choose another place")
     if options.condition not in CONDITIONS:
         raise UserError(f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}")
     selection = Selection(options.every, options.min_motion, event_window_ns=options.event_window_ns)

@@ -177,7 +177,7 @@ class Bag:
             raise UserError(f"{self.path}: no such bag; give a rosbag2 folder or an .mcap, .db3 or .bag file")
         if self.path.is_file():
             if _storage_suffix(self.path) is None:
-                raise UserError(f"{self.path}: is not a readable bag (its name ends neither in {', '.join(SUFFIXES)})")
+                raise UserError(f"{self.path}: is not a readable bag (its name ends in none of {', '.join(SUFFIXES)})")
             return [self.path]
         present = sorted((p for p in self.path.iterdir() if _storage_suffix(p) is not None), key=_natural)
         listed = self._listed_files()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from any2seg_core.atomic import make_empty
 from any2seg_core.bags.codec import Codec, common_codec
@@ -52,6 +52,7 @@ class ResultRecorder:
     def __enter__(self) -> ResultRecorder:
         make_empty(self._partial)
         self._writer = Writer(self._partial / self._path.stem, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
         return self
 

@@ -44,6 +44,7 @@ _DEFINITIONS = {
     "flicker": "share of pixels whose label differs from the frame before; motion of the vehicle is in it",
     "ECE": "expected calibration error, 15 bins, over every second row and column",
 }
+_OF_TRUTH = ("mIoU", "ECE")
 
 
 _ABSENCE = (
@@ -288,7 +289,8 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
     sensors = canonical(result.conditions["streams"])
     has_truth, total = result.has_truth, list(result.total().values())[-1]
     numbers = [("sensors", "left"), *((title, "right") for _, title in _columns(has_truth))]
-    explained = "".join(f'<p class="muted"><b>{escape(k)}</b>: {escape(v)}.</p>' for k, v in _DEFINITIONS.items())
+    meant = {name: text for name, text in _DEFINITIONS.items() if has_truth or name not in _OF_TRUTH}
+    explained = "".join(f'<p class="muted"><b>{escape(k)}</b>: {escape(v)}.</p>' for k, v in meant.items())
     sections = [
         ("What was injected", _injected_html(document)),
         ("Over time", f'<div class="scroll">{_timeline(result, frames)}</div>'
@@ -323,6 +325,8 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         f"{result.end_s:.1f} s of recording, {frames_judged} frames judged in virtual time: the same sets, projection "
         "and preprocessing as in the live node; every subset of the sensors from one encoding."
     )
+    if not has_truth:
+        introduction += " Without a truth the figures say how the model behaves, not whether it is right."
     return report.page(f"Any2Seg on {result.conditions['bag']['name']}", introduction, sections)
 
 

@@ -134,8 +134,9 @@ def _load_rules(path: Path) -> _RulesFile:
         raise UserError(f"{path}: cannot read the topic rules ({error.strerror}); check the path") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UserError(f"{path}: {where}: {first['msg']}; see the comments in bags/topics.yaml") from None
+        where = ".".join(str(part) for part in first["loc"])
+        problem = f"{where}: {first['msg']}" if where else "is no mapping with roles or topics"
+        raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
         line = next(iter(str(error).splitlines()), "")
         raise UserError(f"{path}: topic rules cannot be parsed ({line}); see bags/topics.yaml") from None

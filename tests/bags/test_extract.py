@@ -196,3 +196,12 @@ def test_value_a_killed_writer_leaves_the_next_one_free(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot write the image"):
         run(bag, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["bag"]
+
+
+def test_exception_a_target_in_the_recording_itself(tmp_path):
+    bag = write_bag(tmp_path / "bag", small_entries(2))
+    before = sorted(path.name for path in bag.iterdir())
+    for out in (bag, bag / "data"):
+        with pytest.raises(UserError, match="in the recording itself"):
+            run(bag, out)
+    assert sorted(path.name for path in bag.iterdir()) == before
