@@ -42,10 +42,10 @@ def branch_loss(pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor, t
     sums, weights = loss * weight, weight
     if prediction.branches is not None:
         counts = prediction.exists.sum(dim=0).tolist()  # M, how many samples have each branch
-        for m, count in enumerate(counts):
+        there = prediction.exists.unbind(1)
+        for branch, exists, count in zip(prediction.branches.unbind(1), there, counts, strict=True):
             if count:
-                rows = slice(None) if count == len(labels) else prediction.exists[:, m]
+                rows = slice(None) if count == len(labels) else exists
                 weight = pixel_loss.batch_weight(labels[rows])
-                sums = sums + pixel_loss(prediction.branches[:, m][rows], labels[rows]) * weight
-                weights = weights + weight
+                sums, weights = sums + pixel_loss(branch[rows], labels[rows]) * weight, weights + weight
     return whole_mean(sums, weights, total)
