@@ -299,7 +299,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     )
     if config.resume:
         run.restore(config.out / "last.pt")
-    if config.compile_fusion:
+    if config.compile_fusion and config.fusion == "mff":  # the other fusions are a sum
         model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
         if run.method.teacher is not None:
             run.method.teacher.model.fusion.compile(dynamic=False)
