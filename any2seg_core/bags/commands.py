@@ -54,7 +54,10 @@ def extract(
     modalities: Annotated[
         str, typer.Option(help="Sensors that every frame must have: rgb,lidar or RL; default: all that are mapped.")
     ] = "",
-    truth: Annotated[str, typer.Option(help="Topic of train ids; default: as mapped; none: without labels.")] = "",
+    truth: Annotated[
+        str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")
+    ] = "",
+    truth_tags: Annotated[str, typer.Option(help="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")] = "",
     topic: TopicOption = None,
     rules: RulesOption = None,
     calibration: CalibrationOption = None,
@@ -73,7 +76,7 @@ def extract(
     topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
     wanted = parse_subset(modalities) if modalities else ()
     options = BagOptions(topics, rules, calibration, params, wanted)
-    wish = ExtractOptions(out, split, condition, every, min_motion)
+    wish = ExtractOptions(out, split, condition, every, min_motion, truth_tags=truth_tags)
     with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
         total = opened.message_total
         report = extract_bag(opened, wish, lambda: count(total))

@@ -21,7 +21,7 @@ from any2seg_core.bags.opened import OpenBag
 from any2seg_core.bags.usable import Selection, Tally, UsableSet, UsableSets
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.contract import default_encodings
-from any2seg_core.data.deliver import ENCODING_FILE
+from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.images import write_png
 from any2seg_core.errors import UserError
@@ -38,6 +38,7 @@ class ExtractOptions:
         condition: DELIVER's folder for the weather of the recording.
         every: take every n-th complete set. min_motion: "0.5m", "4%" or "" for no such rule.
         event_window_ns: length of the event window, as in the input contract that will be trained.
+        truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
     """
 
     out: Path
@@ -46,6 +47,7 @@ class ExtractOptions:
     every: int = 1
     min_motion: str = ""
     event_window_ns: int = 50_000_000
+    truth_tags: str = ""
 
 
 @dataclass(kw_only=True)
@@ -88,7 +90,10 @@ def extract(
         raise UserError(f"--out {options.out}: lies in the recording itself; choose another place")
     if options.condition not in CONDITIONS:
         raise UserError(f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}")
-    selection = Selection(options.every, options.min_motion, event_window_ns=options.event_window_ns)
+    tags = options.truth_tags
+    selection = Selection(
+        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
+    )
     report = ExtractReport(
         root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth)
     )
@@ -96,7 +101,8 @@ def extract(
     partial = partial_folder(options.out, options.split)
     make_empty(partial)
     try:
-        writer = _FrameWriter(partial, opened, options)
+        folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
+        writer = _FrameWriter(partial, opened, options, folders)
         for usable in found:
             writer.write(usable)
             report.written += 1
@@ -112,7 +118,10 @@ def extract(
 class _FrameWriter:
     """Files of one recording below a folder that is published later."""
 
-    def __init__(self, folder: Path, opened: OpenBag, options: ExtractOptions) -> None:
+    def __init__(
+        self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]
+    ) -> None:
+        self._label_folders = label_folders
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options
         self._below = Path(options.condition) / options.split / f"{name}_bag"  # "_bag" is no sensor failure
@@ -123,9 +132,8 @@ class _FrameWriter:
         for name, plane in usable.planes.items():
             entry = modality(name)
             write_png(self._folder / entry.folder / self._below / f"{stem}_{entry.suffix}_front.png", plane)
-        if labels is not None:
-            path = self._folder / "semantic" / self._below / f"{stem}_semantic_front.png"
-            write_png(path, semantic_image(labels))
+        for name in () if labels is None else self._label_folders:
+            write_png(self._folder / name / self._below / f"{stem}_{name}_front.png", semantic_image(labels))
         self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
 
     def finish(self, report: ExtractReport) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -15,6 +15,9 @@ from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import OpenBag
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.bags.sets import BagSet
+from any2seg_core.bags.topics import CLOUD_KIND
+from any2seg_core.bags.truth import cloud_truth
+from any2seg_core.carla import tag_list
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, IGNORE
 from any2seg_core.messages import image_to_array
@@ -31,6 +34,7 @@ class Selection:
         complete: leave out sets that lack a sensor in use, or have one that is ill or unreadable.
         start_s, end_s: seconds after the first message of the recording, when a set is complete.
         event_window_ns: length of the event window, as in the input contract that will be trained.
+        truth_tags: CARLA version, such as 0.9.14, whose tags a truth topic of points (semantic LiDAR) holds.
     """
 
     every: int = 1
@@ -39,8 +43,11 @@ class Selection:
     start_s: float = 0.0
     end_s: float = math.inf
     event_window_ns: int = DEFAULT_WINDOW_NS
+    truth_tags: str = ""
 
     def __post_init__(self) -> None:
+        if self.truth_tags:
+            tag_list(self.truth_tags)
         if self.every < 1:
             raise UserError(f"every={self.every}: take every n-th set, n at least 1")
         if not 0.0 <= self.start_s < self.end_s:
@@ -102,6 +109,9 @@ class UsableSets:
     Args:
         on_message: called for every message that was read, for a progress bar.
 
+    Attributes:
+        has_cloud_truth: labels are those of LiDAR points, at the pixels that they fall on.
+
     Raises:
         UserError: a selection that this recording cannot serve.
 
@@ -123,6 +133,7 @@ class UsableSets:
         self._opened, self._selection, self._on_message = opened, selection, on_message
         self._known = known or Known()
         self._is_labelled = bool(opened.choice.map.truth)
+        self.has_cloud_truth = _has_cloud_truth(opened, selection)
         self._gate: MotionGate | None = None
         if selection.min_motion:
             self._gate = MotionGate(*parse_motion(selection.min_motion), opened.choice.map.odometry)
@@ -189,16 +200,37 @@ class UsableSets:
         labels = None
         if self._is_labelled:
             try:
-                labels = labels_on_grid(bag_set.truth, first.shape[:2])
+                labels = self._labels(bag_set, first.shape[:2])
             except UserError as error:
                 self.tally.problems[f"truth: {error}"] += 1
                 return "truth unreadable"
         return UsableSet(index, bag_set, frame.planes, labels)
 
+    def _labels(self, bag_set: BagSet, size: tuple[int, int]) -> np.ndarray:
+        if not self.has_cloud_truth:
+            return labels_on_grid(bag_set.truth, size)
+        calibration = bag_set.frames.rig.calibration
+        calibration = replace(calibration, camera=calibration.camera.scaled(size[1], size[0]))
+        tags = tag_list(self._selection.truth_tags)
+        return cloud_truth(bag_set.truth, self._opened.choice.map.truth, tags, calibration)
+
     def _pass_by(self, index: int, bag_set: BagSet) -> None:
         bag_set.notice()
         if self._gate is not None and index in self._known.first_planes:
             self._gate.passes(self._known.first_planes[index]())
+
+
+def _has_cloud_truth(opened: OpenBag, selection: Selection) -> bool:
+    """Whether truth is a semantic LiDAR; UserError where nobody says what its tags mean, or tags have no effect."""
+    topic = opened.choice.map.truth
+    is_cloud = bool(topic) and opened.bag.topics[topic].kind == CLOUD_KIND
+    if is_cloud and not selection.truth_tags:
+        raise UserError(
+            f"truth topic {topic} holds points: say of which CARLA version their tags are, truth_tags=0.9.14"
+        )
+    if topic and not is_cloud and selection.truth_tags:
+        raise UserError(f"truth_tags={selection.truth_tags}: truth topic {topic} holds no points; leave truth_tags out")
+    return is_cloud
 
 
 def labels_on_grid(message: object, size: tuple[int, int]) -> np.ndarray:

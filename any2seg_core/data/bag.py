@@ -31,8 +31,9 @@ from any2seg_core.data.bag_settings import SETTINGS_FILE, BagSettings, read_sett
 from any2seg_core.data.bag_store import BagFrame, FolderWriter, MemoryPlanes, PlaneFolder, RecordingIndex
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import Cache, FrameDataset
+from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
+from any2seg_core.labels import DELIVER, IGNORE
 from any2seg_core.modalities import VEHICLE
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.units import NS_PER_S
@@ -155,6 +156,18 @@ class BagDataset(FrameDataset):
     def recording(self, _frame: BagFrame) -> str:
         """The whole data set is one."""
         return self.root.resolve().stem
+
+    @property
+    def has_lidar_labels(self) -> bool:
+        """Where the truth topic is a semantic LiDAR."""
+        return bool(self.bag.truth_tags)
+
+    def read_lidar_labels(self, frame: BagFrame) -> np.ndarray:
+        """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it."""
+        if not self.has_lidar_labels:
+            return super().read_lidar_labels(frame)
+        labels = self.read_labels(frame)
+        return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: BagFrame) -> str:
         """As the settings say, else the recording, else "bag"."""

@@ -37,6 +37,7 @@ class BagSettings(BaseModel):
     start_s: float = Field(0.0, ge=0, description="seconds after the first message; earlier sets are left out")
     end_s: float | None = Field(None, gt=0, description="later sets are left out")
     val_share: float = Field(0.0, ge=0, lt=1, description="share of the recording, its end, that is the split val")
+    truth_tags: str = Field("", description="CARLA version of the tags of a truth topic of points, such as 0.9.14")
     complete: bool = Field(False, description="only sets that have all sensors")
     condition: str = Field("", description=f"{', '.join(CONDITIONS)}; default: what the recording says, else bag")
     keep: bool = Field(False, description="keep the planes on disk whatever the cache, as cache=disk does")
@@ -62,7 +63,8 @@ class BagSettings(BaseModel):
     def selection(self) -> Selection:
         """Which sets are wanted."""
         end_s = math.inf if self.end_s is None else self.end_s
-        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s)
+        tags = self.truth_tags
+        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_tags=tags)
 
     def bag_options(self, modalities: Sequence[str], labelled: bool) -> BagOptions:
         """For `open_bag`; without labels no truth topic is read."""

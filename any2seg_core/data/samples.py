@@ -131,10 +131,10 @@ class FrameDataset(Dataset):
         self.modalities = canonical(modalities, self.family.members) if self.is_choice else self.family.members
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
-        if sparse is not None and sparse.kind == "lidar":
-            self._require_lidar()
         self._require_root()
         self._prepare(cache)
+        if sparse is not None and sparse.kind == "lidar":
+            self._require_lidar()
         self.frames = self._select(self._find(), cases)
         if verify:
             self._require_files()
