@@ -233,7 +233,7 @@ class Run:
             self.step, self.best = state["step"], state["best"]
             self.began_s = time.monotonic() - 60.0 * state["minutes"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
             raise UserError(f"{path}: state of another model ({reason}); resume with its own settings") from None
 
 
@@ -274,6 +274,8 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     prior = PriorStatistics(len(label_space(contract.label_space)))
     for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
         prior.update(labels)
+    if prior.counts is None or not prior.counts.any():
+        raise UserError(f"{config.data.root}: no labelled pixel in {len(train_frames)} train frames: nothing to learn")
     teacher = read_teacher(config, train_frames)
     model = build_model(config, contract)
     if config.global_batch_norm and processes.world_size > 1:

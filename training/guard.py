@@ -7,11 +7,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
+from any2seg_core.evaluation.batches import spread
+from any2seg_core.labels import is_labelled
 from training.batches import MixedNumbers
 from training.build import Run
 from training.config import TrainConfig
 from training.processes import Processes
+
+
+def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:
+    """Before the first step: all val labels are read, and the frames of the evaluations on the way are decoded.
+
+    Args:
+        frames: val. count: how many of them are evaluated on the way. processes: each takes a share.
+
+    Raises:
+        UserError: one that cannot be read (unless such frames are skipped), or val without any labelled pixel.
+    """
+    mine = range(processes.rank, len(frames), processes.world_size)
+    # Not any(...) over the generator: that would stop at the first label.
+    labelled = max([float(is_labelled(labels).any()) for labels in frames.readable_labels(mine)], default=0.0)
+    for index in spread(len(frames), count)[processes.rank :: processes.world_size]:
+        frames.readable(index)
+    if processes.largest(labelled) == 0.0:
+        raise UserError(f"{frames.root}: no labelled pixel in {len(frames)} val frames: nothing to judge the model by")
 
 
 def require_finite(

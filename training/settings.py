@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -26,18 +27,22 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
             dotted key.
     """
     settings: dict = {}
+    files: dict[object, str] = {}  # which YAML a key comes from, for the message
     for argument in arguments:
         if "=" in argument:
             key, _, value = argument.partition("=")
             _merge([kind], settings, {key: _parse(value, argument)})
+            files.pop(key.partition(".")[0], None)
         elif argument.endswith((".yaml", ".yml")):
-            _merge([kind], settings, _read_yaml(Path(argument)))
+            given = _read_yaml(Path(argument))
+            _merge([kind], settings, given)
+            files |= {str(key).partition(".")[0]: f"{argument}: " for key in given}
         else:
             raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_explain(error, kind)) from None
+        raise UserError(_explain(error, kind, files)) from None
 
 
 def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any, Any], parents: str = "") -> None:
@@ -62,7 +67,7 @@ def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any,
 
 def _refuse_dotted(kinds: Sequence[type[BaseModel]], key: str, written: str, parents: str) -> None:
     if _field(kinds, key) is None:
-        raise UserError(f"unknown key {written!r}: known are {', '.join(_names(kinds))}")
+        raise UserError(_unknown(written, key, kinds))
     raise UserError(f"{written}: {parents}{key} is one value and no group of settings; give {parents}{key}=<value>")
 
 
@@ -109,7 +114,14 @@ def _read_yaml(path: Path) -> dict:
     return settings
 
 
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+def _unknown(written: str, key: object, kinds: Iterable[type[BaseModel]]) -> str:
+    names = _names(kinds)
+    near = get_close_matches(str(key), names, cutoff=0.75)
+    known = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+    return f"unknown key {written!r}: {known}"
+
+
+def _explain(error: ValidationError, kind: type[BaseModel], files: Mapping[object, str]) -> str:
     first, *others = error.errors()
     if first["type"] == "missing":  # a misspelt key is missing as well
         first = next((other for other in others if other["type"] == "extra_forbidden"), first)
@@ -122,9 +134,10 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
         place.append(str(part))
         kinds = _groups(field)
     key = ".".join(place) or "configuration"
+    file = files.get(first["loc"][0], "") if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         name = ".".join([*place, str(first["loc"][-1])])
-        return f"unknown key {name!r}: known are {', '.join(_names(kinds))}"
+        return file + _unknown(name, first["loc"][-1], kinds)
     if first["type"] == "missing":
-        return f"{key} is not set: add {key}=<value>"
-    return f"{key}={first['input']!r}: {first['msg']}"
+        return f"{file}{key} is not set: add {key}=<value>"
+    return f"{file}{key}={first['input']!r}: {first['msg']}"

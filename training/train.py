@@ -32,7 +32,7 @@ from training.batches import Batch, MixedNumbers, SampleNumbers, to_model_input,
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
 from training.few_labels import write_names
-from training.guard import require_finite
+from training.guard import require_finite, require_val
 from training.objective import mean_terms
 from training.processes import Processes
 from training.reporter import Reporter
@@ -103,6 +103,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     run = build_run(config, processes)
+    require_val(run.val_frames, config.eval_frames, processes)
     model, optimizer = run.model, run.optimizer
     parallel = processes.parallel(model)
     first_batch = run.step * config.accumulate

@@ -41,7 +41,7 @@ from any2seg_core.evaluation.subsets import (
     score_subsets,
 )
 from any2seg_core.evaluation.tables import percent, summarise
-from any2seg_core.labels import LabelSpace
+from any2seg_core.labels import LabelSpace, is_labelled
 from any2seg_core.modalities import all_subsets, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.predictor import available_device
@@ -125,6 +125,11 @@ def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
         UserError: missing or foreign checkpoint or data, an unreadable frame, specialists that do not fit.
     """
     subject = Subject.open(settings, settings.checkpoint)
+    if not any(is_labelled(labels).any() for labels in subject.frames.readable_labels(subject.indices)):
+        raise UserError(
+            f"{settings.data}: no labelled pixel in {len(subject.indices)} frames of split {settings.split}: nothing "
+            "to judge by; `any2seg predict` needs no labels"
+        )
     data_set = paper_data_set(subject.frames)
     rivals = _read_specialists(settings.specialists, subject)
     judged = sum(isinstance(rival, Subject) for rival in rivals.values())

@@ -231,7 +231,7 @@ def prior_baselines(prior: PriorStatistics, truths: Iterable[np.ndarray], space:
         matrix.update(_resized(guess, truth.shape), truth)
     # A constant prediction hits all pixels of its class and nothing else: its IoU is the share of that class.
     support = matrix.support
-    constant = support.max() / support.sum() / np.count_nonzero(support)
+    constant = support.max() / support.sum() / np.count_nonzero(support) if support.any() else np.nan
     return Floors(float(constant), int(support.argmax()), matrix.miou("present"))
 
 

@@ -53,17 +53,13 @@ def render(summary: dict[str, Any]) -> str:
     """The subset table and the per-class IoU of the full set, of the best and of the worst single sensor as text."""
     lines = [f"{'sensors':>8} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}   mIoU in percent"]
     for letters, row in summary["subsets"].items():
-        lines.append(
-            f"{letters:>8} {row['miou_present']:8.2f} {row['miou_all']:8.2f} {row['miou_without_other']:10.2f}"
-            f" {row['f1_present']:7.2f} {row['accuracy_present']:7.2f}"
-        )
-    mean = summary["subset_mean"]
-    lines.append(f"{'mean':>8} {mean['miou_present']:8.2f} {mean['miou_all']:8.2f} {mean['miou_without_other']:10.2f}")
+        lines.append(f"{letters:>8} {_means(row)} {_cell(row['f1_present'], 7)} {_cell(row['accuracy_present'], 7)}")
+    lines.append(f"{'mean':>8} {_means(summary['subset_mean'])}")
     if "floors" in summary:
         floors = summary["floors"]
         lines.append(
-            f"floors without any sensor: constant {floors['constant_class']} {floors['constant']:.2f},"
-            f" per-pixel prior {floors['pixel_prior']:.2f}"
+            f"floors without any sensor: constant {floors['constant_class']} {_cell(floors['constant'])},"
+            f" per-pixel prior {_cell(floors['pixel_prior'])}"
         )
     return "\n".join([*lines, "", *_class_lines(summary)])
 
@@ -74,9 +70,17 @@ def _class_lines(summary: dict[str, Any]) -> list[str]:
     columns = [full, *(letters for letters in columns if letters != full)]
     lines = [f"{'IoU':>14} " + " ".join(f"{letters:>7}" for letters in columns)]
     for name in summary["class_iou"][full]:
-        cells = (f"{summary['class_iou'][letters][name]:7.2f}" for letters in columns)
+        cells = (_cell(summary["class_iou"][letters][name], 7) for letters in columns)
         lines.append(f"{name:>14} " + " ".join(cells))
     return lines
+
+
+def _means(row: dict[str, float | None]) -> str:
+    return f"{_cell(row['miou_present'], 8)} {_cell(row['miou_all'], 8)} {_cell(row['miou_without_other'], 10)}"
+
+
+def _cell(value: float | None, width: int = 0) -> str:
+    return f"{'-' if value is None else f'{value:.2f}':>{width}}"
 
 
 def percent(fraction: float) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
@@ -15,6 +17,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 from training.build import build_contract, build_model, build_run, open_split
 from training.config import TrainConfig
+from training.guard import require_val
 from training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -71,3 +74,35 @@ def test_exception_a_bad_label_id_stops_before_the_first_step(tmp_path: Path):
         build_run(config(root), ALONE)
     run = build_run(config(root, skip_corrupt=True), ALONE)
     assert run.train_frames.skipped == (run.train_frames.frames[0].name,)
+
+
+def blank(root: Path, split: str) -> Path:
+    """Nobody has labelled a pixel of that split."""
+    for path in (root / "semantic").rglob(f"{split}/*/*.png"):
+        assert cv2.imwrite(str(path), np.zeros((32, 40), np.uint8))
+    return root
+
+
+def test_exception_nothing_to_learn_or_to_judge_by(tmp_path: Path):
+    with pytest.raises(UserError, match="no labelled pixel in 2 train frames: nothing to learn"):
+        build_run(config(blank(write_deliver(tmp_path / "a", {"train": 1, "val": 1}, (32, 40)), "train")), ALONE)
+    frames = open_split(
+        config(blank(write_deliver(tmp_path / "b", {"train": 1, "val": 1}, (32, 40)), "val")), "val", "none"
+    )
+    with pytest.raises(UserError, match="no labelled pixel in 2 val frames: nothing to judge the model by"):
+        require_val(frames, 1, ALONE)
+
+
+@pytest.mark.parametrize("what", ["label of any frame", "sensor of a frame that is evaluated on the way"])
+def test_exception_bad_val_files_stop_before_the_first_step(tmp_path: Path, what: str):
+    root = write_deliver(tmp_path, {"train": 1, "val": 3}, (32, 40))
+    frames = open_split(config(root), "val", "none")
+    require_val(frames, 2, ALONE)
+    folder, place = ("semantic", 3) if what.startswith("label") else ("lidar", -1)
+    path = sorted((root / folder).rglob("val/*/*.png"))[place]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(UserError, match=path.name):
+        require_val(frames, 2, ALONE)
+    lenient = open_split(config(root, skip_corrupt=True), "val", "none")
+    require_val(lenient, 2, ALONE)
+    assert len(lenient.skipped) == 1

@@ -7,6 +7,8 @@ import logging
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
@@ -182,6 +184,15 @@ def test_exception_bad_input_is_one_line_and_exit_2(folder: Path, tmp_path: Path
         (tmp_path / "s.json").write_text(content)
         shutil.copy(folder / "depth.safetensors", tmp_path)
         assert message in run(monkeypatch, capsys, checkpoint, data, "--specialists", tmp_path / "s.json")
+
+
+def test_exception_nothing_labelled_is_said_first(folder: Path, tmp_path: Path, monkeypatch, capsys):
+    root = write_deliver(tmp_path / "data", {"train": 1, "val": 1}, (37, 66))
+    for path in (root / "semantic").rglob("val/*/*.png"):
+        assert cv2.imwrite(str(path), np.zeros((37, 66), np.uint8))
+    monkeypatch.setattr("any2seg_core.evaluation.judge.score_subsets", lambda *_: pytest.fail("computed"))
+    message = run(monkeypatch, capsys, folder / "all.safetensors", root)
+    assert "no labelled pixel in 2 frames of split val" in message
 
 
 def test_exception_checkpoint_of_another_label_space(folder: Path, monkeypatch, capsys):
