@@ -82,6 +82,21 @@ def subset_logits(
             yield subset, model.decode(model.fuse(encoded.keep(kept)), folded) if kept else None
 
 
+def _logits_by_letters(
+    model: Any2Seg,
+    batches: Iterable[EvaluationBatch],
+    subsets: Sequence[Sequence[str]],
+    stand_in: StandIn | None,
+    family: ModalitySet,
+) -> Iterator[tuple[EvaluationBatch, str, Tensor | None]]:
+    """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
+    if model.training:
+        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
+    for batch in batches:
+        for subset, logits in subset_logits(model, batch, subsets, stand_in):
+            yield batch, subset_letters(subset, family), logits
+
+
 @torch.no_grad()
 def subset_predictions(
     model: Any2Seg,
@@ -99,23 +114,21 @@ def subset_predictions(
         The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
-    if model.training:
-        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
     family = family or set_of(model.modalities)
-    for batch in batches:
-        height, width = batch.truth.shape[-2:]
-        for subset, logits in subset_logits(model, batch, subsets, stand_in):
-            if logits is None:
-                yield batch, subset_letters(subset, family), *_silence(batch.truth)
-            else:
-                yield batch, subset_letters(subset, family), *logits_to_labels(logits, height, width)
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, stand_in, family):
+        truth = batch.truth
+        if logits is None:
+            yield batch, letters, _silence(truth), torch.zeros(truth.shape)
+        else:
+            yield batch, letters, *logits_to_labels(logits, *truth.shape[-2:])
 
 
-def _silence(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels and confidence of a model that was given nothing."""
-    return torch.full_like(truth, IGNORE), torch.zeros(truth.shape)
+def _silence(truth: Tensor) -> Tensor:
+    """Labels of a model that was given nothing."""
+    return torch.full_like(truth, IGNORE)
 
 
+@torch.no_grad()
 def evaluate_subsets(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
@@ -141,8 +154,12 @@ def evaluate_subsets(
     subsets = all_subsets(model.modalities) if subsets is None else subsets
     family = family or set_of(model.modalities)
     table = {subset_letters(subset, family): ConfusionMatrix.of(space) for subset in subsets}
-    for batch, letters, labels, _ in subset_predictions(model, batches, subsets, stand_in, family):
-        table[letters].update(labels, batch.truth)
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, stand_in, family):
+        truth = batch.truth
+        if logits is None:
+            table[letters].update(_silence(truth), truth)
+        else:
+            table[letters].update(logits_to_labels(logits, *truth.shape[-2:], with_confidence=False)[0], truth)
     return table
 
 

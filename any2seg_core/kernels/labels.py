@@ -10,6 +10,7 @@ from numba import njit
 from any2seg_core.kernels.bilinear import taps
 from any2seg_core.kernels.running import KERNEL, in_parts
 
+_STRICT = KERNEL | {"fastmath": False}  # the winner is found and looked at again: both must see the same bits
 _TILE = 256  # columns: two resized rows of all classes stay in the first-level cache
 _LEAST_ROWS = 64
 _LOG2_E = np.float32(1.4426950408889634)
@@ -43,7 +44,7 @@ def upsampled_labels(
     return labels, confidence if with_confidence else None
 
 
-@njit(inline="always", **KERNEL)
+@njit(**KERNEL)
 def _exp_of_negative(x):
     """exp(x) for float32 x <= 0, to 2e-7 of it, and 2^-126 below -87; in vector instructions, which np.exp is not."""
     power = x * _LOG2_E
@@ -63,14 +64,13 @@ def _resize_row(logits, y, low, high, weight, start, count, out):
             out[k, x] = (np.float32(1.0) - w) * logits[y, low[start + x], k] + w * logits[y, high[start + x], k]
 
 
-@njit(**KERNEL)
-def _win(upper, lower, w, count, top, best, total, is_summed):
-    """Winner between two resized rows (K, tile), ``w`` of the way down: logit, class, and sum of exp(l - winner)."""
+@njit(**_STRICT)
+def _win(upper, lower, w, count, top, best):
+    """Between two resized rows (K, tile), ``w`` of the way down: the largest logit ``top`` and its class ``best``."""
     v = np.float32(1.0) - w
     for x in range(count):
         top[x] = v * upper[0, x] + w * lower[0, x]
         best[x] = np.int32(0)
-        total[x] = np.float32(0.0)
     for k in range(1, upper.shape[0]):
         this = np.int32(k)
         for x in range(count):
@@ -78,11 +78,18 @@ def _win(upper, lower, w, count, top, best, total, is_summed):
             so_far = top[x]
             best[x] = this if logit > so_far else best[x]
             top[x] = logit if logit > so_far else so_far
-    if not is_summed:
-        return
+
+
+@njit(**_STRICT)
+def _softmax_of(top, upper, lower, w, count, confidence):
+    """1 / sum_k exp(logit_k - top), between the same rows."""
+    v = np.float32(1.0) - w
+    confidence[:count] = 0.0
     for k in range(upper.shape[0]):
         for x in range(count):
-            total[x] += _exp_of_negative(v * upper[k, x] + w * lower[k, x] - top[x])
+            confidence[x] += _exp_of_negative(v * upper[k, x] + w * lower[k, x] - top[x])
+    for x in range(count):
+        confidence[x] = np.float32(1.0) / confidence[x]
 
 
 @njit(**KERNEL)
@@ -93,8 +100,7 @@ def _label_rows(logits, row_low, row_high, row_weight, low, high, weight, labels
     """
     K, width = logits.shape[2], labels.shape[1]
     upper, lower = np.empty((K, _TILE), np.float32), np.empty((K, _TILE), np.float32)
-    top, total = np.empty(_TILE, np.float32), np.empty(_TILE, np.float32)
-    best = np.empty(_TILE, np.int32)
+    top, best = np.empty(_TILE, np.float32), np.empty(_TILE, np.int32)
     for start in range(0, width, _TILE):
         count = min(_TILE, width - start)
         in_upper, in_lower = -1, -1
@@ -109,9 +115,8 @@ def _label_rows(logits, row_low, row_high, row_weight, low, high, weight, labels
             if in_lower != below:
                 _resize_row(logits, below, low, high, weight, start, count, lower)
                 in_lower = below
-            _win(upper, lower, row_weight[y], count, top, best, total, confidence.size > 0)
+            _win(upper, lower, row_weight[y], count, top, best)
             for x in range(count):
                 labels[y, start + x] = best[x]
             if confidence.size > 0:
-                for x in range(count):
-                    confidence[y, start + x] = np.float32(1.0) / total[x]
+                _softmax_of(top, upper, lower, row_weight[y], count, confidence[y, start:])

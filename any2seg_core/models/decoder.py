@@ -71,7 +71,9 @@ class AllMLPHead(nn.Module):
     def _on_kernels(self, levels: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
         """As `forward`, some rows at a time: the hidden map, ten times as large as the rest, stays in the cache."""
         (height, width), (finest, *coarser) = levels[0].shape[-2:], [to_tokens(level).contiguous() for level in levels]
-        mixed = [F.linear(tokens, weight) for tokens, weight in zip(coarser, weights[1:], strict=True)]  # (B, N_j, C)
+        # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
+        offsets = [None, None, bias]
+        mixed = [F.linear(*each) for each in zip(coarser, weights[1:], offsets, strict=True)]  # (B, N_j, C)
         maps = [part.unflatten(1, level.shape[-2:]).numpy() for part, level in zip(mixed, levels[1:], strict=True)]
         rows = max(1, _STRIP_VALUES // (width * len(bias)))
         classify, offset = self.classifier.weight[:, :, 0, 0].t(), self.classifier.bias
@@ -81,7 +83,7 @@ class AllMLPHead(nn.Module):
             for row in range(0, height, rows):
                 part = slice(row * width, min(row + rows, height) * width)
                 hidden = strip[: part.stop - part.start]
-                torch.addmm(bias, finest[b, part], weights[0].t(), out=hidden)
+                torch.mm(finest[b, part], weights[0].t(), out=hidden)
                 add_upsampled(hidden.numpy(), row, (height, width), [each[b] for each in maps])
                 torch.addmm(offset, hidden, classify, out=logits[b, part])
         return to_map(logits, height, width)  # (B, K, H, W)

@@ -42,6 +42,7 @@ def test_value_equals_torch(classes: int, sizes: tuple[int, int, int, int]):
     st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]),
 )  # fmt: skip
 @example(0, 25, (1, 40, 40, 1), 1e30)
+@example(0, 2, (2, 1, 1, 1), 1e30)
 def test_property_labels_are_torchs_unless_two_classes_are_equal_to_rounding(seed, classes, sizes, scale):
     h, w, height, width = sizes
     logits = scale * torch.randn(1, classes, h, w, generator=torch.Generator().manual_seed(seed))
@@ -52,6 +53,7 @@ def test_property_labels_are_torchs_unless_two_classes_are_equal_to_rounding(see
     assert float((best - chosen).abs().max()) <= 4e-6 * float(logits.abs().max())
     differs = labels != expected.to(torch.uint8)
     assert int(differs.sum()) <= int((best != chosen).sum())
+    assert 0 < float(confidence.min()) <= float(confidence.max()) <= 1
     # float32 positions move a logit by rounding, and a softmax by as much of its own
     np.testing.assert_allclose(
         confidence, exact.softmax(dim=1).gather(1, labels.long()[:, None])[:, 0], rtol=0, atol=1e-6 * max(scale, 1) * 8
