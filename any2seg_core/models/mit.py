@@ -212,6 +212,10 @@ class MixTransformer(nn.Module):
             stages.append(Stage(embed, blocks, norm(width)))
         self.stages = nn.ModuleList(stages)
         self.apply(_init_weights)
+        # An empty plane (a crop without a LiDAR point) must not be tokens of zeros: there every LayerNorm multiplies
+        # the gradient by 1 / sqrt(eps), and the first step of an untrained encoder is NaN. Its own generator leaves
+        # the other first weights what a seed makes them.
+        nn.init.normal_(self.stages[0].embed.proj.bias, std=0.02, generator=torch.Generator().manual_seed(0))
 
     def forward(self, images: Tensor, rows: Rows = _APART) -> list[Tensor]:
         features = []

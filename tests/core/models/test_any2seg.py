@@ -110,3 +110,16 @@ def test_exception_a_modality_the_model_was_not_built_with():
     model = Any2Seg(ModelConfig(head_width=32, num_classes=3, modalities=("rgb", "lidar")))
     with pytest.raises(UserError, match="depth.*rgb, lidar"):
         model(images(names=("depth",)))
+
+
+@pytest.mark.parametrize("fusion", ["mff", "mean_predictions", "linear"])
+def test_gradient_of_an_untrained_model_is_tame_where_a_plane_is_empty(fusion):
+    """A crop without a LiDAR point or an event: zero tokens would make every LayerNorm's gradient a thousandfold."""
+    given, norms = images(batch=2), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = Any2Seg(ModelConfig(fusion=fusion, head_width=16)).train()
+        model(given).logits.square().mean().backward()
+        norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])))
+        given["lidar"][0] = 0.0
+    assert norms[1] < 10 * norms[0]
