@@ -132,6 +132,8 @@ class Predictor:
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
 
+        But for models of fusion early_concat and linear, which encode the sensors of each subset together.
+
         Args:
             subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
             change: applied to the model's input, per modality (1, 3, h, w) float32, before it is encoded.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from fake_data import write_deliver
+from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
+from any2seg_core.modalities import VEHICLE
 from any2seg_core.models import Any2Seg, ModelConfig
+from training.batches import SampleKey
 from training.build import Run, build_optimizer
 from training.config import TrainConfig
+from training.methods import TeacherStudent
 from training.objective import Objective
 from training.processes import Processes
 from training.train import train
@@ -100,7 +105,7 @@ def test_value_supervised_loss_is_that_over_ensemble_and_branches(tmp_path):
     prediction = model(images)
     loss, terms = Objective(CrossEntropy(), settings(tmp_path, tmp_path))(model, images, prediction, labels, [0, 1])
     every = [prediction.logits, *prediction.branches.unbind(1)]
-    torch.testing.assert_close(loss, sum(torch.nn.functional.cross_entropy(logits, labels) for logits in every) / 4)
+    torch.testing.assert_close(loss, sum(cross_entropy(logits, labels) for logits in every) / 4)
     assert terms == {}
 
 
@@ -115,6 +120,38 @@ def test_gradient_of_the_gaussian_mixture_reaches_the_encoder_through_the_ensemb
     mixture.backward()
     assert model.fusion.weight.grad.abs().sum() > 0
     assert model.encoder.stages[0].embed.proj.weight.grad.abs().sum() > 0
+
+
+def test_value_m3l_averages_ensemble_and_branches_and_teaches_the_token_of_what_is_masked(tmp_path):
+    """Eq. 7 on labelled samples, Eq. 9 on masked copies and unlabelled ones; with tokens every branch exists."""
+    config = settings(tmp_path, tmp_path, method="m3l", linear={"absent": "token"}, modality_dropout=1.0)
+    model, objective = build(absent="token").eval(), Objective(CrossEntropy(), config)
+    images, truth = batch(0)
+    labels = torch.stack([truth[0], torch.full_like(truth[1], 254)])
+    keys = [SampleKey(0, 3, 0), SampleKey(1, 5, 0)]
+    method = TeacherStudent(config, VEHICLE, model)
+    student = method.student_batch(images, labels, torch.ones(2, 3, dtype=torch.bool), keys, step=0)
+    student = dataclasses.replace(student, present=torch.tensor([[True] * 3, [True, True, False], [True, False, True]]))
+    prediction = model(student.images, student.present)
+    loss, _ = method.loss(objective, model, student, prediction)
+
+    every = torch.stack([prediction.logits, *prediction.branches.unbind(1)])  # (1 + M, 3, K, H, W)
+    pseudo = model(images).logits.argmax(1)
+    l_s = sum(cross_entropy(logits[:1], truth[:1]) for logits in every) / 4
+    l_u = sum(cross_entropy(logits[1:], pseudo) for logits in every) / 4
+    torch.testing.assert_close(loss, l_s + l_u)
+    loss.backward()
+    reached = {name for name, token in model.fusion.tokens.items() if token.grad.abs().sum() > 0}
+    assert reached == {"depth", "lidar"}
+
+
+@pytest.mark.parametrize("absent", ["leave_out", "token"])
+def test_smoke_m3l_run(data, tmp_path, absent):
+    settled = settings(data, tmp_path / "run", linear={"absent": absent}, method="m3l", steps=2)
+    results = train(settled, ALONE)
+    assert len(results["subsets"]) == 7
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    assert all(torch.isfinite(value).all() for value in state.values())
 
 
 def test_value_norms_tokens_and_ensemble_weights_do_not_decay(tmp_path):
