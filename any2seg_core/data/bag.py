@@ -33,11 +33,12 @@ from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, IGNORE
-from any2seg_core.modalities import VEHICLE
+from any2seg_core.labels import DELIVER, IGNORE, UNLABELLED
+from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.units import NS_PER_S
 
+_LIDAR = MODALITIES[3]
 _SHOWN_PROBLEMS = 3
 _BESIDE = ("calibration.yaml", "drive.json")  # of a single storage file
 _TEMPORARY: weakref.WeakValueDictionary[Path, PlaneFolder] = weakref.WeakValueDictionary()
@@ -163,10 +164,13 @@ class BagDataset(FrameDataset):
         return bool(self.bag.truth_tags)
 
     def read_lidar_labels(self, frame: BagFrame) -> np.ndarray:
-        """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it."""
-        if not self.has_lidar_labels:
-            return super().read_lidar_labels(frame)
+        """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it.
+
+        Without a semantic LiDAR a frame that lacks the LiDAR has no label at all.
+        """
         labels = self.read_labels(frame)
+        if not self.has_lidar_labels:
+            return super().read_lidar_labels(frame) if _LIDAR in frame.present else np.full_like(labels, UNLABELLED)
         return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: BagFrame) -> str:

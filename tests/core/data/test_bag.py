@@ -42,6 +42,7 @@ from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.plane_cache import PLANE_FOLDER
+from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.drive import bag_messages
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import evaluation_batches
@@ -409,3 +410,14 @@ def test_value_evaluation_batches_hold_frames_of_the_same_sensors(labelled: Path
     batches = list(evaluation_batches(dataset, range(4), contract, torch.device("cpu"), batch_size=3))
     assert [list(batch.images) for batch in batches] == [["rgb"], ["rgb", "lidar"]]
     assert [batch.indices for batch in batches] == [(0,), (1, 2, 3)]
+
+
+def test_value_lidar_labels_of_label_images(labelled: Path):
+    """Where the truth is dense: at the points of the plane, and nowhere in a frame without LiDAR."""
+    dense = open_dataset("bag", labelled, "train", cache="ram")
+    sparse = open_dataset("bag", labelled, "train", cache="ram", sparse=SparseConfig(kind="lidar"))
+    assert (sparse[0].labels == UNLABELLED).all()
+    kept = sparse[5].labels != UNLABELLED
+    assert 100 < kept.sum() < 4000
+    np.testing.assert_array_equal(sparse[5].labels[kept], dense[5].labels[kept])
+    assert sparse[5].planes["lidar"][kept].any(axis=1).all()
