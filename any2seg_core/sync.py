@@ -10,11 +10,12 @@ Pure: no ROS, no clock, no threads; integer nanoseconds. Stamps and arrival time
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from any2seg_core.errors import UserError
 from any2seg_core.sync_stream import BACKWARD_JUMP_NS, MS, Entry, Sample, Stream, StreamConfig, StreamStats
+from any2seg_core.sync_timeline import OpenSet, Timeline
 
 __all__ = ["Sample", "SampleSet", "StreamConfig", "StreamStats", "SyncConfig", "SyncStats", "Synchronizer"]
 
@@ -92,28 +93,10 @@ class SyncStats:
 
 
 @dataclass
-class _OpenSet:
-    reference: str
-    entry: Entry
-    stamp_ns: int
-    deadline_ns: int
-
-
-@dataclass
 class _Counters:
     emitted: int = 0
     incomplete: int = 0
     resets: int = 0
-
-
-@dataclass
-class _Timeline:
-    """What a jump in time resets."""
-
-    started_ns: int | None = None  # first arrival
-    horizon_ns: int | None = None  # time of the newest set that was decided
-    reference: str | None = None
-    open_sets: list[_OpenSet] = field(default_factory=list)  # ordered by stamp
 
 
 class Synchronizer:
@@ -137,7 +120,7 @@ class Synchronizer:
         }
         self._rank = {name: rank for rank, name in enumerate(config.reference_priority)}
         self._counters = _Counters()
-        self._time = _Timeline()
+        self._time = Timeline()
         self._now_ns: int | None = None
 
     def add(self, stream: str, stamp_ns: int, payload: Any, now_ns: int) -> list[SampleSet]:
@@ -157,7 +140,7 @@ class Synchronizer:
         if stamp_ns <= 0:
             state.dropped["bad_stamp"] += 1
             return self._decide(now_ns)
-        ready = self._restart(stamp_ns, now_ns, grace=True) if self._has_looped(state, stamp_ns) else []
+        ready = self._restart(stamp_ns, now_ns, grace=True) if self._time.has_looped(state, stamp_ns) else []
         if self._time.started_ns is None:
             self._time.started_ns = now_ns
         state.observe(stamp_ns, now_ns)
@@ -168,7 +151,7 @@ class Synchronizer:
             state.dropped[reason] += 1
             return ready + self._decide(now_ns)
         entry = Entry(Sample(stamp_ns, now_ns, payload))
-        entry.late = self._is_past(stamp_ns - state.config.offset_ns)
+        entry.late = self._time.is_past(stamp_ns - state.config.offset_ns)
         state.insert(entry)
         ready += self._make_room(state, now_ns)
         if stream == self._time.reference and state.find(stamp_ns) is entry:
@@ -237,40 +220,23 @@ class Synchronizer:
                 return self._now_ns
             for stream in self._streams.values():  # the clock was set back: durations stay as they were
                 stream.shift_clock(delta)
-            for open_set in self._time.open_sets:
-                open_set.deadline_ns += delta
-            if self._time.started_ns is not None:
-                self._time.started_ns += delta
+            self._time.shift_clock(delta)
         self._now_ns = now_ns
         return now_ns
-
-    def _is_past(self, time_ns: int) -> bool:
-        return self._time.horizon_ns is not None and time_ns <= self._time.horizon_ns
 
     def _refusal(self, stream: Stream, stamp_ns: int) -> str | None:
         if stream.find(stamp_ns) is not None:
             return "duplicate"
-        return "late" if self._is_past(stamp_ns - stream.config.offset_ns + stream.config.oldest_ns) else None
+        return "late" if self._time.is_past(stamp_ns - stream.config.offset_ns + stream.config.oldest_ns) else None
 
     def _is_far(self, time_ns: int) -> bool:
-        horizon = self._time.horizon_ns
-        return horizon is not None and not -BACKWARD_JUMP_NS <= time_ns - horizon <= self.config.jump_reset_ns
-
-    def _has_looped(self, stream: Stream, stamp_ns: int) -> bool:
-        """Whether a stream fell behind both itself and the output: a recording started again.
-
-        A clock that is wrong by a constant does not fall behind itself, so it resets nothing.
-        """
-        own, horizon = stream.last_stamp_ns, self._time.horizon_ns
-        if own is None or stamp_ns >= own - BACKWARD_JUMP_NS:
-            return False
-        return horizon is None or stamp_ns - stream.config.offset_ns < horizon - BACKWARD_JUMP_NS
+        return self._time.is_far(time_ns, self.config.jump_reset_ns)
 
     def _restart(self, stamp_ns: int, now_ns: int, grace: bool) -> list[SampleSet]:
         """Emits what is open, then starts a new time; samples around `stamp_ns` survive."""
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         self._counters.resets += 1
-        self._time = _Timeline(now_ns if grace else now_ns - self.config.timeout_without_reference_ns)
+        self._time = Timeline(now_ns if grace else now_ns - self.config.timeout_without_reference_ns)
         for stream in self._streams.values():
             stream.keep_around(stamp_ns, BACKWARD_JUMP_NS)
         return ready
@@ -316,7 +282,7 @@ class Synchronizer:
 
     def _open(self, name: str, entry: Entry, now_ns: int) -> list[SampleSet]:
         time_ns = entry.stamp_ns - self.config.streams[name].offset_ns
-        if entry.held or entry.used or (self._is_past(time_ns) and not self.config.publish_late):
+        if entry.held or entry.used or (self._time.is_past(time_ns) and not self.config.publish_late):
             return []  # a sample that already is part of a set brings nothing new
         open_sets = self._time.open_sets
         # The wait counts from the arrival, so a stream that takes over with a buffered sample loses no time.
@@ -330,11 +296,11 @@ class Synchronizer:
         if any(other.stamp_ns == time_ns for other in open_sets):
             return []
         entry.held = True
-        open_sets.append(_OpenSet(name, entry, time_ns, deadline_ns))
+        open_sets.append(OpenSet(name, entry, time_ns, deadline_ns))
         open_sets.sort(key=lambda open_set: open_set.stamp_ns)
         return self._emit_through(len(open_sets) - self.config.max_collectors - 1, now_ns)
 
-    def _awaited(self, open_set: _OpenSet, now_ns: int) -> list[str]:
+    def _awaited(self, open_set: OpenSet, now_ns: int) -> list[str]:
         awaited = []
         for name, stream in self._streams.items():
             if not stream.seen:
@@ -344,7 +310,7 @@ class Synchronizer:
                 awaited.append(name)
         return awaited
 
-    def _is_complete(self, open_set: _OpenSet, now_ns: int) -> bool:
+    def _is_complete(self, open_set: OpenSet, now_ns: int) -> bool:
         return not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set.stamp_ns))
 
     def _found(self, time_ns: int) -> dict[str, list[Entry]]:
@@ -376,10 +342,10 @@ class Synchronizer:
                 stream.remove_before(self._time.horizon_ns)
         return [sample_set for sample_set in ready if sample_set is not None]
 
-    def _emit(self, open_set: _OpenSet, now_ns: int) -> SampleSet | None:
+    def _emit(self, open_set: OpenSet, now_ns: int) -> SampleSet | None:
         time_ns, awaited = open_set.stamp_ns, self._awaited(open_set, now_ns)
         open_set.entry.held = False
-        self._time.horizon_ns = time_ns if self._time.horizon_ns is None else max(time_ns, self._time.horizon_ns)
+        self._time.decided(time_ns)
         found = self._found(time_ns)
         if not self._suffices(found):
             self._counters.incomplete += 1

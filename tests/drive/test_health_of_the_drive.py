@@ -6,25 +6,16 @@ on them.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 pytest.importorskip("open3d")
 
-from any2seg_core.drive.rig import DriveRig, LidarModel
+from small_rig import small_rig
+
 from any2seg_core.drive.simulator import Drive
-from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.health import HealthConfig, HealthMonitor, image_fault
 
-SMALL = replace(
-    DriveRig(),
-    camera=CameraModel.from_fov(97, 75, 91.0, "rgb"),
-    depth_camera=CameraModel.from_fov(97, 75, 91.0, "depth"),
-    event_camera=CameraModel.from_fov(88, 60, 91.0, "dvs"),
-    lidar=LidarModel(beams=24, azimuths=180),
-    event_sub_intervals=2,
-)
+SMALL = small_rig()
 CONDITIONS = [("sunny", "overexposure"), ("foggy", "lidarjitter"), ("foggy", "underexposure"), ("rainy", None),
               ("night", "underexposure"), ("night", "eventlowres")]  # fmt: skip
 

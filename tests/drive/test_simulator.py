@@ -13,20 +13,14 @@ import pytest
 
 pytest.importorskip("open3d")
 
-from any2seg_core.drive.rig import DriveRig, LidarModel
+from small_rig import small_rig
+
 from any2seg_core.drive.simulator import Drive
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, IGNORE
 from any2seg_core.sensors.camera import CameraModel
 
-SMALL = replace(
-    DriveRig(),
-    camera=CameraModel.from_fov(97, 75, 91.0, "rgb"),
-    depth_camera=CameraModel.from_fov(97, 75, 91.0, "depth"),
-    event_camera=CameraModel.from_fov(88, 60, 91.0, "dvs"),
-    lidar=LidarModel(beams=24, azimuths=180),
-    event_sub_intervals=2,
-)
+SMALL = small_rig()
 TIMES_S = (4.0, 33.3, 70.0)
 
 

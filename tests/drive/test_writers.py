@@ -17,6 +17,7 @@ pytest.importorskip("open3d")
 
 from rosbags.highlevel import AnyReader
 from scipy.spatial.transform import Rotation
+from small_rig import small_rig
 
 from any2seg_core.bags.truth import cloud_truth
 from any2seg_core.carla import CARLA_0_9_14
@@ -25,23 +26,15 @@ from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.drive import bag_messages
 from any2seg_core.drive.bag_writer import CLOCK_START_NS, SEMANTIC_LIDAR, TOPICS, _first_drive, write_bag
 from any2seg_core.drive.deliver_writer import pack_depth, plan_sequences, write_deliver
-from any2seg_core.drive.rig import DriveRig, LidarModel, StreamTiming
+from any2seg_core.drive.rig import DriveRig, StreamTiming
 from any2seg_core.drive.simulator import Drive
 from any2seg_core.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_array, image_to_depth_m, image_to_rgb
 from any2seg_core.sensors.calibration import load_calibration
-from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
 
-SMALL = replace(
-    DriveRig(),
-    camera=CameraModel.from_fov(97, 75, 91.0, "ego_vehicle/rgb_front"),
-    depth_camera=CameraModel.from_fov(97, 75, 91.0, "ego_vehicle/depth_front"),
-    event_camera=CameraModel.from_fov(88, 60, 91.0, "ego_vehicle/dvs_front"),
-    lidar=LidarModel(beams=24, azimuths=180),
-    event_sub_intervals=2,
-)
+SMALL = small_rig(("ego_vehicle/rgb_front", "ego_vehicle/depth_front", "ego_vehicle/dvs_front"))
 
 
 @pytest.fixture(scope="module")
