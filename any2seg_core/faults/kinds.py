@@ -201,5 +201,7 @@ def fault_document(fault: Fault) -> dict[str, object]:
 
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "list"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    if first["type"] == "tuple_type":
+        return "is no list; write entries such as {kind: drop, sensors: [rgb], start_s: 2, end_s: 4}"
+    where = "".join(f"{part}: " for part in first["loc"])
+    return f"{where}{first['msg'].removeprefix('Value error, ')}"

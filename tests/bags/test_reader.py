@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
+from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.lookup import read_sets, start_ns
 from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns
 from any2seg_core.errors import MessageError, UserError
@@ -408,6 +409,7 @@ def test_property_flipped_and_cut_bytes_raise_only_user_errors(originals, tmp_pa
                 except MessageError as error:
                     assert "\n" not in str(error)
             assert all("\n" not in warning for warning in bag.warnings)
+        inspect_bag(path)
     except UserError as error:
         assert "\n" not in str(error)
 

@@ -106,7 +106,7 @@ def test_exception_fault_names_what_is_wrong(text, told):
     [
         (None, "cannot read the schedule"),
         ("[", "neither YAML nor JSON"),
-        ("kind: drop", "tuple"),
+        ("kind: drop", "is no list"),
         ('[{"start_s": 1}]', "kind"),
         ('[{"kind": "drop", "start_s": 1, "sensors": ["radar"]}]', "radar"),
         ('[{"kind": "drop", "rate": 1}]', "rate"),

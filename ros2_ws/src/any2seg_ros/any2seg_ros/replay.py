@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from any2seg_core.errors import UserError
 from any2seg_core.faults.grammar import read_plan
+from any2seg_core.modalities import modality
 from any2seg_ros import distro
 from any2seg_ros.processes import use_large_message_profile
 
 if TYPE_CHECKING:
+    from any2seg_core.faults.injector import FaultInjector
     from any2seg_ros.replay_node import ReplayOptions
 
 _ROS_ARGUMENTS = "--ros-args"
@@ -63,22 +67,39 @@ def run(options: ReplayOptions) -> None:
     use_large_message_profile()
     rclpy.init(args=_ros_arguments())
     node = None
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} s"),
-                   TimeRemainingColumn(), console=console, disable=not console.is_terminal)  # fmt: skip
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
+                   TextColumn("left"), TimeRemainingColumn(), console=console,
+                   disable=not console.is_terminal)  # fmt: skip
     try:
         node = ReplayNode(options)
-        for fault in options.faults:
-            console.print(f"injecting {fault}", highlight=False)
         with bar:
-            task = bar.add_task(f"replay {options.bag.name}", total=None)
-            count = node.run(lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s))
+            task = bar.add_task(f"replay {options.bag.name}", total=None, said="")
+
+            def show(done_s: float, total_s: float) -> None:
+                bar.update(task, completed=done_s, total=total_s, said=f"{done_s:.1f} of {total_s:.1f} s")
+
+            count = node.run(show)
         console.print(f"replayed {count} messages", highlight=False)
     except (KeyboardInterrupt, ExternalShutdownException):
         raise typer.Exit(130) from None
     finally:
         if node is not None:
+            for line in _injected(node.injectors):
+                console.print(line, highlight=False, soft_wrap=True)
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _injected(injectors: Sequence[FaultInjector]) -> Iterator[str]:
+    """What each fault hit, and what it should have hit and could not, over all rounds."""
+    for fault in injectors[0].counts if injectors else ():
+        hits, spared = (
+            sum((Counter(counts[fault]) for counts in all_counts), Counter())
+            for all_counts in ([i.counts for i in injectors], [i.spared for i in injectors])
+        )
+        said = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(hits.items())) or "nothing"
+        left = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(spared.items()) if count)
+        yield f"  {fault} hit {said}" + (f"; unreadable and left as they were: {left}" if left else "")
 
 
 def _ros_arguments() -> list[str]:

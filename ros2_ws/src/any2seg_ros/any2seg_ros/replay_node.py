@@ -95,6 +95,9 @@ class ReplayNode(Node):
 
     Args:
         options: what to play; None: as the node's parameters say.
+
+    Attributes:
+        injectors: one per round that was played; they count what the faults hit.
     """
 
     def __init__(self, options: ReplayOptions | None = None) -> None:
@@ -105,6 +108,7 @@ class ReplayNode(Node):
         self._latched: list[str] = []
         self._last_clock_ns: int | None = None
         self._has_looked = False
+        self.injectors: list[FaultInjector] = []
 
     def run(self, progress: Callable[[float, float], None] | None = None) -> int:
         """Play until the end; returns the number of messages published.
@@ -212,6 +216,7 @@ class ReplayNode(Node):
 
     def _faulty(self, bag: Bag, first_ns: int) -> Iterator[Recorded]:
         injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
+        self.injectors.append(injector)
         return (message for message in injector(bag.messages()) if message.time_ns >= first_ns)
 
     def _publish_latched(self, bag: Bag, before_ns: int) -> None:
