@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from bag_files import (
     CLOUD,
     IMAGE,
@@ -20,6 +21,7 @@ from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import RULES_FILE, choose_topics
 from any2seg_core.drive import bag_messages
 from any2seg_core.errors import UserError
+from any2seg_core.messages import images
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.topics import carla_bridge
 
@@ -54,6 +56,12 @@ def carla_entries(topics):
 def test_value_carla_bridge_as_the_drive_records_it(tmp_path):
     expected = carla_bridge("hero")
     assert chosen(write_bag(tmp_path / "bag", carla_entries(expected))).map == expected
+
+
+def test_value_every_colour_encoding_that_can_be_read_can_be_a_camera():
+    accepted = yaml.safe_load(RULES_FILE.read_text())["roles"]["rgb"]["encodings"]
+    assert set(images._NAMED) <= set(accepted)
+    assert {"jpeg", "png", "webp", "tiff"} <= set(accepted)
 
 
 @pytest.mark.parametrize("write", [write_bag, write_ros1])
