@@ -1,22 +1,16 @@
-"""What a long training run must survive: SIGKILL at any moment, NaN, half precision, small batches, many processes."""
+"""What a long training run must survive: SIGKILL at any moment, half precision, small batches, many processes."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fake_data import write_deliver
+from tiny_run import ALONE, settings, started, state, values
 from torch import nn
 
 import training.train as train_module
@@ -26,43 +20,10 @@ from training.batch_norm import GlobalBatchNorm2d, with_global_batch_norm
 from training.build import build_run
 from training.config import TrainConfig
 from training.processes import Processes
-from training.reporter import Reporter, cut_log
 from training.train import main, train
 
-ALONE = Processes(0, 1, torch.device("cpu"))
 PLAIN = {"scale": (1.0, 1.0), "modality_dropout": 1.0, "drop_path": 0.0, "clip_norm": 1e9, "crop_width": 96}
 """Nothing that depends on which process draws it: whole frames, all sensors, no clipping."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_deliver(tmp_path_factory.mktemp("deliver"), {"train": 6, "val": 2}, (64, 96))
-
-
-def values(data: Path, out: Path, /, **changes: object) -> dict:
-    small = {"height": 64, "width": 96, "crop_height": 64, "crop_width": 64, "head_width": 16, "batch_size": 2}
-    short = {"steps": 4, "warmup_steps": 1, "workers": 0, "threads": 1, "device": "cpu", "save_every": 2}
-    return {"data": data, "out": out, **small, **short, "log_every": 1, **changes}
-
-
-def settings(data: Path, out: Path, /, **changes: object) -> TrainConfig:
-    return TrainConfig(**values(data, out, **changes))
-
-
-def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
-    """The training command line in a process of its own, after ``program`` has changed what it must."""
-    code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
-    given = [
-        f"{key}={json.dumps(value, default=str) if isinstance(value, tuple | dict) else value}"
-        for key, value in arguments.items()
-    ]
-    command = [sys.executable, "-c", code, *given]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def state(out: Path) -> dict:
-    return torch.load(out / "last.pt", weights_only=True)
 
 
 def assert_same_state(first: dict, second: dict) -> None:
@@ -74,12 +35,6 @@ def assert_same_state(first: dict, second: dict) -> None:
             assert torch.equal(value, second[part][name]), name
     for number, slot in first["optimizer"]["state"].items():
         assert all(torch.equal(value, second["optimizer"]["state"][number][key]) for key, value in slot.items())
-
-
-@pytest.fixture
-def low_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loss scale that this little model can bear from the first step on: at 65536 its first steps overflow."""
-    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, init_scale=64.0))
 
 
 @pytest.mark.parametrize(
@@ -152,105 +107,6 @@ def test_value_killed_in_the_middle_it_goes_on_and_ends_the_same(data: Path, tmp
     train(settings(data, tmp_path / "run", steps=40, resume=True), ALONE)
     train(settings(data, tmp_path / "whole", steps=40), ALONE)
     assert_same_state(state(tmp_path / "whole"), state(tmp_path / "run"))
-
-
-def test_exception_nan_stops_before_the_weights_are_spoilt(data: Path, tmp_path: Path, monkeypatch, capsys):
-    arguments = values(data, tmp_path / "run", steps=4, save_every=1)
-    objective = train_module.build_run
-    before: dict[str, torch.Tensor] = {}
-
-    def poisoned(config: TrainConfig, processes: Processes):
-        run = objective(config, processes)
-        forward = run.objective.forward
-
-        def nan_at_step_2(*given):
-            loss, parts = forward(*given)
-            if run.step == 2:
-                before.update({name: value.clone() for name, value in run.model.state_dict().items()})
-                monkeypatch.setattr(train_module, "poisoned_run", run, raising=False)
-                loss = loss * float("nan")
-            return loss, parts
-
-        run.objective.forward = nan_at_step_2
-        return run
-
-    monkeypatch.setattr(train_module, "build_run", poisoned)
-    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
-    error = capsys.readouterr().err.strip()
-    assert "\n" not in error
-    assert "step 2: loss nan" in error
-    assert error.count("MAP_1_point") == 2  # both samples of the batch are named
-    assert "resume=true" in error
-    weights = train_module.poisoned_run.model
-    assert all(torch.equal(value, before[name]) for name, value in weights.named_parameters())
-    assert state(tmp_path / "run")["step"] == 2
-
-
-def with_gradient(monkeypatch: pytest.MonkeyPatch, value: float, steps: range) -> list:
-    """At these steps one number of the gradient becomes ``value``; the runs that are built are listed."""
-    build, runs = train_module.build_run, []
-
-    def changed(config: TrainConfig, processes: Processes):
-        run = build(config, processes)
-
-        def spoil(gradient: torch.Tensor) -> torch.Tensor:
-            spoilt = gradient.clone()
-            if run.step in steps:
-                spoilt.flatten()[3] = value
-            return spoilt
-
-        run.model.head.fuse.weight.register_hook(spoil)
-        runs.append(run)
-        return run
-
-    monkeypatch.setattr(train_module, "build_run", changed)
-    return runs
-
-
-def test_value_a_gradient_that_overflows_costs_one_step(data: Path, tmp_path: Path, monkeypatch, low_scale):
-    """fp16, infinity at step 1: that step is left out, the scale is halved, and the run ends as if nothing was."""
-    scales, weights = [], []
-    scaler_class = torch.amp.GradScaler.func
-    step = scaler_class.step
-
-    def watched(scaler: Any, optimizer: torch.optim.Optimizer) -> None:
-        before = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
-        step(scaler, optimizer)
-        after = [p for group in optimizer.param_groups for p in group["params"]]
-        weights.append(all(torch.equal(a, b) for a, b in zip(before, after, strict=True)))
-        scales.append(scaler.get_scale())
-
-    monkeypatch.setattr(scaler_class, "step", watched)
-    runs = with_gradient(monkeypatch, float("inf"), range(1, 2))
-    train(settings(data, tmp_path / "run", steps=4, fp16=True), ALONE)
-    assert weights == [False, True, False, False]  # unchanged by the second step alone
-    assert [scale / scales[0] for scale in scales] == [1.0, 1.0, 0.5, 0.5]
-    assert runs[0].step == 4
-    assert all(torch.isfinite(value).all() for value in runs[0].average.model.state_dict().values())
-
-
-def test_exception_a_gradient_that_no_scale_saves(data: Path, tmp_path: Path, monkeypatch, capsys, low_scale):
-    """NaN at every step is no overflow: the scaler alone would leave out steps for ever."""
-    runs = with_gradient(monkeypatch, float("nan"), range(100))
-    arguments = values(data, tmp_path / "run", steps=100, fp16=True, modalities="[lidar]")
-    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
-    assert runs[0].step == 7  # 64 halved until it is below 1
-    assert "step 7: loss" in (error := capsys.readouterr().err)
-    assert "gradient norm nan: not finite" in error
-
-
-def test_exception_an_infinite_loss_stops_fp16_too(data: Path, tmp_path: Path, monkeypatch):
-    build = train_module.build_run
-
-    def spoilt(config: TrainConfig, processes: Processes):
-        run = build(config, processes)
-        forward = run.objective.forward
-        run.objective.forward = lambda *given: (forward(*given)[0] / 0.0, {})
-        return run
-
-    monkeypatch.setattr(train_module, "build_run", spoilt)
-    with pytest.raises(UserError, match="step 0: loss inf"):
-        train(settings(data, tmp_path / "run", fp16=True), ALONE)
 
 
 def test_gradient_accumulated_batches_equal_one_larger(data: Path, tmp_path: Path, monkeypatch):
@@ -362,96 +218,6 @@ def test_value_global_batch_norm_of_one_process_is_batch_norm(tmp_path: Path):
         assert torch.allclose(own.eval()(images), reference.eval()(images), atol=1e-5)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def test_smoke_tensorboard(data: Path, tmp_path: Path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(settings(data, tmp_path / "run", steps=2, tensorboard=True), ALONE)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    events.Reload()
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    logged = [line["loss"] for line in log if line["kind"] == "step"]
-    assert [entry.value for entry in events.Scalars("step/loss")] == pytest.approx(logged)
-    assert [entry.step for entry in events.Scalars("step/loss")] == [1, 2]
-
-
-def test_value_steps_that_are_repeated_stand_once_in_the_logs(data: Path, tmp_path: Path, monkeypatch):
-    """The run dies after step 3, its last state is that of step 2: step 3 is logged again, and nothing twice."""
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    def logged() -> list[dict]:
-        return [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-
-    rate = train_module.learning_rate
-
-    def dies(config: TrainConfig, step: int, done: float) -> float:
-        if step == 3:
-            raise KeyboardInterrupt
-        return rate(config, step, done)
-
-    options = {"tensorboard": True, "eval_every": 3, "eval_frames": 1}
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_module, "learning_rate", dies)
-        train(settings(data, tmp_path / "run", **options), ALONE)
-    before = logged()
-    assert [(line["kind"], line["step"]) for line in before] == [
-        ("step", 1), ("step", 2), ("step", 3), ("evaluation", 3)
-    ]  # fmt: skip
-    with (tmp_path / "run" / "log.jsonl").open("a") as file:
-        file.write('{"kind": "step", "prog')  # the process ended within a line
-    train(settings(data, tmp_path / "run", resume=True, **options), ALONE)
-    after = logged()
-    assert [(line["kind"], line["step"]) for line in after] == [
-        ("step", 1), ("step", 2), ("step", 3), ("evaluation", 3), ("step", 4), ("final", 4)
-    ]  # fmt: skip
-    assert after[:2] == before[:2]
-    assert after[2]["loss"] == before[2]["loss"]  # bit by bit the step that it was
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    events.Reload()
-    assert [entry.step for entry in events.Scalars("step/loss")] == [1, 2, 3, 4]
-    assert [entry.step for entry in events.Scalars("evaluation/full")] == [3]
-
-    train(settings(data, tmp_path / "run", resume=True, **options), ALONE)  # nothing left but the final result
-    assert logged() == after
-    train(settings(data, tmp_path / "run", steps=1), ALONE)  # a new run in its place
-    assert [(line["kind"], line["step"]) for line in logged()] == [("step", 1), ("final", 1)]
-
-
-def test_value_a_log_is_cut_in_one_piece(tmp_path: Path, monkeypatch):
-    path = tmp_path / "log.jsonl"
-    cut_log(path, 3)
-    assert not path.exists()
-    lines = [json.dumps({"kind": kind, "step": step}) for kind, step in (("step", 1), ("evaluation", 2), ("step", 4))]
-    path.write_text("\n".join(lines) + "\n[1]\n")
-    whole = path.read_text()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.replace", full)
-        with pytest.raises(UserError, match="cannot write .*log.jsonl .*No space left"):
-            cut_log(path, 3)
-    assert path.read_text() == whole
-    cut_log(path, 3)
-    assert path.read_text() == "\n".join(lines[:2]) + "\n"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_exception_tensorboard_is_not_installed(tmp_path: Path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install 'any2seg\[tensorboard\]'"):
-        Reporter(tmp_path / "log.jsonl", True, tmp_path / "board")
-    assert Reporter(tmp_path / "log.jsonl", False, tmp_path / "board").enabled is False
-
-
-def test_exception_half_precisions_exclude_each_other(data: Path, tmp_path: Path, capsys):
-    arguments = values(data, tmp_path / "run", bf16=True, fp16=True)
-    assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
-    assert "bf16 and fp16 exclude each other" in capsys.readouterr().err
 
 
 def test_exception_resume_without_the_scaler(data: Path, tmp_path: Path):
