@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,41 +13,80 @@ from fake_data import write_deliver
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
+from training.build import Run
 from training.config import load_config
+from training.evaluate import main as evaluate_main
 from training.processes import Processes
 from training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 CAMERA = CameraModel.from_fov(96, 64, 90.0, "camera_color_left")
 SMALL = ["height=64", "width=96", "crop_height=64", "crop_width=64", "head_width=32", "batch_size=2", "steps=2",
-         "warmup_steps=0", "workers=0", "threads=1", "device=cpu", "compile_fusion=false"]  # fmt: skip
+         "warmup_steps=0", "workers=0", "threads=1", "device=cpu", "compile_fusion=false", "log_every=1"]  # fmt: skip
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_smoke_unlabelled_frames_straight_from_a_recording(tmp_path: Path, keep: bool):
-    """A teacher of four sensors and a bag of two, whose first set lacks the LiDAR as well."""
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.fixture
+def m3l(tmp_path: Path) -> list[str]:
+    """Arguments of a run whose teacher has four sensors, with a bag of two; its first set lacks the LiDAR as well."""
     data = write_deliver(tmp_path / "deliver", {"train": 2, "val": 1}, (64, 96))
     bag = write_bag(tmp_path / "drive", kitti_entries(7, CAMERA))
     arguments = ["training/configs/m3l_drive.yaml", f"data.root={data}", f"data.unlabelled={bag}", "data.bag.every=2"]
-    arguments += [f"data.bag.keep={keep}", "data.labelled_fraction=1", f"out={tmp_path / 'out'}", "cache=ram", *SMALL]
-    config = load_config(arguments)
-    results = train(config, ALONE)
+    return [*arguments, "data.labelled_fraction=1", "cache=ram", *SMALL]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_smoke_unlabelled_frames_straight_from_a_recording(m3l: list[str], tmp_path: Path, keep: bool):
+    results = train(load_config([*m3l, f"data.bag.keep={keep}", f"out={tmp_path / 'out'}"]), ALONE)
     assert set(results["subsets"]) >= {"R", "L", "RDEL"}
     _, contract, provenance = load_checkpoint(tmp_path / "out" / "final.safetensors")
     assert contract.modalities == ("rgb", "depth", "event", "lidar")
     assert provenance["unlabelled_frames"] == {"drive": 4}
-    assert len(list(bag.glob("any2seg_planes/*/rgb/*.png"))) == (4 if keep else 0)
+    assert len(list((tmp_path / "drive").glob("any2seg_planes/*/rgb/*.png"))) == (4 if keep else 0)
+
+
+def test_value_resume_is_exact_with_a_recording(m3l: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two steps with planes in memory equal one, killed, and one more whose worker reads planes from the disk."""
+    save = Run.save
+
+    def save_then_die(run: Run, path: Path) -> None:
+        save(run, path)
+        raise KilledError
+
+    train(load_config([*m3l, f"out={tmp_path / 'whole'}"]), ALONE)
+    rest = [*m3l, f"out={tmp_path / 'parts'}", "save_every=1"]
+    monkeypatch.setattr(Run, "save", save_then_die)
+    with pytest.raises(KilledError):
+        train(load_config(rest), ALONE)
+    monkeypatch.setattr(Run, "save", save)
+    train(load_config([*rest, "resume=true", "cache=none", "workers=1"]), ALONE)
+    whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == 2
+    assert all(torch.equal(value, parts["model"][name]) for name, value in whole["model"].items())
 
 
 def test_smoke_a_labelled_recording_alone(tmp_path: Path):
+    """Trained on the first 0.44 s of a bag and judged on the rest, in the run and by the command."""
     bag = write_bag(tmp_path / "drive", labelled_kitti_entries(8, CAMERA))
     arguments = ["training/configs/drive_b0.yaml", f"data={bag}", f"out={tmp_path / 'out'}", "cache=disk", *SMALL]
     with pytest.raises(UserError, match="no val frame: looked for the end of the recording: bag.val_share"):
         train(load_config(arguments), ALONE)
     results = train(load_config([*arguments, "data.bag.val_share=0.4"]), ALONE)
     assert list(results["subsets"]) == ["R", "L", "RL"]
-    _, contract, provenance = load_checkpoint(tmp_path / "out" / "final.safetensors")
+    checkpoint = tmp_path / "out" / "final.safetensors"
+    _, contract, provenance = load_checkpoint(checkpoint)
     assert contract.encodings == {"rgb": "rgb8", "lidar": "range-intensity-height-1"}
-    assert (provenance["dataset"], provenance["train_frames"]) == ("bag", 5)  # sets of the first 0.44 s
+    assert (provenance["dataset"], provenance["train_frames"]) == ("bag", 5)
     assert provenance["config"]["data"]["bag"]["val_share"] == 0.4
     assert "calibration" not in provenance["config"]["data"]["bag"]
+
+    (bag / "any2seg.yaml").write_text("val_share: 0.4\n")
+    target = tmp_path / "result.json"
+    assert evaluate_main([f"checkpoint={checkpoint}", f"data={bag}", f"json={target}"]) == 0
+    summary = json.loads(target.read_text())
+    assert (summary["frames"], summary["data_set"]) == (3, None)
+    for letters, row in results["subsets"].items():
+        assert summary["subsets"][letters] == pytest.approx(row, abs=0.02)
