@@ -18,7 +18,7 @@ from typing import Any
 
 from any2seg_core.atomic import make_empty
 from any2seg_core.bags.opened import OpenBag
-from any2seg_core.bags.usable import Selection, Tally, UsableSet, UsableSets
+from any2seg_core.bags.usable import Selection, StampNames, Tally, UsableSet, UsableSets
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
@@ -121,14 +121,14 @@ class _FrameWriter:
     def __init__(
         self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]
     ) -> None:
-        self._label_folders = label_folders
+        self._label_folders, self._names = label_folders, StampNames()
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options
         self._below = Path(options.condition) / options.split / f"{name}_bag"  # "_bag" is no sensor failure
 
     def write(self, usable: UsableSet) -> None:
         bag_set, labels = usable.bag_set, usable.labels
-        stem = f"{bag_set.stamp_ns:019d}"
+        stem = self._names.name(bag_set.stamp_ns)
         for name, plane in usable.planes.items():
             entry = modality(name)
             write_png(self._folder / entry.folder / self._below / f"{stem}_{entry.suffix}_front.png", plane)

@@ -86,6 +86,23 @@ class UsableSet(NamedTuple):
     labels: np.ndarray | None
 
 
+class StampNames:
+    """Names of sets by their stamps; a stamp that comes again, where time jumps back, gets ``_2`` and so on.
+
+    Args:
+        given: names that were given before.
+    """
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
+        self._seen = Counter(name.partition("_")[0] for name in given)
+
+    def name(self, stamp_ns: int) -> str:
+        """Name of the next set; names sort as stamps do."""
+        stamp = f"{stamp_ns:019d}"
+        self._seen[stamp] += 1
+        return stamp if self._seen[stamp] == 1 else f"{stamp}_{self._seen[stamp]}"
+
+
 @dataclass(frozen=True)
 class Known:
     """Sets of an earlier pass with the same selection: they are not given again.

@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from any2seg_core.bags.conditions import UNKNOWN, Conditions
 from any2seg_core.bags.counting import counting
 from any2seg_core.bags.opened import OpenBag, open_bag
 from any2seg_core.bags.reader import is_recording
-from any2seg_core.bags.usable import UsableSets
+from any2seg_core.bags.usable import StampNames, UsableSets
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.bag_settings import SETTINGS_FILE, BagSettings, read_settings
@@ -69,14 +68,11 @@ def read_recording(
         total = opened.message_total
         known, frames = sink.known()
         found = UsableSets(opened, settings.selection(), None, lambda: count(total), known)
-        stamps = Counter(frame.name.rpartition("/")[2].partition("_")[0] for frame in frames)
+        names = StampNames(frame.name.rpartition("/")[2] for frame in frames)
         start_ns, end_ns = opened.bag.start_ns or 0, opened.bag.end_ns or 0
         for usable in found:
-            stamp = f"{usable.bag_set.stamp_ns:019d}"
-            stamps[stamp] += 1
-            again = f"_{stamps[stamp]}" if stamps[stamp] > 1 else ""
             time_s = (usable.bag_set.time_ns - start_ns) / NS_PER_S
-            name = f"{root.resolve().stem}/{stamp}{again}"
+            name = f"{root.resolve().stem}/{names.name(usable.bag_set.stamp_ns)}"
             frames.append(BagFrame(name, time_s, conditions.at(time_s), tuple(usable.planes)))
             sink.add(usable, frames[-1], found.tally)
         if not frames:

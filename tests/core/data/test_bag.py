@@ -196,6 +196,10 @@ def test_value_a_stamp_that_comes_again_is_a_frame_of_its_own(tmp_path: Path):
     stems = [frame.name.partition("/")[2] for frame in dataset.frames]
     assert len(set(stems)) == len(stems) == 9
     assert stems[6:] == [f"{stem}_2" for stem in stems[:3]]
+    with open_bag(bag) as opened:
+        assert extract(opened, ExtractOptions(tmp_path / "out")).written == 9
+    written = DeliverDataset(tmp_path / "out", "train", ["rgb"], labelled=False)
+    assert sorted(frame.stem for frame in written.frames) == sorted(stems)
 
 
 def test_value_the_cache_follows_content_and_settings(kitti: Path, tmp_path: Path):
