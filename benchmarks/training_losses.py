@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, dict]] = {
     },
     f"mff, {CLICKS} clicks": {
         "AGMM": {"agmm": {"weight": 1.0}},
-        "AGMM (sigma)": {"agmm": {"weight": 1.0, "sigma": "predicted"}},
+        "AGMM (unit)": {"agmm": {"weight": 1.0, "sigma": "unit"}},
     },
 }
 

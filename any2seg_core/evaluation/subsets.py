@@ -216,8 +216,9 @@ class PriorStatistics:
         return self.counts.sum(axis=(1, 2))
 
     def most_frequent(self) -> np.ndarray:
-        """(H, W) uint8: at each pixel the class seen there most often."""
-        return self.counts.argmax(axis=0).astype(np.uint8)
+        """(H, W) uint8: at each pixel the class seen there most often; where none was, the most frequent of all."""
+        overall = self.class_pixels().argmax()
+        return np.where(self.counts.any(axis=0), self.counts.argmax(axis=0), overall).astype(np.uint8)
 
 
 @dataclass(frozen=True)

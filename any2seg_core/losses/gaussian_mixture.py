@@ -35,15 +35,15 @@ _NARROWEST = 0.05
 
 
 class GaussianMixtureConfig(BaseModel):
-    """Weight and switches of AGMM; the paper's, but for the spread of its Eq. 7 (see ``sigma``).
+    """Weight and switches of AGMM.
 
     Attributes:
         weight: lambda of L_self + L_spar + L_con + L_cls beside L_seg; the paper's best is 1, 0 turns all of it off.
         l_self, l_spar, l_con: which terms there are.
         l_cls: what the released code adds and the paper does not name: no pixel of an image may be of a class that its
             labels do not have. True where every region has a label; not for random clicks, nor after cropping.
-        sigma: spread of each class. ``unit``: exp(-d^2), as the released code; ``labelled``: root mean square distance
-            of its labelled pixels; ``predicted``: of all pixels, each counted with its probability of the class.
+        sigma: spread of each class. ``labelled``: root mean square distance of its labelled pixels; ``predicted``: of
+            all pixels, each counted with its probability of the class; ``unit``: exp(-d^2), as the released code.
         stop_gradient: the segmentation learns from G, but not G from the segmentation (the paper is better without).
         features: what is compared. ``hidden``: the head's map before its classifier, at 1/4 size; ``fused``: f_ma of
             a level.
@@ -56,7 +56,7 @@ class GaussianMixtureConfig(BaseModel):
     l_spar: bool = True
     l_con: bool = True
     l_cls: bool = False
-    sigma: Literal["unit", "labelled", "predicted"] = "unit"
+    sigma: Literal["unit", "labelled", "predicted"] = "labelled"
     stop_gradient: bool = False
     features: Literal["hidden", "fused"] = "hidden"
     level: int = Field(1, ge=1, le=4)

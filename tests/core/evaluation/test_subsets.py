@@ -190,3 +190,12 @@ def test_value_prior_resizes_to_its_first_size():
     assert prior.class_pixels().tolist() == [2, 2]
     floors = prior_baselines(prior, [np.array([[0, 0, 1, 1]], np.uint8)], DELIVER)
     assert floors.pixel_prior == pytest.approx(1.0)
+
+
+def test_value_prior_of_clicks_falls_back_to_the_most_frequent_class():
+    """Sparse labels leave pixels that no image says anything about."""
+    prior = PriorStatistics(3)
+    prior.update(np.array([[2, 254, 1, 2]], np.uint8))
+    prior.update(np.array([[254, 254, 1, 255]], np.uint8))
+    prior.update(np.array([[2, 254, 254, 254]], np.uint8))
+    assert prior.most_frequent().tolist() == [[2, 2, 1, 2]]
