@@ -96,7 +96,8 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
         LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
                    stamps_ns={"rgb": (0,)})
     )  # fmt: skip
-    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32", {})
+    mounts = {"lidar": "tf"}
+    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32", {}, mounts, False)
     keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
     streams = {key.partition(".")[2] for key in keys if key.startswith(names)}
     streams = {key.replace(".step", ".REASON").replace(".black", ".REASON") for key in streams}

@@ -25,6 +25,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.messages import stamp_ns
 from any2seg_core.sync import SampleSet, StreamConfig, SyncConfig, Synchronizer, SyncStats
 from any2seg_ros.distro import simple_filter
+from any2seg_ros.steady import create_steady_timer
 
 SimpleFilter = simple_filter()
 _LOGGER = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class AnyTimeSynchronizer(SimpleFilter):
         if self._timer is not None:
             return
         if node is not None:
-            self._timer = node, node.create_timer(max(self._limits[0] / 4e9, 0.005), self._poll)
+            self._timer = node, create_steady_timer(node, max(self._limits[0] / 4e9, 0.005), self._poll)
         else:
             threading.Thread(target=self._poll_at_deadlines, name="any-time-synchronizer", daemon=True).start()
 

@@ -27,7 +27,8 @@ class Snapshot:
         stats, config: of the synchroniser. overrun: sets replaced by newer ones before the model was free.
         publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
         enabled: as set by ~/enable. model, device, precision: of the loaded model.
-        event_counts: of the decoder of event packets.
+        event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
+        mounts: as the segmenter has them.
     """
 
     stats: SyncStats
@@ -40,6 +41,8 @@ class Snapshot:
     device: str
     precision: str
     event_counts: dict[str, int]
+    mounts: dict[str, str]
+    lacks_clock: bool
 
 
 def pairs(values: dict[str, object]) -> list[KeyValue]:
@@ -125,6 +128,8 @@ class Monitor:
         for name, stream in stats.streams.items():
             values |= {f"{name}.{key}": value for key, value in self._stream_values(name, stream).items()}
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)
+            if name in snapshot.mounts:
+                values[f"{name}.mount"] = snapshot.mounts[name]
             values[f"{name}.incompatible_qos"] = snapshot.incompatible.get(name, 0)
         return values
 
@@ -169,6 +174,8 @@ class Monitor:
     @staticmethod
     def _why_stalled(snapshot: Snapshot, silence_s: float) -> str:
         text = f"no label for {silence_s:.1f} s"
+        if snapshot.lacks_clock:
+            return f"{text}: use_sim_time is true and nothing comes on /clock"
         streams = snapshot.stats.streams
         required = [name for name, config in snapshot.config.streams.items() if config.required]
         lacking = [f"{name} is {streams[name].state}" for name in required if streams[name].state != "alive"]

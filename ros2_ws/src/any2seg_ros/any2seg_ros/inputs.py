@@ -18,6 +18,7 @@ from any2seg_core.messages import event_array_from_cdr, stamp_ns
 from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
 from any2seg_ros import distro, qos
 from any2seg_ros.parameters import NodeParameters
+from any2seg_ros.steady import create_steady_timer
 
 _EVENT_KINDS = {
     "cloud": ("sensor_msgs/msg/PointCloud2",),
@@ -111,7 +112,7 @@ class Inputs:
                 callback = partial(on_camera_info, name)
                 self._subscriptions[below] = self._create(name, CameraInfo, below, callback, settings.input_depth)
         wants_auto = "event" in settings.modalities and settings.event_format == "auto"
-        self._timer = node.create_timer(_AUTO_PERIOD_S, self._follow_event_publisher) if wants_auto else None
+        self._timer = create_steady_timer(node, _AUTO_PERIOD_S, self._follow_event_publisher) if wants_auto else None
 
     def destroy(self) -> None:
         """Unsubscribe from everything."""

@@ -10,21 +10,25 @@ once. Inference goes round: whoever waits longest is next, with its newest set.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 
 from rclpy.utilities import remove_ros_args
 
+from any2seg_core.errors import UserError
+from any2seg_ros.launch_arguments import camera_names, node_name
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.running import run_nodes
 from any2seg_ros.segment_node import SegmentNode
 
 
-def camera_names(text: str) -> list[str]:
-    """``"front,left"`` -> names; argparse reports what cannot be part of a node's name."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names) or not all(re.fullmatch("[A-Za-z0-9_]+", name) for name in names):
-        raise argparse.ArgumentTypeError(f"{text!r}: give different names of letters, digits and _, such as front,left")
+def _cameras(text: str) -> tuple[str, ...]:
+    """Names as the launch files read them, at least one; argparse reports what is wrong."""
+    try:
+        names = camera_names(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("argument cameras: ")) from None
+    if not names:
+        raise argparse.ArgumentTypeError("name at least one camera, such as front,left")
     return names
 
 
@@ -36,10 +40,10 @@ def main(args: list[str] | None = None) -> None:
         description="Segment several cameras in one process that holds the model once.",
         epilog="example: segment_cameras --cameras front,left --ros-args -r segment_front:~/in/image:=/front/image",
     )
-    parser.add_argument("--cameras", type=camera_names, required=True, help="names, separated by commas")
+    parser.add_argument("--cameras", type=_cameras, required=True, help="names, separated by commas")
     cameras = parser.parse_args(remove_ros_args(arguments)[1:]).cameras
     pool = ModelPool()
-    run_nodes(lambda: [SegmentNode(f"segment_{name}", pool) for name in cameras], arguments)
+    run_nodes(lambda: [SegmentNode(node_name(name), pool) for name in cameras], arguments)
 
 
 if __name__ == "__main__":

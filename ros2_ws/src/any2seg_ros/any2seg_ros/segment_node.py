@@ -37,6 +37,7 @@ from any2seg_ros.outputs import Outputs
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter
+from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -122,7 +123,7 @@ class SegmentNode(LifecycleNode):
         self._releases.append(self._inputs.destroy)
         if settings.use_tf:
             self._releases.append(TransformListener(self, self._segmenter.transforms).destroy)
-        timer = self.create_timer(_DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        timer = create_steady_timer(self, _DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
         self._releases.append(lambda: self.destroy_timer(timer))
         backward, forward = Duration(seconds=_BACKWARD_JUMP_S), Duration(nanoseconds=settings.sync.jump_reset_ns)
         jumps = JumpThreshold(min_forward=forward, min_backward=backward, on_clock_change=True)
@@ -221,6 +222,8 @@ class SegmentNode(LifecycleNode):
         result = self._segmenter(sample_set, self._settings.confidence_threshold, wanted)
         for name, text in result.errors.items():
             self._report(name, result.reasons[name], text)
+        for note in result.notes:
+            self.get_logger().warning(note)
         self._outputs.publish(result)
         self._monitor.published(result)
 
@@ -259,6 +262,8 @@ class SegmentNode(LifecycleNode):
             device=settings.device,
             precision=self._segmenter.precision,
             event_counts=self._segmenter.event_counts,
+            mounts=dict(self._segmenter.mounts),
+            lacks_clock=self.get_parameter("use_sim_time").value and self._now_ns() == 0,
         )
         message = self._monitor.message(snapshot, self.get_name())
         message.header.stamp = self.get_clock().now().to_msg()

@@ -60,6 +60,7 @@ class LiveResult:
             sensor is ill. reasons: the same as a key to count by.
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
+        notes: what somebody should know about the geometry, one line each, told once.
         received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
     """
 
@@ -76,6 +77,7 @@ class LiveResult:
     reasons: dict[str, str] = field(default_factory=dict)
     stamps_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ages_ns: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     received_ns: int = 0
     inference_ms: float = 0.0
 
@@ -88,6 +90,8 @@ class Segmenter:
 
     Attributes:
         transforms: extrinsics by TF; empty as long as nobody fills it.
+        mounts: modality -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has the
+            camera's frame), or assumed (nothing is known: taken as the camera's own).
 
     Raises:
         UserError: a file that is missing or wrong, a device that is not there, a modality the checkpoint lacks.
@@ -105,6 +109,7 @@ class Segmenter:
         self._settings = settings
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
         self._by_file = _mounts_of(calibration)
+        self.mounts = dict.fromkeys(self._by_file, "calibration_file")
         options = InputOptions(settings.intensity_max, settings.check_frames, settings.rectified, settings.health)
         self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
         self._lock = threading.Lock()  # camera_info arrives in another thread than the sets
@@ -188,7 +193,7 @@ class Segmenter:
         samples = {name: as_tuple(found) for name, found in sample_set.samples.items()}
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
-            self._remount(samples, sample_set.stamp_ns)
+            notes = self._remount(samples, sample_set.stamp_ns)
             frame = self._frames.build(messages, sample_set.stamp_ns)
             rig = self._frames.rig
         if not frame.planes:
@@ -214,12 +219,13 @@ class Segmenter:
             reasons=frame.reasons,
             stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
             ages_ns={name: sample_set.age_ns[name] for name in used},
+            notes=notes,
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
         )
 
-    def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> None:
-        """Extrinsics of TF at the stamps of the measurements, where no file gave them."""
+    def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
+        """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
         newest = {}
         for name, found in samples.items():
             if name in MOUNTED_STREAMS and name not in self._by_file:
@@ -228,6 +234,26 @@ class Segmenter:
         mounts = self._frames.find_mounts(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
         for name, mount in mounts.items():
             self._frames.set_mount(name, mount)
+        notes = [self._note_mount(name, frame, name in mounts) for name, (frame, _) in newest.items()]
+        return tuple(note for note in notes if note)
+
+    def _note_mount(self, name: str, frame: str, is_found: bool) -> str:
+        """Remember where a pose is from; what to tell about it, empty when there is nothing new."""
+        rig = self._frames.rig
+        if rig is None:
+            return ""
+        camera_frame = rig.calibration.camera.frame_id
+        if frame == camera_frame:
+            self.mounts[name] = "camera_frame"
+        elif is_found:
+            self.mounts[name] = "tf"
+        elif name != _LIDAR and name not in self.mounts:  # without a transform a cloud is left out, and named
+            self.mounts[name] = "assumed"
+            return (
+                f"{name}: nothing says where its frame {frame!r} is in the camera's {camera_frame!r}: it is taken as "
+                "mounted in the same place; publish the transform on /tf_static or give a calibration_file"
+            )
+        return ""
 
 
 def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
