@@ -77,10 +77,13 @@ def frame_captions(config: CacheConfig, frames: FrameDataset) -> list[Caption]:
 def embed_part(
     teacher: Teacher, frames: FrameDataset, captions: list[Caption], numbers: range
 ) -> dict[str, np.ndarray]:
-    """scene (n, D) and modality (n, M, D) of some frames."""
+    """scene (n, D) and modality (n, M, D) of some frames; rows of sensors that a frame lacks are zero."""
     scene = teacher.embed_texts([captions[number].scene for number in numbers])
-    rows = [teacher.embed_modalities(frames[number].planes, captions[number]) for number in numbers]
-    return {"scene": scene, "modality": np.stack(rows)}
+    modality = np.zeros((len(numbers), len(frames.modalities), scene.shape[1]), scene.dtype)  # (N, M, D)
+    for row, number in zip(modality, numbers, strict=True):
+        planes = frames[number].planes
+        row[[frames.modalities.index(name) for name in planes]] = teacher.embed_modalities(planes, captions[number])
+    return {"scene": scene, "modality": modality}
 
 
 def part_key(teacher: Teacher, frames: FrameDataset, captions: list[Caption], numbers: range) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bag_files import kitti_entries, labelled_kitti_entries, write_bag
 from fake_data import write_deliver
 
 from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.data.bag import BagDataset
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.teachers.captions import Caption
 from training.build import Run
+from training.cache_teacher import CacheConfig, embed_part, frame_captions
 from training.config import load_config
 from training.evaluate import main as evaluate_main
 from training.processes import Processes
@@ -90,3 +94,25 @@ def test_smoke_a_labelled_recording_alone(tmp_path: Path):
     assert (summary["frames"], summary["data_set"]) == (3, None)
     for letters, row in results["subsets"].items():
         assert summary["subsets"][letters] == pytest.approx(row, abs=0.02)
+
+
+class WordCounts:
+    """Stands for a teacher: five numbers per text, and per plane its number among those that were given."""
+
+    name = "word counts"
+
+    def embed_texts(self, texts: list[str]) -> np.ndarray:
+        return np.array([[len(text)] * 5 for text in texts], np.float32)
+
+    def embed_modalities(self, planes: dict[str, np.ndarray], _caption: Caption) -> np.ndarray:
+        return np.array([[number + 1.0] * 5 for number, _ in enumerate(planes)], np.float32)
+
+
+def test_value_a_teacher_embeds_what_a_frame_has(tmp_path: Path):
+    """The first set has a camera alone: the row of its LiDAR is zero."""
+    bag = write_bag(tmp_path / "drive", labelled_kitti_entries(3, CAMERA))
+    frames = BagDataset(bag, "train", ["rgb", "lidar"], cache="ram")
+    captions = frame_captions(CacheConfig(teacher="text", data=bag, out=tmp_path), frames)
+    found = embed_part(WordCounts(), frames, captions, range(3))["modality"]
+    assert found.shape == (3, 2, 5)
+    np.testing.assert_array_equal(found[:, :, 0], [[1, 0], [1, 2], [1, 2]])
