@@ -27,6 +27,7 @@ from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.bags.worst import FrameView, WorstFrames
 from any2seg_core.demo.outcome import versions
+from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.faults.check import check_faults
@@ -294,6 +295,12 @@ class _Run:
         self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
         self.result.warnings = [*self._bag.warnings, *self._notes]
+        if self._has_truth and not any(score.with_truth for score in self.result.total().values()):
+            self.result.has_truth = False
+            self.result.warnings.append(
+                f"truth {self.result.conditions['truth']}: no judged frame has one within "
+                f"{TRUTH_TOLERANCE_NS / 1e6:g} ms of its stamp, so nothing is compared with it"
+            )
         if self._recorder is not None and self._recorder.left_out:
             self.result.warnings += [f"{topic}: not copied, no definition of {kind} is known"
                                      for topic, kind in self._recorder.left_out.items()]  # fmt: skip

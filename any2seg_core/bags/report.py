@@ -320,9 +320,9 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         items = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
         sections.append(("Warnings of the recording", f"<ul>{items}</ul>"))
     sections.append(("Conditions", f"<p><code>{escape(command)}</code></p>{_conditions_table(result.conditions)}"))
-    frames_judged = total.frames
+    judged = f"{total.frames} frames" + (f" ({total.with_truth} with a truth)" if has_truth else "")
     introduction = (
-        f"{result.end_s:.1f} s of recording, {frames_judged} frames judged in virtual time: the same sets, projection "
+        f"{result.end_s:.1f} s of recording, {judged} judged in virtual time: the same sets, projection "
         "and preprocessing as in the live node; every subset of the sensors from one encoding."
     )
     if not has_truth:

@@ -188,6 +188,17 @@ def test_value_truth_of_an_extracted_data_set_equals_truth_of_a_topic(folder, tm
         TruthFolder(tmp_path / "data")
 
 
+def test_value_a_truth_of_other_moments_is_told_and_compared_with_nothing(folder, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    Image.fromarray(np.zeros((fake_car.HEIGHT, fake_car.WIDTH), np.uint8)).save(labels / "5.png")
+    request = request_of(folder, tmp_path / "out", subsets="full", truth=str(labels), every=5)
+    summary = write_evaluation(evaluate_bag(request), request.out, "x")
+    assert [warning for warning in summary["warnings"] if "no judged frame has one within" in warning]
+    assert not any(key.startswith("miou") for key in summary["subsets"]["RDEL"])
+    assert "subset_mean" not in summary
+
+
 def test_value_without_truth_and_every_second_set(folder, tmp_path):
     request = request_of(folder, tmp_path, subsets="R,full", truth=NO_TRUTH, every=2, noise="high", seed=5)
     summary = write_evaluation(evaluate_bag(request), tmp_path, "x")
