@@ -18,6 +18,7 @@ from any2seg_core.labels import IGNORE
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.modalities import ModalitySet, canonical, subset_letters
 from any2seg_core.models import Any2Seg, Prediction
+from any2seg_core.preprocess import logits_to_labels
 from training.batches import DROPOUT, MASKING, SampleKey
 from training.config import TrainConfig
 from training.objective import Objective
@@ -150,8 +151,11 @@ class TeacherStudent(Supervised):
     @torch.no_grad()
     def pseudo_labels(self, images: dict[str, Tensor], available: Tensor, labels: Tensor) -> Tensor:
         """(N, H, W) int64: arg max of the teacher, which sees all there is; 255 where ``labels`` (N, H, W) has 255."""
-        prediction = self.teacher.model(images, available)
-        return prediction.logits.argmax(dim=1).masked_fill_(labels == IGNORE, IGNORE)
+        model = self.teacher.model
+        coarse = model.decode(model.fuse(model.encode(images, available))).float()  # (N, K, H/4, W/4): no branch
+        with torch.autocast(coarse.device.type, enabled=False):  # on a CPU no upsampled map of any class is written
+            pseudo, _ = logits_to_labels(coarse, *labels.shape[1:], with_confidence=False)
+        return pseudo.to(torch.int64).masked_fill_(labels == IGNORE, IGNORE)
 
     def masked(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey]) -> Tensor:
         """(N, M) bool: what the student sees of ``available`` (N, M); drawn by the number of each sample."""
