@@ -5,9 +5,9 @@
 MiT-B0, four modalities, forward, loss and backward. All variants run in turns in this process, and the ratio to the
 supervised loss alone is taken within each turn; printed are medians. Process time is measured, so that other programs
 on the machine do not count. Asked: at most 1.05 for the default estimators of R_p and R_f together, in the model they
-were published for (mean of predictions). Mean teacher and M3L take as many unlabelled samples as labelled ones. Counting
-a backward pass as two forward ones, they cost (3 + 3 + 2) / 3 = 2.7 and, with nothing masked, (3 + 3 + 3 + 2) / 3 = 3.7
-supervised steps. Arguments: the models to time; default: all.
+were published for (mean of predictions). Mean teacher and M3L take as many unlabelled samples as labelled ones; with
+backward passes counted as two forward ones they cost (3 + 3 + 2) / 3 = 2.7 supervised steps and, with nothing masked,
+(3 + 3 + 3 + 2) / 3 = 3.7. Arguments: the models to time; default: all.
 """
 
 from __future__ import annotations
