@@ -196,9 +196,9 @@ def test_value_planes_of_another_encoding_are_said(data: Path, tmp_path: Path, c
         (["data.labelled_fraction=0"], "data.labelled_fraction=0: Value error, expected a share above 0 and up to 1"),
         (["data.labelled_fraction=150%"], "data.labelled_fraction='150%'"),
         (["data.labelled_fraction=few"], "data.labelled_fraction='few'"),
-        (["data.unlabeled=x"], "unknown key 'data.unlabeled': known are root"),
+        (["data.unlabeled=x"], "unknown key 'data.unlabeled': did you mean unlabelled"),
         (["data.unlabelled=x"], "data.unlabelled has no effect with method=supervised"),
-        (["method=m3l", "m3l.lambda=2"], "unknown key 'm3l.lambda': known are lambda_u"),
+        (["method=m3l", "m3l.lambda=2"], "unknown key 'm3l.lambda': did you mean lambda_u"),
     ],
 )
 def test_exception_settings(arguments: list[str], message: str):
