@@ -24,6 +24,7 @@ from training.build import build_optimizer
 from training.config import TrainConfig
 from training.objective import Objective
 from training.processes import Processes
+from training.train import attention_kernels
 
 EXACT = {"sigma": 0, "locations": None}
 MIXED = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
@@ -35,7 +36,6 @@ CASES = {
     "ce class weights": {"class_weight_power": 0.5},
     "ohem": {"loss": "ohem"},
     **{name: {"fusion": name} for name in get_args(FusionName)},
-    "linear token": {"fusion": "linear", "linear": {"absent": "token"}},
     "linear": {"fusion": "linear"},
     "linear, token": {"fusion": "linear", "linear": {"absent": "token"}},
     "l_cr + l_se": {"lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1},
@@ -81,8 +81,10 @@ def make_batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     return images, labels
 
 
-def run(case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddings) -> dict[str, np.ndarray]:
-    """Gradients and BatchNorm statistics of one step with these samples."""
+def run(
+    case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddings, half: torch.dtype | None = None
+) -> dict[str, np.ndarray]:
+    """Gradients and BatchNorm statistics of one step with these samples, in half precision where that is given."""
     config = settings(case)
     torch.manual_seed(0)
     shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion, linear=config.linear)
@@ -100,10 +102,11 @@ def run(case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddi
     present = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
     build_optimizer(config, model).zero_grad()
     parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
-    prediction = parallel(images, present)
+    with torch.autocast("cpu", half, enabled=half is not None), attention_kernels(processes.device):
+        prediction = parallel(images, present)
     loss, _ = objective(model, images, prediction, labels[rows], rows)
-    loss.backward()
-    found = {name: value.grad.numpy() for name, value in model.named_parameters()}
+    (64.0 * loss).backward()  # scaled, as float16 needs it
+    found = {name: value.grad.numpy() / 64.0 for name, value in model.named_parameters()}
     return found | {name: value.numpy() for name, value in model.named_buffers() if "running" in name}
 
 
