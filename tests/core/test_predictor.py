@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -134,3 +137,32 @@ def test_shape_fine_planes_of_materials():
     assert result.used == ("aolp", "nir")
     assert result.labels.shape == (HEIGHT, WIDTH)
     assert result.labels.max() < 20
+
+
+def test_value_nothing_is_compiled_after_the_warm_up():
+    """In a process of its own: no frame of any subset, size or layout waits for a compiler."""
+    program = """
+import numpy as np, torch
+from any2seg_core.contract import InputContract
+from any2seg_core.kernels import fusion, head, labels, planes
+from any2seg_core.modalities import all_subsets
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.predictor import Predictor
+
+def compiled():
+    modules = (fusion, head, labels, planes)
+    return {(m.__name__, n): len(f.signatures) for m in modules for n, f in vars(m).items() if hasattr(f, "signatures")}
+
+predictor = Predictor(Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96))
+predictor.warm_up()
+warm = compiled()
+assert len(warm) > 5 and sum(warm.values()) > 5, warm
+for height, width in ((64, 96), (70, 101), (33, 300)):
+    for subset in all_subsets():
+        predictor({name: np.zeros((height, width, 3), np.uint8) for name in subset})
+        predictor({name: np.zeros((height, width, 3), np.uint8) for name in subset}, size=(41, 17))
+print({key: (warm[key], count) for key, count in compiled().items() if count != warm[key]})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "{}"
