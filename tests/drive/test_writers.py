@@ -21,6 +21,7 @@ from small_rig import small_rig
 
 from any2seg_core.bags.truth import cloud_truth
 from any2seg_core.carla import CARLA_0_9_14
+from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import LIDAR_LABELS, DeliverDataset
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.drive import bag_messages
@@ -256,6 +257,15 @@ def test_value_bag_holds_what_the_sensors_said(messages):
     np.testing.assert_array_equal(events["p"] > 0, expected["p"] > 0)
     bright = [image_to_rgb(m).mean() for _, _, m in messages[topic + "rgb_front/image"]]
     assert max(bright[6:]) < 0.8 * min(bright[:6])
+
+
+def test_value_bag_says_its_weather(bag: Path):
+    """0.6 s of sun, then night, as frames of a data set are counted."""
+    dataset = open_dataset("auto", bag, "train", cache="ram")
+    assert [dataset.condition(frame) for frame in dataset.frames] == [
+        "sun" if frame.time_s < 0.6 else "night" for frame in dataset.frames
+    ]
+    assert {dataset.condition(frame) for frame in dataset.frames} == {"sun", "night"}
 
 
 def test_value_bag_calibration_and_transforms_agree_with_the_rig(bag: Path, messages):
