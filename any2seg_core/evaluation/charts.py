@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -10,6 +11,7 @@ from html import escape
 _WIDTH, _LEFT, _RIGHT = 980, 92, 14
 _LANE, _LANE_GAP, _TOP = 12, 4, 34
 _PANEL, _PANEL_GAP, _AXIS = 130, 26, 34
+_CHARACTER_PX = 6.2  # of a note
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ def nice_top(values: Sequence[float], steps: Sequence[float] = (1.0, 1.5, 2.0, 3
     return next(step * magnitude for step in steps if step * magnitude >= largest)
 
 
+def _fitted(note: str, width_px: float) -> list[str]:
+    """A note in at most two lines that fit; what is cut off ends with an ellipsis."""
+    length = int(width_px / _CHARACTER_PX)
+    if length < 4:
+        return ["\u2026"] if note else []
+    lines = textwrap.wrap(note, length)
+    return lines if len(lines) <= 2 else [lines[0], f"{lines[1][: length - 1].rstrip(' +')}\u2026"]
+
+
 class Timeline:
     """Draws itself as one <svg> element, without any reference to the outside.
 
@@ -94,13 +105,9 @@ class Timeline:
             if span.shade:
                 parts.append(svg_rect(left, _TOP - 4, right - left, self._bottom - _TOP + 4, span.shade))
             parts.append(svg_line(left, _TOP - 4, left, self._bottom, "border"))
-            words, lines = span.note.split(), [""]
-            for word in words:
-                if len(lines[-1]) + len(word) > 13 and lines[-1]:
-                    lines.append("")
-                lines[-1] = f"{lines[-1]} {word}".strip()
-            for row, line in enumerate(lines[:2]):
-                parts.append(svg_text((left + right) / 2, 12 + 12 * row, line, "note middle"))
+            lines = _fitted(span.note, right - left)
+            rows = [svg_text((left + right) / 2, 12 + 12 * row, line, "note middle") for row, line in enumerate(lines)]
+            parts += ["<g>", f"<title>{escape(span.note)}</title>", *rows, "</g>"]
         return parts
 
     def _draw_lanes(self) -> list[str]:

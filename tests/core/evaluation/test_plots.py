@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
+from any2seg_core.evaluation.charts import Panel, Span, Timeline
 from any2seg_core.evaluation.plots import Bar, bars_svg, confusion_svg
 
 
@@ -31,3 +33,13 @@ def test_value_confusion_shows_percent_of_the_truth_and_leaves_absent_classes_ou
     assert "b" not in texts
     assert {"60", "30", "10", "100", "none"} <= set(texts)
     assert "a taken for c: 30.0 % of 100 pixels" in [title.text for title in root.iter("title")]
+
+
+def test_value_notes_of_narrow_phases_are_cut_to_their_width_and_whole_on_hover():
+    """1 s of 10 is 87 pixels: 14 characters of 6.2 pixels, in two lines."""
+    long = "blur rgb + freeze event + skew depth"
+    spans = [Span(0.0, 1.0, long), Span(1.0, 1.1, "drop rgb"), Span(1.1, 10.0, "drop rgb + skew depth")]
+    svg = Timeline(spans, [], [Panel("mIoU", "%", [])]).svg()
+    lines = re.findall(r'class="note middle">([^<]*)<', svg)
+    assert lines == ["blur rgb +", "freeze event\u2026", "\u2026", "drop rgb + skew depth"]
+    assert f"<title>{long}</title>" in svg
