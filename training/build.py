@@ -141,10 +141,16 @@ def data_recipe(root: Path) -> dict[str, Any]:
 
 def shown_command(arguments: Sequence[str]) -> str:
     """The command line to repeat a run; absolute paths are shown relative to the working folder."""
+
+    def relative(value: str) -> str:
+        if value.startswith("[") and value.endswith("]"):
+            return f"[{', '.join(relative(part.strip()) for part in value[1:-1].split(','))}]"
+        return os.path.relpath(value) if os.path.isabs(value) else value
+
     shown = []
     for argument in arguments:
         key, equals, value = argument.rpartition("=")
-        shown.append(key + equals + (os.path.relpath(value) if os.path.isabs(value) else value))
+        shown.append(key + equals + (value if ".topics" in key else relative(value)))  # a topic is no path
     return shlex.join(["python", "training/train.py", *shown])
 
 
