@@ -123,5 +123,6 @@ def test_value_command_shows_no_absolute_path(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     command = shown_command(["a.yaml", f"data={tmp_path / 'x' / 'drive'}", "scale=[1, 2]", str(tmp_path / "b.yaml")])
     assert command == "python training/train.py a.yaml data=x/drive 'scale=[1, 2]' b.yaml"
-    command = shown_command([f"data.unlabelled=[{tmp_path / 'a.mcap'},{tmp_path / 'b'}]", "data.bag.topics.rgb=/camera"])
+    several = f"data.unlabelled=[{tmp_path / 'a.mcap'},{tmp_path / 'b'}]"
+    command = shown_command([several, "data.bag.topics.rgb=/camera"])
     assert command == "python training/train.py 'data.unlabelled=[a.mcap, b]' data.bag.topics.rgb=/camera"

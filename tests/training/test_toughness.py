@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import ALONE, settings, started, state, values
+from tiny_run import ALONE, command_line, settings, started, state, values
 from torch import nn
 
 import training.train as train_module
@@ -80,15 +80,17 @@ s.torch.save = die
 """
 
 
-def test_value_killed_while_saving_it_goes_on_from_the_last_whole_file(data: Path, tmp_path: Path):
-    arguments = values(data, tmp_path / "run", steps=6)
+@pytest.mark.parametrize("method", ["supervised", "m3l"])
+def test_value_killed_while_saving_it_goes_on_from_the_last_whole_file(data: Path, tmp_path: Path, method: str):
+    options = {"steps": 6, "method": method, "data": {"root": data, "labelled_fraction": 0.3}}
+    arguments = values(data, tmp_path / "run", **options)
     process = started(KILLED_WHILE_SAVING, arguments)
     process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     assert state(tmp_path / "run")["step"] == 2
     assert len(list((tmp_path / "run").glob(".*.partial.*"))) == 1
-    assert main([*(f"{key}={value}" for key, value in arguments.items()), "resume=true"]) == 0
-    train(settings(data, tmp_path / "whole", steps=6), ALONE)
+    assert main([*command_line(arguments), "resume=true"]) == 0
+    train(settings(data, tmp_path / "whole", **options), ALONE)
     assert_same_state(state(tmp_path / "whole"), state(tmp_path / "run"))
     assert list((tmp_path / "run").glob(".*.partial.*")) == []
 

@@ -26,14 +26,18 @@ def settings(data: Path, out: Path, /, **changes: object) -> TrainConfig:
     return TrainConfig(**values(data, out, **changes))
 
 
-def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
-    """The training command line in a process of its own, after ``program`` has changed what it must."""
-    code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
-    given = [
+def command_line(arguments: dict) -> list[str]:
+    """Settings as arguments of the training command."""
+    return [
         f"{key}={json.dumps(value, default=str) if isinstance(value, tuple | dict) else value}"
         for key, value in arguments.items()
     ]
-    command = [sys.executable, "-c", code, *given]
+
+
+def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
+    """The training command line in a process of its own, after ``program`` has changed what it must."""
+    code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *command_line(arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
