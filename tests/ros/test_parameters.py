@@ -195,3 +195,28 @@ def test_value_enable_service_stops_and_resumes_taking_messages(active):
         active._on_message("rgb", 10**18 + wanted, None)
         after = active._pipeline.inspect(lambda synchronizer: synchronizer.stats).streams["rgb"].added
         assert after - added == int(wanted)
+
+
+def test_value_topic_of_another_type_is_named_with_the_way_out(make_node, checkpoint, domain):
+    """DDS itself keeps silent; the oracle is what was published."""
+    import rclpy
+    from sensor_msgs.msg import CompressedImage, PointCloud2
+
+    node = make_node(checkpoint=checkpoint)
+    node.trigger_configure()
+    node.trigger_activate()
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    driver = rclpy.create_node("driver", context=context)
+    kinds = {"/segment/in/image": CompressedImage, "/segment/in/points": PointCloud2}
+    publishers = [driver.create_publisher(kind, topic, 1) for topic, kind in kinds.items()]
+    try:
+        assert wait_for(lambda: all(node.count_publishers(topic) for topic in kinds), 20.0) and publishers
+        found = node._inputs.foreign_types()
+        assert list(found) == ["rgb"]
+        words = "published as sensor_msgs/msg/CompressedImage, subscribed to as sensor_msgs/msg/Image"
+        assert found["rgb"].startswith(f"/segment/in/image is {words}: ")
+        assert "set image_transport" in found["rgb"]
+    finally:
+        driver.destroy_node()
+        rclpy.shutdown(context=context)

@@ -27,6 +27,12 @@ _EVENT_KINDS = {
     "image": ("sensor_msgs/msg/Image",),
 }
 _AUTO_PERIOD_S = 0.2
+_HINTS = {
+    "rgb": "remap the topic of an Image, or of a CompressedImage without /compressed and set image_transport",
+    "depth": "remap the topic of an Image, or of a CompressedImage without /compressedDepth and set depth_transport",
+    "event": "remap another topic or set event_format",
+    "lidar": "remap the topic of a PointCloud2",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Inputs:
         on_bad: called with modality and UserError for a message that cannot be used.
 
     Attributes:
-        incompatible: modality -> publishers whose quality of service or type did not match.
+        incompatible: modality -> publishers whose quality of service did not match.
     """
 
     def __init__(
@@ -126,6 +132,24 @@ class Inputs:
         """How many publishers a modality's topic has at present."""
         subscription = self._subscriptions.get(name)
         return 0 if subscription is None else self._node.count_publishers(subscription.topic_name)
+
+    def foreign_types(self) -> dict[str, str]:
+        """Per modality whose topic is published with another type only: which one, what is expected, and the way out.
+
+        Such a publisher and a subscription never meet, and DDS says nothing about it.
+        """
+        found = {}
+        for name, subscription in self._subscriptions.items():
+            if name not in self._settings.modalities or (name == "event" and self._timer is not None):
+                continue
+            kind = subscription.msg_type
+            expected = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+            topic = subscription.topic_name
+            published = sorted({info.topic_type for info in self._node.get_publishers_info_by_topic(topic)})
+            if published and expected not in published:
+                kinds = ", ".join(published)
+                found[name] = f"{topic} is published as {kinds}, subscribed to as {expected}: {_HINTS[name]}"
+        return found
 
     def _subscribe(self, name: str, kind: InputType) -> None:
         settings = self._settings

@@ -250,6 +250,9 @@ class SegmentNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         settings, pipeline = self._settings, self._pipeline
+        for name, text in self._inputs.foreign_types().items():
+            if self._is_due((name, "type")):
+                self.get_logger().warning(f"{name}: {text}")
         stats, config = pipeline.inspect(lambda synchronizer: (synchronizer.stats, synchronizer.config))
         snapshot = diagnostics.Snapshot(
             stats=stats,
