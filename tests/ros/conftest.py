@@ -55,3 +55,13 @@ def domain():
     use_large_message_profile()
     with private_domain() as number:
         yield number
+
+
+@pytest.fixture(scope="module")
+def monitor(domain):
+    """Watches the node `segment`, whenever a test starts one; modules whose node is always there wait for it first."""
+    from any2seg_ros.demo_monitor import Monitor
+
+    monitor = Monitor("segment", fake_car.TOPICS.truth)
+    yield monitor
+    monitor.close()

@@ -22,15 +22,6 @@ COMBINATIONS = {"bb": ("best_effort", "best_effort"), "br": ("best_effort", "rel
 
 
 @pytest.fixture(scope="module")
-def monitor(domain):
-    from any2seg_ros.demo_monitor import Monitor
-
-    monitor = Monitor("segment", TOPICS.truth)
-    yield monitor
-    monitor.close()
-
-
-@pytest.fixture(scope="module")
 def node(monitor, checkpoint, calibration_file, tmp_path_factory):
     """One node with all sensors, whose queues hold a whole recording of the fake car."""
     from any2seg_ros.processes import ros_arguments

@@ -58,15 +58,6 @@ class Simulation:
         return time_ns
 
 
-@pytest.fixture(scope="module")
-def monitor(domain):
-    from any2seg_ros.demo_monitor import Monitor
-
-    monitor = Monitor("segment", TOPICS.truth)
-    yield monitor
-    monitor.close()
-
-
 @pytest.fixture()
 def start(monitor, checkpoint, calibration_file, tmp_path):
     """Starts the node with some more parameters."""

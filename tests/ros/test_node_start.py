@@ -15,15 +15,6 @@ pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 
-@pytest.fixture(scope="module")
-def monitor(domain):
-    from any2seg_ros.demo_monitor import Monitor
-
-    monitor = Monitor("segment", TOPICS.truth)
-    yield monitor
-    monitor.close()
-
-
 def start(tmp_path, parameters):
     from any2seg_ros.processes import RosProcess, ros_arguments
 
