@@ -229,7 +229,7 @@ def test_smoke_a_run_with_another_fusion(data, tmp_path, monkeypatch, fusion):
         (["fusion=linear", "linear.absent=skip"], "linear.absent='skip'"),
         (["fusion=linear", "encoder=timm/convnext_tiny"], "inside the blocks of a MiT"),
         (["fusion=early_concat", "mff={select: false}"], "no effect with fusion=early_concat"),
-        (["mff={selekt: false}"], "unknown key 'mff.selekt': known are reweight, select"),
+        (["mff={selekt: false}"], "unknown key 'mff.selekt': did you mean select?"),
         (["fisher={wrt: weights}"], "fisher.wrt='weights'"),
     ],
 )

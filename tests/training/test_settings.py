@@ -82,9 +82,10 @@ def test_value_the_data_of_a_training_run():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["source.roof=a"], "unknown key 'source.roof': known are root, share, sparse"),
+        (["source.roof=a"], "unknown key 'source.roof': did you mean root?"),
+        (["source.chimney=a"], "unknown key 'source.chimney': known are root, share, sparse"),
         (["sauce.root=a"], "unknown key 'sauce.root': known are source, weights, json"),
-        (["source.rood.x=a"], "unknown key 'source.rood.x': known are root, share, sparse"),
+        (["source.rood.x=a"], "unknown key 'source.rood.x': did you mean root?"),
         (["source=a", "source.share=2"], "source.share=2: Input should be less than or equal to 1"),
         (["source.share=1"], "source.root is not set: add source.root=<value>"),
         (["json=1"], "source is not set: add source=<value>"),
