@@ -38,6 +38,22 @@ def test_value_equals_torch(classes: int, sizes: tuple[int, int, int, int]):
 
 
 @given(
+    st.integers(0, 2**31), st.sampled_from([2, 25, 300]), st.tuples(*[st.integers(1, 40)] * 4), st.integers(1, 9),
+    st.sampled_from([0.0, 1e-7, 1e-3, 3.0, 1e30]),
+)  # fmt: skip
+def test_property_regions_of_one_class_are_the_same_without_confidence(seed, classes, sizes, side, ahead):
+    """Where a class is ahead at all four corners nothing is resized, and not a single label changes."""
+    h, w, height, width = sizes
+    generator = np.random.default_rng(seed)
+    regions = generator.integers(classes, size=(-(-h // side), -(-w // side))).repeat(side, 0).repeat(side, 1)[:h, :w]
+    logits = generator.normal(size=(1, h, w, classes)).round(1).astype(np.float32)  # rounded: exact ties are common
+    rows, columns = np.indices(regions.shape)
+    logits[0, rows, columns, regions] = logits[0].max(axis=2) + np.float32(ahead)
+    expected, _ = upsampled_labels(logits, height, width)
+    assert np.array_equal(upsampled_labels(logits, height, width, with_confidence=False)[0], expected)
+
+
+@given(
     st.integers(0, 2**31), st.sampled_from([2, 5, 25]), st.tuples(*[st.integers(1, 40)] * 4),
     st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]),
 )  # fmt: skip
