@@ -140,4 +140,5 @@ def _explain(error: ValidationError, kind: type[BaseModel], files: Mapping[objec
         return file + _unknown(name, first["loc"][-1], kinds)
     if first["type"] == "missing":
         return f"{file}{key} is not set: add {key}=<value>"
-    return f"{file}{key}={first['input']!r}: {first['msg']}"
+    why = first["msg"].removeprefix("Value error, ")  # pydantic's word for what a validator of ours raised
+    return f"{file}{key}={first['input']!r}: {why}" if place else file + why  # of all together: not all of them again

@@ -35,7 +35,7 @@ def detect_kind(root: str | Path) -> str:
     if root.is_file() and is_recording(root):
         return BagDataset.kind
     if not root.is_dir():
-        raise UserError(f"{root}: no such data folder; write one with `any2seg drive` or point to a data set")
+        raise UserError(f"{root}: no such folder or recording; write one with `any2seg drive` or point to a data set")
     inner = root / INNER_FOLDER
     signs = {
         "deliver": any((path / condition).is_dir() for path in root.iterdir() for condition in CONDITIONS),

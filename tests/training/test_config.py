@@ -114,6 +114,6 @@ def test_exception_command_lines_exit_with_2(tmp_path: Path, capsys: pytest.Capt
     assert evaluate_main([f"checkpoint={tmp_path / 'no.safetensors'}", f"data={tmp_path}"]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
-    assert "no such data folder" in errors[1]
+    assert "no such folder or recording" in errors[1]
     assert "no.safetensors" in errors[2]
     assert not (tmp_path / "run").exists()

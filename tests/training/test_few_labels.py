@@ -193,7 +193,7 @@ def test_value_planes_of_another_encoding_are_said(data: Path, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["data.labelled_fraction=0"], "data.labelled_fraction=0: Value error, expected a share above 0 and up to 1"),
+        (["data.labelled_fraction=0"], "data.labelled_fraction=0: expected a share above 0 and up to 1"),
         (["data.labelled_fraction=150%"], "data.labelled_fraction='150%'"),
         (["data.labelled_fraction=few"], "data.labelled_fraction='few'"),
         (["data.unlabeled=x"], "unknown key 'data.unlabeled': did you mean unlabelled"),

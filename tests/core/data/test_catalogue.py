@@ -45,7 +45,7 @@ def test_exception_what_was_found_and_what_was_expected(roots: dict[str, Path], 
         assert detect_kind(bag) == "bag"
         with pytest.raises(UserError, match="drive_0.mcap: .*not a readable bag|is not a readable bag"):
             open_dataset("auto", bag, "train")
-    with pytest.raises(UserError, match="no such data folder"):
+    with pytest.raises(UserError, match="no such folder or recording"):
         open_dataset("auto", tmp_path / "none", "val")
     with pytest.raises(UserError, match="unknown data set 'kitti': known are deliver, muses, mcubes, bag and auto"):
         open_dataset("kitti", roots["muses"], "val")

@@ -169,7 +169,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
 def test_exception_bad_input_is_one_line_and_exit_2(folder: Path, tmp_path: Path, monkeypatch, capsys):
     checkpoint, data = folder / "all.safetensors", folder / "data"
     assert "no checkpoint at" in run(monkeypatch, capsys, tmp_path / "none.safetensors", data)
-    assert "no such data folder" in run(monkeypatch, capsys, checkpoint, tmp_path / "none")
+    assert "no such folder or recording" in run(monkeypatch, capsys, checkpoint, tmp_path / "none")
     assert "--protocol black: Input should be 'drop' or 'zero'" in run(
         monkeypatch, capsys, checkpoint, data, "--protocol", "black"
     )
