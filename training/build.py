@@ -28,6 +28,7 @@ from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.teachers.cached import CachedEmbeddings
 from training.batch_norm import with_global_batch_norm
@@ -79,10 +80,17 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
                 f"{config.init} was trained on labels {first.label_space}, {config.data.root} has "
                 f"{contract.label_space}: start from a checkpoint of the same data set, or leave init out"
             )
-        if start.config != shape:
+        if _without_absence(start.config) != _without_absence(shape):
             raise UserError(f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree")
-        model.load_state_dict(start.state_dict())
+        fresh = model.state_dict()  # where only this model learns tokens for absent modalities, they start at random
+        model.load_state_dict(fresh | {name: value for name, value in start.state_dict().items() if name in fresh})
     return model
+
+
+def _without_absence(shape: ModelConfig) -> ModelConfig:
+    """The same but for what stands for an absent modality."""
+    usual = LinearFusionConfig().absent
+    return shape.model_copy(update={"linear": shape.linear.model_copy(update={"absent": usual})})
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -44,9 +44,7 @@ class PseudoConfig(BaseModel):
 def label(config: PseudoConfig) -> tuple[int, float]:
     """Write the labels that are not there yet; returns frames in all, and the labelled share of those written now."""
     predictor = Predictor.load(config.checkpoint, config.device)
-    frames = open_dataset(
-        config.dataset, config.data, config.split, predictor.contract.modalities, labelled=False
-    )
+    frames = open_dataset(config.dataset, config.data, config.split, predictor.contract.modalities, labelled=False)
     if frames.label_space is not predictor.label_space:
         raise UserError(
             f"{config.checkpoint}: knows {predictor.label_space.name}, {config.data} has {frames.label_space.name}"

@@ -3,8 +3,9 @@
     python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
     python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
 
-A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. Each run is
-training/train.py in its own process. An interrupted study goes on where it stopped: finished runs are read, the run
+A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
+among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its
+own process. An interrupted study goes on where it stopped: finished runs are read, the run
 under way resumes. Written to <out>: study.md and study.json (table, commands, seeds), and <variant>-<seed>/ with the
 run itself.
 """
@@ -51,7 +52,11 @@ class StudyConfig(BaseModel):
 
 
 def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
-    """Chosen variants of a study, each with its settings; UserError for an unknown study or variant."""
+    """Chosen variants of a study and those that they start from, each with its settings, in the order of training.
+
+    Raises:
+        UserError: an unknown study or variant.
+    """
     path = STUDIES / f"{config.study}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
@@ -60,7 +65,11 @@ def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
     unknown = [name for name in config.variants or () if name not in variants]
     if unknown:
         raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}")
-    return {name: variants[name] for name in config.variants or variants}
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in config.variants or variants:
+        before = variants[name].get("after")
+        chosen |= {needed: variants[needed] for needed in (before, name) if needed is not None}
+    return chosen
 
 
 def run_study(config: StudyConfig) -> dict[str, Any]:
@@ -87,10 +96,17 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
 def arguments(config: StudyConfig, name: str, variant: dict[str, Any], seed: int) -> list[str]:
     """Command line of training/train.py for one run."""
     given = {"data": config.data, "out": config.out / f"{name}-{seed}", "seed": seed}
-    given |= {key: json.dumps(value) for key, value in (variant | config.train).items()}
+    if "after" in variant:
+        given["init"] = finished_weights(config, variant["after"], seed)
+    given |= {key: json.dumps(value) for key, value in (variant | config.train).items() if key != "after"}
     if needs_teacher(variant):
         given["teacher"] = config.teacher or config.out / "teacher"
     return [str(RECIPE), *(f"{key}={value}" for key, value in given.items())]
+
+
+def finished_weights(config: StudyConfig, name: str, seed: int) -> Path:
+    """Checkpoint of one run, there once it is finished."""
+    return config.out / f"{name}-{seed}" / "final.safetensors"
 
 
 def needs_teacher(variant: dict[str, Any]) -> bool:
@@ -102,7 +118,7 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
     """One run: read if it is finished, resumed if it was interrupted, else from the start."""
     folder = config.out / f"{name}-{seed}"
     given = arguments(config, name, variant, seed)
-    finished = folder / "final.safetensors"
+    finished = finished_weights(config, name, seed)
     if not finished.is_file():
         if needs_teacher(variant) and config.teacher is None:
             make = ["teacher=text", f"data={config.data}", f"out={config.out / 'teacher'}"]

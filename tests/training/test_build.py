@@ -59,6 +59,21 @@ def test_exception_first_weights_of_another_data_set(tmp_path: Path):
         build_model(settings, contract)
 
 
+def test_value_first_weights_of_a_model_without_learned_tokens(tmp_path: Path):
+    """What stands for an absent modality may differ; tokens that the start has not are drawn anew."""
+    root, start = write_deliver(tmp_path / "data", {"train": 1}, (32, 40)), tmp_path / "start.safetensors"
+    first = Any2Seg(ModelConfig(head_width=16, fusion="linear"))
+    save_checkpoint(start, first, InputContract(), {})
+    given = {"head_width": 16, "fusion": "linear", "init": start}
+    contract = build_contract(config(root), open_split(config(root), "train", "none"))
+    model = build_model(config(root, **given, linear={"absent": "token"}), contract)
+    weights = model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in first.state_dict().items())
+    assert len(weights) == len(first.state_dict()) + 4
+    with pytest.raises(UserError, match="make them agree"):
+        build_model(config(root, **given, linear={"alpha": 0.5}), contract)
+
+
 def test_exception_options_of_another_data_set(tmp_path: Path):
     root = write_deliver(tmp_path, {"train": 1}, (32, 40))
     with pytest.raises(UserError, match="parity=hkust: .* is deliver, which has no such choice"):

@@ -81,6 +81,19 @@ def test_value_an_interrupted_run_resumes_and_a_teacher_is_made_first(tmp_path: 
     assert f"teacher={config.out / 'teacher'}" in commands[1]
 
 
+def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_first(tmp_path: Path, monkeypatch):
+    config = configuration(tmp_path, study="few_labels", variants=("mff_m3l_5", "linear_start_1", "mff_supervised_5"))
+    assert list(read_study(config)) == ["mff_start_5", "mff_m3l_5", "linear_start_1", "mff_supervised_5"]
+    commands: list[list[str]] = []
+    monkeypatch.setattr(study, "run_script", commands.append)
+    with pytest.raises(UserError, match="no checkpoint"):  # nothing was trained here
+        run_study(config)
+    assert f"out={config.out / 'mff_start_5-3'}" in commands[0]
+    given = arguments(config, "mff_m3l_5", read_study(config)["mff_m3l_5"], 3)
+    assert load_config(given).init == config.out / "mff_start_5-3" / "final.safetensors"
+    assert load_config(arguments(config, "mff_start_5", read_study(config)["mff_start_5"], 3)).init is None
+
+
 def test_value_figures_and_spread():
     results = {"subsets": {"R": {"miou_present": 12.0}}, "subset_mean": {"miou_present": 12.0}}
     assert figures(results) == {"R": 12.0}
