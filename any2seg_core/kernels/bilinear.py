@@ -31,3 +31,13 @@ def taps(source: int, wanted: int) -> Taps:
     for array in found:
         array.flags.writeable = False  # shared by all callers
     return found
+
+
+@lru_cache(maxsize=64)
+def runs(source: int, wanted: int) -> np.ndarray:
+    """(R + 1,) int64: where runs of places begin that read the same two values, and the end; read-only."""
+    low, high, _ = taps(source, wanted)
+    changes = np.flatnonzero((low[1:] != low[:-1]) | (high[1:] != high[:-1])) + 1
+    found = np.concatenate([[0], changes, [wanted]])
+    found.flags.writeable = False  # shared by all callers
+    return found

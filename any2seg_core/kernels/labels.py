@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 from numba import njit
 
-from any2seg_core.kernels.bilinear import taps
+from any2seg_core.kernels.bilinear import runs, taps
 from any2seg_core.kernels.running import KERNEL, in_parts
 
-_STRICT = KERNEL | {"fastmath": False}  # the winner is found and looked at again: both must see the same bits
+_STRICT = KERNEL | {"fastmath": False}  # rounds as NumPy does: what is larger stays larger
 _TILE = 256  # columns: two resized rows of all classes stay in the first-level cache
 _LEAST_ROWS = 64
-_MARGIN = np.float32(1e-6)  # of the two largest logits to their size: far above what resizing rounds off
+_MARGIN = np.float32(1e-5)  # of the size of the logits: far above what resizing rounds off
 _LOG2_E = np.float32(1.4426950408889634)
 _SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32
 _BIAS, _MANTISSA_BITS = np.int32(127), np.int32(23)
@@ -38,12 +38,14 @@ def upsampled_labels(
     """
     B, h, w, K = logits.shape
     labels = np.empty((B, height, width), np.uint8 if K <= 255 else np.uint16)
-    confidence = np.empty((B, height, width) if with_confidence else (B, 0, 0), np.float32)
+    confidence = np.empty((B, height, width), np.float32) if with_confidence else None
     resize = (*taps(h, height), *taps(w, width))
     for b in range(B):
-        clear = _clear_winners(logits[b]) if not with_confidence else np.empty((0, 0), np.int32)
-        in_parts(partial(_label_rows, logits[b], clear, *resize, labels[b], confidence[b]), height, _LEAST_ROWS)
-    return labels, confidence if with_confidence else None
+        cells = (_winners(logits[b]), runs(w, width))
+        in_parts(partial(_label_rows, logits[b], *cells, *resize, labels[b]), height, _LEAST_ROWS)
+        if confidence is not None:
+            in_parts(partial(_confidence_rows, logits[b], *resize, confidence[b]), height, _LEAST_ROWS)
+    return labels, confidence
 
 
 @njit(**KERNEL)
@@ -58,24 +60,91 @@ def _exp_of_negative(x):
 
 
 @njit(**_STRICT)
-def _clear_winners(logits):
-    """Logits (h, w, K) -> (h, w) int32, the class that is clearly ahead of all others, -1 where none is.
-
-    Bilinear weights are not negative: where one class is clearly ahead at all four corners, it is ahead between them.
-    """
+def _winners(logits):
+    """Logits (h, w, K) -> (h, w) int32, the class with the largest, the lowest among equals."""
+    K = logits.shape[2]
     winners = np.empty(logits.shape[:2], np.int32)
     for y in range(logits.shape[0]):
         for x in range(logits.shape[1]):
-            first, second, winner = logits[y, x, 0], np.float32(-np.inf), 0
-            for k in range(1, logits.shape[2]):
-                value = logits[y, x, k]
-                if value > first:
-                    first, second, winner = value, first, k
-                elif value > second:
-                    second = value
-            clear = first - second > _MARGIN * (abs(first) + abs(second))
-            winners[y, x] = winner if clear else -1
+            pixel = logits[y, x]
+            top = pixel[0]
+            for k in range(K):
+                top = pixel[k] if pixel[k] > top else top
+            winner = np.int32(K)
+            for k in range(K):  # a second look instead of a branch: vector instructions
+                found = np.int32(k) if pixel[k] == top else np.int32(K)
+                winner = found if found < winner else winner
+            winners[y, x] = winner
     return winners
+
+
+@njit(**_STRICT)
+def _bar(corner, best):
+    """Mean of the logits (K,) of four classes, a little lower than rounding can make it."""
+    a, b, c, d = corner[best[0]], corner[best[1]], corner[best[2]], corner[best[3]]
+    quarter = np.float32(0.25)  # first: no sum of large logits overflows
+    size = quarter * abs(a) + quarter * abs(b) + quarter * abs(c) + quarter * abs(d)
+    return quarter * a + quarter * b + quarter * c + quarter * d - _MARGIN * size
+
+
+@njit(**_STRICT)
+def _rivals(corners, best, is_rival, rivals):
+    """Classes that may win between four corners (K,), of which ``best`` are the winners; returns how many.
+
+    The winner of a place is not below the mean of the four corners' winners there, and that mean is interpolated as the
+    logits are: a class below it at all corners is below it everywhere between.
+    """
+    p, q, r, s = corners
+    bar_p, bar_q, bar_r, bar_s = _bar(p, best), _bar(q, best), _bar(r, best), _bar(s, best)
+    for k in range(p.size):
+        is_rival[k] = (p[k] >= bar_p) | (q[k] >= bar_q) | (r[k] >= bar_r) | (s[k] >= bar_s)
+    count = 0
+    for k in range(p.size):
+        rivals[count] = k
+        count += is_rival[k]
+    return count
+
+
+@njit(**_STRICT)
+def _winner_between(corners, rivals, count, row_weight, column_weight):
+    """The largest of the interpolated logits of some classes, the lowest among equals."""
+    p, q, r, s = corners
+    one = np.float32(1.0)
+    top, winner = np.float32(-np.inf), rivals[0]
+    for n in range(count):
+        k = rivals[n]
+        upper = (one - column_weight) * p[k] + column_weight * q[k]
+        lower = (one - column_weight) * r[k] + column_weight * s[k]
+        logit = (one - row_weight) * upper + row_weight * lower
+        if logit > top:
+            top, winner = logit, k
+    return winner
+
+
+@njit(**_STRICT)
+def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, high, weight, labels, first, last):
+    """Fill rows first..last of labels, cell by cell: places between the same four corners.
+
+    Bilinear weights are not negative: a class that wins at all four corners wins between them.
+    """
+    rivals, is_rival = np.empty(logits.shape[2] + 1, np.int32), np.empty(logits.shape[2], np.int32)
+    end = first
+    while end < last:
+        begin, above, below = end, np.int64(row_low[end]), np.int64(row_high[end])
+        while end < last and row_low[end] == above and row_high[end] == below:
+            end += 1
+        for n in range(begins.size - 1):
+            start, stop = begins[n], begins[n + 1]
+            left, right = np.int64(low[start]), np.int64(high[start])
+            best = winners[above, left], winners[above, right], winners[below, left], winners[below, right]
+            if best[0] == best[1] and best[0] == best[2] and best[0] == best[3]:
+                labels[begin:end, start:stop] = best[0]
+                continue
+            corners = logits[above, left], logits[above, right], logits[below, left], logits[below, right]
+            count = _rivals(corners, best, is_rival, rivals)
+            for y in range(begin, end):
+                for x in range(start, stop):
+                    labels[y, x] = _winner_between(corners, rivals, count, row_weight[y], weight[x])
 
 
 @njit(**KERNEL)
@@ -88,19 +157,14 @@ def _resize_row(logits, y, low, high, weight, start, count, out):
 
 
 @njit(**_STRICT)
-def _win(upper, lower, w, count, top, best):
-    """Between two resized rows (K, tile), ``w`` of the way down: the largest logit ``top`` and its class ``best``."""
+def _largest(upper, lower, w, count, top):
+    """Between two resized rows (K, tile), ``w`` of the way down: the largest logit ``top``."""
     v = np.float32(1.0) - w
-    for x in range(count):
-        top[x] = v * upper[0, x] + w * lower[0, x]
-        best[x] = np.int32(0)
-    for k in range(1, upper.shape[0]):
-        this = np.int32(k)
+    top[:count] = -np.inf
+    for k in range(upper.shape[0]):
         for x in range(count):
             logit = v * upper[k, x] + w * lower[k, x]
-            so_far = top[x]
-            best[x] = this if logit > so_far else best[x]
-            top[x] = logit if logit > so_far else so_far
+            top[x] = logit if logit > top[x] else top[x]
 
 
 @njit(**_STRICT)
@@ -115,53 +179,17 @@ def _softmax_of(top, upper, lower, w, count, confidence):
         confidence[x] = np.float32(1.0) / confidence[x]
 
 
-@njit(**_STRICT)
-def _between(clear, above, below, low, high, start, count, fixed, spans):
-    """Columns of a tile between two rows of logits: ``fixed`` labels where all four corners agree on a class.
-
-    Returns:
-        How many of ``spans`` (n, 2) are filled: first column and end of each run of the others.
-    """
-    found, inside = 0, False
-    for x in range(count):
-        left, right = low[start + x], high[start + x]
-        winner = clear[above, left]
-        agreed = winner == clear[above, right] and winner == clear[below, left] and winner == clear[below, right]
-        if agreed and winner >= 0:
-            fixed[x] = winner
-            inside = False
-        else:
-            if not inside:
-                spans[found, 0] = x
-                found += 1
-            spans[found - 1, 1] = x + 1
-            inside = True
-    return found
-
-
 @njit(**KERNEL)
-def _label_rows(logits, clear, row_low, row_high, row_weight, low, high, weight, labels, confidence, first, last):
-    """Fill rows first..last of labels and confidence (unless it is empty), tile by tile.
-
-    Each row of logits is resized once per tile, and only where somebody needs it.
-    """
-    K, width = logits.shape[2], labels.shape[1]
+def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, confidence, first, last):
+    """Fill rows first..last of confidence, tile by tile; each row of logits is resized once per tile."""
+    K, width = logits.shape[2], confidence.shape[1]
     upper, lower = np.empty((K, _TILE), np.float32), np.empty((K, _TILE), np.float32)
-    top, best = np.empty(_TILE, np.float32), np.empty(_TILE, np.int32)
-    fixed, spans = np.zeros(_TILE, labels.dtype), np.empty((_TILE, 2), np.int64)
+    top = np.empty(_TILE, np.float32)
     for start in range(0, width, _TILE):
         count = min(_TILE, width - start)
-        in_upper, in_lower, between_upper, between_lower = -1, -1, -1, -1
-        spans[0, 0], spans[0, 1], found = 0, count, 1
+        in_upper, in_lower = -1, -1
         for y in range(first, last):
             above, below = np.int64(row_low[y]), np.int64(row_high[y])
-            if clear.size > 0:
-                if between_upper != above or between_lower != below:
-                    found = _between(clear, above, below, low, high, start, count, fixed, spans)
-                    between_upper, between_lower = above, below
-                labels[y, start : start + count] = fixed[:count]
-                if found == 0:
-                    continue
             if in_upper != above and in_lower == above:
                 upper, lower = lower, upper
                 in_upper, in_lower = in_lower, in_upper
@@ -171,10 +199,5 @@ def _label_rows(logits, clear, row_low, row_high, row_weight, low, high, weight,
             if in_lower != below:
                 _resize_row(logits, below, low, high, weight, start, count, lower)
                 in_lower = below
-            for n in range(found):
-                begin, end = spans[n, 0], spans[n, 1]
-                _win(upper[:, begin:end], lower[:, begin:end], row_weight[y], end - begin, top, best)
-                for x in range(begin, end):
-                    labels[y, start + x] = best[x - begin]
-            if confidence.size > 0:  # then there is one span, the whole tile
-                _softmax_of(top, upper, lower, row_weight[y], count, confidence[y, start:])
+            _largest(upper, lower, row_weight[y], count, top)
+            _softmax_of(top, upper, lower, row_weight[y], count, confidence[y, start:])

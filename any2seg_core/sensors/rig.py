@@ -123,9 +123,7 @@ class SensorRig:
             )
         return _cached_scale(self._depth_scaled, own, (shape[0], shape[1]))
 
-    def _event(
-        self, array: np.ndarray, stamp_ns: int, camera: CameraModel, size: tuple[int, int] | None
-    ) -> np.ndarray:
+    def _event(self, array: np.ndarray, stamp_ns: int, camera: CameraModel, size: tuple[int, int] | None) -> np.ndarray:
         event_camera = self.calibration.event_camera or self.calibration.camera
         if size is not None and size != (event_camera.height, event_camera.width):
             if not _same_view(size, event_camera):
