@@ -121,7 +121,7 @@ class CameraModel:
 
     @property
     def lens(self) -> tuple[np.ndarray, np.ndarray, bool, bool, float, int, int]:
-        """What `project_point` takes after the point."""
+        """What `project_into` takes after the points."""
         return (self.K, self.D, self.distortion_model == "equidistant", self.is_distorted, self._max_squared_radius,
                 self.width, self.height)  # fmt: skip
 
@@ -236,33 +236,33 @@ def _distort(x, y, D, equidistant):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _pixel(x, y, is_possible, K, width, height):
-    u = K[0, 0] * x + K[0, 1] * y + K[0, 2]
-    v = K[1, 1] * y + K[1, 2]
-    return u, v, is_possible & (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
+def project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid):
+    """Pixels u, v of points x, y, z and which are valid, as `CameraModel.project` says, each (N,); for compiled code.
 
-
-@numba.njit(cache=True, error_model="numpy")
-def project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height):
-    """Pixel u, v of one point and whether it is valid, as `CameraModel.project` says; for compiled loops over points.
-
-    A result of its own for lenses without distortion lets the compiler see through the call.
+    One simple loop after the other: the compiler makes vector instructions of all but the lens.
     """
-    x, y = x / z, y / z
-    is_possible = (z > _NEAREST_M) & (x * x + y * y <= max_squared_radius)
+    for i in range(x.size):
+        across, down = x[i] / z[i], y[i] / z[i]
+        valid[i] = (z[i] > _NEAREST_M) & (across * across + down * down <= max_squared_radius)
+        u[i], v[i] = across, down
     if is_distorted:
-        bent_x, bent_y = _bend(x, y, D, equidistant)
-        return _pixel(bent_x, bent_y, is_possible, K, width, height)
-    return _pixel(x, y, is_possible, K, width, height)
+        for i in range(x.size):
+            u[i], v[i] = _bend(u[i], v[i], D, equidistant)
+    fx, skew, cx, fy, cy = K[0, 0], K[0, 1], K[0, 2], K[1, 1], K[1, 2]
+    for i in range(x.size):
+        column, row = fx * u[i] + skew * v[i] + cx, fy * v[i] + cy
+        valid[i] = valid[i] & (column >= -0.5) & (column < width - 0.5) & (row >= -0.5) & (row < height - 0.5)
+        u[i], v[i] = column, row
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _project(points, K, D, equidistant, is_distorted, max_squared_radius, width, height):
-    uv, valid = np.empty((points.shape[0], 2)), np.empty(points.shape[0], dtype=np.bool_)
-    for i in range(points.shape[0]):
-        x, y, z = points[i]
-        u, v, valid[i] = project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height)
-        uv[i, 0], uv[i, 1] = (u, v) if z > _NEAREST_M else (np.nan, np.nan)
+    x, y, z = points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy()
+    u, v, valid = np.empty(x.size), np.empty(x.size), np.empty(x.size, dtype=np.bool_)
+    project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid)
+    uv = np.empty((x.size, 2))
+    for i in range(x.size):
+        uv[i, 0], uv[i, 1] = (u[i], v[i]) if z[i] > _NEAREST_M else (np.nan, np.nan)
     return uv, valid
 
 

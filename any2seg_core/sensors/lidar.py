@@ -6,12 +6,13 @@ import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel, project_point, read_only
+from any2seg_core.sensors.camera import CameraModel, project_into, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 
 UNLABELLED = 255
 _HIDDEN_BEHIND_M = 0.3
 _HIDDEN_BEHIND_SHARE = 0.03
+_CHUNK = 256
 _NOTHING = np.int64(2**63 - 1)  # larger than the key of any point
 
 
@@ -139,21 +140,47 @@ def _visible(
     return _pixels(points, read_only(np.ascontiguousarray(transform)), *camera.lens)
 
 
+# A cloud is projected chunk by chunk, each of them by one simple loop after the other: the compiler makes vector
+# instructions of a loop without branches over few arrays, and a chunk stays in the nearest cache.
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _transform(points, matrix, x, y, z):
+    """Points (n, 3 or 4) into the camera's frame."""
+    (xx, xy, xz, xt), (yx, yy, yz, yt), (zx, zy, zz, zt) = matrix[0], matrix[1], matrix[2]
+    for i in range(x.size):
+        a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        x[i] = xx * a + xy * b + xz * c + xt
+        y[i] = yx * a + yy * b + yz * c + yt
+        z[i] = zx * a + zy * b + zz * c + zt
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _round_into(u, v, x, y, z, valid, column, row, distance, above):
+    """Whole pixels of what the camera sees, -1 for the rest; range and height of each point."""
+    for i in range(u.size):
+        r = np.sqrt(x[i] * x[i] + y[i] * y[i] + z[i] * z[i])
+        is_seen = valid[i] & (r < MAX_DEPTH_M)
+        column[i] = np.int32(np.floor((u[i] if is_seen else -1.0) + 0.5))
+        row[i] = np.int32(np.floor((v[i] if is_seen else -1.0) + 0.5))
+        distance[i], above[i] = r, -y[i]
+
+
 @numba.njit(cache=True, error_model="numpy")
 def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius, width, height):
     n = points.shape[0]
-    column, row = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
+    column, row = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
     distance, above = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
-    for i in range(n):
-        a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
-        x = matrix[0, 0] * a + matrix[0, 1] * b + matrix[0, 2] * c + matrix[0, 3]
-        y = matrix[1, 0] * a + matrix[1, 1] * b + matrix[1, 2] * c + matrix[1, 3]
-        z = matrix[2, 0] * a + matrix[2, 1] * b + matrix[2, 2] * c + matrix[2, 3]
-        u, v, is_valid = project_point(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height)
-        r = np.sqrt(x * x + y * y + z * z)
-        if is_valid & (r < MAX_DEPTH_M):
-            column[i], row[i] = np.int32(np.floor(u + 0.5)), np.int32(np.floor(v + 0.5))
-            distance[i], above[i] = r, -y
+    chunk, flags = np.empty((5, _CHUNK)), np.empty(_CHUNK, dtype=np.bool_)
+    for start in range(0, n, _CHUNK):
+        end = min(start + _CHUNK, n)
+        count = end - start
+        x, y, z, u, v = chunk[0, :count], chunk[1, :count], chunk[2, :count], chunk[3, :count], chunk[4, :count]
+        valid = flags[:count]
+        _transform(points[start:end], matrix, x, y, z)
+        project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid)
+        here = column[start:end], row[start:end], distance[start:end], above[start:end]
+        _round_into(u, v, x, y, z, valid, *here)
     return column, row, distance, above
 
 
@@ -261,19 +288,26 @@ def _by_row(column, row, distance, above, intensity, height):
 
 
 @numba.njit(cache=True)
-def _store_least(above, here, below, plane):
-    """Codes of the least key of three rows of keys, into one row (W, 3)."""
+def _least_of_three(line, out):
+    """Least key of each pixel (W,) and its two neighbours in a row with a border (W + 2,)."""
+    for i in range(out.size):
+        out[i] = min(min(line[i], line[i + 1]), line[i + 2])
+
+
+@numba.njit(cache=True)
+def _store_least(above, here, below, line):
+    """Codes of the least key of three rows of keys, into one row (3W,) of pixels."""
     for i in range(here.size):
         key = min(min(above[i], here[i]), below[i])
         is_seen = key != _NOTHING
-        plane[i, 0] = np.uint8(key & 255) if is_seen else np.uint8(0)
-        plane[i, 1] = np.uint8(255 - (key >> 16 & 255)) if is_seen else np.uint8(0)
-        plane[i, 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
+        line[3 * i] = np.uint8(key & 255) if is_seen else np.uint8(0)
+        line[3 * i + 1] = np.uint8(255 - (key >> 16 & 255)) if is_seen else np.uint8(0)
+        line[3 * i + 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
 
 
 @numba.njit(cache=True)
 def _draw(keys, columns, begins, height, width):
-    plane = np.zeros((height, width, 3), dtype=np.uint8)
+    plane = np.zeros((height, 3 * width), dtype=np.uint8)
     line = np.empty(width + 2, dtype=np.int64)  # least key of each pixel of a row, with a border
     rows = np.full((3, width), _NOTHING)  # the same of three pixels side by side: row before, this one, next, in turn
     for row in range(height + 1):
@@ -281,8 +315,7 @@ def _draw(keys, columns, begins, height, width):
         line[:] = _NOTHING
         for i in range(first, last):
             line[columns[i] + 1] = min(line[columns[i] + 1], keys[i])
-        for i in range(width):
-            rows[row % 3, i] = min(min(line[i], line[i + 1]), line[i + 2])
+        _least_of_three(line, rows[row % 3])
         if row > 0 and last > begins[max(row - 2, 0)]:
             _store_least(rows[0], rows[1], rows[2], plane[row - 1])
-    return plane
+    return plane.reshape(height, width, 3)  # (H,3W) -> (H,W,3)
