@@ -9,7 +9,7 @@ from torch import Tensor
 
 from any2seg_core.contract import InputContract
 from any2seg_core.kernels.labels import upsampled_labels
-from any2seg_core.kernels.planes import picked_plane, resized_plane
+from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
 from any2seg_core.kernels.running import on_kernels
 from any2seg_core.modalities import SPARSE
 from any2seg_core.sensors.camera import read_only
@@ -50,9 +50,13 @@ def planes_to_tensor(
 
 def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, device: torch.device) -> Tensor:
     size = (contract.height, contract.width)
-    if device.type == "cpu" and plane.shape[:2] != size:
-        statistics, resize = contract.normalisation[name], picked_plane if name in SPARSE else resized_plane
-        image = resize(read_only(np.ascontiguousarray(plane)), *size, statistics.mean, statistics.std)
+    if device.type == "cpu":
+        pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
+        if plane.shape[:2] == size:
+            image = scaled_plane(pixels, statistics.mean, statistics.std)
+        else:
+            resize = picked_plane if name in SPARSE else resized_plane
+            image = resize(pixels, *size, statistics.mean, statistics.std)
         return torch.from_numpy(image)[None]  # (1, C, H, W)
     owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
     pixels = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)

@@ -67,6 +67,15 @@ def picked_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, s
     return out
 
 
+def scaled_plane(plane: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """The same for a plane that has the wanted size."""
+    height, width, _ = plane.shape
+    out = np.empty((3, height, width), np.float32)
+    rows = plane.reshape(height, -1)  # (H,W,3) -> (H,3W)
+    in_parts(partial(_scale_rows, rows, *_line(mean, std), out), height, _LEAST_ROWS)
+    return out
+
+
 def _line(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gain and shift, (3,) float32 each: (value / 255 - mean) / std is gain * value + shift."""
     gain = 1.0 / (255.0 * np.asarray(std))
@@ -113,6 +122,20 @@ def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gai
             out[0, y, x] = red * gain[0] + shift[0]
             out[1, y, x] = green * gain[1] + shift[1]
             out[2, y, x] = blue * gain[2] + shift[2]
+
+
+@njit(**KERNEL)
+def _scale(line, channel, gain, shift, out):
+    """One channel of a row of pixels (3W,) into (W,)."""
+    for x in range(out.size):
+        out[x] = np.float32(line[3 * x + channel]) * gain + shift
+
+
+@njit(**KERNEL)
+def _scale_rows(rows, gain, shift, out, begin, end):
+    for y in range(begin, end):
+        for channel in range(3):
+            _scale(rows[y], channel, gain[channel], shift[channel], out[channel, y])
 
 
 @njit(**KERNEL)
