@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -32,8 +33,8 @@ def cloud_to_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
         where the cloud has none of the fields intensity, reflectivity, reflectance or i, and 0 where it is NaN.
 
     Raises:
-        MessageError: no x, y or z, a field outside the point, point_step 0, or data of another length than the
-            message says.
+        MessageError: no x, y or z, one of these or the intensity of unknown type or outside the point, point_step 0,
+            or data of another length than the message says.
     """
     columns = cloud_columns(msg, required=("x", "y", "z"), optional=_STRENGTHS)
     strength = next((columns[name] for name in _STRENGTHS if name in columns), None)
@@ -84,8 +85,9 @@ def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
     """Points of a sensor_msgs/PointCloud2 as they are stored, and where each named field lies in a point.
 
     Returns:
-        (N, point_step) uint8, a copy that may be changed, and name -> (offset in bytes, dtype). 13-byte points are
-        CARLA's events (x, y, t, pol) whatever width and field list say, see `cloud_to_events`.
+        (N, point_step) uint8, a copy that may be changed, and name -> (offset in bytes, dtype) of the fields that can
+        be read. 13-byte points are CARLA's events (x, y, t, pol) whatever width and field list say, see
+        `cloud_to_events`.
 
     Raises:
         MessageError: as `cloud_to_points`.
@@ -96,7 +98,11 @@ def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
         return rows, {name: (offset, dtype) for name, (dtype, offset) in layout.fields.items()}
     data, height, width, step, row_step = _layout(msg)
     rows = data.reshape(height, row_step)[:, : width * step].reshape(-1, step).copy()  # (N,point_step)
-    return rows, _field_types(msg, step)
+    types = {}
+    for name, field in _fields(msg).items():
+        with suppress(MessageError):  # padding that a driver declares with no type is no field to read or change
+            types[name] = _field_type(msg, name, field, step)
+    return rows, types
 
 
 def is_carla_events(msg: Any) -> bool:
@@ -135,13 +141,13 @@ def _layout(msg: Any) -> tuple[np.ndarray, int, int, int, int]:
 def cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
     """(height, width) views on the named fields of a cloud; MessageError as `cloud_to_points`."""
     data, height, width, step, row_step = _layout(msg)
-    types = _field_types(msg, step)
-    missing = [name for name in required if name not in types]
+    fields = _fields(msg)
+    types = {n: _field_type(msg, n, fields[n], step) for n in (*required, *optional) if n in fields}
+    missing = [name for name in required if name not in fields]
     if missing:
-        raise MessageError(f"cloud: no field {', '.join(missing)}; it has {', '.join(types) or 'none'}", "layout")
+        raise MessageError(f"cloud: no field {', '.join(missing)}; it has {', '.join(fields) or 'none'}", "layout")
     columns = {}
-    for name in (*required, *(n for n in optional if n in types)):
-        offset, dtype = types[name]
+    for name, (offset, dtype) in types.items():
         if data.size == 0 or width == 0:
             columns[name] = np.empty((height, width), dtype)
         else:
@@ -149,23 +155,27 @@ def cloud_columns(msg: Any, required: tuple[str, ...], optional: tuple[str, ...]
     return columns
 
 
-def _field_types(msg: Any, point_step: int) -> dict[str, tuple[int, np.dtype]]:
-    order = byte_order(msg, "cloud")
+def _fields(msg: Any) -> dict[str, Any]:
+    """PointFields by name, not looked at: what nobody asks for may be of any type. Of equal names the first counts."""
     fields = attribute(msg, "fields", "cloud")
     if not isinstance(fields, list | tuple | np.ndarray):
         raise MessageError(f"cloud: fields must be a list of PointField, got {type(fields).__name__}", "field")
-    types: dict[str, tuple[int, np.dtype]] = {}
+    named: dict[str, Any] = {}
     for field in fields:
         name = attribute(field, "name", "cloud field")
         if not isinstance(name, str):
             raise MessageError(f"cloud: a field's name must be text, got {type(name).__name__}", "field")
-        what = f"cloud field {name[:40]!r}"
-        offset = integer(field, "offset", what, 0, 2**20, reason="layout")
-        kind = _FIELD_TYPES.get(integer(field, "datatype", what, 0, 255, reason="layout"))
-        if kind is None:
-            raise MessageError(f"{what}: unknown datatype; expected 1 (INT8) to 8 (FLOAT64)", "layout")
-        dtype = np.dtype(order + kind)
-        if offset + dtype.itemsize > point_step:
-            raise MessageError(f"{what} at offset {offset} lies outside a point of {point_step} bytes", "layout")
-        types.setdefault(name, (offset, dtype))
-    return types
+        named.setdefault(name, field)
+    return named
+
+
+def _field_type(msg: Any, name: str, field: Any, point_step: int) -> tuple[int, np.dtype]:
+    what = f"cloud field {name[:40]!r}"
+    offset = integer(field, "offset", what, 0, 2**20, reason="layout")
+    kind = _FIELD_TYPES.get(integer(field, "datatype", what, 0, 255, reason="layout"))
+    if kind is None:
+        raise MessageError(f"{what}: unknown datatype; expected 1 (INT8) to 8 (FLOAT64)", "layout")
+    dtype = np.dtype(byte_order(msg, "cloud") + kind)
+    if offset + dtype.itemsize > point_step:
+        raise MessageError(f"{what} at offset {offset} lies outside a point of {point_step} bytes", "layout")
+    return offset, dtype

@@ -16,6 +16,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.messages import (
     MessageError,
     array_to_image_fields,
+    cloud_rows,
     cloud_to_events,
     cloud_to_points,
     image_to_array,
@@ -291,6 +292,20 @@ def test_exception_malformed_clouds(changes, words):
     vars(msg).update(changes)
     with pytest.raises(MessageError, match=words):
         cloud_to_points(msg)
+
+
+@pytest.mark.parametrize("unused", [("padding", 0, 0), ("time", 1000, 8), ("blob", 4, 9)])
+def test_value_fields_that_nobody_asks_for_may_be_of_any_type(unused):
+    """Drivers that declare padding, or types of their own, must not lose their cloud by it."""
+    cloud = _cloud(_points(5))
+    name, offset, datatype = unused
+    plain = cloud_to_points(cloud)
+    cloud.fields.insert(0, SimpleNamespace(name=name, offset=offset, datatype=datatype, count=0))
+    np.testing.assert_array_equal(cloud_to_points(cloud), plain)
+    assert name not in cloud_rows(cloud)[1]
+    cloud.fields[0].name = "z"  # the first of equal names counts
+    with pytest.raises(MessageError, match="unknown datatype|outside a point"):
+        cloud_to_points(cloud)
 
 
 def test_exception_malformed_events():
