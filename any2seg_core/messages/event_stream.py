@@ -42,8 +42,9 @@ class EventStream:
     evt3 carries its state from message to message and knows only a 24-bit sensor clock. Host time is sensor time plus
     the least (header.stamp - sensor time) seen within the last 5 to 10 s: the message that travelled fastest tells the
     offset best, and forgetting follows the drift of the two clocks. A step back of the header stamps by half a second
-    or more (a bag that starts again) resets everything. After a gap in `seq` the decoder waits for the next row and
-    time words, and the number of clock wraps is taken from the header stamps.
+    or more (a bag that starts again) resets everything, and so does a `seq` that falls back while the stamps go on (a
+    driver that was started again; of a message that comes late both are old). After a gap in `seq` the decoder waits
+    for the next row and time words, and the number of clock wraps is taken from the header stamps.
 
     Attributes:
         counts: "packets", "events", "lost_packets" (gaps in `seq`), "unknown_words", "off_sensor", "before_time"
@@ -90,7 +91,7 @@ class EventStream:
                 f"event packet: unknown encoding {encoding[:40]!r}; expected one of {', '.join(ENCODINGS)}", "encoding"
             )
         seq = integer(msg, "seq", "event packet", 0, 2**64 - 1, reason="value")
-        if self._last_stamp_ns is not None and now_ns < self._last_stamp_ns - _BACKWARD_JUMP_NS:
+        if self._has_restarted(seq, now_ns):
             self.reset()
         self._note_losses(seq)
         self._last_stamp_ns = now_ns
@@ -111,6 +112,12 @@ class EventStream:
         time_base_ns = integer(msg, "time_base", "event packet", 0, 2**62, reason="value")
         events = (libcaer_events if encoding == "libcaer" else mono_events)(words, time_base_ns)
         return self._on_sensor(events, height, width)
+
+    def _has_restarted(self, seq: int, now_ns: int) -> bool:
+        if self._last_stamp_ns is None or self._last_seq is None:
+            return False
+        is_new_driver = seq < self._last_seq and now_ns > self._last_stamp_ns
+        return is_new_driver or now_ns < self._last_stamp_ns - _BACKWARD_JUMP_NS
 
     def _note_losses(self, seq: int) -> None:
         if self._last_seq is not None and seq != self._last_seq + 1:

@@ -146,6 +146,33 @@ def test_value_a_step_back_of_the_stamps_resets():
     assert abs(int(again["t"][0]) - STAMP_NS) < 5_000_000
 
 
+@pytest.mark.parametrize("gap_s", [2, 14])
+@pytest.mark.parametrize("packets", [3, 100])
+def test_value_a_driver_that_starts_again_brings_its_own_clock(gap_s, packets):
+    """Its `seq` and the sensor's clock are back near 0, however short the first run was."""
+    stream = EventStream()
+    period_ns, seq = 10_000_000, 0
+    for k in range(packets):
+        words = evt3_words([(5_000_000 + k * 10_000, 5, 6, 1)])
+        stream.decode(packet(to_bytes(words), k, STAMP_NS + k * period_ns))
+    for seq in range(20):
+        now_ns = STAMP_NS + packets * period_ns + gap_s * 10**9 + seq * period_ns
+        words = evt3_words([(4096 + seq * 10_000, 5, 6, 1)])
+        times_ns = stream.decode(packet(to_bytes(words), seq, now_ns)).events["t"]
+        assert abs(int(times_ns[0]) - now_ns) < 8_192_000
+    assert (stream.counts["resets"], stream.counts["lost_packets"]) == (1, 0)
+
+
+def test_value_a_late_or_repeated_packet_is_no_restart():
+    stream = EventStream()
+    for seq in (0, 1, 2, 4, 3, 3, 5, 6):
+        words = evt3_words([(5_000_000 + seq * 10_000, 5, 6, 1)])
+        now_ns = STAMP_NS + seq * 10_000_000
+        times_ns = stream.decode(packet(to_bytes(words), seq, now_ns)).events["t"]
+        assert abs(int(times_ns[0]) - now_ns) < 8_192_000
+    assert stream.counts["resets"] == 0 and stream.counts["lost_packets"] > 0
+
+
 def test_value_big_endian_words_off_sensor_events_and_triggers():
     words = evt3_words([(4096, 639, 479, 1), (4096, 640, 10, 1), (4097, 10, 480, -1)])
     stream = EventStream()
