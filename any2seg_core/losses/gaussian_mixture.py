@@ -28,8 +28,8 @@ from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 
 MIXTURE_TERMS = ("l_self", "l_spar", "l_con", "l_cls")
 _EPS = 1e-6
-_SINGLE = 1.5
-"""Pixels; a single labelled one has no spread."""
+_ONE_PLACE = 3
+"""Places of the feature map in a row: one labelled pixel touches no more of them, also when zoomed up to twice."""
 _NARROWEST = 0.05
 """Smallest sigma: pixels with one and the same feature have no spread either."""
 
@@ -108,22 +108,35 @@ def gaussian_mixture(features: Tensor, logits: Tensor, labels: Tensor, config: G
     if config.sigma == "unit":
         exponent = -squared
     else:
-        share = _shares(logits, labels, classes, height, width, config).flatten(2)  # (B, J, N)
-        variance = _variance(squared.detach(), share, _SINGLE if config.sigma == "labelled" else 0.0)  # (B, J)
+        share = _shares(logits, labels, classes, height, width, config)
+        known = _has_spread(share) if config.sigma == "labelled" else exists
+        variance = _variance(squared.detach(), share.flatten(2), known)  # (B, J, h, w) -> (B, J)
         exponent = -squared / (2.0 * variance[:, :, None])
     density = exponent.exp().unflatten(2, (height, width))  # (B, J, h, w)
     return Mixture(density, classes, exists, prototypes, present)
 
 
-def _variance(squared: Tensor, share: Tensor, least: float) -> Tensor:
+def _has_spread(share: Tensor) -> Tensor:
+    """(B, J, h, w) -> (B, J) bool: the class lies at more than one place.
+
+    Augmentation makes several pixels of a single click, all with next to the same feature: extent tells, not number.
+    """
+    known = torch.zeros(share.shape[:2], dtype=torch.bool, device=share.device)
+    for other, size in ((3, share.shape[2]), (2, share.shape[3])):
+        taken = (share > 0).any(dim=other)  # (B, J, h) or (B, J, w)
+        number = torch.arange(size, device=share.device)
+        extent = torch.where(taken, number, -1).amax(dim=2) - torch.where(taken, number, size).amin(dim=2) + 1
+        known |= extent > _ONE_PLACE
+    return known
+
+
+def _variance(squared: Tensor, share: Tensor, known: Tensor) -> Tensor:
     """sigma^2 of each class of each image, (B, J), from squared distances and shares (B, J, N).
 
-    A class whose shares sum up to no more than ``least`` gets the mean of the others in its image, or where there is
+    A class that is not ``known`` to have a spread (B, J) gets the mean of the others in its image, or where there is
     none, that of ``unit``.
     """
-    amount = share.sum(dim=2)  # (B, J)
-    variance = (squared * share).sum(dim=2) / amount.clamp_min(_EPS)
-    known = amount > least
+    variance = (squared * share).sum(dim=2) / share.sum(dim=2).clamp_min(_EPS)
     others = known.sum(dim=1, keepdim=True)  # (B, 1)
     usual = torch.where(others > 0, (variance * known).sum(dim=1, keepdim=True) / others.clamp_min(1), 0.5)
     return torch.where(known, variance, usual).clamp_min(_NARROWEST**2)

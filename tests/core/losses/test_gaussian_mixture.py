@@ -66,7 +66,9 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
                     probe = torch.zeros(1, 1, h, w, requires_grad=True)
                     F.interpolate(probe, (H, W), mode="bilinear")[0, 0, y, x].backward()
                     cells += probe.grad[0, 0]
-                spread = float((d**2 * cells).sum() / cells.sum()) if cells.sum() > 1.5 else None
+                rows, columns = cells.nonzero().T
+                extent = max(rows.max() - rows.min(), columns.max() - columns.min()) + 1
+                spread = float((d**2 * cells).sum() / cells.sum()) if extent > 3 else None
             elif sigma == "predicted":
                 real = F.interpolate((labels[b] != IGNORE)[None, None].float(), (h, w), mode="nearest-exact")[0, 0]
                 q = F.interpolate(logits[b : b + 1], (h, w), mode="bilinear").softmax(dim=1)[0, k] * real
@@ -100,6 +102,11 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
     mean = [torch.stack(entries).mean(dim=0) for _, entries in sorted(prototypes.items())]
     pairs = [math.exp(-(float((mean[i] - mean[j]).abs().mean()) ** 2)) for i in range(len(mean)) for j in range(i)]
     return values | {"l_con": sum(pairs) / max(1, len(pairs))}
+
+
+def squared_distance(features: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
+    """(h, w) of the only image."""
+    return (features[0] - prototype[:, None, None]).abs().mean(dim=0) ** 2
 
 
 @pytest.mark.parametrize("sigma", ["unit", "labelled", "predicted"])
@@ -145,16 +152,34 @@ def test_property_twice_the_same_batch_changes_nothing():
 
 def test_value_spread_of_labelled_pixels():
     """Two clicks of a class at features 0 and 1: prototype 0.5, sigma 0.5, so G is e^-0.5 at both of them."""
-    features = torch.tensor([[[[0.0, 1.0, 0.5]]]])
-    labels = torch.tensor([[[3, 3, UNLABELLED]]])
-    logits = torch.zeros(1, K, 1, 3)
+    features = torch.tensor([[[[0.0, 0.5, 0.5, 1.0]]]])
+    labels = torch.tensor([[[3, UNLABELLED, UNLABELLED, 3]]])
+    logits = torch.zeros(1, K, 1, 4)
     mixture = gaussian_mixture(features, logits, labels, config(sigma="labelled"))
-    expected = torch.tensor([math.exp(-0.5), math.exp(-0.5), 1.0])
+    expected = torch.tensor([math.exp(-0.5), 1.0, 1.0, math.exp(-0.5)])
     torch.testing.assert_close(mixture.density[0, 0, 0], expected)
     assert mixture.classes.tolist() == [[3]]
-    labels[0, 0, 1] = 5  # now one click each: no spread is known, so it is that of unit
+    labels[0, 0, 3] = 5  # now one click each: no spread is known, so it is that of unit
     one = gaussian_mixture(features, logits, labels, config(sigma="labelled"))
     torch.testing.assert_close(one.density, gaussian_mixture(features, logits, labels, config(sigma="unit")).density)
+
+
+@pytest.mark.parametrize("zoom", [1, 2])
+def test_value_a_zoomed_click_has_no_spread_of_its_own(zoom):
+    """Its pixels share one feature: their tiny spread must not become that of the whole image."""
+    features = torch.randn(1, 5, 12, 12, generator=torch.Generator().manual_seed(0))
+    labels = torch.full((1, 48, 48), UNLABELLED)
+    labels[0, 4::10, 5] = 2  # spread over the height
+    wide = gaussian_mixture(features, torch.zeros(1, K, 48, 48), labels, config(sigma="labelled"))
+    labels[0, 21 : 21 + zoom, 30 : 30 + zoom] = 1
+    both = gaussian_mixture(features, torch.zeros(1, K, 48, 48), labels, config(sigma="labelled"))
+    assert both.classes.tolist() == [[1, 2]]
+    torch.testing.assert_close(both.density[:, 1], wide.density[:, 0])
+    sigma = [float((-(squared) / (2 * density.log())).sqrt()) for squared, density in (
+        (squared_distance(features, both.prototypes[0, k])[0, 3], both.density[0, place, 0, 3])
+        for place, k in enumerate((1, 2))
+    )]  # fmt: skip
+    assert sigma[0] == pytest.approx(sigma[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("sigma", ["unit", "labelled", "predicted"])
