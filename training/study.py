@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from any2seg_core.atomic import replacing
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
-from any2seg_core.evaluation.robustness import monotonicity
+from any2seg_core.evaluation.robustness import mm_robust, monotonicity
 from training.build import shown_command
 from training.config import load_config
 from training.settings import load_settings
@@ -35,7 +35,7 @@ from training.settings import load_settings
 SCRIPTS = Path(__file__).parent
 RECIPE = SCRIPTS / "configs" / "drive_b0_short.yaml"
 STUDIES = SCRIPTS / "configs" / "study"
-COLUMNS = ("RDEL", "mean of 15", "R", "D", "E", "L", "steps lowered of 28")
+COLUMNS = ("RDEL", "mean of 15", "MM-Robust", "R", "D", "E", "L", "steps lowered of 28")
 
 
 class StudyConfig(BaseModel):
@@ -129,7 +129,7 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
     if provenance["steps"] != steps:
         raise UserError(f"{finished} had {provenance['steps']} steps, not {steps}: choose another out")
     facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
-    return {"variant": name, "seed": seed, "command": shown_command(given)} | facts
+    return {"variant": name, "seed": seed, "after": variant.get("after"), "command": shown_command(given)} | facts
 
 
 def run_script(command: Sequence[str]) -> None:
@@ -143,6 +143,8 @@ def figures(results: dict[str, Any]) -> dict[str, float]:
     """COLUMNS of one run, as far as it has the sensors; mIoU in percent over the classes present."""
     table = {letters: row["miou_present"] for letters, row in results["subsets"].items()}
     own = {letters: table[letters] for letters in COLUMNS if letters in table}
+    if (robust := mm_robust(table)) is not None:
+        own["MM-Robust"] = robust
     if len(table) == 15:
         own["mean of 15"] = results["subset_mean"]["miou_present"]
         own["steps lowered of 28"] = float(monotonicity(table)["lowered"])
@@ -159,12 +161,15 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
         rows.append([name, str(len(runs)), *cells, f"{np.mean([run['minutes'] for run in runs]):.0f}"])
     headings = ["variant", "seeds", *COLUMNS, "minutes"]
     frames = " or ".join(str(count) for count in sorted({run["results"]["frames"] for run in document["runs"]}))
+    starts = {run["variant"]: run["after"] for run in document["runs"] if run["after"] is not None}
     lines = [
         f"# Study on the simulated drive: {document['study']}", "",
         f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
         f"{document['steps']} steps each; mean and standard deviation over the seeds.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),
-        *(f"| {' | '.join(row)} |" for row in rows), "", "## Commands", "",
+        *(f"| {' | '.join(row)} |" for row in rows), "",
+        *(f"- {name} goes on from the weights of {start}" for name, start in starts.items()), *[""] * bool(starts),
+        "## Commands", "",
         *(f"    {run['command']}" for run in document["runs"]),
     ]  # fmt: skip
     for name, text in (("study.json", json.dumps(document, indent=1)), ("study.md", "\n".join(lines))):

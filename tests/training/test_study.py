@@ -11,7 +11,18 @@ from fake_data import write_deliver
 import training.study as study
 from any2seg_core.errors import UserError
 from training.config import load_config
-from training.study import STUDIES, StudyConfig, arguments, figures, main, needs_teacher, read_study, run_study, spread
+from training.study import (
+    STUDIES,
+    StudyConfig,
+    arguments,
+    figures,
+    main,
+    needs_teacher,
+    read_study,
+    run_study,
+    spread,
+    write_table,
+)
 
 TINY = {
     "height": 64, "width": 96, "crop_height": 64, "crop_width": 64, "head_width": 16, "batch_size": 2, "workers": 0,
@@ -53,7 +64,7 @@ def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypat
     table = (config.out / "study.md").read_text()
     assert "in the truth, 1 val frames, protocol drop; 1 steps each" in table
     row = next(line for line in table.splitlines() if line.startswith("| rgb_only"))
-    assert row.split("|")[3:5] == ["  ", "  "]  # no RDEL and no mean of 15 without the other sensors
+    assert row.split("|")[3:6] == ["  "] * 3  # no RDEL and no mean of 15 without the other sensors
     command = document["runs"][0]["command"]
     assert command.startswith("python training/train.py ")
     assert "seed=3" in command
@@ -92,11 +103,17 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
     given = arguments(config, "mff_m3l_5", read_study(config)["mff_m3l_5"], 3)
     assert load_config(given).init == config.out / "mff_start_5-3" / "final.safetensors"
     assert load_config(arguments(config, "mff_start_5", read_study(config)["mff_start_5"], 3)).init is None
+    run = {"seed": 3, "command": "", "minutes": 1.0, "results": {"frames": 1, "subsets": {}}}
+    runs = [run | {"variant": "a", "after": None}, run | {"variant": "b", "after": "a"}]
+    write_table(tmp_path, {"study": "few_labels", "steps": 4, "runs": runs})
+    assert "- b goes on from the weights of a\n" in (tmp_path / "study.md").read_text()
 
 
 def test_value_figures_and_spread():
     results = {"subsets": {"R": {"miou_present": 12.0}}, "subset_mean": {"miou_present": 12.0}}
     assert figures(results) == {"R": 12.0}
+    results["subsets"] |= {"D": {"miou_present": 21.0}, "RD": {"miou_present": 30.0}}
+    assert figures(results)["MM-Robust"] == 21.0
     assert spread([]) == ""
     assert spread([1.0]) == "1.0"
     assert spread([1.0, 2.0, 6.0]) == "3.0 ± 2.6"
