@@ -51,17 +51,25 @@ def pairs(values: dict[str, object]) -> list[KeyValue]:
 
 
 class Monitor:
-    """Counts what happens in the node and turns it into a diagnostics message. Counters only grow; any thread."""
+    """Counts what happens in the node and turns it into a diagnostics message. Any thread.
+
+    Counters only grow; a node that is configured anew starts a new monitor.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
         self._published = self._failed = self._idle = 0
         self._last_error = ""
-        self._last: LiveResult | None = None
         self._latency_ms = 0.0
-        self._last_sign_s = time.monotonic()  # of a label, or of the reason why there is none
-        self._reported = (time.monotonic(), 0, 0)
+        self.begin()
+
+    def begin(self) -> None:
+        """Labels are expected from now on: silence before is none."""
+        with self._lock:
+            self._last: LiveResult | None = None
+            self._last_sign_s = time.monotonic()  # of a label, or of the reason why there is none
+            self._reported = (self._last_sign_s, self._published, self._failed, self._idle)
 
     def left_out(self, name: str, reason: str) -> None:
         """A message of a modality could not be used, or its sensor is ill."""
@@ -92,10 +100,11 @@ class Monitor:
         """Everything known now; the stamp is left to the caller."""
         with self._lock:
             now_s = time.monotonic()
-            then_s, published, failed = self._reported
-            self._reported = (now_s, self._published, self._failed)
-            level, state, text = self._judge(snapshot, now_s, self._failed - failed, self._published - published)
-            values = self._values(snapshot, (self._published - published) / max(now_s - then_s, 1e-9), state)
+            then_s, *before = self._reported
+            self._reported = (now_s, self._published, self._failed, self._idle)
+            published, failed, idle = (now - then for now, then in zip(self._reported[1:], before, strict=True))
+            level, state, text = self._judge(snapshot, now_s, published, failed, idle)
+            values = self._values(snapshot, published / max(now_s - then_s, 1e-9), state)
         status = DiagnosticStatus(level=level, name=f"{node_name}: fusion", message=text, values=pairs(values))
         return DiagnosticArray(status=[status])
 
@@ -151,8 +160,10 @@ class Monitor:
         dropped = dict.fromkeys(("unmatched", "late", "queue", "jump"), 0) | dict(stats.dropped)
         return values | {f"drops_{_DROPS.get(reason, reason)}": count for reason, count in dropped.items()}
 
-    def _judge(self, snapshot: Snapshot, now_s: float, failed: int, published: int) -> tuple[bytes, str, str]:
-        """Level, fusion_state and message."""
+    def _judge(
+        self, snapshot: Snapshot, now_s: float, published: int, failed: int, idle: int
+    ) -> tuple[bytes, str, str]:
+        """Level, fusion_state and message; the counts are those since the last report."""
         if not snapshot.enabled:
             return DiagnosticStatus.OK, "disabled", "disabled by ~/enable"
         if failed:
@@ -161,10 +172,10 @@ class Monitor:
         patience_s = config.timeout_without_reference_ns / NS_PER_S + (last.inference_ms / 1e3 if last else 0.0)
         if silence_s > _STALLED_TIMEOUTS * patience_s:
             return DiagnosticStatus.ERROR, "stalled", self._why_stalled(snapshot, silence_s)
+        if idle and not published:
+            return DiagnosticStatus.OK, "idle", "nobody listens, nothing is computed"
         if last is None:
             return DiagnosticStatus.OK, "idle", "waiting for the first label"
-        if not published and self._idle:
-            return DiagnosticStatus.OK, "idle", "nobody listens, nothing is computed"
         if last.missing:
             has_reference = last.reference == config.reference_priority[0]
             text = f"partial: without {', '.join(last.missing)}"
