@@ -92,7 +92,7 @@ class LivePipeline:
         synchronizer: owned by the pipeline from now on.
         process: runs the model on a set and publishes; an exception of it is counted, given to `on_error`, and the
             pipeline goes on.
-        on_error: called with that exception, in the worker thread.
+        on_error: called with that exception, in the worker thread; no more after `stop`, its owner may be gone.
         clock_ns: clock of the arrival times and timeouts.
         longest_wait_s: look at the clock at least so often; None: it is steady and runs with real time.
         turns: shared by pipelines that share a model; the set is chosen when the turn has come, so it is the newest.
@@ -193,4 +193,5 @@ class LivePipeline:
         except Exception as error:  # one bad set must never stop the road
             self.failed += 1
             with suppress(Exception):  # nor may a logger that is already shut down
-                self._on_error(error)
+                if self._running:
+                    self._on_error(error)

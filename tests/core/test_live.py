@@ -155,3 +155,21 @@ def test_value_clock_that_jumps_ahead_ends_a_wait_in_time():
     now_ns[0] = 10_000 * MS
     assert wait_for(lambda: sets)
     assert pipeline.stop()
+
+
+def test_value_error_after_stop_is_counted_and_told_to_nobody():
+    begun, release, errors = threading.Event(), threading.Event(), []
+
+    def process(sample_set):
+        begun.set()
+        release.wait(3.0)
+        raise RuntimeError("no memory")
+
+    pipeline = make_pipeline(process, errors.append)
+    pipeline.offer("rgb", 100 * MS, "image")
+    assert begun.wait(3.0)
+    assert not pipeline.stop(0.01)
+    release.set()
+    assert wait_for(lambda: pipeline.failed == 1)
+    assert pipeline.stop()
+    assert errors == []

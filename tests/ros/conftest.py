@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -65,3 +66,42 @@ def monitor(domain):
     monitor = Monitor("segment", fake_car.TOPICS.truth)
     yield monitor
     monitor.close()
+
+
+@pytest.fixture()
+def make_node(domain):
+    """Function that makes a node in this process from parameters."""
+    import rclpy
+
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.segment_node import SegmentNode
+
+    made = []
+
+    def make(**parameters):
+        context = rclpy.Context()
+        rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
+        made.append((context, SegmentNode(context=context)))
+        return made[-1][1]
+
+    yield make
+    contexts = [context for context, _ in made]
+    for _, node in made:
+        node._stop()
+        node.destroy_node()
+        del node
+    made.clear()
+    gc.collect()  # the participant leaves the graph with the last reference to the node
+    for context in contexts:
+        rclpy.shutdown(context=context)
+        context.destroy()
+
+
+@pytest.fixture()
+def active(make_node, checkpoint, calibration_file):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(checkpoint=checkpoint, calibration_file=calibration_file)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    return node

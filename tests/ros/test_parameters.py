@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 
 import pytest
@@ -10,45 +9,6 @@ from acceptance import wait_for
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
-
-
-@pytest.fixture()
-def make_node(domain):
-    """Function that makes a node in this process from parameters."""
-    import rclpy
-
-    from any2seg_ros.processes import ros_arguments
-    from any2seg_ros.segment_node import SegmentNode
-
-    made = []
-
-    def make(**parameters):
-        context = rclpy.Context()
-        rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
-        made.append((context, SegmentNode(context=context)))
-        return made[-1][1]
-
-    yield make
-    contexts = [context for context, _ in made]
-    for _, node in made:
-        node._stop()
-        node.destroy_node()
-        del node
-    made.clear()
-    gc.collect()  # the participant leaves the graph with the last reference to the node
-    for context in contexts:
-        rclpy.shutdown(context=context)
-        context.destroy()
-
-
-@pytest.fixture()
-def active(make_node, checkpoint, calibration_file):
-    from rclpy.lifecycle import TransitionCallbackReturn
-
-    node = make_node(checkpoint=checkpoint, calibration_file=calibration_file)
-    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-    return node
 
 
 def set_all(node, **values):
@@ -102,6 +62,22 @@ def test_exception_bad_parameters_fail_configure_with_the_reason(make_node, chec
     assert "cannot configure" in written
     assert told in written
     assert "Traceback" not in written
+
+
+def test_value_parameter_that_was_repaired_lets_configure_pass(make_node, checkpoint, capfd):
+    """Two were wrong at the start; the message names those that still are."""
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(checkpoint=checkpoint, timeout_s=99.0, overlay_alpha=7.0)
+    assert set_all(node, timeout_s=0.1).successful
+    assert not set_all(node, overlay_alpha=8.0).successful
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    written = capfd.readouterr().err
+    assert "overlay_alpha" in written and "timeout_s" not in written
+    assert set_all(node, overlay_alpha=0.25).successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node._settings.sync.timeout_ns == 100_000_000
+    assert node._settings.overlay_alpha == 0.25
 
 
 def test_value_tunable_parameters_take_effect_and_buffers_stay(active):

@@ -64,20 +64,20 @@ class NodeParameters:
 _COPIED = tuple(field.name for field in fields(NodeParameters) if field.name in TABLE)
 
 
-def declare(node: Node) -> list[str]:
+def declare(node: Node) -> dict[str, str]:
     """Declare every parameter with its description and range.
 
     Returns:
-        One line for each value from outside that has another type or lies outside its range; such a parameter has its
-        default, so that the node is there to say so when it is configured.
+        Parameter -> one line, for each value from outside that has another type or lies outside its range; such a
+        parameter has its default, so that the node is there to say so when it is configured.
     """
-    complaints = []
+    complaints = {}
     for name, entry in TABLE.items():
         descriptor = _descriptor(entry)
         try:
             node.declare_parameter(name, entry.default, descriptor)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-            complaints.append(f"parameter {name}: {error}")
+            complaints[name] = f"parameter {name}: {error}"
             node.declare_parameter(name, entry.default, descriptor, ignore_override=True)
     return complaints
 

@@ -89,7 +89,7 @@ class SegmentNode(LifecycleNode):
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
             if self._complaints:
-                raise UserError("; ".join(self._complaints))
+                raise UserError("; ".join(self._complaints.values()))
             settings = parameters.check(parameters.values_of(self))
             for name in settings.modalities:
                 input_type(name, settings)
@@ -99,6 +99,7 @@ class SegmentNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
         self._settings = settings
+        self._monitor = diagnostics.Monitor()
         self.get_logger().info(f"configured with {settings.checkpoint} on {settings.device}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -108,6 +109,7 @@ class SegmentNode(LifecycleNode):
         result = super().on_activate(state)
         settings, is_simulated = self._settings, self.get_parameter("use_sim_time").value
         synchronizer = Synchronizer(settings.sync_for(self._segmenter.event_window_ns))
+        self._monitor.begin()
         self._pipeline = LivePipeline(
             synchronizer,
             self._process,
@@ -196,6 +198,8 @@ class SegmentNode(LifecycleNode):
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """All or nothing; before configure nothing is checked, because configure checks everything."""
         if self._settings is None or not any(change.name in TABLE for change in changes):
+            for change in changes:  # rclpy has looked at type and range before: what was wrong at the start is repaired
+                self._complaints.pop(change.name, None)
             return SetParametersResult(successful=True)
         try:
             settings = parameters.tuned(self, changes)
@@ -216,15 +220,17 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info(f"time jumped by {jump.delta.nanoseconds / 1e9:.3f} s: everything starts anew")
 
     def _process(self, sample_set: SampleSet) -> None:
-        if not self._outputs.is_wanted():
+        outputs, pipeline = self._outputs, self._pipeline
+        if not outputs.is_wanted():
             return self._monitor.idle()
-        wanted = self._outputs.needs_confidence()
-        result = self._segmenter(sample_set, self._settings.confidence_threshold, wanted)
+        result = self._segmenter(sample_set, self._settings.confidence_threshold, outputs.needs_confidence())
+        if self._pipeline is not pipeline:  # deactivated, perhaps even cleaned up, while the model was busy
+            return
         for name, text in result.errors.items():
             self._report(name, result.reasons[name], text)
         for note in result.notes:
             self.get_logger().warning(note)
-        self._outputs.publish(result)
+        outputs.publish(result)
         self._monitor.published(result)
 
     def _report_bad_message(self, name: str, error: UserError) -> None:
