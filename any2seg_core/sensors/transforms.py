@@ -17,6 +17,9 @@ from any2seg_core.errors import MessageError
 from any2seg_core.messages import stamp_ns
 
 _HISTORY_NS = 10_000_000_000
+# Publishers of one frame may be a little out of order; what lies further behind is another time: a loop, a reset
+# simulator, or the newest pose so far was the one that had a wrong stamp.
+_BACKWARD_JUMP_NS = 1_000_000_000
 _LONGEST_EXTRAPOLATION_NS = 200_000_000
 _MAX_DEPTH = 100
 
@@ -55,6 +58,8 @@ class _Edge:
         if self.is_static:
             self._poses = [(stamp, pose)]
             return
+        if self._poses and stamp < self._poses[-1][0] - _BACKWARD_JUMP_NS:
+            self._poses.clear()
         index = bisect_left(self._poses, stamp, key=_stamp)
         if index < len(self._poses) and self._poses[index][0] == stamp:
             self._poses[index] = (stamp, pose)

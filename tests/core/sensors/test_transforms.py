@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
@@ -105,6 +105,48 @@ def test_value_history_is_bounded_and_a_cycle_ends():
     assert len(tree._edges["base"]._poses) <= 1001
     tree.add_message(message(transform("base", "odom", 29.99, (0, 0, 0), quaternion(0, 0, 0))), is_static=False)
     assert tree.lookup("camera", 0, "base", 29 * S) is None
+
+
+def moved_to(time_ns):
+    """The base in odom as far along x as its stamp in seconds says."""
+    return message(transform("odom", "base", time_ns / S, (time_ns / S, 0, 0), quaternion(0, 0, 0)))
+
+
+STEPS_NS = st.one_of(st.integers(-9 * S // 10, 2 * S), st.integers(-2000 * S, 2000 * S))
+
+
+@given(st.lists(STEPS_NS.map(lambda step: step // 10**6 * 10**6), min_size=1, max_size=30))
+@example([S // 10] * 200 + [-20 * S] + [S // 10] * 3)  # a loop without /clock, longer than the history
+@example([S // 10] * 20 + [900 * S, -900 * S, S // 10])  # one stamp far ahead
+@example([S // 10] * 20 + [-900 * S, 900 * S, S // 10])  # one stamp far behind
+def test_property_the_newest_pose_is_found_at_its_stamp_wherever_time_jumps(steps_ns):
+    tree, time_ns = TransformTree(), 10_000 * S
+    for step_ns in steps_ns:
+        time_ns = max(time_ns + step_ns, 0)
+        tree.add_message(moved_to(time_ns), is_static=False)
+        np.testing.assert_allclose(tree.lookup("odom", time_ns, "base", time_ns)[0, 3], time_ns / S, atol=1e-6)
+
+
+@given(st.permutations(range(10)))
+def test_property_poses_out_of_order_within_a_second_are_all_kept(order):
+    tree = TransformTree()
+    for k in order:
+        tree.add_message(moved_to(100 * S + k * S // 10), is_static=False)
+    for k in range(10):
+        at_ns = 100 * S + k * S // 10
+        np.testing.assert_allclose(tree.lookup("odom", at_ns, "base", at_ns)[0, 3], at_ns / S, atol=1e-6)
+
+
+def test_value_after_a_jump_back_no_pose_of_before_it_is_mixed_in():
+    """The lap after the jump takes another way; at every stamp of it the pose is that way's."""
+    tree = TransformTree()
+    for k in range(60):
+        tree.add_message(moved_to(100 * S + k * S // 10), is_static=False)
+    for k in range(3):
+        turned = transform("odom", "base", 102 + k / 10, (-5, k, 0), quaternion(0, 0, 0))
+        tree.add_message(message(turned), is_static=False)
+    assert tree.lookup("odom", 0, "base", 102 * S + S // 20)[0, 3] == -5
+    assert tree.lookup("odom", 0, "base", 103 * S) is None
 
 
 @pytest.mark.parametrize(
