@@ -28,31 +28,6 @@ MASKING = 20
 DROPOUT = 30
 
 
-class Batch(NamedTuple):
-    """Augmented frames, not yet normalised.
-
-    Attributes:
-        planes: per modality (B, 3, H, W) uint8 or float32 0..255, channels last in memory; zero where a frame lacks it.
-            Labelled samples come first.
-        labels: (B, H, W) uint8; 254 where nobody labelled, all over the unlabelled samples; 255 outside the frame.
-        present: (B, M) bool, columns in the order of ``planes``: what each frame has.
-    """
-
-    planes: dict[str, Tensor]
-    labels: Tensor
-    present: Tensor
-
-
-class Frames(Protocol):
-    """What samples are drawn from: a `FrameDataset`, or several in a row (`FramePool`)."""
-
-    def __len__(self) -> int: ...
-
-    def next_readable(self, index: int) -> Sample: ...
-
-    def name(self, index: int) -> str: ...
-
-
 class SampleKey(NamedTuple):
     """One sample of a batch.
 
@@ -65,6 +40,33 @@ class SampleKey(NamedTuple):
     part: int
     number: int
     frame: int
+
+
+class Batch(NamedTuple):
+    """Augmented frames, not yet normalised.
+
+    Attributes:
+        planes: per modality (B, 3, H, W) uint8 or float32 0..255, channels last in memory; zero where a frame lacks it.
+            Labelled samples come first.
+        labels: (B, H, W) uint8; 254 where nobody labelled, all over the unlabelled samples; 255 outside the frame.
+        present: (B, M) bool, columns in the order of ``planes``: what each frame has.
+        keys: B, with the frame that was read: another than was asked for where that one is corrupt and skipped.
+    """
+
+    planes: dict[str, Tensor]
+    labels: Tensor
+    present: Tensor
+    keys: list[SampleKey]
+
+
+class Frames(Protocol):
+    """What samples are drawn from: a `FrameDataset`, or several in a row (`FramePool`)."""
+
+    def __len__(self) -> int: ...
+
+    def next_readable(self, index: int) -> tuple[int, Sample]: ...
+
+    def name(self, index: int) -> str: ...
 
 
 class SampleNumbers:
@@ -123,33 +125,42 @@ class MixedNumbers(Sampler[list[SampleKey]]):
         return [key for part in self.parts for key in part.batch(step)]
 
 
+class AugmentedSample(NamedTuple):
+    """One sample: planes by name (H, W, 3), labels (H, W) uint8, and its key with the frame that was read."""
+
+    planes: dict[str, np.ndarray]
+    labels: np.ndarray
+    key: SampleKey
+
+
 class AugmentedFrames(Dataset):
     """Frames by sample key, augmented by a generator of that sample.
 
-    A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in.
+    A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in: the
+    key that comes with planes and labels names it.
     """
 
     def __init__(self, parts: Sequence[Frames], augment: Augment, seed: int):
         self.parts, self.augment, self.seed = parts, augment, seed
 
-    def __getitem__(self, key: SampleKey) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        sample = self.parts[key.part].next_readable(key.frame)
+    def __getitem__(self, key: SampleKey) -> AugmentedSample:
+        frame, sample = self.parts[key.part].next_readable(key.frame)
         rng = np.random.default_rng((self.seed, key.number, _AUGMENTATION + key.part))
-        return self.augment(sample.planes, sample.labels, rng)
+        return AugmentedSample(*self.augment(sample.planes, sample.labels, rng), key._replace(frame=frame))
 
 
-def collate(modalities: Sequence[str], samples: Sequence[tuple[dict[str, np.ndarray], np.ndarray]]) -> Batch:
-    """Stack what ``AugmentedFrames`` gives, with a place for each of ``modalities``."""
-    labels = np.stack([labels for _, labels in samples])  # (B, H, W)
+def collate(modalities: Sequence[str], samples: Sequence[AugmentedSample]) -> Batch:
+    """Stack samples, with a place for each of ``modalities``."""
+    labels = np.stack([sample.labels for sample in samples])  # (B, H, W)
     planes = {}
     for name in modalities:
-        there = [planes.get(name) for planes, _ in samples]
+        there = [sample.planes.get(name) for sample in samples]
         kinds = [plane.dtype for plane in there if plane is not None]
         blank = np.zeros((*labels.shape[1:], 3), kinds[0] if kinds else np.uint8)  # (H, W, C)
         stacked = np.stack([blank if plane is None else plane for plane in there])  # (B, H, W, C)
         planes[name] = torch.from_numpy(stacked).permute(0, 3, 1, 2)  # (B, C, H, W)
-    present = torch.tensor([[name in planes for name in modalities] for planes, _ in samples])  # (B, M)
-    return Batch(planes, torch.from_numpy(labels), present)
+    present = torch.tensor([[name in sample.planes for name in modalities] for sample in samples])  # (B, M)
+    return Batch(planes, torch.from_numpy(labels), present, [sample.key for sample in samples])
 
 
 def training_batches(

@@ -33,10 +33,11 @@ class FramePool:
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def next_readable(self, index: int) -> Sample:
-        """The frame with that number or the next one of its data set that can be read."""
+    def next_readable(self, index: int) -> tuple[int, Sample]:
+        """The frame with that number or the next one of its data set that can be read, and its number."""
         source, own = self._place(index)
-        return source.next_readable(own)
+        number, sample = source.next_readable(own)
+        return index - own + number, sample
 
     def name(self, index: int) -> str:
         """``folder/name``: names are unique within one data set only."""

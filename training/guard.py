@@ -11,7 +11,7 @@ from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import spread
 from any2seg_core.labels import is_labelled
-from training.batches import MixedNumbers
+from training.batches import SampleKey
 from training.build import Run
 from training.config import TrainConfig
 from training.processes import Processes
@@ -36,7 +36,12 @@ def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:
 
 
 def require_finite(
-    config: TrainConfig, run: Run, processes: Processes, losses: Sequence[Tensor], norm: Tensor, numbers: MixedNumbers
+    config: TrainConfig,
+    run: Run,
+    processes: Processes,
+    losses: Sequence[Tensor],
+    norm: Tensor,
+    keys: Sequence[Sequence[SampleKey]],
 ) -> None:
     """Between the gradients of a step and the step: UserError in every process if a loss or the gradient is not finite.
 
@@ -45,19 +50,18 @@ def require_finite(
 
     Args:
         losses: one scalar per batch of this step. norm: of the gradient, summed over processes.
-        numbers: what the batches of this process were made of.
+        keys: per batch what this process made it of.
     """
     bad = ~torch.isfinite(torch.stack(list(losses)))
     may_overflow = config.fp16 and run.scaler.get_scale() >= 1.0
     wrong = bool(bad.any()) or not (may_overflow or bool(torch.isfinite(norm)))
     if processes.largest(float(wrong)) == 0.0:
         return
-    first = run.step * config.accumulate
     frames = [
         run.parts[key.part].name(key.frame)
-        for number, is_bad in enumerate(bad.tolist(), start=first)
+        for batch, is_bad in zip(keys, bad.tolist(), strict=True)
         if is_bad or not bool(bad.any())
-        for key in numbers.batch(number)
+        for key in batch
     ]
     values = ", ".join(f"{float(loss):g}" for loss in losses)
     raise UserError(

@@ -28,7 +28,7 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
-from training.batches import Batch, MixedNumbers, SampleNumbers, to_model_input, training_batches
+from training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, provenance
 from training.config import TrainConfig, load_config
 from training.few_labels import write_names
@@ -69,32 +69,32 @@ def gradients(
     processes: Processes,
     parallel: nn.Module,
     batches: Iterator[Batch],
-    numbers: MixedNumbers,
-) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]], list[list[SampleKey]]]:
     """Forward and backward of the batches of one step: leaves the mean gradient in the parameters.
 
     Returns:
-        Per batch the loss, and what else its terms have to log.
+        Per batch the loss, what else its terms have to log, and what it was made of.
     """
     device = processes.device
     half = torch.bfloat16 if config.bf16 else torch.float16 if config.fp16 else None
-    losses, terms = [], []
+    losses, terms, keys = [], [], []
     first = run.step * config.accumulate
     for number in range(first, first + config.accumulate):
         # All randomness follows from the number of the batch, so a resumed run draws what the first one would have.
         torch.manual_seed(config.seed * 1_000_003 + number * processes.world_size + processes.rank)
-        planes, labels, available = next(batches)
-        images = to_model_input(planes, run.contract, device)
-        labels, available = labels.to(device, torch.int64), available.to(device)
+        batch = next(batches)
+        images = to_model_input(batch.planes, run.contract, device)
+        labels, available = batch.labels.to(device, torch.int64), batch.present.to(device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_kernels(device):
-                student = run.method.student_batch(images, labels, available, numbers.batch(number), run.step)
+                student = run.method.student_batch(images, labels, available, batch.keys, run.step)
                 prediction = parallel(student.images, student.present)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())
         terms.append(parts)
-    return losses, terms
+        keys.append(batch.keys)
+    return losses, terms, keys
 
 
 def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
                 group["lr"] = rate
 
             optimizer.zero_grad()
-            batch_losses, batch_terms = gradients(config, run, processes, parallel, batches, numbers)
+            batch_losses, batch_terms, keys = gradients(config, run, processes, parallel, batches)
             losses += batch_losses
             terms += batch_terms
             run.scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            require_finite(config, run, processes, batch_losses, norm, numbers)
+            require_finite(config, run, processes, batch_losses, norm, keys)
             run.scaler.step(optimizer)
             run.scaler.update()
             processes.share_buffers(model)

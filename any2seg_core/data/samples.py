@@ -175,12 +175,13 @@ class FrameDataset(Dataset):
         """Name of the frame with that number, unique within the split."""
         return self.frames[index].name
 
-    def next_readable(self, index: int) -> Sample:
-        """The frame with that number or the next one that can be read; UserError if there is none at all."""
+    def next_readable(self, index: int) -> tuple[int, Sample]:
+        """The frame with that number or the next one that can be read, and its number; UserError if there is none."""
         for step in range(len(self.frames)):
-            sample = self.readable((index + step) % len(self.frames))
+            number = (index + step) % len(self.frames)
+            sample = self.readable(number)
             if sample is not None:
-                return sample
+                return number, sample
         raise UserError(f"{self.root}: none of the {len(self.frames)} {self.split} frames can be read")
 
     def labels(self, index: int) -> np.ndarray:

@@ -14,7 +14,15 @@ from fake_trees import write_mcubes
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.images import CorruptFileError
-from training.batches import MixedNumbers, SampleNumbers, collate, to_model_input, training_batches
+from training.batches import (
+    AugmentedSample,
+    MixedNumbers,
+    SampleKey,
+    SampleNumbers,
+    collate,
+    to_model_input,
+    training_batches,
+)
 from training.build import build_contract
 from training.config import TrainConfig
 
@@ -35,12 +43,13 @@ def test_property_workers_do_not_change_a_single_byte(root: Path):
     frames = open_dataset("deliver", root, "train")
     alone = take(frames, 0)
     for workers in (1, 3):
-        for (planes, labels, present), (expected, truth, _) in zip(take(frames, workers), alone, strict=True):
-            assert torch.equal(labels, truth)
-            assert present.shape == (3, 4) and present.all()
-            assert list(planes) == list(expected)
-            assert all(torch.equal(planes[name], expected[name]) for name in planes)
-    assert not torch.equal(alone[0][1], alone[1][1])
+        for batch, expected in zip(take(frames, workers), alone, strict=True):
+            assert torch.equal(batch.labels, expected.labels)
+            assert batch.present.shape == (3, 4) and batch.present.all()
+            assert list(batch.planes) == list(expected.planes)
+            assert all(torch.equal(batch.planes[name], expected.planes[name]) for name in batch.planes)
+            assert batch.keys == expected.keys
+    assert not torch.equal(alone[0].labels, alone[1].labels)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -49,7 +58,12 @@ def test_value_a_corrupt_frame_is_replaced_by_the_next_and_counted(root: Path, t
     path = sorted((broken / "lidar").rglob("*.png"))[1]
     path.write_bytes(path.read_bytes()[:30])
     lenient = open_dataset("deliver", broken, "train", skip_corrupt=True)
-    assert len(take(lenient, workers)) == 4
+    batches = take(lenient, workers)
+    wanted = [MixedNumbers([SampleNumbers(6, 3, 7)]).batch(step) for step in range(4)]
+    assert len(batches) == 4
+    for batch, keys in zip(batches, wanted, strict=True):  # the key names the frame that was read
+        assert batch.keys == [key._replace(frame=2) if key.frame == 1 else key for key in keys]
+    assert sum(key.frame == 2 for batch in batches for key in batch.keys) == 4  # asked for twice, stood in twice
     assert lenient.skipped == (lenient.frames[1].name,)  # two epochs, several processes, one frame
     strict = open_dataset("deliver", broken, "train")
     with pytest.raises(CorruptFileError, match=path.name):
@@ -62,7 +76,7 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
     frames = open_dataset("mcubes", root, "train")
     plain = Augment(40, 56, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
     numbers = MixedNumbers([SampleNumbers(3, 3, 0)])
-    planes, _, _ = next(training_batches(frames.modalities, [frames], plain, numbers, 0))
+    planes = next(training_batches(frames.modalities, [frames], plain, numbers, 0)).planes
     contract = build_contract(TrainConfig(data=root, out="o", height=64, width=64), frames)
     images = to_model_input(planes, contract, torch.device("cpu"))
     assert list(images) == ["rgb", "aolp", "dolp", "nir"]
@@ -81,7 +95,10 @@ def test_value_frames_that_lack_a_sensor_are_masked():
     rgb = rng.integers(1, 256, (2, 5, 7, 3), np.uint8)
     lidar = rng.random((5, 7, 3), np.float32)
     labels = np.zeros((5, 7), np.uint8)
-    batch = collate(("rgb", "event", "lidar"), [({"rgb": rgb[0]}, labels), ({"rgb": rgb[1], "lidar": lidar}, labels)])
+    first = AugmentedSample({"rgb": rgb[0]}, labels, SampleKey(0, 4, 1))
+    second = AugmentedSample({"rgb": rgb[1], "lidar": lidar}, labels, SampleKey(1, 9, 0))
+    batch = collate(("rgb", "event", "lidar"), [first, second])
+    assert batch.keys == [SampleKey(0, 4, 1), SampleKey(1, 9, 0)]
     assert batch.present.tolist() == [[True, False, False], [True, False, True]]
     assert list(batch.planes) == ["rgb", "event", "lidar"]
     assert torch.equal(batch.planes["rgb"], torch.from_numpy(rgb).permute(0, 3, 1, 2))

@@ -179,7 +179,9 @@ def test_value_a_pool_is_its_sources_in_a_row(data: Path, tmp_path: Path):
         f"town/{frames[0].name(0)}", f"town/{frames[0].name(9)}", f"other/{frames[1].name(0)}",
         f"other/{frames[1].name(1)}",
     ]  # fmt: skip
-    assert np.array_equal(pool.next_readable(11).planes["rgb"], frames[1][1].planes["rgb"])
+    number, sample = pool.next_readable(11)
+    assert number == 11
+    assert np.array_equal(sample.planes["rgb"], frames[1][1].planes["rgb"])
 
 
 def test_value_planes_of_another_encoding_are_said(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):

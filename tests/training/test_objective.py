@@ -206,6 +206,29 @@ def test_smoke_a_run_with_every_term(data, tmp_path):
     assert str(folder) not in json.dumps(provenance["config"])
 
 
+def test_value_a_frame_that_stands_in_for_a_corrupt_one_has_its_own_teacher(tmp_path, monkeypatch):
+    root = write_deliver(tmp_path / "data", {"train": 2, "val": 1}, (64, 96))
+    frames = DeliverDataset(root, "train").frames
+    path = DeliverDataset(root, "train").files(frames[1])["lidar"][0]
+    path.write_bytes(b"broken")
+    write_embeddings(tmp_path / "classes.safetensors", {"class_names": np.ones((25, 5))}, {})
+    scene = np.eye(4, 5)
+    facts = {"frames": [frame.name for frame in frames], "modalities": MODALITIES}
+    arrays = {"scene": scene, "modality": np.ones((4, 4, 5))}
+    write_embeddings(tmp_path / "train.safetensors", arrays, facts)
+    scenes = []
+    correlate = ModalityCorrelationLoss.forward
+
+    def watched(loss, levels, fused, present, modality, scene):
+        scenes.append(scene)
+        return correlate(loss, levels, fused, present, modality, scene)
+
+    monkeypatch.setattr(ModalityCorrelationLoss, "forward", watched)
+    options = {"lambda_cr": 1, "teacher": tmp_path, "skip_corrupt": True, "batch_size": 4}
+    train(settings(data=root, out=tmp_path / "run", **options), ALONE)
+    assert all(sorted(rows.argmax(1).tolist()) == [0, 2, 2, 3] for rows in scenes) and scenes
+
+
 @pytest.mark.parametrize("fusion", ["mean_predictions", "early_concat", "linear"])
 def test_smoke_a_run_with_another_fusion(data, tmp_path, monkeypatch, fusion):
     monkeypatch.delattr(torch.nn.Module, "compile")  # compile_fusion is for MFF; the shipped recipes set it

@@ -98,7 +98,8 @@ def test_value_skip_corrupt_leaves_frames_out_and_counts_them(root: Path, caplog
         lenient = DeliverDataset(root, "train", cache=cache, skip_corrupt=True)
         assert lenient.readable(1) is None
         assert lenient.readable(0) is not None
-        assert lenient.next_readable(1).frame == lenient.frames[2]
+        assert lenient.next_readable(1)[0] == 2
+        assert lenient.next_readable(1)[1].frame == lenient.frames[2]
         assert lenient.skipped == ("night/MAP_1_point2_motionblur/000010",)
         assert [record.message.count("000010_event_front.png") for record in caplog.records] == [1]
     assert len(list(lenient.readable_labels())) == 3  # its label can be read
