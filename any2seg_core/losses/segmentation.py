@@ -56,7 +56,9 @@ class CrossEntropy(nn.Module):
 class OhemCrossEntropy(nn.Module):
     """Cross entropy over hard pixels only: those whose true class got less than ``threshold`` probability.
 
-    Where fewer than 1/16 of the labelled pixels are hard, the hardest 1/16 are kept (the DELIVER recipe).
+    Where fewer than 1/16 of the labelled pixels are hard, the hardest 1/16 are kept (the DELIVER recipe). Where any
+    is labelled at least one is kept, which goes beyond that recipe: of fewer than 16 labelled pixels, all of them easy,
+    it would learn nothing.
     ``forward`` as in CrossEntropy; a batch without any labelled pixel gives 0 and zero gradients.
     """
 
@@ -69,7 +71,8 @@ class OhemCrossEntropy(nn.Module):
         pixel_loss = pixel_cross_entropy(logits, labels)
         with torch.no_grad():
             hard = pixel_loss > self.limit  # unlabelled pixels have loss 0
-            fewest = int(is_labelled(labels).sum()) // 16
+            count = int(is_labelled(labels).sum())
+            fewest = max(count // 16, min(count, 1))
             if int(hard.sum()) < fewest:
                 hard = pixel_loss >= pixel_loss.flatten().topk(fewest).values[-1]
         return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)

@@ -88,6 +88,21 @@ def test_value_ohem_keeps_a_sixteenth_when_all_is_easy():
     assert torch.allclose(OhemCrossEntropy(0.7)(logits, labels), expected)
 
 
+@pytest.mark.parametrize("count", [1, 15])
+def test_gradient_ohem_keeps_one_of_a_few_easy_pixels(count):
+    """The hardest one, and nothing where nothing is labelled."""
+    labels = torch.full((1, 5, 7), UNLABELLED)
+    labels.view(-1)[:count] = 1
+    logits = torch.zeros(1, K, 5, 7)
+    logits[:, 1] = 6.0 + torch.arange(35.0).view(5, 7) / 10
+    logits.requires_grad_()
+    loss = OhemCrossEntropy(0.7)(logits, labels)
+    assert float(loss) == pytest.approx(math.log1p((K - 1) * math.exp(-6.0)), rel=1e-4)
+    loss.backward()
+    assert torch.nonzero(logits.grad.abs().sum(1)).tolist() == [[0, 0, 0]]
+    assert float(OhemCrossEntropy(0.7)(logits, torch.full((1, 5, 7), UNLABELLED))) == 0.0
+
+
 def test_value_bfloat16_logits_give_a_float32_loss():
     logits, labels = make()
     value = CrossEntropy()(logits.bfloat16(), labels)
