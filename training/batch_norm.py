@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from any2seg_core.errors import UserError
 from training.processes import SumOverProcesses
 
 
@@ -35,7 +37,17 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
 
 
 def with_global_batch_norm(model: nn.Module) -> nn.Module:
-    """The same model, changed in place: every BatchNorm2d becomes a GlobalBatchNorm2d with its state."""
+    """The same model, changed in place: every BatchNorm2d becomes a GlobalBatchNorm2d with its state.
+
+    Raises:
+        UserError: a kind of BatchNorm that computes otherwise, such as timm's that ends with an activation.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and type(module) is not nn.BatchNorm2d:
+            raise UserError(
+                f"global_batch_norm=true: {name} is {type(module).__name__}, which can only average over its own "
+                "process; choose another encoder, or leave global_batch_norm out"
+            )
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.BatchNorm2d:

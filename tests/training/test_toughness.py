@@ -222,6 +222,17 @@ def test_value_global_batch_norm_of_one_process_is_batch_norm(tmp_path: Path):
         torch.distributed.destroy_process_group()
 
 
+def test_exception_batch_norm_that_cannot_be_global():
+    class NormAndActivation(nn.BatchNorm2d):
+        """As timm's BatchNormAct2d."""
+
+    for norm in (NormAndActivation(3), nn.BatchNorm1d(3)):
+        model = nn.ModuleDict({"stem": nn.Sequential(nn.BatchNorm2d(3), norm)})
+        with pytest.raises(UserError, match=rf"global_batch_norm=true: stem.1 is {type(norm).__name__}"):
+            with_global_batch_norm(model)
+        assert type(model["stem"][0]) is nn.BatchNorm2d  # nothing was changed
+
+
 def test_exception_resume_without_the_scaler(data: Path, tmp_path: Path):
     config = settings(data, tmp_path / "run")
     build_run(config, ALONE).save(tmp_path / "run" / "last.pt")
