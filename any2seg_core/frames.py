@@ -34,6 +34,7 @@ MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 """Modalities that have a transform to the camera."""
 _UNNAMED_FRAME = "camera"
 _REMEMBERED_PACKETS = 256
+_FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 _PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified")
 
 
@@ -121,6 +122,7 @@ class FrameBuilder:
         self.event_window_ns = event_window_ns
         self.options = options or InputOptions()
         self._rig = None if calibration is None else SensorRig(calibration, event_window_ns)
+        self._given = calibration
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
         self._health = HealthMonitor(self.options.health)
@@ -180,9 +182,11 @@ class FrameBuilder:
         """Use the intrinsics of a sensor_msgs/CameraInfo for one of CAMERA_STREAMS.
 
         Raises:
-            MessageError: uncalibrated, malformed or implausible (CARLA 0.9.16); the present intrinsics stay in use.
+            MessageError: uncalibrated, malformed, implausible (CARLA 0.9.16), or a focal length more than twofold off
+                that of the given calibration; the present intrinsics stay in use.
         """
         camera = CameraModel.from_camera_info(message, self.options.rectified)
+        _check_focal_lengths(camera, getattr(self._given, _CAMERA_FIELDS[stream], None))
         notes = tuple(
             note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
         )
@@ -347,6 +351,21 @@ def _stamp_key(message: Any, stamp_ns: int) -> int:
         return int(stamp.sec) * 10**9 + int(stamp.nanosec)
     except (AttributeError, TypeError, ValueError):
         return stamp_ns
+
+
+def _check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
+    """MessageError when a camera_info contradicts the calibration; a smaller image may be scaled or cut out."""
+    if known is None:
+        return
+    for axis, scale in enumerate((said.width / known.width, said.height / known.height)):
+        focal, expected = said.K[axis, axis], known.K[axis, axis]
+        low, high = min(1.0, scale) * expected / _FOCAL_FACTOR, max(1.0, scale) * expected * _FOCAL_FACTOR
+        if not low <= focal <= high:
+            raise MessageError(
+                f"camera_info: focal length {focal:.0f} px contradicts the calibration's {expected:.0f} px at "
+                f"{known.width}x{known.height} (CARLA 0.9.16 publishes a wrong K): correct the publisher or the file",
+                "geometry",
+            )
 
 
 def _same_camera(present: CameraModel | None, new: CameraModel) -> bool:

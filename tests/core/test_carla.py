@@ -108,7 +108,7 @@ def native():
 @pytest.fixture()
 def builders():
     """One with what the bridge's camera_info says, one with a calibration file, as 0.9.16 needs."""
-    by_info = FrameBuilder(Calibration(CameraModel.from_fov(W, H, 30.0), lidar_to_camera=LIDAR_TO_CAMERA))
+    by_info = FrameBuilder(Calibration(CameraModel.from_fov(W, H, 70.0), lidar_to_camera=LIDAR_TO_CAMERA))
     assert by_info.set_camera_info("rgb", camera_info(FOCAL, "ego_vehicle/rgb_front")).changed
     by_file = FrameBuilder(Calibration(by_info.rig.calibration.camera, lidar_to_camera=LIDAR_TO_CAMERA))
     return by_info, by_file
@@ -146,6 +146,30 @@ def test_value_wrong_k_of_0_9_16_is_refused_and_the_file_stays_in_use(builders):
     with pytest.raises(MessageError, match="289307 px is implausible.*CARLA 0.9.16.*calibration file"):
         by_file.set_camera_info("rgb", camera_info(289307.0, "rgb_front"))
     assert by_file.rig.calibration.camera is before
+
+
+def k_of_0_9_16(fov_deg: int) -> float:
+    """Focal length as CARLA 0.9.16 computes it (carla#9462): of degrees taken for radians, and without half of them."""
+    return W / (2 * math.tan(fov_deg) * math.pi / 360)
+
+
+def test_value_wrong_k_of_0_9_16_is_refused_for_every_field_of_view_when_there_is_a_file():
+    """Alone by its size it passes for some: a dozen of them lie between 5 and 25 times the width."""
+    alone = []
+    for fov_deg in range(20, 171):
+        wrong = camera_info(k_of_0_9_16(fov_deg), "rgb_front")
+        by_file = FrameBuilder(Calibration(CameraModel.from_fov(W, H, fov_deg)))
+        before = by_file.rig.calibration.camera
+        with pytest.raises(MessageError):
+            by_file.set_camera_info("rgb", wrong)
+        assert by_file.rig.calibration.camera is before
+        try:
+            alone.append((fov_deg, CameraModel.from_camera_info(wrong).K[0, 0] / W))
+        except MessageError:
+            continue
+    usual = {fov: widths for fov, widths in alone if 40 <= fov < 130}
+    assert list(usual) == [42, 58, 61, 64, 80, 83, 86, 102, 105, 108, 124, 127]
+    assert all(5 < widths < 26 for widths in usual.values())
 
 
 def test_value_tags_in_the_order_of_deliver():

@@ -135,6 +135,40 @@ def camera_info(**changes):
     return SimpleNamespace(**{**fields, **changes})
 
 
+def info_of(camera, **changes):
+    return camera_info(width=camera.width, height=camera.height, k=camera.K.ravel().tolist(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("info", "is_used"),
+    [
+        (info_of(CameraModel.from_fov(52, 38, 60.0)), True),
+        (info_of(CAMERA.scaled(13, 9)), True),
+        (info_of(CAMERA.scaled(520, 380)), True),
+        (info_of(CAMERA.scaled(520, 380), binning_x=10, binning_y=10), True),
+        (info_of(CAMERA, roi=SimpleNamespace(x_offset=20, y_offset=10, width=8, height=8)), True),
+        (info_of(CameraModel.from_fov(52, 38, 40.0)), False),  # 2.3 times the focal length
+        (info_of(CameraModel.from_fov(52, 38, 130.0)), False),  # 0.39 times
+        (info_of(CameraModel.from_fov(26, 19, 20.0)), False),
+    ],
+    ids=["near", "quarter", "tenfold", "binned", "cut out", "long", "short", "half and long"],
+)
+def test_value_camera_info_that_contradicts_the_calibration_is_refused(frames, info, is_used):
+    if is_used:
+        assert frames.set_camera_info("rgb", info).changed
+        return
+    with pytest.raises(MessageError, match="contradicts the calibration's 31 px at 52x38") as caught:
+        frames.set_camera_info("rgb", info)
+    assert caught.value.reason == "geometry"
+    assert frames.rig.calibration.camera is CAMERA
+
+
+def test_value_camera_info_without_a_calibration_is_believed_and_may_change():
+    frames = FrameBuilder(None)
+    for fov_deg in (80.0, 20.0, 130.0):
+        assert frames.set_camera_info("rgb", info_of(CameraModel.from_fov(52, 38, fov_deg))).changed
+
+
 def test_value_rectified_images_need_p_and_say_once_when_there_is_none():
     frames = FrameBuilder(None, options=InputOptions(rectified=True))
     update = frames.set_camera_info("rgb", camera_info(p=[0.0] * 12))

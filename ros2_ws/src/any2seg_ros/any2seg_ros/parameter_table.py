@@ -53,7 +53,7 @@ _MODEL = {
 }
 _GEOMETRY = {
     "calibration_file": Parameter(
-        "", "YAML of intrinsics and extrinsics; its extrinsics win over TF, camera_info over its intrinsics."
+        "", "YAML of intrinsics and extrinsics; its extrinsics win over TF, a fitting camera_info over its intrinsics."
     ),
     "camera_info_url": Parameter("", "YAML (path or file://) that wins over the camera_info topic of the camera."),
     "depth_camera_info_url": Parameter("", "The same for the depth camera."),
