@@ -354,12 +354,13 @@ def _stamp_key(message: Any, stamp_ns: int) -> int:
 
 
 def _check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
-    """MessageError when a camera_info contradicts the calibration; a smaller image may be scaled or cut out."""
+    """MessageError when a camera_info contradicts the calibration; another size may be scaled or cut out."""
     if known is None:
         return
-    for axis, scale in enumerate((said.width / known.width, said.height / known.height)):
+    scales = (1.0, said.width / known.width, said.height / known.height)
+    for axis in range(2):
         focal, expected = said.K[axis, axis], known.K[axis, axis]
-        low, high = min(1.0, scale) * expected / _FOCAL_FACTOR, max(1.0, scale) * expected * _FOCAL_FACTOR
+        low, high = min(scales) * expected / _FOCAL_FACTOR, max(scales) * expected * _FOCAL_FACTOR
         if not low <= focal <= high:
             raise MessageError(
                 f"camera_info: focal length {focal:.0f} px contradicts the calibration's {expected:.0f} px at "
