@@ -37,7 +37,7 @@ from training.few_labels import FramePool, split_frames
 from training.methods import Supervised, build_method
 from training.objective import Objective
 from training.processes import Processes
-from training.state import MovingAverage, load_state, save_state
+from training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
 _PLACES = ("out", "init", "teacher", "pretrained")
 _DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {
@@ -186,6 +186,7 @@ class Run:
     """A training run between two steps.
 
     Attributes:
+        config, world_size: settings, and the number of processes that share it.
         contract: what the finished model will be fed.
         train_frames, val_frames: data with labels.
         unlabelled: training frames without; None: the method takes none, or there are none.
@@ -197,6 +198,8 @@ class Run:
         began_s: monotonic time at which the run would have begun without interruption.
     """
 
+    config: TrainConfig
+    world_size: int
     contract: InputContract
     train_frames: FrameDataset
     val_frames: FrameDataset
@@ -218,6 +221,11 @@ class Run:
         return [self.train_frames] if self.unlabelled is None else [self.train_frames, self.unlabelled]
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What decides the run, as its state keeps it."""
+        return run_facts(self.config, self.world_size, self.parts)
+
+    @property
     def minutes(self) -> float:
         """Time used so far, interruptions not counted."""
         return (time.monotonic() - self.began_s) / 60.0
@@ -226,29 +234,30 @@ class Run:
         """Write all that ``resume`` needs. Random numbers need no state: they follow from the seed and the step."""
         state = {"model": self.model.state_dict(), "average": self.average.model.state_dict(), "best": self.best}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        state |= {"step": self.step, "minutes": self.minutes}
+        state |= {"step": self.step, "minutes": self.minutes, "run": self.facts}
         if self.method.teacher is not None:
             state["teacher"] = self.method.teacher.model.state_dict()
         save_state(path, state)
 
     def restore(self, path: Path) -> None:
-        """Go back to what ``save`` wrote; UserError when that was a run of another shape."""
+        """Go back to what ``save`` wrote; UserError when that was another run, which names the setting that differs."""
         state = load_state(path)
+        if not isinstance(state, dict) or "run" not in state:
+            raise UserError(f"{path}: does not say with which settings it was trained; start anew without resume=true")
+        require_same_run(path, state["run"], self.facts)
         try:
             self.model.load_state_dict(state["model"])
             self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.method.teacher is not None:
                 self.method.teacher.model.load_state_dict(state["teacher"])
-            elif "teacher" in state:
-                raise ValueError("it has a teacher")
-            if self.scaler.is_enabled() or state["scaler"]:  # either without the other: RuntimeError or KeyError
+            if self.scaler.is_enabled():
                 self.scaler.load_state_dict(state["scaler"])
             self.step, self.best = state["step"], state["best"]
             self.began_s = time.monotonic() - 60.0 * state["minutes"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
-            raise UserError(f"{path}: state of another model ({reason}); resume with its own settings") from None
+            raise UserError(f"{path}: state of another model ({reason}); start anew without resume=true") from None
 
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
@@ -296,6 +305,8 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         model = with_global_batch_norm(model)
     model = model.to(processes.device, memory_format=torch.channels_last)
     run = Run(
+        config,
+        processes.world_size,
         contract,
         train_frames,
         val_frames,

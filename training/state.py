@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,20 @@ from torch import nn
 
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
+from training.batches import Frames
+from training.config import TrainConfig
+
+_MAY_CHANGE = frozenset({
+    # Where things lie: data are compared by the names of the frames, and first weights are in the state.
+    "out", "init", "pretrained", "dataset", "data.root", "data.labelled", "data.unlabelled", "data.bag.rules",
+    "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
+    # How long, how often, and on which machine. A corrupt file may be found on the way.
+    "resume", "steps", "max_minutes", "log_every", "save_every", "eval_every", "eval_frames", "final_frames",
+    "tensorboard", "device", "threads", "workers", "cache", "compile_fusion", "skip_corrupt",
+    # Compared by their product, the samples of a step.
+    "batch_size", "unlabelled_batch_size", "accumulate",
+})  # fmt: skip
+"""Settings that may differ when a run goes on: it still learns the same from the same samples."""
 
 
 class MovingAverage:
@@ -44,6 +61,60 @@ class MovingAverage:
         for name, value in self.model.state_dict().items():
             if not value.is_floating_point():
                 value.copy_(source[name])
+
+
+def run_facts(config: TrainConfig, processes: int, parts: Sequence[Frames]) -> dict[str, Any]:
+    """Settings, number of processes and a digest of the frames of each part of a batch, as a state keeps them."""
+    frames = {
+        name: f"{len(part)}, digest {_digest(part)}"
+        for name, part in zip(("labelled", "unlabelled"), parts, strict=False)
+    }
+    return {"settings": config.model_dump(mode="json"), "processes": processes, "frames": frames}
+
+
+def require_same_run(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """UserError, which names what differs, where a run with the facts ``now`` would not go on as ``before``."""
+    changes = list(_differences(_deciding(before), _deciding(now)))
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        named = ", ".join(changes[:3]) + more
+        raise UserError(f"{path}: its run had {named}; resume with the same, or start anew without resume=true")
+
+
+def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are compared: teachers by the name of their folder, batches by the samples of a step."""
+    settings, data = facts["settings"], facts["settings"]["data"]
+    sizes = {"batch_size": settings["batch_size"]}
+    if "unlabelled" in facts["frames"]:
+        sizes["unlabelled_batch_size"] = settings["unlabelled_batch_size"] or settings["batch_size"]
+    times = settings["accumulate"] * facts["processes"]
+    return settings | {
+        "teacher": _name(settings["teacher"]),
+        "data": data | {"pseudo": _name(data["pseudo"])},
+        **{f"{name} x accumulate x processes": size * times for name, size in sizes.items()},
+        **{f"{part} frames": told for part, told in facts["frames"].items()},
+    }
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], group: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*before, *now]):
+        name, old, new = f"{group}{key}", before.get(key), now.get(key)
+        if name in _MAY_CHANGE or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{name}.")
+        else:
+            yield f"{name}={json.dumps(old)} (now {json.dumps(new)})"
+
+
+def _digest(frames: Frames) -> str:
+    """Of the names of all frames in their order."""
+    names = "\n".join(frames.name(index) for index in range(len(frames)))
+    return hashlib.sha256(names.encode()).hexdigest()[:8]
+
+
+def _name(folder: str | None) -> str | None:
+    return None if folder is None else Path(folder).name
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

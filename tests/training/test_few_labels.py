@@ -222,12 +222,3 @@ def test_exception_unlabelled_frames_that_cannot_be_used(data: Path, tmp_path: P
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
-
-
-def test_exception_a_state_of_another_method(data: Path, tmp_path: Path):
-    config = settings(data, tmp_path, cache="none")
-    supervised = settings(data, tmp_path, cache="none", method="supervised")
-    for saved, resumed in ((config, supervised), (supervised, config)):
-        build_run(saved, ALONE).save(tmp_path / "last.pt")
-        with pytest.raises(UserError, match=r"last.pt: state of another model \(.*teacher"):
-            build_run(resumed.model_copy(update={"resume": True}), ALONE)

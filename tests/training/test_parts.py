@@ -103,13 +103,20 @@ def test_exception_state_files(tmp_path: Path):
         load_state(tmp_path / "foreign.pt")
 
 
-def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path):
+def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     config = TrainConfig(data="d", out="o", head_width=32)
     run = object.__new__(Run)
+    run.config, run.world_size = config, 1
+    monkeypatch.setattr(Run, "parts", [])
     run.model = build_model(config, InputContract())
-    for state in ({"model": nn.Linear(2, 2).state_dict()}, {"step": 3}, [1]):
+    for state, message in (
+        ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "state of another model"),
+        ({"run": run.facts, "step": 3}, "state of another model"),
+        ({"step": 3}, "does not say with which settings"),
+        ([1], "does not say with which settings"),
+    ):
         save_state(tmp_path / "last.pt", state)
-        with pytest.raises(UserError, match="last.pt: state of another model") as caught:
+        with pytest.raises(UserError, match=f"last.pt: {message}") as caught:
             run.restore(tmp_path / "last.pt")
         assert "\n" not in str(caught.value)
 

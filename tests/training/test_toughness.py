@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import time
@@ -233,8 +234,51 @@ def test_exception_batch_norm_that_cannot_be_global():
         assert type(model["stem"][0]) is nn.BatchNorm2d  # nothing was changed
 
 
-def test_exception_resume_without_the_scaler(data: Path, tmp_path: Path):
-    config = settings(data, tmp_path / "run")
-    build_run(config, ALONE).save(tmp_path / "run" / "last.pt")
-    with pytest.raises(UserError, match=r"last.pt: state of another model"):
-        build_run(config.model_copy(update={"fp16": True, "resume": True}), ALONE)
+@pytest.fixture(scope="module")
+def saved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State before the first step of a run with few labels."""
+    out = tmp_path_factory.mktemp("run")
+    build_run(settings({"root": data, "labelled_fraction": 0.3}, out, method="m3l"), ALONE).save(out / "last.pt")
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 3}, r"batch_size x accumulate x processes=2 \(now 3\), unlabelled_batch_size x .*=2 \(now 3\)"),
+        ({"accumulate": 2}, r"batch_size x accumulate x processes=2 \(now 4\)"),
+        ({"unlabelled_batch_size": 1}, r"unlabelled_batch_size x accumulate x processes=2 \(now 1\);"),
+        ({"seed": 1}, r"seed=3407 \(now 1\)"),
+        ({"method": "mean_teacher"}, r'method="m3l" \(now "mean_teacher"\)'),
+        ({"method": "supervised"}, r'method="m3l" \(now "supervised"\)'),
+        ({"fp16": True}, r"fp16=false \(now true\)"),
+        ({"lr": 0.1, "loss": "ohem"}, r'loss="ce" \(now "ohem"\), lr=0.0006 \(now 0.1\);'),
+        ({"modality_dropout": {"R": 1}}, r'modality_dropout=0.4 \(now {"R": 1.0}\)'),
+        ({"data": {"labelled_fraction": 0.5}}, r"data.labelled_fraction=0.3 \(now 0.5\), labelled frames="),
+        ({"cases": ("night",)}, r'cases=null \(now \["night"\]\)'),
+    ],
+    ids=str,
+)
+def test_exception_resume_with_other_settings_names_them(data: Path, saved: Path, changes: dict, message: str):
+    group = {"root": data, "labelled_fraction": 0.3} | changes.get("data", {})
+    config = settings(group, saved, **({"method": "m3l", "resume": True, "cache": "none"} | changes | {"data": group}))
+    with pytest.raises(UserError, match=rf"last.pt: its run had .*{message}"):
+        build_run(config, ALONE)
+
+
+def test_exception_resume_with_other_frames(data: Path, tmp_path: Path):
+    build_run(settings(data, tmp_path), ALONE).save(tmp_path / "last.pt")
+    moved = Path(shutil.copytree(data, tmp_path / "moved"))
+    build_run(settings(moved, tmp_path, resume=True), ALONE)
+    for path in moved.rglob("cloud/train/*/000005_*.png"):
+        path.unlink()
+    with pytest.raises(UserError, match=r'last.pt: its run had labelled frames="12, digest .*" \(now "11, digest'):
+        build_run(settings(moved, tmp_path, resume=True), ALONE)
+
+
+def test_value_resume_with_another_machine_cadence_or_share_of_processes(data: Path, saved: Path):
+    """As many samples a step, in two batches of one; longer, judged otherwise, elsewhere."""
+    group = {"root": data, "labelled_fraction": 0.3}
+    options = {"batch_size": 1, "accumulate": 2, "steps": 9, "max_minutes": 1.0, "eval_every": 3, "save_every": 1}
+    options |= {"workers": 1, "threads": 2, "cache": "none", "final_frames": 1, "skip_corrupt": True}
+    assert build_run(settings(group, saved, method="m3l", resume=True, **options), ALONE).step == 0
