@@ -35,6 +35,7 @@ MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 _UNNAMED_FRAME = "camera"
 _REMEMBERED_PACKETS = 256
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
+_TELLING_EVENTS = 100  # so many around an empty window are no still scene
 _PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified")
 
 
@@ -84,7 +85,9 @@ class Frame:
         errors: per unusable modality why, one line.
         reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
             HEALTH_REASONS (the sensor is ill).
-        samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it.
+        samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it; times of
+            events in the clock of the stamp.
+        notes: what somebody should know about the streams, one line each, told once.
     """
 
     stamp_ns: int
@@ -92,6 +95,7 @@ class Frame:
     errors: dict[str, str]
     reasons: dict[str, str]
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class CameraUpdate(NamedTuple):
@@ -243,13 +247,15 @@ class FrameBuilder:
                 found[name] = mount
         return found
 
-    def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int) -> Frame:
+    def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> Frame:
         """Read and project one set.
 
         Args:
             payloads: modality -> its payloads (messages, or what `receive` returned) in order of stamp; of events all
                 count, else the newest.
             stamp_ns: stamp of the set.
+            event_offset_ns: how far the clock of the events is ahead of that of the stamp: their window ends at
+                stamp plus offset.
 
         Returns:
             Frame with what could be used; never raises for a bad message.
@@ -257,10 +263,12 @@ class FrameBuilder:
         frame = Frame(stamp_ns, {}, {}, {})
         for name in canonical(payloads, within=MODALITIES):
             try:
-                sample, size, fault = self._judged(name, payloads[name], stamp_ns)
+                sample, size, fault = self._judged(name, payloads[name], stamp_ns, event_offset_ns)
                 if fault is None:
                     frame.planes[name] = self._project(name, sample, stamp_ns, size)
                     frame.samples[name] = sample
+                    if name in WINDOWED and not frame.planes[name].any():
+                        frame.notes.extend(self._why_empty(name, sample["t"], stamp_ns))
                 else:
                     frame.reasons[name], frame.errors[name] = fault
             except UserError as error:
@@ -268,27 +276,28 @@ class FrameBuilder:
                 frame.reasons[name] = getattr(error, "reason", "geometry")
         return frame
 
-    def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int) -> None:
+    def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> None:
         """Take a set in without projecting it: later sets are then judged as if it had been built."""
         for name in canonical(payloads, within=MODALITIES):
             with suppress(UserError):
-                self._judged(name, payloads[name], stamp_ns)
+                self._judged(name, payloads[name], stamp_ns, event_offset_ns)
 
     def _judged(
-        self, name: str, payloads: Sequence[Any], stamp_ns: int
+        self, name: str, payloads: Sequence[Any], stamp_ns: int, event_offset_ns: int
     ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
         """As `_read`, after a look at the frame_id."""
         if self.options.check_frames:
             self._check_frame(name, payloads[-1])
-        return self._read(name, payloads, stamp_ns)
+        return self._read(name, payloads, stamp_ns, event_offset_ns)
 
     def _read(
-        self, name: str, payloads: Sequence[Any], stamp_ns: int
+        self, name: str, payloads: Sequence[Any], stamp_ns: int, event_offset_ns: int = 0
     ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
         """Array of a modality, size of its sensor where the message says it, and what ails the sensor."""
         if name in WINDOWED:
-            events, size = self._read_events(name, payloads, stamp_ns)
-            return events, size, self._health.check_events(events, stamp_ns, self.event_window_ns, self._pixels(size))
+            events, size, total = self._read_events(name, payloads, stamp_ns, event_offset_ns)
+            fault = self._health.check_events(events, stamp_ns, self.event_window_ns, self._pixels(size), total)
+            return events, size, fault
         message = payloads[-1]
         if name == "lidar":
             array = read_points(message, self.options.intensity_max)
@@ -297,14 +306,34 @@ class FrameBuilder:
         return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))
 
     def _read_events(
-        self, name: str, payloads: Sequence[Any], stamp_ns: int
-    ) -> tuple[np.ndarray, tuple[int, int] | None]:
-        """Events of all payloads of the newest sensor size; a rendered picture counts as the middle of the window."""
-        parts = [self._events_of(name, payload, stamp_ns) for payload in payloads]
+        self, name: str, payloads: Sequence[Any], stamp_ns: int, offset_ns: int
+    ) -> tuple[np.ndarray, tuple[int, int] | None, int]:
+        """Events of all payloads of the newest sensor size, that size, and how many events its stream had so far.
+
+        Times are brought to the clock of the stamp; a rendered picture counts as the middle of the window.
+        """
+        parts = [self._events_of(name, payload, stamp_ns + offset_ns) for payload in payloads]
         size = (parts[-1].height, parts[-1].width)
         arrays = [part.events for part in parts if (part.height, part.width) == size]
-        events = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-        return events, size if all(size) else None
+        events = arrays[0] if len(arrays) == 1 and not offset_ns else np.concatenate(arrays)  # a copy: t changes
+        if offset_ns:
+            events["t"] -= offset_ns
+        return events, size if all(size) else None, parts[-1].total
+
+    def _why_empty(self, name: str, times_ns: np.ndarray, stamp_ns: int) -> list[str]:
+        """What to tell, once, about a window that no event fell into although the messages around it hold many."""
+        start_ns = stamp_ns - self.event_window_ns
+        is_inside = bool(np.any((times_ns > start_ns) & (times_ns <= stamp_ns)))
+        if is_inside or len(times_ns) < _TELLING_EVENTS or name in self._told:
+            return []
+        self._told.add(name)
+        distances_ns = np.where(times_ns > stamp_ns, times_ns - stamp_ns, times_ns - start_ns)
+        nearest_ms = distances_ns[np.argmin(np.abs(distances_ns))] / 1e6
+        side = "after" if nearest_ms > 0 else "before"
+        return [
+            f"{name}: its messages hold {len(times_ns)} events, none of them within the window of the set; the nearest "
+            f"is {abs(nearest_ms):.1f} ms {side} it: the times of the events and the stamps of their messages differ"
+        ]
 
     def _events_of(self, name: str, payload: Any, stamp_ns: int) -> Events:
         if isinstance(payload, Events):

@@ -10,7 +10,7 @@ Pure: no ROS, no clock, no threads; integer nanoseconds. Stamps and arrival time
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from any2seg_core.errors import UserError
@@ -72,6 +72,7 @@ class SampleSet:
         missing: per stream that is not there, "never_seen", "dead", "stale" (alive, but nothing near enough) or
             "timeout" (was waited for in vain).
         age_ns: per stream that is there, target minus stamp of the (newest) sample; negative means newer.
+        offsets_ns: per stream that is there, its `StreamConfig.offset_ns` at that moment.
     """
 
     stamp_ns: int
@@ -79,6 +80,7 @@ class SampleSet:
     samples: dict[str, Sample | tuple[Sample, ...]]
     missing: dict[str, str]
     age_ns: dict[str, int]
+    offsets_ns: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -364,7 +366,8 @@ class Synchronizer:
             for name, stream in self._streams.items()
             if name not in found
         }
-        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns)
+        offsets_ns = {name: self._streams[name].config.offset_ns for name in found}
+        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns, offsets_ns)
 
     @staticmethod
     def _why_missing(stream: Stream, was_awaited: bool, now_ns: int) -> str:

@@ -22,9 +22,10 @@ class StreamConfig:
     """How one stream takes part. All times in nanoseconds.
 
     Attributes:
-        offset_ns: expected stamp of this stream minus the time of the set (shutter against sweep phase; for event
-            packets stamped at their begin: minus their length).
-        noise_window_ns: a sample this near to its target needs no better one.
+        offset_ns: expected stamp of this stream minus the time of the set: shutter against sweep phase, or a clock
+            that is wrong by a constant. The window of a "window" stream, and the times of its events, move with it.
+        noise_window_ns: a sample this near to its target needs no better one. Packets that are stamped at their begin
+            need their length here: the window then waits for the packet that holds its end.
         max_age_ns: a sample farther than this from its target is not used.
         required: without this stream a set is not emitted.
         kind: "sample" (the nearest one is taken) or "window" (all packets that reach into the window before the set).

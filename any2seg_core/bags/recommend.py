@@ -21,9 +21,10 @@ def recommend(
 ) -> dict[str, Any]:
     """Parameters by name, nested as in a ROS 2 params file, all times in seconds.
 
-    offset_s: the median phase; 0 where rates have no common beat. noise_window_s: half as much again as 95 % of the
-    messages stray from it, so that the set does not wait for a better one. max_age_s: one and a half periods and the
-    noise. timeout_s: what 95 % of the slowest stream's messages need after the reference message.
+    offset_s: the median phase; 0 where rates have no common beat, and for events, whose times it would move.
+    noise_window_s: half as much again as 95 % of the messages stray from it, so that the set does not wait for a better
+    one; for events the distance to the packet that holds the moment of the set. max_age_s: one and a half periods and
+    the noise. timeout_s: what 95 % of the slowest stream's messages need after the reference message.
 
     Args:
         timings: of the mapped sensors, canonical order; the first one is the reference.
@@ -57,7 +58,8 @@ def _stream(name: str, timing: Timing, phase: Phase | None, packet_lead_ms: floa
     if name in WINDOWED:
         # The window ends at the stamp of the set: wait for the packet that holds this moment.
         noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, timing.period_ms)
-        offset_s = -_seconds(packet_lead_ms, step_ms=1) if packet_lead_ms > 1.0 else 0.0
+        noise_ms = packet_lead_ms if packet_lead_ms > 1.0 else noise_ms
+        offset_s = 0.0
         age_s = STREAM_DEFAULTS["max_age_s"]
     else:
         drifts = phase is None or phase.drifts

@@ -17,7 +17,7 @@ from any2seg_core.bags.mounts import MountFollower, RecordedMounts
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.errors import MessageError, UserError
-from any2seg_core.frames import CAMERA_STREAMS, Frame, FrameBuilder
+from any2seg_core.frames import CAMERA_STREAMS, WINDOWED, Frame, FrameBuilder
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.topics import TopicMap
@@ -63,12 +63,16 @@ class BagSet:
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
         self._mount()
-        return self.frames.build(self.payloads, self.stamp_ns)
+        return self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
         self._mount()
-        self.frames.notice(self.payloads, self.stamp_ns)
+        self.frames.notice(self.payloads, self.stamp_ns, self._event_offset_ns)
+
+    @property
+    def _event_offset_ns(self) -> int:
+        return self.sample_set.offsets_ns.get(WINDOWED[0], 0)
 
     def _mount(self) -> None:
         for name, mount in self.mounts.items():

@@ -28,12 +28,14 @@ class Events:
     Attributes:
         header: of the message. events: (N,) EVENT_DTYPE, t in nanoseconds of host time.
         height, width: of the sensor in pixels; 0 where the message does not say.
+        total: events of the stream up to here, this message included; 0 where nobody counted.
     """
 
     header: Any
     events: np.ndarray
     height: int = 0
     width: int = 0
+    total: int = 0
 
 
 class EventStream:
@@ -82,7 +84,7 @@ class EventStream:
             events = self._decode_packet(msg, now_ns, height, width)
         self.counts["packets"] += 1
         self.counts["events"] += len(events)
-        return Events(msg.header, events, height, width)
+        return Events(msg.header, events, height, width, self.counts["events"])
 
     def _decode_packet(self, msg: Any, now_ns: int, height: int, width: int) -> np.ndarray:
         encoding = text(msg, "encoding", "event packet")

@@ -37,6 +37,11 @@ def needs_event_stream(msg: Any) -> bool:
     return not hasattr(msg, "point_step") and (hasattr(msg, "events") or hasattr(msg, "cdr"))
 
 
+def has_event_times(msg: Any) -> bool:
+    """Whether an event message says when each event was; a rendered picture does not."""
+    return hasattr(msg, "point_step") or needs_event_stream(msg)
+
+
 def read_events(msg: Any, picture_ns: int) -> Events:
     """PointCloud2, or a rendered Image or CompressedImage whose events all get the time `picture_ns`."""
     if hasattr(msg, "point_step"):

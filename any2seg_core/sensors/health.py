@@ -59,8 +59,8 @@ class HealthConfig:
         min_depth_share: depth; least share of pixels with a depth (finite, > 0, < 999 m).
         min_points: LiDAR; least number of points of a cloud. Fog and rain leave thousands.
         max_event_rate_hz: events per pixel and second, averaged over sensor and window. Busy scenes stay below 20.
-        event_silence_s: messages come, but not one event for so long. Simulated event cameras have no noise: set 0
-            if the car stands for long.
+        event_silence_s: messages come and are looked at, but not one event for so long; the time begins anew when
+            nobody looked for half of it. Simulated event cameras have no noise: set 0 if the car stands for long.
     """
 
     enabled: bool = True
@@ -152,6 +152,7 @@ class HealthMonitor:
         """Forget what was seen, after a jump in time."""
         self._repeats: dict[str, _Repeats] = {}
         self._last_event_ns: int | None = None
+        self._last_look_ns = self._events_before = 0
 
     def check(self, name: str, array: np.ndarray, stamp_ns: int) -> Fault | None:
         """Judges one image, depth image or cloud.
@@ -165,8 +166,14 @@ class HealthMonitor:
         judge = {"rgb": image_fault, "depth": depth_fault, "lidar": cloud_fault}[name]
         return judge(array, self.config) or self._frozen(name, array, stamp_ns)
 
-    def check_events(self, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int) -> Fault | None:
-        """Judges the events (fields x, y, t, p) that go into the window which ends at `stamp_ns`."""
+    def check_events(
+        self, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int, total: int = 0
+    ) -> Fault | None:
+        """Judges the events (fields x, y, t, p) that go into the window which ends at `stamp_ns`.
+
+        Args:
+            total: events of the stream so far, those of no window included: they are a sign of life too.
+        """
         if not self.config.enabled:
             return None
         fault = event_fault(len(events), window_ns, pixels, self.config)
@@ -174,8 +181,11 @@ class HealthMonitor:
             times_ns = events["t"]
             count = int(np.count_nonzero((times_ns > stamp_ns - window_ns) & (times_ns <= stamp_ns)))
             fault = event_fault(count, window_ns, pixels, self.config)
-        if len(events) or self._last_event_ns is None or stamp_ns < self._last_event_ns:
+        has_paused = abs(stamp_ns - self._last_look_ns) >= self.config.event_silence_s / 2 * NS_PER_S
+        is_life = len(events) > 0 or total != self._events_before
+        if is_life or has_paused or self._last_event_ns is None or stamp_ns < self._last_event_ns:
             self._last_event_ns = stamp_ns
+        self._last_look_ns, self._events_before = stamp_ns, total
         silent_s = (stamp_ns - self._last_event_ns) / NS_PER_S
         if fault is None and self.config.event_silence_s and silent_s >= self.config.event_silence_s:
             return Fault("event_silence", f"event camera is silent: messages without an event for {silent_s:.0f} s")

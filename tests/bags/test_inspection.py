@@ -101,6 +101,14 @@ def test_value_recommended_parameters_by_hand():
     assert document["/**"]["ros__parameters"]["modalities"] == ["rgb", "depth", "lidar"]
 
 
+def test_value_event_packets_stamped_at_their_begin_get_their_length_as_noise():
+    """An offset would move the times of their events, which are right."""
+    camera, packets = log_of(range(0, 9000, 100), 5.0), log_of(np.arange(0, 9000, 25.0), 26.0)
+    timings = {name: timing_of(log, START_NS) for name, log in (("rgb", camera), ("event", packets))}
+    parameters = recommend(timings, {"event": phase_of(packets, camera)}, packet_lead_ms=25.0)
+    assert parameters["event"] == {"offset_s": 0.0, "noise_window_s": 0.025, "max_age_s": 0.15}
+
+
 def test_value_recommended_parameters_make_complete_sets(tmp_path):
     """The file that inspect prints, given back: every picture with its own sweep, which the defaults do not find."""
     bag = write_bag(tmp_path / "bag", kitti_entries(8))

@@ -20,6 +20,8 @@ from bag_files import (
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.drive import bag_messages
+from any2seg_core.faults.grammar import parse_fault
+from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.messages import cloud_to_points, image_to_array
 from any2seg_core.sensors.calibration import Calibration
@@ -188,6 +190,31 @@ def test_value_event_arrays_are_decoded_as_they_arrive(tmp_path):
     plane = frame.planes["event"]
     assert np.argwhere(plane[..., 0]).tolist() == [[1, 5]]
     assert plane[1, 5, 0] == 80
+
+
+@pytest.mark.parametrize("offset_s", [-0.1, 0.04])
+def test_value_event_offset_corrects_a_clock_that_is_off(tmp_path, offset_s):
+    """Stamps and event times are off by a constant: with `event.offset_s` the planes are those of the right clock."""
+    entries = small_entries(12)
+    for k in range(120):
+        stamp_ns = START_NS + k * 10_000_000
+        entries.append((stamp_ns, "/dvs/events", "dvs_msgs/msg/EventArray", event_array(stamp_ns, [k % 9] * 9)))
+    bag = write_bag(tmp_path / "bag", sorted(entries, key=lambda entry: entry[0]))
+    topics = TopicMap({"rgb": "/camera/image_raw", "event": "/dvs/events"}, {})
+
+    def planes(transform=None, **values):
+        frames = FrameBuilder(Calibration(CameraModel.from_fov(9, 6, 91.0)), WINDOW_NS)
+        sets, _ = sets_of(bag, topics, frames, transform, **values)
+        return {each.stamp_ns: each.frame().planes["event"] for each in sets if each.sample_set.reference == "rgb"}
+
+    right = planes()
+    injector = FaultInjector([parse_fault(f"skew:event,offset_s={offset_s}")], topics, 0, START_NS)
+    moved = planes(injector, **{"event.offset_s": offset_s})
+    common = sorted(right.keys() & moved.keys())[3:]
+    assert len(common) >= 5
+    for stamp_ns in common:
+        assert right[stamp_ns].any()
+        np.testing.assert_array_equal(moved[stamp_ns], right[stamp_ns])
 
 
 def test_smoke_events_come_as_windows(tmp_path):

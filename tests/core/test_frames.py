@@ -88,6 +88,45 @@ def test_value_all_event_packets_of_the_window_count_in_order(frames):
     assert np.count_nonzero(plane.any(axis=2)) == 2
 
 
+@pytest.mark.parametrize("offset_ns", [-100_000_000, 30_000_000])
+def test_value_event_times_move_with_their_offset(frames, offset_ns):
+    """A clock that is wrong by a constant draws what the right one draws, and leaves the message as it is."""
+    stamp_ns = 1_000_000_000
+    times = [stamp_ns - 49_000_000, stamp_ns - 20_000_000, stamp_ns]
+    right = frames.build({"event": [events([(3 + k, 4, t, 1) for k, t in enumerate(times)])]}, stamp_ns)
+    wrong = events([(3 + k, 4, t + offset_ns, 1) for k, t in enumerate(times)])
+    before = wrong.data
+    moved = frames.build({"event": [wrong]}, stamp_ns, offset_ns)
+    np.testing.assert_array_equal(moved.planes["event"], right.planes["event"])
+    np.testing.assert_array_equal(moved.samples["event"], right.samples["event"])
+    assert np.count_nonzero(right.planes["event"][..., 0]) == 3 and wrong.data == before
+    received = frames.receive("event", packet(to_bytes(evt3_words([(8192, 10, 7, 1)])), width=52, height=38))
+    kept = received.events.copy()
+    frame = frames.build({"event": [received]}, STAMP_NS - offset_ns, offset_ns)
+    assert frame.planes["event"][7, 10, 0] == 40
+    np.testing.assert_array_equal(received.events, kept)
+
+
+def test_value_a_picture_of_events_has_no_times_that_an_offset_could_move(frames):
+    picture = np.zeros((38, 52, 3), np.uint8)
+    picture[9, 5, 0] = 255
+    drawn = [frames.build({"event": [image(picture, "rgb8")]}, 10**9, shift).planes["event"] for shift in (0, -10**8)]
+    assert drawn[0][9, 5, 0] == 40
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_value_a_window_without_an_event_among_many_is_named_once(frames):
+    stamp_ns = 1_000_000_000
+    early = events([(3, 4, stamp_ns - 80_000_000 - k, 1) for k in range(150)])
+    frame = frames.build({"event": [early]}, stamp_ns)
+    assert not frame.planes["event"].any()
+    assert len(frame.notes) == 1
+    assert "150 events" in frame.notes[0] and "30.0 ms before" in frame.notes[0]
+    assert frames.build({"event": [early]}, stamp_ns).notes == []
+    still = FrameBuilder(Calibration(CAMERA), 50_000_000)
+    assert still.build({"event": [events([(3, 4, stamp_ns + 5_000_000, 1)])]}, stamp_ns).notes == []  # a quiet scene
+
+
 def test_value_of_several_images_the_newest_counts(frames):
     old, new = (image(np.full((38, 52, 3), value, np.uint8), "rgb8") for value in (10, 20))
     assert (frames.build({"rgb": [old, new]}, 1).planes["rgb"] == 20).all()

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -181,6 +182,21 @@ def test_value_offset_moves_target_and_set_time():
     sets = [s for _, s in _run(sync, messages)]
     assert [s.stamp_ns for s in sets] == [BASE + k * 100 * MS for k in range(5)]
     assert all(s.age_ns == {"a": 0, "b": 0} and not s.missing for s in sets)
+    assert all(s.offsets_ns == {"a": 30 * MS, "b": 0} for s in sets)
+
+
+def test_value_packets_stamped_at_their_begin_cover_the_window_when_noise_is_their_length():
+    """33 ms long, arriving at their end; sets at any phase against them hold all events of their 50 ms."""
+    events = StreamConfig(kind="window", window_ns=50 * MS, noise_window_ns=33 * MS)
+    sync = Synchronizer(_config(streams={"a": StreamConfig(), "event": events}, reference_priority=("a",)))
+    messages = [(BASE + k * 100 * MS, "a", BASE + k * 100 * MS) for k in range(30)]
+    messages += [(BASE + (k + 1) * 33 * MS + 2 * MS, "event", BASE + k * 33 * MS) for k in range(90)]
+    sets = [s for _, s in _run(sync, sorted(messages)) if BASE + 500 * MS < s.stamp_ns < BASE + 2800 * MS]
+    assert len(sets) == 22
+    for found in sets:
+        begins = [sample.stamp_ns for sample in found.samples["event"]]
+        assert begins[0] <= found.stamp_ns - 50 * MS and begins[-1] + 33 * MS >= found.stamp_ns
+        assert set(np.diff(begins)) == {33 * MS}
 
 
 def test_value_other_rates_are_used_by_nearest_within_max_age():

@@ -105,8 +105,13 @@ def test_value_node_and_evaluation_give_the_same_labels(live_results, checkpoint
     assert same >= 5
 
 
-_PARAMETERS = {"modalities": ["rgb", "event", "lidar"], "lidar.offset_s": -0.02, "intensity_max": 0.9}
-_FAULTS = ["exposure:rgb@1.5:1.8,stops=-2", "noise:event@1.4:1.9", "drop:lidar@2.2:2.4", "freeze:event@2.6:"]
+_PARAMETERS = {
+    "modalities": ["rgb", "event", "lidar"], "lidar.offset_s": -0.02, "event.offset_s": -0.06, "intensity_max": 0.9
+}  # fmt: skip
+_FAULTS = [
+    "skew:event,offset_s=-0.06", "exposure:rgb@1.5:1.8,stops=-2", "noise:event@1.4:1.9", "drop:lidar@2.2:2.4",
+    "freeze:event@2.6:",
+]  # fmt: skip
 
 
 def node_labels(settings, path):

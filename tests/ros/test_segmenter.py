@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import fake_car
 import numpy as np
 import pytest
 from fake_car import CAMERA, EVENT_CAMERA, START_NS, TYPES
 
 from any2seg_core.drive import bag_messages
+from any2seg_core.messages import array_to_image_fields
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sync import Sample, SampleSet
 
@@ -72,6 +75,32 @@ def test_value_pose_from_a_file_wins_over_tf_and_tf_over_nothing(make_segmenter)
     segmenter.transforms.add_message(SimpleNamespace(transforms=edges), is_static=True)
     assert segmenter(sample_set(depth="stereo", event="dvs")).notes == ()
     assert segmenter.mounts == {"depth": "calibration_file", "event": "tf"}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_value_a_picture_of_events_keeps_its_place_in_the_window_whenever_it_arrives(make_segmenter, compressed):
+    """Stamps by arrival: it comes 5 ms after the camera, and its events are those of the window all the same."""
+    segmenter = make_segmenter()
+    picture = np.zeros((EVENT_CAMERA.height, EVENT_CAMERA.width, 3), np.uint8)
+    picture[10:20, 10:20, 0] = 255
+    message = SimpleNamespace(**array_to_image_fields(picture, "rgb8"))
+    if compressed:
+        data = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+        message = SimpleNamespace(format="png", data=data)
+    stamp = SimpleNamespace(sec=START_NS // 10**9, nanosec=START_NS % 10**9)
+    message.header = SimpleNamespace(frame_id=CAMERA.frame_id, stamp=stamp)
+    shift_ns = 3_600_005_000_000
+    found = sample_set()
+    sent = replace(found.samples["event"].payload, message=segmenter.receive("event", message, shift_ns))
+    samples = {**found.samples, "event": Sample(START_NS + 5_000_000, START_NS, sent)}
+    assert segmenter(replace(found, samples=samples)).planes["event"].any()
+
+
+def test_value_times_of_events_move_with_the_stamp_of_their_arrival(make_segmenter):
+    segmenter = make_segmenter()
+    message = sample_set().samples["event"].payload.message
+    plain, moved = (segmenter.receive("event", message, shift_ns) for shift_ns in (1, 5_000_000))
+    np.testing.assert_array_equal(moved.events["t"], plain.events["t"] + 4_999_999)
 
 
 def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):

@@ -124,6 +124,27 @@ def test_value_event_silence_needs_messages_without_events_for_long():
     assert monitor.check_events(none, 0, 50_000_000, 100) is None  # time jumped back
 
 
+def test_value_event_silence_begins_anew_after_a_pause():
+    """Nobody looked for an hour: the sensor is not to blame for it."""
+    monitor = HealthMonitor(HealthConfig(event_silence_s=4.0))
+    none, one = np.zeros(0, EVENT_DTYPE), np.zeros(1, EVENT_DTYPE)
+    second, hour = 10**9, 3600 * 10**9
+    assert monitor.check_events(one, second, 50_000_000, 100) is None
+    looks = [monitor.check_events(none, hour + k * second, 50_000_000, 100) for k in range(6)]
+    assert [reason(fault) for fault in looks] == [None] * 4 + ["event_silence"] * 2
+    assert "for 4 s" in looks[4].text
+
+
+def test_value_events_between_the_windows_are_a_sign_of_life():
+    """A slow model sees one window in a second; what the decoder counted in between tells that the sensor lives."""
+    monitor = HealthMonitor(HealthConfig(event_silence_s=4.0))
+    none = np.zeros(0, EVENT_DTYPE)
+    for k in range(10):
+        assert monitor.check_events(none, k * 10**9, 50_000_000, 100, total=k) is None
+    verdicts = [reason(monitor.check_events(none, k * 10**9, 50_000_000, 100, total=9)) for k in range(10, 15)]
+    assert verdicts == [None] * 3 + ["event_silence"] * 2
+
+
 @pytest.mark.parametrize(
     "wrong", [{"black_level": -1}, {"saturated_share": 1.5}, {"min_points": -2}, {"frozen_sensors": ("sonar",)},
               {"event_silence_s": float("nan")}, {"black_level": 256}],

@@ -13,7 +13,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, FrameBuilder, InputOptions
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import Events, stamp_ns
-from any2seg_core.messages.readers import read_events
+from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.camera import CameraModel
@@ -142,10 +142,11 @@ class Segmenter:
         """What goes into a set for a message that has just come in; MessageError when it cannot be decoded.
 
         Args:
-            shift_ns: stamp that it gets minus that of its header; the times of its events move with it.
+            shift_ns: stamp that it gets minus that of its header; the times of its events move with it. A rendered
+                picture has none: it stays what it is, and counts as the middle of the window of its set.
         """
         payload = self._frames.receive(name, message)
-        if not shift_ns or name not in WINDOWED:
+        if not shift_ns or name not in WINDOWED or not has_event_times(message):
             return payload
         if not isinstance(payload, Events):
             payload = read_events(payload, stamp_ns(message.header))
@@ -194,7 +195,8 @@ class Segmenter:
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
             notes = self._remount(samples, sample_set.stamp_ns)
-            frame = self._frames.build(messages, sample_set.stamp_ns)
+            offset_ns = sample_set.offsets_ns.get(WINDOWED[0], 0)
+            frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
             rig = self._frames.rig
         if not frame.planes:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in frame.errors.items())
@@ -219,7 +221,7 @@ class Segmenter:
             reasons=frame.reasons,
             stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
             ages_ns={name: sample_set.age_ns[name] for name in used},
-            notes=notes,
+            notes=(*notes, *frame.notes),
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
         )
