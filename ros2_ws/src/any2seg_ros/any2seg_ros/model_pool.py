@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from any2seg_core.errors import UserError
 from any2seg_core.live import Turns
 
 if TYPE_CHECKING:
@@ -26,9 +28,8 @@ class ModelPool:
         self._loaded: WeakValueDictionary[tuple[Path, int, str], Predictor] = WeakValueDictionary()
 
     def get(self, checkpoint: str, device: str) -> Predictor:
-        """A warm Predictor; UserError for a missing or foreign file or a device that is not there."""
-        from any2seg_core.predictor import Predictor  # torch is loaded with the model, not with the node
-
+        """A warm Predictor; UserError for a missing or foreign file, a device that is not there, or no PyTorch."""
+        Predictor = _predictor_class()
         path = Path(checkpoint).resolve()
         with self._lock:
             key = (path, path.stat().st_mtime_ns if path.is_file() else 0, device)
@@ -38,3 +39,17 @@ class ModelPool:
                 predictor.warm_up()
                 self._loaded[key] = predictor
             return predictor
+
+
+def _predictor_class() -> type[Predictor]:
+    """PyTorch is loaded with the model, not with the node, which is there to say that it is missing."""
+    try:
+        from any2seg_core.predictor import Predictor
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UserError(
+            f"PyTorch is not installed for {sys.executable}: activate the environment that has it, or install it from "
+            "the project's folder with `pip install . -c constraints.txt` (docs/ros_install.md)"
+        ) from None
+    return Predictor
