@@ -85,7 +85,10 @@ class SampleSet:
 
 @dataclass(frozen=True)
 class SyncStats:
-    """Counts since construction, and the reference stream of the moment."""
+    """Counts since construction, and the reference stream of the moment.
+
+    `sets_incomplete` were not emitted: a required stream was missing, or there were fewer than `min_modalities`.
+    """
 
     streams: dict[str, StreamStats]
     sets_emitted: int

@@ -61,3 +61,13 @@ def test_value_what_the_guard_cannot_find_it_says_and_does_not_raise():
     assert distro.message_class("sensor_msgs/msg/NoSuchThing") is None
     assert (distro.vision_messages() is None) == (not distro.has("vision_msgs"))
     assert (distro.transform_message() is None) == (not distro.has("tf2_msgs"))
+
+
+@pytest.mark.parametrize("package", ["event_camera_msgs", "event_camera_py", "tf2_msgs", "vision_msgs"])
+def test_value_what_no_wheel_ships_is_in_every_way_to_install(package):
+    root = PACKAGE.parents[3]
+    assert f"<exec_depend>{package}</exec_depend>" in (PACKAGE.parent / "package.xml").read_text()
+    name = package.replace("_", "-")
+    assert f"ros-$ROS_DISTRO-{name}" in (root / "docs" / "ros_install.md").read_text()
+    for distribution in ("humble", "jazzy"):
+        assert f"ros-{distribution}-{name} " in (root / "docker" / f"Dockerfile.{distribution}").read_text()
