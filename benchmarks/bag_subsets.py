@@ -26,8 +26,11 @@ from any2seg_core.allocator import keep_freed_memory
 from any2seg_core.bags.evaluate import EvaluateRequest, Evaluation, evaluate_bag
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.prepared import Passed, prepared_sets
+from any2seg_core.bags.silence import SilenceWatch
 from any2seg_core.drive.bag_writer import write_bag
+from any2seg_core.labels import DELIVER
 from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 
@@ -51,7 +54,9 @@ def timed(work: Callable[[], T]) -> tuple[T, Timed]:
 def read_and_project(bag: Path) -> int:
     """Everything before the model, alone; returns the number of sets."""
     with open_bag(bag) as opened:
-        return sum(1 for _ in prepared_sets(opened.sets(), Passed((), False), opened.choice.map, 1)) - 1
+        watch = SilenceWatch(opened.choice.map, opened.sync_config(DEFAULT_WINDOW_NS), None, len(DELIVER))
+        sets = opened.sets(DEFAULT_WINDOW_NS, watch.messages)
+        return sum(1 for _ in prepared_sets(sets, Passed((), False), watch, 1, len(DELIVER))) - 1
 
 
 def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:

@@ -24,7 +24,9 @@ from any2seg_core.bags.prepared import Passed, PreparedSet, prepared_sets
 from any2seg_core.bags.record import ResultRecorder
 from any2seg_core.bags.scores import FrameJudge, Phase, SubsetScore, phases_of, rounded
 from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.silence import SilenceWatch
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
+from any2seg_core.bags.truth_tally import TruthTally
 from any2seg_core.bags.worst import FrameView, WorstFrames
 from any2seg_core.demo.outcome import versions
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
@@ -83,7 +85,8 @@ class Evaluation:
         scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
         spared: the same of messages that a fault should have hit and that could not be read.
         absent: modality -> why it was not fused -> frames.
-        unusable: why -> sets of which no message could be used; they have no labels and are in no score.
+        unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
+            came (`SilenceWatch`). Both have no labels and are missed by every subset.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
     """
 
@@ -94,6 +97,7 @@ class Evaluation:
     spared: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: dict[str, Counter[str]] = field(default_factory=dict)
     unusable: Counter[str] = field(default_factory=Counter)
+    silent_frames: int = 0
     worst: list[FrameView] = field(default_factory=list)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -141,6 +145,7 @@ class _Run:
         self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
         self._absent_since: dict[str, float] = {}
         self._has_begun = False
+        self._truths = TruthTally(str(self.result.conditions["truth"]))
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
@@ -185,8 +190,10 @@ class _Run:
         """Judge every set; `progress` gets seconds of the recording."""
         lines.write(json.dumps(self.result.conditions) + "\n")
         is_copied = self._recorder is not None
-        messages = self._injector(self._bag.messages(None if is_copied else self._opened.topic_names))
-        calibration = self._opened.calibration
+        calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
+        watch = SilenceWatch(self._topics, self._sync, self._folder, num_classes)
+        recorded = self._bag.messages(None if is_copied else self._opened.topic_names)
+        messages = self._injector(watch.messages(recorded))
         stream = SetStream(
             passed := Passed(messages, is_copied),
             self._topics,
@@ -195,7 +202,7 @@ class _Run:
             use_camera_info=not calibration.is_final,
             mounts=self._opened.mounts,
         )
-        sets = prepared_sets(stream, passed, self._topics, self.request.every)
+        sets = prepared_sets(stream, passed, watch, self.request.every, num_classes)
         with Prefetched(sets, _AHEAD) as items:
             for prepared in items:
                 if self._recorder is not None:
@@ -203,10 +210,11 @@ class _Run:
                         self._recorder.copy(message)
                 if prepared.frame is not None and prepared.frame.planes:
                     lines.write(json.dumps(self._frame(prepared)) + "\n")
-                elif prepared.frame is not None:
-                    reasons = (f"{modality(name).title} {why}" for name, why in prepared.frame.reasons.items())
-                    self.result.unusable[", ".join(reasons)] += 1
+                elif prepared.frame is not None or prepared.missed_ns is not None:
+                    lines.write(json.dumps(self._missed(prepared)) + "\n")
                 progress(self._time_s(prepared))
+        if not self._has_begun:
+            raise UserError(self._why_nothing(stream))
         self._finish()
         self.result.warnings += [
             f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
@@ -227,16 +235,10 @@ class _Run:
         segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change)
         full = segmentations[used]
         results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
-        truth = found.truth if self._folder is None else self._folder.nearest(stamp_ns)
-        if truth is not None and truth.shape != full.labels.shape:
-            raise UserError(
-                f"truth is {truth.shape[1]}x{truth.shape[0]}, labels are {full.labels.shape[1]}x"
-                f"{full.labels.shape[0]} at {time_s:.2f} s: give truth of the camera's own grid"
-            )
+        read = self._truths.take(found.truth, full.labels.shape, time_s)
+        truth = None if read is None else read.labels
         scores = self._judge.judge(results, full, truth)
-        phase = self._phase(time_s)
-        for name, score in scores.items():
-            self.result.scores[phase][name].merge(score)
+        phase = self._add(scores, time_s)
         self._note_silence(used, time_s)
         for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
@@ -244,12 +246,33 @@ class _Run:
         self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
-        return self._line(found, time_s, phase, results, scores, truth is not None)
+        return self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
 
-    def _line(
-        self, found: PreparedSet, time_s: float, phase: int, results: dict[str, Segmentation | None],
-        scores: dict[str, SubsetScore], has_truth: bool,
-    ) -> dict[str, Any]:  # fmt: skip
+    def _missed(self, found: PreparedSet) -> dict[str, Any]:
+        """A moment without labels: no set came, or one of which nothing could be used."""
+        time_s = self._time_s(found)
+        read = self._truths.take(found.truth, None, time_s)
+        scores = self._judge.missed(None if read is None else read.pixels)
+        if found.frame is None:
+            self.result.silent_frames += 1
+        else:
+            reasons = (f"{modality(name).title} {why}" for name, why in found.frame.reasons.items())
+            self.result.unusable[", ".join(reasons)] += 1
+        phase = self._add(scores, time_s)
+        self._note_silence((), time_s)
+        entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
+        return self._line(found, phase, entries, read is not None)
+
+    def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
+        phase = self._phase(time_s)
+        for name, score in scores.items():
+            self.result.scores[phase][name].merge(score)
+        return phase
+
+    @staticmethod
+    def _subset_entries(
+        results: dict[str, Segmentation | None], scores: dict[str, SubsetScore], has_truth: bool
+    ) -> dict[str, Any]:
         subsets = {}
         for name, result in results.items():
             document = scores[name].document()
@@ -259,17 +282,20 @@ class _Run:
             entry["used"] = "" if result is None else subset_letters(result.used)
             entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
             subsets[name] = entry
-        sample_set = found.sample_set
-        members = {name: sample_set.samples[name] for name in canonical(sample_set.samples)}
+        return subsets
+
+    def _line(self, found: PreparedSet, phase: int, subsets: dict[str, Any], has_truth: bool) -> dict[str, Any]:
+        sample_set, frame = found.sample_set, found.frame
+        samples = {} if sample_set is None else sample_set.samples
         return {
-            "stamp_ns": found.frame.stamp_ns,
-            "time_s": rounded(time_s, 6),
+            "stamp_ns": found.missed_ns if frame is None else frame.stamp_ns,
+            "time_s": rounded(self._time_s(found), 6),
             "phase": phase,
-            "reference": sample_set.reference,
-            "used": subset_letters(found.frame.planes),
-            "missing": {**sample_set.missing, **found.frame.errors},
-            "stamps_ns": {name: [sample.stamp_ns for sample in _as_tuple(each)] for name, each in members.items()},
-            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()},
+            "reference": None if sample_set is None else sample_set.reference,
+            "used": "" if frame is None else subset_letters(frame.planes),
+            "missing": {} if frame is None else {**sample_set.missing, **frame.errors},
+            "stamps_ns": {name: [each.stamp_ns for each in _as_tuple(samples[name])] for name in canonical(samples)},
+            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()} if samples else {},
             "truth": has_truth,
             "subsets": subsets,
         }
@@ -286,13 +312,30 @@ class _Run:
                 self.result.silent.setdefault(name, []).append((self._absent_since.pop(name), time_s))
         self._has_begun = True
 
+    def _why_nothing(self, stream: SetStream) -> str:
+        """For a run without one judged set."""
+        read = ", ".join(f"{modality(name).title} {stream.read[name]}" for name in self.modalities)
+        hits = self._injector.counts
+        hit = ", ".join(f"{fault} hit {sum(count.values())}" for fault, count in hits.items() if count)
+        unusable = ", ".join(f"{why} ({count})" for why, count in self.result.unusable.items())
+        reasons = [f"messages that came: {read}"]
+        reasons += [f"unusable sets: {unusable}"] if unusable else []
+        reasons += [f"faults: {hit}"] if hit else []
+        reasons += [f"{name}: {why}" for name, why in stream.reasons.items()]
+        return f"{self.request.bag}: not one set of sensors could be made, so nothing was judged ({'; '.join(reasons)})"
+
     def _finish(self) -> None:
+        self._truths.require()
         for name, since_s in self._absent_since.items():
             self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
-        self.result.warnings = [*self._bag.warnings, *self._notes]
+        self.result.warnings = [*self._bag.warnings, *self._notes, *self._truths.warnings()]
+        if self.result.silent_frames:
+            self.result.warnings.append(
+                f"{self.result.silent_frames} times a set was due and none came: no labels, missed by every subset"
+            )
         if self._has_truth and not any(score.with_truth for score in self.result.total().values()):
             self.result.has_truth = False
             self.result.warnings.append(

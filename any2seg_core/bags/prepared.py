@@ -6,37 +6,38 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from any2seg_core.bags.reader import Recorded
-from any2seg_core.bags.sets import BagSet, SetStream
-from any2seg_core.bags.truth import truth_labels
+from any2seg_core.bags.sets import BagSet
+from any2seg_core.bags.silence import MissedFrame, SilenceWatch
+from any2seg_core.bags.truth import Truth
+from any2seg_core.bags.truth_tally import ReadTruth
 from any2seg_core.errors import MessageError
 from any2seg_core.frames import Frame
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import SampleSet
-from any2seg_core.topics import TopicMap
 
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """One set, or the end of the recording.
+    """One set, a moment that has none, or the end of the recording.
 
     Attributes:
         time_ns: the bag's time. passed: messages that came since the set before, in order, where they are wanted.
-        sample_set, frame: as the node has them; None at the end and for sets that are skipped.
-        rig, size, frame_id: geometry, (H, W) and frame of the labels. truth: (H, W) uint8 train ids.
+        sample_set, frame: as the node has them; None at the end, for what is skipped, and where there was no set.
+        missed_ns: stamp at which a set was due and none came; None for all else.
+        rig, size, frame_id: geometry, (H, W) and frame of the labels. truth: of sets and missed moments, if known.
     """
 
     time_ns: int
     passed: tuple[Recorded, ...] = ()
     sample_set: SampleSet | None = None
     frame: Frame | None = None
+    missed_ns: int | None = None
     rig: SensorRig | None = None
     size: tuple[int, int] | None = None
     frame_id: str = ""
-    truth: np.ndarray | None = None
+    truth: ReadTruth | None = None
 
 
 class Passed:
@@ -58,29 +59,44 @@ class Passed:
         return passed
 
 
-def prepared_sets(stream: SetStream, passed: Passed, topics: TopicMap, every: int) -> Iterator[PreparedSet]:
+def prepared_sets(
+    sets: Iterable[BagSet], passed: Passed, watch: SilenceWatch, every: int, num_classes: int
+) -> Iterator[PreparedSet]:
     """Decode and project the sets of a stream; at the end one without a set, with the messages that came last.
 
     Args:
-        passed: what the stream reads. every: prepare each n-th set only.
+        passed: what the stream reads. watch: sees the messages before the stream.
+        every: prepare each n-th set only, moments that have none being counted as sets. num_classes: K of the labels.
     """
-    for index, bag_set in enumerate(stream):
+    time_ns = 0
+    for index, found in enumerate(watch.frames(sets)):
+        time_ns = found.time_ns
         if index % every:
-            yield PreparedSet(bag_set.time_ns, passed.take())
+            yield PreparedSet(time_ns, passed.take())
+        elif isinstance(found, MissedFrame):
+            truth = _read(found.truth, num_classes, is_compared=False)
+            yield PreparedSet(time_ns, passed.take(), missed_ns=found.stamp_ns, truth=truth)
         else:
-            yield _prepare(bag_set, passed.take(), topics)
-    yield PreparedSet(stream.time_ns or 0, passed.take())
+            truth = _read(watch.truth_of(found), num_classes, is_compared=True)
+            yield _prepare(found, passed.take(), truth)
+    yield PreparedSet(time_ns, passed.take())
 
 
-def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], topics: TopicMap) -> PreparedSet:
+def _read(truth: Truth | None, num_classes: int, is_compared: bool) -> ReadTruth | None:
+    if truth is None:
+        return None
+    labels = truth.labels(num_classes) if is_compared else None
+    return ReadTruth(labels, truth.pixels(num_classes), truth.shape, truth.problem)
+
+
+def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], truth: ReadTruth | None) -> PreparedSet:
     frame, rig = bag_set.frame(), bag_set.frames.rig
     camera = rig.camera() if rig is not None else None
     size = (camera.height, camera.width) if camera is not None else None
-    truth = None if bag_set.truth is None else truth_labels(bag_set.truth, topics.truth)
     frame_id = camera.frame_id if camera is not None else ""
     if MODALITIES[0] in bag_set.sample_set.samples:
         frame_id = _frame_id(bag_set.payloads[MODALITIES[0]][0], frame_id)
-    return PreparedSet(bag_set.time_ns, passed, bag_set.sample_set, frame, rig, size, frame_id, truth)
+    return PreparedSet(bag_set.time_ns, passed, bag_set.sample_set, frame, None, rig, size, frame_id, truth)
 
 
 def _frame_id(message: Any, otherwise: str) -> str:

@@ -38,10 +38,13 @@ _DEFINITIONS = {
     "mIoU": "int64 confusion over all judged frames; means over the classes present in the truth, over all classes "
     "(absent ones count 0, the papers' convention), and over all without Other",
     "drop protocol": "sensors outside a subset are left out of the fusion, never filled with zeros; a frame in which "
-    "none of a subset's sensors is there counts as missed everywhere",
-    "coverage": "share of frames in which at least one sensor of the subset was there",
+    "none of a subset's sensors is there counts as missed everywhere, and so does a moment at which a set was due and "
+    "none came",
+    "coverage": "share of frames in which at least one sensor of the subset was there; moments at which a set was due "
+    "and none came are frames too",
     "agreement": "share of pixels labelled as all sensors that were there label them",
-    "flicker": "share of pixels whose label differs from the frame before; motion of the vehicle is in it",
+    "flicker": "share of pixels whose label differs from the judged frame before (with --every N that is N sets back); "
+    "motion of the vehicle is in it",
     "ECE": "expected calibration error, 15 bins, over every second row and column",
 }
 _OF_TRUTH = ("mIoU", "ECE")
@@ -82,6 +85,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     }
     document["absent"] = {name: dict(result.absent[name].most_common()) for name in canonical(result.absent)}
     document["unusable_sets"] = dict(result.unusable.most_common())
+    document["silent_frames"] = result.silent_frames
     document["warnings"] = result.warnings
     return document
 
@@ -100,8 +104,8 @@ def _columns(has_truth: bool) -> Columns:
 
 
 def _phase_columns(has_truth: bool) -> Columns:
-    """Of all sensors that are there: coverage and agreement are 100 by definition."""
-    return tuple(column for column in _columns(has_truth) if column[0] not in ("coverage", "agreement"))
+    """Of all sensors that are there: agreement is 100 by definition."""
+    return tuple(column for column in _columns(has_truth) if column[0] != "agreement")
 
 
 def _cells(document: dict[str, Any], columns: Columns) -> list[str]:
@@ -129,12 +133,14 @@ def phase_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
 
 
 def absent_rows(document: dict[str, Any]) -> list[list[str]]:
-    """Rows of the table of what was not fused and why; sets of which nothing could be used last."""
+    """Rows of the table of what was not fused and why; what has no labels at all last."""
     rows = []
     for name, reasons in document["absent"].items():
         rows.append([modality(name).title, ", ".join(f"{why} {count}" for why, count in reasons.items())])
     for why, count in document["unusable_sets"].items():
-        rows.append(["whole set", f"{why} {count}: no labels, in no score"])
+        rows.append(["whole set", f"{why} {count}: no labels, missed by every subset"])
+    if silent := document["silent_frames"]:
+        rows.append(["all sensors", f"no set when one was due {silent}: no labels, missed by every subset"])
     return rows
 
 
@@ -320,7 +326,9 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         items = "".join(f"<li>{escape(warning)}</li>" for warning in result.warnings)
         sections.append(("Warnings of the recording", f"<ul>{items}</ul>"))
     sections.append(("Conditions", f"<p><code>{escape(command)}</code></p>{_conditions_table(result.conditions)}"))
-    judged = f"{total.frames} frames" + (f" ({total.with_truth} with a truth)" if has_truth else "")
+    unlabelled = total.frames - total.labelled
+    parts = [f"{total.with_truth} with a truth"] * has_truth + [f"{unlabelled} without labels"] * bool(unlabelled)
+    judged = f"{total.frames} frames" + (f" ({', '.join(parts)})" if parts else "")
     introduction = (
         f"{result.end_s:.1f} s of recording, {judged} judged in virtual time: the same sets, projection "
         "and preprocessing as in the live node; every subset of the sensors from one encoding."

@@ -138,6 +138,21 @@ class FrameJudge:
             score.changed, score.followed = self._follow(name, result)
         return scores
 
+    def missed(self, pixels: np.ndarray | None) -> dict[str, SubsetScore]:
+        """Scores of a moment without any labels: every subset misses all of it.
+
+        Args:
+            pixels: (K,) int64 pixels of each class in the truth, or None without a truth.
+        """
+        self._before.clear()
+        scores = self.empty()
+        for score in scores.values():
+            score.frames = 1
+            if pixels is not None:
+                score.with_truth = 1
+                score.matrix.counts[:, -1] += pixels
+        return scores
+
     def _judge_one(
         self, score: SubsetScore, result: Segmentation | None, full: Segmentation, truth: np.ndarray | None
     ) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from any2seg_core.bags.codec import LazyPayload
 from any2seg_core.carla import TagList, semantic_cloud_to_train
 from any2seg_core.data.deliver import read_labels
-from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
+from any2seg_core.demo.scoring import nearest_truth
 from any2seg_core.errors import MessageError, UserError
+from any2seg_core.labels import IGNORE, UNLABELLED
 from any2seg_core.messages import image_to_array
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
@@ -33,6 +36,64 @@ def truth_labels(message: Any, topic: str) -> np.ndarray:
             f"name another one with --truth, or --truth {NO_TRUTH}"
         )
     return image_to_array(message)
+
+
+class Truth:
+    """Truth of one moment, read when somebody wants it.
+
+    Args:
+        stamp_ns: header stamp, or what the file is named by. read: gives (H, W) uint8 train ids, or raises UserError.
+
+    Attributes:
+        stamp_ns: as given. shape: (H, W) once it was read, None before and where it cannot be read.
+        problem: why it cannot be read, one line; "" as long as nobody has found out.
+    """
+
+    def __init__(self, stamp_ns: int, read: Callable[[], np.ndarray]) -> None:
+        self.stamp_ns = stamp_ns
+        self.shape: tuple[int, int] | None = None
+        self.problem = ""
+        self._read: Callable[[], np.ndarray] | None = read
+        self._pixels: np.ndarray | None = None
+
+    def labels(self, num_classes: int) -> np.ndarray | None:
+        """(H, W) uint8 train ids below K, or 254 and 255 which do not count; None where it cannot be read."""
+        try:
+            labels = self._read()
+            pixels = pixels_per_class(labels, num_classes)
+        except UserError as error:
+            self.problem = str(error)
+            return None
+        self.shape, self._pixels = labels.shape, pixels
+        return labels
+
+    def settle(self, num_classes: int) -> None:
+        """Keep the pixels of each class and let go of the picture: `labels` cannot be called any more."""
+        if self._pixels is None and not self.problem:
+            self.labels(num_classes)
+        self._read = None
+
+    def pixels(self, num_classes: int) -> np.ndarray | None:
+        """(K,) int64 pixels of each class; None where it cannot be read."""
+        self.settle(num_classes)
+        return self._pixels
+
+
+def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(K,) int64 of (H, W) uint8 train ids, 254 and 255 left out; UserError for another id that is not below K."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    strange = np.flatnonzero(counts[num_classes:UNLABELLED])
+    if strange.size:
+        raise UserError(
+            f"has id {num_classes + strange[0]}, known are 0..{num_classes - 1} and {IGNORE}: another label space; "
+            f"name another truth with --truth, or --truth {NO_TRUTH}"
+        )
+    return counts[:num_classes]
+
+
+def topic_truth(payload: LazyPayload, topic: str) -> Truth:
+    """Truth of a recorded message."""
+    return Truth(payload.recorded.stamp_ns, lambda: truth_labels(payload, topic))
 
 
 def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:
@@ -69,25 +130,29 @@ class TruthFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._files = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
-        if not self._files:
-            self._files = _extracted(folder)
-        self._stamps_ns = sorted(self._files)
-        if not self._stamps_ns:
+        files = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
+        files = files or _extracted(folder)
+        self._truths = [(stamp_ns, (stamp_ns, path)) for stamp_ns, path in sorted(files.items())]
+        if not self._truths:
             raise UserError(
                 f"--truth {folder}: holds neither <stamp in nanoseconds>.png nor <stamp>_semantic_front.png of a "
                 "labelled `bag extract`; name label images by their stamp"
             )
 
-    def nearest(self, stamp_ns: int) -> np.ndarray | None:
-        """(H, W) uint8 train ids nearest to a stamp, None if none is near enough; UserError for a broken file."""
-        index = bisect_left(self._stamps_ns, stamp_ns)
-        around = self._stamps_ns[max(index - 1, 0) : index + 1]
-        best_ns = min(around, key=lambda candidate: abs(candidate - stamp_ns))
-        if abs(best_ns - stamp_ns) > TRUTH_TOLERANCE_NS:
-            return None
-        path = self._files[best_ns]
-        return _plain_labels(path) if path.stem.isdecimal() else read_labels(path)
+    def nearest(self, stamp_ns: int) -> Truth | None:
+        """Truth nearest to a stamp, None if none is near enough."""
+        found = nearest_truth(self._truths, stamp_ns)
+        return None if found is None else _file_truth(*found)
+
+    def between(self, start_ns: int, end_ns: int) -> list[Truth]:
+        """Truths of stamps in (start_ns, end_ns), in order."""
+        first = bisect_right(self._truths, start_ns, key=lambda entry: entry[0])
+        last = bisect_left(self._truths, end_ns, key=lambda entry: entry[0])
+        return [_file_truth(*found) for _, found in self._truths[first:last]]
+
+
+def _file_truth(stamp_ns: int, path: Path) -> Truth:
+    return Truth(stamp_ns, lambda: _plain_labels(path) if path.stem.isdecimal() else read_labels(path))
 
 
 def _extracted(folder: Path) -> dict[int, Path]:

@@ -20,7 +20,7 @@ from any2seg_core.bags import prepared
 from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag, parse_subsets
 from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Bag, header_stamp_ns
 from any2seg_core.bags.record import OUTPUTS
 from any2seg_core.bags.report import write_evaluation
 from any2seg_core.bags.scores import phases_of
@@ -29,6 +29,7 @@ from any2seg_core.bags.topics import choose_topics
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.contract import InputContract
+from any2seg_core.drive import bag_messages
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
@@ -116,7 +117,11 @@ def test_value_coverage_counts_frames_without_any_sensor_of_the_subset(faulty):
         alive = sum(bool(set(letters) & set(frame["used"])) for frame in frames)
         score = summary["subsets"][letters]
         assert (score["frames"], score["frames_with_label"]) == (len(frames), alive), letters
-    assert summary["subsets"]["R"]["coverage"] < 70 < summary["subsets"]["D"]["coverage"] == 100
+    assert summary["subsets"]["R"]["coverage"] < 70
+    assert summary["subsets"]["D"]["coverage"] == 96  # 24 of 25: no set at 1.0 s, while the camera is waited for
+    (none,) = [frame for frame in frames if not frame["used"]]
+    assert (none["stamp_ns"] - fake_car.START_NS, none["truth"]) == (fake_car.NS_PER_S, True)
+    assert summary["silent_frames"] == 1
     silent = [frame for frame in frames if "R" not in frame["used"]]
     assert {frame["subsets"]["R"]["labels_crc32"] for frame in silent} == {None}
     assert {frame["subsets"]["R"]["miou_present"] for frame in silent if frame["truth"]} == {0.0}
@@ -139,7 +144,7 @@ def test_value_scores_are_those_of_the_plain_predictor_on_the_same_sets(folder, 
     predictor = Predictor.load(folder / "m.safetensors")
     matrix, agreeing, compared = ConfusionMatrix.of(DELIVER), 0, 0
     sets = list(sets_of(folder))
-    assert len(sets) == len(frames) >= 24
+    assert len(sets) == len(frames) >= 24  # nothing is missed
     for (bag_set, frame, rig), line in zip(sets, frames, strict=True):
         labels = predictor(frame.planes, rig, bag_set.stamp_ns).labels
         assert line["subsets"]["RDEL"]["labels_crc32"] == zlib.crc32(labels)
@@ -225,7 +230,7 @@ def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, 
         counts = {name: topic.count for name, topic in bag.topics.items()}
         assert counts[fake_car.TOPICS.streams["rgb"]] == inputs.topics[fake_car.TOPICS.streams["rgb"]].count - 10
         assert counts[fake_car.TOPICS.streams["depth"]] == inputs.topics[fake_car.TOPICS.streams["depth"]].count
-        assert [counts[topic] for topic in OUTPUTS.values()] == [len(frames)] * 3
+        assert [counts[topic] for topic in OUTPUTS.values()] == [len([f for f in frames if f["used"]])] * 3
         for message in bag.messages(OUTPUTS.values()):
             image = message.value
             assert image.header.frame_id == fake_car.CAMERA.frame_id
@@ -278,10 +283,110 @@ def test_value_what_was_not_fused_is_counted_with_its_reason(folder, faulty, tmp
     request = request_of(folder, tmp_path, bag=write_bag(tmp_path / "bag", entries))
     summary = write_evaluation(evaluate_bag(request), tmp_path, "x")
     assert summary["unusable_sets"] == {"camera black": 4, "camera step": 1}
-    assert summary["subsets"]["R"]["frames"] == len(lines_of(tmp_path)[1]) == 5
+    score = summary["subsets"]["R"]
+    assert (score["frames"], score["frames_with_label"], score["coverage"]) == (10, 5, 50)
+    assert [line["used"] for line in lines_of(tmp_path)[1]] == ["R"] * 3 + [""] * 4 + ["R", "", "R"]
     (told,) = summary["warnings"]
     assert told == "rgb: 1 messages could not be used, the last because: message of 4 bytes has no header"
     assert "camera black 4: no labels" in (tmp_path / "report.html").read_text()
+
+
+CAMERA_ALONE = ("depth=none", "event=none", "lidar=none")
+PIXELS = fake_car.WIDTH * fake_car.HEIGHT
+
+
+@pytest.mark.parametrize("truth", ["", NO_TRUTH])
+@pytest.mark.parametrize(
+    ("drop", "topics", "every", "labelled", "missed"),
+    [
+        # 25 pictures and truths at 0.0 .. 2.4 s. The sweep of 0.785 s is not lost: its set is compared with 0.8 s.
+        ("R+D+E+L@0.8:1.6", (), 1, 18, 7),
+        ("camera@1:2", CAMERA_ALONE, 1, 15, 10),
+        ("camera@2:", CAMERA_ALONE, 1, 20, 5),  # to the last message of the recording
+        ("camera@1:2", CAMERA_ALONE, 2, 8, 5),  # sets 0, 2 .. 8 and 20, 22, 24 of 25
+        ("camera@:1", CAMERA_ALONE, 1, 15, 0),  # before its first set a system only starts
+    ],
+)
+def test_value_silence_of_all_is_missed(folder, tmp_path, truth, drop, topics, every, labelled, missed):
+    request = request_of(folder, tmp_path, faults=read_plan([drop]), topics=topics, every=every, subsets="full",
+                         truth=truth)  # fmt: skip
+    result = evaluate_bag(request)
+    summary = write_evaluation(result, tmp_path, "x")
+    (score,) = summary["subsets"].values()
+    assert (score["frames_with_label"], summary["silent_frames"]) == (labelled, missed)
+    assert score["frames"] == labelled + missed == len(lines_of(tmp_path)[1])
+    assert score["coverage"] == round(100 * labelled / (labelled + missed), 3)
+    counts = next(iter(result.total().values())).matrix.counts
+    assert counts[:, -1].sum() == (0 if truth else missed * PIXELS)
+    assert counts.sum() == (0 if truth else (labelled + missed) * PIXELS)
+    window_s = result.phases[-1 if drop.endswith(":") else 1] if missed else None
+    for line in lines_of(tmp_path)[1]:
+        if not line["used"]:
+            assert window_s.start_s - 1e-9 <= line["time_s"] < window_s.end_s
+    if missed:
+        assert any(f"{missed} times a set was due" in warning for warning in summary["warnings"])
+        for name in result.conditions["streams"]:  # hatched in the timeline
+            length_s = 0.6 * (window_s.end_s - window_s.start_s)
+            assert any(end - start > length_s for start, end in summary["silent_s"][name])
+
+
+def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
+    with pytest.raises(UserError, match="not one set") as caught:
+        evaluate_bag(request_of(folder, tmp_path / "out", faults=read_plan(["R+D+E+L"]), subsets="full"))
+    assert "camera 0, depth 0, event 0, LiDAR 0" in str(caught.value)
+    assert "hit 99" in str(caught.value)  # 25 pictures, 25 of depth, 25 packets, 24 sweeps
+    assert "\n" not in str(caught.value)
+
+
+def spoilt_truths(folder, path, spoil):
+    """The recording with `spoil(index, data)` instead of its truths."""
+    entries, index = [], 0
+    with Bag(folder / "bag") as bag:
+        for message in bag.messages():
+            data = message.data
+            if message.topic == fake_car.TOPICS.truth:
+                data, index = spoil(index, data), index + 1
+            entries.append((message.time_ns, message.topic, message.kind, data))
+    shutil.copy(folder / "bag" / "calibration.yaml", write_bag(path, entries))
+    return path
+
+
+def picture(pixels, encoding, data):
+    return bag_messages.image(pixels, encoding, header_stamp_ns(data), "x")
+
+
+def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
+    spoilt = {
+        3: lambda data: data[:200],
+        5: lambda data: picture(np.full((fake_car.HEIGHT, fake_car.WIDTH), 99, np.uint8), "mono8", data),
+        7: lambda data: picture(np.zeros((5, 7), np.uint8), "mono8", data),
+        9: lambda data: picture(np.zeros((fake_car.HEIGHT, fake_car.WIDTH, 3), np.uint8), "rgb8", data),
+    }
+    bag = spoilt_truths(folder, tmp_path / "bag", lambda k, data: spoilt.get(k, bytes)(data))
+    request = request_of(folder, tmp_path / "out", bag=bag, subsets="full", topics=CAMERA_ALONE)
+    summary = write_evaluation(evaluate_bag(request), request.out, "x")
+    assert summary["subsets"]["R"]["frames_with_truth"] == 21
+    assert [k for k, line in enumerate(lines_of(request.out)[1]) if not line["truth"]] == [3, 5, 7, 9]
+    (told,) = [warning for warning in summary["warnings"] if warning.startswith("truth ")]
+    assert "4 frames are judged without it, the first at 0.3" in told
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for k in range(25):
+        pixels = np.zeros((fake_car.HEIGHT, fake_car.WIDTH), np.uint8)
+        Image.fromarray(pixels).save(labels / f"{fake_car.START_NS + k * fake_car.PERIOD_NS}.png")
+    (labels / f"{fake_car.START_NS}.png").write_bytes(b"no picture")
+    request = request_of(folder, tmp_path / "b", subsets="full", truth=str(labels), topics=CAMERA_ALONE)
+    summary = write_evaluation(evaluate_bag(request), request.out, "x")
+    assert summary["subsets"]["R"]["frames_with_truth"] == 24
+    assert "is not a readable image" in "".join(summary["warnings"])
+
+
+def test_exception_not_one_truth_can_be_read(folder, tmp_path):
+    bag = spoilt_truths(folder, tmp_path / "bag", lambda k, data: picture(np.full((3, 4), k, np.uint8), "mono8", data))
+    for every in (1, 9):  # seen after a few frames, or at the end
+        with pytest.raises(UserError, match="not one can be used, the first at 0.0. s: is 4x3, labels are 96x64"):
+            evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", every=every))
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(folder, tmp_path):

@@ -1,0 +1,91 @@
+"""Moments without a set, counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from bag_files import IMAGE, NS_PER_S, START_NS, small_entries, write_bag
+
+from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.silence import MissedFrame, SilenceWatch
+from any2seg_core.drive import bag_messages
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.sync_parameters import sync_config
+from any2seg_core.topics import TopicMap
+
+MS = 1_000_000
+TOPICS = TopicMap({"rgb": "/camera/image_raw"}, {}, truth="/semantic")
+
+
+def truths(stamps_ms):
+    pixels = np.full((3, 4), 2, np.uint8)
+    pixels[0] = 255
+    return [
+        (START_NS + ms * MS, "/semantic", IMAGE, bag_messages.image(pixels, "mono8", START_NS + ms * MS, "camera"))
+        for ms in stamps_ms
+    ]
+
+
+def missed_of(path, entries, lost_ms=range(0)):
+    """(stamp in ms, has a truth, its pixels) of every missed moment; pictures of `lost_ms` are lost on the way."""
+    with Bag(write_bag(path, sorted(entries))) as bag:
+        sync = sync_config({}, ["rgb"], 50 * MS)
+        watch = SilenceWatch(TOPICS, sync, None, 25)
+        kept = (
+            message
+            for message in watch.messages(bag.messages())
+            if message.topic == "/semantic" or (message.stamp_ns - START_NS) // MS not in lost_ms
+        )
+        frames = list(watch.frames(SetStream(kept, TOPICS, sync, FrameBuilder(None, 50 * MS))))
+    assert [found.stamp_ns for found in frames] == sorted(found.stamp_ns for found in frames)
+    missed = [found for found in frames if isinstance(found, MissedFrame)]
+    for found in missed:
+        assert found.time_ns - found.stamp_ns <= 10 * MS
+        assert found.truth is None or found.truth.pixels(25).tolist() == [0, 0, 8] + [0] * 22
+    return [((found.stamp_ns - START_NS) // MS, found.truth is not None) for found in missed]
+
+
+def test_value_a_whole_recording_misses_nothing_whatever_its_truth(tmp_path):
+    for index, stamps_ms in enumerate(([], range(0, 4000, 25), range(50, 4000, 100), range(0, 4000, 1000))):
+        assert missed_of(tmp_path / str(index), small_entries(40) + truths(stamps_ms)) == []
+
+
+def test_value_a_single_picture_is_missed_where_a_truth_says_so(tmp_path):
+    lost = range(1000, 1001)
+    assert missed_of(tmp_path / "a", small_entries(40) + truths(range(0, 4000, 100)), lost) == [(1000, True)]
+    assert missed_of(tmp_path / "b", small_entries(40), lost) == []  # it may as well be jitter
+    assert missed_of(tmp_path / "c", small_entries(40), range(1000, 1200)) == [(1000, False), (1100, False)]
+
+
+def test_value_a_truth_of_another_rate_weighs_a_silence_as_long_as_it_is(tmp_path):
+    lost, due = range(1000, 2000), range(1000, 2000, 100)
+    fast = missed_of(tmp_path / "fast", small_entries(40) + truths(range(0, 4000, 25)), lost)
+    assert fast == [(ms, True) for ms in due]
+    slow = missed_of(tmp_path / "slow", small_entries(40) + truths(range(0, 4000, 500)), lost)
+    assert slow == [(ms, ms % 500 == 0) for ms in due]
+
+
+def test_value_a_truth_after_the_last_picture_is_nobodys_fault_and_one_before_a_late_end_is(tmp_path):
+    images = small_entries(20)
+    stamps_ms = range(0, 4000, 100)
+    assert missed_of(tmp_path / "a", images + truths(stamps_ms)) == []
+    expected = [(ms, True) for ms in range(1500, 2000, 100)]
+    assert missed_of(tmp_path / "b", images + truths(stamps_ms), range(1500, 2000)) == expected
+
+
+@pytest.mark.parametrize("step_s", [-60, 3600])
+def test_value_a_clock_that_is_set_is_no_silence(tmp_path, step_s):
+    entries = small_entries(20)
+    for k in range(20):
+        time_ns = START_NS + (20 + k) * 100 * MS
+        pixels = np.full((3, 4), k, np.uint8)
+        data = bag_messages.image(pixels, "mono8", time_ns + step_s * NS_PER_S, "camera")
+        entries.append((time_ns, "/camera/image_raw", IMAGE, data))
+    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+        sync = sync_config({}, ["rgb"], 50 * MS)
+        watch = SilenceWatch(TOPICS, sync, None, 25)
+        sets = SetStream(watch.messages(bag.messages()), TOPICS, sync, FrameBuilder(None, 50 * MS))
+        found = list(watch.frames(sets))
+    assert len(found) >= 39
+    assert not any(isinstance(frame, MissedFrame) for frame in found)
