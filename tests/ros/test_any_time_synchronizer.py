@@ -106,6 +106,52 @@ def test_value_headers_and_arrival_times():
         sync.close()
 
 
+@pytest.mark.parametrize("stamp", [SimpleNamespace(sec=-1, nanosec=0), SimpleNamespace(sec=0, nanosec=0), None])
+def test_value_stamps_that_are_none_are_counted_and_told_once(stamp, caplog):
+    sync, inputs, got = make(1)
+    for _ in range(3):
+        inputs[0].signalMessage(SimpleNamespace(header=SimpleNamespace(stamp=stamp), text="x"))
+    inputs[0].signalMessage(message(100.0, "good"))
+    assert wait_for(lambda: got == [("good",)])
+    assert sync.stats.streams["0"].dropped == {"bad_stamp": 3}
+    assert len(caplog.records) == 1
+    assert "input 0" in caplog.text and "stamp" in caplog.text and "sync_arrival_time" in caplog.text
+    sync.close()
+
+
+def test_exception_in_a_callback_of_the_nodes_timer_is_logged_and_spinning_goes_on(domain, caplog):
+    """Nobody delivered a message then, so nobody is there to raise to; the executor must not end."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
+    from sensor_msgs.msg import Image  # isort: skip
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = rclpy.create_node("any_time_raising", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    inputs = [Subscriber(node, Image, "raising_a"), Subscriber(node, Image, "raising_b")]
+    sync = AnyTimeSynchronizer(inputs, 10, 0.05)
+    sync.registerCallback(lambda first, second: 1 / 0)
+
+    def spun():
+        executor.spin_once(timeout_sec=0.05)
+        return "ZeroDivisionError" in caplog.text
+
+    try:
+        inputs[0].signalMessage(message(1.0))  # the other input is silent: time alone ends the wait
+        assert wait_for(spun)
+        assert "callback of a synchronised set" in caplog.text
+        assert sync.stats.sets_emitted == 1
+        spun()
+    finally:
+        sync.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
 def test_value_other_inputs_can_be_connected():
     sync, inputs, got = make(2)
     feed(inputs, range(2))

@@ -104,3 +104,21 @@ def test_value_labels_of_an_earlier_activation_say_nothing_of_this_one(monitor, 
     clock.now_s += 0.5
     assert report()[2]["label_rate_hz"] == "2.00"
     assert report()[2]["labels"] == "5"
+
+
+@pytest.mark.parametrize("is_negative", [False, True])
+def test_value_stalled_by_stamps_that_cannot_be_used_says_so(monitor, clock, is_negative):
+    """A zero stamp is dropped by the synchroniser, a negative one is no message at all; neither is a silent sensor."""
+    from any2seg_ros.diagnostics import Snapshot
+
+    config = SyncConfig({"rgb": StreamConfig(), "lidar": StreamConfig()}, ("rgb", "lidar"))
+    synchronizer = Synchronizer(config)
+    for _ in range(3):
+        if is_negative:
+            monitor.left_out("rgb", "stamp")
+        else:
+            synchronizer.add("rgb", 0, None, 1)
+    clock.now_s += 60.0
+    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32", {}, {}, False)
+    text = monitor.message(snapshot, "segment").status[0].message
+    assert text.endswith("stamps that are zero or negative come from rgb (3 messages)")

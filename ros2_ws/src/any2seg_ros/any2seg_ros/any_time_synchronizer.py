@@ -13,6 +13,7 @@ Works with and without message_filters installed.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MessageError, UserError
 from any2seg_core.messages import stamp_ns
 from any2seg_core.sync import SampleSet, StreamConfig, SyncConfig, Synchronizer, SyncStats
 from any2seg_ros.distro import simple_filter
@@ -29,6 +30,7 @@ from any2seg_ros.steady import create_steady_timer
 
 SimpleFilter = simple_filter()
 _LOGGER = logging.getLogger(__name__)
+_LOG_PERIOD_S = 5.0
 
 
 class Subscriber(SimpleFilter):
@@ -52,7 +54,8 @@ class AnyTimeSynchronizer(SimpleFilter):
     expected are there, at the latest `timeout` after its first message: a dead input costs nothing, and its place
     in the callback is None. The stamp of a set is that of the first input that is alive. Stamps that jump back, as in
     a recording that loops, start everything anew. An exception in a callback reaches whoever delivered the message
-    (the log, when it was the clock), and leaves the synchroniser intact. `stats` counts dropped messages by reason.
+    (the log, when it was the clock), and leaves the synchroniser intact. `stats` counts dropped messages by reason;
+    stamps that are zero, negative or no stamp at all ("bad_stamp") are also told to the log.
 
     Args:
         fs: inputs with `registerCallback`, such as message_filters.Subscriber; more by `connectInput`.
@@ -89,6 +92,7 @@ class AnyTimeSynchronizer(SimpleFilter):
         self._changed = threading.Condition(self._lock)
         self._timer: tuple[Node, Any] | None = None
         self._is_open = True
+        self._logged_s: dict[str, float] = {}
         self.input_connections: list[Any] = []
         self.connectInput(fs)
 
@@ -139,7 +143,7 @@ class AnyTimeSynchronizer(SimpleFilter):
 
     def _take(self, synchronizer: Synchronizer, name: str, msg: Any) -> None:
         now_ns = time.monotonic_ns()
-        stamp = self._stamp_of(msg, now_ns)
+        stamp = self._stamp_of(name, msg, now_ns)
         with self._lock:
             if stamp is None or synchronizer is not self._synchronizer:  # from an input of an earlier connection
                 return
@@ -147,9 +151,16 @@ class AnyTimeSynchronizer(SimpleFilter):
             self._changed.notify()
         self._signal(ready)
 
-    def _stamp_of(self, msg: Any, now_ns: int) -> int | None:
+    def _stamp_of(self, name: str, msg: Any, now_ns: int) -> int | None:
+        """0 for a stamp that cannot be used, which the synchroniser counts; None for a message that it must not see."""
         if not self.sync_arrival_time and hasattr(msg, "header"):
-            return stamp_ns(msg.header)
+            try:
+                stamp, why = stamp_ns(msg.header), "stamp: is 0"
+            except MessageError as error:
+                stamp, why = 0, str(error)
+            if stamp == 0:
+                self._warn(name, f"input {name}: {why}; left out: repair its driver or set sync_arrival_time")
+            return stamp
         return now_ns if self.sync_arrival_time or self.allow_headerless else None
 
     def _watch(self, node: Node | None) -> None:
@@ -157,7 +168,7 @@ class AnyTimeSynchronizer(SimpleFilter):
         if self._timer is not None:
             return
         if node is not None:
-            self._timer = node, create_steady_timer(node, max(self._limits[0] / 4e9, 0.005), self._poll)
+            self._timer = node, create_steady_timer(node, max(self._limits[0] / 4e9, 0.005), self._poll_and_log)
         else:
             threading.Thread(target=self._poll_at_deadlines, name="any-time-synchronizer", daemon=True).start()
 
@@ -175,10 +186,13 @@ class AnyTimeSynchronizer(SimpleFilter):
                 wait_s = None if deadline_ns is None else (deadline_ns - time.monotonic_ns()) / 1e9
                 if wait_s is None or wait_s > 0:
                     self._changed.wait(wait_s)
-            try:
-                self._poll()
-            except Exception:  # nobody called: there is no one to raise to
-                _LOGGER.exception("callback of a synchronised set")
+            self._poll_and_log()
+
+    def _poll_and_log(self) -> None:
+        try:
+            self._poll()
+        except Exception:  # nobody called: there is no one to raise to, and an executor would end
+            _LOGGER.exception("callback of a synchronised set")
 
     def _signal(self, ready: list[SampleSet]) -> None:
         """Outside the lock; every set is handed on even if a callback raised for an earlier one."""
@@ -191,6 +205,13 @@ class AnyTimeSynchronizer(SimpleFilter):
                 raised = raised or error
         if raised is not None:
             raise raised
+
+    def _warn(self, key: str, text: str) -> None:
+        """To the log, each kind of trouble once in a while."""
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(key, -math.inf) >= _LOG_PERIOD_S:
+            self._logged_s[key] = now_s
+            _LOGGER.warning(text)
 
 
 def _ns(seconds: float) -> int:

@@ -182,8 +182,7 @@ class Monitor:
             return DiagnosticStatus.WARN, "partial" if has_reference else "degraded", text
         return DiagnosticStatus.OK, "ok", "all sensors fused"
 
-    @staticmethod
-    def _why_stalled(snapshot: Snapshot, silence_s: float) -> str:
+    def _why_stalled(self, snapshot: Snapshot, silence_s: float) -> str:
         text = f"no label for {silence_s:.1f} s"
         if snapshot.lacks_clock:
             return f"{text}: use_sim_time is true and nothing comes on /clock"
@@ -195,6 +194,14 @@ class Monitor:
         unmatched = [name for name in streams if snapshot.incompatible.get(name)]
         if unmatched:
             return f"{text}: incompatible quality of service on {', '.join(unmatched)}"
+        stamps = [self._left_out[name]["stamp"] + stream.dropped["bad_stamp"] for name, stream in streams.items()]
+        unusable = [
+            f"{name} ({count} messages)"
+            for (name, stream), count in zip(streams.items(), stamps, strict=True)
+            if count and stream.state != "alive"
+        ]
+        if unusable:
+            return f"{text}: stamps that are zero or negative come from {', '.join(unusable)}"
         silent = [name for name, stream in streams.items() if stream.state != "alive"]
         return f"{text}: nothing comes from {', '.join(silent)}" if silent else text
 

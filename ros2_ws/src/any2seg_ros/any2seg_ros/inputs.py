@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -107,6 +108,7 @@ class Inputs:
         on_bad: Callable[[str, UserError], None],
     ) -> None:
         self.incompatible: Counter[str] = Counter()
+        self._warned_s: dict[str, float] = {}
         self._node, self._settings = node, settings
         self._decode, self._on_message, self._on_bad = decode, on_message, on_bad
         self._subscriptions: dict[str, Any] = {}
@@ -179,11 +181,21 @@ class Inputs:
             header_ns = stamp_ns(message.header)
             is_header = self._settings.stamp_source == "header"
             stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
+            if is_header and not header_ns:
+                self._warn_of_zero(name)  # the synchroniser drops and counts it
             self._on_message(
                 name, stamp, Received(self._decode(name, message, stamp - header_ns), header_ns, arrived_ns)
             )
         except UserError as error:
             self._on_bad(name, error)
+
+    def _warn_of_zero(self, name: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._warned_s.get(name, -math.inf) >= self._settings.log_period_s:
+            self._warned_s[name] = now_s
+            self._node.get_logger().warning(
+                f"{name}: left out: stamp is 0: the driver does not set it; repair that, or set stamp_source to arrival"
+            )
 
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self.incompatible[name] += event.total_count_change
