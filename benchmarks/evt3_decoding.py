@@ -56,8 +56,14 @@ def packets(parts: list[np.ndarray]) -> list[SimpleNamespace]:
         stamp = SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         made.append(
             SimpleNamespace(
-                header=SimpleNamespace(stamp=stamp, frame_id=""), height=480, width=640, seq=seq, time_base=0,
-                encoding="evt3", is_bigendian=False, events=words.astype("<u2").tobytes(),
+                header=SimpleNamespace(stamp=stamp, frame_id=""),
+                height=480,
+                width=640,
+                seq=seq,
+                time_base=0,
+                encoding="evt3",
+                is_bigendian=False,
+                events=words.astype("<u2").tobytes(),
             )  # fmt: skip
         )
     return made

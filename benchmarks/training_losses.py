@@ -45,9 +45,9 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "R_p (input)": {"lambda_p": 0.3, "fisher": {"wrt": "input"}},
     },
     "mff": {
-        "L_cr": {"lambda_cr": 1.0},
-        "L_se": {"lambda_se": 1.0},
-        "L_cr + L_se": {"lambda_cr": 1.0, "lambda_se": 1.0},
+        "L_cr": {"lambda_cr": 1.0, "teacher": "none"},
+        "L_se": {"lambda_se": 1.0, "teacher": "none"},
+        "L_cr + L_se": {"lambda_cr": 1.0, "lambda_se": 1.0, "teacher": "none"},
         "R_f": {"lambda_f": 0.02},
         "R_p (logits)": {"lambda_p": 0.3},
         **FEW_LABELS,
@@ -72,7 +72,7 @@ class RandomTeacher:
 def stepper(title: str, changes: dict) -> Callable[[], float]:
     """A function that takes one training step and returns its process time in seconds."""
     fusion, _, clicks = title.partition(", ")
-    config = TrainConfig(data="none", out="none", fusion=fusion, teacher="none", modality_dropout=1.0, **changes)
+    config = TrainConfig(data="none", out="none", fusion=fusion, modality_dropout=1.0, **changes)
     torch.manual_seed(0)
     shape = ModelConfig(num_classes=K, fusion=fusion, linear=config.linear)
     model = Any2Seg(shape).train().to(memory_format=torch.channels_last)

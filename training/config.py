@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -76,6 +77,7 @@ class M3LConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lambda_u: float = Field(1.0, ge=0, description="weight of L_u, the student against pseudo labels")
+    warmup_steps: int = Field(0, ge=0, description="lambda_u grows linearly from 0 over these steps")
     decay: float = Field(0.99, ge=0, lt=1, description="of the teacher per step, once 1 - 1/(n + 1) exceeds it")
     masking: Literal["one_or_none", "uniform_subsets"] | float | dict[str, float] = Field(
         "one_or_none", description="what the student sees: nothing or one modality hidden, or as modality_dropout"
@@ -83,6 +85,55 @@ class M3LConfig(BaseModel):
     labels: Literal["paper", "released"] = Field(
         "paper", description="released: truth also for masked copies, pseudo labels also for unmasked samples"
     )
+
+    def weight(self, step: int) -> float:
+        """Of L_u in step number ``step``, counted from 0."""
+        return self.lambda_u * min(1.0, step / self.warmup_steps) if self.warmup_steps else self.lambda_u
+
+
+class _Needs(NamedTuple):
+    """Settings that do nothing unless another one says so; ``otherwise`` is the rest of the error message."""
+
+    settings: tuple[str, ...]
+    are_used: Callable[[TrainConfig], object]
+    otherwise: str
+
+
+# Not here: agmm without agmm.weight, and compile_fusion without MFF, which switch off what a recipe has set.
+_NEEDS = (
+    _Needs(
+        ("data.unlabelled", "unlabelled_batch_size", "m3l"),
+        lambda config: config.method != "supervised",
+        "method=supervised: choose m3l or mean_teacher",
+    ),
+    _Needs(
+        ("m3l.masking", "m3l.labels"),
+        lambda config: config.method != "mean_teacher",
+        "method=mean_teacher: it masks nothing",
+    ),
+    _Needs(
+        ("teacher", "lscd_temperature", "lscd_level"),
+        lambda config: config.lambda_cr or config.lambda_se,
+        "lambda_cr=0 and lambda_se=0: set one of them",
+    ),
+    _Needs(
+        ("fisher",),
+        lambda config: config.lambda_p or config.lambda_f,
+        "lambda_p=0 and lambda_f=0: set one of them",
+    ),
+    _Needs(("ohem_threshold",), lambda config: config.loss == "ohem", "loss=ce: choose ohem"),
+    _Needs(
+        ("class_weight_limit",),
+        lambda config: config.class_weight_power,
+        "class_weight_power=0: all classes weigh the same",
+    ),
+    _Needs(
+        ("dropout_warmup_steps",),
+        lambda config: config.modality_dropout != 1.0,
+        "modality_dropout=1: nothing is dropped",
+    ),
+    _Needs(("jitter_strength",), lambda config: config.jitter_probability, "jitter_probability=0: nothing is jittered"),
+)
 
 
 class TrainConfig(BaseModel):
@@ -131,7 +182,7 @@ class TrainConfig(BaseModel):
 
     # Few labels
     method: Literal["supervised", "mean_teacher", "m3l"] = "supervised"
-    m3l: M3LConfig = Field(M3LConfig(), description="of m3l; mean_teacher takes lambda_u and decay")
+    m3l: M3LConfig = Field(M3LConfig(), description="of m3l; mean_teacher takes lambda_u, warmup_steps and decay")
     unlabelled_batch_size: int | None = Field(None, gt=0, description="per process; default: batch_size")
 
     # Loss
@@ -167,7 +218,9 @@ class TrainConfig(BaseModel):
     bf16: bool = Field(False, description="forward in bfloat16, losses and weights in float32")
     fp16: bool = Field(False, description="forward in float16 with a scaled loss, for GPUs without bfloat16")
     global_batch_norm: bool = Field(False, description="BatchNorm over all processes; N processes equal one")
-    compile_fusion: bool = Field(False, description="compile MFF, a third of a step on a CPU; needs a C++ compiler")
+    compile_fusion: bool = Field(
+        False, description="compile MFF, if it is the fusion: a third of a step on a CPU; needs C++"
+    )
 
     # Bookkeeping
     seed: int = Field(3407, ge=0)
@@ -197,17 +250,13 @@ class TrainConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _few_labels_are_consistent(self) -> TrainConfig:
-        if self.method == "supervised":
-            for name, is_set in (
-                ("data.unlabelled", bool(self.data.unlabelled)),
-                ("unlabelled_batch_size", self.unlabelled_batch_size is not None),
-                ("m3l", self.m3l != M3LConfig()),
-            ):
-                if is_set:
-                    raise ValueError(f"{name} has no effect with method=supervised: choose m3l or mean_teacher")
-        if self.method == "mean_teacher" and self.m3l != M3LConfig(lambda_u=self.m3l.lambda_u, decay=self.m3l.decay):
-            raise ValueError("m3l.masking and m3l.labels have no effect with method=mean_teacher: it masks nothing")
+    def _every_setting_has_an_effect(self) -> TrainConfig:
+        for needs in _NEEDS:
+            for name in () if needs.are_used(self) else needs.settings:
+                *groups, own = name.split(".")
+                group = reduce(getattr, groups, self)
+                if getattr(group, own) != type(group).model_fields[own].default:
+                    raise ValueError(f"{name} has no effect with {needs.otherwise}")
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ class StudentBatch:
         frames: n numbers of labelled frames.
         taught: rows with pseudo labels; None without a teacher.
         pseudo: (n', H, W) int64 of these rows, 255 where there is nothing to learn.
+        lambda_u: what their loss weighs in this step.
     """
 
     images: dict[str, Tensor]
@@ -48,6 +49,7 @@ class StudentBatch:
     frames: list[int]
     taught: slice | None = None
     pseudo: Tensor | None = None
+    lambda_u: float = 0.0
 
 
 class Supervised:
@@ -116,6 +118,9 @@ class TeacherStudent(Supervised):
     Rows of the student are, with ``m3l``: B labelled samples, B masked copies of them, U masked unlabelled samples.
     ``m3l.labels=paper``: L_s on the first part, L_u on the other two; ``released``: L_s on the first two, L_u on all.
     With ``mean_teacher``: B labelled and U unlabelled samples, nothing masked, L_s on the former and L_u on both.
+
+    With ``m3l.warmup_steps`` lambda_u grows linearly from 0. The paper does not need that: its encoders are pretrained,
+    while what a random start labels is noise.
     """
 
     def __init__(self, config: TrainConfig, family: ModalitySet, model: Any2Seg):
@@ -136,16 +141,17 @@ class TeacherStudent(Supervised):
         B, N = len(frames), len(keys)
         shown = self._dropout(available[:B], tuple(images), keys[:B], step)  # (B, M)
         pseudo = self.pseudo_labels(images, available, labels)  # (B + U, H, W)
+        weight = self.config.m3l.weight(step)
         if self.config.method == "mean_teacher":
             present = torch.cat([shown, available[B:]])  # (B + U, M)
-            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo)
+            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo, weight)
         twice = torch.cat([torch.arange(B), torch.arange(N)]).to(labels.device)  # labelled, their copies, unlabelled
         images = {name: image[twice] for name, image in images.items()}  # (2B + U, C, H, W)
         present = torch.cat([shown, self.masked(available, tuple(images), keys)])  # (2B + U, M)
         if self.config.m3l.labels == "paper":
-            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(B, B + N), pseudo)
+            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(B, B + N), pseudo, weight)
         return StudentBatch(
-            images, present, slice(0, 2 * B), labels[twice[: 2 * B]], 2 * frames, slice(0, B + N), pseudo[twice]
+            images, present, slice(0, 2 * B), labels[twice[: 2 * B]], 2 * frames, slice(0, B + N), pseudo[twice], weight
         )
 
     @torch.no_grad()
@@ -176,7 +182,7 @@ class TeacherStudent(Supervised):
         taught = prediction.samples(student.taught)
         l_u = objective.mean_loss(self.useg, taught, student.pseudo)
         terms = {"l_sup": supervised.detach(), **terms, "l_u": l_u.detach(), **pseudo_figures(taught, student.pseudo)}
-        return supervised + self.config.m3l.lambda_u * l_u, terms
+        return supervised + student.lambda_u * l_u, terms
 
     def after_step(self, model: Any2Seg, step: int) -> None:
         """The teacher follows (Eq. 11)."""

@@ -27,6 +27,7 @@ from training.processes import Processes
 from training.train import attention_kernels
 
 EXACT = {"sigma": 0, "locations": None}
+LSCD = {"teacher": "t", "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1}
 MIXED = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
 ALONE_IN_THE_SECOND = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]]
 """Which sensors each sample has; in the second case R_p and R_f have nothing to compare in the second process."""
@@ -38,7 +39,7 @@ CASES = {
     **{name: {"fusion": name} for name in get_args(FusionName)},
     "linear": {"fusion": "linear"},
     "linear, token": {"fusion": "linear", "linear": {"absent": "token"}},
-    "l_cr + l_se": {"lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1},
+    "l_cr + l_se": LSCD,
     "r_p logits, means": {"fusion": "mean_predictions", "lambda_p": 0.3, "fisher": EXACT},
     "r_p logits, mff": {"lambda_p": 0.3, "fisher": EXACT},
     "r_p features": {"lambda_p": 0.3, "fisher": EXACT | {"wrt": "features"}},
@@ -47,8 +48,7 @@ CASES = {
     "r_p + r_f, one process has no pairs": {"lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT},
     "agmm": {"agmm": {"weight": 1, "l_cls": True}},
     "everything": {
-        "class_weight_power": 0.5, "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1, "lambda_p": 0.3,
-        "lambda_f": 0.02, "fisher": EXACT,
+        **LSCD, "class_weight_power": 0.5, "lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT,
     },
 }  # fmt: skip
 """Name -> settings."""
@@ -58,7 +58,7 @@ PER_PROCESS = ("ohem",)
 
 
 def settings(case: str) -> TrainConfig:
-    changes = {"data": "d", "out": "o", "teacher": "t", "head_width": 16} | CASES[case]
+    changes = {"data": "d", "out": "o", "head_width": 16} | CASES[case]
     return TrainConfig(**changes)
 
 

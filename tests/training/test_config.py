@@ -60,6 +60,37 @@ def test_exception_one_line_names_the_mistake(arguments: list[str], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("setting", "idle", "used"),
+    [
+        ("teacher=t", "lambda_cr=0 and lambda_se=0", ["lambda_cr=1"]),
+        ("lscd_temperature=0.1", "lambda_cr=0 and lambda_se=0", ["teacher=t", "lambda_se=1"]),
+        ("lscd_level=2", "lambda_cr=0 and lambda_se=0", ["teacher=t", "lambda_cr=1"]),
+        ("fisher.wrt=input", "lambda_p=0 and lambda_f=0", ["lambda_f=0.02"]),
+        ("ohem_threshold=0.6", "loss=ce", ["loss=ohem"]),
+        ("class_weight_limit=3", "class_weight_power=0", ["class_weight_power=0.5"]),
+        ("dropout_warmup_steps=100", "modality_dropout=1", []),
+        ("jitter_strength=0.1", "jitter_probability=0", []),
+        ("unlabelled_batch_size=3", "method=supervised", ["method=mean_teacher"]),
+        ("data.unlabelled=x", "method=supervised", ["method=m3l"]),
+        ("m3l.warmup_steps=3", "method=supervised", ["method=mean_teacher"]),
+        ("m3l.masking=0.5", "method=mean_teacher", ["method=m3l"]),
+        ("m3l.labels=released", "method=mean_teacher", ["method=m3l"]),
+    ],
+)
+def test_exception_a_setting_that_would_do_nothing(setting: str, idle: str, used: list[str]):
+    name = setting.partition("=")[0]
+    switched_off = idle.split(" and ")
+    with pytest.raises(UserError, match=rf"^{name.partition('.')[0]}.* has no effect with {idle}"):
+        load_config([*NEEDED, *switched_off, setting])
+    load_config([*NEEDED, *used, setting])
+
+
+def test_value_what_a_recipe_sets_may_be_switched_off():
+    config = load_config([*NEEDED, "agmm.sigma=unit", "compile_fusion=true", "fusion=linear"])
+    assert config.agmm.weight == 0
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"- a\n- b\n", b"1: [", None])
 def test_exception_files_that_are_no_configuration(tmp_path: Path, content: bytes | None):
     file = tmp_path / "bad.yaml"

@@ -104,6 +104,20 @@ def test_value_mean_teacher_masks_nothing_and_forwards_nothing_twice():
     torch.testing.assert_close(loss, ce(prediction.logits[:3], labels[:3]) + ce(prediction.logits, pseudo))
 
 
+@pytest.mark.parametrize("method", ["m3l", "mean_teacher"])
+def test_value_pseudo_labels_begin_to_count_step_by_step(method):
+    """lambda_u 0.8 over 4 steps: 0, 0.2, 0.4, 0.6, 0.8, 0.8, ...; without a warm-up 0.8 from the first step."""
+    config = settings(method=method, m3l={"lambda_u": 0.8, "warmup_steps": 4})
+    model, objective = make(TWO), Objective(CrossEntropy(), config)
+    teacher, given = build_method(config, VEHICLE, model), batch(TWO, 2, 2)
+    for step, weight in ((0, 0.0), (1, 0.2), (2, 0.4), (3, 0.6), (4, 0.8), (5, 0.8), (999, 0.8)):
+        student = teacher.student_batch(*given, step=step)
+        loss, terms = teacher.loss(objective, model, student, model(student.images, student.present))
+        torch.testing.assert_close(loss, terms["l_sup"] + weight * terms["l_u"])
+        assert float(terms["l_u"]) > 0.1
+    assert settings(m3l={"lambda_u": 0.8}).m3l.weight(0) == 0.8
+
+
 def test_value_without_unlabelled_samples_the_copies_still_learn():
     config = settings()
     model, objective = make(TWO), Objective(CrossEntropy(), config)

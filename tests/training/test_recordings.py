@@ -39,7 +39,7 @@ def m3l(tmp_path: Path) -> list[str]:
     data = write_deliver(tmp_path / "deliver", {"train": 2, "val": 1}, (64, 96))
     bag = write_bag(tmp_path / "drive", kitti_entries(7, CAMERA))
     arguments = ["training/configs/m3l_drive.yaml", f"data.root={data}", f"data.unlabelled={bag}", "data.bag.every=2"]
-    return [*arguments, "data.labelled_fraction=1", "cache=ram", *SMALL]
+    return [*arguments, "data.labelled_fraction=1", "m3l.warmup_steps=0", "cache=ram", *SMALL]
 
 
 @pytest.mark.parametrize("keep", [True, False])
