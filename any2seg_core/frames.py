@@ -16,7 +16,7 @@ from any2seg_core.messages.readers import needs_event_stream, read_depth_m, read
 from any2seg_core.messages.typical import typical_messages
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
-from any2seg_core.sensors.camera import CameraModel, camera_info_notes
+from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig
@@ -32,7 +32,6 @@ _MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar"
 _SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
 MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 """Modalities that have a transform to the camera."""
-_UNNAMED_FRAME = "camera"
 _REMEMBERED_PACKETS = 256
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
@@ -127,6 +126,8 @@ class FrameBuilder:
         self.options = options or InputOptions()
         self._rig = None if calibration is None else SensorRig(calibration, event_window_ns)
         self._given = calibration
+        self._cameras: dict[str, CameraModel] = {}  # those that wait for the camera plane
+        self._image_frame = ""
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
         self._health = HealthMonitor(self.options.health)
@@ -136,6 +137,14 @@ class FrameBuilder:
     def rig(self) -> SensorRig | None:
         """The geometry in use; None as long as no camera is known."""
         return self._rig
+
+    @property
+    def camera_frame(self) -> str:
+        """Frame of the camera plane: that of the intrinsics, or of the newest image where they name none."""
+        camera = None if self._rig is None else self._rig.calibration.camera
+        if camera is None or camera.frame_id == UNNAMED_FRAME:
+            return self._image_frame or UNNAMED_FRAME
+        return camera.frame_id
 
     @property
     def event_counts(self) -> Counter[str]:
@@ -198,13 +207,16 @@ class FrameBuilder:
         return CameraUpdate(self.set_camera(stream, camera), notes)
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
-        """Use other intrinsics for one of CAMERA_STREAMS; returns whether they differ from the present ones."""
+        """Use other intrinsics for one of CAMERA_STREAMS; returns whether that changed the geometry in use.
+
+        Before the first ones of the camera there is no geometry: those of other sensors wait for them.
+        """
         key = _CAMERA_FIELDS[stream]
         if self._rig is None:
-            if key != _CAMERA_FIELDS[CAMERA_STREAMS[0]]:
-                return False
-            self._rig = SensorRig(Calibration(camera), self.event_window_ns)
-            return True
+            self._cameras[key] = camera
+            if stream == CAMERA_STREAMS[0]:
+                self._rig = SensorRig(Calibration(**self._cameras), self.event_window_ns)
+            return self._rig is not None
         calibration = self._rig.calibration
         if _same_camera(getattr(calibration, key), camera):
             return False
@@ -228,21 +240,23 @@ class FrameBuilder:
         """Extrinsics of one set by TF, for `set_mount`.
 
         Args:
-            newest: modality -> frame_id and stamp of its newest message. stamp_ns: stamp of the set.
+            newest: modality -> frame_id and stamp of its newest message; that of the camera image is the camera's where
+                the intrinsics name none. stamp_ns: stamp of the set.
             fixed_frame: see `TransformTree.lookup`.
 
         Returns:
             Modality -> (4, 4) to the camera, for those of MOUNTED_STREAMS that are connected to it.
         """
         found: dict[str, np.ndarray] = {}
-        if self._rig is None or transforms.is_empty:
+        image_frame, _ = newest.get(CAMERA_STREAMS[0], ("", 0))
+        self._image_frame = image_frame or self._image_frame
+        if self._rig is None:
             return found
-        for name in canonical(newest, within=MOUNTED_STREAMS):
+        for name in (name for name in MOUNTED_STREAMS if name in newest):
             frame_id, taken_ns = newest[name]
             # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
             source_ns = taken_ns if name == MOUNTED_STREAMS[-1] else stamp_ns
-            camera = self._rig.calibration.camera.frame_id
-            mount = transforms.lookup(camera, stamp_ns, frame_id, source_ns, fixed_frame)
+            mount = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
             if mount is not None:
                 found[name] = mount
         return found
@@ -356,7 +370,7 @@ class FrameBuilder:
         calibration = None if self._rig is None else self._rig.calibration
         camera = getattr(calibration, _CAMERA_FIELDS.get(name, ""), None)
         said = getattr(getattr(message, "header", None), "frame_id", "")
-        if camera is None or camera.frame_id == _UNNAMED_FRAME or not isinstance(said, str) or not said:
+        if camera is None or camera.frame_id == UNNAMED_FRAME or not isinstance(said, str) or not said:
             return
         if said.lstrip("/") != camera.frame_id.lstrip("/"):
             raise MessageError(

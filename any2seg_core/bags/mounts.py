@@ -10,6 +10,7 @@ import numpy as np
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import MOUNTED_STREAMS, FrameBuilder
+from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.transforms import TransformTree
 from any2seg_core.sync import SampleSet
 
@@ -54,7 +55,7 @@ class MountFollower:
     def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
         """Modality -> (4, 4) to the camera, of what is connected now."""
         newest = {}
-        for name in self._mounts.names:
+        for name in (*MODALITIES[:1], *self._mounts.names):
             if name in sample_set.samples:
                 found = sample_set.samples[name]
                 sample = found[-1] if isinstance(found, tuple) else found

@@ -6,7 +6,7 @@ camera:                      # the plane that all modalities are brought to
   height: 1042
   hfov_deg: 91               # or K: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
   D: [0, 0, 0, 0, 0]         # optional, with distortion_model
-  frame_id: ego_vehicle/rgb_front
+  frame_id: ego_vehicle/rgb_front  # optional; without it the frame of the images
 event_camera: {...}          # optional, as camera; likewise depth_camera
 lidar_to_camera:             # optional 4x4: p_camera = lidar_to_camera @ p_lidar (camera frame is optical)
   - [0, -1, 0, 0.0]
@@ -28,7 +28,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
 
 _TRANSFORMS = ("lidar_to_camera", "event_to_camera", "depth_to_camera")
 _CAMERAS = ("camera", "depth_camera", "event_camera")
@@ -109,6 +109,9 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
         url: a path, or ``file://`` and a path.
         rectified: images are rectified: take the projection matrix instead of camera matrix and distortion.
 
+    Returns:
+        Intrinsics of an unnamed frame: ``camera_name`` is the name of a device, and the driver names the frame.
+
     Raises:
         UserError: one line naming the file and the key.
     """
@@ -120,7 +123,7 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
         matrix = file.projection_matrix.rows_of(3, 4)[:, :3] if use_projection else file.camera_matrix.rows_of(3, 3)
         lens = (file.distortion_coefficients.data, file.distortion_model) if file.distortion_coefficients else ([], "")
         lens = ([], "") if use_projection else lens
-        return CameraModel(file.image_width, file.image_height, matrix, *lens, frame_id=file.camera_name)
+        return CameraModel(file.image_width, file.image_height, matrix, *lens)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}") from None
 
@@ -153,7 +156,7 @@ class _CameraEntry(BaseModel):
     hfov_deg: float | None = None
     D: list[float] = []
     distortion_model: str = "plumb_bob"
-    frame_id: str = "camera"
+    frame_id: str = UNNAMED_FRAME
 
     @model_validator(mode="after")
     def _one_focal_length(self) -> _CameraEntry:
@@ -193,7 +196,6 @@ class _Matrix(BaseModel):
 class _CameraInfoFile(BaseModel):
     image_width: int
     image_height: int
-    camera_name: str = "camera"
     camera_matrix: _Matrix
     distortion_model: str = "plumb_bob"
     distortion_coefficients: _Matrix | None = None

@@ -17,6 +17,8 @@ import numpy as np
 from any2seg_core.errors import MessageError, UserError
 
 DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
+UNNAMED_FRAME = "camera"
+"""frame_id of intrinsics that name none: then the frame of the images holds."""
 _MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
 _MAX_SIDE = 32768
 # A lens of less than two degrees is not on a car; CARLA 0.9.16 publishes such numbers by mistake (carla#9462).
@@ -34,7 +36,7 @@ class CameraModel:
         D: (5,), (8,) or (4,) float64 coefficients in OpenCV's order; empty means none.
         distortion_model: "plumb_bob" (k1 k2 p1 p2 k3), "rational_polynomial" (k1 k2 p1 p2 k3 k4 k5 k6) or
             "equidistant" (k1..k4 of Kannala and Brandt 2006, OpenCV's fisheye).
-        frame_id: name of the optical frame.
+        frame_id: name of the optical frame; UNNAMED_FRAME where nothing names it.
 
     Raises:
         UserError: wrong shape, non-finite number, unknown model, or focal length not positive.
@@ -45,7 +47,7 @@ class CameraModel:
     K: np.ndarray
     D: np.ndarray = field(default_factory=lambda: np.zeros(0))
     distortion_model: str = "plumb_bob"
-    frame_id: str = "camera"
+    frame_id: str = UNNAMED_FRAME
 
     def __post_init__(self) -> None:
         width, height = _size(self.width, self.height)
@@ -62,7 +64,7 @@ class CameraModel:
         object.__setattr__(self, "distortion_model", model)
 
     @classmethod
-    def from_fov(cls, width: int, height: int, hfov_deg: float, frame_id: str = "camera") -> CameraModel:
+    def from_fov(cls, width: int, height: int, hfov_deg: float, frame_id: str = UNNAMED_FRAME) -> CameraModel:
         """Distortion-free camera with square pixels, horizontal field of view `hfov_deg` and a centred axis."""
         if not 0.0 < hfov_deg < 180.0:
             raise UserError(f"camera: hfov_deg must lie in (0, 180), got {hfov_deg}")
@@ -357,5 +359,5 @@ def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
             f"camera_info: focal length {K[0, 0]:.0f} px is implausible for a width of {width} px "
             "(CARLA 0.9.16 publishes such a K by mistake); give a calibration file"
         )
-    frame_id = str(getattr(getattr(msg, "header", None), "frame_id", "") or "camera")
+    frame_id = str(getattr(getattr(msg, "header", None), "frame_id", "") or UNNAMED_FRAME)
     return {"width": width, "height": height, "K": K, "D": D, "distortion_model": model, "frame_id": frame_id}

@@ -146,6 +146,7 @@ def test_value_camera_info_replaces_intrinsics_once():
     assert frames.rig is None
     assert frames.set_camera("rgb", CAMERA)
     assert not frames.set_camera("rgb", CameraModel.from_fov(52, 38, 80.0, "camera"))
+    assert frames.rig.calibration.event_camera is CAMERA  # it has waited for the camera plane
     other = CameraModel.from_fov(26, 19, 60.0, "events")
     assert frames.set_camera("event", other)
     assert frames.rig.calibration.event_camera is other

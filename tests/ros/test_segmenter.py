@@ -14,6 +14,7 @@ from fake_car import CAMERA, EVENT_CAMERA, START_NS, TYPES
 from any2seg_core.drive import bag_messages
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.sensors.calibration import Calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync import Sample, SampleSet
 
 pytest.importorskip("rclpy")
@@ -22,35 +23,66 @@ STORE = bag_messages.typestore()
 SENSORS = ("rgb", "depth", "event")
 
 
-def sample_set(**frames: str) -> SampleSet:
-    """One set of camera, depth and event camera; `frames`: another frame_id than that of the camera."""
+def sample_set(sensors: tuple[str, ...] = SENSORS, **frames: str) -> SampleSet:
+    """One set; `frames`: sensor -> another frame_id than that of the camera."""
     from any2seg_ros.inputs import Received
 
     samples = {}
-    for name in SENSORS:
+    for name in sensors:
         message = STORE.deserialize_cdr(fake_car.message(name, START_NS), TYPES[name])
         message.header.frame_id = frames.get(name, CAMERA.frame_id)
         samples[name] = Sample(START_NS, START_NS, Received(message, START_NS, START_NS))
-    return SampleSet(START_NS, "rgb", samples, {}, dict.fromkeys(samples, 0))
+    return SampleSet(START_NS, sensors[0], samples, {}, dict.fromkeys(samples, 0))
+
+
+def static(parent: str, **children: float):
+    """A tf2_msgs/TFMessage: children of a frame, unturned, each so far along its x axis."""
+    rotation = SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
+    header = SimpleNamespace(frame_id=parent, stamp=SimpleNamespace(sec=0, nanosec=0))
+    moves = {child: SimpleNamespace(x=x_m, y=0.0, z=0.0) for child, x_m in children.items()}
+    return SimpleNamespace(
+        transforms=[
+            SimpleNamespace(
+                header=header,
+                child_frame_id=child,
+                transform=SimpleNamespace(translation=move, rotation=rotation),
+            )
+            for child, move in moves.items()
+        ]
+    )
 
 
 @pytest.fixture()
 def make_segmenter(checkpoint, tmp_path):
     """Function that makes a Segmenter with cameras from a file and the given mounts."""
+
+    def make(**mounts):
+        save_calibration(tmp_path / "c.yaml", Calibration(CAMERA, CAMERA, EVENT_CAMERA, **mounts))
+        return segmenter_with(checkpoint, calibration_file=str(tmp_path / "c.yaml"), check_frames=False)
+
+    return make
+
+
+def segmenter_with(checkpoint, **values):
+    """A Segmenter with the node's defaults but for these parameters."""
     from any2seg_ros.model_pool import ModelPool
     from any2seg_ros.parameter_table import TABLE
     from any2seg_ros.parameters import check
     from any2seg_ros.segmenter import Segmenter
 
-    def make(**mounts):
-        save_calibration(tmp_path / "c.yaml", Calibration(CAMERA, CAMERA, EVENT_CAMERA, **mounts))
-        defaults = {name: entry.default for name, entry in TABLE.items()} | {"check_frames": False}
-        return Segmenter(
-            check({**defaults, "checkpoint": str(checkpoint), "calibration_file": str(tmp_path / "c.yaml")}),
-            ModelPool(),
-        )
+    defaults = {name: entry.default for name, entry in TABLE.items()}
+    return Segmenter(check({**defaults, "checkpoint": str(checkpoint), **values}), ModelPool())
 
-    return make
+
+def driver_yaml(path, camera: CameraModel, name: str) -> str:
+    """A camera's YAML file as camera_calibration writes it; returns its URL."""
+    numbers = ", ".join(map(str, camera.K.ravel()))
+    path.write_text(
+        f"image_width: {camera.width}\nimage_height: {camera.height}\ncamera_name: {name}\n"
+        f"camera_matrix: {{rows: 3, cols: 3, data: [{numbers}]}}\ndistortion_model: plumb_bob\n"
+        "distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}\n"
+    )
+    return f"file://{path}"
 
 
 def test_value_pose_that_nobody_gives_is_assumed_and_named_once(make_segmenter):
@@ -67,12 +99,7 @@ def test_value_pose_from_a_file_wins_over_tf_and_tf_over_nothing(make_segmenter)
     segmenter = make_segmenter(depth_to_camera=np.eye(4))
     segmenter(sample_set(depth="stereo", event="dvs"))
     assert segmenter.mounts == {"depth": "calibration_file", "event": "assumed"}
-    move = SimpleNamespace(
-        translation=SimpleNamespace(x=0.1, y=0.0, z=0.0), rotation=SimpleNamespace(x=0.0, y=0.0, z=0.0, w=1.0)
-    )
-    header = SimpleNamespace(frame_id=CAMERA.frame_id, stamp=SimpleNamespace(sec=0, nanosec=0))
-    edges = [SimpleNamespace(header=header, child_frame_id=child, transform=move) for child in ("stereo", "dvs")]
-    segmenter.transforms.add_message(SimpleNamespace(transforms=edges), is_static=True)
+    segmenter.transforms.add_message(static(CAMERA.frame_id, stereo=0.1, dvs=0.1), is_static=True)
     assert segmenter(sample_set(depth="stereo", event="dvs")).notes == ()
     assert segmenter.mounts == {"depth": "calibration_file", "event": "tf"}
 
@@ -101,6 +128,41 @@ def test_value_times_of_events_move_with_the_stamp_of_their_arrival(make_segment
     message = sample_set().samples["event"].payload.message
     plain, moved = (segmenter.receive("event", message, shift_ns) for shift_ns in (1, 5_000_000))
     np.testing.assert_array_equal(moved.events["t"], plain.events["t"] + 4_999_999)
+
+
+@pytest.mark.parametrize("source", ["camera_info_url", "calibration_file"])
+def test_value_camera_that_its_file_does_not_name_has_the_frame_of_its_images(checkpoint, tmp_path, source):
+    """camera_name of a driver's file is a device; a calibration may leave frame_id out."""
+    camera = CameraModel(CAMERA.width, CAMERA.height, CAMERA.K)
+    url = driver_yaml(tmp_path / "ci.yaml", camera, "narrow_stereo")
+    save_calibration(tmp_path / "c.yaml", Calibration(camera, event_camera=EVENT_CAMERA))
+    files = {"camera_info_url": url, "calibration_file": str(tmp_path / "c.yaml")}
+    segmenter = segmenter_with(checkpoint, **{source: files[source]})
+    mounts = {"ego_vehicle/rgb_front": 0.0, "ego_vehicle/lidar": 0.5}
+    segmenter.transforms.add_message(static("ego_vehicle", **mounts), is_static=True)
+    result = segmenter(sample_set(("rgb", "lidar"), lidar="ego_vehicle/lidar"))
+    assert result.used == ("rgb", "lidar") and result.frame_id == CAMERA.frame_id
+    assert segmenter.mounts == {"lidar": "tf"}
+    np.testing.assert_array_equal(result.cloud.rig.calibration.lidar_to_camera[:3, 3], [0.5, 0, 0])
+    alone = segmenter(sample_set(("lidar",), lidar="ego_vehicle/lidar"))
+    assert alone.used == ("lidar",) and alone.frame_id == CAMERA.frame_id
+
+
+def test_value_files_of_depth_and_event_camera_hold_without_one_of_the_camera(checkpoint, tmp_path):
+    depth, event = CameraModel.from_fov(48, 32, 60.0), CameraModel.from_fov(76, 60, 50.0)
+    segmenter = segmenter_with(
+        checkpoint,
+        depth_camera_info_url=driver_yaml(tmp_path / "depth.yaml", depth, "depth"),
+        events_camera_info_url=driver_yaml(tmp_path / "events.yaml", event, "dvs"),
+    )
+    info = STORE.deserialize_cdr(bag_messages.camera_info(CAMERA, START_NS), "sensor_msgs/msg/CameraInfo")
+    assert segmenter.set_camera_info("rgb", info).changed
+    assert not segmenter.set_camera_info("depth", info).changed  # its file wins over the topic
+    result = segmenter(sample_set(("rgb", "lidar"), lidar=CAMERA.frame_id))
+    calibration = result.cloud.rig.calibration
+    np.testing.assert_array_equal(calibration.depth_camera.K, depth.K)
+    np.testing.assert_array_equal(calibration.event_camera.K, event.K)
+    assert calibration.camera.frame_id == CAMERA.frame_id
 
 
 def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):

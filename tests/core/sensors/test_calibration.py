@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info, save_calibration
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
 
 
 def _transform(seed: int) -> np.ndarray:
@@ -141,7 +141,7 @@ def test_value_camera_info_file_of_a_camera_driver(tmp_path, prefix):
     path = tmp_path / "front.yaml"
     path.write_text(CAMERA_INFO)
     camera = load_camera_info(f"{prefix}{path}")
-    assert (camera.width, camera.height, camera.frame_id) == (640, 480, "front")
+    assert (camera.width, camera.height, camera.frame_id) == (640, 480, UNNAMED_FRAME)
     np.testing.assert_array_equal(camera.K, [[500.5, 0, 320], [0, 501, 240], [0, 0, 1]])
     np.testing.assert_array_equal(camera.D, [-0.1, 0.02, 0.001, -0.002, 0])
     rectified = load_camera_info(f"{prefix}{path}", rectified=True)

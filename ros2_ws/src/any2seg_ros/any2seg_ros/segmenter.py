@@ -14,9 +14,7 @@ from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, Camer
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
-from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
-from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
@@ -28,7 +26,7 @@ from any2seg_ros.parameters import NodeParameters
 if TYPE_CHECKING:
     from any2seg_core.predictor import Predictor
 
-_LIDAR = MOUNTED_STREAMS[-1]
+_CAMERA, _LIDAR = CAMERA_STREAMS[0], MOUNTED_STREAMS[-1]
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ class Segmenter:
         used = segmentation.used
         return LiveResult(
             stamp_ns=_header_ns(samples[sample_set.reference], sample_set),
-            frame_id=_frame_id(messages, camera),
+            frame_id=messages[_CAMERA][0].header.frame_id if _CAMERA in messages else self._frames.camera_frame,
             labels=labels,
             confidence=segmentation.confidence,
             planes=frame.planes,
@@ -230,22 +228,22 @@ class Segmenter:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
         newest = {}
         for name, found in samples.items():
-            if name in MOUNTED_STREAMS and name not in self._by_file:
+            if name not in self._by_file:
                 header = getattr(found[-1].payload.message, "header", None)
                 newest[name] = (getattr(header, "frame_id", ""), found[-1].stamp_ns)
         mounts = self._frames.find_mounts(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
         for name, mount in mounts.items():
             self._frames.set_mount(name, mount)
-        notes = [self._note_mount(name, frame, name in mounts) for name, (frame, _) in newest.items()]
+        mounted = [name for name in MOUNTED_STREAMS if name in newest]
+        notes = [self._note_mount(name, newest[name][0], name in mounts) for name in mounted]
         return tuple(note for note in notes if note)
 
     def _note_mount(self, name: str, frame: str, is_found: bool) -> str:
         """Remember where a pose is from; what to tell about it, empty when there is nothing new."""
-        rig = self._frames.rig
-        if rig is None:
+        if self._frames.rig is None:
             return ""
-        camera_frame = rig.calibration.camera.frame_id
-        if frame == camera_frame:
+        camera_frame = self._frames.camera_frame
+        if frame.lstrip("/") == camera_frame.lstrip("/"):
             self.mounts[name] = "camera_frame"
         elif is_found:
             self.mounts[name] = "tf"
@@ -289,9 +287,3 @@ def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:
 
 def _cloud(points: np.ndarray, sample: Sample, rig: SensorRig) -> LiveCloud:
     return LiveCloud(points, sample.payload.header_ns, sample.payload.message.header.frame_id, rig)
-
-
-def _frame_id(messages: dict[str, list[Any]], camera: CameraModel | None) -> str:
-    if MODALITIES[0] in messages:
-        return messages[MODALITIES[0]][0].header.frame_id
-    return camera.frame_id if camera is not None else ""
