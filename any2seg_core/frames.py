@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from any2seg_core.errors import MessageError, UserError
+from any2seg_core.input_options import InputOptions
 from any2seg_core.messages.event_stream import Events, EventStream
 from any2seg_core.messages.readers import needs_event_stream, read_depth_m, read_events, read_points, read_rgb
 from any2seg_core.messages.typical import typical_messages
@@ -19,7 +20,7 @@ from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
-from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.sensors.rig import SensorRig, same_intrinsics
 from any2seg_core.sensors.transforms import TransformTree
 
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
@@ -35,43 +36,6 @@ MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 _REMEMBERED_PACKETS = 256
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
-_PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified")
-
-
-@dataclass(frozen=True)
-class InputOptions:
-    """How messages are read.
-
-    Attributes:
-        intensity_max: LiDAR intensity that means 1; 0 finds it per cloud (see `cloud_to_points`).
-        check_frames: a message whose frame_id is not that of its camera's intrinsics is left out.
-        rectified: images are rectified: camera_info's P holds, not its K and D.
-        health: when a sensor that sends well-formed messages counts as ill.
-    """
-
-    intensity_max: float = 0.0
-    check_frames: bool = True
-    rectified: bool = False
-    health: HealthConfig = field(default_factory=HealthConfig)
-
-
-def input_options(parameters: Mapping[str, Any]) -> InputOptions:
-    """Options from the node's parameters by name (``intensity_max``, ``health.min_points`` ...); others are ignored.
-
-    Raises:
-        UserError: a value of another type than its default.
-    """
-    defaults: dict[str, Any] = {name: getattr(InputOptions(), name) for name in _PLAIN_OPTIONS}
-    defaults.update({f"health.{entry.name}": getattr(HealthConfig(), entry.name) for entry in fields(HealthConfig)})
-    values = {}
-    for name, default in defaults.items():
-        value = parameters.get(name, default)
-        kinds = {float: (int, float), tuple: (list, tuple)}.get(type(default), (type(default),))
-        if type(value) not in kinds:
-            raise UserError(f"parameter {name} is {value!r}: expected {type(default).__name__}")
-        values[name] = type(default)(value)
-    health = HealthConfig(**{name.partition(".")[2]: values[name] for name in values if name.startswith("health.")})
-    return InputOptions(**{name: values[name] for name in _PLAIN_OPTIONS}, health=health)
 
 
 @dataclass(frozen=True)
@@ -413,10 +377,4 @@ def _check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
 
 
 def _same_camera(present: CameraModel | None, new: CameraModel) -> bool:
-    return (
-        present is not None
-        and (present.width, present.height, present.distortion_model) == (new.width, new.height, new.distortion_model)
-        and np.array_equal(present.K, new.K)
-        and np.array_equal(present.D, new.D)
-        and present.frame_id == new.frame_id
-    )
+    return present is not None and same_intrinsics(present, new) and present.frame_id == new.frame_id

@@ -14,7 +14,8 @@ from any2seg_core.bags.mounts import RecordedMounts, is_readable
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import Peek, TopicChoice
 from any2seg_core.errors import UserError
-from any2seg_core.frames import FrameBuilder, InputOptions
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.input_options import InputOptions
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel

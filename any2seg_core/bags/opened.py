@@ -14,7 +14,8 @@ from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
 from any2seg_core.errors import UserError
-from any2seg_core.frames import FrameBuilder, input_options
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.input_options import input_options
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig

@@ -109,7 +109,7 @@ class SensorRig:
         mount = self.calibration.depth_to_camera
         if mount is not None and not np.allclose(mount, np.eye(4), atol=1e-6):
             return encode_hha(register_depth(array, source, mount, camera), camera)
-        if not _same_intrinsics(source, camera):
+        if not same_intrinsics(source, camera):
             array = resample_depth(array, source, camera)
         return encode_hha(array, camera)
 
@@ -169,7 +169,8 @@ def _same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
     return abs(width * camera.height - height * camera.width) <= max(camera.width, camera.height)
 
 
-def _same_intrinsics(one: CameraModel, other: CameraModel) -> bool:
+def same_intrinsics(one: CameraModel, other: CameraModel) -> bool:
+    """Whether two cameras have the same size, K and distortion, whatever their frames are called."""
     return one is other or (
         (one.width, one.height, one.distortion_model) == (other.width, other.height, other.distortion_model)
         and np.array_equal(one.K, other.K)

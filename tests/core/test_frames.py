@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from any2seg_core.errors import MESSAGE_REASONS, MessageError
-from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder, InputOptions
+from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder
+from any2seg_core.input_options import InputOptions
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.messages.images import _NAMED
 from any2seg_core.sensors.calibration import Calibration
@@ -110,7 +111,7 @@ def test_value_event_times_move_with_their_offset(frames, offset_ns):
 def test_value_a_picture_of_events_has_no_times_that_an_offset_could_move(frames):
     picture = np.zeros((38, 52, 3), np.uint8)
     picture[9, 5, 0] = 255
-    drawn = [frames.build({"event": [image(picture, "rgb8")]}, 10**9, shift).planes["event"] for shift in (0, -10**8)]
+    drawn = [frames.build({"event": [image(picture, "rgb8")]}, 10**9, shift).planes["event"] for shift in (0, -(10**8))]
     assert drawn[0][9, 5, 0] == 40
     np.testing.assert_array_equal(*drawn)
 

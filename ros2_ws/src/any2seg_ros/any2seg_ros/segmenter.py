@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, FrameBuilder, InputOptions
+from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, FrameBuilder
+from any2seg_core.input_options import InputOptions
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
