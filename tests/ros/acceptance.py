@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from any2seg_ros.processes import RosProcess
 
 START_TIMEOUT_S = 180.0  # torch and DDS on a machine that is busy with other things
 TIMEOUT_S = 60.0
+DEAD_AFTER_MS = 500.0  # a dead leader is replaced after 250 ms here; the rest is the model and its transport
 ODD_MODEL = Path(__file__).with_name("odd_model.py")
 
 
@@ -65,3 +68,21 @@ class Listener:
     def close(self) -> None:
         for subscription in self._subscriptions:
             self.node.destroy_subscription(subscription)
+
+
+def longest_gap_ms(records) -> float:
+    """Longest time without a label between labels that were received in a row."""
+    return max(np.diff([record.received_ns for record in records])) / 1e6
+
+
+def labels_until_fused(monitor, sensors) -> list:
+    """Labels from now on until three in a row are made of exactly these sensors, and the one before them."""
+    before = len(monitor.recorded()[0])
+
+    def new():
+        return monitor.recorded()[0][before:]
+
+    wait_for(lambda: [record.used for record in new()[-3:]] == [tuple(sensors)] * 3)
+    records = new()
+    assert [record.used for record in records[-3:]] == [tuple(sensors)] * 3, [record.used for record in records]
+    return monitor.recorded()[0][max(before - 1, 0) : before + len(records)]

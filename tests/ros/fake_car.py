@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -58,12 +61,17 @@ def message(sensor: str, stamp_ns: int) -> bytes:
     return bag_messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
 
 
+def spoiled(sensor: str, spoil: Callable[[Any], Any], stamp_ns: int) -> bytes:
+    """A good message of a sensor after `spoil` has changed its fields."""
+    store = bag_messages.typestore()
+    good = store.deserialize_cdr(message(sensor, stamp_ns), TYPES[sensor])
+    spoil(good)
+    return bytes(store.serialize_cdr(good, TYPES[sensor]))
+
+
 def broken_image(stamp_ns: int) -> bytes:
     """An image whose step contradicts its width."""
-    store = bag_messages.typestore()
-    good = store.deserialize_cdr(message("rgb", stamp_ns), TYPES["rgb"])
-    good.step = 7
-    return bytes(store.serialize_cdr(good, TYPES["rgb"]))
+    return spoiled("rgb", lambda image: setattr(image, "step", 7), stamp_ns)
 
 
 def black_image(stamp_ns: int) -> bytes:
@@ -103,10 +111,13 @@ def write_bag(path: Path, seconds: float) -> Path:
 
 
 class FakeCar:
-    """Publishes at 10 Hz from a thread; `silent`, `broken` and `blind` may be changed while it drives.
+    """Publishes at 10 Hz from a thread; `silent` and `instead` may be changed while it drives.
 
     Args:
         node: rclpy node that gets the publishers. silent: sensors that send nothing.
+
+    Attributes:
+        instead: sensor -> what makes its messages of a stamp, in place of `message`.
     """
 
     def __init__(self, node, silent: tuple[str, ...] = ()) -> None:
@@ -117,7 +128,7 @@ class FakeCar:
             name: node.create_publisher(kinds[TYPES[name]], TOPICS.streams[name], 10) for name in MODALITIES
         }
         self.silent = set(silent)
-        self.broken = self.blind = False
+        self.instead: dict[str, Callable[[int], bytes]] = {}
         self.stamp_ns = START_NS
         self._running = True
         self._thread = threading.Thread(target=self._drive, daemon=True)
@@ -127,10 +138,9 @@ class FakeCar:
         self._running = False
         self._thread.join(2.0)
 
-    def _message(self, sensor: str, stamp_ns: int) -> bytes:
-        if sensor == "rgb" and (self.broken or self.blind):
-            return broken_image(stamp_ns) if self.broken else black_image(stamp_ns)
-        return message(sensor, stamp_ns)
+    def listeners(self) -> dict[str, int]:
+        """How many subscriptions the publisher of each sensor knows of."""
+        return {name: publisher.get_subscription_count() for name, publisher in self._publishers.items()}
 
     def _drive(self) -> None:
         due_s = time.monotonic()
@@ -139,7 +149,8 @@ class FakeCar:
             for sensor in ("lidar", "rgb", "event", "depth"):
                 if sensor not in self.silent:
                     own_ns = stamp_ns + OFFSETS_NS[sensor]
-                    self._publishers[sensor].publish(self._message(sensor, own_ns))
+                    make = self.instead.get(sensor, partial(message, sensor))
+                    self._publishers[sensor].publish(make(own_ns))
             if self.stamp_ns == stamp_ns:  # a test may have set the time back meanwhile
                 self.stamp_ns = stamp_ns + PERIOD_NS
             due_s += 0.1

@@ -7,15 +7,13 @@ import time
 import fake_car
 import numpy as np
 import pytest
-from acceptance import START_TIMEOUT_S, wait_for
+from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, longest_gap_ms, wait_for
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
 from any2seg_core.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
-
-DEAD_AFTER_MS = 500.0  # a dead leader is replaced after 250 ms here; the rest is the model and its transport
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,6 @@ def labels_until(monitor, condition, timeout_s: float = 8.0) -> list:
     return monitor.recorded()[0][before:]
 
 
-def longest_gap_ms(records) -> float:
-    return max(np.diff([record.received_ns for record in records])) / 1e6
-
-
 def test_value_label_has_header_size_and_ids_of_the_reference(car, monitor):
     received = []
     from sensor_msgs.msg import Image
@@ -97,11 +91,11 @@ def test_property_labels_go_on_without(car, monitor, dead):
 
 
 def test_value_bad_message_costs_only_its_own_sensor(car, monitor, node_process):
-    car.broken = True
+    car.instead = {"rgb": fake_car.broken_image}
     try:
         records = labels_until(monitor, fuses("depth", "event", "lidar"))
     finally:
-        car.broken = False
+        car.instead = {}
     assert records[-1].used == ("depth", "event", "lidar")
     assert "step 7 is smaller than a row" in node_process.log.read_text()
     assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES
