@@ -20,7 +20,7 @@ from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
-from any2seg_core.sensors.rig import SensorRig, same_intrinsics
+from any2seg_core.sensors.rig import SensorRig, same_intrinsics, same_view
 from any2seg_core.sensors.transforms import TransformTree
 
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
@@ -44,7 +44,9 @@ class Frame:
 
     Attributes:
         stamp_ns: stamp of the set, end of the event window.
-        planes: per usable modality (H, W, 3) uint8, canonical order; empty when nothing could be read.
+        planes: per usable modality (H, W, 3) uint8, canonical order, all of one size: that of the camera image of the
+            set, else of the last one since the last reset, else of the camera's intrinsics. Empty when nothing could be
+            read.
         errors: per unusable modality why, one line.
         reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
             HEALTH_REASONS (the sensor is ill).
@@ -92,6 +94,7 @@ class FrameBuilder:
         self._given = calibration
         self._cameras: dict[str, CameraModel] = {}  # those that wait for the camera plane
         self._image_frame = ""
+        self._image_size: tuple[int, int] | None = None  # (H, W) of the newest camera image
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
         self._health = HealthMonitor(self.options.health)
@@ -121,11 +124,12 @@ class FrameBuilder:
         self._health.config = config
 
     def reset(self) -> None:
-        """Forget decoder states and what freezing and silence need: time has jumped."""
+        """Forget decoder states, the size of the image and what freezing and silence need: time has jumped."""
         for stream in self._event_streams.values():
             stream.reset()
         self._decoded.clear()
         self._health.reset()
+        self._image_size = None
 
     def warm_up(self) -> None:
         """Compile the kernels of common messages and of the projection, so that the first real set is not the slow one.
@@ -281,6 +285,8 @@ class FrameBuilder:
             array = read_points(message, self.options.intensity_max)
         else:
             array = (read_depth_m if name == "depth" else read_rgb)(message)
+        if name == CAMERA_STREAMS[0] and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
+            self._image_size = array.shape[:2]
         return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))
 
     def _read_events(
@@ -343,9 +349,14 @@ class FrameBuilder:
                 "frame",
             )
 
+    def _grid(self) -> tuple[int, int] | None:
+        """(H, W) of all planes: that of the camera image, also while it is away; None: that of the intrinsics."""
+        size, camera = self._image_size, self._rig.calibration.camera
+        return size if size is not None and same_view(size, camera) else None
+
     def _project(self, name: str, array: np.ndarray, stamp_ns: int, size: tuple[int, int] | None) -> np.ndarray:
         if self._rig is not None:
-            return self._rig.planes({name: array}, stamp_ns, event_size=size)[name]
+            return self._rig.planes({name: array}, stamp_ns, self._grid(), size)[name]
         if name == CAMERA_STREAMS[0]:
             return array
         raise UserError(f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info")

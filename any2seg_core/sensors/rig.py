@@ -89,7 +89,7 @@ class SensorRig:
 
     def _plane(self, name: str, plane: np.ndarray) -> np.ndarray:
         camera = self.calibration.camera
-        if not _same_view(plane.shape[:2], camera):
+        if not same_view(plane.shape[:2], camera):
             raise UserError(
                 f"{name}: plane is {_w_x_h(plane.shape)} (W x H), the camera is {camera.width}x{camera.height} by "
                 "its calibration: give an image of that size or the calibration of this camera"
@@ -115,7 +115,7 @@ class SensorRig:
 
     def _depth_camera(self, shape: tuple[int, ...]) -> CameraModel:
         own = self.calibration.depth_camera or self.calibration.camera
-        if not _same_view(shape, own):
+        if not same_view(shape, own):
             key = "depth_camera" if self.calibration.depth_camera is not None else "camera (there is no depth_camera)"
             raise UserError(
                 f"depth: image is {_w_x_h(shape)} (W x H), the calibration says {own.width}x{own.height} for {key}: "
@@ -126,7 +126,7 @@ class SensorRig:
     def _event(self, array: np.ndarray, stamp_ns: int, camera: CameraModel, size: tuple[int, int] | None) -> np.ndarray:
         event_camera = self.calibration.event_camera or self.calibration.camera
         if size is not None and size != (event_camera.height, event_camera.width):
-            if not _same_view(size, event_camera):
+            if not same_view(size, event_camera):
                 raise UserError(
                     f"event: sensor is {_w_x_h(size)} (W x H), the calibration says {event_camera.width}x"
                     f"{event_camera.height}: add or correct event_camera in the calibration"
@@ -161,7 +161,7 @@ def _cached_scale(cache: dict[tuple[int, int], CameraModel], camera: CameraModel
     return cache[key]
 
 
-def _same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
+def same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
     """Whether an image of `shape` can be this camera's picture at some scale: same aspect up to one pixel."""
     height, width = shape[:2]
     if height == 0 or width == 0:

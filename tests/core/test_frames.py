@@ -289,7 +289,33 @@ def test_value_sizes_change_at_run_time(frames):
         frame = frames.build(
             {"rgb": [image(rgb, "rgb8")], "depth": [image(np.full((height, width), 7.0, np.float32), "32FC1")]}, 1
         )
-        assert frame.errors == {} and frame.planes["depth"].shape == (38, 52, 3)
+        assert frame.errors == {} and frame.planes["depth"].shape == frame.planes["rgb"].shape == (height, width, 3)
+
+
+def test_value_all_planes_of_a_set_lie_on_the_grid_of_the_last_image(frames):
+    """Half of the size of camera_info and odd (25 of 52 / 2 = 26 is within a pixel), then without the image."""
+    rgb, depth = np.full((18, 25, 3), 90, np.uint8), np.full((38, 52), 7.0, np.float32)
+    others = {"depth": [image(depth, "32FC1")], "lidar": [points([(9, 0, 0, 1)])]}
+    sizes = []
+    for payloads in (others, {"rgb": [image(rgb, "rgb8")], **others}, others):
+        frame = frames.build(payloads, 1)
+        assert frame.errors == {} and set(frame.planes) == set(payloads)
+        sizes.append({plane.shape[:2] for plane in frame.planes.values()})
+    frames.reset()
+    sizes.append({plane.shape[:2] for plane in frames.build(others, 1).planes.values()})
+    assert sizes == [{(38, 52)}, {(18, 25)}, {(18, 25)}, {(38, 52)}]
+    frames.build({"rgb": [image(rgb, "rgb8")]}, 1)
+    frames.set_camera("rgb", CameraModel.from_fov(60, 20, 80.0))  # another view: the size of the old image says nothing
+    assert frames.build({"lidar": others["lidar"]}, 1).planes["lidar"].shape == (20, 60, 3)
+
+
+def test_value_size_of_an_image_holds_when_it_is_black_and_when_its_set_is_not_built(frames):
+    black = {"rgb": [image(np.zeros((19, 26, 3), np.uint8), "rgb8")]}
+    cloud_alone = {"lidar": [points([(9, 0, 0, 1)])]}
+    assert frames.build({**black, **cloud_alone}, 1).planes["lidar"].shape == (19, 26, 3)
+    frames.reset()
+    frames.notice(black, 1)
+    assert frames.build(cloud_alone, 2).planes["lidar"].shape == (19, 26, 3)
 
 
 def test_value_ill_sensors_are_left_out_and_named(frames):

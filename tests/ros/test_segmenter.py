@@ -12,7 +12,9 @@ import pytest
 from fake_car import CAMERA, EVENT_CAMERA, START_NS, TYPES
 
 from any2seg_core.drive import bag_messages
+from any2seg_core.labels import DELIVER
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.overlay import overlay
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync import Sample, SampleSet
@@ -163,6 +165,43 @@ def test_value_files_of_depth_and_event_camera_hold_without_one_of_the_camera(ch
     np.testing.assert_array_equal(calibration.depth_camera.K, depth.K)
     np.testing.assert_array_equal(calibration.event_camera.K, event.K)
     assert calibration.camera.frame_id == CAMERA.frame_id
+
+
+def resized(found: SampleSet, height: int, width: int) -> SampleSet:
+    """The same set with a camera image of another size."""
+    payload = found.samples["rgb"].payload
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    message = SimpleNamespace(header=payload.message.header, **array_to_image_fields(pixels, "rgb8"))
+    sample = replace(found.samples["rgb"], payload=replace(payload, message=message))
+    return replace(found, samples={**found.samples, "rgb": sample})
+
+
+def test_value_outputs_have_the_size_of_the_image_whatever_camera_info_says(make_segmenter):
+    """Half of it, odd, larger, changing at run time; without the camera that of its last image until time jumps."""
+    from any2seg_ros.outputs import make_semantic_cloud
+
+    segmenter = make_segmenter(lidar_to_camera=fake_car.LIDAR_TO_CAMERA)
+    everything, blind = sample_set((*SENSORS, "lidar")), sample_set(("lidar", "depth"))
+    mount = np.array(fake_car.LIDAR_TO_CAMERA)
+    for height, width in ((32, 48), (63, 95), (127, 191), (64, 96)):
+        for found in (resized(everything, height, width), blind):
+            result = segmenter(found)
+            assert set(result.used) == set(found.samples)
+            assert result.labels.shape == result.confidence.shape == (height, width)
+            assert {plane.shape for plane in result.planes.values()} == {(height, width, 3)}
+            background = result.planes["rgb" if "rgb" in result.used else "depth"]
+            np.testing.assert_array_equal(overlay(result.labels, result.planes, DELIVER, 0.0), background)
+            cloud = make_semantic_cloud(result, result.cloud, DELIVER)
+            records = np.frombuffer(cloud.data, np.uint8).reshape(-1, cloud.point_step)
+            said = records[:, 16:18].copy().view(np.uint16)[:, 0]
+            seen = said != 65535
+            points = result.cloud.points[:, :3].astype(np.float64) @ mount[:3, :3].T + mount[:3, 3]
+            column, row = np.round(CAMERA.scaled(width, height).project(points)[0][seen]).astype(int).T
+            assert seen.mean() > 0.05
+            np.testing.assert_array_equal(said[seen], result.labels[row, column])
+    segmenter(resized(everything, 32, 48))
+    segmenter.reset()
+    assert segmenter(blind).labels.shape == (64, 96)
 
 
 def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):

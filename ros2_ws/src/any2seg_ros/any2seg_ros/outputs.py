@@ -53,7 +53,7 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
     """
     rig = cloud.rig
     labels, confidence = label_points(
-        cloud.points, result.labels, result.confidence, rig.calibration.lidar_to_camera, rig.camera()
+        cloud.points, result.labels, result.confidence, rig.calibration.lidar_to_camera, rig.camera(result.labels.shape)
     )
     seen = labels != np.iinfo(labels.dtype).max
     points = np.zeros(len(cloud.points), _POINT)

@@ -50,8 +50,8 @@ class LiveResult:
 
     Attributes:
         stamp_ns, frame_id: header of every output, that of the reference.
-        labels: (H, W) uint8 or uint16, its largest value = unlabelled. confidence: (H, W) float32, 0..1;
-            None where nothing needed it.
+        labels: (H, W) uint8 or uint16 on the grid of the planes, its largest value = unlabelled.
+        confidence: (H, W) float32, 0..1; None where nothing needed it.
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: the LiDAR cloud, if it was fused.
@@ -200,10 +200,8 @@ class Segmenter:
         if not frame.planes:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in frame.errors.items())
             raise UserError(f"set at {sample_set.stamp_ns} ns has no usable message: {reasons}")
-        camera = rig.camera() if rig is not None else None
-        size = next(iter(frame.planes.values())).shape[:2] if camera is None else (camera.height, camera.width)
         is_needed = with_confidence or confidence_threshold > 0.0
-        segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, size, is_needed)
+        segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, with_confidence=is_needed)
         labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
         used = segmentation.used
         return LiveResult(
