@@ -263,8 +263,7 @@ class Run:
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
     kind = detect_kind(config.data.root) if config.dataset == "auto" else config.dataset
-    options = {key: getattr(config, key) for key in ("source", "parity") if getattr(config, key)}
-    options |= config.data.options(kind)
+    options = config.data_options(kind)
     if split == "train":  # what is judged has all its labels
         options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
     return open_dataset(

@@ -30,7 +30,11 @@ class DataConfig(BaseModel):
     pseudo: Path | None = Field(None, description="labels of a first stage, see training/pseudo_labels.py")
     labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
     labelled: Path | None = Field(None, description="file with the names of the train frames that keep labels")
-    unlabelled: tuple[Path, ...] = Field((), description="more unlabelled frames: data sets or recordings, one or more")
+    unlabelled: tuple[Path, ...] = Field(
+        (),
+        description="more unlabelled frames: data sets or recordings, one or more; cases, source and parity hold for "
+        "those of root's kind",
+    )
     bag: BagSettings = Field(BagSettings(), description="how recordings are read, e.g. bag={every: 5, val_share: 0.2}")
 
     @model_validator(mode="before")
@@ -231,6 +235,11 @@ class TrainConfig(BaseModel):
     eval_every: int = Field(2000, gt=0)
     eval_frames: int = Field(60, gt=0, description="val frames, evenly spread, for the evaluations on the way")
     final_frames: int | None = Field(None, gt=0, description="of the last evaluation; default: all")
+
+    def data_options(self, kind: str) -> dict[str, Any]:
+        """Options of a data set of that kind (`FrameDataset.options`), as far as they are set."""
+        given = {name: getattr(self, name) for name in ("source", "parity") if getattr(self, name)}
+        return given | self.data.options(kind)
 
     @field_validator("modalities")
     @classmethod

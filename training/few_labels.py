@@ -97,6 +97,8 @@ def split_frames(config: TrainConfig, frames: FrameDataset) -> tuple[FrameDatase
 def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> FrameDataset:
     """Split train of a data set, or a recording, without its labels; sensors that the model lacks are left out.
 
+    A data set of the kind of ``like`` is read as that one: the same cases, source and parity.
+
     Raises:
         UserError: nothing there, or none of the sensors of the training data.
     """
@@ -107,10 +109,12 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}")
+        alike = kind == like.kind
+        options = config.data_options(kind) if alike else config.data.options(kind)
         cache = "none" if config.cache == "disk" and kind != BagDataset.kind else config.cache
         frames = open_dataset(
-            kind, path, "train", names, cache=cache, skip_corrupt=config.skip_corrupt, labelled=False,
-            **config.data.options(kind),
+            kind, path, "train", names, config.cases if alike else None, cache=cache,
+            skip_corrupt=config.skip_corrupt, labelled=False, **options,
         )  # fmt: skip
     except UserError as error:
         raise UserError(f"data.unlabelled: {error}") from None

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
-from fake_trees import write_mcubes
+from fake_trees import write_mcubes, write_muses
 
 from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.errors import UserError
 from training.batches import MixedNumbers, SampleNumbers, training_batches
-from training.build import build_augment, build_run
+from training.build import build_augment, build_run, open_split
 from training.config import TrainConfig, load_config
-from training.few_labels import FramePool
+from training.few_labels import FramePool, open_unlabelled
 from training.processes import Processes
 from training.train import main, train
 
@@ -190,6 +190,32 @@ def test_value_planes_of_another_encoding_are_said(data: Path, tmp_path: Path, c
     with caplog.at_level(logging.WARNING):
         build_run(settings(data, tmp_path, {"unlabelled": other}, cache="none"), ALONE)
     assert "are encoded otherwise" in caplog.text and "lidar" in caplog.text
+
+
+def test_value_unlabelled_frames_of_the_same_kind_follow_cases(data: Path, tmp_path: Path):
+    """Nights of another drive too; a data set of another kind is taken whole."""
+    other = write_deliver(tmp_path / "own", {"train": 2}, (64, 96))
+    cubes = write_mcubes(tmp_path / "cubes", {"train": 3}, (64, 256))
+    config = settings(data, tmp_path, {"unlabelled": [other, cubes]}, cache="none", cases=("night",))
+    run = build_run(config, ALONE)
+    assert run.unlabelled.counts() == {"town": 4, "own": 2, "cubes": 3}
+    assert all("/night/" in run.unlabelled.name(index) for index in range(6))
+    shutil.rmtree(other / "img" / "night")
+    with pytest.raises(UserError, match=r"data.unlabelled: .*own: no train frame of the cases night"):
+        build_run(config, ALONE)
+
+
+@pytest.mark.parametrize("changes", [{"source": "raw"}, {"source": "projected"}, {"parity": "hkust"}], ids=str)
+def test_value_unlabelled_frames_of_the_same_kind_are_read_alike(data: Path, tmp_path: Path, changes: dict):
+    roots = [write_muses(tmp_path / name, {"train": 1, "val": 1}, (54, 96)) for name in ("a", "b")]
+    group = {"unlabelled": [roots[1], data]}
+    config = settings(roots[0], tmp_path, group, cache="none", modalities=("rgb",), **changes)
+    like = open_split(config, "train", "none")
+    alike, other = (open_unlabelled(config, path, like) for path in config.data.unlabelled)
+    assert (alike.source, alike.parity) == (like.source, like.parity)
+    assert alike.source == changes.get("source", "projected") and (alike.parity == "hkust") == ("parity" in changes)
+    assert alike.encodings == like.encodings
+    assert other.source == "projected"  # that of its own files: such settings are not for its kind
 
 
 @pytest.mark.parametrize(
