@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from any2seg_core.errors import UserError
-from any2seg_core.sync_stream import BACKWARD_JUMP_NS, MS, Entry, Sample, Stream, StreamConfig, StreamStats
+from any2seg_core.sync_stream import BACKWARD_JUMP_NS, MS, Entry, Gap, Sample, Stream, StreamConfig, StreamStats
 from any2seg_core.sync_timeline import OpenSet, Timeline
 
-__all__ = ["Sample", "SampleSet", "StreamConfig", "StreamStats", "SyncConfig", "SyncStats", "Synchronizer"]
+__all__ = ["Gap", "Sample", "SampleSet", "StreamConfig", "StreamStats", "SyncConfig", "SyncStats", "Synchronizer"]
 
 _CLOCK_SLACK_NS = 50 * MS
 
@@ -73,6 +73,7 @@ class SampleSet:
             "timeout" (was waited for in vain).
         age_ns: per stream that is there, target minus stamp of the (newest) sample; negative means newer.
         offsets_ns: per stream that is there, its `StreamConfig.offset_ns` at that moment.
+        gaps: per stream that is missing as "stale" or "timeout", how far away its nearest message is.
     """
 
     stamp_ns: int
@@ -81,6 +82,7 @@ class SampleSet:
     missing: dict[str, str]
     age_ns: dict[str, int]
     offsets_ns: dict[str, int] = field(default_factory=dict)
+    gaps: dict[str, Gap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -370,7 +372,9 @@ class Synchronizer:
             if name not in found
         }
         offsets_ns = {name: self._streams[name].config.offset_ns for name in found}
-        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns, offsets_ns)
+        near = [name for name, why in missing.items() if why in ("stale", "timeout")]
+        gaps = {name: gap for name in near if (gap := self._streams[name].gap(time_ns)) is not None}
+        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns, offsets_ns, gaps)
 
     @staticmethod
     def _why_missing(stream: Stream, was_awaited: bool, now_ns: int) -> str:

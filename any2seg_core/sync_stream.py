@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median_low
-from typing import Any
+from typing import Any, NamedTuple
 
 from any2seg_core.errors import UserError
 
@@ -64,6 +64,18 @@ class Sample:
     stamp_ns: int
     arrival_ns: int
     payload: Any
+
+
+class Gap(NamedTuple):
+    """How far the nearest message of a stream is from its target, negative when it is older, and how far it may be."""
+
+    distance_ns: int
+    limit_ns: int
+
+    def text(self, limit: str) -> str:
+        """One line for people; `limit`: name of the setting, or settings, that allow `limit_ns`."""
+        side = "older" if self.distance_ns < 0 else "newer"
+        return f"nearest message is {abs(self.distance_ns) / MS:.0f} ms {side}, {limit} is {self.limit_ns / 1e9:g}"
 
 
 class Entry:
@@ -172,6 +184,18 @@ class Stream:
         around = self.entries[max(index - 1, 0) : index + 1]
         nearest = min(around, key=lambda entry: abs(entry.stamp_ns - target), default=None)
         return [nearest] if nearest is not None and abs(nearest.stamp_ns - target) <= config.max_age_ns else []
+
+    def gap(self, time_ns: int) -> Gap | None:
+        """Why nothing matches a set at `time_ns`; None before the first message."""
+        target, config = time_ns + self.config.offset_ns, self.config
+        stamps = [entry.stamp_ns for entry in self.entries]
+        if self.last_stamp_ns is not None:
+            stamps.append(self.last_stamp_ns)
+        distance_ns = min((stamp_ns - target for stamp_ns in stamps), key=abs, default=None)
+        if distance_ns is None:
+            return None
+        newest_ns = config.noise_window_ns if config.kind == "window" else config.max_age_ns
+        return Gap(distance_ns, config.oldest_ns if distance_ns < 0 else newest_ns)
 
     def expects_better(self, time_ns: int, deadline_ns: int) -> bool:
         """Whether a set at `time_ns` gains by waiting until the deadline, given that the stream is alive."""

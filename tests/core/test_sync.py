@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from any2seg_core.errors import UserError
-from any2seg_core.sync import Sample, StreamConfig, SyncConfig, Synchronizer
+from any2seg_core.sync import Gap, Sample, StreamConfig, SyncConfig, Synchronizer
 
 MS = 1_000_000
 BASE = 1_000_000 * MS
@@ -183,6 +183,33 @@ def test_value_offset_moves_target_and_set_time():
     assert [s.stamp_ns for s in sets] == [BASE + k * 100 * MS for k in range(5)]
     assert all(s.age_ns == {"a": 0, "b": 0} and not s.missing for s in sets)
     assert all(s.offsets_ns == {"a": 30 * MS, "b": 0} for s in sets)
+
+
+@pytest.mark.parametrize(
+    ("shift_ms", "side", "nearest_ms"), [(-340, "older", (-340, -440)), (5000, "newer", range(1900, 2300, 100))]
+)
+def test_value_a_stream_with_another_clock_is_stale_and_says_how_far(shift_ms, side, nearest_ms):
+    """Of a clock that is ahead 30 messages of 100 ms are held, so the nearest one is that much nearer."""
+    streams = {"a": StreamConfig(), "b": StreamConfig(max_age_ns=100 * MS), "event": StreamConfig(kind="window")}
+    sync = Synchronizer(_config(streams=streams, reference_priority=("a",)))
+    times = [BASE + k * 100 * MS for k in range(60)]
+    messages = [(t + late, n, t + shift * MS) for t in times
+                for late, n, shift in ((0, "a", 0), (1, "b", shift_ms), (2, "event", shift_ms))]  # fmt: skip
+    sets = [s for _, s in _run(sync, messages)]
+    sets = [s for s in sets if BASE + 4000 * MS < s.stamp_ns < BASE + 5500 * MS]
+    assert len(sets) == 14 and all(s.missing == {"b": "stale", "event": "stale"} for s in sets)
+    limits_ns = {"b": 100 * MS, "event": (70 if shift_ms < 0 else 20) * MS}
+    for found in sets:
+        assert {name: gap.limit_ns for name, gap in found.gaps.items()} == limits_ns
+        assert {gap.distance_ns // MS for gap in found.gaps.values()} <= set(nearest_ms)
+    text = Gap(shift_ms * MS, 100 * MS).text("max_age_s")
+    assert text == f"nearest message is {abs(shift_ms)} ms {side}, max_age_s is 0.1"
+
+
+def test_value_who_never_came_or_died_has_no_gap():
+    sync = Synchronizer(_config(streams={"a": StreamConfig(), "b": StreamConfig()}, reference_priority=("a",)))
+    sets = [s for _, s in _run(sync, [(BASE + k * 100 * MS, "a", BASE + k * 100 * MS) for k in range(10)])]
+    assert all(s.missing == {"b": "never_seen"} and not s.gaps for s in sets)
 
 
 def test_value_packets_stamped_at_their_begin_cover_the_window_when_noise_is_their_length():

@@ -119,6 +119,20 @@ def test_value_stamps_that_are_none_are_counted_and_told_once(stamp, caplog):
     sync.close()
 
 
+def test_value_an_input_with_another_clock_is_told_with_its_distance(caplog):
+    """message_filters is silent when everything is dropped (ros/ros_comm#1059)."""
+    sync, inputs, got = make(2)
+    for number in range(20):
+        for each, shift_s in zip(inputs, (0.0, -0.34), strict=True):
+            each.signalMessage(message(100.0 + number * 0.1 + shift_s, "x"))
+        time.sleep(0.01)
+    assert wait_for(lambda: len(got) >= 20)
+    assert "input 1: not in the set: nearest message is" in caplog.text
+    assert "ms older, slop is 0.06" in caplog.text
+    assert sync.stats.streams["1"].used == 0
+    sync.close()
+
+
 def test_exception_in_a_callback_of_the_nodes_timer_is_logged_and_spinning_goes_on(domain, caplog):
     """Nobody delivered a message then, so nobody is there to raise to; the executor must not end."""
     import rclpy

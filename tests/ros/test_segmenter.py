@@ -17,7 +17,7 @@ from any2seg_core.messages import array_to_image_fields
 from any2seg_core.overlay import overlay
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sync import Sample, SampleSet
+from any2seg_core.sync import Gap, Sample, SampleSet
 
 pytest.importorskip("rclpy")
 
@@ -202,6 +202,19 @@ def test_value_outputs_have_the_size_of_the_image_whatever_camera_info_says(make
     segmenter(resized(everything, 32, 48))
     segmenter.reset()
     assert segmenter(blind).labels.shape == (64, 96)
+
+
+def test_value_sensors_that_send_but_not_near_enough_are_named_with_distance_and_limit(make_segmenter):
+    found = sample_set()
+    samples = {"rgb": found.samples["rgb"]}
+    missing = {"depth": "stale", "event": "stale", "lidar": "never_seen"}
+    gaps = {"depth": Gap(-340_000_000, 100_000_000), "event": Gap(-90_000_000, 70_000_000)}
+    result = make_segmenter()(replace(found, samples=samples, missing=missing, gaps=gaps))
+    assert result.missing == {
+        "depth": "stale: nearest message is 340 ms older, max_age_s is 0.1",
+        "event": "stale: nearest message is 90 ms older, event window and noise_window_s is 0.07",
+        "lidar": "never_seen",
+    }
 
 
 def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):

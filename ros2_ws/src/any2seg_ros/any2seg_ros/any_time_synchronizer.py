@@ -55,7 +55,8 @@ class AnyTimeSynchronizer(SimpleFilter):
     in the callback is None. The stamp of a set is that of the first input that is alive. Stamps that jump back, as in
     a recording that loops, start everything anew. An exception in a callback reaches whoever delivered the message
     (the log, when it was the clock), and leaves the synchroniser intact. `stats` counts dropped messages by reason;
-    stamps that are zero, negative or no stamp at all ("bad_stamp") are also told to the log.
+    stamps that are zero, negative or no stamp at all ("bad_stamp") are also told to the log, and so is an input that
+    sends, but nothing within `slop`, with the distance.
 
     Args:
         fs: inputs with `registerCallback`, such as message_filters.Subscriber; more by `connectInput`.
@@ -198,6 +199,9 @@ class AnyTimeSynchronizer(SimpleFilter):
         """Outside the lock; every set is handed on even if a callback raised for an earlier one."""
         raised: Exception | None = None
         for sample_set in ready:
+            for name, gap in sample_set.gaps.items():
+                if sample_set.missing[name] == "stale":
+                    self._warn(f"{name} gap", f"input {name}: not in the set: {gap.text('slop')}")
             found = {name: sample.payload for name, sample in sample_set.samples.items()}
             try:
                 self.signalMessage(*(found.get(name) for name in self._names))

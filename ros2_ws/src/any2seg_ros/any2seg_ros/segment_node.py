@@ -228,6 +228,9 @@ class SegmentNode(LifecycleNode):
             return
         for name, text in result.errors.items():
             self._report(name, result.reasons[name], text)
+        for name in sample_set.gaps:
+            if self._is_due((name, "gap")):
+                self.get_logger().warning(f"{name}: not in the set: {result.missing[name]}")
         for note in result.notes:
             self.get_logger().warning(note)
         outputs.publish(result)

@@ -55,8 +55,8 @@ class LiveResult:
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: the LiDAR cloud, if it was fused.
-        missing: modality -> why it was not fused. errors: those of them whose message could not be used, or whose
-            sensor is ill. reasons: the same as a key to count by.
+        missing: modality -> why it was not fused: the synchroniser's word, and what explains it. errors: those of them
+            whose message could not be used, or whose sensor is ill. reasons: the same as a key to count by.
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
         notes: what somebody should know about the geometry, one line each, told once.
@@ -213,7 +213,7 @@ class Segmenter:
             used=used,
             reference=sample_set.reference,
             cloud=_cloud(frame.samples[_LIDAR], samples[_LIDAR][-1], rig) if _LIDAR in used else None,
-            missing={**sample_set.missing, **frame.errors},
+            missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
             stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
@@ -258,6 +258,14 @@ class Segmenter:
 def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     """The samples that a set holds of one stream, always as a tuple."""
     return found if isinstance(found, tuple) else (found,)
+
+
+def _why_missing(sample_set: SampleSet) -> dict[str, str]:
+    """Reasons of the synchroniser; where messages come but none is near enough, with the distance and the limit."""
+    texts = dict(sample_set.missing)
+    for name, gap in sample_set.gaps.items():
+        texts[name] += ": " + gap.text("event window and noise_window_s" if name in WINDOWED else "max_age_s")
+    return texts
 
 
 def _mounts_of(calibration: Calibration | None) -> set[str]:
