@@ -41,3 +41,38 @@ def make_empty(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write below {folder.parent} ({reason}): choose another place") from None
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder whose files all move into ``folder`` on success, at the very end.
+
+    On any failure nothing is left behind, not even ``folder`` where it was not there before. UserError where the place
+    cannot be written.
+    """
+    partial = folder / f".{os.getpid()}.partial"
+    with only_on_success(folder):
+        make_empty(partial)
+        try:
+            yield partial
+            written = sorted(partial.iterdir())
+            for path in written:
+                if (folder / path.name).is_dir():
+                    raise UserError(f"cannot write {folder / path.name} (is a folder): choose another place")
+            for path in written:
+                os.replace(path, folder / path.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def only_on_success(folder: Path) -> Iterator[None]:
+    """Folders up to ``folder`` that are made meanwhile, and are empty, go again when the work fails."""
+    absent = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in absent:
+            with suppress(OSError):  # somebody else has put something there
+                each.rmdir()
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -221,7 +222,13 @@ _PROGRAM = {"allow_extra_args": True, "ignore_unknown_options": True, "help_opti
 def _run_program(module: str, context: typer.Context) -> None:
     import subprocess
 
-    raise typer.Exit(subprocess.call([sys.executable, "-m", module, *context.args]))
+    with subprocess.Popen([sys.executable, "-m", module, *context.args]) as program:
+        try:
+            code = program.wait()
+        except SystemExit:  # this command was told to end: so is the program, which cleans up by itself
+            program.terminate()
+            raise
+    raise typer.Exit(code)
 
 
 @bag_app.command("replay", context_settings=_PROGRAM)
@@ -242,9 +249,20 @@ def demo(context: typer.Context) -> None:
     _run_program("any2seg_ros.demo", context)
 
 
+_TERMINATED, _INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
+
+
+def _end_in_order(*_: object) -> None:
+    raise SystemExit(_TERMINATED)
+
+
 def main() -> None:
-    """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2."""
+    """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2.
+
+    SIGTERM ends like Ctrl-C, so that nothing half-written is left.
+    """
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, _end_in_order)
     try:
         app()
     except UserError as error:
@@ -256,4 +274,13 @@ def main() -> None:
         typer.echo(f"any2seg: {where}{reason}: check the path, its permissions and the free space", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        _say_interrupted()
+        raise SystemExit(_INTERRUPTED) from None
+    except SystemExit as error:  # typer turns Ctrl-C into one
+        if error.code == _INTERRUPTED:
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    typer.echo("any2seg: interrupted, nothing written", err=True)

@@ -89,8 +89,7 @@ def load_params_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot read the parameters ({error.strerror}); check the path") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        line = next(iter(str(error).splitlines()), "")
-        raise UserError(f"{path}: is not valid YAML ({line})") from None
+        raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     sections = document.values() if isinstance(document, dict) else ()
     nodes = [section.get("ros__parameters") for section in sections if isinstance(section, dict)]
     found = [section for section in nodes if isinstance(section, dict)]

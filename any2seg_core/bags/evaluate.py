@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from any2seg_core.atomic import replacing
+from any2seg_core.atomic import only_on_success, publishing
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.prepared import Passed, PreparedSet, prepared_sets
 from any2seg_core.bags.record import ResultRecorder
@@ -135,6 +135,7 @@ class _Run:
         self._recorder: ResultRecorder | None = None
         if request.record is not None:
             recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space)
+            stack.enter_context(only_on_success(request.record.parent))
             self._recorder = stack.enter_context(recorder)
         self._noise = noise_level(request.noise) if request.noise else None
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
@@ -347,24 +348,36 @@ class _Run:
                                      for topic, kind in self._recorder.left_out.items()]  # fmt: skip
 
 
-def evaluate_bag(request: EvaluateRequest, progress: Callable[[float, float], None] | None = None) -> Evaluation:
+def evaluate_bag(
+    request: EvaluateRequest,
+    progress: Callable[[float, float], None] | None = None,
+    report: Callable[[Evaluation, Path], None] | None = None,
+) -> Evaluation:
     """Judge a recording and write out/frames.jsonl, whole or not at all.
 
     Memory does not grow with the length of the recording.
 
     Args:
         progress: called with seconds done and seconds in all.
+        report: called at the end with the result and a folder that holds frames.jsonl; what it writes there appears in
+            `request.out` together with frames.jsonl, and the recording of the results just before.
 
     Raises:
         UserError: a recording, checkpoint, truth or option that cannot be used.
     """
     if request.every < 1:
         raise UserError(f"--every {request.every}: must be at least 1")
+    recording, out = request.bag.resolve(), request.out.resolve()
+    if recording == out or recording in out.parents:
+        raise UserError(f"--out {request.out}: lies in the recording itself; choose another place")
     with ExitStack() as stack:
+        folder = stack.enter_context(publishing(request.out))
         run = _Run(request, stack)
-        with replacing(request.out / "frames.jsonl") as partial_path, partial_path.open("w", encoding="utf-8") as lines:
+        with (folder / "frames.jsonl").open("w", encoding="utf-8") as lines:
             end_s = run.result.end_s
             run.run(lines, lambda done_s: progress(done_s, end_s) if progress is not None else None)
+        if report is not None:
+            report(run.result, folder)
         return run.result
 
 

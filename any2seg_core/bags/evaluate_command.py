@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -46,7 +46,7 @@ def evaluate(
 
     Example: any2seg bag evaluate runs/drive --drop camera@4:8,lidar@10: --fault blur:rgb@2:5 --record out.mcap
     """
-    from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag
+    from any2seg_core.bags.evaluate import EvaluateRequest, Evaluation, evaluate_bag
     from any2seg_core.bags.report import terminal_tables, write_evaluation
     from any2seg_core.faults.grammar import read_plan
 
@@ -65,9 +65,13 @@ def evaluate(
             said = f"{done_s:.1f} of {total_s:.1f} s"
             bar.update(task, completed=done_s, total=total_s, said=said, description=f"evaluate {bag.name}")
 
-        result = evaluate_bag(request, show)
+        document: dict[str, Any] = {}
+
+        def report(result: Evaluation, folder: Path) -> None:
+            document.update(write_evaluation(result, folder, shlex.join(["any2seg", *sys.argv[1:]])))
+
+        result = evaluate_bag(request, show, report)
         show(result.end_s, result.end_s)
-    document = write_evaluation(result, request.out, shlex.join(["any2seg", *sys.argv[1:]]))
     if as_json:
         typer.echo(json.dumps(document))
         return

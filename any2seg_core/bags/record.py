@@ -36,7 +36,7 @@ class ResultRecorder:
         left_out: topic -> type of what cannot be copied, because no definition of the type is known.
 
     Raises:
-        UserError: another suffix, an output that lies in the bag itself, or a place that cannot be written.
+        UserError: another suffix, a folder, an output that lies in the bag itself, or a place that cannot be written.
     """
 
     def __init__(self, path: Path, bag: Bag, space: LabelSpace) -> None:
@@ -44,16 +44,22 @@ class ResultRecorder:
             raise UserError(f"--record {path}: is written as MCAP; name it {path.stem or 'out'}.mcap")
         if path.resolve() == bag.path.resolve() or bag.path.resolve() in path.resolve().parents:
             raise UserError(f"--record {path}: lies in the recording itself; choose another place")
+        if path.is_dir():
+            raise UserError(f"--record {path}: is a folder; give the name of the file to write")
         self.left_out: dict[str, str] = {}
         self._path, self._bag, self._space = path, bag, space
         self._partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
         self._connections: dict[str, Connection | None] = {}
 
     def __enter__(self) -> ResultRecorder:
-        make_empty(self._partial)
-        self._writer = Writer(self._partial / self._path.stem, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        try:
+            make_empty(self._partial)
+            self._writer = Writer(self._partial / self._path.stem, version=9, storage_plugin=StoragePlugin.MCAP)
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+        except BaseException:  # ended from outside while it began
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:

@@ -25,6 +25,8 @@ _NO_TOPIC = "none"
 _TRUTH, _ODOMETRY = "truth", "odometry"
 _EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
 _INFO_SUFFIX = ".camera_info"
+_ALSO = {"event": IMAGE_KINDS, _TRUTH: (CLOUD_KIND,)}
+"""What a topic that is given may be and none is taken for: event pictures, and CARLA's semantic LiDAR as truth."""
 
 
 class Rule(BaseModel):
@@ -96,7 +98,8 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
             ``none`` leaves a role empty.
 
     Raises:
-        UserError: an unknown role, a topic that the bag lacks, a rules file that is wrong.
+        UserError: an unknown role, one that is given twice, a topic that the bag lacks, that has another role too or is
+            of another type, a rules file that is wrong.
     """
     rules = dict(_load_rules(RULES_FILE).roles)
     own = _RulesFile() if rules_file is None else _load_rules(rules_file)
@@ -106,6 +109,9 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
     rules.update(own.roles)
     wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag)
     peeks = _peek(bag, rules)
+    for role, topic in wishes.items():
+        if topic:
+            _require_kind(role, bag.topics[topic], rules, peeks.get(topic))
     chosen: dict[str, str] = {}
     reasons: dict[str, str] = {}
     others: dict[str, tuple[str, ...]] = {}
@@ -138,8 +144,8 @@ def _load_rules(path: Path) -> _RulesFile:
         problem = f"{where}: {first['msg']}" if where else "is no mapping with roles or topics"
         raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
-        line = next(iter(str(error).splitlines()), "")
-        raise UserError(f"{path}: topic rules cannot be parsed ({line}); see bags/topics.yaml") from None
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: topic rules cannot be parsed ({problem}); see bags/topics.yaml") from None
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
@@ -148,6 +154,8 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
         role, equals, topic = pair.partition("=")
         if not equals or not role or not topic:
             raise UserError(f"--topic {pair!r}: write role=/topic, for example rgb=/camera/image_raw or depth=none")
+        if role.strip() in wishes:
+            raise UserError(f"--topic {pair!r}: {role.strip()} is {wishes[role.strip()]} already; give one of them")
         wishes[role.strip()] = topic.strip()
     return wishes
 
@@ -161,8 +169,29 @@ def _fixed_topics(wishes: Mapping[str, str], bag: Bag) -> dict[str, str]:
         if topic != _NO_TOPIC and topic not in bag.topics:
             near = [name for name in bag.topics if topic.strip("/") in name][:5] or list(bag.topics)[:5]
             raise UserError(f"topic of {role}: {bag.path} has no {topic}; it has {', '.join(near) or 'no topics'} ...")
+        others = [each for each, taken in fixed.items() if taken == topic]
+        if others and not role.endswith(_INFO_SUFFIX):  # a registered depth image shares the camera's camera_info
+            raise UserError(f"topic of {role}: {topic} is that of {others[0]}; give another, or {_NO_TOPIC}")
         fixed[role] = "" if topic == _NO_TOPIC else topic
     return fixed
+
+
+def _require_kind(role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: Peek | None) -> None:
+    """UserError for a topic that was given and cannot play its role, by its type or by the fields of its clouds."""
+    if role.endswith(_INFO_SUFFIX):
+        kinds, layout = (CAMERA_INFO_KIND,), ""
+    else:
+        kinds, layout = (*rules[role].types, *_ALSO.get(role, ())), rules[role].layout
+    if topic.kind not in kinds:
+        raise UserError(f"topic of {role}: {topic.name} is {topic.kind}, expected {' or '.join(kinds)}; give another")
+    if topic.kind == CLOUD_KIND and layout and peek is not None and not peek.problem:
+        is_fitting = {"x", "y", "z"} <= set(peek.fields) if layout == "points" else peek.layout == layout
+        if not is_fitting:
+            wanted = "x, y, z" if layout == "points" else "x, y, t and no z"
+            raise UserError(
+                f"topic of {role}: the points of {topic.name} have the fields {', '.join(peek.fields)}, expected "
+                f"{wanted}; give another"
+            )
 
 
 def _peek(bag: Bag, rules: Mapping[str, Rule]) -> dict[str, Peek]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import weakref
 import zlib
+from dataclasses import replace
+from functools import partial
 
 import fake_car
 import numpy as np
@@ -16,7 +20,7 @@ import torch
 from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entries, pan_entries, write_bag
 from PIL import Image
 
-from any2seg_core.bags import prepared
+from any2seg_core.bags import evaluate, prepared
 from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag, parse_subsets
 from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import open_bag
@@ -466,10 +470,10 @@ def test_value_subsets_of_the_command_line():
 def test_exception_bad_options_leave_nothing_behind(folder, tmp_path, changes, told):
     out = tmp_path / "out"
     with pytest.raises(UserError) as caught:
-        evaluate_bag(request_of(folder, out, record=tmp_path / "out.mcap", **changes))
+        evaluate_bag(request_of(folder, out, record=tmp_path / "deep" / "er" / "out.mcap", **changes))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert list(tmp_path.rglob("*.*")) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_exception_recordings_that_cannot_be_judged(folder, tmp_path):
@@ -488,6 +492,49 @@ def test_exception_record_into_the_recording_or_another_format(folder, tmp_path)
         with pytest.raises(UserError, match=told):
             evaluate_bag(request_of(folder, tmp_path, record=record))
     assert not (folder / "bag" / "out.mcap").exists()
+
+
+def test_exception_an_output_that_cannot_be_is_known_before_the_work(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate._Run, "run", None)  # nothing is judged
+    (tmp_path / "old.mcap").mkdir()
+    for changes, told in (({"record": tmp_path / "old.mcap"}, "is a folder"),
+                          ({"out": folder / "bag"}, "lies in the recording itself"),
+                          ({"out": folder / "bag" / "x"}, "lies in the recording itself")):  # fmt: skip
+        with pytest.raises(UserError, match=told):
+            evaluate_bag(request_of(folder, changes.pop("out", tmp_path / "out"), **changes))
+    assert [path.name for path in tmp_path.rglob("*")] == ["old.mcap"]
+    assert not (folder / "bag" / "x").exists()
+
+
+def test_exception_a_report_that_fails_leaves_the_results_of_before(folder, tmp_path):
+    request = request_of(folder, tmp_path, subsets="full", every=5, record=tmp_path / "out.mcap")
+    evaluate_bag(request, report=lambda result, place: write_evaluation(result, place, "first"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(before) == ["frames.jsonl", "out.mcap", "report.html", "summary.json"]
+
+    def fails(result, place):
+        write_evaluation(result, place, "second")
+        raise UserError("disk full")
+
+    with pytest.raises(UserError, match="disk full"):
+        evaluate_bag(replace(request, seed=1, every=4), report=fails)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_exception_a_command_that_is_ended_leaves_nothing(folder, tmp_path, number, code):
+    command = [sys.executable, "-m", "any2seg_core", "bag", "evaluate", str(folder / "bag"), "--out"]
+    command += [str(tmp_path / "out"), "--checkpoint", str(folder / "m.safetensors"), "--record"]
+    command += [str(tmp_path / "record" / "out.mcap")]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores Ctrl-C
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
+        while process.poll() is None and not list(tmp_path.rglob("*.mcap")):  # until the work has begun
+            time.sleep(0.02)
+        process.send_signal(number)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == code, said
+    assert said.strip() == ("any2seg: interrupted, nothing written" if code == 130 else "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_smoke_command_prints_json_and_refuses_in_one_line(folder, tmp_path):

@@ -138,6 +138,37 @@ def test_exception_fixed_topics(tmp_path, fixed, message):
         chosen(bag, fixed)
 
 
+@pytest.mark.parametrize(
+    ("fixed", "message"),
+    [
+        (["rgb=/carla/hero/lidar"], "is sensor_msgs/msg/PointCloud2, expected sensor_msgs/msg/Image or"),
+        (["lidar=/carla/hero/rgb_front/image"], "is sensor_msgs/msg/Image, expected sensor_msgs/msg/PointCloud2"),
+        (["lidar=/carla/hero/dvs_front/events"], "have the fields x, y, t, pol, expected x, y, z"),
+        (["event=/carla/hero/lidar", "lidar=none"], "expected x, y, t and no z"),
+        (["rgb.camera_info=/carla/hero/lidar"], "expected sensor_msgs/msg/CameraInfo"),
+        (["odometry=/carla/hero/lidar"], "expected nav_msgs/msg/Odometry"),
+        (["truth=/carla/hero/rgb_front/camera_info"], "is sensor_msgs/msg/CameraInfo"),
+        (["rgb=none", "rgb=/carla/hero/rgb_front/image"], "rgb is none already"),
+        (["depth=/carla/hero/rgb_front/image", "rgb=/carla/hero/rgb_front/image"], "is that of depth"),
+    ],
+)
+def test_exception_a_fixed_topic_that_cannot_play_its_role(tmp_path, fixed, message):
+    bag = write_bag(tmp_path / "bag", carla_entries(carla_bridge("hero")))
+    with pytest.raises(UserError, match=message) as caught:
+        chosen(bag, *fixed)
+    assert "\n" not in str(caught.value)
+
+
+def test_value_what_is_never_taken_for_a_role_may_be_given(tmp_path):
+    topics = carla_bridge("hero")
+    bag = write_bag(tmp_path / "bag", carla_entries(topics))
+    given = [f"truth={topics.streams['lidar']}", "lidar=none", f"event={topics.streams['depth']}", "depth=none"]
+    info = topics.camera_infos["rgb"]
+    found = chosen(bag, *given, f"rgb.camera_info={info}", f"depth.camera_info={info}").map
+    assert (found.truth, found.streams["event"]) == (topics.streams["lidar"], topics.streams["depth"])
+    assert found.camera_infos["rgb"] == found.camera_infos["depth"] == info
+
+
 @pytest.mark.parametrize("text", ["roles: {radar: {types: [a]}}", "roles: {rgb: {}}", "a: [", "x: 1", "- 1",
                                   "roles: {rgb: {types: [a], never: ['(']}}"])  # fmt: skip
 def test_exception_rules_file_names_itself(tmp_path, text):
@@ -147,6 +178,13 @@ def test_exception_rules_file_names_itself(tmp_path, text):
     with pytest.raises(UserError, match=r"my\.yaml") as caught:
         chosen(bag, rules=rules)
     assert "\n" not in str(caught.value)
+
+
+def test_exception_a_rules_file_that_is_no_yaml_says_in_which_line(tmp_path):
+    rules = tmp_path / "my.yaml"
+    rules.write_text("roles:\n  rgb: [")
+    with pytest.raises(UserError, match="line 2, column 9"):
+        chosen(write_bag(tmp_path / "bag", small_entries(1)), rules=rules)
 
 
 def test_value_damaged_first_message_does_not_hide_a_topic(tmp_path):
