@@ -94,6 +94,7 @@ class FrameBuilder:
         self._given = calibration
         self._cameras: dict[str, CameraModel] = {}  # those that wait for the camera plane
         self._image_frame = ""
+        self._connected: dict[str, tuple[str, str]] = {}  # modality -> frames of its last transform by TF
         self._image_size: tuple[int, int] | None = None  # (H, W) of the newest camera image
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
@@ -191,20 +192,24 @@ class FrameBuilder:
         self._rig = SensorRig(replace(calibration, **{key: camera}), self.event_window_ns)
         return True
 
-    def set_mount(self, stream: str, to_camera: np.ndarray) -> bool:
-        """Use another (4, 4) transform of one of MOUNTED_STREAMS; returns whether it differs from the present one."""
+    def set_mount(self, stream: str, to_camera: np.ndarray | None) -> bool:
+        """Use another (4, 4) transform of one of MOUNTED_STREAMS, None: none; returns whether it is another one."""
         key = _MOUNT_FIELDS[stream]
         if self._rig is None:
             return False
         present = getattr(self._rig.calibration, key)
-        if present is not None and np.allclose(present, to_camera, rtol=0.0, atol=_SAME_MOUNT):
+        if present is None or to_camera is None:
+            is_same = present is to_camera
+        else:
+            is_same = np.allclose(present, to_camera, rtol=0.0, atol=_SAME_MOUNT)
+        if is_same:
             return False
         self._rig = self._rig.remounted(**{key: to_camera})
         return True
 
     def find_mounts(
         self, transforms: TransformTree, newest: Mapping[str, tuple[str, int]], stamp_ns: int, fixed_frame: str = ""
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, np.ndarray | None]:
         """Extrinsics of one set by TF, for `set_mount`.
 
         Args:
@@ -213,9 +218,10 @@ class FrameBuilder:
             fixed_frame: see `TransformTree.lookup`.
 
         Returns:
-            Modality -> (4, 4) to the camera, for those of MOUNTED_STREAMS that are connected to it.
+            Modality -> (4, 4) to the camera, for those of MOUNTED_STREAMS that are connected to it; None for one whose
+            last transform was between other frames.
         """
-        found: dict[str, np.ndarray] = {}
+        found: dict[str, np.ndarray | None] = {}
         image_frame, _ = newest.get(CAMERA_STREAMS[0], ("", 0))
         self._image_frame = image_frame or self._image_frame
         if self._rig is None:
@@ -226,7 +232,10 @@ class FrameBuilder:
             source_ns = taken_ns if name == MOUNTED_STREAMS[-1] else stamp_ns
             mount = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
             if mount is not None:
-                found[name] = mount
+                found[name], self._connected[name] = mount, (self.camera_frame, frame_id)
+            elif self._connected.get(name, (self.camera_frame, frame_id)) != (self.camera_frame, frame_id):
+                found[name] = None
+                del self._connected[name]
         return found
 
     def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> Frame:
@@ -247,6 +256,7 @@ class FrameBuilder:
             try:
                 sample, size, fault = self._judged(name, payloads[name], stamp_ns, event_offset_ns)
                 if fault is None:
+                    self._check_pose(name, payloads[name][-1])
                     frame.planes[name] = self._project(name, sample, stamp_ns, size)
                     frame.samples[name] = sample
                     if name in WINDOWED and not frame.planes[name].any():
@@ -337,16 +347,23 @@ class FrameBuilder:
         return size[0] * size[1] if size is not None else 1 << 20
 
     def _check_frame(self, name: str, message: Any) -> None:
-        calibration = None if self._rig is None else self._rig.calibration
+        calibration, said = None if self._rig is None else self._rig.calibration, _frame_of(message)
         camera = getattr(calibration, _CAMERA_FIELDS.get(name, ""), None)
-        said = getattr(getattr(message, "header", None), "frame_id", "")
-        if camera is None or camera.frame_id == UNNAMED_FRAME or not isinstance(said, str) or not said:
+        known = camera.frame_id if camera is not None else getattr(calibration, f"{name}_frame", None)
+        if not said or known in (None, UNNAMED_FRAME) or said.lstrip("/") == known.lstrip("/"):
             return
-        if said.lstrip("/") != camera.frame_id.lstrip("/"):
-            raise MessageError(
-                f"{name}: frame_id is {said[:60]!r}, the intrinsics are those of {camera.frame_id!r}: correct the "
-                "publisher or the calibration, or set check_frames to false",
-                "frame",
+        geometry = "intrinsics are those" if camera is not None else "pose in the calibration is that"
+        raise MessageError(
+            f"{name}: frame_id is {said[:60]!r}, the {geometry} of {known!r}: correct the publisher or the "
+            "calibration, or set check_frames to false",
+            "frame",
+        )
+
+    def _check_pose(self, name: str, message: Any) -> None:
+        if name == MOUNTED_STREAMS[-1] and self._rig is not None and self._rig.calibration.lidar_to_camera is None:
+            raise UserError(
+                f"{name}: no transform from its frame {_frame_of(message)[:60]!r} to the camera's "
+                f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file"
             )
 
     def _grid(self) -> tuple[int, int] | None:
@@ -385,6 +402,11 @@ def _check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
                 f"{known.width}x{known.height} (CARLA 0.9.16 publishes a wrong K): correct the publisher or the file",
                 "geometry",
             )
+
+
+def _frame_of(message: Any) -> str:
+    said = getattr(getattr(message, "header", None), "frame_id", "")
+    return said if isinstance(said, str) else ""
 
 
 def _same_camera(present: CameraModel | None, new: CameraModel) -> bool:

@@ -18,7 +18,8 @@ class InputOptions:
 
     Attributes:
         intensity_max: LiDAR intensity that means 1; 0 finds it per cloud (see `cloud_to_points`).
-        check_frames: a message whose frame_id is not that of its camera's intrinsics is left out.
+        check_frames: a message whose frame_id is not that of its camera's intrinsics, or of its LiDAR's pose in the
+            calibration, is left out.
         rectified: images are rectified: camera_info's P holds, not its K and D.
         health: when a sensor that sends well-formed messages counts as ill.
     """

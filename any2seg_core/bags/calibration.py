@@ -62,7 +62,9 @@ class BagCalibration:
         """A calibration of this recording without the transforms that hold for one moment only."""
         if calibration is None or self.mounts is None:
             return calibration
-        return replace(calibration, **{_MOUNT_FIELDS[name]: None for name in self.mounts.names})
+        moving = self.mounts.names
+        frame = None if "lidar" in moving else calibration.lidar_frame
+        return replace(calibration, lidar_frame=frame, **{_MOUNT_FIELDS[name]: None for name in moving})
 
     def require(self, topics: Mapping[str, str]) -> None:
         """UserError when the given sensors (modality -> topic) cannot be brought to a camera plane."""
@@ -92,11 +94,8 @@ def find_calibration(bag: Bag, choice: TopicChoice, file: Path | None = None) ->
     if inside.is_file():
         calibration = load_calibration(inside)
         found = dict.fromkeys(_parts(calibration), inside.name)
-        known = {part: getattr(calibration, part) for part in found}
-        for name, camera in cameras.items():
-            known[_CAMERA_FIELDS[name]] = camera
-            found[_CAMERA_FIELDS[name]] = choice.map.camera_infos[name]
-        calibration = Calibration(**known)
+        calibration = replace(calibration, **{_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()})
+        found.update({_CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
         source = f"{_FILE_IN_BAG} of the recording" + (" and its camera_info" if cameras else "")
         return BagCalibration(calibration, source, False, found, _missing(calibration, choice, complaints))
     return _from_messages(bag, choice, cameras, complaints)
@@ -130,7 +129,7 @@ def _from_messages(
             cost = "" if mount is not None else _COSTS[name]
             problems[part] = f"{problem}{cost}"
     own = {_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
-    calibration = Calibration(**own, **mounts)
+    calibration = Calibration(**own, **mounts, lidar_frame=frames["lidar"] if "lidar" in fixed else None)
     source = "camera_info" + (" and tf" if mounts else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
     by_transforms = RecordedMounts(tuple(moving), tuple(fixed), recorded.topics, recorded.static)

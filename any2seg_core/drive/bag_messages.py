@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from any2seg_core.carla import CARLA_0_9_14
-from any2seg_core.drive.rig import DriveRig
+from any2seg_core.drive.rig import LIDAR_FRAME, DriveRig
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.units import NS_PER_S
 
@@ -164,7 +164,7 @@ def static_transforms(rig: DriveRig, stamp_ns: int) -> bytes:
         rig.depth_camera.frame_id: rig.depth_to_vehicle,
         rig.event_camera.frame_id: rig.event_to_vehicle,
         "ego_vehicle/semantic_front": rig.camera_to_vehicle,
-        "ego_vehicle/lidar": rig.lidar_to_vehicle,
+        LIDAR_FRAME: rig.lidar_to_vehicle,
         "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
     }
     transforms = []

@@ -25,7 +25,7 @@ from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.cases import SPLITS
 from any2seg_core.drive import bag_messages as messages
 from any2seg_core.drive.parallel import ordered_map
-from any2seg_core.drive.rig import DriveRig
+from any2seg_core.drive.rig import LIDAR_FRAME, DriveRig
 from any2seg_core.drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_core.drive.weather import FOLDERS
 from any2seg_core.errors import UserError
@@ -108,7 +108,7 @@ def _event_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Iterator[Messa
 
 def _lidar_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Iterator[Message]:
     points, _ = drive.lidar(time_ns / NS_PER_S)
-    yield stamp_ns, f"{PREFIX}/lidar", messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
+    yield stamp_ns, f"{PREFIX}/lidar", messages.point_cloud(points, stamp_ns, LIDAR_FRAME)
 
 
 def _semantic_lidar_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Iterator[Message]:

@@ -17,6 +17,7 @@ from any2seg_core.sensors.rigid import rigid, rotation_xyz
 from any2seg_core.units import NS_PER_S
 
 # Columns: the optical x, y, z axes (right, down, forward) written in the vehicle frame.
+LIDAR_FRAME = "ego_vehicle/lidar"
 OPTICAL_TO_VEHICLE_ROTATION = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
@@ -117,4 +118,5 @@ class DriveRig:
             lidar_to_camera=vehicle_to_camera @ self.lidar_to_vehicle,
             event_to_camera=vehicle_to_camera @ self.event_to_vehicle,
             depth_to_camera=vehicle_to_camera @ self.depth_to_vehicle,
+            lidar_frame=LIDAR_FRAME,
         )

@@ -13,6 +13,7 @@ lidar_to_camera:             # optional 4x4: p_camera = lidar_to_camera @ p_lida
   - [0, 0, -1, -0.1]
   - [1, 0, 0, -0.3]
   - [0, 0, 0, 1]
+lidar_frame: velodyne        # optional frame_id that lidar_to_camera holds for; clouds of another are left out
 event_to_camera: [...]       # optional 4x4; likewise depth_to_camera
 """
 
@@ -44,6 +45,7 @@ class Calibration:
         depth_camera, event_camera: their own intrinsics; None means "same as camera".
         lidar_to_camera: (4, 4) float64, LiDAR frame (x forward, y left, z up) to the optical frame, metres.
         event_to_camera, depth_to_camera: (4, 4) float64 optical to optical; None means "same mount".
+        lidar_frame: name of the LiDAR frame; None where nothing names it.
 
     Raises:
         UserError: a transform that is not a rigid (4, 4) matrix.
@@ -55,6 +57,7 @@ class Calibration:
     lidar_to_camera: np.ndarray | None = None
     event_to_camera: np.ndarray | None = None
     depth_to_camera: np.ndarray | None = None
+    lidar_frame: str | None = None
 
     def __post_init__(self) -> None:
         for name in _TRANSFORMS:
@@ -97,7 +100,8 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     try:
         file = _CalibrationFile.model_validate(data)
         cameras = {name: _camera(getattr(file, name), name) for name in _CAMERAS}
-        return Calibration(**cameras, **{name: getattr(file, name) for name in _TRANSFORMS})
+        mounts = {name: getattr(file, name) for name in _TRANSFORMS}
+        return Calibration(**cameras, **mounts, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}") from None
 
@@ -137,7 +141,7 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
         if isinstance(value, CameraModel):
             data[part.name] = _camera_to_dict(value)
         elif value is not None:
-            data[part.name] = value.tolist()
+            data[part.name] = value if isinstance(value, str) else value.tolist()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
@@ -174,6 +178,7 @@ class _CalibrationFile(BaseModel):
     lidar_to_camera: list[list[float]] | None = None
     event_to_camera: list[list[float]] | None = None
     depth_to_camera: list[list[float]] | None = None
+    lidar_frame: str | None = None
 
     @model_validator(mode="after")
     def _known_version(self) -> _CalibrationFile:

@@ -41,6 +41,7 @@ def found_in(path, file=None):
 def test_value_camera_info_and_static_transforms(tmp_path, write):
     got = found_in(write(tmp_path / "kitti.bag", kitti_entries(3)))
     np.testing.assert_allclose(got.calibration.lidar_to_camera, LIDAR_TO_CAMERA, atol=1e-9)
+    assert got.calibration.lidar_frame == "velo_link"
     np.testing.assert_array_equal(got.calibration.camera.K, KITTI_CAMERA.K)
     assert (got.calibration.camera.width, got.calibration.camera.height) == (1242, 375)
     assert got.missing == ()
@@ -83,6 +84,7 @@ def test_value_a_sensor_head_that_moves_is_followed(tmp_path):
     assert got.mounts.names == ("lidar",)
     assert "followed through /tf" in got.found["lidar_to_camera"]
     assert got.frames(1).rig.calibration.lidar_to_camera is None
+    assert got.calibration.lidar_frame is None  # transforms say where a cloud of any frame is
 
 
 def test_value_what_is_missing_is_said(tmp_path):

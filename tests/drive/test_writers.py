@@ -283,6 +283,7 @@ def test_value_bag_calibration_and_transforms_agree_with_the_rig(bag: Path, mess
         return result
 
     lidar_to_camera = np.linalg.inv(matrix("ego_vehicle/rgb_front")) @ matrix("ego_vehicle/lidar")
+    assert calibration.lidar_frame == "ego_vehicle/lidar"
     np.testing.assert_allclose(lidar_to_camera, expected.lidar_to_camera, atol=1e-9)
     event_to_camera = np.linalg.inv(matrix("ego_vehicle/rgb_front")) @ matrix("ego_vehicle/dvs_front")
     np.testing.assert_allclose(event_to_camera, expected.event_to_camera, atol=1e-9)

@@ -167,6 +167,46 @@ def test_value_files_of_depth_and_event_camera_hold_without_one_of_the_camera(ch
     assert calibration.camera.frame_id == CAMERA.frame_id
 
 
+def test_value_pose_of_tf_holds_for_its_frames_alone(make_segmenter):
+    """Another LiDAR, or another camera, that TF does not know: no pose is better than a wrong one."""
+    segmenter = make_segmenter()
+    segmenter.transforms.add_message(static(CAMERA.frame_id, lidar_a=0.5, stereo=0.1), is_static=True)
+    sensors = ("rgb", "depth", "lidar")
+    known = segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo"))
+    assert known.used == sensors and segmenter.mounts == {"depth": "tf", "lidar": "tf"}
+    strange = segmenter(sample_set(sensors, lidar="lidar_b", depth="stereo"))
+    assert strange.used == ("rgb", "depth") and segmenter.mounts == {"depth": "tf", "lidar": "none"}
+    assert "'lidar_b'" in strange.errors["lidar"] and CAMERA.frame_id in strange.errors["lidar"]
+    assert segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo")).used == sensors
+    rear = CameraModel(CAMERA.width, CAMERA.height, CAMERA.K, frame_id="rear")
+    info = STORE.deserialize_cdr(bag_messages.camera_info(rear, START_NS), "sensor_msgs/msg/CameraInfo")
+    assert segmenter.set_camera_info("rgb", info).changed
+    turned = segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo"))
+    assert turned.used == ("rgb", "depth") and segmenter.mounts == {"depth": "assumed", "lidar": "none"}
+    assert len(turned.notes) == 1 and "'stereo'" in turned.notes[0] and "'rear'" in turned.notes[0]
+
+
+def test_value_cloud_without_a_pose_names_both_frames(checkpoint, tmp_path):
+    save_calibration(tmp_path / "c.yaml", Calibration(CAMERA))
+    segmenter = segmenter_with(checkpoint, calibration_file=str(tmp_path / "c.yaml"))
+    result = segmenter(sample_set(("rgb", "lidar"), lidar="velodyne"))
+    assert result.used == ("rgb",) and segmenter.mounts == {"lidar": "none"}
+    assert "'velodyne'" in result.errors["lidar"] and f"'{CAMERA.frame_id}'" in result.errors["lidar"]
+    in_camera = segmenter(sample_set(("rgb", "lidar"), lidar=CAMERA.frame_id))  # as clouds of a depth camera
+    assert in_camera.used == ("rgb", "lidar") and segmenter.mounts == {"lidar": "camera_frame"}
+
+
+@pytest.mark.parametrize(("check", "used"), [(True, ("rgb",)), (False, ("rgb", "lidar"))])
+def test_value_cloud_of_another_frame_than_the_calibrations_is_left_out(checkpoint, tmp_path, check, used):
+    calibration = Calibration(CAMERA, lidar_to_camera=fake_car.LIDAR_TO_CAMERA, lidar_frame="velodyne")
+    save_calibration(tmp_path / "c.yaml", calibration)
+    segmenter = segmenter_with(checkpoint, calibration_file=str(tmp_path / "c.yaml"), check_frames=check)
+    assert segmenter(sample_set(("rgb", "lidar"), lidar="/velodyne")).used == ("rgb", "lidar")
+    result = segmenter(sample_set(("rgb", "lidar"), lidar="ouster"))
+    assert result.used == used and result.reasons == ({"lidar": "frame"} if check else {})
+    assert not check or ("'ouster'" in result.errors["lidar"] and "'velodyne'" in result.errors["lidar"])
+
+
 def resized(found: SampleSet, height: int, width: int) -> SampleSet:
     """The same set with a camera image of another size."""
     payload = found.samples["rgb"].payload

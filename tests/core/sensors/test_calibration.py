@@ -38,7 +38,7 @@ def test_value_round_trip_is_exact(tmp_path):
         341, 243, [[310.1, 0, 170], [0, 305, 121], [0, 0, 1]], np.arange(8) / 100, "rational_polynomial"
     )
     events = CameraModel.from_fov(304, 240, 91.0, "dvs")
-    saved = Calibration(camera, None, events, _transform(1), _transform(2))
+    saved = Calibration(camera, None, events, _transform(1), _transform(2), lidar_frame="velodyne")
     save_calibration(tmp_path / "c.yaml", saved)
     save_calibration(tmp_path / "c.yaml", saved)
     loaded = load_calibration(tmp_path / "c.yaml")
@@ -48,6 +48,7 @@ def test_value_round_trip_is_exact(tmp_path):
         assert getattr(loaded, name).frame_id == getattr(saved, name).frame_id
     np.testing.assert_array_equal(loaded.lidar_to_camera, saved.lidar_to_camera)
     np.testing.assert_array_equal(loaded.event_to_camera, saved.event_to_camera)
+    assert loaded.lidar_frame == "velodyne"
     assert loaded.depth_camera is None and loaded.depth_to_camera is None
     assert [p.name for p in tmp_path.iterdir()] == ["c.yaml"]
 

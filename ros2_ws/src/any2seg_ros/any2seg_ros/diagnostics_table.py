@@ -47,7 +47,7 @@ STREAM_KEYS = MappingProxyType({
     "drops_bad_stamp": "stamp was zero or negative; absent until it happens",
     "drops_duplicate": "stamp was there already; absent until it happens",
     "publishers": "publishers of the topic",
-    "mount": "whence its pose: calibration_file, tf, camera_frame (has that frame), assumed (as the camera's own)",
+    "mount": "whence its pose: calibration_file, tf, camera_frame (has that frame), assumed (the camera's own) or none",
     "incompatible_qos": "publishers whose quality of service does not match",
 })  # fmt: skip
 """After the sensor's name and a dot, as in `rgb.rate_hz`."""

@@ -74,7 +74,7 @@ _INPUTS = {
         choices=("auto", "cloud", "packet", "array", "image"),
     ),
     "intensity_max": Parameter(0.0, "Value of the LiDAR's intensity that means 1; 0: found per cloud.", 0.0, 1e6),
-    "check_frames": Parameter(True, "Leave out images whose frame_id is not that of their camera's intrinsics."),
+    "check_frames": Parameter(True, "Leave out images and clouds whose frame_id is not that of their calibration."),
     "stamp_source": Parameter(
         "header", "Time of a message: its header, or its arrival on the node's clock.", choices=("header", "arrival")
     ),

@@ -90,7 +90,7 @@ class Segmenter:
     Attributes:
         transforms: extrinsics by TF; empty as long as nobody fills it.
         mounts: modality -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has the
-            camera's frame), or assumed (nothing is known: taken as the camera's own).
+            camera's frame), assumed (nothing is known: taken as the camera's own), or none (LiDAR: it is left out).
 
     Raises:
         UserError: a file that is missing or wrong, a device that is not there, a modality the checkpoint lacks.
@@ -234,20 +234,22 @@ class Segmenter:
         for name, mount in mounts.items():
             self._frames.set_mount(name, mount)
         mounted = [name for name in MOUNTED_STREAMS if name in newest]
-        notes = [self._note_mount(name, newest[name][0], name in mounts) for name in mounted]
+        notes = [self._note_mount(name, newest[name][0], mounts) for name in mounted]
         return tuple(note for note in notes if note)
 
-    def _note_mount(self, name: str, frame: str, is_found: bool) -> str:
+    def _note_mount(self, name: str, frame: str, mounts: dict[str, np.ndarray | None]) -> str:
         """Remember where a pose is from; what to tell about it, empty when there is nothing new."""
         if self._frames.rig is None:
             return ""
         camera_frame = self._frames.camera_frame
         if frame.lstrip("/") == camera_frame.lstrip("/"):
             self.mounts[name] = "camera_frame"
-        elif is_found:
+        elif mounts.get(name) is not None:
             self.mounts[name] = "tf"
-        elif name != _LIDAR and name not in self.mounts:  # without a transform a cloud is left out, and named
-            self.mounts[name] = "assumed"
+        elif name not in self.mounts or name in mounts:  # never connected, or no longer
+            self.mounts[name] = "none" if name == _LIDAR else "assumed"
+            if name == _LIDAR:
+                return ""  # a cloud without a pose is left out, and that is told for every one
             return (
                 f"{name}: nothing says where its frame {frame!r} is in the camera's {camera_frame!r}: it is taken as "
                 "mounted in the same place; publish the transform on /tf_static or give a calibration_file"
