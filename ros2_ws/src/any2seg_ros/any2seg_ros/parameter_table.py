@@ -37,9 +37,13 @@ def _tunable(default: Any, description: str, low: float | None = None, high: flo
     return Parameter(default, description, low, high, tunable=True)
 
 
+_OFFSET = "Expected stamp minus the stamp of the set (shutter, sweep)."
+_OFFSETS = {"event": "Clock of the event camera minus that of the set; its window and event times move with it."}
+
+
 def _stream_table(name: str) -> dict[str, Parameter]:
     return {
-        f"{name}.offset_s": _tunable(0.0, "Expected stamp minus the stamp of the set (shutter, sweep).", -10.0, 10.0),
+        f"{name}.offset_s": _tunable(0.0, _OFFSETS.get(name, _OFFSET), -10.0, 10.0),
         f"{name}.noise_window_s": _tunable(0.02, "A message this near needs no better one.", 0.0, 10.0),
         f"{name}.max_age_s": _tunable(0.15, "A message farther away is not used.", 0.0, 60.0),
         f"{name}.required": _tunable(False, "No output without this sensor."),
