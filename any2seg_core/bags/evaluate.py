@@ -390,12 +390,16 @@ def parse_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...
     if text == "all":
         return all_subsets(modalities)
     words = text.replace(",", " ").split()
+    letters = subset_letters(modalities)
+    for word in words:
+        if word not in ("full", *modalities) and not set(word) <= set(letters):
+            there = ", ".join(f"{modality(name).letter} {modality(name).title}" for name in modalities)
+            raise UserError(
+                f"--subsets {word}: this recording and checkpoint have {there}; write all, full or {letters}"
+            )
     chosen = [modalities if word == "full" else parse_subset(word) for word in words]
     if not chosen:
         raise UserError("--subsets is empty: give all, full, or subsets such as R,RL")
-    strange = {name for subset in chosen for name in subset} - set(modalities)
-    if strange:
-        raise UserError(f"--subsets: {', '.join(sorted(strange))} is not in this recording or checkpoint")
     return list(dict.fromkeys([*(subset for subset in chosen if subset != modalities), modalities]))
 
 

@@ -16,11 +16,13 @@ from any2seg_core.atomic import replacing
 from any2seg_core.bags.evaluate import Evaluation
 from any2seg_core.bags.scores import SubsetScore
 from any2seg_core.bags.worst import FrameView
+from any2seg_core.errors import MESSAGE_REASONS
 from any2seg_core.evaluation import report
 from any2seg_core.evaluation.charts import Lane, Panel, Span, Timeline
 from any2seg_core.evaluation.plots import Bar, bars_svg, confusion_svg
 from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import canonical, modality
+from any2seg_core.sensors.health import HEALTH_REASONS
 
 _LANE_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}  # Okabe and Ito
 _POINTS = 600
@@ -50,10 +52,14 @@ _DEFINITIONS = {
 _OF_TRUTH = ("mIoU", "ECE")
 
 
-_ABSENCE = (
-    "never_seen: not one message yet; dead: silent for too long; stale: messages, but none near enough to the set; "
-    "timeout: waited for in vain. All else: the message could not be read, or the sensor is ill (docs/node.md)."
-)
+_MEANINGS = {
+    "never_seen": "not one message yet",
+    "dead": "silent for too long",
+    "stale": "messages, but none near enough to the set",
+    "timeout": "waited for in vain",
+    **MESSAGE_REASONS,
+    **HEALTH_REASONS,
+}
 
 
 def summary_document(result: Evaluation) -> dict[str, Any]:
@@ -136,7 +142,10 @@ def absent_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of what was not fused and why; what has no labels at all last."""
     rows = []
     for name, reasons in document["absent"].items():
-        rows.append([modality(name).title, ", ".join(f"{why} {count}" for why, count in reasons.items())])
+        said = [
+            f"{why} {count}" + (f" ({_MEANINGS[why]})" if why in _MEANINGS else "") for why, count in reasons.items()
+        ]
+        rows.append([modality(name).title, ", ".join(said)])
     for why, count in document["unusable_sets"].items():
         rows.append(["whole set", f"{why} {count}: no labels, missed by every subset"])
     if silent := document["silent_frames"]:
@@ -159,7 +168,7 @@ def injected_rows(document: dict[str, Any]) -> list[list[str]]:
 
 
 def _per_sensor(counts: dict[str, int]) -> str:
-    return ", ".join(f"{modality(name).title} {count}" for name, count in counts.items() if count)
+    return ", ".join(f"{modality(name).title} {counts[name]}" for name in canonical(counts) if counts[name])
 
 
 def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:
@@ -201,7 +210,12 @@ def _timeline(result: Evaluation, frames: Path) -> str:
     points: list[tuple[float, dict[str, Any], str]] = []
     for line in _thinned(frames):
         points.append((line["time_s"], line["subsets"][name], f"{line['time_s']:.2f} s, {line['used']}"))
-    spans = [Span(p.start_s, p.end_s, p.name, "outage" if p.faults else "") for p in result.phases]
+    end_s = max([result.end_s, *(time_s for time_s, _, _ in points)])  # the last set is complete after its messages
+    ends_s = [*(phase.end_s for phase in result.phases[:-1]), end_s]
+    spans = [
+        Span(phase.start_s, stop_s, phase.name, "outage" if phase.faults else "")
+        for phase, stop_s in zip(result.phases, ends_s, strict=True)
+    ]
     lanes = [
         Lane(modality(sensor).title, _LANE_COLOURS[sensor],
              tuple(Span(start, end) for start, end in result.silent.get(sensor, ())))
@@ -306,7 +320,7 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
     ]  # fmt: skip
     if rows := absent_rows(document):
         table = report.number_table((("sensor", "left"), ("why, frames", "left")), rows)
-        sections.append(("Not fused", f'{table}<p class="muted">{_ABSENCE}</p>'))
+        sections.append(("Not fused", table))
     if len(result.phases) > 1:
         heads = [("phase", "left"), ("seconds", "left"), ("frames", "right")]
         heads += [(title, "right") for _, title in _phase_columns(has_truth)]

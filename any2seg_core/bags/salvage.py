@@ -34,7 +34,9 @@ class SalvagedFile:
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        self.path = path
+        if not path.stat().st_size:
+            raise Break("the file is empty")
+        self.path, reason = path, reason.rstrip(".")  # another library's sentence goes on here
         self.counts: dict[StoredTopic, int] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None

@@ -107,7 +107,7 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
     if unknown:
         raise UserError(f"{rules_file}: unknown role {unknown[0]!r}: known are {', '.join(rules)}")
     rules.update(own.roles)
-    wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag)
+    wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag, rules)
     peeks = _peek(bag, rules)
     for role, topic in wishes.items():
         if topic:
@@ -160,15 +160,20 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
     return wishes
 
 
-def _fixed_topics(wishes: Mapping[str, str], bag: Bag) -> dict[str, str]:
+def _fixed_topics(wishes: Mapping[str, str], bag: Bag, rules: Mapping[str, Rule]) -> dict[str, str]:
     roles = (*MODALITIES, *(name + _INFO_SUFFIX for name in NODE_CAMERA_INFOS), _TRUTH, _ODOMETRY)
     fixed = {}
     for role, topic in wishes.items():
         if role not in roles:
             raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}")
         if topic != _NO_TOPIC and topic not in bag.topics:
-            near = [name for name in bag.topics if topic.strip("/") in name][:5] or list(bag.topics)[:5]
-            raise UserError(f"topic of {role}: {bag.path} has no {topic}; it has {', '.join(near) or 'no topics'} ...")
+            fitting = [name for name, found in bag.topics.items() if found.kind in _kinds(role, rules)]
+            near = [name for name in fitting if topic.strip("/") in name] or fitting or list(bag.topics)
+            nor = ", nor is there such a folder" if role == _TRUTH else ""
+            raise UserError(
+                f"topic of {role}: {bag.path} has no {topic}{nor}; it has {', '.join(near[:5]) or 'no topics'}"
+                f"{' ...' if len(near) > 5 else ''}"
+            )
         others = [each for each, taken in fixed.items() if taken == topic]
         if others and not role.endswith(_INFO_SUFFIX):  # a registered depth image shares the camera's camera_info
             raise UserError(f"topic of {role}: {topic} is that of {others[0]}; give another, or {_NO_TOPIC}")
@@ -176,12 +181,16 @@ def _fixed_topics(wishes: Mapping[str, str], bag: Bag) -> dict[str, str]:
     return fixed
 
 
+def _kinds(role: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
+    """Types of the topics that can be given for a role."""
+    if role.endswith(_INFO_SUFFIX):
+        return (CAMERA_INFO_KIND,)
+    return (*(rules[role].types if role in rules else ()), *_ALSO.get(role, ()))
+
+
 def _require_kind(role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: Peek | None) -> None:
     """UserError for a topic that was given and cannot play its role, by its type or by the fields of its clouds."""
-    if role.endswith(_INFO_SUFFIX):
-        kinds, layout = (CAMERA_INFO_KIND,), ""
-    else:
-        kinds, layout = (*rules[role].types, *_ALSO.get(role, ())), rules[role].layout
+    kinds, layout = _kinds(role, rules), rules[role].layout if role in rules else ""
     if topic.kind not in kinds:
         raise UserError(f"topic of {role}: {topic.name} is {topic.kind}, expected {' or '.join(kinds)}; give another")
     if topic.kind == CLOUD_KIND and layout and peek is not None and not peek.problem:

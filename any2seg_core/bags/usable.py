@@ -183,10 +183,12 @@ class UsableSets:
         reasons = ", ".join(f"{count} {reason}" for reason, count in tally.skipped.most_common())
         reasons = reasons or "the synchroniser made none"
         problem = f" ({tally.problems.most_common(1)[0][0]})" if tally.problems else ""
-        return (
-            f"{self._opened.bag.path}: none of {tally.sets} sets can be used: {reasons}{problem}; choose sensors with "
-            "modalities, or the synchroniser's settings with params (bag inspect recommends some)"
+        way_out = (
+            "choose sensors with modalities, or the synchroniser's settings with params (bag inspect recommends some)"
         )
+        if any("truth" in reason for reason, _ in tally.skipped.most_common(1)):
+            way_out = "name another topic of labels with truth, or go without: none"
+        return f"{self._opened.bag.path}: none of {tally.sets} sets can be used: {reasons}{problem}; {way_out}"
 
     def _watched(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
         for message in messages if self._gate is None else self._gate.watch(messages):

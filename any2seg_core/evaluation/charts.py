@@ -12,6 +12,7 @@ _WIDTH, _LEFT, _RIGHT = 980, 92, 14
 _LANE, _LANE_GAP, _TOP = 12, 4, 34
 _PANEL, _PANEL_GAP, _AXIS = 130, 26, 34
 _CHARACTER_PX = 6.2  # of a note
+_FEW = 100  # points that must be seen one by one
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Timeline:
                 left, right = self._x(span.start_s), self._x(span.end_s)
                 parts.append(
                     f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{_LANE}" fill="url(#silent)">'
-                    f"<title>{escape(lane.title)} silent {span.start_s:.0f} to {span.end_s:.0f} s</title></rect>"
+                    f"<title>{escape(lane.title)} silent {span.start_s:.3g} to {span.end_s:.3g} s</title></rect>"
                 )
         return parts
 
@@ -134,12 +135,11 @@ class Timeline:
             value = share * panel.top
             parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
             parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
+        radius = 2.2 if len(panel.points) > _FEW else 3.6
         for time_s, value, hover in panel.points:
             if not math.isnan(value):
-                parts.append(
-                    f'<circle cx="{self._x(time_s):.1f}" cy="{y(value):.1f}" r="2.2"><title>{escape(hover)}</title>'
-                    "</circle>"
-                )
+                place = f'cx="{self._x(time_s):.1f}" cy="{y(value):.1f}" r="{radius}"'
+                parts.append(f"<circle {place}><title>{escape(hover)}</title></circle>")
         for span, level in zip(self._spans, panel.levels, strict=False):
             if not math.isnan(level):
                 left, right = self._x(span.start_s) + 2, self._x(span.end_s) - 2

@@ -203,5 +203,9 @@ def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "tuple_type":
         return "is no list; write entries such as {kind: drop, sensors: [rgb], start_s: 2, end_s: 4}"
+    if first["type"].startswith("union_tag"):
+        kind = first.get("ctx", {}).get("tag")
+        said = "has no kind" if kind is None else f"unknown kind {kind!r}"
+        return f"entry {first['loc'][0]}: {said}, known are {', '.join(KINDS)}"
     where = "".join(f"{part}: " for part in first["loc"])
     return f"{where}{first['msg'].removeprefix('Value error, ')}"

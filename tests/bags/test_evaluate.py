@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag, header_stamp_ns
 from any2seg_core.bags.record import OUTPUTS
-from any2seg_core.bags.report import write_evaluation
+from any2seg_core.bags.report import absent_rows, injected_rows, write_evaluation
 from any2seg_core.bags.scores import phases_of
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
@@ -34,7 +35,7 @@ from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MESSAGE_REASONS, UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.injector import FaultInjector
@@ -334,6 +335,27 @@ def test_value_silence_of_all_is_missed(folder, tmp_path, truth, drop, topics, e
             assert any(end - start > length_s for start, end in summary["silent_s"][name])
 
 
+def test_value_the_timeline_ends_with_the_last_set(folder, tmp_path):
+    late = [parse_fault("delay:rgb@1:,delay_s=0.5")]
+    request = request_of(folder, tmp_path, faults=late, topics=CAMERA_ALONE, subsets="full", every=3)
+    result = evaluate_bag(request)
+    write_evaluation(result, tmp_path, "x")
+    assert max(line["time_s"] for line in lines_of(tmp_path)[1]) > result.end_s + 0.4
+    found = re.findall('<circle cx="([0-9.]+)"', (tmp_path / "report.html").read_text())
+    assert max(float(x) for x in found) == 980 - 14  # the edge of the chart, not behind it
+
+
+def test_value_reasons_are_said_in_words(faulty):
+    _, summary, out = faulty
+    html = (out / "report.html").read_text()
+    assert "(silent for too long)" in html
+    assert absent_rows(summary)[0][1].startswith("dead ")
+    summary = {"absent": {"rgb": {"frame": 1}}, "unusable_sets": {}, "silent_frames": 0}
+    assert absent_rows(summary) == [["camera", f"frame 1 ({MESSAGE_REASONS['frame']})"]]
+    hits = {"injected": {"x": {"depth": 1, "lidar": 2, "rgb": 3}}, "spared": {"x": {}}, "conditions": {"noise": None}}
+    assert injected_rows(hits) == [["x", "camera 3, depth 1, LiDAR 2"]]
+
+
 def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
     with pytest.raises(UserError, match="not one set") as caught:
         evaluate_bag(request_of(folder, tmp_path / "out", faults=read_plan(["R+D+E+L"]), subsets="full"))
@@ -457,10 +479,13 @@ def test_value_subsets_of_the_command_line():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"subsets": "RX"}, "RX"),
+        (
+            {"subsets": "RX"},
+            "--subsets RX: this recording and checkpoint have R camera, D depth, E event, L LiDAR; write",
+        ),
         ({"subsets": ","}, "--subsets is empty"),
         ({"every": 0}, "at least 1"),
-        ({"truth": "/nowhere"}, "/nowhere"),
+        ({"truth": "/nowhere"}, "has no /nowhere, nor is there such a folder; it has /carla/ego_vehicle/"),
         ({"truth": "/carla/ego_vehicle/rgb_front/image"}, "bgra8"),
         ({"noise": "loud"}, "low, mid, high"),
         ({"topics": ("rgb=/nowhere",)}, "/nowhere"),

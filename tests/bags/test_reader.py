@@ -419,3 +419,12 @@ def test_value_metadata_of_the_helper_is_what_rosbag2_writes(tmp_path):
     bag = write_split(tmp_path / "split", [small_entries(1)])
     document = yaml.safe_load((bag / "metadata.yaml").read_text())
     assert document["rosbag2_bagfile_information"]["relative_file_paths"] == ["split_0.mcap"]
+
+
+@pytest.mark.parametrize(("data", "told"), [(b"", r"nothing can be read from it \(the file is empty\)"),
+                                            (b"abcdef", "magic is invalid; broken at byte 0")])  # fmt: skip
+def test_exception_a_file_without_content_or_sense(tmp_path, data, told):
+    path = tmp_path / "a.mcap"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=told), Bag(path):
+        pass

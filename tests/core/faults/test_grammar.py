@@ -130,3 +130,13 @@ def test_property_any_text_is_read_or_refused_in_one_line(text):
             assert parse(text)
         except UserError as error:
             assert "\n" not in str(error).replace(text, "")
+
+
+@pytest.mark.parametrize(("text", "told"), [("- {kind: rain}", "unknown kind 'rain', known are drop, freeze"),
+                                            ("- {sensors: [rgb]}", "entry 0: has no kind, known")])  # fmt: skip
+def test_exception_a_schedule_with_an_unknown_kind_lists_the_known_ones(tmp_path, text, told):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=told) as caught:
+        load_faults(path)
+    assert "tag" not in str(caught.value)
