@@ -278,6 +278,8 @@ class FrameBuilder:
         self, name: str, payloads: Sequence[Any], stamp_ns: int, event_offset_ns: int
     ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
         """As `_read`, after a look at the frame_id."""
+        if name == CAMERA_STREAMS[0]:
+            self._image_frame = _frame_of(payloads[-1]) or self._image_frame
         if self.options.check_frames:
             self._check_frame(name, payloads[-1])
         return self._read(name, payloads, stamp_ns, event_offset_ns)

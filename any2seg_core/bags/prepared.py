@@ -93,7 +93,7 @@ def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], truth: ReadTruth | N
     frame, rig = bag_set.frame(), bag_set.frames.rig
     camera = rig.camera() if rig is not None else None
     size = (camera.height, camera.width) if camera is not None else None
-    frame_id = camera.frame_id if camera is not None else ""
+    frame_id = bag_set.frames.camera_frame if camera is not None else ""
     if MODALITIES[0] in bag_set.sample_set.samples:
         frame_id = _frame_id(bag_set.payloads[MODALITIES[0]][0], frame_id)
     return PreparedSet(bag_set.time_ns, passed, bag_set.sample_set, frame, None, rig, size, frame_id, truth)

@@ -232,6 +232,17 @@ def test_value_messages_of_another_frame_are_left_out_unless_told_otherwise():
     assert list(FrameBuilder(Calibration(CAMERA)).build({"rgb": [image_of_rear]}, 1).planes) == ["rgb"]
 
 
+def test_value_intrinsics_without_a_frame_have_that_of_the_newest_image():
+    frames = FrameBuilder(Calibration(CAMERA))  # its frame is the default: nothing names it
+    assert frames.camera_frame == CAMERA.frame_id
+    picture = image(np.full((38, 52, 3), 90, np.uint8), "rgb8")
+    picture.header = SimpleNamespace(frame_id="front_optical", stamp=SimpleNamespace(sec=1, nanosec=0))
+    assert list(frames.build({"rgb": [picture]}, 1).planes) == ["rgb"]
+    assert frames.camera_frame == "front_optical"
+    frames.set_camera_info("rgb", camera_info())
+    assert frames.camera_frame == "front"
+
+
 def test_value_every_kind_of_message_of_a_stream_is_told_by_its_fields(frames):
     rgb = np.zeros((38, 52, 3), np.uint8)
     rgb[10:20, 10:30] = (200, 100, 50)
