@@ -205,3 +205,12 @@ def test_exception_a_target_in_the_recording_itself(tmp_path):
         with pytest.raises(UserError, match="in the recording itself"):
             run(bag, out)
     assert sorted(path.name for path in bag.iterdir()) == before
+
+
+def test_exception_labels_that_cannot_be_read_do_not_blame_the_synchroniser(tmp_path):
+    entries = small_entries(4)
+    entries += [(each[0], "/semantic/labels", *each[2:]) for each in small_entries(4)]  # grey values are no train ids
+    bag = write_bag(tmp_path / "bag", sorted(entries))
+    with pytest.raises(UserError, match="4 truth unreadable.*name another topic of labels") as caught:
+        run(bag, tmp_path / "out", BagOptions(topics=["truth=/semantic/labels"]))
+    assert "synchroniser" not in str(caught.value)
