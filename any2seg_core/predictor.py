@@ -88,6 +88,8 @@ class Predictor:
         # Larger than the model's input, as pictures of cameras are: both resizes are warm too.
         blank = np.zeros((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
         self.subsets(dict.fromkeys(self.contract.modalities, blank), (self.contract.modalities,))
+        as_large = blank[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
+        planes_to_tensor(dict.fromkeys(self.contract.modalities, as_large), self.contract, self.device)
 
     def reset(self) -> None:
         """Forget the stream so far; without effect on a stateless predictor."""
