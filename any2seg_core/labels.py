@@ -134,7 +134,9 @@ _CITYSCAPES = (
     ("bicycle", (119, 11, 32)),
 )
 
-MUSES = LabelSpace("muses-19", tuple(name for name, _ in _CITYSCAPES), tuple(colour for _, colour in _CITYSCAPES))
+MUSES = LabelSpace(
+    "muses-19", tuple(name for name, _ in _CITYSCAPES), tuple(colour for _, colour in _CITYSCAPES)
+)
 """The 19 evaluation classes of Cityscapes, in the order of their train ids."""
 
 _MCUBES = (

@@ -129,7 +129,9 @@ class _Run:
         self._has_truth = self._folder is not None or bool(self._topics.truth)
         self.modalities = self._modalities()
         self.subsets = parse_subsets(request.subsets, self.modalities)
-        self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
+        self._sync = sync_config(
+            self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns
+        )
         self._notes = check_faults(request.faults, self._bag, self._topics)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
         self._recorder: ResultRecorder | None = None

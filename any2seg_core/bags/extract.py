@@ -72,7 +72,9 @@ class ExtractReport(Tally):
         }  # fmt: skip
 
 
-def extract(opened: OpenBag, options: ExtractOptions, on_message: Callable[[], None] = lambda: None) -> ExtractReport:
+def extract(
+    opened: OpenBag, options: ExtractOptions, on_message: Callable[[], None] = lambda: None
+) -> ExtractReport:
     """Write the complete sets of a recording; nothing appears below `out` before the last frame is done.
 
     Args:
@@ -89,8 +91,12 @@ def extract(opened: OpenBag, options: ExtractOptions, on_message: Callable[[], N
     if options.condition not in CONDITIONS:
         raise UserError(f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}")
     tags = options.truth_tags
-    selection = Selection(options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags)
-    report = ExtractReport(root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth))
+    selection = Selection(
+        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
+    )
+    report = ExtractReport(
+        root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth)
+    )
     found = UsableSets(opened, selection, report, on_message)
     partial = partial_folder(options.out, options.split)
     make_empty(partial)
@@ -112,7 +118,9 @@ def extract(opened: OpenBag, options: ExtractOptions, on_message: Callable[[], N
 class _FrameWriter:
     """Files of one recording below a folder that is published later."""
 
-    def __init__(self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]) -> None:
+    def __init__(
+        self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]
+    ) -> None:
         self._label_folders, self._names = label_folders, StampNames()
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options

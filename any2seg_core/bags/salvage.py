@@ -206,11 +206,8 @@ def _sqlite_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTo
         for key, name, kind, form, profiles in database.execute(
             f"SELECT id, name, type, serialization_format, {qos} FROM topics"
         ):
-            yield (
-                key,
-                StoredTopic(
-                    str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles)
-                ),
+            yield key, StoredTopic(
+                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles)
             )
     except (sqlite3.Error, OverflowError) as error:
         raise Break(f"at its list of topics ({first_line(error)})") from None

@@ -1,7 +1,7 @@
 """DELIVER's folder layout: frames, conditions, failure cases, planes and labels. The drive writes the same layout.
 
-root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/{train,val,test}/MAP_<x>_point<y>[_<case>]/
-    <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
+    root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/{train,val,test}/MAP_<x>_point<y>[_<case>]/
+        <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ def _marked_encoding(path: Path) -> str:
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["encoding"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path}: expected {{"encoding": ...}} ({error}); write this folder again') from None
+        raise UserError(f"{path}: expected {{\"encoding\": ...}} ({error}); write this folder again") from None
 
 
 def _hha(path: Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pseudo labels on disk: what a model of a first stage says about every pixel, to complete sparse labels for a second.
 
-FOLDER/<split>.json              which model, labels and threshold
-FOLDER/<split>/<frame>.png       8-bit train ids at the size of the label image, 255 where there is none
+    FOLDER/<split>.json              which model, labels and threshold
+    FOLDER/<split>/<frame>.png       8-bit train ids at the size of the label image, 255 where there is none
 """
 
 from __future__ import annotations

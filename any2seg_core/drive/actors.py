@@ -45,8 +45,7 @@ class Actors:
         self._other_s, self._other_base_m = self._deal_traffic(rng, self._other_speed.lap_s, 0.0, meshes)
         self._walk_paths = [
             ClosedPath.through(layout.bend(block_outline(block, _WALK_B_M, 2.0)), 0.6)
-            for block in layout.blocks
-            if block.on_route
+            for block in layout.blocks if block.on_route
         ]
         self._walkers = self._deal_walkers(rng, meshes)
         self._crossings = self._deal_crossings(layout, rng, meshes)
@@ -56,9 +55,8 @@ class Actors:
         self.instance = (first_instance + self._actor_of_triangle).astype(np.int32)
 
     @staticmethod
-    def _deal_traffic(
-        rng: np.random.Generator, lap_s: float, clear_s: float, meshes: list[Mesh]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _deal_traffic(rng: np.random.Generator, lap_s: float, clear_s: float, meshes: list[Mesh]
+                      ) -> tuple[np.ndarray, np.ndarray]:
         """Driving times ahead of the lane's origin (V,), far enough apart, and wheelbases (V,); adds the meshes."""
         leads, bases, t = [], [], clear_s
         while t < lap_s - max(clear_s, 3.3):
@@ -90,14 +88,8 @@ class Actors:
                     mesh = vehicles.animal(rng)
                 forward = (1.0, -1.0)[int(rng.integers(2))]
                 meshes.append(mesh)
-                walkers.append(
-                    Walker(
-                        index,
-                        8.0 * k + rng.uniform(0, 6),
-                        forward * rng.uniform(0.8, 1.5),
-                        forward * 0.35 + rng.uniform(-0.2, 0.2),
-                    )
-                )
+                walkers.append(Walker(index, 8.0 * k + rng.uniform(0, 6), forward * rng.uniform(0.8, 1.5),
+                                      forward * 0.35 + rng.uniform(-0.2, 0.2)))
         return walkers
 
     def _deal_crossings(self, layout: Layout, rng: np.random.Generator, meshes: list[Mesh]) -> np.ndarray:
@@ -113,10 +105,8 @@ class Actors:
                         if depart is None:
                             continue
                         ends = [(a + rng.uniform(-0.8, 0.8), 2.0), (a, -2 * face.half - 2.0)]
-                        plan = [
-                            (face.x + face.dx * p - face.dy * q, face.y + face.dy * p + face.dx * q)
-                            for p, q in (ends if rng.random() < 0.5 else ends[::-1])
-                        ]
+                        plan = [(face.x + face.dx * p - face.dy * q, face.y + face.dy * p + face.dx * q)
+                                for p, q in (ends if rng.random() < 0.5 else ends[::-1])]
                         start, end = layout.bend(np.array(plan))
                         rows.append([*start, *end, depart])
                         meshes.append(vehicles.person(rng))
@@ -127,10 +117,8 @@ class Actors:
         q = -face.half
         middle = layout.bend(np.array([[face.x + face.dx * a - face.dy * q, face.y + face.dy * a + face.dx * q]]))
         busy = []
-        for path, speed, leads in (
-            (self.ego_path, self.ego_speed, np.append(self._lead_s, 0.0)),
-            (self._other_path, self._other_speed, self._other_s),
-        ):
+        for path, speed, leads in ((self.ego_path, self.ego_speed, np.append(self._lead_s, 0.0)),
+                                   (self._other_path, self._other_speed, self._other_s)):
             s = np.argmin(np.linalg.norm(path.points - middle, axis=1)) * path.length_m / len(path.points)
             busy.append(np.mod(speed.passing_time(s) - leads, speed.lap_s))
         lap = self.ego_speed.lap_s
@@ -200,9 +188,8 @@ class Actors:
         c, s, dz = np.cos(angle), np.sin(angle), v[:, 2] - swing[:, 1]
         x, z = v[:, 0] * c + dz * s, swing[:, 1] - v[:, 0] * s + dz * c
         h, p = heading[owner], position[owner]
-        out = np.stack(
-            [h[:, 0] * x - h[:, 1] * v[:, 1] + p[:, 0], h[:, 1] * x + h[:, 0] * v[:, 1] + p[:, 1], z + p[:, 2]], axis=1
-        ).astype(np.float32)
+        out = np.stack([h[:, 0] * x - h[:, 1] * v[:, 1] + p[:, 0], h[:, 1] * x + h[:, 0] * v[:, 1] + p[:, 1],
+                        z + p[:, 2]], axis=1).astype(np.float32)
         rows = np.flatnonzero(near[self._actor_of_triangle])
         place = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
         return out, place[self.mesh.triangles[rows]], rows

@@ -73,7 +73,9 @@ def image(array: np.ndarray, encoding: str, stamp_ns: int, frame_id: str) -> byt
 def camera_info(camera: CameraModel, stamp_ns: int) -> bytes:
     """Return a sensor_msgs/CameraInfo with R = I and P = [K | 0]."""
     projection = np.hstack([camera.K, np.zeros((3, 1))])
-    region = _make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    region = _make(
+        "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
     return _serialised(
         _make(
             "sensor_msgs/msg/CameraInfo",

@@ -32,27 +32,14 @@ class BlockPlan:
         while len(dealt) < len(faces):
             dealt += [pack[int(k)] for k in rng.permutation(len(pack))]
         self._strip = {(f.x, f.y, f.dx): kind for f, kind in zip(faces, dealt, strict=False)}
-        self.grass = Surface(
-            DELIVER.id("Terrain"),
-            MATERIAL_ID["grass"],
-            random_colour(rng, "green", "green", "earth"),
-            random_colour(rng, "sand", "green", "autumn"),
-        )
-        self.paving = Surface(
-            DELIVER.id("Ground"),
-            MATERIAL_ID["tiles"],
-            random_colour(rng, "sand", "grey", "brick"),
-            random_colour(rng, "dark", "light"),
-            (rng.uniform(0.8, 1.6), rng.uniform(0.8, 1.6)),
-        )
+        self.grass = Surface(DELIVER.id("Terrain"), MATERIAL_ID["grass"], random_colour(rng, "green", "green", "earth"),
+                             random_colour(rng, "sand", "green", "autumn"))
+        self.paving = Surface(DELIVER.id("Ground"), MATERIAL_ID["tiles"], random_colour(rng, "sand", "grey", "brick"),
+                              random_colour(rng, "dark", "light"), (rng.uniform(0.8, 1.6), rng.uniform(0.8, 1.6)))
         self.sand = Surface(DELIVER.id("Ground"), MATERIAL_ID["dry_ground"], random_colour(rng, "sand", "earth"))
         self.pole = props.pole_surface(rng)
-        self.water = Surface(
-            DELIVER.id("Water"),
-            MATERIAL_ID["water"],
-            dimmed(random_colour(rng, "blue", "green"), 0.6),
-            random_colour(rng, "blue", "grey", "green"),
-        )
+        self.water = Surface(DELIVER.id("Water"), MATERIAL_ID["water"], dimmed(
+            random_colour(rng, "blue", "green"), 0.6), random_colour(rng, "blue", "grey", "green"))
         route = [f for b in layout.blocks for f in b.faces if f.on_route and f.street[2] == 1]
         chosen = rng.permutation(len(route))[: max(3, len(route) // 3)]
         self.overpasses = [route[int(k)] for k in sorted(chosen)]
@@ -164,12 +151,8 @@ def _canal(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
 def _rail(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: np.random.Generator) -> None:
     width = _STRIP_WIDTH_M["rail"]
     middle = SIDEWALK_M + width / 2
-    ballast = Surface(
-        DELIVER.id("RailTrack"),
-        MATERIAL_ID["track"],
-        random_colour(rng, "grey", "earth", "dark"),
-        random_colour(rng, "earth", "grey"),
-    )
+    ballast = Surface(DELIVER.id("RailTrack"), MATERIAL_ID["track"], random_colour(rng, "grey", "earth", "dark"),
+                      random_colour(rng, "earth", "grey"))
     pieces = [patch(SIDEWALK_M, face.length - SIDEWALK_M, -width / 2, width / 2, KERB_M + 0.02, ballast)]
     for a in (0.0, face.length - SIDEWALK_M):  # over the sidewalks of the streets across
         pieces.append(patch(a, a + SIDEWALK_M, -1.4, 1.4, KERB_M + 0.02, ballast))
@@ -191,19 +174,9 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
     width = _STRIP_WIDTH_M["plaza"]
     floor = (plan.paving, plan.sand)[int(rng.integers(2))]
     site.add_on(face, patch(a0, a1, SIDEWALK_M, SIDEWALK_M + width, 0.0, floor), 0.0, 0.0)
-    makers = (
-        props.kiosk_or_sculpture,
-        props.kiosk_or_sculpture,
-        props.billboard,
-        props.bench,
-        props.bin_or_hydrant,
-        props.bin_or_hydrant,
-        props.tree,
-        vehicles.trolley,
-        vehicles.person,
-        vehicles.animal,
-        lambda r: vehicles.two_wheeler(r, rider=False),
-    )
+    makers = (props.kiosk_or_sculpture, props.kiosk_or_sculpture, props.billboard, props.bench,
+              props.bin_or_hydrant, props.bin_or_hydrant, props.tree, vehicles.trolley, vehicles.person,
+              vehicles.animal, lambda r: vehicles.two_wheeler(r, rider=False))
     for a in np.arange(a0 + 2.5, a1 - 2.0, 3.8):
         make = makers[int(rng.integers(len(makers)))]
         site.add_on(face, make(rng), float(a), SIDEWALK_M + rng.uniform(1.2, width - 1.8), yaw=rng.uniform(0, 6.28))
@@ -213,9 +186,8 @@ def _plaza(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, rng: n
 _STRIPS = {"none": _no_strip, "walled": _walled, "green": _green, "canal": _canal, "rail": _rail, "plaza": _plaza}
 
 
-def _frontage(
-    site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, rng: np.random.Generator
-) -> None:
+def _frontage(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float,
+              rng: np.random.Generator) -> None:
     """Wall, fence, hedge or nothing at the street end of a lot, with a gap for the gate."""
     kind = int(rng.integers(7))
     gate = min(2.5, 0.3 * (a1 - a0))
@@ -224,9 +196,8 @@ def _frontage(
         site.add_on(face, make[kind](rng, a1 - a0 - gate), a0, b + 0.3)
 
 
-def _lots(
-    site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, depth: float, rng: np.random.Generator
-) -> None:
+def _lots(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, depth: float,
+          rng: np.random.Generator) -> None:
     """Row of lots along a face: towers at the street, houses set back behind a frontage, halls, open ground."""
     district = int(rng.integers(5))
     weights = np.array([[7, 1, 1, 1], [6, 1, 2, 1], [1, 6, 0.5, 1], [2, 1, 5, 1.5], [3, 3, 1, 3]], np.float64)[district]
@@ -259,9 +230,8 @@ def _lots(
         a += width + (rng.uniform(0.0, 3.0) if rng.random() < 0.4 else 0.0)
 
 
-def _open_lot(
-    site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, depth: float, rng: np.random.Generator
-) -> None:
+def _open_lot(site: Site, face: Face, plan: BlockPlan, a0: float, a1: float, b: float, depth: float,
+              rng: np.random.Generator) -> None:
     """Car park or small park, with a wall at the back so that the block has an end."""
     if rng.random() < 0.5:
         floor = (plan.sand, plan.paving)[int(rng.integers(2))]
@@ -293,16 +263,8 @@ def _furniture(site: Site, face: Face, plan: BlockPlan, rng: np.random.Generator
     makers = (props.traffic_sign, props.traffic_sign, props.direction_sign)
     for a in np.arange(start + 3.0, end - 2.0, rng.uniform(11.0, 18.0)):
         site.add_on(face, makers[int(rng.integers(3))](rng, plan.pole), float(a), b + 0.1)
-    small = (
-        props.bin_or_hydrant,
-        props.bin_or_hydrant,
-        props.bench,
-        vehicles.trolley,
-        vehicles.trolley,
-        lambda r: vehicles.two_wheeler(r, rider=False),
-        _bicycle_rack,
-        props.street_tree,
-    )
+    small = (props.bin_or_hydrant, props.bin_or_hydrant, props.bench, vehicles.trolley, vehicles.trolley,
+             lambda r: vehicles.two_wheeler(r, rider=False), _bicycle_rack, props.street_tree)
     for a in np.arange(start + 5.5, end - 2.0, rng.uniform(4.5, 7.0)):
         make = small[int(rng.integers(len(small)))]
         site.add_on(face, make(rng), float(a), b + 0.15, yaw=0.0)

@@ -42,9 +42,8 @@ def tower(rng: np.random.Generator, width: float, depth: float) -> Mesh:
     pitch = (rng.uniform(1.6, 3.4), rng.uniform(2.8, 3.4))
     height = pitch[1] * int(rng.integers(3, 10))
     parts = [_block(width, depth, 0.0, height, facade, pitch)]
-    trim = facade._replace(
-        material=MATERIAL_ID["concrete"], colour=random_colour(rng, "light", "grey", "sand"), param=(2.0, 2.0)
-    )
+    trim = facade._replace(material=MATERIAL_ID["concrete"], colour=random_colour(rng, "light", "grey", "sand"),
+                           param=(2.0, 2.0))
     parts.append(box((0.0, depth / 2), height, (width + 0.3, depth + 0.3, rng.uniform(0.3, 0.9)), trim))
     style = int(rng.integers(4))
     if style == 0:  # set-back top
@@ -92,9 +91,8 @@ def hall(rng: np.random.Generator, width: float, depth: float) -> Mesh:
         body = Surface(_BUILDING, MATERIAL_ID["ribs"], colour, param=(rng.uniform(0.3, 0.8), 0.0))
     else:
         body = wall_surface(rng, _BUILDING, colour)
-    door = Surface(
-        _BUILDING, MATERIAL_ID["planks"], random_colour(rng, "grey", "dark", "vivid"), (0.05, 0.05, 0.05), (0.6, 0.0)
-    )
+    door = Surface(_BUILDING, MATERIAL_ID["planks"], random_colour(rng, "grey", "dark", "vivid"), (0.05, 0.05, 0.05),
+                   (0.6, 0.0))
     parts = [box((0.0, depth / 2), 0.0, (width, depth, height), body)]
     for x in np.arange(-width / 2 + 3.0, width / 2 - 2.0, 6.5):
         x0, x1, y = x - 1.8, x + 1.8, -0.03

@@ -120,33 +120,9 @@ def _headlight(px, py, pz, nx, ny, nz, lights, forward, strength):
 
 
 @njit(cache=True)
-def _shade(
-    directions,
-    distance,
-    normal,
-    point,
-    albedo,
-    material,
-    emission,
-    lit,
-    gloss_of,
-    sun,
-    sun_rgb,
-    zenith,
-    horizon,
-    ambient,
-    clouds,
-    cover,
-    cloud_seed,
-    lamps,
-    lamp_strength,
-    headlights,
-    forward,
-    headlight_strength,
-    glow,
-    wetness,
-    out,
-):
+def _shade(directions, distance, normal, point, albedo, material, emission, lit, gloss_of, sun, sun_rgb, zenith,
+           horizon, ambient, clouds, cover, cloud_seed, lamps, lamp_strength, headlights, forward, headlight_strength,
+           glow, wetness, out):
     """Linear radiance (N,3) of every ray; lit (N,) is 1 where the sun reaches."""
     sky = np.zeros(3)
     lamp_rgb = (1.0, 0.78, 0.5)
@@ -205,31 +181,13 @@ def _radiance(frame: FrameScene, hits: Hits, directions: np.ndarray, lit: np.nda
     near = np.argsort(np.linalg.norm(frame.lamps[:, :2] - (pose[:2, 3] + 12.0 * pose[:2, 0]), axis=1), kind="stable")
     out = np.empty((len(directions), 3), np.float32)
     _shade(
-        directions,
-        hits.distance_m,
-        hits.normal,
-        hits.point,
-        hits.albedo,
-        np.minimum(hits.material, len(GLOSS) - 1),
-        hits.emission,
-        lit,
-        GLOSS,
-        sun,
-        np.asarray(lighting.sun_colour) * lighting.sun_strength,
-        np.asarray(lighting.sky_zenith),
-        np.asarray(lighting.sky_horizon),
-        lighting.ambient,
-        np.asarray(lighting.cloud_colour),
-        lighting.cloud_cover,
-        lighting.cloud_seed,
-        frame.lamps[near[:_LAMP_COUNT]].astype(np.float64),
-        lighting.lamp_strength,
-        _HEADLIGHTS_VEHICLE @ pose[:3, :3].T + pose[:3, 3],
-        pose[:3, 0].copy(),
-        lighting.headlight_strength,
-        lighting.glow,
-        lighting.wetness,
-        out,
+        directions, hits.distance_m, hits.normal, hits.point, hits.albedo, np.minimum(hits.material, len(GLOSS) - 1),
+        hits.emission, lit, GLOSS, sun, np.asarray(lighting.sun_colour) * lighting.sun_strength,
+        np.asarray(lighting.sky_zenith), np.asarray(lighting.sky_horizon), lighting.ambient,
+        np.asarray(lighting.cloud_colour), lighting.cloud_cover, lighting.cloud_seed,
+        frame.lamps[near[:_LAMP_COUNT]].astype(np.float64), lighting.lamp_strength,
+        _HEADLIGHTS_VEHICLE @ pose[:3, :3].T + pose[:3, 3], pose[:3, 0].copy(), lighting.headlight_strength,
+        lighting.glow, lighting.wetness, out,
     )
     return out
 
@@ -259,9 +217,8 @@ def render_camera(
     rgb = _radiance(frame, hits, directions, lit, lighting)
     shape = (camera.height, camera.width)
     depth = np.where(hit, hits.distance_m * ray_z, SKY_DEPTH_M).astype(np.float32)
-    return CameraFrame(
-        rgb.reshape(*shape, 3), depth.reshape(shape), hits.class_id.reshape(shape), hits.normal.reshape(*shape, 3), hits
-    )
+    return CameraFrame(rgb.reshape(*shape, 3), depth.reshape(shape), hits.class_id.reshape(shape),
+                       hits.normal.reshape(*shape, 3), hits)
 
 
 def render_luminance(

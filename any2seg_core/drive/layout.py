@@ -77,13 +77,8 @@ class Layout:
     def bend(self, xy: np.ndarray) -> np.ndarray:
         """Plan coordinates (N,2) -> world coordinates (N,2) float64."""
         x, y = np.asarray(xy[:, 0], np.float64), np.asarray(xy[:, 1], np.float64)
-        return np.stack(
-            [
-                x + self._bend[0] * np.sin(self._wave[0] * y + self._phase[0]),
-                y + self._bend[1] * np.sin(self._wave[1] * x + self._phase[1]),
-            ],
-            axis=1,
-        )
+        return np.stack([x + self._bend[0] * np.sin(self._wave[0] * y + self._phase[0]),
+                         y + self._bend[1] * np.sin(self._wave[1] * x + self._phase[1])], axis=1)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -143,45 +138,26 @@ class Layout:
         highs_y = np.concatenate([self.ys - self.half_y, [y1e]])
         return [
             self._block(i, j, lows_x[i], highs_x[i], lows_y[j], highs_y[j])
-            for i in range(len(self.xs) + 1)
-            for j in range(len(self.ys) + 1)
+            for i in range(len(self.xs) + 1) for j in range(len(self.ys) + 1)
         ]
 
     def _block(self, i: int, j: int, x0: float, x1: float, y0: float, y1: float) -> Block:
         """Block between streets i-1 and i along x, j-1 and j along y; outer faces belong to no street."""
-
         def half(axis: str, index: int) -> float:
             halves = self.half_x if axis == "x" else self.half_y
             return float(halves[index]) if 0 <= index < len(halves) else 0.0
 
-        def face(
-            x: float, y: float, d: tuple[int, int], length: float, street: tuple[str, int, int], gap: int, cross: int
-        ) -> Face:
+        def face(x: float, y: float, d: tuple[int, int], length: float, street: tuple[str, int, int], gap: int,
+                 cross: int) -> Face:
             axis, index, _ = street
             on_route = (axis, index, gap) in self.loop_edges
             own = half(axis, index)
-            return Face(
-                float(x),
-                float(y),
-                d[0],
-                d[1],
-                float(length),
-                own > _TRAVEL_HALF_M + 0.1,
-                on_route,
-                street,
-                own,
-                half("y" if axis == "x" else "x", cross),
-            )
+            return Face(float(x), float(y), d[0], d[1], float(length), own > _TRAVEL_HALF_M + 0.1, on_route, street,
+                        own, half("y" if axis == "x" else "x", cross))
 
-        return Block(
-            float(x0),
-            float(x1),
-            float(y0),
-            float(y1),
-            (
-                face(x0, y0, (1, 0), x1 - x0, ("y", j - 1, 1), i - 1, i - 1),
-                face(x1, y0, (0, 1), y1 - y0, ("x", i, -1), j - 1, j - 1),
-                face(x1, y1, (-1, 0), x1 - x0, ("y", j, -1), i - 1, i),
-                face(x0, y1, (0, -1), y1 - y0, ("x", i - 1, 1), j - 1, j),
-            ),
-        )
+        return Block(float(x0), float(x1), float(y0), float(y1), (
+            face(x0, y0, (1, 0), x1 - x0, ("y", j - 1, 1), i - 1, i - 1),
+            face(x1, y0, (0, 1), y1 - y0, ("x", i, -1), j - 1, j - 1),
+            face(x1, y1, (-1, 0), x1 - x0, ("y", j, -1), i - 1, i),
+            face(x0, y1, (0, -1), y1 - y0, ("x", i - 1, 1), j - 1, j),
+        ))

@@ -215,29 +215,9 @@ def _pattern_more(kind: int, u: float, v: float, p0: float, p1: float, footprint
 
 
 @njit(cache=True)
-def shade_hits(
-    pick,
-    source,
-    triangle_of,
-    primitive,
-    bary,
-    distance,
-    uv,
-    class_id,
-    material,
-    colour,
-    colour2,
-    param,
-    instance,
-    pattern_of,
-    reflectivity_of,
-    out_class,
-    out_material,
-    out_albedo,
-    out_reflectivity,
-    out_instance,
-    out_emission,
-):
+def shade_hits(pick, source, triangle_of, primitive, bary, distance, uv, class_id, material, colour, colour2, param,
+               instance, pattern_of, reflectivity_of, out_class, out_material, out_albedo, out_reflectivity,
+               out_instance, out_emission):
     """Fills the out_* arrays (N, ...) for the hits i with pick[i] == source, whole array in one pass.
 
     triangle_of maps a primitive index of the ray caster to a row of the appearance tables; bary (N,2) are its

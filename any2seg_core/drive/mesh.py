@@ -261,10 +261,12 @@ def _icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
         unique, inverse = np.unique(edges, axis=0, return_inverse=True)
         middle = vertices[unique].sum(1)
         middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-        ab, bc, ca = inverse.reshape(3, -1) + len(vertices)
+        ab, bc, ca = (inverse.reshape(3, -1) + len(vertices))
         a, b, c = faces.T
         vertices = np.concatenate([vertices, middle])
-        faces = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+        faces = np.concatenate(
+            [np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
+        )
     return vertices, faces
 
 

@@ -27,14 +27,12 @@ def pole_surface(rng: np.random.Generator) -> Surface:
 def street_lamp(surface: Surface) -> Mesh:
     """Lamp post whose arm reaches `LAMP_REACH_M` over the road (towards -y) at `LAMP_HEIGHT_M`."""
     head = Surface(_POLE, MATERIAL_ID["lamp"], (0.7, 0.68, 0.6), param=(5.0, 0.0))
-    return merge(
-        [
-            tube(0.16, 0.11, 0.0, LAMP_HEIGHT_M, surface, 7),
-            tube(0.22, 0.2, 0.0, 0.8, surface, 7),
-            box((0.0, -LAMP_REACH_M / 2), LAMP_HEIGHT_M - 0.05, (0.12, LAMP_REACH_M + 0.2, 0.12), surface),
-            box((0.0, -LAMP_REACH_M), LAMP_HEIGHT_M - 0.15, (0.35, 0.8, 0.1), head),
-        ]
-    )
+    return merge([
+        tube(0.16, 0.11, 0.0, LAMP_HEIGHT_M, surface, 7),
+        tube(0.22, 0.2, 0.0, 0.8, surface, 7),
+        box((0.0, -LAMP_REACH_M / 2), LAMP_HEIGHT_M - 0.05, (0.12, LAMP_REACH_M + 0.2, 0.12), surface),
+        box((0.0, -LAMP_REACH_M), LAMP_HEIGHT_M - 0.15, (0.35, 0.8, 0.1), head),
+    ])
 
 
 def utility_pole(surface: Surface) -> Mesh:
@@ -73,13 +71,8 @@ def traffic_sign(rng: np.random.Generator, pole: Surface) -> Mesh:
     for _ in range(int(rng.integers(1, 3))):
         shape = ("triangle", "circle", "octagon", "square", "diamond")[int(rng.integers(5))]
         size = rng.uniform(0.85, 1.1)
-        face = Surface(
-            _SIGN,
-            MATERIAL_ID["sign"],
-            random_colour(rng, "light", "vivid", "blue"),
-            random_colour(rng, "vivid", "light", "dark"),
-            (rng.uniform(3, 5), rng.uniform(2, 4)),
-        )
+        face = Surface(_SIGN, MATERIAL_ID["sign"], random_colour(rng, "light", "vivid", "blue"),
+                       random_colour(rng, "vivid", "light", "dark"), (rng.uniform(3, 5), rng.uniform(2, 4)))
         parts.append(_sign_plate(_plate_points(shape, size), z, face).moved(0.06))
         z -= 1.0
     return merge(parts)
@@ -88,13 +81,8 @@ def traffic_sign(rng: np.random.Generator, pole: Surface) -> Mesh:
 def direction_sign(rng: np.random.Generator, pole: Surface) -> Mesh:
     """Large board on two posts, facing +x."""
     width, height = rng.uniform(1.8, 2.8), rng.uniform(1.1, 1.7)
-    face = Surface(
-        _SIGN,
-        MATERIAL_ID["sign"],
-        random_colour(rng, "blue", "green", "light", "vivid"),
-        random_colour(rng, "light"),
-        (rng.uniform(6, 9), rng.uniform(4, 6)),
-    )
+    face = Surface(_SIGN, MATERIAL_ID["sign"], random_colour(rng, "blue", "green", "light", "vivid"),
+                   random_colour(rng, "light"), (rng.uniform(6, 9), rng.uniform(4, 6)))
     points = 0.5 * np.array([(-width, -height), (width, -height), (width, height), (-width, height)])
     parts = [_sign_plate(points, 2.3 + height / 2, face).moved(0.1)]
     parts += [tube(0.07, 0.07, 0.0, 2.3 + height, pole, 6).moved(0.0, s * width * 0.35) for s in (-1, 1)]
@@ -130,12 +118,8 @@ def street_tree(rng: np.random.Generator) -> Mesh:
     return tree(rng, conifers=0.0, clear_m=(2.2, 2.8), spread_m=(1.0, 1.5))
 
 
-def tree(
-    rng: np.random.Generator,
-    conifers: float = 0.2,
-    clear_m: tuple[float, float] = (1.6, 2.4),
-    spread_m: tuple[float, float] = (1.2, 2.3),
-) -> Mesh:
+def tree(rng: np.random.Generator, conifers: float = 0.2, clear_m: tuple[float, float] = (1.6, 2.4),
+         spread_m: tuple[float, float] = (1.2, 2.3)) -> Mesh:
     """Trunk and a crown of displaced spheres, or (in this share of cases) a conifer of stacked cones; 4 to 9 m.
 
     clear_m: range of the height below the crown; spread_m: range of its radius.
@@ -180,13 +164,8 @@ def bin_or_hydrant(rng: np.random.Generator) -> Mesh:
     if kind == 0:
         return merge([tube(0.32, 0.36, 0.0, 0.95, plain, 10), tube(0.4, 0.3, 0.95, 1.1, stone, 10)])
     if kind == 1:
-        return merge(
-            [
-                tube(0.18, 0.16, 0.0, 0.7, plain, 9),
-                tube(0.24, 0.1, 0.7, 0.9, plain, 9),
-                box((0.0, 0.0), 0.45, (0.5, 0.16, 0.16), plain),
-            ]
-        )
+        return merge([tube(0.18, 0.16, 0.0, 0.7, plain, 9), tube(0.24, 0.1, 0.7, 0.9, plain, 9),
+                      box((0.0, 0.0), 0.45, (0.5, 0.16, 0.16), plain)])
     if kind == 2:
         return merge([box((0.0, 0.0), 0.0, (1.8, 0.9, 0.7), stone), box((0.0, 0.0), 0.7, (1.9, 1.0, 0.08), plain)])
     if kind == 3:
@@ -246,13 +225,8 @@ def kiosk_or_sculpture(rng: np.random.Generator) -> Mesh:
 def billboard(rng: np.random.Generator) -> Mesh:
     """Advertising board on legs (class Other), 3 to 4.5 m wide, turned at random to the street or along it."""
     width, height, foot = rng.uniform(3.0, 4.5), rng.uniform(1.8, 2.6), rng.uniform(0.5, 1.6)
-    poster = Surface(
-        _OTHER,
-        MATERIAL_ID["brick"],
-        random_colour(rng, "vivid", "pastel", "light"),
-        random_colour(rng, "vivid", "dark", "light"),
-        (rng.uniform(0.8, 2.0), rng.uniform(0.5, 1.2)),
-    )
+    poster = Surface(_OTHER, MATERIAL_ID["brick"], random_colour(rng, "vivid", "pastel", "light"),
+                     random_colour(rng, "vivid", "dark", "light"), (rng.uniform(0.8, 2.0), rng.uniform(0.5, 1.2)))
     leg = poster._replace(material=MATERIAL_ID["metal"], colour=(0.12, 0.12, 0.12))
     parts = [box((0.0, 0.0), foot, (width, 0.18, height), poster)]
     parts += [box((x * width / 3, 0.12), 0.0, (0.16, 0.12, foot + height), leg) for x in (-1, 1)]
@@ -265,15 +239,8 @@ def _boards(x0: float, x1: float, y: float, z0: float, z1: float, pitch: float, 
     right = left + fill * pitch
     flat = np.full_like(left, y)
     low, high = np.full_like(left, z0), np.full_like(left, z1)
-    corners = np.stack(
-        [
-            np.stack([left, flat, low], 1),
-            np.stack([right, flat, low], 1),
-            np.stack([right, flat, high], 1),
-            np.stack([left, flat, high], 1),
-        ],
-        axis=1,
-    )
+    corners = np.stack([np.stack([left, flat, low], 1), np.stack([right, flat, low], 1),
+                        np.stack([right, flat, high], 1), np.stack([left, flat, high], 1)], axis=1)
     return quads(corners, surface)
 
 
@@ -295,9 +262,8 @@ def fence(rng: np.random.Generator, length: float) -> Mesh:
     return merge(parts)
 
 
-def long_box(
-    x0: float, x1: float, y: float, z0: float, depth: float, height: float, surface: Surface, step: float = 6.0
-) -> Mesh:
+def long_box(x0: float, x1: float, y: float, z0: float, depth: float, height: float, surface: Surface,
+             step: float = 6.0) -> Mesh:
     """Beam along x from x0 to x1 about y, in pieces of at most `step` so that it follows bent streets."""
     count = max(1, int(np.ceil((x1 - x0) / step)))
     xs = np.linspace(x0, x1, count + 1)
@@ -312,10 +278,8 @@ def long_box(
         v = np.array([a[0] if flip else a[1], b[0] if flip else b[1]])
         u0, u1 = first[:-1, 0], first[1:, 0]
         low_v, high_v = np.full_like(u0, v[0]), np.full_like(u0, v[1])
-        uv = np.stack(
-            [np.stack([u0, low_v], 1), np.stack([u1, low_v], 1), np.stack([u1, high_v], 1), np.stack([u0, high_v], 1)],
-            axis=1,
-        )
+        uv = np.stack([np.stack([u0, low_v], 1), np.stack([u1, low_v], 1),
+                       np.stack([u1, high_v], 1), np.stack([u0, high_v], 1)], axis=1)
         return quads(corners, surface, uv)
 
     parts = [band((front, low), (front, high), False), band((back, low), (back, high), False)]
@@ -340,9 +304,8 @@ def wall(rng: np.random.Generator, length: float) -> Mesh:
     height = rng.uniform(1.3, 3.0)
     body = wall_surface(rng, _WALL)
     coping = body._replace(material=MATERIAL_ID["concrete"], colour=random_colour(rng, "grey", "sand"))
-    return merge(
-        [long_box(0.0, length, 0.0, 0.0, 0.3, height, body), long_box(0.0, length, 0.0, height, 0.4, 0.1, coping)]
-    )
+    return merge([long_box(0.0, length, 0.0, 0.0, 0.3, height, body),
+                  long_box(0.0, length, 0.0, height, 0.4, 0.1, coping)])
 
 
 def hedge(rng: np.random.Generator, length: float) -> Mesh:

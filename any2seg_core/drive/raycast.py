@@ -76,9 +76,8 @@ def _scene_of(vertices: np.ndarray, triangles: np.ndarray) -> Any:
     o3d = _open3d()
     scene = o3d.t.geometry.RaycastingScene()
     if len(triangles):
-        scene.add_triangles(
-            o3d.core.Tensor(np.ascontiguousarray(vertices)), o3d.core.Tensor(np.ascontiguousarray(triangles))
-        )
+        scene.add_triangles(o3d.core.Tensor(np.ascontiguousarray(vertices)),
+                            o3d.core.Tensor(np.ascontiguousarray(triangles)))
     return scene
 
 
@@ -123,41 +122,16 @@ class FrameScene:
         normal[~hit] = 0
         point = origins + np.where(hit, distance, 0)[:, None] * directions
         point[~hit] = 0
-        out = Hits(
-            distance,
-            np.full(count, SKY_ID, np.uint8),
-            np.full(count, NO_MATERIAL, np.uint16),
-            normal.astype(np.float32),
-            point.astype(np.float32),
-            np.zeros((count, 3), np.float32),
-            np.zeros(count, np.float32),
-            np.full(count, -1, np.int32),
-            np.zeros(count, np.float32),
-        )
+        out = Hits(distance, np.full(count, SKY_ID, np.uint8), np.full(count, NO_MATERIAL, np.uint16),
+                   normal.astype(np.float32), point.astype(np.float32), np.zeros((count, 3), np.float32),
+                   np.zeros(count, np.float32), np.full(count, -1, np.int32), np.zeros(count, np.float32))
         for source, geometry, answer in ((_STATIC, self._static, fixed), (_ACTOR, self._actors, moving)):
             mesh = geometry.mesh
             materials.shade_hits(
-                pick,
-                source,
-                geometry.rows,
-                answer["primitive_ids"],
-                answer["primitive_uvs"],
-                distance,
-                mesh.uv,
-                mesh.class_id,
-                mesh.material,
-                mesh.colour,
-                mesh.colour2,
-                mesh.param,
-                geometry.instance,
-                materials.PATTERN,
-                materials.REFLECTIVITY,
-                out.class_id,
-                out.material,
-                out.albedo,
-                out.reflectivity,
-                out.instance,
-                out.emission,
+                pick, source, geometry.rows, answer["primitive_ids"], answer["primitive_uvs"], distance, mesh.uv,
+                mesh.class_id, mesh.material, mesh.colour, mesh.colour2, mesh.param, geometry.instance,
+                materials.PATTERN, materials.REFLECTIVITY, out.class_id, out.material, out.albedo, out.reflectivity,
+                out.instance, out.emission,
             )
         return out
 
@@ -193,12 +167,8 @@ class World:
         self.town = build_town(self.layout, build)
         self.actors = Actors(self.layout, act, first_instance=int(self.town.instance.max()) + 1)
         mesh = self.town.mesh
-        self._static = _Geometry(
-            _scene_of(mesh.vertices, mesh.triangles),
-            mesh,
-            self.town.instance,
-            np.arange(len(mesh.triangles), dtype=np.int64),
-        )
+        self._static = _Geometry(_scene_of(mesh.vertices, mesh.triangles), mesh, self.town.instance,
+                                 np.arange(len(mesh.triangles), dtype=np.int64))
 
     @cached_property
     def duration_s(self) -> float:

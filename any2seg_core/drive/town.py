@@ -41,13 +41,8 @@ def build_town(layout: Layout, rng: np.random.Generator) -> Town:
     _surroundings(site, layout, rng)
     plan = blocks.BlockPlan(layout, rng)
     for block in layout.blocks:
-        pavement = Surface(
-            DELIVER.id("SideWalk"),
-            MATERIAL_ID["tiles"],
-            random_colour(rng, "grey", "sand", "brick"),
-            random_colour(rng, "dark"),
-            (rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.9)),
-        )
+        pavement = Surface(DELIVER.id("SideWalk"), MATERIAL_ID["tiles"], random_colour(rng, "grey", "sand", "brick"),
+                           random_colour(rng, "dark"), (rng.uniform(0.4, 0.9), rng.uniform(0.4, 0.9)))
         _pavement(site, block, pavement)
         blocks.fill_block(site, block, plan, rng)
     blocks.overpasses(site, plan, rng)
@@ -79,16 +74,8 @@ def _street_pieces(layout: Layout) -> list[tuple[str, int, float, float, float, 
     return pieces
 
 
-def _rectangle(
-    axis: str,
-    across0: float,
-    across1: float,
-    along0: float,
-    along1: float,
-    z: float,
-    surface: Surface,
-    step: float = 6.0,
-) -> Mesh:
+def _rectangle(axis: str, across0: float, across1: float, along0: float, along1: float, z: float, surface: Surface,
+               step: float = 6.0) -> Mesh:
     """Level patch given along and across a street."""
     if axis == "x":
         return patch(across0, across1, along0, along1, z, surface, step)
@@ -98,15 +85,10 @@ def _rectangle(
 def _roads(site: Site, layout: Layout, rng: np.random.Generator) -> None:
     """Road surface as one mesh (the first of the site)."""
     road = Surface(DELIVER.id("Road"), MATERIAL_ID["asphalt"], random_colour(rng, "asphalt"))
-    kinds = (
-        road,
-        road._replace(colour=random_colour(rng, "asphalt")),
-        road._replace(colour=random_colour(rng, "asphalt", "dark", "earth")),
-    )
-    parts = [
-        _rectangle(axis, m - h, m + h, a, b, 0.0, kinds[int(rng.integers(3))])
-        for axis, _, m, h, a, b in _street_pieces(layout)
-    ]
+    kinds = (road, road._replace(colour=random_colour(rng, "asphalt")), road._replace(
+        colour=random_colour(rng, "asphalt", "dark", "earth")))
+    parts = [_rectangle(axis, m - h, m + h, a, b, 0.0, kinds[int(rng.integers(3))])
+             for axis, _, m, h, a, b in _street_pieces(layout)]
     for x, hx in zip(layout.xs, layout.half_x, strict=True):
         for y, hy in zip(layout.ys, layout.half_y, strict=True):
             parts.append(patch(x - hx, x + hx, y - hy, y + hy, 0.0, road))
@@ -119,12 +101,8 @@ def _corner_fills(block: Block) -> list[tuple[np.ndarray, np.ndarray]]:
     """The bit of road between each rounded corner and the block's sharp corner, as fans about the sharp corner."""
     fills, r = [], CORNER_RADIUS_M
     angle = np.linspace(0.0, np.pi / 2, 7)
-    for x, y, sx, sy in (
-        (block.x0, block.y0, 1, 1),
-        (block.x1, block.y0, -1, 1),
-        (block.x1, block.y1, -1, -1),
-        (block.x0, block.y1, 1, -1),
-    ):
+    for x, y, sx, sy in ((block.x0, block.y0, 1, 1), (block.x1, block.y0, -1, 1),
+                         (block.x1, block.y1, -1, -1), (block.x0, block.y1, 1, -1)):
         arc = np.column_stack([x + sx * r * (1 - np.sin(angle)), y + sy * r * (1 - np.cos(angle)), np.zeros(7)])
         fills.append((arc, np.array([x, y, 0.0])))
     return fills
@@ -141,19 +119,10 @@ def _markings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
         a, b = low + 1.0, high - 1.0
         parts = []
 
-        def line(
-            across: float,
-            width: float,
-            a0: float,
-            a1: float,
-            surface: Surface = paint,
-            axis: str = axis,
-            middle: float = middle,
-            parts: list[Mesh] = parts,
-        ) -> None:
-            parts.append(
-                _rectangle(axis, middle + across - width / 2, middle + across + width / 2, a0, a1, _LINE_Z, surface)
-            )
+        def line(across: float, width: float, a0: float, a1: float, surface: Surface = paint,
+                 axis: str = axis, middle: float = middle, parts: list[Mesh] = parts) -> None:
+            parts.append(_rectangle(axis, middle + across - width / 2, middle + across + width / 2, a0, a1, _LINE_Z,
+                                    surface))
 
         for end, inward in ((a + 0.5, 1), (b - 0.5, -1)):  # zebra, then a stop line for the lane that arrives
             start, stop = sorted((end, end + inward * 3.0))
@@ -183,21 +152,15 @@ def _surroundings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
     """Hills all round, so that streets end in something."""
     x0, x1, y0, y1 = layout.extent
     corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    ring = np.concatenate(
-        [
-            corners[k] + np.linspace(0, 1, 12, endpoint=False)[:, None] * (corners[(k + 1) % 4] - corners[k])
-            for k in range(4)
-        ]
-    )
+    ring = np.concatenate([
+        corners[k] + np.linspace(0, 1, 12, endpoint=False)[:, None] * (corners[(k + 1) % 4] - corners[k])
+        for k in range(4)
+    ])
     middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
     away = ring - middle
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    grass = Surface(
-        DELIVER.id("Terrain"),
-        MATERIAL_ID["grass"],
-        random_colour(rng, "green", "earth"),
-        random_colour(rng, "sand", "green"),
-    )
+    grass = Surface(DELIVER.id("Terrain"), MATERIAL_ID["grass"], random_colour(rng, "green", "earth"),
+                    random_colour(rng, "sand", "green"))
     previous = np.column_stack([ring, np.full(len(ring), -0.02)])
     for distance, height in ((12.0, 1.5), (35.0, 6.0), (80.0, 14.0)):
         z = height * rng.uniform(0.5, 1.4, len(ring))

@@ -16,13 +16,11 @@ _TWO_WHEELER, _PEDESTRIAN, _DYNAMIC = DELIVER.id("TwoWheeler"), DELIVER.id("Pede
 _HULL = [(-0.5, 0.2), (-0.5, 0.55), (0.1, 0.62), (0.47, 0.52), (0.5, 0.2)]
 _BODIES: dict[str, dict] = {
     "sedan": {
-        "size": (4.5, 1.8, 1.45),
-        "hull": _HULL,
+        "size": (4.5, 1.8, 1.45), "hull": _HULL,
         "cabin": [(-0.36, 0.58), (-0.24, 1.0), (0.06, 1.0), (0.22, 0.6)],
     },
     "hatchback": {
-        "size": (3.9, 1.75, 1.5),
-        "hull": _HULL,
+        "size": (3.9, 1.75, 1.5), "hull": _HULL,
         "cabin": [(-0.5, 0.54), (-0.42, 1.0), (0.05, 1.0), (0.25, 0.6)],
     },
     "suv": {
@@ -83,13 +81,11 @@ def _cabin_glass(cabin: np.ndarray, width: float, glass: Surface) -> list[Mesh]:
         panes.append([[a[0], -y, a[1]], [a[0], y, a[1]], [b[0], y, b[1]], [b[0], -y, b[1]]])
     for side in (-1, 1):
         for s0, s1 in ((0.08, 0.46), (0.52, 0.93)):
-
             def at(along: float, up: float, side: int = side) -> list[float]:
                 low = back_low + along * (front_low - back_low)
                 top = back_top + along * (front_top - back_top)
                 point = low + up * (top - low)
                 return [point[0], side * (half + 0.012), point[1]]
-
             panes.append([at(s0, 0.15), at(s1, 0.15), at(s1, 0.88), at(s0, 0.88)])
     return [quads(panes, glass)]
 

@@ -80,7 +80,9 @@ def text(document: dict[str, Any]) -> str:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
+    ]
 
 
 def html(document: dict[str, Any]) -> str:
@@ -178,7 +180,9 @@ def _case_section(document: dict[str, Any]) -> Section:
     subsets = list(document["subsets"])
     policy = "miou_all" if document["published"] else "miou_present"
     entries = document["cases"].values()
-    rows = [(case, str(entry["frames"]), *_cells(entry[policy], subsets)) for case, entry in document["cases"].items()]
+    rows = [
+        (case, str(entry["frames"]), *_cells(entry[policy], subsets)) for case, entry in document["cases"].items()
+    ]
     rows.append(("mean", "", *(_number(_mean(entry[policy][name] for entry in entries)) for name in subsets)))
     for row in document["published"]:
         if row["cases"]:
@@ -207,7 +211,9 @@ def _cells_of(rivals: Sequence[dict[str, Any]], name: str) -> list[str]:
 
 def _robustness_section(document: dict[str, Any]) -> Section:
     rivals = [row for row in document["published"] if "emm" in row["numbers"]]
-    rows = _expectation_rows("emm", "", document["subset_mean"]["miou_all"], document["failure_expectation"], rivals)
+    rows = _expectation_rows(
+        "emm", "", document["subset_mean"]["miou_all"], document["failure_expectation"], rivals
+    )
     if document["mm_robust"] is not None:
         rows.append(("MM-Robust: mean of R, D and RD", _number(document["mm_robust"])))
     steps = document["monotonicity"]
@@ -258,7 +264,9 @@ def _noise_section(document: dict[str, Any]) -> Section:
 
 
 def _calibration_section(document: dict[str, Any]) -> Section:
-    rows = [(letters, *_cells(entry, ("ece", "overconfidence"))) for letters, entry in document["calibration"].items()]
+    rows = [
+        (letters, *_cells(entry, ("ece", "overconfidence"))) for letters, entry in document["calibration"].items()
+    ]
     note = (
         "Expected calibration error over 15 bins of confidence, and mean confidence minus share of right pixels. "
         "Diagrams: confidence to the right, share of right pixels upwards, both 0 to 100 %; a dot above the diagonal "

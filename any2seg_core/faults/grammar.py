@@ -18,7 +18,9 @@ from any2seg_core.errors import UserError
 from any2seg_core.faults.kinds import KINDS, Drop, Fault, load_faults, make_fault
 from any2seg_core.modalities import MODALITIES, modality
 
-_SENSORS = {alias: name for name in MODALITIES for alias in (name, modality(name).title.lower(), modality(name).letter)}
+_SENSORS = {
+    alias: name for name in MODALITIES for alias in (name, modality(name).title.lower(), modality(name).letter)
+}
 
 
 def parse_drop(text: str) -> tuple[Fault, ...]:

@@ -162,7 +162,9 @@ def half_cross_entropy(probability: Tensor, target: Tensor, weight: Tensor) -> T
     return 0.5 * F.binary_cross_entropy(probability, target, weight.expand_as(target), reduction="sum")
 
 
-def self_loss(probability: Tensor, density: Tensor, exists: Tensor, labels: Tensor, total: Total = alone) -> Tensor:
+def self_loss(
+    probability: Tensor, density: Tensor, exists: Tensor, labels: Tensor, total: Total = alone
+) -> Tensor:
     """L_self: segmentation and mixture agree on every pixel but the ignored ones, over the classes of its image.
 
     Shapes:
@@ -173,7 +175,9 @@ def self_loss(probability: Tensor, density: Tensor, exists: Tensor, labels: Tens
     return whole_mean(half_cross_entropy(probability, density, weight), pixels.sum(), total)
 
 
-def sparse_loss(density: Tensor, classes: Tensor, exists: Tensor, labels: Tensor, total: Total = alone) -> Tensor:
+def sparse_loss(
+    density: Tensor, classes: Tensor, exists: Tensor, labels: Tensor, total: Total = alone
+) -> Tensor:
     """L_spar: at labelled pixels the mixture of the labelled class is 1, those of the others are 0.
 
     Shapes:

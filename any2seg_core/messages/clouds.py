@@ -114,7 +114,9 @@ def carla_event_bytes(msg: Any) -> tuple[np.ndarray, np.dtype]:
     """(13 N,) uint8 and the layout of one event; the length of the data alone says how many there are."""
     data = data_bytes(msg, "cloud")
     if data.size % CARLA_EVENT_BYTES:
-        raise MessageError(f"cloud: {data.size} bytes are no whole number of {CARLA_EVENT_BYTES}-byte events", "length")
+        raise MessageError(
+            f"cloud: {data.size} bytes are no whole number of {CARLA_EVENT_BYTES}-byte events", "length"
+        )
     order = byte_order(msg, "cloud")
     return data, np.dtype([("x", order + "u2"), ("y", order + "u2"), ("t", order + "f8"), ("pol", "i1")])
 

@@ -22,17 +22,9 @@ from any2seg_core.labels import DELIVER
 from any2seg_core.sensors.camera import CameraModel
 
 CAMERA = CameraModel.from_fov(97, 65, 91.0)
-NIGHT = Lighting(
-    sun_strength=0.0,
-    sky_zenith=(0.004, 0.006, 0.015),
-    sky_horizon=(0.01, 0.01, 0.02),
-    ambient=0.8,
-    cloud_cover=0.2,
-    cloud_colour=(0.01, 0.01, 0.01),
-    headlight_strength=30.0,
-    lamp_strength=12.0,
-    glow=1.0,
-)
+NIGHT = Lighting(sun_strength=0.0, sky_zenith=(0.004, 0.006, 0.015), sky_horizon=(0.01, 0.01, 0.02), ambient=0.8,
+                 cloud_cover=0.2, cloud_colour=(0.01, 0.01, 0.01), headlight_strength=30.0, lamp_strength=12.0,
+                 glow=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +57,8 @@ def test_value_depth_is_ray_length_times_cosine(shot, pose) -> None:
     hit = np.isfinite(shot.hits.distance_m)
     expected = shot.hits.distance_m[hit] * (directions[hit] @ forward)
     np.testing.assert_allclose(shot.depth_m.reshape(-1)[hit], expected, rtol=1e-4)
-    np.testing.assert_allclose(
-        np.linalg.norm(shot.hits.point[hit] - origin, axis=1), shot.hits.distance_m[hit], rtol=1e-4
-    )
+    np.testing.assert_allclose(np.linalg.norm(shot.hits.point[hit] - origin, axis=1), shot.hits.distance_m[hit],
+                               rtol=1e-4)
 
 
 def test_value_hit_points_project_to_their_own_pixels(shot, pose) -> None:

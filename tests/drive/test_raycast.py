@@ -34,9 +34,8 @@ def scene() -> FrameScene:
     ground = patch(-60, 60, -60, 60, 0.0, Surface(ROAD, MATERIAL_ID["asphalt"], (0.2, 0.2, 0.2)))
     house = box((25.0, 0.0), 0.0, (10.0, 30.0, 12.0), Surface(BUILDING, MATERIAL_ID["brick"], (0.5, 0.3, 0.2)))
     car = box((10.0, 0.0), 0.0, (4.0, 2.0, 1.5), Surface(CARS, MATERIAL_ID["car_paint"], (0.1, 0.1, 0.6)))
-    return FrameScene(
-        _geometry(merge([ground, house]), 1), _geometry(car, 7), 0.0, np.eye(4), np.zeros((0, 3), np.float32)
-    )
+    return FrameScene(_geometry(merge([ground, house]), 1), _geometry(car, 7), 0.0, np.eye(4),
+                      np.zeros((0, 3), np.float32))
 
 
 def _cast(scene: FrameScene, origin: tuple[float, float, float], directions: list) -> object:
@@ -93,17 +92,9 @@ def test_shape_dtypes_and_ranges(scene: FrameScene) -> None:
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(501, 3))
     hits = _cast(scene, (0.0, 0.0, 1.0), directions)
-    for name, dtype, width in (
-        ("distance_m", np.float32, 0),
-        ("class_id", np.uint8, 0),
-        ("material", np.uint16, 0),
-        ("normal", np.float32, 3),
-        ("point", np.float32, 3),
-        ("albedo", np.float32, 3),
-        ("reflectivity", np.float32, 0),
-        ("instance", np.int32, 0),
-        ("emission", np.float32, 0),
-    ):
+    for name, dtype, width in (("distance_m", np.float32, 0), ("class_id", np.uint8, 0), ("material", np.uint16, 0),
+                               ("normal", np.float32, 3), ("point", np.float32, 3), ("albedo", np.float32, 3),
+                               ("reflectivity", np.float32, 0), ("instance", np.int32, 0), ("emission", np.float32, 0)):
         array = getattr(hits, name)
         assert array.dtype == dtype, name
         assert array.shape == ((501, width) if width else (501,)), name

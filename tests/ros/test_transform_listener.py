@@ -18,7 +18,6 @@ NS_PER_S = 1_000_000_000
 
 def wire(*edges) -> bytes:
     """Serialised TFMessage of (parent, child, stamp_ns, translation, euler angles in degrees)."""
-
     def make(name):
         return STORE.types[name]
 

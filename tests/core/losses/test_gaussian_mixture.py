@@ -100,7 +100,9 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
                 terms["l_cls"].append(-sum(math.log(1 - float(p[b, k, y, x])) for k in absent))
     values = {name: sum(entries) / max(1, len(entries)) for name, entries in terms.items()}
     mean = [torch.stack(entries).mean(dim=0) for _, entries in sorted(prototypes.items())]
-    pairs = [math.exp(-(float((mean[i] - mean[j]).abs().mean()) ** 2)) for i in range(len(mean)) for j in range(i)]
+    pairs = [
+        math.exp(-(float((mean[i] - mean[j]).abs().mean()) ** 2)) for i in range(len(mean)) for j in range(i)
+    ]
     return values | {"l_con": sum(pairs) / max(1, len(pairs))}
 
 
