@@ -68,6 +68,20 @@ def monitor(domain):
     monitor.close()
 
 
+@pytest.fixture(scope="module")
+def node_process(domain, checkpoint, calibration_file, tmp_path_factory):
+    """The node as a process of its own, hearing the car's topics; its model can be told to fail or to be slow."""
+    from acceptance import OddModelProcess
+
+    from any2seg_ros.processes import ros_arguments
+
+    parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file}
+    remappings = fake_car.TOPICS.node_remappings()
+    process = OddModelProcess(ros_arguments(parameters, remappings), tmp_path_factory.mktemp("node"))
+    yield process
+    process.stop()
+
+
 @pytest.fixture()
 def make_node(domain):
     """Function that makes a node in this process from parameters."""

@@ -8,8 +8,7 @@ from functools import partial
 import fake_car
 import numpy as np
 import pytest
-from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until_fused, wait_for
-from fake_car import TOPICS
+from acceptance import START_TIMEOUT_S, Listener, labels_until_fused, wait_for
 
 from any2seg_core.modalities import MODALITIES
 
@@ -62,16 +61,6 @@ KINDS = {
     "wrong frame": ("rgb", of_another_camera, "malformed.frame", "frame_id is 'rear_camera'"),
     "point_step 0": ("lidar", fields(point_step=0), "malformed.step", "point_step is 0"),
 }
-
-
-@pytest.fixture(scope="module")
-def node_process(domain, checkpoint, calibration_file, tmp_path_factory):
-    from any2seg_ros.processes import ros_arguments
-
-    parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file}
-    process = OddModelProcess(ros_arguments(parameters, TOPICS.node_remappings()), tmp_path_factory.mktemp("node"))
-    yield process
-    process.stop()
 
 
 @pytest.fixture(scope="module")

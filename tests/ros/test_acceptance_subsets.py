@@ -13,7 +13,6 @@ from acceptance import (
     START_TIMEOUT_S,
     TIMEOUT_S,
     Listener,
-    OddModelProcess,
     labels_until_fused,
     longest_gap_ms,
     wait_for,
@@ -27,16 +26,6 @@ pytestmark = pytest.mark.ros
 
 # timeout_without_reference_s and the car's period, until each sensor has sent; the rest is the model and its transport
 FIRST_AFTER_MS = 200.0 + 100.0 + 250.0
-
-
-@pytest.fixture(scope="module")
-def node_process(domain, checkpoint, calibration_file, tmp_path_factory):
-    from any2seg_ros.processes import ros_arguments
-
-    parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file}
-    process = OddModelProcess(ros_arguments(parameters, TOPICS.node_remappings()), tmp_path_factory.mktemp("node"))
-    yield process
-    process.stop()
 
 
 @pytest.fixture(scope="module")
