@@ -50,25 +50,17 @@ def test_exception_page_without_a_place_for_a_table(made):
 
 
 @pytest.mark.ros
-def test_value_running_node_has_the_topics_of_the_table(domain, checkpoint):
+def test_value_running_node_has_the_topics_of_the_table(make_node, checkpoint):
     """The oracle is the ROS graph. LabelInfo is there only where vision_msgs is installed."""
-    rclpy = pytest.importorskip("rclpy")
+    pytest.importorskip("rclpy")
     from rclpy.lifecycle import TransitionCallbackReturn
 
     from any2seg_ros import distro
-    from any2seg_ros.processes import ros_arguments
-    from any2seg_ros.segment_node import SegmentNode
 
-    context = rclpy.Context()
-    rclpy.init(args=ros_arguments({"checkpoint": checkpoint, "autostart": False}), context=context, domain_id=domain)
-    node = SegmentNode(context=context)
-    try:
-        assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
-        inputs = node.get_subscriber_names_and_types_by_node("segment", "/")
-        outputs = node.get_publisher_names_and_types_by_node("segment", "/")
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+    node = make_node(checkpoint=checkpoint)
+    assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    inputs = node.get_subscriber_names_and_types_by_node("segment", "/")
+    outputs = node.get_publisher_names_and_types_by_node("segment", "/")
     assert written((*INPUTS, *(TRANSFORMS if distro.has("tf2_msgs") else ()))) == seen(inputs)
     absent = set() if distro.has("vision_msgs") else {"/segment/out/label_info"}
     assert {name: kind for name, kind in written(OUTPUTS).items() if name not in absent} == seen(outputs)

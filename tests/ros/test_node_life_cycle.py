@@ -26,6 +26,7 @@ class BusyModel:
         from any2seg_ros.segmenter import Segmenter
 
         self.begun, self.release, self.fails = threading.Event(), threading.Event(), False
+        self._before = set(threading.enumerate())
         original = Segmenter.__call__
 
         def call(segmenter, *arguments):
@@ -36,6 +37,10 @@ class BusyModel:
             return original(segmenter, *arguments)
 
         monkeypatch.setattr(Segmenter, "__call__", call)
+
+    def workers(self) -> int:
+        """How many of them there are since; others in this process are of other tests."""
+        return sum(thread.name == WORKER for thread in set(threading.enumerate()) - self._before)
 
 
 @pytest.fixture()
@@ -73,10 +78,6 @@ def diagnosed(node):
     return status.message, {pair.key: pair.value for pair in status.values}
 
 
-def workers() -> int:
-    return sum(thread.name == WORKER for thread in threading.enumerate())
-
-
 @pytest.mark.parametrize("fails", [False, True], ids=["late result", "late error"])
 @pytest.mark.parametrize("way", [("cleanup", "configure", "activate"), ("activate",)], ids=["cleaned up", "kept"])
 def test_value_inference_that_outlives_its_activation_is_forgotten(camera_node, model, way, fails):
@@ -84,10 +85,10 @@ def test_value_inference_that_outlives_its_activation_is_forgotten(camera_node, 
     give_an_image(camera_node)
     assert model.begun.wait(60.0)
     run(camera_node, "deactivate", *way)
-    assert workers() == 2  # the old one is still busy
+    assert model.workers() == 2  # the old one is still busy
     model.fails = fails
     model.release.set()
-    assert wait_for(lambda: workers() == 1)
+    assert wait_for(lambda: model.workers() == 1)
     text, values = diagnosed(camera_node)
     assert "model" not in text
     assert (values["sets_failed"], values["labels"], values["last_error"]) == ("0", "0", "")
@@ -99,7 +100,7 @@ def test_value_cleaned_up_node_stays_quiet_when_the_model_ends(camera_node, mode
     assert model.begun.wait(60.0)
     run(camera_node, "deactivate", "cleanup")
     model.release.set()
-    assert wait_for(lambda: workers() == 0)
+    assert wait_for(lambda: model.workers() == 0)
     assert camera_node._monitor._failed == 0
     assert "NoneType" not in capfd.readouterr().err
 
