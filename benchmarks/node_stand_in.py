@@ -50,9 +50,10 @@ class FreePredictor:
         self._logits = blocks_of_classes(len(self.label_space), self.contract.height // 4, self.contract.width // 4)
 
     def __call__(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True) -> Segmentation:
+        height, width = size or next(iter(samples.values())).shape[:2]
         with torch.inference_mode():
             planes_to_tensor(samples, self.contract)
-            labels, confidence = logits_to_labels(self._logits, *size, with_confidence)
+            labels, confidence = logits_to_labels(self._logits, height, width, with_confidence)
         certainty = None if confidence is None else confidence[0].numpy()
         return Segmentation(labels[0].numpy(), certainty, canonical(samples))
 
