@@ -70,7 +70,7 @@ def _winners(logits):
             top = pixel[0]
             for k in range(K):
                 top = pixel[k] if pixel[k] > top else top
-            winner = np.int32(K)
+            winner = np.int32(K - 1)  # also where NaN equals nothing: no index beyond the classes
             for k in range(K):  # a second look instead of a branch: vector instructions
                 found = np.int32(k) if pixel[k] == top else np.int32(K)
                 winner = found if found < winner else winner

@@ -76,7 +76,8 @@ def test_value_yaml_has_groups_as_mappings_paths_or_dotted_keys(tmp_path: Path):
 
 def test_value_the_data_of_a_training_run():
     assert load_config(["data=d", "out=o"]) == load_config(["data.root=d", "out=o"])
-    assert load_config(["data=d", "out=o", "lambda_p=0.3", "fisher={wrt: features}", "fisher.locations=7"]).fisher.wrt == "features"
+    given = ["data=d", "out=o", "lambda_p=0.3", "fisher={wrt: features}", "fisher.locations=7"]
+    assert load_config(given).fisher.wrt == "features"
 
 
 @pytest.mark.parametrize(

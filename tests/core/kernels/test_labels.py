@@ -94,6 +94,15 @@ def test_value_extremes():
     assert confidence[0, 0].tolist() == [0.5, 1.0, 1.0, 1.0, 1.0]
 
 
+def test_value_nan_is_no_index_beyond_the_classes():
+    logits = np.random.default_rng(0).normal(size=(1, 5, 6, 3)).astype(np.float32)
+    logits[0, 2, 3], logits[0, 4, 5, 0] = np.nan, np.nan
+    labels, _ = upsampled_labels(logits, 20, 24)
+    assert labels.max() < 3
+    expected, _ = upsampled_labels(np.nan_to_num(logits), 20, 24)
+    assert np.array_equal(labels[0, :5], expected[0, :5])  # rows that no NaN reaches
+
+
 def test_value_layout_of_the_logits_and_number_of_threads_change_nothing():
     logits = torch.randn(2, 7, 19, 23)
     before = torch.get_num_threads()
