@@ -21,7 +21,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         """(B, C, H, W) of this process -> the same shape."""
         if not self.training:
             return super().forward(images)
-        values = images.float()
+        values = images.to(self.weight.dtype)  # half precision is too coarse for statistics
         count = values.new_tensor([values.numel() // values.shape[1]])  # (1,)
         # Means times counts, not sums over pixels: those lose digits in float32.
         sums = SumOverProcesses.apply(torch.cat([values.mean(dim=(0, 2, 3)) * count, count]))  # (C + 1,)

@@ -13,10 +13,14 @@ from any2seg_core.losses.whole_batch import whole_mean
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B, K, H, W) any float, (B, H, W) int64 -> (B, H, W) float32 cross entropy, 0 where unlabelled or ignored."""
+    """(B, K, H, W) any float, (B, H, W) int64 -> (B, H, W) cross entropy, 0 where unlabelled or ignored.
+
+    In float32, or in float64 where the logits are that.
+    """
     # ignore_index is one id, and there are two: any class will do where the result is not used.
     labelled = is_labelled(labels)
-    pixel_loss = F.cross_entropy(logits.float(), labels.masked_fill(~labelled, 0), reduction="none")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    pixel_loss = F.cross_entropy(logits, labels.masked_fill(~labelled, 0), reduction="none")
     return pixel_loss.masked_fill(~labelled, 0.0)
 
 

@@ -16,12 +16,14 @@ import torch
 import torch.distributed as dist
 
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from training.batch_norm import with_global_batch_norm
+from training.batches import SampleKey
 from training.build import build_optimizer
 from training.config import TrainConfig
+from training.methods import build_method
 from training.objective import Objective
 from training.processes import Processes
 from training.train import attention_kernels
@@ -50,8 +52,15 @@ CASES = {
     "everything": {
         **LSCD, "class_weight_power": 0.5, "lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT,
     },
+    "mean teacher": {"method": "mean_teacher"},
+    "m3l": {"method": "m3l"},
+    "m3l, labels as released": {"method": "m3l", "m3l": {"labels": "released", "masking": "uniform_subsets"}},
+    "m3l, linear, token": {"method": "m3l", "fusion": "linear", "linear": {"absent": "token"}},
 }  # fmt: skip
 """Name -> settings."""
+
+TAUGHT = tuple(case for case, changes in CASES.items() if "method" in changes)
+"""Cases with a teacher: the last two samples have no labels. In float64, as in float32 a rounding turns labels."""
 
 PER_PROCESS = ("ohem",)
 """Cases in which each process mines its own batch: the gradient is the mean of theirs, with BatchNorm of its own."""
@@ -71,20 +80,36 @@ def make_teacher(folder: Path) -> CachedEmbeddings:
     return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], MODALITIES, names, True)
 
 
-def make_batch() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def make_batch(case: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Images and labels; the samples have very different numbers of labelled pixels, one of them none."""
     generator = torch.Generator().manual_seed(1)
     images = {name: torch.randn(4, 3, 64, 96, generator=generator) for name in MODALITIES}
     labels = torch.randint(0, 7, (4, 64, 96), generator=generator)
     labels[0, 5:], labels[1] = 255, 255
     labels[2, :, 50:] = 254
+    if case in TAUGHT:
+        labels[2:, :, :70], labels[2:, :, 70:] = 254, 255
     return images, labels
+
+
+def make_keys(case: str, rows: list[int]) -> list[SampleKey]:
+    if case not in TAUGHT:
+        return [SampleKey(0, row, row) for row in rows]
+    return [SampleKey(row // 2, row % 2, row) for row in rows]  # labelled 0, 1; unlabelled 2, 3
+
+
+def share(case: str, rank: int, world_size: int) -> list[int]:
+    """Samples of a process: with a teacher as many labelled as unlabelled ones."""
+    rows = [0, 2, 1, 3] if case in TAUGHT and world_size > 1 else [0, 1, 2, 3]
+    count = 4 // world_size
+    return rows[rank * count : (rank + 1) * count]
 
 
 def run(
     case: str, processes: Processes, rows: list[int], teacher: CachedEmbeddings, half: torch.dtype | None = None
 ) -> dict[str, np.ndarray]:
     """Gradients and BatchNorm statistics of one step with these samples, in half precision where that is given."""
+    precision = torch.float64 if case in TAUGHT and half is None else torch.float32
     config = settings(case)
     torch.manual_seed(0)
     shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion, linear=config.linear)
@@ -92,19 +117,22 @@ def run(
     model.head.dropout.p = 0.0
     if case not in PER_PROCESS and processes.world_size > 1:
         model = with_global_batch_norm(model)
+    model = model.to(precision)
     weights = None
     if config.class_weight_power:
         weights = torch.linspace(0.2, 3.0, 7)
     supervised = CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold)
     objective = Objective(supervised, config, teacher, processes.in_loss)
-    images, labels = make_batch()
-    images = {name: image[rows] for name, image in images.items()}
-    present = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
+    method = build_method(config, VEHICLE, model)
+    images, labels = make_batch(case)
+    images = {name: image[rows].to(precision) for name, image in images.items()}
+    available = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
     build_optimizer(config, model).zero_grad()
     parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
     with torch.autocast("cpu", half, enabled=half is not None), attention_kernels(processes.device):
-        prediction = parallel(images, present)
-    loss, _ = objective(model, images, prediction, labels[rows], rows)
+        student = method.student_batch(images, labels[rows], available, make_keys(case, rows), step=0)
+        prediction = parallel(student.images, student.present)
+    loss, _ = method.loss(objective, model, student, prediction)
     (64.0 * loss).backward()  # scaled, as float16 needs it
     found = {name: value.grad.numpy() / 64.0 for name, value in model.named_parameters()}
     return found | {name: value.numpy() for name, value in model.named_buffers() if "running" in name}
@@ -121,8 +149,7 @@ def main(rank: int, world_size: int, meeting: Path, out: Path) -> None:
             halves = [run(case, processes, rows, teacher) for rows in ([0, 1], [2, 3])]
             found = {name: (value + halves[1][name]) / 2 for name, value in halves[0].items()}
         else:
-            share = 4 // world_size
-            found = run(case, processes, list(range(rank * share, (rank + 1) * share)), teacher)
+            found = run(case, processes, share(case, rank, world_size), teacher)
         if rank == 0:
             np.savez(out / f"{number}.npz", **found)
     processes.stop()
