@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from acceptance import wait_for
@@ -11,45 +13,92 @@ pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.parametrize(("source", "warnings"), [("header", 1), ("arrival", 0)])
-def test_value_a_stamp_of_zero_is_handed_on_and_told_once_per_period(domain, checkpoint, source, warnings):
+@pytest.fixture
+def node(domain: int) -> Iterator[Any]:
+    """Plain node `front`, and how to spin it for a moment: ``node.spin()``."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
-    from sensor_msgs.msg import Image
 
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    node = rclpy.create_node("front", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    node.spin = lambda: executor.spin_once(timeout_sec=0.05)
+    yield node
+    executor.shutdown(timeout_sec=1.0)
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def subscribed(node: Any, checkpoint: Any) -> Iterator[Any]:
+    """Subscribes with these parameters; what the callbacks were told is in ``got``, ``bad`` and ``told``."""
     from any2seg_ros.inputs import Inputs
     from any2seg_ros.parameter_table import TABLE
     from any2seg_ros.parameters import check
 
-    values = {name: entry.default for name, entry in TABLE.items()}
-    values |= {"checkpoint": str(checkpoint), "modalities": ["rgb"], "stamp_source": source}
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    node = rclpy.create_node("zero", context=context)
-    told, got, bad = [], [], []
-    logger = SimpleNamespace(warning=lambda text, **_: told.append(text))
-    node.get_logger = lambda: logger
-    inputs = Inputs(
-        node, check(values), lambda name, message, shift_ns: message, lambda *found: got.append(found),
-        lambda *_: None, lambda *found: bad.append(found),
-    )  # fmt: skip
-    publisher = node.create_publisher(Image, "/zero/in/image", 10)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    made = []
 
-    def three():
-        publisher.publish(Image())
-        executor.spin_once(timeout_sec=0.05)
-        return len(got) >= 3
+    def subscribe(**changes: Any) -> SimpleNamespace:
+        found = SimpleNamespace(got=[], bad=[], told=[])
+        values = {name: entry.default for name, entry in TABLE.items()} | {"checkpoint": str(checkpoint)} | changes
+        made.append(Inputs(
+            node,
+            check(values),
+            lambda name, message, shift_ns: message,
+            lambda *arguments: found.got.append(arguments),
+            lambda *_: None,
+            lambda *arguments: found.bad.append(arguments),
+            lambda *arguments: found.told.append(arguments),
+        ))  # fmt: skip
+        return found
 
-    try:
-        assert wait_for(three)
-        assert (got[0][1] > 0) == (source == "arrival")
-        assert not bad
-        assert len(told) == warnings
-        assert all("rgb" in text and "stamp is 0" in text and "arrival" in text for text in told)
-    finally:
+    yield subscribe
+    for inputs in made:
         inputs.destroy()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize("source", ["header", "arrival"])
+def test_value_a_stamp_of_zero_is_handed_on_and_told(node, subscribed, source):
+    from sensor_msgs.msg import Image
+
+    found = subscribed(modalities=["rgb"], stamp_source=source)
+    publisher = node.create_publisher(Image, "/front/in/image", 10)
+
+    def three() -> bool:
+        publisher.publish(Image())
+        node.spin()
+        return len(found.got) >= 3
+
+    assert wait_for(three)
+    assert not found.bad
+    if source == "arrival":
+        assert found.got[0][1] > 0
+        assert not found.told
+        return
+    assert found.got[0][1] == 0
+    assert len(found.told) == len(found.got)
+    assert {(name, kind) for name, kind, _ in found.told} == {("rgb", "zero")}
+    assert all("stamp is 0" in text and "arrival" in text for _, _, text in found.told)
+
+
+def test_value_every_topic_of_another_quality_of_service_is_told(node, subscribed):
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image, PointCloud2
+
+    found = subscribed(modalities=["rgb", "lidar"], input_reliability="reliable")
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    topics = {"rgb": (Image, "/front/in/image"), "lidar": (PointCloud2, "/front/in/points")}
+    for kind, topic in topics.values():
+        node.create_publisher(kind, topic, best_effort)
+
+    def both() -> bool:
+        node.spin()
+        return {name for name, _, _ in found.told} == set(topics)
+
+    assert wait_for(both)
+    for name, kind, text in found.told:
+        assert kind == "quality of service"
+        assert topics[name][1] in text
+        assert "best_effort" in text

@@ -13,7 +13,6 @@ Works with and without message_filters installed.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from any2seg_core.messages import stamp_ns
 from any2seg_core.sync import SampleSet, StreamConfig, SyncConfig, Synchronizer, SyncStats
 from any2seg_ros.distro import simple_filter
 from any2seg_ros.steady import create_steady_timer
+from any2seg_ros.throttle import Throttle
 
 SimpleFilter = simple_filter()
 _LOGGER = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class AnyTimeSynchronizer(SimpleFilter):
         self._changed = threading.Condition(self._lock)
         self._timer: tuple[Node, Any] | None = None
         self._is_open = True
-        self._logged_s: dict[str, float] = {}
+        self._throttle = Throttle()
         self.input_connections: list[Any] = []
         self.connectInput(fs)
 
@@ -212,9 +212,7 @@ class AnyTimeSynchronizer(SimpleFilter):
 
     def _warn(self, key: str, text: str) -> None:
         """To the log, each kind of trouble once in a while."""
-        now_s = time.monotonic()
-        if now_s - self._logged_s.get(key, -math.inf) >= _LOG_PERIOD_S:
-            self._logged_s[key] = now_s
+        if self._throttle.is_due(key, _LOG_PERIOD_S):
             _LOGGER.warning(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -93,6 +92,7 @@ class Inputs:
         on_message: called with modality, stamp in nanoseconds and Received.
         on_camera_info: called with modality and message.
         on_bad: called with modality and UserError for a message that cannot be used.
+        warn: called with modality, kind of trouble and text, every time; not everything needs to reach the log.
 
     Attributes:
         incompatible: modality -> publishers whose quality of service did not match.
@@ -106,11 +106,11 @@ class Inputs:
         on_message: Callable[[str, int, Received], None],
         on_camera_info: Callable[[str, CameraInfo], None],
         on_bad: Callable[[str, UserError], None],
+        warn: Callable[[str, str, str], None],
     ) -> None:
         self.incompatible: Counter[str] = Counter()
-        self._warned_s: dict[str, float] = {}
         self._node, self._settings = node, settings
-        self._decode, self._on_message, self._on_bad = decode, on_message, on_bad
+        self._decode, self._on_message, self._on_bad, self._warn = decode, on_message, on_bad, warn
         self._subscriptions: dict[str, Any] = {}
         self._event_kind = ""
         for name in settings.modalities:
@@ -182,27 +182,21 @@ class Inputs:
             is_header = self._settings.stamp_source == "header"
             stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
             if is_header and not header_ns:
-                self._warn_of_zero(name)  # the synchroniser drops and counts it
+                why = "the driver does not set it; repair that, or set stamp_source to arrival"
+                self._warn(name, "zero", f"left out: stamp is 0: {why}")  # the synchroniser drops and counts it
             self._on_message(
                 name, stamp, Received(self._decode(name, message, stamp - header_ns), header_ns, arrived_ns)
             )
         except UserError as error:
             self._on_bad(name, error)
 
-    def _warn_of_zero(self, name: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._warned_s.get(name, -math.inf) >= self._settings.log_period_s:
-            self._warned_s[name] = now_s
-            self._node.get_logger().warning(
-                f"{name}: left out: stamp is 0: the driver does not set it; repair that, or set stamp_source to arrival"
-            )
-
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self.incompatible[name] += event.total_count_change
-        self._node.get_logger().warning(
-            f"{name}: a publisher of {topic} offers another quality of service ({event.last_policy_kind!s}), nothing "
-            "comes through: set input_reliability to best_effort, or qos_overrides of the topic",
-            throttle_duration_sec=self._settings.log_period_s,
+        self._warn(
+            name,
+            "quality of service",
+            f"a publisher of {topic} offers another quality of service ({event.last_policy_kind!s}), nothing comes "
+            "through: set input_reliability to best_effort, or qos_overrides of the topic",
         )
 
     def _follow_event_publisher(self) -> None:

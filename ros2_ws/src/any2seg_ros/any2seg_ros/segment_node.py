@@ -10,10 +10,9 @@ publish. configure loads and warms the model, activate subscribes; deactivate an
 from __future__ import annotations
 
 import gc
-import math
 import time
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -38,6 +37,7 @@ from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter
 from any2seg_ros.steady import create_steady_timer
+from any2seg_ros.throttle import Throttle
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -73,7 +73,7 @@ class SegmentNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
         self._enabled = True
-        self._logged_s: dict[Hashable, float] = {}
+        self._throttle = Throttle()
         self._patience_s = 1.0  # for a running inference when the pipeline ends
         self._settings: parameters.NodeParameters | None = None
         self._segmenter: Segmenter | None = None
@@ -120,7 +120,13 @@ class SegmentNode(LifecycleNode):
         )
         self._releases.append(self._end_pipeline)
         self._inputs = Inputs(
-            self, settings, self._segmenter.receive, self._on_message, self._on_camera_info, self._report_bad_message
+            self,
+            settings,
+            self._segmenter.receive,
+            self._on_message,
+            self._on_camera_info,
+            self._report_bad_message,
+            self._warn,
         )
         self._releases.append(self._inputs.destroy)
         if settings.use_tf:
@@ -229,8 +235,7 @@ class SegmentNode(LifecycleNode):
         for name, text in result.errors.items():
             self._report(name, result.reasons[name], text)
         for name in sample_set.gaps:
-            if self._is_due((name, "gap")):
-                self.get_logger().warning(f"{name}: not in the set: {result.missing[name]}")
+            self._warn(name, "gap", f"not in the set: {result.missing[name]}")
         for note in result.notes:
             self.get_logger().warning(note)
         outputs.publish(result)
@@ -241,27 +246,22 @@ class SegmentNode(LifecycleNode):
 
     def _report(self, name: str, reason: str, text: str) -> None:
         self._monitor.left_out(name, reason)
-        if self._is_due((name, reason)):
-            self.get_logger().warning(f"{name}: left out: {text}")
+        self._warn(name, reason, f"left out: {text}")
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
-        if self._is_due(type(error)):
+        if self._throttle.is_due(type(error), self._settings.log_period_s):
             self.get_logger().error(f"set left out: {error!r}")
 
-    def _is_due(self, trouble: Hashable) -> bool:
-        """Whether this kind of trouble may be logged again."""
-        now_s = time.monotonic()
-        if now_s - self._logged_s.get(trouble, -math.inf) < self._settings.log_period_s:
-            return False
-        self._logged_s[trouble] = now_s
-        return True
+    def _warn(self, name: str, kind: str, text: str) -> None:
+        """To the log; of each modality and kind of trouble once per log_period_s."""
+        if self._throttle.is_due((name, kind), self._settings.log_period_s):
+            self.get_logger().warning(f"{name}: {text}")
 
     def _publish_diagnostics(self) -> None:
         settings, pipeline = self._settings, self._pipeline
         for name, text in self._inputs.foreign_types().items():
-            if self._is_due((name, "type")):
-                self.get_logger().warning(f"{name}: {text}")
+            self._warn(name, "type", text)
         stats, config = pipeline.inspect(lambda synchronizer: (synchronizer.stats, synchronizer.config))
         snapshot = diagnostics.Snapshot(
             stats=stats,

@@ -1,0 +1,24 @@
+"""Kinds of trouble do not silence each other."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytestmark = pytest.mark.ros
+
+
+def test_value_each_kind_is_due_once_per_period(monkeypatch):
+    from any2seg_ros import throttle
+
+    now_s = 100.0
+    monkeypatch.setattr(throttle.time, "monotonic", lambda: now_s)
+    told = throttle.Throttle()
+    assert told.is_due(("rgb", "stale"), 5.0)
+    assert told.is_due(("lidar", "stale"), 5.0)
+    now_s = 104.9
+    assert not told.is_due(("rgb", "stale"), 5.0)
+    assert told.is_due(("rgb", "stale"), 4.0)  # a shorter period from now on; counts as told at 104.9
+    now_s = 105.1
+    assert not told.is_due(("rgb", "stale"), 5.0)
+    assert told.is_due(("lidar", "stale"), 5.0)
