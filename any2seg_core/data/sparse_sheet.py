@@ -14,7 +14,9 @@ from any2seg_core.errors import UserError
 from any2seg_core.labels import is_labelled
 from any2seg_core.overlay import overlay
 
-_WHITE = (255, 255, 255)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+# With an outline, as over-exposed pictures are white. Not one thick stroke: of some versions' fonts it is also wider.
+_TITLE_STROKES = ((5, 14, _BLACK), (7, 14, _BLACK), (6, 13, _BLACK), (6, 15, _BLACK), (6, 14, _WHITE))
 _TILE_HEIGHT = 256
 
 
@@ -59,7 +61,8 @@ def sparse_sheet(frames: FrameDataset, count: int) -> tuple[np.ndarray, list[Spa
         seen = overlay(sample.labels, sample.planes, frames.label_space, 0.0)
         tiles = [seen, overlay(truth, sample.planes, frames.label_space, 0.6), _enlarged(sample.labels, frames, seen)]
         row = np.concatenate([_tile(tile) for tile in tiles], axis=1)
-        cv2.putText(row, sample.frame.name, (6, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _WHITE, 1, cv2.LINE_AA)
+        for x, y, colour in _TITLE_STROKES:
+            cv2.putText(row, sample.frame.name, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
         rows.append(row)
         number = len(np.unique(sample.labels[kept]))
         of_number = len(np.unique(truth[is_labelled(truth)]))
