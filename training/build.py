@@ -27,6 +27,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
+from any2seg_core.modalities import subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.pretrained import load_encoder_weights
@@ -258,6 +259,21 @@ class Run:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
             raise UserError(f"{path}: state of another model ({reason}); start anew without resume=true") from None
+
+
+def outline(run: Run) -> str:
+    """One line for people, before the first step: data, model, method, and where a resumed run goes on."""
+    labelled = f"{len(run.train_frames)} labelled frames"
+    if run.config.data.sparse is not None:
+        labelled += f" ({run.config.data.sparse.kind})"
+    if run.unlabelled is not None:
+        places = ", ".join(f"{name} {count}" for name, count in run.unlabelled.counts().items())
+        labelled += f" and {len(run.unlabelled)} without labels ({places})"
+    millions = sum(each.numel() for each in run.model.parameters()) / 1e6
+    sensors, config = subset_letters(run.contract.modalities, run.contract.family), run.config
+    text = f"{labelled}, {len(run.val_frames)} val; {sensors} to {len(label_space(run.contract.label_space))} classes; "
+    text += f"{config.method}, {config.fusion}, {config.encoder}, {millions:.2f} M parameters"
+    return text + (f"; goes on after step {run.step}" if run.step else "")
 
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:

@@ -58,6 +58,13 @@ class DataConfig(BaseModel):
     def _one_or_more(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
 
+    @field_validator("unlabelled")
+    @classmethod
+    def _each_once(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        if len(set(paths)) < len(paths):
+            raise ValueError("a name twice: give each of them once")
+        return paths
+
     @model_validator(mode="after")
     def _one_split(self) -> DataConfig:
         if self.labelled is not None and self.labelled_fraction < 1.0:

@@ -76,6 +76,13 @@ class Reporter:
         if self._writer is not None:
             self._writer.close()
 
+    def note(self, text: str) -> None:
+        """Show a line that is of no use in the log."""
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        elif self.enabled:
+            print(text, flush=True)
+
     def event(self, kind: str, progress: float, **values: Any) -> None:
         """Log ``values`` as one JSON line and show them; ``progress`` is the finished share of the run, 0..1."""
         if not self.enabled:

@@ -29,7 +29,7 @@ from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, s
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
 from training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
-from training.build import Run, build_augment, build_run, learning_rate, provenance
+from training.build import Run, build_augment, build_run, learning_rate, outline, provenance
 from training.config import TrainConfig, load_config
 from training.few_labels import write_names
 from training.guard import require_finite, require_val
@@ -122,6 +122,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
         write_names(config.out / "labelled.txt", run.train_frames)
 
     with Reporter(config.out / "log.jsonl", processes.is_main, board, run.step) as reporter:
+        reporter.note(outline(run))
         while (done := progress(config, run, processes)) < 1.0:
             rate = learning_rate(config, run.step, done)
             for group in optimizer.param_groups:

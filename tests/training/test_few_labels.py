@@ -113,13 +113,17 @@ def test_value_supervised_with_few_labels_sees_no_other_frame(data: Path, tmp_pa
     assert "l_u" not in logged(tmp_path / "run")[0]
 
 
-def test_value_one_labelled_frame_and_what_is_logged(data: Path, tmp_path: Path):
+def test_value_one_labelled_frame_and_what_is_logged(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     train(settings(data, tmp_path, {"labelled_fraction": "0.1%"}, unlabelled_batch_size=3, bf16=True), ALONE)
     assert len((tmp_path / "labelled.txt").read_text().split()) == 1
     for line in logged(tmp_path):
         assert line["loss"] == pytest.approx(line["l_sup"] + line["l_u"], rel=1e-3)
         assert 0.5 < line["pseudo_share"] <= 1
         assert 0 <= line["agreement"] <= 1
+    first = capsys.readouterr().out.splitlines()[0]
+    frames = len(build_run(settings(data, tmp_path, {"labelled_fraction": "0.1%"}), ALONE).unlabelled)
+    assert first.startswith(f"1 labelled frames and {frames} without labels ({data.name} {frames}), ")
+    assert "RDEL to 25 classes; m3l, " in first
 
 
 def test_value_with_all_labels_the_masked_copies_still_learn(data: Path, tmp_path: Path):
@@ -226,6 +230,7 @@ def test_value_unlabelled_frames_of_the_same_kind_are_read_alike(data: Path, tmp
         (["data.labelled_fraction=few"], "data.labelled_fraction='few'"),
         (["data.unlabeled=x"], "unknown key 'data.unlabeled': did you mean unlabelled"),
         (["data.unlabelled=x"], "data.unlabelled has no effect with method=supervised"),
+        (["method=m3l", "data.unlabelled=[x, y, x]"], "data.unlabelled=['x', 'y', 'x']: a name twice"),
         (["method=m3l", "m3l.lambda=2"], "unknown key 'm3l.lambda': did you mean lambda_u"),
     ],
 )
