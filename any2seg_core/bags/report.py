@@ -36,6 +36,8 @@ _PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("flicke
 _SHORT = {"miou_present": "mIoU", "miou_without_other": "w/o O.", "pixel_accuracy": "acc.", "coverage": "cover",
           "agreement": "agree", "confidence": "conf."}  # fmt: skip
 """Headings of the terminal, where they differ: 100 columns."""
+_PHASE_KEYS = ("miou_present", "pixel_accuracy", "coverage", "flicker", "confidence")
+"""What a phase shows on the terminal, so that its name and time fit beside it; files and report have the rest."""
 _DEFINITIONS = {
     "mIoU": "int64 confusion over all judged frames; means over the classes present in the truth, over all classes "
     "(absent ones count 0, the papers' convention), and over all without Other",
@@ -128,13 +130,13 @@ def subset_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
     return rows
 
 
-def phase_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
+def phase_rows(document: dict[str, Any], columns: Columns) -> list[list[str]]:
     """Rows of the table per phase, for all sensors."""
     rows = []
     for phase in document["phases"]:
         full = list(phase["subsets"].values())[-1]
         window = f"{phase['start_s']:g} to {phase['end_s']:.4g}"
-        rows.append([phase["name"], window, str(full["frames"]), *_cells(full, _phase_columns(has_truth))])
+        rows.append([phase["name"], window, str(full["frames"]), *_cells(full, columns)])
     return rows
 
 
@@ -177,8 +179,9 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
     title = "percent, drop protocol: R camera, D depth, E events, L LiDAR"
     tables = [_table(title, ["sensors"], subset_rows(document, has_truth), _columns(has_truth))]
     if len(result.phases) > 1:
-        heads, rows = ["phase", "seconds", "frames"], phase_rows(document, has_truth)
-        tables.append(_table("per phase, all sensors that are there", heads, rows, _phase_columns(has_truth)))
+        columns = tuple(column for column in _phase_columns(has_truth) if column[0] in _PHASE_KEYS)
+        heads, rows = ["phase", "seconds", "frames"], phase_rows(document, columns)
+        tables.append(_table("per phase, all sensors that are there", heads, rows, columns))
     for heads, rows in (
         (("not fused", "why, frames"), absent_rows(document)), (("injected", "messages hit"), injected_rows(document)),
     ):  # fmt: skip
@@ -324,7 +327,7 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
     if len(result.phases) > 1:
         heads = [("phase", "left"), ("seconds", "left"), ("frames", "right")]
         heads += [(title, "right") for _, title in _phase_columns(has_truth)]
-        phases = report.number_table(heads, phase_rows(document, has_truth))
+        phases = report.number_table(heads, phase_rows(document, _phase_columns(has_truth)))
         sections.append(("Per phase, all sensors that are there", phases))
     if has_truth:
         sections += [
