@@ -56,6 +56,7 @@ def predict(
     confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
     checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
     as_json: JsonOption = False,
 ) -> None:
     """Segment one set of sensor files, any non-empty subset of the four sensors.
@@ -80,7 +81,7 @@ def predict(
         raise UserError(f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml")
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
-    predictor = Predictor.load(checkpoint, device)
+    predictor = Predictor.load(checkpoint, device, precision=precision)
     samples = {name: readers[name][1](path) for name, path in given.items()}
     if calibration is not None and rgb is not None:
         _check_image_size(samples["rgb"], rgb, calibration.camera, calib)

@@ -55,7 +55,8 @@ class EvaluateRequest:
         truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
         subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
         faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
-        every: judge every n-th set. record: .mcap to write inputs and results to, or None.
+        every: judge every n-th set. device, precision: as in `Predictor`.
+        record: .mcap to write inputs and results to, or None.
         topics, rules, calibration, params: as in `BagOptions`.
     """
 
@@ -69,6 +70,7 @@ class EvaluateRequest:
     noise: str = ""
     every: int = 1
     device: str = "cpu"
+    precision: str = "float32"
     record: Path | None = None
     topics: tuple[str, ...] = ()
     rules: Path | None = None
@@ -120,7 +122,7 @@ class _Run:
 
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
-        self.predictor = Predictor.load(request.checkpoint, request.device)
+        self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
         options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
         self._opened = stack.enter_context(open_bag(request.bag, options))
@@ -187,6 +189,7 @@ class _Run:
             "faults": [{"text": str(fault), **fault_document(fault)} for fault in request.faults],
             "noise": request.noise or None,
             "device": str(self.predictor.device),
+            "precision": self.predictor.precision,
         }
 
     def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:

@@ -32,6 +32,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random in faults and noise.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Judge every n-th set.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
     out: Annotated[Path | None, typer.Option(help="Folder for results; default: runs/evaluate/<recording>.")] = None,
     record: Annotated[Path | None, typer.Option(help="Also write inputs and labels to this .mcap.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Calibration YAML; default: of the recording.")] = None,
@@ -53,8 +54,8 @@ def evaluate(
     request = EvaluateRequest(
         bag=bag, checkpoint=checkpoint, out=out or Path("runs/evaluate") / (bag.stem or "bag"), truth=truth,
         subsets=subsets, faults=read_plan(drop or (), fault or (), faults or ()), seed=seed, noise=noise, every=every,
-        device=device, record=record, topics=tuple(topic or ()), rules=rules, calibration=calibration,
-        params=params,
+        device=device, precision=precision, record=record, topics=tuple(topic or ()), rules=rules,
+        calibration=calibration, params=params,
     )  # fmt: skip
     console = Console(stderr=True)
     with _bar(console) as bar:

@@ -37,6 +37,7 @@ def evaluate(
     eval_size: Annotated[int | None, typer.Option(min=1, help=_help("eval_size"))] = None,
     batch_size: Annotated[int, typer.Option(min=1, help=_help("batch_size"))] = 4,
     device: Annotated[str, typer.Option(help=_help("device"))] = "cpu",
+    precision: Annotated[str, typer.Option(help=_help("precision"))] = "float32",
     seed: Annotated[int, typer.Option(min=0, help=_help("seed"))] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for results.jsonl, report.md and report.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -53,7 +54,7 @@ def evaluate(
     settings = _settings(
         checkpoint=checkpoint, data=data, split=split, cases=tuple(case) if case else None, frames=frames,
         protocol=protocol, noise=noise, specialists=specialists, eval_size=eval_size, batch_size=batch_size,
-        device=device, seed=seed, dataset=dataset, parity=parity, skip_corrupt=skip_corrupt,
+        device=device, precision=precision, seed=seed, dataset=dataset, parity=parity, skip_corrupt=skip_corrupt,
     )  # fmt: skip
     with progress_bar() as progress:
         document = judge(settings, progress)

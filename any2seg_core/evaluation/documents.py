@@ -136,6 +136,7 @@ def _introduction(document: dict[str, Any]) -> str:
         f", {len(document['skipped'])} corrupt ones skipped" if document["skipped"] else "",
         ", truth as on disk." if size is None else f", truth resized to a shorter side of {size}, nearest pixel.",
         f" Protocol {protocol}: {absent[protocol]}. All figures in percent.",
+        "" if document["precision"] == "float32" else f" Encoder in {document['precision']}.",
         "" if document["parity"] == "none" else f" Read as the loader of {document['parity']} does, defects included.",
     ]
     return "".join(sentences)

@@ -44,6 +44,7 @@ from any2seg_core.evaluation.tables import percent, summarise
 from any2seg_core.labels import LabelSpace, is_labelled
 from any2seg_core.modalities import all_subsets, subset_letters
 from any2seg_core.models import Any2Seg
+from any2seg_core.models.precision import with_precision
 from any2seg_core.predictor import available_device
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Subject:
         """Read a checkpoint and find its frames; UserError where they do not belong together."""
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
+        model = with_precision(model, settings.precision, contract.width)
         kind = detect_kind(settings.data) if settings.dataset == "auto" else settings.dataset
         space = DATASETS[kind].label_space
         if space.name != contract.label_space:
@@ -144,6 +146,7 @@ def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
     judged_frames = len(subject.indices) - len(subject.frames.skipped)
     document = summarise(table, subject.space, judged_frames, _floors(subject), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
+    document |= {"precision": settings.precision}
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(subject.frames.skipped)}
     document |= {"calibration": _calibration(scores), "cases": _cases(scores, subject)}

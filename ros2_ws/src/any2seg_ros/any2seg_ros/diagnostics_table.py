@@ -24,7 +24,7 @@ NODE_KEYS = MappingProxyType({
     "time_jumps": "jumps of time that reset the synchroniser",
     "model": "checkpoint",
     "device": "where it runs",
-    "precision": "of its arithmetic",
+    "precision": "of its encoder's arithmetic",
 })  # fmt: skip
 STREAM_KEYS = MappingProxyType({
     "state": "never_seen, alive or dead",

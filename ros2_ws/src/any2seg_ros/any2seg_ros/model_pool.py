@@ -25,17 +25,17 @@ class ModelPool:
     def __init__(self) -> None:
         self.turns = Turns()
         self._lock = threading.Lock()
-        self._loaded: WeakValueDictionary[tuple[Path, int, str], Predictor] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[tuple[Path, int, str, str], Predictor] = WeakValueDictionary()
 
-    def get(self, checkpoint: str, device: str) -> Predictor:
+    def get(self, checkpoint: str, device: str, precision: str) -> Predictor:
         """A warm Predictor; UserError for a missing or foreign file, a device that is not there, or no PyTorch."""
         Predictor = _predictor_class()
         path = Path(checkpoint).resolve()
         with self._lock:
-            key = (path, path.stat().st_mtime_ns if path.is_file() else 0, device)
+            key = (path, path.stat().st_mtime_ns if path.is_file() else 0, device, precision)
             predictor = self._loaded.get(key)
             if predictor is None:
-                predictor = Predictor.load(Path(checkpoint), device)
+                predictor = Predictor.load(Path(checkpoint), device, precision=precision)
                 predictor.warm_up()
                 self._loaded[key] = predictor
             return predictor

@@ -28,6 +28,7 @@ class NodeParameters:
 
     checkpoint: str
     device: str
+    precision: str
     autostart: bool
     calibration_file: str
     camera_info_url: str

@@ -97,7 +97,7 @@ class Segmenter:
     """
 
     def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
-        self._predictor: Predictor = pool.get(settings.checkpoint, settings.device)
+        self._predictor: Predictor = pool.get(settings.checkpoint, settings.device, settings.precision)
         contract = self._predictor.contract
         unknown = [name for name in settings.modalities if name not in contract.modalities]
         if unknown:
@@ -129,8 +129,8 @@ class Segmenter:
 
     @property
     def precision(self) -> str:
-        """Number type of the weights, such as "float32"."""
-        return str(next(self._predictor.model.parameters()).dtype).removeprefix("torch.")
+        """Number type of the encoder: float32 or bfloat16."""
+        return self._predictor.precision
 
     @property
     def event_counts(self) -> dict[str, int]:

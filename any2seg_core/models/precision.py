@@ -1,0 +1,57 @@
+"""Arithmetic of a trained model: float32, or bfloat16 where nearly all of the time goes, in the encoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from any2seg_core.errors import UserError
+from any2seg_core.models.any2seg import Any2Seg
+from any2seg_core.precisions import PRECISIONS
+
+_NARROWEST = 64
+
+
+class BFloat16Encoder(nn.Module):
+    """A trained encoder whose matrix products and convolutions run in bfloat16, and whose weights are kept so.
+
+    Norms and what is added up between the layers are of autocast's choice; the features come out in float32, as fusion,
+    head and labels want them.
+
+    Args:
+        encoder: any encoder of a model; its weights are rounded in place.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.widths = encoder.widths
+        for module in encoder.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.to(torch.bfloat16)  # once, not for every frame
+
+    def forward(self, images: Tensor, *rows: object) -> list[Tensor]:
+        """images (B, 3, H, W) float32 -> four features (B, C_j, H_j, W_j) float32."""
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features = self.encoder(images, *rows)
+        return [feature.float() for feature in features]
+
+
+def with_precision(model: Any2Seg, precision: str, width: int) -> Any2Seg:
+    """The model, changed in place where that is asked for; it can be used afterwards, not trained or saved.
+
+    Args:
+        precision: one of `PRECISIONS`.
+        width: of the images that it will get.
+
+    Raises:
+        UserError: another precision, or images too narrow for it.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r}: choose {' or '.join(PRECISIONS)}")
+    if precision == "bfloat16":
+        # PyTorch's strided convolution in bfloat16 on a CPU is wrong on maps of width 2, which are images of width 32.
+        if width < _NARROWEST:
+            raise UserError(f"precision bfloat16: needs images {_NARROWEST} wide or more, the model takes {width}")
+        model.encoder = BFloat16Encoder(model.encoder)
+    return model

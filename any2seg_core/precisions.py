@@ -1,0 +1,8 @@
+"""Arithmetic that the encoder of a model in use may have. Light to import: for command lines and launch files."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
