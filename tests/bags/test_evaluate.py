@@ -490,6 +490,7 @@ def test_value_subsets_of_the_command_line():
         ({"noise": "loud"}, "low, mid, high"),
         ({"topics": ("rgb=/nowhere",)}, "/nowhere"),
         ({"device": "cuda:99"}, "cuda:99"),
+        ({"precision": "half"}, "float32 or bfloat16"),
     ],
 )
 def test_exception_bad_options_leave_nothing_behind(folder, tmp_path, changes, told):

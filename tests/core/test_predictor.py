@@ -91,6 +91,20 @@ def test_smoke_load_and_warm_up(predictor, tmp_path):
     assert (loaded({"rgb": image}).labels == predictor({"rgb": image}).labels).all()
 
 
+def test_value_bfloat16_is_near_and_subsets_agree_with_calls(predictor, rig, raw):
+    planes = rig.planes(raw, 10**9 + 40_000_000)
+    torch.manual_seed(0)
+    reduced = Predictor(Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96), precision="bfloat16")
+    reduced.warm_up()
+    several = reduced.subsets(planes, [("depth",), MODALITIES])
+    for subset, result in several.items():
+        alone = reduced({name: planes[name] for name in subset})
+        exact = predictor({name: planes[name] for name in subset})
+        assert np.abs(result.confidence - alone.confidence).max() < 1e-3
+        assert 0 < np.abs(result.confidence - exact.confidence).mean() < 2e-3
+    assert (several[MODALITIES].labels == reduced(planes).labels).all()
+
+
 def test_exception_messages(predictor, raw):
     with pytest.raises(UserError, match="no modality"):
         predictor({})

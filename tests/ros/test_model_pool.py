@@ -19,7 +19,7 @@ from any2seg_core.errors import UserError
 from any2seg_ros.model_pool import ModelPool
 
 try:
-    ModelPool().get(sys.argv[1], "cpu")
+    ModelPool().get(sys.argv[1], "cpu", "float32")
 except UserError as error:
     print(error)
 """
@@ -29,7 +29,7 @@ import sys
 sys.modules["safetensors"] = None
 from any2seg_ros.model_pool import ModelPool
 
-ModelPool().get(sys.argv[1], "cpu")
+ModelPool().get(sys.argv[1], "cpu", "float32")
 """
 
 

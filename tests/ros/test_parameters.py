@@ -44,6 +44,7 @@ def test_value_every_parameter_is_described_and_says_whether_it_can_change(make_
         ({"camera_info_url": "none.yaml"}, "none.yaml"),
         ({"calibration_file": "none.yaml"}, "none.yaml"),
         ({"device": "abacus"}, "abacus"),
+        ({"precision": "float16"}, "float32 or bfloat16"),
         ({"checkpoint": "none.safetensors"}, "none.safetensors"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
