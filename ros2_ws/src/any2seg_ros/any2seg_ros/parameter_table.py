@@ -56,8 +56,8 @@ _MODEL = {
     "device": Parameter("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "precision": Parameter(
         "float32",
-        "Arithmetic of the encoder. bfloat16 takes a third to two thirds of the time where the processor has it "
-        "(AMX, AVX512-BF16, GPUs since Ampere), for 1 % of other labels.",
+        "Arithmetic of the encoder. bfloat16 takes a third to a half of the time on a processor with AMX, for 1 % of "
+        "other labels; slower where no instructions for it exist.",
         choices=PRECISIONS,
     ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
