@@ -70,19 +70,30 @@ class Listener:
             self.node.destroy_subscription(subscription)
 
 
+def explained(monitor) -> list:
+    """Labels so far of which it is known what was fused: the message that says so comes right behind the label."""
+    return [record for record in monitor.recorded()[0] if record.used]
+
+
 def longest_gap_ms(records) -> float:
     """Longest time without a label between labels that were received in a row."""
     return max(np.diff([record.received_ns for record in records])) / 1e6
 
 
+def labels_until(monitor, condition, timeout_s: float = TIMEOUT_S) -> list:
+    """Labels from now on until three in a row fulfil a condition, and the one before them."""
+    before, found = len(monitor.recorded()[0]), []
+
+    def is_fulfilled() -> bool:
+        # Kept, not read again afterwards: by then there may be one of which it is not known yet what was fused.
+        found[:] = monitor.recorded()[0][max(before - 1, 0) :]
+        new = found[min(before, 1) :]
+        return len(new) >= 3 and all(condition(record) for record in new[-3:])
+
+    assert wait_for(is_fulfilled, timeout_s), [record.used for record in found]
+    return found
+
+
 def labels_until_fused(monitor, sensors) -> list:
-    """Labels from now on until three in a row are made of exactly these sensors, and the one before them."""
-    before = len(monitor.recorded()[0])
-
-    def new():
-        return monitor.recorded()[0][before:]
-
-    wait_for(lambda: [record.used for record in new()[-3:]] == [tuple(sensors)] * 3)
-    records = new()
-    assert [record.used for record in records[-3:]] == [tuple(sensors)] * 3, [record.used for record in records]
-    return monitor.recorded()[0][max(before - 1, 0) : before + len(records)]
+    """The same, made of exactly these sensors."""
+    return labels_until(monitor, lambda record: record.used == tuple(sensors))

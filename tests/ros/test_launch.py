@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fake_car
 import pytest
-from acceptance import wait_for
+from acceptance import explained, wait_for
 from fake_car import TOPICS
 
 pytest.importorskip("launch_ros")
@@ -114,10 +114,10 @@ def test_smoke_segment_publishes_labels_and_arguments_win(start, monitor, checkp
     assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), launch.text()
     car = fake_car.FakeCar(monitor.node)
     try:
-        assert wait_for(lambda: monitor.state().labels >= 5, 20.0), launch.text()
+        assert wait_for(lambda: len(explained(monitor)) >= 5, 20.0), launch.text()
     finally:
         car.stop()
-    record = monitor.recorded()[0][-1]
+    record = explained(monitor)[-1]
     assert record.used == ("rgb", "lidar")
     assert record.reference == "lidar"
     assert launch.stop() == 0, launch.text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fake_car
 import pytest
-from acceptance import START_TIMEOUT_S, wait_for
+from acceptance import START_TIMEOUT_S, explained, wait_for
 from fake_car import TOPICS
 
 pytest.importorskip("rclpy")
@@ -65,8 +65,8 @@ def test_value_camera_that_never_was_there_stops_nothing(monitor, tmp_path, chec
     try:
         assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), process.tail()
         car = fake_car.FakeCar(monitor.node, silent=("rgb",))
-        assert wait_for(lambda: monitor.state().labels >= 5, 10.0), process.tail()
-        record = monitor.recorded()[0][-1]
+        assert wait_for(lambda: len(explained(monitor)) >= 5, 10.0), process.tail()
+        record = explained(monitor)[-1]
         assert record.used == ("depth", "event", "lidar")
         assert record.reference == "depth"
         assert record.labels.shape == (fake_car.HEIGHT, fake_car.WIDTH)

@@ -7,7 +7,7 @@ import time
 import fake_car
 import numpy as np
 import pytest
-from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, longest_gap_ms, wait_for
+from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, labels_until, longest_gap_ms, wait_for
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
 from any2seg_core.modalities import MODALITIES
@@ -44,14 +44,6 @@ def car(monitor):
     assert wait_for(lambda: monitor.state().labels > 3, 20.0), "no label although all sensors send"
     yield car
     car.stop()
-
-
-def labels_until(monitor, condition, timeout_s: float = 8.0) -> list:
-    """Labels that arrive until the newest one fulfils a condition three times, with the one before them."""
-    before = len(monitor.recorded()[0]) - 1
-    wait_for(lambda: all(condition(record) for record in monitor.recorded()[0][before + 1 :][-3:])
-             and len(monitor.recorded()[0]) > before + 4, timeout_s)  # fmt: skip
-    return monitor.recorded()[0][before:]
 
 
 def test_value_label_has_header_size_and_ids_of_the_reference(car, monitor):
