@@ -1,4 +1,4 @@
-"""What a machine that lacks a package says, in a process that cannot import it."""
+"""Nodes of one process share what is alike, and what a machine that lacks a package says."""
 
 from __future__ import annotations
 
@@ -49,3 +49,15 @@ def test_exception_another_missing_module_keeps_its_name(checkpoint):
     done = run(OTHER_MODULE, checkpoint)
     assert done.returncode == 1
     assert "safetensors" in done.stderr.splitlines()[-1] and "PyTorch" not in done.stderr
+
+
+def test_value_one_model_per_precision(checkpoint):
+    from any2seg_ros.model_pool import ModelPool
+
+    pool = ModelPool()
+    exact, reduced = (pool.get(str(checkpoint), "cpu", precision) for precision in ("float32", "bfloat16"))
+    assert pool.get(str(checkpoint), "cpu", "bfloat16") is reduced
+    assert pool.get(str(checkpoint), "cpu", "float32") is exact
+    assert (exact.precision, reduced.precision) == ("float32", "bfloat16")
+    sizes = [sum(p.numel() * p.element_size() for p in each.model.encoder.parameters()) for each in (exact, reduced)]
+    assert 0.5 < sizes[1] / sizes[0] < 0.55  # norms stay as they are
