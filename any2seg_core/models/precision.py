@@ -13,10 +13,9 @@ _NARROWEST = 64
 
 
 class BFloat16Encoder(nn.Module):
-    """A trained encoder whose matrix products and convolutions run in bfloat16, and whose weights are kept so.
+    """A trained encoder whose products and convolutions run in bfloat16, the weights of which are kept so.
 
-    Norms and what is added up between the layers are of autocast's choice; the features come out in float32, as fusion,
-    head and labels want them.
+    The features come out in float32, as fusion, head and labels want them.
 
     Args:
         encoder: any encoder of a model; its weights are rounded in place.
@@ -41,8 +40,9 @@ def with_precision(model: Any2Seg, precision: str, width: int) -> Any2Seg:
     """The model, changed in place where that is asked for; it can be used afterwards, not trained or saved.
 
     Args:
+        model: in float32, with trained weights.
         precision: one of `PRECISIONS`.
-        width: of the images that it will get.
+        width: of the images that it will get, pixels.
 
     Raises:
         UserError: another precision, or images too narrow for it.
