@@ -9,55 +9,38 @@ from __future__ import annotations
 import mmap
 import re
 import struct
-from binascii import crc32
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from any2seg_core.bags.codec import Form, first_line
-from any2seg_core.bags.salvage_parts import FORMS, Lost, decompress, parse_qos
+from any2seg_core.bags.codec import first_line
+from any2seg_core.bags.mcap_records import (
+    CHUNK,
+    DATA_END,
+    FOOTER,
+    MAGIC,
+    MESSAGE,
+    Declared,
+    open_chunk,
+    summary_records,
+    tagged_records,
+)
+from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import Break, Stored, StoredTopic
 from any2seg_core.units import NS_PER_S
 
-_MAGIC = b"\x89MCAP0\r\n"
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END, _FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 _HIGHEST_OPCODE = 0x0F
-_MAX_CHUNK_BYTES = 2**31 - 1
-_MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
-_FOOTER_BYTES = 1 + 8 + 20
 # opcode, length, start, end, size, checksum; then the name of the compression
 _CHUNK_HEAD = re.compile(
     rb"\x06(?=.{7}\x00.{28}(?:\x04\x00{3}zstd|\x03\x00{3}lz4|\x04\x00{3}none|\x03\x00{3}bz2|\x00{4}))", re.DOTALL
 )
 
 
-class _Declared:
-    """Schemas and channels that were met so far."""
-
-    def __init__(self) -> None:
-        self._schemas: dict[int, tuple[str, Form, str]] = {}
-        self.topics: dict[int, StoredTopic] = {}
-
-    def take(self, opcode: int, content: bytes) -> StoredTopic | None:
-        """Note a schema or a channel; the topic that is new. struct.error or UnicodeDecodeError for damaged ones."""
-        if opcode == _SCHEMA:
-            key, name, encoding, definition = _read_fields(content, "HSSS")
-            self._schemas[key] = (name, FORMS.get(encoding, ""), definition)
-        elif opcode == _CHANNEL:
-            key, schema, name, serialization, metadata = _read_fields(content, "HHSSM")
-            kind, form, definition = self._schemas.get(schema, ("", "", ""))
-            if key not in self.topics and kind:
-                qos = parse_qos(metadata.get("offered_qos_profiles", ""))
-                self.topics[key] = StoredTopic(name, kind, definition, form, serialization, qos)
-                return self.topics[key]
-        return None
-
-
 def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
     """Topics when they are declared, messages in the order of writing, and what is lost; Break at the last sense."""
-    declared, strange = _Declared(), 0
-    for opcode, content in _summary(path):
+    declared, strange = Declared(), 0
+    for opcode, content in summary_records(path):
         try:
             if (topic := declared.take(opcode, content)) is not None:
                 yield topic
@@ -69,7 +52,7 @@ def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
             continue
         opcode, offset, content = found
         try:
-            if opcode == _MESSAGE:
+            if opcode == MESSAGE:
                 key, _, time_ns, _ = struct.unpack_from("<HIQQ", content)
                 if key in declared.topics:
                     yield declared.topics[key], time_ns, content[22:]
@@ -87,19 +70,19 @@ def _records(path: Path) -> Iterator[tuple[int, int, bytes] | Lost]:
     """(opcode, offset in the file, content) of all records up to the end of the data section, chunks opened."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             raise Break("at byte 0 (not an MCAP file)")
         while True:
-            for opcode, offset, content, missing in _tagged_records(file, size):
-                if opcode in (_DATA_END, _FOOTER):
+            for opcode, offset, content, missing in tagged_records(file, size):
+                if opcode in (DATA_END, FOOTER):
                     return
-                if not 0 < opcode <= _HIGHEST_OPCODE or (missing and opcode != _CHUNK):
+                if not 0 < opcode <= _HIGHEST_OPCODE or (missing and opcode != CHUNK):
                     break
-                if opcode != _CHUNK:
+                if opcode != CHUNK:
                     yield opcode, offset, content
                     continue
-                raw, complaint = _open_chunk(content, missing)
-                for inner, _, record, cut in _tagged_records(BytesIO(raw), len(raw)):
+                raw, complaint = open_chunk(content, missing)
+                for inner, _, record, cut in tagged_records(BytesIO(raw), len(raw)):
                     if not cut:
                         yield inner, offset, record
                 if missing:
@@ -110,7 +93,7 @@ def _records(path: Path) -> Iterator[tuple[int, int, bytes] | Lost]:
                 return
             again = _next_chunk(file, offset + 1)
             if again is None:
-                raise Break(f"at byte {offset} ({'chunk' if opcode == _CHUNK else 'record'} cut off)")
+                raise Break(f"at byte {offset} ({'chunk' if opcode == CHUNK else 'record'} cut off)")
             yield Lost(f"bytes {offset} to {again}")
             file.seek(again)
 
@@ -137,82 +120,3 @@ def _next_chunk(file: BinaryIO, start: int) -> int | None:
             if length == 40 + name_length + packed:
                 return offset
     return None
-
-
-def _summary(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(opcode, content) of the schemas and channels that are repeated at the end, where the end is sound."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size < _FOOTER_BYTES + 2 * len(_MAGIC):
-            return
-        file.seek(size - _FOOTER_BYTES - len(_MAGIC))
-        opcode, length, start, _, _ = struct.unpack("<BQQQI", file.read(_FOOTER_BYTES))
-        if (opcode, length) != (_FOOTER, 20) or file.read() != _MAGIC or not 0 < start < size:
-            return
-        file.seek(start)
-        for opcode, _, content, missing in _tagged_records(file, size):
-            if missing or opcode == _FOOTER:
-                return
-            if opcode in (_SCHEMA, _CHANNEL):
-                yield opcode, content
-
-
-def _tagged_records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes, bool]]:
-    """(opcode, offset, content, whether it is cut off); a record that is cut off is the last one."""
-    while (offset := file.tell()) < size:
-        head = file.read(9)
-        if len(head) < 9:
-            yield 0, offset, b"", True
-            return
-        opcode, length = struct.unpack("<BQ", head)
-        missing = offset + 9 + length > size
-        yield opcode, offset, file.read(min(length, size - offset - 9, _MAX_PART_BYTES if missing else length)), missing
-        if missing:
-            return
-
-
-def _open_chunk(content: bytes, missing: bool) -> tuple[bytes, str]:
-    """(records of the chunk as far as they can be had, complaint)."""
-    try:
-        _, _, raw_size, checksum, compression, packed_size = _read_fields(content, "QQQISQ")
-    except (struct.error, UnicodeDecodeError):
-        return b"", "chunk header damaged"
-    start = 8 * 3 + 4 + 4 + len(compression.encode()) + 8
-    packed = content[start : start + packed_size]
-    raw, complaint = decompress(packed, compression, min(raw_size, _MAX_CHUNK_BYTES))
-    if missing or len(packed) < packed_size:
-        return raw, "chunk cut off"
-    if complaint or len(raw) != raw_size or (checksum and crc32(raw) != checksum):
-        return b"", f"chunk damaged ({complaint or 'its checksum differs'})"  # of flipped bytes nothing can be trusted
-    return raw, ""
-
-
-def _read_fields(content: bytes, layout: str) -> list[Any]:
-    """Fields of an MCAP record: H, I, Q integers, S text, M map of text; struct.error when too short."""
-    values: list[Any] = []
-    position = 0
-
-    def take_text() -> str:
-        nonlocal position
-        (length,) = struct.unpack_from("<I", content, position)
-        text = content[position + 4 : position + 4 + length]
-        if len(text) < length:
-            raise struct.error("text cut off")
-        position += 4 + length
-        return text.decode()
-
-    for code in layout:
-        if code == "S":
-            values.append(take_text())
-        elif code == "M":
-            (length,) = struct.unpack_from("<I", content, position)
-            position += 4
-            end, pairs = position + length, {}
-            while position < end:
-                key = take_text()
-                pairs[key] = take_text()
-            values.append(pairs)
-        else:
-            values.append(struct.unpack_from(f"<{code}", content, position)[0])
-            position += struct.calcsize(f"<{code}")
-    return values
