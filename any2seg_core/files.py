@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from any2seg_core.array_files import read_array, read_arrays
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
 
@@ -31,7 +30,7 @@ def read_depth_m(path: Path) -> np.ndarray:
     ``.npy``: float metres. Image with one 16-bit channel: millimetres, 0 = invalid.
     """
     if path.suffix == ".npy":
-        depth = _load_array(path)
+        depth = read_array(path)
         if depth.ndim != 2 or depth.dtype.kind != "f":
             raise UserError(f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres")
         return depth.astype(np.float32)
@@ -50,7 +49,7 @@ def read_points(path: Path) -> np.ndarray:
     ``.bin``: consecutive little-endian float32 rows, as KITTI writes them. ``.npy``: (N, 4) or (N, 3) float.
     """
     if path.suffix == ".npy":
-        points = _load_array(path)
+        points = read_array(path)
         if points.ndim != 2 or points.shape[1] not in (3, 4) or points.dtype.kind != "f":
             raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
         if points.shape[1] == 3:
@@ -106,30 +105,10 @@ def _open_image(path: Path) -> Image.Image:
     return image
 
 
-def _load_array(path: Path) -> np.ndarray:
-    loaded = _load(path)
-    if isinstance(loaded, dict):
-        raise UserError(f"{path} is an .npz archive of {', '.join(loaded) or 'nothing'}: write one array, numpy.save")
-    return loaded
-
-
 def _load_columns(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an .npz archive, or fields of a structured .npy array, by name."""
-    loaded = _load(path)
+    loaded = read_arrays(path)
     return loaded if isinstance(loaded, dict) else {name: loaded[name] for name in loaded.dtype.names or ()}
-
-
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {name: np.asarray(loaded[name]) for name in loaded.files}
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path") from None
-    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} is not a readable NumPy file ({error}): write it with numpy.save or savez") from None
 
 
 def _read_bytes(path: Path) -> bytes:

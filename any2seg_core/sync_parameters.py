@@ -8,12 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from any2seg_core.errors import UserError
 from any2seg_core.frames import WINDOWED
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sync import StreamConfig, SyncConfig
+from any2seg_core.text_files import read_yaml
 from any2seg_core.units import NS_PER_S
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -84,12 +83,7 @@ def load_params_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: one line naming the file and the defect.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the parameters ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+    document = read_yaml(path, "parameter file")
     sections = document.values() if isinstance(document, dict) else ()
     nodes = [section.get("ros__parameters") for section in sections if isinstance(section, dict)]
     found = [section for section in nodes if isinstance(section, dict)]

@@ -56,6 +56,13 @@ def test_value_files_and_functions_stay_readable(path):
     assert long_functions == []
 
 
+def test_value_files_of_users_are_read_in_one_place_per_format():
+    """What bounds memory and names the file stands in one module; whoever calls the library itself goes past it."""
+    unbounded = re.compile(r"\byaml\.(safe_)?load|\bnp\.load\(|\bjson\.load\(|\.read_text\([^)]*\)\)?\[")
+    found = {str(path.relative_to(ROOT)) for path in SOURCES if unbounded.search(path.read_text())}
+    assert {name for name in found if not name.startswith("benchmarks/")} == set()
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_value_every_test_asserts(path):
     for node in ast.walk(ast.parse(path.read_text())):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
@@ -32,6 +31,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.teachers.cached import CachedEmbeddings
+from any2seg_core.text_files import read_json
 from training.batch_norm import with_global_batch_norm
 from training.config import TrainConfig
 from training.few_labels import FramePool, split_frames
@@ -142,7 +142,9 @@ def data_recipe(root: Path) -> dict[str, Any]:
     """What ``drive_<split>.json`` beside simulated data says; sequences are counted instead of listed."""
     recipe: dict[str, Any] = {"name": root.name}
     for path in sorted(root.glob("drive_*.json")):
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
+        if not isinstance(facts, dict):
+            raise UserError(f"{path}: says nothing about its drive; render it again, or remove the file")
         listed = facts.get("sequences")
         recipe[path.stem.removeprefix("drive_")] = facts | ({"sequences": len(listed)} if listed is not None else {})
     return recipe

@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import parse_yaml, read_yaml
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -31,7 +31,7 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
     for argument in arguments:
         if "=" in argument:
             key, _, value = argument.partition("=")
-            _merge([kind], settings, {key: _parse(value, argument)})
+            _merge([kind], settings, {key: parse_yaml(value, argument)})
             files.pop(key.partition(".")[0], None)
         elif argument.endswith((".yaml", ".yml")):
             given = _read_yaml(Path(argument))
@@ -94,23 +94,10 @@ def _groups(field: FieldInfo | None) -> list[type[BaseModel]]:
     return [] if field is None else models(field.annotation)
 
 
-def _parse(text: str, source: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{source}: not YAML ({str(error).splitlines()[0]})") from None
-
-
 def _read_yaml(path: Path) -> dict:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration; the shipped ones are in training/configs") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a text file ({error}); give a YAML file") from None
-    settings = _parse(text, str(path))
+    settings = read_yaml(path, "configuration")
     if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected 'key: value' lines")
+        raise UserError(f"{path}: expected 'key: value' lines; the shipped ones are in training/configs")
     return settings
 
 

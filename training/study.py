@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from any2seg_core.atomic import replacing
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
+from any2seg_core.text_files import read_yaml
 from training.build import shown_command
 from training.config import load_config
 from training.settings import load_settings
@@ -61,7 +61,7 @@ def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
         raise UserError(f"unknown study {config.study!r}: known are {known}")
-    variants = yaml.safe_load(path.read_text(encoding="utf-8"))
+    variants = read_yaml(path, "study")
     unknown = [name for name in config.variants or () if name not in variants]
     if unknown:
         raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}")

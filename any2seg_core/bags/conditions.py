@@ -8,6 +8,7 @@ from pathlib import Path
 
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import read_json
 
 UNKNOWN = "bag"
 """Condition of a recording that does not say its own."""
@@ -31,10 +32,10 @@ class Conditions:
             return
         try:
             end_s = 0.0
-            for stretch in json.loads(path.read_text(encoding="utf-8"))["segments"]:
+            for stretch in read_json(path)["segments"]:
                 end_s += float(stretch["seconds"])
                 self._ends.append((end_s, CONDITIONS[CONDITIONS.index(stretch["condition"])]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: says nothing readable about the weather ({error}); remove it") from None
 
     def at(self, time_s: float) -> str:

@@ -16,13 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
 from any2seg_core.bags.salvage import ResumingFile, SalvagedFile
 from any2seg_core.bags.salvage_parts import zstd
 from any2seg_core.bags.storage import SUFFIXES, Break, RecordedQos, Storage, StoredTopic
 from any2seg_core.errors import MessageError, UserError
+from any2seg_core.text_files import read_yaml
 
 __all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
 
@@ -199,10 +198,9 @@ class Bag:
                 self._warn(f"no {_METADATA}: read from the files alone")
             return set()
         try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-            names = document["rosbag2_bagfile_information"]["relative_file_paths"]
+            names = read_yaml(path, "metadata")["rosbag2_bagfile_information"]["relative_file_paths"]
             return {Path(str(name)).name for name in names}
-        except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError):
+        except (UserError, LookupError, TypeError):
             self._warn(f"{_METADATA} is damaged: read from the files alone")
             return set()
 

@@ -7,11 +7,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from lz4.frame import LZ4FrameDecompressor
 
 from any2seg_core.bags.codec import Form, first_line
 from any2seg_core.bags.storage import RecordedQos
+from any2seg_core.errors import UserError
+from any2seg_core.text_files import parse_yaml
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -56,8 +57,8 @@ def decompress(packed: bytes, compression: str, size: int) -> tuple[bytes, str]:
 def parse_qos(text: Any) -> tuple[RecordedQos, ...]:
     """Profiles as rosbag2 stores them (YAML, words or numbers); none where they cannot be read."""
     try:
-        entries = yaml.safe_load(text) if isinstance(text, str) else None
-    except (yaml.YAMLError, ValueError, RecursionError):
+        entries = parse_yaml(text, "offered_qos_profiles") if isinstance(text, str) else None
+    except UserError:
         return ()
     profiles = []
     for entry in entries if isinstance(entries, list) else ():

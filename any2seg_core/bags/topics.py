@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.modalities import MODALITIES
+from any2seg_core.text_files import read_yaml
 from any2seg_core.topics import NODE_CAMERA_INFOS, TopicMap
 
 RULES_FILE = Path(__file__).with_name("topics.yaml")
@@ -130,22 +130,21 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
 
 
 def _load_rules(path: Path) -> _RulesFile:
+    document = read_yaml(path, "file of topic rules")
     try:
-        rules = _RulesFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        rules = _RulesFile.model_validate({} if document is None else document)
         for rule in rules.roles.values():
             for pattern in (*rule.never, *rule.prefer, *rule.needs.values()):
                 re.compile(pattern)
         return rules
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the topic rules ({error.strerror}); check the path") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else "is no mapping with roles or topics"
         raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError, re.error) as error:
+    except (re.error, RecursionError, OverflowError) as error:
         problem = " ".join(str(error).split())
-        raise UserError(f"{path}: topic rules cannot be parsed ({problem}); see bags/topics.yaml") from None
+        raise UserError(f"{path}: a pattern cannot be parsed ({problem}); see bags/topics.yaml") from None
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:

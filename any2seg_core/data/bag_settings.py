@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from any2seg_core.bags.motion import parse_motion
@@ -17,6 +16,7 @@ from any2seg_core.bags.truth import NO_TRUTH
 from any2seg_core.bags.usable import Selection
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import read_yaml
 
 SETTINGS_FILE = "any2seg.yaml"
 """In the folder of a recording; of a single file drive.mcap it is drive.any2seg.yaml beside it."""
@@ -113,10 +113,7 @@ def settings_path(root: Path) -> Path:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path}: is no readable YAML file ({str(error).splitlines()[0]}); correct it") from None
+    document = read_yaml(path, "file of settings")
     if document is not None and not isinstance(document, dict):
         raise UserError(f"{path}: expected 'key: value' lines, known keys are {', '.join(BagSettings.model_fields)}")
     settings = document or {}

@@ -20,6 +20,7 @@ from any2seg_core.atomic import replacing
 from any2seg_core.bags.usable import Known, Tally, UsableSet
 from any2seg_core.data.images import read_image, read_plane, write_png
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import read_json
 
 _LABELS = "labels"
 _INDEX, _JOURNAL, _LOCK = "index.json", "sets.jsonl", ".lock"
@@ -120,11 +121,11 @@ class PlaneFolder:
 
     def index(self) -> RecordingIndex | None:
         """Of a folder that is complete; None for any other."""
-        try:
-            index = RecordingIndex.from_json(json.loads((self.folder / _INDEX).read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        if not (self.folder / _INDEX).exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        try:
+            index = RecordingIndex.from_json(read_json(self.folder / _INDEX))
+        except (ValueError, KeyError, TypeError) as error:
             _LOG.warning("%s: is damaged (%s): the recording is read again", self.folder / _INDEX, error)
             return None
         missing = [path for frame in index.frames for paths in self.files(frame).values() for path in paths

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
+from any2seg_core.text_files import read_json
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
@@ -249,8 +249,8 @@ class DeliverDataset(FrameDataset):
 
 def _marked_encoding(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["encoding"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(read_json(path)["encoding"])
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: expected {{\"encoding\": ...}} ({error}); write this folder again") from None
 
 

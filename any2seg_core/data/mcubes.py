@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from any2seg_core.array_files import read_array
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MCUBES, lookup_table
 from any2seg_core.modalities import MCUBES as MCUBES_SENSORS
 from any2seg_core.modalities import modality
+from any2seg_core.text_files import read_text
 
 LEFT_CROP = 192
 """Columns on the left that the near infrared camera does not see: 1224 x 1024 becomes 1032 x 1024."""
@@ -100,12 +102,9 @@ class McubesDataset(FrameDataset):
 
     def _find(self) -> list[McubesFrame]:
         path = self.root / LIST_FOLDER / f"{self.split}.txt"
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: cannot be read as a text file ({error}); restore it") from None
+        if not path.exists():
+            raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there")
+        lines = read_text(path, "list of items").splitlines()
         return [McubesFrame(line.split()[0]) for line in lines if line.strip()]
 
     def _expected(self) -> str:
@@ -122,10 +121,9 @@ def _unit_image(path: Path) -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_array(path)
+    except UserError as error:
         raise CorruptFileError(f"{path}: not a readable .npy file ({error}); restore it") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
-        raise CorruptFileError(f"{path}: holds {what}, expected (H, W) float; restore it")
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise CorruptFileError(f"{path}: holds {array.dtype} {array.shape}, expected (H, W) float; restore it")
     return array.astype(np.float32)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,12 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
+from any2seg_core.array_files import read_arrays
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.lidar import encode_projection
+from any2seg_core.text_files import read_json
 
 CALIBRATION_FILE = "calib.json"
 PROJECTED_FOLDER = "projected_to_rgb"
@@ -37,12 +36,9 @@ def read_calibration(root: Path) -> Calibration:
     MUSES' images and events are free of lens distortion already.
     """
     path = root / CALIBRATION_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; raw sensor files need it, it comes with MUSES") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is no JSON file ({error}); download it again") from None
+    if not path.exists():
+        raise UserError(f"{path}: missing; raw sensor files need it, it comes with MUSES")
+    document = read_json(path)
     try:
         camera, event = (_entry(document, "intrinsics", name, "K") for name in ("rgb", "event"))
         lidar_to_camera, event_to_camera = (
@@ -153,10 +149,8 @@ def _load(path: Path) -> np.ndarray:
             raise CorruptFileError(f"{path}: not a readable image; project this scene again")
         return image
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return np.asarray(loaded["arr_0"])
-    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise CorruptFileError(f"{path}: not a readable NumPy file of the SDK ({error}); project it again") from None
+        loaded = read_arrays(path)
+        return loaded["arr_0"] if isinstance(loaded, dict) else loaded
+    except (UserError, KeyError) as error:
+        reason = error if isinstance(error, UserError) else f"{path}: no NumPy file of the SDK"
+        raise CorruptFileError(f"{reason}; project it again") from None

@@ -18,6 +18,7 @@ from any2seg_core.atomic import replacing
 from any2seg_core.data.images import CorruptFileError, read_image
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, UNLABELLED, LabelSpace
+from any2seg_core.text_files import read_json
 
 _HOW = "python training/pseudo_labels.py writes such a folder"
 
@@ -68,12 +69,12 @@ class PseudoLabels:
 def read_facts(folder: str | Path, split: str) -> dict[str, Any] | None:
     """How the labels in a folder came to be; None if there are none, UserError if nobody can read it."""
     path = Path(folder) / f"{split}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable ({error}); {_HOW}") from None
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise UserError(f"{path}: says nothing about its labels; {_HOW}")
+    return facts
 
 
 def write_facts(folder: Path, split: str, facts: dict[str, Any]) -> None:

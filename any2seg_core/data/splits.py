@@ -9,6 +9,7 @@ import numpy as np
 
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import read_text
 
 
 def fair_sequence(sizes: Sequence[int]) -> np.ndarray:
@@ -73,8 +74,8 @@ def read_names(path: Path, frames: FrameDataset) -> list[int]:
         UserError: no such file, no name in it, or a name that the data set does not have or that stands there twice.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except UserError as error:
         raise UserError(f"{path}: cannot be read as a list of frames ({error}); one name a line") from None
     names = [line for line in lines if line and not line.startswith("#")]
     numbers = {frame.name: number for number, frame in enumerate(frames.frames)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -46,6 +45,7 @@ from any2seg_core.modalities import all_subsets, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.predictor import available_device
+from any2seg_core.text_files import read_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | 
     if path is None:
         return {}
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        given = read_json(path)
+    except UserError as error:
         raise UserError(f"{path}: not a readable JSON file ({error}); `any2seg evaluate --help` shows one") from None
     if not isinstance(given, dict) or not given:
         raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}')

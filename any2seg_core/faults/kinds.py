@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.text_files import parse_json, parse_yaml, read_text
 
 
 class _Window(BaseModel):
@@ -175,16 +175,17 @@ def make_fault(kind: str, **fields: object) -> Fault:
 def load_faults(path: Path) -> tuple[Fault, ...]:
     """Read a schedule, a YAML or JSON list of faults; UserError names the file and the defect."""
     try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        text = read_text(path, "schedule")
+    except UserError as error:
+        raise UserError(f"cannot read the schedule: {error}") from None
+    try:
+        document = (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))
+    except UserError as error:
+        raise UserError(f"schedule is neither YAML nor JSON: {error}") from None
+    try:
         return _PLAN.validate_python(document)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the schedule ({error.strerror}); check the path") from None
     except ValidationError as error:
         raise UserError(f"{path}: schedule, {_first(error)}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: schedule is neither YAML nor JSON ({reason})") from None
 
 
 def save_faults(path: Path, faults: Sequence[Fault]) -> None:

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
+from any2seg_core.text_files import read_yaml
 
 _TRANSFORMS = ("lidar_to_camera", "event_to_camera", "depth_to_camera")
 _CAMERAS = ("camera", "depth_camera", "event_camera")
@@ -96,7 +97,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
             missing or unknown key, wrong shape, not a number, not a rotation).
     """
     path = Path(path)
-    data = _read_yaml(path)
+    data = _read_mapping(path)
     try:
         file = _CalibrationFile.model_validate(data)
         cameras = {name: _camera(getattr(file, name), name) for name in _CAMERAS}
@@ -120,7 +121,7 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
         UserError: one line naming the file and the key.
     """
     path = Path(url.removeprefix("file://"))
-    data = _read_yaml(path)
+    data = _read_mapping(path)
     try:
         file = _CameraInfoFile.model_validate(data)
         use_projection = rectified and file.projection_matrix is not None
@@ -219,19 +220,8 @@ def _first_line(error: ValidationError | UserError) -> str:
     return f"{key}: {hint}"
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such calibration file; give the path of an existing YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a text file ({error}); give a calibration YAML file") from None
-    try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"{path}: is not valid YAML{where}; correct the syntax or write the file anew") from None
+def _read_mapping(path: Path) -> dict[str, Any]:
+    data = read_yaml(path, "calibration file")
     if not isinstance(data, dict):
         raise UserError(f"{path}: must hold keys such as 'camera:', got {type(data).__name__}")
     return data

@@ -13,8 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from any2seg_core.array_files import read_arrays
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
+from any2seg_core.text_files import parse_json
 
 
 def write_embeddings(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
@@ -32,14 +34,15 @@ def read_embeddings(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
+            content = read_arrays(path)
+            if not isinstance(content, dict):
+                raise UserError(f"{path}: holds one array, no embeddings; write it again")
             arrays = {name: value for name, value in content.items() if value.dtype.kind == "f"}
             return arrays, {name: value.tolist() for name, value in content.items() if name not in arrays}
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            facts = parse_json((file.metadata() or {}).get("facts", "{}"), f"{path}, facts")
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a dict)
-    except (OSError, ValueError, SafetensorError, struct.error, EOFError) as error:
+    except (OSError, ValueError, SafetensorError, struct.error) as error:
         raise UserError(f"{path}: no embeddings can be read from it ({error}); write it again") from None
 
 

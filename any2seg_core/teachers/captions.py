@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from any2seg_core.errors import UserError
 from any2seg_core.labels import LabelSpace, is_labelled
 from any2seg_core.modalities import modality
+from any2seg_core.text_files import parse_json, read_text
 
 _SETTING = {
     "cloud": "under a cloudy sky",
@@ -94,17 +94,17 @@ def read_captions(path: Path) -> dict[str, str]:
         UserError: the file cannot be read as one of the two.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"captions={path}: cannot be read ({error}); give a JSON or CSV file") from None
+        text = read_text(path, "JSON or CSV file")
+    except UserError as error:
+        raise UserError(f"captions={path}: cannot be read ({error})") from None
     if path.suffix == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
         if not rows or not {"frame", "caption"} <= set(rows[0]) or any(row["caption"] is None for row in rows):
             raise UserError(f"captions={path}: expected the columns frame and caption in every row")
         return {row["frame"]: row["caption"] for row in rows}
     try:
-        captions = json.loads(text)
-    except ValueError as error:
+        captions = parse_json(text, str(path))
+    except UserError as error:
         raise UserError(f"captions={path}: not JSON ({error}); or name it .csv") from None
     if not isinstance(captions, dict) or not all(isinstance(value, str) for value in captions.values()):
         raise UserError(f'captions={path}: expected an object {{"name of the frame": "description"}}')
