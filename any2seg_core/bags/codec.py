@@ -8,16 +8,25 @@ from functools import cached_property, lru_cache
 from types import SimpleNamespace
 from typing import Any, Literal
 
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from any2seg_core.bags.known_types import (
+    EVENT_PACKET,
+    HEADER,
+    LIVOX_CLOUDS,
+    OLD_EVENT_PACKET,
+    known_types,
+    without_seq,
+)
+from any2seg_core.bags.livox import CLOUD, livox_to_cloud
 from any2seg_core.errors import MessageError
 from any2seg_core.messages import stamp_ns
 
 Form = Literal["", "msg", "idl"]
 Serialization = Literal["cdr", "ros1"]
 
-_HEADER = "std_msgs/msg/Header"
 _IDL_SEPARATOR = "=" * 80 + "\n"
 _SHORTEST_STAMPED_BYTES = 12  # encapsulation 4, seconds 4, nanoseconds 4
 
@@ -39,10 +48,16 @@ def header_stamp_ns(data: bytes) -> int:
 class Codec:
     """Reads the messages of one type.
 
-    ROS 1 messages are turned into CDR, without the `seq` of their headers: everybody who comes later sees ROS 2.
+    ROS 1 messages are turned into CDR, without the `seq` of their headers: everybody who comes later sees ROS 2. What
+    a driver sends in a type of its own comes as the common type that says the same: Livox CustomMsg as PointCloud2,
+    event_array_msgs as event_camera_msgs.
+
+    Args:
+        kind: ``package/msg/Name``, as recorded. definition: of the type, in the notation `form`. A common type needs
+            none: one that is empty, or no definition at all, counts as none.
 
     Attributes:
-        kind: ``package/msg/Name``.
+        kind: ``package/msg/Name`` of what `to_cdr` gives.
         problem: why messages of this type cannot be read, one line; "" if they can.
         is_stamped: whether the type begins with a std_msgs/Header.
     """
@@ -52,20 +67,31 @@ class Codec:
         self.problem = ""
         self.is_stamped = False
         self._is_ros1 = serialization == "ros1"
+        self._is_livox = False
         self._store: Typestore | None = None
         if serialization not in ("cdr", "ros1"):
             self.problem = f"serialised as {serialization or 'nothing known'}, not as CDR"
             return
         try:
-            self._store = _embedded(kind, definition, form, self._is_ros1) if form else _jazzy()
-        except Exception as error:  # the parser gets whatever the file holds
-            self.problem = f"its definition in the bag cannot be parsed ({first_line(error)})"
+            self._store = _store_of(kind, definition, form, self._is_ros1)
+        except _Unreadable as error:
+            self.problem = str(error)
             return
-        if kind not in self._store.fielddefs:
-            self.problem = "the bag holds no definition of it, and ROS 2 Jazzy's common types do not include it"
+        self._take_for_common()
+        fields = self._store.fielddefs[self.kind][1]
+        self.is_stamped = bool(fields) and fields[0][1][1] == HEADER
+
+    def _take_for_common(self) -> None:
+        """Read a driver's own type as the common type that says the same, where its fields are those that are known."""
+        kind, known = self.kind, known_types(self._is_ros1)
+        if kind not in (*LIVOX_CLOUDS, OLD_EVENT_PACKET) or self._store.fielddefs[kind] != known.fielddefs[kind]:
             return
-        fields = self._store.fielddefs[kind][1]
-        self.is_stamped = bool(fields) and fields[0][1][1] == _HEADER
+        if kind in LIVOX_CLOUDS:
+            point = f"{kind.partition('/')[0]}/msg/CustomPoint"
+            self._is_livox = self._store.fielddefs[point] == known.fielddefs[point]
+        if self._is_livox or kind == OLD_EVENT_PACKET:
+            self.kind = CLOUD if self._is_livox else EVENT_PACKET
+            self._store = known
 
     @property
     def store(self) -> Typestore | None:
@@ -73,7 +99,9 @@ class Codec:
         return None if self.problem else self._store
 
     def to_cdr(self, data: bytes) -> bytes:
-        """The bytes of a recorded message as CDR; MessageError for damaged ROS 1 bytes."""
+        """The bytes of a recorded message as CDR; MessageError for damaged bytes that must be turned into it."""
+        if self._is_livox:
+            return livox_to_cloud(bytes(data), self._is_ros1)
         if not self._is_ros1 or self._store is None:
             return bytes(data)
         try:
@@ -146,18 +174,66 @@ class LazyPayload:
 
 @lru_cache(maxsize=256)
 def common_codec(kind: str) -> Codec:
-    """Codec of a type of ROS 2 Jazzy's common packages."""
+    """Codec of a type whose definition is known without a recording."""
     return Codec(kind)
 
 
-@lru_cache(maxsize=1)
-def _jazzy() -> Typestore:
-    return get_typestore(Stores.ROS2_JAZZY)
+class _Unreadable(Exception):  # noqa: N818 a finding, told as a problem of the topic
+    """Why messages of a type cannot be read."""
+
+
+def _store_of(kind: str, definition: str, form: Form, is_ros1: bool) -> Typestore:
+    """The definition in the file where it says something, else what is known of the type."""
+    known, problem = known_types(is_ros1), ""
+    if not kind:
+        raise _Unreadable("its channel names no type")
+    if form and definition.strip():
+        try:
+            store = _embedded(kind, definition, form, is_ros1)
+        except Exception as error:  # the parser gets whatever the file holds
+            problem = f"its definition in the bag cannot be parsed ({first_line(error)})"
+        else:
+            if store is not None:
+                return _completed(store, known)
+    if kind in known.fielddefs:
+        return known
+    package = kind.partition("/")[0]
+    raise _Unreadable(
+        problem
+        or "the bag holds no definition of it: record as MCAP (-s mcap), which holds definitions, or convert it "
+        f"(ros2 bag convert) where {package} is installed"
+    )
+
+
+def _completed(store: Typestore, known: Typestore) -> Typestore:
+    """With the parts that a definition names and does not hold."""
+    absent = _absent_parts(store)
+    while absent:
+        unknown = sorted(absent - set(known.fielddefs))
+        if unknown:
+            raise _Unreadable(f"its definition in the bag names {unknown[0]} and does not hold it")
+        store.register({part: known.fielddefs[part] for part in absent})
+        absent = _absent_parts(store)
+    return store
+
+
+def _absent_parts(store: Typestore) -> set[str]:
+    named = set()
+    for _, fields in store.fielddefs.values():
+        for _, (node, what) in fields:
+            while node in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+                node, what = what[0]
+            if node is Nodetype.NAME:
+                named.add(what)
+    return named - set(store.fielddefs)
 
 
 @lru_cache(maxsize=256)
-def _embedded(kind: str, definition: str, form: Form, is_ros1: bool) -> Typestore:
-    """Types of one embedded definition; each type has its own store, so that one bad definition harms no other."""
+def _embedded(kind: str, definition: str, form: Form, is_ros1: bool) -> Typestore | None:
+    """Types of one embedded definition; each type has its own store, so that one bad definition harms no other.
+
+    None where it does not say what the type holds, such as a comment alone for a type that is known to have fields.
+    """
     types: dict[str, Any] = {}
     if form == "msg":
         types.update(get_types_from_msg(definition, kind))
@@ -166,9 +242,10 @@ def _embedded(kind: str, definition: str, form: Form, is_ros1: bool) -> Typestor
             types.update(get_types_from_idl(part.partition("\n")[2]))
     else:
         types.update(get_types_from_idl(definition))
-    if is_ros1 and _HEADER in types:
-        constants, fields = types[_HEADER]
-        types[_HEADER] = (constants, [field for field in fields if field[0] != "seq"])
+    if kind not in types or (not types[kind][1] and kind in known_types(is_ros1).fielddefs):
+        return None
+    if is_ros1 and HEADER in types:
+        types[HEADER] = without_seq(types[HEADER])
     store = get_typestore(Stores.EMPTY)
     store.register(types)
     return store

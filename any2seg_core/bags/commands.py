@@ -80,7 +80,7 @@ def extract(
     with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
         total = opened.message_total
         report = extract_bag(opened, wish, lambda: count(total))
-        warnings = list(opened.bag.warnings)
+        warnings = [*opened.bag.warnings, *opened.notes]
     if as_json:
         typer.echo(json.dumps({**report.document(), "warnings": warnings}, indent=1))
         return

@@ -337,7 +337,7 @@ class _Run:
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
-        self.result.warnings = [*self._bag.warnings, *self._notes, *self._truths.warnings()]
+        self.result.warnings = [*self._bag.warnings, *self._opened.notes, *self._notes, *self._truths.warnings()]
         if self.result.silent_frames:
             self.result.warnings.append(
                 f"{self.result.silent_frames} times a set was due and none came: no labels, missed by every subset"

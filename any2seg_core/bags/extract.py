@@ -155,7 +155,7 @@ class _FrameWriter:
             "every": self._options.every,
             "min_motion": self._options.min_motion,
             "event_window_ns": self._options.event_window_ns,
-            "warnings": self._opened.bag.warnings,
+            "warnings": [*self._opened.bag.warnings, *self._opened.notes],
             **{key: value for key, value in report.document().items() if key != "root"},
         }
         (self._folder / f"bag_{split}.json").write_text(json.dumps(document, indent=1))

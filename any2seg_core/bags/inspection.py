@@ -147,7 +147,8 @@ def inspect_bag(
         timings = {name: reports[streams[name]].timing for name in sensors}
         lead_ms = _packet_lead_ms(firsts.get(streams.get(WINDOWED[0], "")))
         parameters = recommend(timings, phases, lead_ms)
-        notes = [*_timing_notes(timings, phases), *_view_notes(calibration, firsts.get(streams.get("lidar", "")))]
+        view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
+        notes = [*choice.notes, *_timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes),

@@ -8,55 +8,77 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from any2seg_core.bags.codec import Form
 from any2seg_core.bags.salvage_parts import FORMS, decompress, parse_qos
-from any2seg_core.bags.storage import StoredTopic
+from any2seg_core.bags.storage import Break, StoredTopic
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
+CHUNK_INDEX, STATISTICS = 0x08, 0x0B
 FOOTER_BYTES = 1 + 8 + 20
 _MAX_CHUNK_BYTES = 2**31 - 1
 _MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
 
 
 class Declared:
-    """Schemas and channels that were met so far."""
+    """Schemas and channels that were met so far.
+
+    Attributes:
+        topics: channel -> topic; of a channel without a schema, or of one in no notation of ROS, the type is "" or
+            the schema's name, and its messages cannot be read.
+    """
 
     def __init__(self) -> None:
-        self._schemas: dict[int, tuple[str, Form, str]] = {}
+        self._schemas: dict[int, tuple[str, str, str]] = {}
         self.topics: dict[int, StoredTopic] = {}
 
     def take(self, opcode: int, content: bytes) -> StoredTopic | None:
         """Note a schema or a channel; the topic that is new. struct.error or UnicodeDecodeError for damaged ones."""
         if opcode == SCHEMA:
-            key, name, encoding, definition = read_fields(content, "HSSS")
-            self._schemas[key] = (name, FORMS.get(encoding, ""), definition)
+            (key,) = struct.unpack_from("<H", content)
+            name, encoding = read_fields(content[2:], "SS")
+            place = 2 + 4 + len(name.encode()) + 4 + len(encoding.encode())
+            (length,) = struct.unpack_from("<I", content, place)
+            text = content[place + 4 : place + 4 + length].decode(errors="replace") if encoding in FORMS else ""
+            self._schemas[key] = (name, encoding, text)
         elif opcode == CHANNEL:
             key, schema, name, serialization, metadata = read_fields(content, "HHSSM")
-            kind, form, definition = self._schemas.get(schema, ("", "", ""))
-            if key not in self.topics and kind:
+            if key not in self.topics and (schema == 0 or schema in self._schemas):
+                kind, notation, definition = self._schemas.get(schema, ("", "", ""))
+                if serialization in ("", "cdr", "ros1"):
+                    package, _, rest = kind.partition("/")
+                    kind = f"{package}/msg/{rest}" if rest and "/" not in rest else kind
+                    serialization = serialization or ("ros1" if notation == "ros1msg" else "cdr")
                 qos = parse_qos(metadata.get("offered_qos_profiles", ""))
-                self.topics[key] = StoredTopic(name, kind, definition, form, serialization, qos)
+                self.topics[key] = StoredTopic(name, kind, definition, FORMS.get(notation, ""), serialization, qos)
                 return self.topics[key]
         return None
 
 
-def summary_records(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(opcode, content) of the schemas and channels that are repeated at the end, where the end is sound."""
+def summary_start(path: Path) -> int:
+    """Where the summary begins, 0 when there is none; Break where the end of the file is not sound."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size < FOOTER_BYTES + 2 * len(MAGIC):
-            return
+            raise Break("its end is missing")
         file.seek(size - FOOTER_BYTES - len(MAGIC))
         opcode, length, start, _, _ = struct.unpack("<BQQQI", file.read(FOOTER_BYTES))
-        if (opcode, length) != (FOOTER, 20) or file.read() != MAGIC or not 0 < start < size:
-            return
+        if (opcode, length) != (FOOTER, 20) or file.read() != MAGIC or not 0 <= start < size:
+            raise Break("its end magic is invalid, so it was not closed")
+    return start
+
+
+def summary_records(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(opcode, content) of what is repeated at the end: schemas, channels, statistics, index of the chunks.
+
+    Nothing where there is no summary; Break where the end of the file is not sound.
+    """
+    start, size = summary_start(path), path.stat().st_size
+    with path.open("rb") as file:
         file.seek(start)
-        for opcode, _, content, missing in tagged_records(file, size):
+        for opcode, _, content, missing in tagged_records(file, size) if start else ():
             if missing or opcode == FOOTER:
                 return
-            if opcode in (SCHEMA, CHANNEL):
-                yield opcode, content
+            yield opcode, content
 
 
 def tagged_records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes, bool]]:

@@ -60,6 +60,11 @@ class OpenBag:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about topics and geometry, one line each."""
+        return self.choice.notes
+
+    @property
     def topic_names(self) -> tuple[str, ...]:
         """Topics that the sets need, with truth and odometry, and transforms where sensors move."""
         topics = self.choice.map
@@ -120,7 +125,8 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         streams = choice.map.streams
         if not streams:
             known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
-            raise UserError(f"{path}: no camera, depth, event or LiDAR topic ({known}); say which: --topic rgb=/x")
+            way_out = "; ".join(choice.notes) or "say which: --topic rgb=/x"
+            raise UserError(f"{path}: no camera, depth, event or LiDAR topic ({known}); {way_out}")
         absent = [name for name in wanted if name not in streams]
         if absent and (not options.may_lack or len(absent) == len(wanted)):
             raise UserError(f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...")

@@ -19,15 +19,30 @@ from typing import Any
 from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
 from any2seg_core.bags.salvage import ResumingFile, SalvagedFile
 from any2seg_core.bags.salvage_parts import zstd
-from any2seg_core.bags.storage import SUFFIXES, Break, RecordedQos, Storage, StoredTopic
+from any2seg_core.bags.storage import (
+    MCAP_SUFFIX,
+    ROS1_SUFFIX,
+    SQLITE_SUFFIX,
+    SUFFIXES,
+    Break,
+    RecordedQos,
+    Ros1File,
+    Storage,
+    StoredTopic,
+    storage_suffix,
+)
+from any2seg_core.bags.storage_mcap import McapFile
+from any2seg_core.bags.storage_sqlite import SqliteFile
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.text_files import read_yaml
+from any2seg_core.units import NS_PER_S
 
 __all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
 
 ZSTD_SUFFIXES = (".zstd", ".zst")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a CDR message begins with 0
 _METADATA = "metadata.yaml"
+_NO_CLOCK_NS = NS_PER_S  # a time of 0 is none when the next one is later than this
 
 
 @dataclass(frozen=True)
@@ -35,9 +50,10 @@ class BagTopic:
     """One topic of a bag.
 
     Attributes:
-        name, kind: topic and type, ``package/msg/Name``. count: number of messages.
+        name, kind: topic and type, ``package/msg/Name``, as its messages are read. count: number of messages.
         qos: what its publishers offered; empty where the recorder did not note it.
         problem: why its messages cannot be deserialised, "" if they can.
+        stored_kind: type in the file, where it is read as another one.
     """
 
     name: str
@@ -45,12 +61,13 @@ class BagTopic:
     count: int
     qos: tuple[RecordedQos, ...] = ()
     problem: str = ""
+    stored_kind: str = ""
 
 
 def is_recording(path: Path) -> bool:
     """Whether a file, or a file in a folder, has the name of a recording; nothing is opened."""
     files = path.iterdir() if path.is_dir() else [path]
-    return any(_storage_suffix(file) is not None for file in files)
+    return any(_storage_suffix(file) for file in files)
 
 
 class Bag:
@@ -120,7 +137,8 @@ class Bag:
                 continue
             codec = self._codecs[stored]
             try:
-                yield Recorded(stored.name, stored.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
+                time_ns = time_ns if time_ns > 0 else self.start_ns or 0
+                yield Recorded(stored.name, codec.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
             except MessageError as error:
                 self._warn(f"{stored.name}: message left out: {error}")
         for storage in self._storages:
@@ -139,15 +157,29 @@ class Bag:
                 continue
             self._stack.callback(storage.close)
             self._storages.append(storage)
-            if storage.damage:
-                self._warn(storage.damage)
+            for text in (storage.damage, *storage.notes):
+                if text:
+                    self._warn(text)
         if not self._storages:
             reasons = "; ".join(self.warnings)
             raise UserError(f"{self.path}: is not a readable bag ({reasons}); record it anew or give another one")
         self._list_topics()
+        self._find_times()
+
+    def _find_times(self) -> None:
         starts = [storage.start_ns for storage in self._storages if storage.start_ns is not None]
         ends = [storage.end_ns for storage in self._storages if storage.end_ns is not None]
-        self.start_ns, self.end_ns = min(starts, default=None), max(ends, default=None)
+        self.start_ns = min((start_ns for start_ns in starts if start_ns), default=min(starts, default=None))
+        self.end_ns = max(ends, default=None)
+        zeros = sum(storage.zeros for storage in self._storages)
+        if zeros and self.start_ns and self.start_ns < _NO_CLOCK_NS:
+            self.start_ns = 0  # a simulation that begins at 0
+        elif zeros:
+            otherwise = "" if self.start_ns else ", as all have"
+            self._warn(
+                f"{zeros} messages have the log time 0{otherwise}: recorded with simulated time before the first "
+                f"/clock{', they count as received at the first time that is known' if self.start_ns else ''}"
+            )
 
     def _list_topics(self) -> None:
         kinds: dict[str, str] = {}
@@ -164,21 +196,23 @@ class Bag:
                 known = profiles.get(stored.name, ())
                 profiles[stored.name] = known + tuple(q for q in stored.qos if q not in known)
         problems = {stored.name: codec.problem for stored, codec in self._codecs.items() if codec.problem}
+        read_as = {stored.name: codec.kind for stored, codec in self._codecs.items()}
         for name in sorted(kinds):
-            problem = problems.get(name, "")
-            self.topics[name] = BagTopic(name, kinds[name], counts[name], profiles[name], problem)
+            problem, kind = problems.get(name, ""), read_as[name]
+            stored_kind = kinds[name] if kinds[name] != kind else ""
+            self.topics[name] = BagTopic(name, kind, counts[name], profiles[name], problem, stored_kind)
             if problem:
-                self._warn(f"{name}: {counts[name]} messages of type {kinds[name]} are skipped: {problem}")
+                self._warn(f"{name}: {counts[name]} messages of type {kind or 'unknown'} are skipped: {problem}")
 
     def _files(self) -> list[Path]:
         """Storage files in natural order; UserError when there are none."""
         if not self.path.exists():
             raise UserError(f"{self.path}: no such bag; give a rosbag2 folder or an .mcap, .db3 or .bag file")
         if self.path.is_file():
-            if _storage_suffix(self.path) is None:
+            if not _storage_suffix(self.path):
                 raise UserError(f"{self.path}: is not a readable bag (its name ends in none of {', '.join(SUFFIXES)})")
             return [self.path]
-        present = sorted((p for p in self.path.iterdir() if _storage_suffix(p) is not None), key=_natural)
+        present = sorted((p for p in self.path.iterdir() if _storage_suffix(p)), key=_natural)
         listed = self._listed_files()
         for name in listed:
             if not (self.path / name).is_file():
@@ -194,7 +228,7 @@ class Bag:
     def _listed_files(self) -> set[str]:
         path = self.path / _METADATA
         if not path.exists():
-            if not any(file.suffix == ".bag" for file in self.path.iterdir()):
+            if not any(_storage_suffix(file) == ROS1_SUFFIX for file in self.path.iterdir()):
                 self._warn(f"no {_METADATA}: read from the files alone")
             return set()
         try:
@@ -221,16 +255,19 @@ class Bag:
             self.warnings.append(text)
 
 
+_FILES = {MCAP_SUFFIX: McapFile, SQLITE_SUFFIX: SqliteFile, ROS1_SUFFIX: Ros1File}
+
+
 def _open_storage(path: Path) -> Storage:
     """Through the index if there is a sound one, else from the start to the break; Break when nothing is there."""
     try:
-        file = ResumingFile(path)
+        file = _FILES[storage_suffix(path)](path)
     except PermissionError:
         raise
-    except Exception as error:  # rosbags and its parsers raise anything for damaged bytes
+    except Exception as error:  # rosbags, sqlite and all that meets damaged bytes raise anything
         return SalvagedFile(path, first_line(error))
-    if not file.is_unindexed:
-        return file
+    if not isinstance(file, McapFile) or not file.is_unindexed:
+        return ResumingFile(file)
     file.close()
     return SalvagedFile(path, "")
 
@@ -241,7 +278,7 @@ def _in_time_order(
     """Merges files by time. Each begins with an empty entry at its start, so that it is not opened before its turn."""
 
     def one(storage: Storage) -> Iterator[tuple[int, StoredTopic | None, int, bytes]]:
-        yield storage.start_ns or 0, None, 0, b""
+        yield 0 if storage.zeros else storage.start_ns or 0, None, 0, b""
         for stored, time_ns, data in storage.messages(wanted):
             yield time_ns, stored, time_ns, data
 
@@ -258,11 +295,8 @@ def _unpacked(data: Any) -> bytes:
         raise MessageError(f"cannot be unpacked ({first_line(error)})", "codec") from None
 
 
-def _storage_suffix(path: Path) -> str | None:
-    suffixes = path.suffixes[-2:]
-    if suffixes and suffixes[-1] in ZSTD_SUFFIXES:
-        suffixes = suffixes[:-1]
-    return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else None
+def _storage_suffix(path: Path) -> str:
+    return storage_suffix(Path(path.stem) if path.suffix in ZSTD_SUFFIXES else path)
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

@@ -1,7 +1,6 @@
 """What a damaged storage file still holds: read from its start, without its index, around what is damaged.
 
-MCAP: `salvage_mcap`. ROS 1: bag format 2.0 (records are a header of fields and data). sqlite3: the tables of rosbag2,
-in the order of writing.
+MCAP: `salvage_mcap`. ROS 1: bag format 2.0 (records are a header of fields and data). sqlite3: the tables of rosbag2.
 """
 
 from __future__ import annotations
@@ -13,10 +12,24 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from any2seg_core.bags.codec import Form, first_line
+from any2seg_core.bags.codec import first_line
 from any2seg_core.bags.salvage_mcap import walk_mcap
-from any2seg_core.bags.salvage_parts import FORMS, Lost, decompress, parse_qos
-from any2seg_core.bags.storage import LATCHED, PLAIN, ROS1_SUFFIX, Break, IndexedFile, Stored, StoredTopic
+from any2seg_core.bags.salvage_order import TimeOrder
+from any2seg_core.bags.salvage_parts import Lost, decompress
+from any2seg_core.bags.storage import (
+    LATCHED,
+    MCAP_SUFFIX,
+    PLAIN,
+    ROS1_SUFFIX,
+    SQLITE_SUFFIX,
+    Break,
+    Ros1File,
+    Stored,
+    StoredTopic,
+    storage_suffix,
+)
+from any2seg_core.bags.storage_mcap import McapFile
+from any2seg_core.bags.storage_sqlite import SqliteFile, open_database, read_topics
 from any2seg_core.units import NS_PER_S
 
 _ROS1_MAGIC = b"#ROSBAG V2.0\n"
@@ -27,10 +40,10 @@ Walk = Callable[[Path], Iterator[StoredTopic | Stored | Lost]]
 
 
 class SalvagedFile:
-    """A damaged file, or one without an index (`reason` is "" then), read in the order of writing; a Storage.
+    """A damaged file, or one without an index (`reason` is "" then), read from its start; a Storage.
 
     The constructor goes through the whole file once, to count, and raises Break when not even its beginning makes
-    sense. Nothing is kept in memory.
+    sense. No message is kept in memory but those that `TimeOrder` holds back.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -38,9 +51,10 @@ class SalvagedFile:
             raise Break("the file is empty")
         self.path, reason = path, reason.rstrip(".")  # another library's sentence goes on here
         self.counts: dict[StoredTopic, int] = {}
+        self.zeros = 0
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        self._walk = _walk_of(path)
+        self._walk, self._order = _walk_of(path), TimeOrder()
         lost: list[str] = []
         place = ""
         try:
@@ -54,11 +68,11 @@ class SalvagedFile:
         if not self.counts:
             raise Break(f"{reason}{place}")
         total = sum(self.counts.values())
-        self.damage = ""
+        self.damage, self.notes = "", self._order.notes(path)
         if reason or place or lost:
             place += f"; lost: {_listed(lost)}" if lost else ""
             text = f"{reason}{place}".removeprefix("; ")
-            self.damage = f"{path.name}: {text}; {total} messages are read in order of writing"
+            self.damage = f"{path.name}: {text}; {total} messages are read"
 
     def _count(self, item: StoredTopic | Stored) -> None:
         if isinstance(item, StoredTopic):
@@ -66,14 +80,22 @@ class SalvagedFile:
             return
         topic, time_ns, _ = item
         self.counts[topic] += 1
-        self.start_ns = time_ns if self.start_ns is None else min(self.start_ns, time_ns)
-        self.end_ns = time_ns if self.end_ns is None else max(self.end_ns, time_ns)
+        self._order.note(time_ns)
+        self.end_ns = max(time_ns, self.end_ns or 0)
+        if time_ns <= 0:
+            self.zeros += 1
+            self.start_ns = self.start_ns or 0
+        else:
+            self.start_ns = min(time_ns, self.start_ns or time_ns)
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`."""
+        return self._order.sorted(self._stored(), wanted)
+
+    def _stored(self) -> Iterator[Stored]:
         try:
             for item in self._walk(self.path):
-                if not isinstance(item, StoredTopic | Lost) and item[0] in wanted:
+                if not isinstance(item, StoredTopic | Lost):
                     yield item
         except Break:
             return  # `damage` has said so since the file was opened
@@ -82,8 +104,22 @@ class SalvagedFile:
         """See `Storage`; the file is open only while it is read."""
 
 
-class ResumingFile(IndexedFile):
-    """An indexed file that turns out to be damaged while it is read: the rest comes in the order of writing."""
+class ResumingFile:
+    """An indexed file that may turn out to be damaged while it is read: the rest then comes in the order of writing.
+
+    Args:
+        file: the same file through its index; its `messages` raise Break where it is damaged.
+    """
+
+    def __init__(self, file: McapFile | SqliteFile | Ros1File) -> None:
+        self.path, self.counts, self.zeros, self.notes = file.path, file.counts, file.zeros, file.notes
+        self.start_ns, self.end_ns = file.start_ns, file.end_ns
+        self.damage = ""
+        self._file = file
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._file.close()
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`."""
@@ -91,7 +127,7 @@ class ResumingFile(IndexedFile):
         read, last_ns = 0, -1
         at_last: list[StoredTopic] = []  # of the messages with the time `last_ns`
         try:
-            for topic, time_ns, data in super().messages(wanted):
+            for topic, time_ns, data in self._file.messages(wanted):
                 yield topic, time_ns, data
                 read += 1
                 at_last = [*at_last, topic] if time_ns == last_ns else [topic]
@@ -127,7 +163,7 @@ class ResumingFile(IndexedFile):
 
 
 def _walk_of(path: Path) -> Walk:
-    return {".mcap": walk_mcap, ".db3": _walk_sqlite, ROS1_SUFFIX: _walk_ros1}[path.suffix]
+    return {MCAP_SUFFIX: walk_mcap, SQLITE_SUFFIX: _walk_sqlite, ROS1_SUFFIX: _walk_ros1}[storage_suffix(path)]
 
 
 def _listed(lost: list[str]) -> str:
@@ -136,14 +172,11 @@ def _listed(lost: list[str]) -> str:
 
 
 def _walk_sqlite(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
-    try:
-        database = sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro&immutable=1", uri=True)
-    except sqlite3.Error as error:
-        raise Break(f"at its first table ({first_line(error)})") from None
+    database = open_database(path)
     try:
         database.execute("PRAGMA writable_schema=ON")  # a file that is shorter than it says may be read then
         topics = {}
-        for key, topic in _sqlite_topics(database):
+        for key, topic in read_topics(database):
             topics[key] = topic
             yield topic
         most = path.stat().st_size  # no row takes less than a byte
@@ -192,25 +225,6 @@ def _next_readable(database: sqlite3.Connection, broken_id: int, most: int) -> i
         else:
             readable, found = middle, row
     return found
-
-
-def _sqlite_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTopic]]:
-    try:
-        columns = {row[1] for row in database.execute("PRAGMA table_info(topics)")}
-        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-        definitions: dict[str, tuple[str, Form]] = {}
-        if "message_definitions" in tables:
-            rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
-            definitions = {str(kind): (str(text), FORMS.get(form, "")) for kind, form, text in rows}
-        qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
-        for key, name, kind, form, profiles in database.execute(
-            f"SELECT id, name, type, serialization_format, {qos} FROM topics"
-        ):
-            yield key, StoredTopic(
-                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles)
-            )
-    except (sqlite3.Error, OverflowError) as error:
-        raise Break(f"at its list of topics ({first_line(error)})") from None
 
 
 def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored | Lost]:

@@ -40,12 +40,12 @@ _CHUNK_HEAD = re.compile(
 def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
     """Topics when they are declared, messages in the order of writing, and what is lost; Break at the last sense."""
     declared, strange = Declared(), 0
-    for opcode, content in summary_records(path):
-        try:
+    try:
+        for opcode, content in summary_records(path):
             if (topic := declared.take(opcode, content)) is not None:
                 yield topic
-        except (struct.error, UnicodeDecodeError):
-            break  # the data section declares them too
+    except (Break, struct.error, UnicodeDecodeError):
+        pass  # the data section declares them too
     for found in _records(path):
         if isinstance(found, Lost):
             yield found

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMS: dict[str, Form] = {"ros2msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
+FORMS: dict[str, Form] = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
 _QOS_WORDS = {
     "reliability": ("system_default", "reliable", "best_effort", "unknown", "best_available"),
     "durability": ("system_default", "transient_local", "volatile", "unknown", "best_available"),

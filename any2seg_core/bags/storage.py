@@ -1,26 +1,28 @@
-"""One storage file of a recording: MCAP, sqlite3 or ROS 1, through its index."""
+"""One storage file of a recording: what the bag needs of it, and a healthy ROS 1 bag."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat, Qos
+from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
-from rosbags.rosbag2 import Reader as Ros2Reader
 
 from any2seg_core.bags.codec import Form, first_line
+from any2seg_core.units import NS_PER_S, duration_text
 
-ROS1_SUFFIX = ".bag"
-SUFFIXES = (".mcap", ".db3", ROS1_SUFFIX)
+MCAP_SUFFIX, SQLITE_SUFFIX, ROS1_SUFFIX = ".mcap", ".db3", ".bag"
+_ACTIVE = ".active"
+SUFFIXES = (MCAP_SUFFIX, SQLITE_SUFFIX, ROS1_SUFFIX)
 
 _FORMS: dict[MessageDefinitionFormat, Form] = {
     MessageDefinitionFormat.NONE: "",
     MessageDefinitionFormat.MSG: "msg",
     MessageDefinitionFormat.IDL: "idl",
 }
+_TOLD_BACK_NS = NS_PER_S  # messages of several publishers may be a little out of order
 
 
 class Break(Exception):  # noqa: N818 not an error: a place in a file
@@ -61,15 +63,19 @@ class Storage(Protocol):
     """What the bag needs of one file.
 
     Attributes:
-        counts: topic -> number of messages. start_ns, end_ns: first and last bag time; None when empty.
+        counts: topic -> number of messages. zeros: how many of them have the bag time 0, or less.
+        start_ns, end_ns: first bag time after 0, and last one; 0 where all are 0, None when the file is empty.
         damage: what is wrong with the file, one line, "" while nothing is; may become known while reading.
+        notes: what else a user should know, one line each.
     """
 
     path: Path
     counts: dict[StoredTopic, int]
+    zeros: int
     start_ns: int | None
     end_ns: int | None
     damage: str
+    notes: tuple[str, ...]
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """Messages of some topics in order of the bag's time; ends at a break, after setting `damage`."""
@@ -78,37 +84,49 @@ class Storage(Protocol):
         """Give the file back."""
 
 
-def simple_qos(profiles: Collection[Qos]) -> tuple[RecordedQos, ...]:
-    """rosbags' profiles in plain words."""
-    return tuple(
-        RecordedQos(q.reliability.name.lower(), q.durability.name.lower(), q.history.name.lower(), int(q.depth))
-        for q in profiles
+def storage_suffix(path: Path) -> str:
+    """Which of SUFFIXES a file is of, "" for none; a ROS 1 bag is called NAME.bag.active while it is recorded."""
+    suffix = Path(path.stem).suffix if path.suffix == _ACTIVE else path.suffix
+    return suffix if suffix in SUFFIXES and (path.suffix != _ACTIVE or suffix == ROS1_SUFFIX) else ""
+
+
+def run_back(path: Path, spans: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """What to tell of bag times that run back; `spans`: (first, last) of parts of the file, in the order of writing."""
+    newest_ns, most_ns = 0, 0
+    for start_ns, end_ns in spans:
+        if start_ns > 0:
+            most_ns = max(most_ns, newest_ns - start_ns)
+        newest_ns = max(newest_ns, end_ns)
+    if most_ns < _TOLD_BACK_NS:
+        return ()
+    return (
+        f"{path.name}: log times run back by {duration_text(most_ns)} in the order of writing (the clock was set, or "
+        "parts were joined): read in the order of log time",
     )
 
 
-class IndexedFile:
-    """A healthy file, read through the index that it carries. The constructor raises anything for a damaged one."""
+class Ros1File:
+    """A healthy ROS 1 bag; see `Storage`. The constructor raises anything for a damaged one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        self._is_ros1 = path.suffix == ROS1_SUFFIX
-        self._reader = Ros1Reader(path) if self._is_ros1 else Ros2Reader(path)
+        self.notes: tuple[str, ...] = ()
+        self._reader = Ros1Reader(path)
         self._reader.open()
-        self._connections: list[tuple[StoredTopic, Connection]] = [
-            (self._topic(connection), connection) for connection in self._reader.connections
-        ]
+        self._connections = [(_topic(connection), connection) for connection in self._reader.connections]
         self.counts: dict[StoredTopic, int] = {}
         for topic, connection in self._connections:
             self.counts[topic] = self.counts.get(topic, 0) + connection.msgcount
-        is_empty = not any(self.counts.values())
-        self.start_ns = None if is_empty else self._reader.start_time
-        self.end_ns = None if is_empty else self._reader.end_time - 1  # rosbags counts to just after the last message
-
-    @property
-    def is_unindexed(self) -> bool:
-        """An MCAP without chunks (rosbag2's fastwrite): rosbags reads it only if its messages happen to be in order."""
-        return self.path.suffix == ".mcap" and any(self.counts.values()) and not self._reader.storage.chunks
+        self.zeros = 0
+        self.start_ns: int | None = None
+        self.end_ns: int | None = None
+        if any(self.counts.values()):
+            self.start_ns = self._reader.start_time
+            self.end_ns = self._reader.end_time - 1  # rosbags counts to just after the last message
+            if self.start_ns <= 0:
+                self.zeros = sum(1 for _ in self._reader.messages(stop=1))
+                self.start_ns = next((time_ns for _, time_ns, _ in self._reader.messages(start=1)), 0)
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
@@ -128,12 +146,8 @@ class IndexedFile:
         """See `Storage`."""
         self._reader.close()
 
-    def _topic(self, connection: Connection) -> StoredTopic:
-        if self._is_ros1:
-            qos, serialization = (LATCHED if connection.ext.latching else PLAIN,), "ros1"
-        else:
-            qos, serialization = simple_qos(connection.ext.offered_qos_profiles), connection.ext.serialization_format
-        definition = connection.msgdef
-        return StoredTopic(
-            connection.topic, connection.msgtype, definition.data, _FORMS[definition.format], serialization, qos
-        )
+
+def _topic(connection: Connection) -> StoredTopic:
+    definition, qos = connection.msgdef, (LATCHED if connection.ext.latching else PLAIN,)
+    form = _FORMS[definition.format]
+    return StoredTopic(connection.topic, connection.msgtype, definition.data, form, "ros1", qos)

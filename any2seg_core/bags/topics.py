@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from any2seg_core.bags.reader import Bag, BagTopic
+from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.text_files import read_yaml
@@ -81,12 +82,14 @@ class TopicChoice:
         map: role -> topic, as the node and the drive use it.
         peeks: topic -> what its first message says, for every topic that could be a sensor.
         reasons: role -> why this topic, one line. others: role -> topics that could play it too.
+        notes: what else a user should know about the topics, one line each.
     """
 
     map: TopicMap
     peeks: dict[str, Peek]
     reasons: dict[str, str] = field(default_factory=dict)
     others: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str] = ()) -> TopicChoice:
@@ -126,7 +129,17 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
     infos = _camera_infos(bag, chosen, wishes, peeks)
     streams = {name: chosen[name] for name in MODALITIES if chosen.get(name)}
     topic_map = TopicMap(streams, infos, chosen.get(_TRUTH, ""), chosen.get(_ODOMETRY, ""))
-    return TopicChoice(topic_map, peeks, {role: why for role, why in reasons.items() if chosen[role]}, others)
+    reasons = {role: why for role, why in reasons.items() if chosen[role]}
+    notes = (*topic_notes(bag.topics, streams), *_depth_notes(streams, peeks, wishes))
+    return TopicChoice(topic_map, peeks, reasons, others, notes)
+
+
+def _depth_notes(streams: Mapping[str, str], peeks: Mapping[str, Peek], wishes: Mapping[str, str]) -> tuple[str, ...]:
+    """Packed depth is a picture of four channels like any other: only its name says what it is."""
+    topic = streams.get("depth", "")
+    if peeks.get(topic, Peek()).encoding != "bgra8" or "depth" in wishes or "carla" in topic.lower():
+        return ()
+    return (f"{topic}: bgra8, read as CARLA's packed depth by its name; if it is a picture: --topic depth=none",)
 
 
 def _load_rules(path: Path) -> _RulesFile:

@@ -132,4 +132,4 @@ class _Look:
                          if self._has[name] < frames]  # fmt: skip
         report.notes += [f"{count} of {self._tally.sets} sets are no frames: {reason}"
                          for reason, count in self._tally.skipped.most_common()]  # fmt: skip
-        report.notes += [warning for warning in opened.bag.warnings if warning not in damage]
+        report.notes += [warning for warning in (*opened.bag.warnings, *opened.notes) if warning not in damage]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -90,8 +91,31 @@ string encoding
 bool is_bigendian
 uint8[] events
 """
+_LIVOX_CLOUD = """std_msgs/Header header
+uint64 timebase
+uint32 point_num
+uint8 lidar_id
+uint8[3] rsvd
+CustomPoint[] points
+================================================================================
+MSG: {package}/CustomPoint
+uint32 offset_time
+float32 x
+float32 y
+float32 z
+uint8 reflectivity
+uint8 tag
+uint8 line
+"""
 PACKET, COMPRESSED = "event_camera_msgs/msg/EventPacket", "sensor_msgs/msg/CompressedImage"
-_DEFINITIONS = {"dvs_msgs/msg/EventArray": _EVENT_ARRAY, PACKET: _EVENT_PACKET}
+LIVOX = ("livox_ros_driver2", "livox_ros_driver", "livox_interfaces")
+_DEFINITIONS = {
+    "dvs_msgs/msg/EventArray": _EVENT_ARRAY,
+    "prophesee_event_msgs/msg/EventArray": _EVENT_ARRAY.replace("dvs_msgs", "prophesee_event_msgs"),
+    PACKET: _EVENT_PACKET,
+    "event_array_msgs/msg/EventArray": _EVENT_PACKET,
+    **{f"{package}/msg/CustomMsg": _LIVOX_CLOUD.format(package=package) for package in LIVOX},
+}
 
 
 @lru_cache
@@ -101,14 +125,15 @@ def _store_of(kind: str):
     return store
 
 
-def event_array(stamp_ns: int, columns: Iterable[int]) -> bytes:
-    """Serialised dvs_msgs/EventArray: one event a millisecond up to the stamp, in row 1 of a 9x6 sensor."""
-    store, kind = _store_of("dvs_msgs/msg/EventArray"), "dvs_msgs/msg/EventArray"
+def event_array(stamp_ns: int, columns: Iterable[int], package: str = "dvs_msgs") -> bytes:
+    """Serialised EventArray: one event a millisecond up to the stamp, in row 1 of a 9x6 sensor."""
+    kind = f"{package}/msg/EventArray"
+    store = _store_of(kind)
     time = store.types["builtin_interfaces/msg/Time"]
     columns = list(columns)
     first_ns = stamp_ns - len(columns) * 1_000_000
     times = [time(*divmod(first_ns + k * 1_000_000, NS_PER_S)) for k in range(len(columns))]
-    event = store.types["dvs_msgs/msg/Event"]
+    event = store.types[f"{package}/msg/Event"]
     events = [event(x, 1, at, True) for x, at in zip(columns, times, strict=True)]
     header = store.types["std_msgs/msg/Header"](time(*divmod(stamp_ns, NS_PER_S)), "dvs")
     return bytes(store.serialize_cdr(store.types[kind](header, 6, 9, events), kind))
@@ -121,6 +146,20 @@ def event_packet(stamp_ns: int, seq: int, data: bytes, size: tuple[int, int], en
     header = store.types["std_msgs/msg/Header"](stamp, "dvs")
     message = store.types[PACKET](header, *size, seq, 0, encoding, False, np.frombuffer(data, np.uint8))
     return bytes(store.serialize_cdr(message, PACKET))
+
+
+def livox_cloud(points: np.ndarray, stamp_ns: int, frame_id: str, package: str = LIVOX[0]) -> bytes:
+    """Serialised CustomMsg of (N, 4) points x, y, z in metres and intensity 0..1."""
+    kind = f"{package}/msg/CustomMsg"
+    store = _store_of(kind)
+    header = store.types["std_msgs/msg/Header"](
+        store.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S)), frame_id
+    )
+    make = store.types[f"{package}/msg/CustomPoint"]
+    rows = [make(100 * k, float(x), float(y), float(z), round(255 * float(i)), 16, k % 6)
+            for k, (x, y, z, i) in enumerate(points)]  # fmt: skip
+    message = store.types[kind](header, stamp_ns, len(rows), 0, np.zeros(3, np.uint8), rows)
+    return bytes(store.serialize_cdr(message, kind))
 
 
 def compressed_image(rgb: np.ndarray, stamp_ns: int, frame_id: str, suffix: str = ".jpg") -> bytes:
@@ -144,10 +183,21 @@ def write_ros1(path: Path, entries: Iterable[Entry], compression: str = "") -> P
     with writer:
         connections = {}
         for time_ns, topic, kind, data in entries:
+            store, known = (STORE, noetic) if kind in STORE.fielddefs else (_store_of(kind), _store_of(kind))
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=noetic)
-            writer.write(connections[topic], time_ns, bytes(STORE.cdr_to_ros1(data, kind)))
+                connections[topic] = writer.add_connection(topic, kind, typestore=known)
+            writer.write(connections[topic], time_ns, bytes(store.cdr_to_ros1(data, kind)))
     return path
+
+
+def without_definitions(bag: Path) -> Path:
+    """A sqlite3 recording as Humble wrote it: no definition of any type is in it."""
+    (storage,) = bag.glob("*.db3")
+    with sqlite3.connect(storage) as database:
+        database.execute("DROP TABLE message_definitions")
+        database.execute("DROP TABLE schema")
+    database.close()
+    return bag
 
 
 def write_split(path: Path, parts: list[list[Entry]], storage: StoragePlugin = StoragePlugin.MCAP) -> Path:

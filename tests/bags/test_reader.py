@@ -12,7 +12,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.lookup import read_sets, start_ns
-from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns
+from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns, is_recording
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.messages import image_to_array
 from any2seg_core.topics import TopicMap
@@ -306,13 +306,13 @@ def unchunked_mcap(entries):
     return b"".join(parts)
 
 
-def test_value_mcap_without_index_in_the_order_of_writing(tmp_path):
+def test_value_mcap_without_index_in_the_order_of_log_time(tmp_path):
     entries = small_entries(6)
     entries[2], entries[3] = entries[3], entries[2]
     path = tmp_path / "fast.mcap"
     path.write_bytes(unchunked_mcap(entries))
     got, warnings = read(path)
-    assert [pixel for _, _, pixel in got] == [0, 1, 3, 2, 4, 5]
+    assert [pixel for _, _, pixel in got] == [0, 1, 2, 3, 4, 5]
     assert warnings == []
 
 
@@ -428,3 +428,27 @@ def test_exception_a_file_without_content_or_sense(tmp_path, data, told):
     path.write_bytes(data)
     with pytest.raises(UserError, match=told), Bag(path):
         pass
+
+
+@pytest.mark.parametrize("compression", ["", "LZ4"])
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_value_a_bag_of_a_killed_ros1_recorder_is_read_under_the_name_that_it_has(tmp_path, compression, share):
+    """NAME.bag.active: what the same bytes give under the name NAME.bag."""
+    whole = write_ros1(tmp_path / "drive.bag", small_entries(300), compression)
+    whole.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
+    got, warnings = read(whole)
+    active = whole.rename(tmp_path / "drive.bag.active")
+    assert is_recording(active) and is_recording(tmp_path)
+    assert read(active)[0] == read(tmp_path)[0] == got
+    assert [text.replace(".active", "") for text in read(active)[1]] == warnings
+    assert not is_recording(tmp_path / "drive.active") and not is_recording(tmp_path / "drive.db3.active")
+
+
+def test_value_a_type_without_definition_does_not_make_a_sqlite_file_damaged(tmp_path):
+    """rosbag2 notes the notation "unknown" where the recorder lacked the package of a type."""
+    import sqlite3
+
+    bag = write_bag(tmp_path / "bag", small_entries(4), SQLITE)
+    with sqlite3.connect(storage_file(bag)) as database:
+        database.execute("UPDATE message_definitions SET encoding = 'unknown', encoded_message_definition = ''")
+    assert read(bag) == (expected(4), [])

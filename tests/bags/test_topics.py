@@ -17,6 +17,7 @@ from bag_files import (
     write_ros1,
 )  # fmt: skip
 
+from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import RULES_FILE, choose_topics
 from any2seg_core.drive import bag_messages
@@ -196,3 +197,49 @@ def test_value_damaged_first_message_does_not_hide_a_topic(tmp_path):
 def test_value_the_shipped_rules_are_found_beside_the_command_too():
     link = RULES_FILE.parents[2] / "bags" / "topics.yaml"
     assert link.read_text() == RULES_FILE.read_text()
+
+
+@pytest.mark.parametrize("name", ["/rgb_to_depth/image_raw", "/depth_to_rgb/preview", "/depth/color_map", "/depth_viz",
+                                  "/camera/depth_colored/image"])  # fmt: skip
+def test_value_a_colour_picture_in_the_view_of_the_depth_camera_is_no_depth(tmp_path, name):
+    """Azure Kinect without depth topics: bgra8 is packed depth in CARLA only."""
+    bag = write_bag(tmp_path / "bag", [image_entry("/rgb/image_raw", "bgra8"), image_entry(name, "bgra8", 1)])
+    assert chosen(bag).map.streams == {"rgb": "/rgb/image_raw"}
+    assert chosen(bag, f"depth={name}").map.streams["depth"] == name
+
+
+def test_value_packed_depth_whose_name_alone_says_so_is_told(tmp_path):
+    bag = write_bag(tmp_path / "bag", [image_entry("/carla/hero/depth_front/image", "bgra8")])
+    assert chosen(bag).map.streams == {"depth": "/carla/hero/depth_front/image"}
+    assert chosen(bag).notes == ()
+    bag = write_bag(tmp_path / "other", [image_entry("/depth/image", "bgra8")])
+    (note,) = chosen(bag).notes
+    assert "/depth/image" in note and "packed depth" in note and "--topic depth=none" in note
+    assert chosen(bag, "depth=/depth/image").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        ("velodyne_msgs/msg/VelodyneScan", "velodyne_pointcloud"),
+        ("ouster_sensor_msgs/msg/PacketMsg", "ouster_ros"),
+        ("ouster_ros/msg/PacketMsg", "ouster_ros"),
+        ("hesai_ros_driver/msg/UdpFrame", "Hesai"),
+        ("rslidar_msg/msg/RslidarPacket", "rslidar_sdk"),
+        ("nebula_msgs/msg/NebulaPackets", "nebula_ros"),
+        ("point_cloud_interfaces/msg/CompressedPointCloud2", "point_cloud_transport"),
+        ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "image_transport"),
+    ],
+)
+def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way_out):
+    entry = (START_NS + 5, "/driver/packets", kind, b"\0\1\0\0\1\0\0\0")
+    bag = write_bag(tmp_path / "bag", [image_entry("/left/depth", "16UC1"), entry])
+    (note,) = chosen(bag).notes
+    assert note.startswith(f"/driver/packets: {kind} is not read") and way_out in note
+    with pytest.raises(UserError, match=way_out), open_bag(write_bag(tmp_path / "alone", [entry])):
+        pass
+
+
+def test_value_packets_beside_the_points_that_were_made_of_them_are_no_news(tmp_path):
+    entry = (START_NS + 10**9, "/velodyne_packets", "velodyne_msgs/msg/VelodyneScan", b"\0\1\0\0\1\0\0\0")
+    assert chosen(write_bag(tmp_path / "bag", [*lidar_entries(2), entry])).notes == ()

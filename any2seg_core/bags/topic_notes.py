@@ -1,0 +1,44 @@
+"""What a user should know about the topics of a recording: how some are read, what to do about those that are not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from any2seg_core.bags.reader import BagTopic
+
+_UNPACK = "replay the recording into {}, which makes a PointCloud2 of it, and record that"
+_REPUBLISH = "republish it uncompressed (ros2 run {} republish) and record that"
+_WAYS_OUT = {
+    "lidar": (
+        (r"^livox\w*/.*/CustomMsg$", "set xfer_format of the driver to 0 (PointCloud2) and record that"),
+        (r"^velodyne_msgs/.*/VelodyneScan$", _UNPACK.format("velodyne_pointcloud")),
+        (r"^ouster\w*/.*/PacketMsg$", _UNPACK.format("ouster_ros, with its metadata,")),
+        (r"^(hesai|pandar)\w*/.*/(UdpFrame|PandarScan)$", _UNPACK.format("the driver of Hesai")),
+        (r"^rslidar\w*/.*/Rslidar(Packet|Scan)$", _UNPACK.format("rslidar_sdk")),
+        (r"^nebula_msgs/.*/NebulaPackets$", _UNPACK.format("nebula_ros")),
+        (r"/CompressedPointCloud2$", _REPUBLISH.format("point_cloud_transport")),
+    ),
+    "rgb": ((r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),),
+}
+"""Sensor -> (pattern of a driver's own type, what to do), for a sensor that has no topic of a type that is read."""
+
+
+def topic_notes(topics: Mapping[str, BagTopic], streams: Iterable[str]) -> tuple[str, ...]:
+    """One line for each topic that is read as another type, or that could be one of the sensors that are not found.
+
+    Args:
+        topics: of the recording. streams: sensors that have a topic.
+    """
+    return tuple(_notes(topics, set(streams)))
+
+
+def _notes(topics: Mapping[str, BagTopic], streams: set[str]) -> Iterator[str]:
+    for name, topic in topics.items():
+        if topic.stored_kind:
+            yield f"{name}: {topic.stored_kind}, read as {topic.kind.rpartition('/')[2]}"
+    for sensor, ways in _WAYS_OUT.items():
+        for name, topic in topics.items() if sensor not in streams else ():
+            way = next((way for pattern, way in ways if re.search(pattern, topic.kind) and topic.count), "")
+            if way:
+                yield f"{name}: {topic.kind} is not read, so there is no {sensor}: {way}"
