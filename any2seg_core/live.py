@@ -150,6 +150,13 @@ class LivePipeline:
             self._hand_over(self._synchronizer.jump(time_ns, self._clock_ns()))
             self._changed.notify()
 
+    def judge(self, usable: dict[str, bool]) -> None:
+        """Tell the synchroniser per stream whether its content could be used in the set that was processed."""
+        with self._changed:
+            for stream, is_usable in usable.items():
+                self._hand_over(self._synchronizer.judge(stream, is_usable, self._clock_ns()))
+            self._changed.notify()
+
     def inspect(self, read: Callable[[Synchronizer], Any]) -> Any:
         """Call `read(synchronizer)` while no message comes in between, and return its result."""
         with self._changed:

@@ -1,9 +1,15 @@
 """Synchroniser: stamped messages of several streams in, sets of samples out, whichever streams are alive.
 
-Collectors after Autoware (a reference stream, one offset and noise window per stream, a timeout, partial sets) with two
-additions. Leader election: the reference is the best stream of `reference_priority` that is alive, so the loss of the
-camera does not stop the output. Expectation: a set waits for a stream only while, by its observed rate, a nearer sample
-than the buffered one can still come before the timeout; dead streams cost no waiting.
+Collectors after Autoware (a reference stream, one offset and noise window per stream, a timeout, partial sets) with
+three additions. Leader election: the reference is the best stream of `reference_priority` that is alive, so the loss of the
+camera does not stop the output. Alive is who sends something new: repetitions, clocks that run back and a second
+publisher are told apart (`sync_clock`), and a stream that contradicts the others does not lead (`sync_election`).
+Expectation: a set waits for a stream only while, by its observed rate, a nearer sample than the buffered one can still
+come before the timeout; dead streams cost no waiting.
+
+The longest gap between two sets, while one stream brings something new: the silence after which the reference counts
+as dead (2.5 of its periods, at least `timeout_without_reference_ns` and at most the larger of that and 0.3 s), plus
+`timeout_ns`, plus one period of the stream that takes over.
 
 Pure: no ROS, no clock, no threads; integer nanoseconds. Stamps and arrival times may come from different clocks.
 """
@@ -14,10 +20,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from any2seg_core.errors import UserError
-from any2seg_core.sync_stream import BACKWARD_JUMP_NS, MS, Entry, Gap, Sample, Stream, StreamConfig, StreamStats
+from any2seg_core.sync_clock import BACKWARD_JUMP_NS, MS, SYNC_REASONS, StreamFault
+from any2seg_core.sync_election import Choice, Moment, contradiction, elect, leading_group, trustworthy
+from any2seg_core.sync_stream import Entry, Gap, Sample, Stream, StreamConfig, StreamStats
 from any2seg_core.sync_timeline import OpenSet, Timeline
 
-__all__ = ["Gap", "Sample", "SampleSet", "StreamConfig", "StreamStats", "SyncConfig", "SyncStats", "Synchronizer"]
+__all__ = [
+    "SYNC_REASONS",
+    "Gap",
+    "Sample",
+    "SampleSet",
+    "StreamConfig",
+    "StreamFault",
+    "StreamStats",
+    "SyncConfig",
+    "SyncStats",
+    "Synchronizer",
+]
 
 _CLOCK_SLACK_NS = 50 * MS
 
@@ -69,11 +88,12 @@ class SampleSet:
         stamp_ns: time of the set: stamp of the reference sample minus the offset of its stream.
         reference: stream that opened the set.
         samples: per stream that is there, one Sample, or for a "window" stream a tuple of them ordered by stamp.
-        missing: per stream that is not there, "never_seen", "dead", "stale" (alive, but nothing near enough) or
-            "timeout" (was waited for in vain).
+        missing: per stream that is not there, a key of SYNC_REASONS where something is wrong with what it sends, else
+            "never_seen", "dead", "stale" (alive, but nothing near enough) or "timeout" (was waited for in vain).
         age_ns: per stream that is there, target minus stamp of the (newest) sample; negative means newer.
         offsets_ns: per stream that is there, its `StreamConfig.offset_ns` at that moment.
         gaps: per stream that is missing as "stale" or "timeout", how far away its nearest message is.
+        faults: per stream with something wrong in what it sends, whether it is there or not, one line that says what.
     """
 
     stamp_ns: int
@@ -83,6 +103,7 @@ class SampleSet:
     age_ns: dict[str, int]
     offsets_ns: dict[str, int] = field(default_factory=dict)
     gaps: dict[str, Gap] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,13 +125,15 @@ class _Counters:
     emitted: int = 0
     incomplete: int = 0
     resets: int = 0
+    at_restart: int = -1  # sets that were decided when time started anew
 
 
 class Synchronizer:
     """Collects samples into sets with strictly increasing stamps.
 
-    Every message ends in a set, or is counted as dropped with a reason: "bad_stamp" (zero or negative), "duplicate",
-    "late" (older than what later sets can use), "queue" (buffer full), "jump" (before a jump in time) or "unmatched".
+    Every message ends in a set, or is counted as dropped with a reason: "bad_stamp" (zero or negative), "duplicate"
+    (the stamp was there before), "late" (older than what later sets can use), "queue" (buffer full), "jump" (before a
+    jump in time), "other_clock" (of a second publisher, or a stamp that its stream contradicts) or "unmatched".
     Not thread-safe: the caller holds one lock around all calls.
 
     Example:
@@ -145,25 +168,25 @@ class Synchronizer:
         state = self._streams[stream]
         state.added += 1
         if stamp_ns <= 0:
-            state.dropped["bad_stamp"] += 1
+            state.drop("bad_stamp")
             return self._decide(now_ns)
-        ready = self._restart(stamp_ns, now_ns, grace=True) if self._time.has_looped(state, stamp_ns) else []
         if self._time.started_ns is None:
             self._time.started_ns = now_ns
-        state.observe(stamp_ns, now_ns)
-        if self._elect(now_ns) == stream and self._is_far(stamp_ns - state.config.offset_ns):
-            ready += self._restart(stamp_ns, now_ns, grace=False)
-        reason = self._refusal(state, stamp_ns)
-        if reason is not None:
-            state.dropped[reason] += 1
-            return ready + self._decide(now_ns)
-        entry = Entry(Sample(stamp_ns, now_ns, payload))
-        entry.late = self._time.is_past(stamp_ns - state.config.offset_ns)
-        state.insert(entry)
-        ready += self._make_room(state, now_ns)
-        if stream == self._time.reference and state.find(stamp_ns) is entry:
-            ready += self._open(stream, entry, now_ns)
-        return ready + self._decide(now_ns)
+        entries = self._read(stream, Entry(Sample(stamp_ns, now_ns, payload)), now_ns)
+        for entry in entries:
+            entry.late = self._time.is_past(entry.stamp_ns - state.config.offset_ns)
+            state.insert(entry)
+        ready = self._make_room(state, now_ns)
+        return ready + self._decide(now_ns, stream, [entry for entry in entries if entry in state.entries])
+
+    def judge(self, stream: str, usable: bool, now_ns: int) -> list[SampleSet]:
+        """Takes note of whether the content of a stream could be used in a set; returns the sets that are ready.
+
+        A stream whose content cannot be used does not lead while another one can.
+        """
+        now_ns = self._advance_clock(now_ns)
+        self._streams[stream].judge(usable, now_ns)
+        return self._decide(now_ns)
 
     def reconfigure(self, config: SyncConfig, now_ns: int) -> list[SampleSet]:
         """Other tolerances and timeouts from now on; buffers, rates and counts stay.
@@ -188,9 +211,15 @@ class Synchronizer:
         Does nothing when the messages themselves have told so before: a loop must not reset twice.
         """
         now_ns = self._advance_clock(now_ns)
-        if not self._is_far(time_ns):
+        if not self._time.is_far(time_ns, self.config.jump_reset_ns):
             return self._decide(now_ns)
-        return self._restart(time_ns, now_ns, grace=True) + self._decide(now_ns)
+        ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
+        for stream in self._streams.values():
+            held = stream.clock.restart(time_ns + stream.config.offset_ns)
+            stream.drop_forgotten()
+            for entry in held:
+                stream.insert(entry)
+        return ready + self._restart(time_ns, now_ns) + self._decide(now_ns)
 
     def poll(self, now_ns: int) -> list[SampleSet]:
         """Returns the sets that time has made ready, oldest first."""
@@ -198,15 +227,15 @@ class Synchronizer:
 
     def next_deadline_ns(self) -> int | None:
         """When to call `poll` at the latest if no message comes; None when only a message can change anything."""
-        now_ns, moments = self._now_ns, []
+        now_ns = self._now_ns
         if now_ns is None:
             return None
-        for open_set in self._time.open_sets:
-            moments.append(open_set.deadline_ns)
-            moments += [self._streams[name].dead_at_ns for name in self._awaited(open_set, now_ns)
-                        if self._streams[name].seen]  # fmt: skip
-        if self._time.reference is not None:
-            moments.append(self._streams[self._time.reference].dead_at_ns)
+        moments = [open_set.deadline_ns for open_set in self._time.open_sets]
+        for stream in self._streams.values():
+            if stream.is_alive(now_ns):
+                moments.append(stream.dead_at_ns)
+                if not stream.is_usable(now_ns):
+                    moments.append(stream.usable_at_ns)
         if self._in_grace(now_ns):
             moments.append(self._grace_end_ns)
         return min(moments, default=None)
@@ -231,21 +260,57 @@ class Synchronizer:
         self._now_ns = now_ns
         return now_ns
 
+    def _read(self, name: str, entry: Entry, now_ns: int) -> list[Entry]:
+        """What goes into the buffer for a message: it, those that waited for it, or nothing."""
+        stream, entries = self._streams[name], []
+        kind, track = stream.clock.observe(entry.stamp_ns, now_ns)
+        reason = self._refusal(stream, entry.stamp_ns)
+        if kind == "repeat":
+            stream.drop(reason or "duplicate")
+        elif kind != "apart" and reason is None:
+            entries.append(entry)
+        elif track is not stream.clock.followed and reason != "duplicate":
+            stream.drop("other_clock", track.hold(entry))
+        else:
+            stream.drop(reason)
+        held = stream.clock.settle(now_ns, self._times_of_others(name, now_ns))
+        stream.drop_forgotten()
+        return entries if held is None else held + [each for each in entries if each not in held]
+
+    def _times_of_others(self, name: str, now_ns: int) -> list[int]:
+        offset_ns = self.config.streams[name].offset_ns
+        return [
+            stream.time_ns + offset_ns
+            for other, stream in self._streams.items()
+            if other != name and stream.is_alive(now_ns)
+        ]
+
     def _refusal(self, stream: Stream, stamp_ns: int) -> str | None:
         if stream.find(stamp_ns) is not None:
             return "duplicate"
         return "late" if self._time.is_past(stamp_ns - stream.config.offset_ns + stream.config.oldest_ns) else None
 
-    def _is_far(self, time_ns: int) -> bool:
-        return self._time.is_far(time_ns, self.config.jump_reset_ns)
+    def _restart(self, time_ns: int, now_ns: int) -> list[SampleSet]:
+        """Emits what is open, then starts a new time; samples around it survive.
 
-    def _restart(self, stamp_ns: int, now_ns: int, grace: bool) -> list[SampleSet]:
-        """Emits what is open, then starts a new time; samples around `stamp_ns` survive."""
+        After a jump back the start is that of a recording: better streams are waited for again, but not a second time
+        before a set has gone out.
+        """
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
+        decided = self._counters.emitted + self._counters.incomplete
+        has_grace = self._time.is_behind(time_ns) and decided != self._counters.at_restart
+        self._counters.at_restart = decided
         self._counters.resets += 1
-        self._time = Timeline(now_ns if grace else now_ns - self.config.timeout_without_reference_ns)
+        self._time = Timeline(now_ns - self.config.timeout_without_reference_ns)
+        begins = [now_ns]
         for stream in self._streams.values():
-            stream.keep_around(stamp_ns, BACKWARD_JUMP_NS)
+            stream.keep_around(time_ns + stream.config.offset_ns)
+            if has_grace and not stream.is_alive(now_ns):
+                stream.clock.forget()
+                stream.drop_forgotten()
+            begins += [entry.sample.arrival_ns for entry in stream.entries]
+        if has_grace:
+            self._time.started_ns = min(begins)
         return ready
 
     @property
@@ -255,37 +320,41 @@ class Synchronizer:
     def _in_grace(self, now_ns: int) -> bool:
         return self._time.started_ns is not None and now_ns < self._grace_end_ns
 
-    def _elect(self, now_ns: int) -> str | None:
-        for name in self.config.reference_priority:
-            stream = self._streams[name]
-            if stream.is_alive(now_ns):
-                return name
-            if not stream.seen and self._in_grace(now_ns):
-                return None  # a better one may still be starting
-        return None
+    def _moment(self, now_ns: int) -> Moment:
+        config, time = self.config, self._time
+        return Moment(
+            now_ns, self._in_grace(now_ns), time.reference, time.horizon_ns, time.emitted_ns,
+            config.timeout_without_reference_ns, config.timeout_ns, config.publish_late,
+        )  # fmt: skip
 
-    def _decide(self, now_ns: int) -> list[SampleSet]:
-        """Elects the reference, lets a new one open its first set, and emits what is due."""
-        ready, elected = [], self._elect(now_ns)
-        if elected != self._time.reference:
-            ready += self._take_over(elected, now_ns) if elected is not None else []
-            self._time.reference = elected
+    def _decide(self, now_ns: int, stream: str | None = None, arrived: list[Entry] | None = None) -> list[SampleSet]:
+        """Elects the reference, lets it open sets with what has arrived, and emits what is due."""
+        ready: list[SampleSet] = []
+        choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
+        if self._is_jump(choice):
+            ready += self._restart(self._streams[choice.name].time_ns, now_ns)
+            choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
+            opening = [] if choice.name is None else list(self._streams[choice.name].entries)
+        elif choice.name == stream:
+            opening = arrived or []
+        elif choice.name is not None and choice.name != self._time.reference:
+            newest = self._streams[choice.name].find(self._streams[choice.name].last_stamp_ns)
+            opening = [] if newest is None else [newest]
+        else:
+            opening = []
+        self._time.reference = choice.name
+        for entry in opening:
+            ready += self._open(choice.name, entry, now_ns)
         due = -1
         for index, open_set in enumerate(self._time.open_sets):
             if now_ns >= open_set.deadline_ns or self._is_complete(open_set, now_ns):
                 due = index
         return ready + self._emit_through(due, now_ns)
 
-    def _take_over(self, name: str, now_ns: int) -> list[SampleSet]:
-        """The new reference opens a set with its newest sample, if that is not part of one already."""
-        stream = self._streams[name]
-        newest = stream.find(stream.last_stamp_ns)
-        if newest is None:
-            return []
-        ready = []
-        if self._is_far(newest.stamp_ns - stream.config.offset_ns):
-            ready = self._restart(newest.stamp_ns, now_ns, grace=False)
-        return ready + self._open(name, newest, now_ns)
+    def _is_jump(self, choice: Choice) -> bool:
+        if choice.name is None:
+            return False
+        return choice.is_behind or self._time.is_ahead(self._streams[choice.name].time_ns, self.config.jump_reset_ns)
 
     def _open(self, name: str, entry: Entry, now_ns: int) -> list[SampleSet]:
         time_ns = entry.stamp_ns - self.config.streams[name].offset_ns
@@ -330,7 +399,10 @@ class Synchronizer:
 
     def _make_room(self, stream: Stream, now_ns: int) -> list[SampleSet]:
         ready = []
-        while len(stream.entries) > stream.config.buffer:
+        while len(stream.entries) + stream.clock.pending > stream.config.buffer:
+            if stream.clock.release():
+                stream.drop("queue")
+                continue
             oldest = stream.entries[0]
             if oldest.held:
                 index = next(i for i, open_set in enumerate(self._time.open_sets) if open_set.entry is oldest)
@@ -358,6 +430,8 @@ class Synchronizer:
             self._counters.incomplete += 1
             return None
         self._counters.emitted += 1
+        self._time.emitted_ns = now_ns
+        faults = self._faults(now_ns)
         samples: dict[str, Sample | tuple[Sample, ...]] = {}
         age_ns = {}
         for name, entries in found.items():
@@ -367,14 +441,32 @@ class Synchronizer:
             samples[name] = chosen if stream.config.kind == "window" else chosen[0]
             age_ns[name] = time_ns + stream.config.offset_ns - chosen[-1].stamp_ns
         missing = {
-            name: self._why_missing(stream, name in awaited, now_ns)
+            name: faults[name].reason if name in faults else self._why_missing(stream, name in awaited, now_ns)
             for name, stream in self._streams.items()
             if name not in found
         }
         offsets_ns = {name: self._streams[name].config.offset_ns for name in found}
         near = [name for name, why in missing.items() if why in ("stale", "timeout")]
         gaps = {name: gap for name in near if (gap := self._streams[name].gap(time_ns)) is not None}
-        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns, offsets_ns, gaps)
+        texts = {name: fault.text for name, fault in faults.items()}
+        return SampleSet(time_ns, open_set.reference, samples, missing, age_ns, offsets_ns, gaps, texts)
+
+    def _faults(self, now_ns: int) -> dict[str, StreamFault]:
+        """Per stream what is wrong with what it sends."""
+        alive = [name for name in self.config.reference_priority if self._streams[name].is_alive(now_ns)]
+        trusted = trustworthy(self._streams, alive, now_ns)
+        times_ns = {name: self._streams[name].time_ns for name in trusted}
+        group = leading_group(times_ns, self.config.reference_priority, self._moment(now_ns))
+        faults = {}
+        for name, stream in self._streams.items():
+            is_compared = name in trusted
+            stream.fault = (
+                contradiction(name, self._streams, group, self._time.reference, now_ns) if is_compared else None
+            )
+            fault = stream.why_at_fault(now_ns)
+            if fault is not None:
+                faults[name] = fault
+        return faults
 
     @staticmethod
     def _why_missing(stream: Stream, was_awaited: bool, now_ns: int) -> str:

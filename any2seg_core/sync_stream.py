@@ -1,20 +1,18 @@
-"""One stream of the synchroniser: its settings, its buffer, its observed rate, and whether it is alive."""
+"""One stream of the synchroniser: its settings, its buffer, and what its clock says of each message."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Any, NamedTuple
 
 from any2seg_core.errors import UserError
+from any2seg_core.sync_clock import BACKWARD_JUMP_NS, MS, StreamClock, StreamFault
 
-MS = 1_000_000
-BACKWARD_JUMP_NS = 500 * MS
-_DEAD_AFTER_PERIODS = 2.5
-_LONGEST_SILENCE_NS = 300 * MS
-_OBSERVED_INTERVALS = 7
+_UNUSABLE_FOR_NS = 1_000 * MS
+_UNUSABLE_SETS = 2  # in a row; one bad message is an accident
 
 
 @dataclass(frozen=True)
@@ -93,76 +91,88 @@ class Entry:
 
 @dataclass
 class StreamStats:
-    """Counts since construction, never reset: added == used + sum(dropped.values()) + buffered."""
+    """Counts since construction, never reset: added == used + sum(dropped.values()) + buffered.
+
+    Attributes:
+        state: "never_seen", "alive" or "dead". Alive is who sends something new, not who sends.
+        fault: what is wrong with the messages that come, None when nothing is.
+    """
 
     added: int = 0
     used: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     buffered: int = 0
-    state: str = "never_seen"  # or "alive", "dead"
+    state: str = "never_seen"
     last_stamp_ns: int | None = None
     period_ns: int | None = None
+    fault: StreamFault | None = None
 
 
 class Stream:
-    """Buffer ordered by stamp, plus what was observed about rate and life."""
+    """Buffer ordered by stamp, plus what was observed about clock, rate and life."""
 
     def __init__(self, config: StreamConfig, least_silence_ns: int) -> None:
         self.config = config
+        self.clock = StreamClock(least_silence_ns)
         self.entries: list[Entry] = []
         self.added = 0
         self.used = 0
         self.dropped: Counter[str] = Counter()
-        self._least_silence_ns = least_silence_ns
-        self.forget()
+        self.fault: StreamFault | None = None  # found in comparison with other streams
+        self._unusable = 0
+        self._unusable_until_ns: int | None = None
 
     def reconfigure(self, config: StreamConfig, least_silence_ns: int) -> None:
         self.config = config
-        self._least_silence_ns = least_silence_ns
-
-    def forget(self) -> None:
-        """Forgets rate and life, so that the stream counts as never seen; the buffer stays."""
-        self.last_stamp_ns: int | None = None
-        self.last_arrival_ns: int | None = None
-        self._stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
-        self._arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
-        self._latencies: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self.clock.least_silence_ns = least_silence_ns
 
     @property
     def seen(self) -> bool:
-        return self.last_arrival_ns is not None
+        return self.clock.followed is not None
+
+    @property
+    def last_stamp_ns(self) -> int | None:
+        """Newest stamp of the clock that is followed."""
+        return self.clock.followed.last_stamp_ns if self.seen else None
+
+    @property
+    def time_ns(self) -> int:
+        """Time of a set that the newest message would open."""
+        return self.clock.followed.last_stamp_ns - self.config.offset_ns
 
     @property
     def period_ns(self) -> int | None:
         """Median distance of stamps, None before two messages."""
-        return median_low(self._stamp_steps) if self._stamp_steps else None
+        return self.clock.followed.period_ns if self.seen else None
 
     @property
     def dead_at_ns(self) -> int:
-        """Moment at which a stream that was seen counts as dead if it stays silent."""
-        steps = [median_low(steps) for steps in (self._stamp_steps, self._arrival_steps) if steps]
-        silence = int(_DEAD_AFTER_PERIODS * max(steps, default=0))
-        silence = min(max(silence, self._least_silence_ns), max(_LONGEST_SILENCE_NS, self._least_silence_ns))
-        return self.last_arrival_ns + silence
+        """Moment at which a stream that was seen counts as dead if nothing new comes."""
+        return self.clock.dead_at_ns
 
     def is_alive(self, now_ns: int) -> bool:
-        return self.seen and now_ns < self.dead_at_ns
+        return self.clock.is_alive(now_ns)
 
-    def observe(self, stamp_ns: int, now_ns: int) -> None:
-        """Notes an arrival; only messages in order tell the rate. A stamp far back means that the clock was set.
+    def is_usable(self, now_ns: int) -> bool:
+        """Whether its content is not known to be unusable."""
+        return self._unusable_until_ns is None or now_ns >= self._unusable_until_ns
 
-        A repeated message is no sign of life: nothing new can come of it.
-        """
-        last = self.last_stamp_ns
-        if stamp_ns == last:
-            return
-        if last is None or stamp_ns > last or stamp_ns < last - BACKWARD_JUMP_NS:
-            if last is not None and stamp_ns > last:
-                self._stamp_steps.append(stamp_ns - last)
-                self._arrival_steps.append(now_ns - self.last_arrival_ns)
-            self._latencies.append(now_ns - stamp_ns)
-            self.last_stamp_ns = stamp_ns
-        self.last_arrival_ns = now_ns
+    @property
+    def usable_at_ns(self) -> int | None:
+        """When an unusable stream gets another chance."""
+        return self._unusable_until_ns
+
+    def judge(self, usable: bool, now_ns: int) -> None:
+        """Notes whether its content could be used in the set that was made last."""
+        self._unusable = 0 if usable else self._unusable + 1
+        self._unusable_until_ns = now_ns + _UNUSABLE_FOR_NS if self._unusable >= _UNUSABLE_SETS else None
+
+    def why_at_fault(self, now_ns: int) -> StreamFault | None:
+        """What is wrong with the messages that come, None when nothing is."""
+        fault = self.clock.fault(now_ns) or self.fault
+        if fault is None and not self.is_usable(now_ns):
+            return StreamFault("unusable", "its content could not be used")
+        return fault
 
     def find(self, stamp_ns: int | None) -> Entry | None:
         """The buffered entry with exactly this stamp."""
@@ -203,29 +213,30 @@ class Stream:
         found = self.matches(time_ns)
         if found and abs(found[-1].stamp_ns - target) <= noise:
             return False
-        if self.last_stamp_ns >= target - (noise if self.config.kind == "window" else 0):
+        track = self.clock.followed
+        if track.last_stamp_ns >= target - (noise if self.config.kind == "window" else 0):
             return False  # messages come in order: all that follow are farther away
-        period = self.period_ns
+        period = track.period_ns
         if period is None:
             return True
-        wanted = target - noise - self.last_stamp_ns
         if self.config.kind == "window":
-            steps = -(-wanted // period)
-        else:
-            steps = max(round((target - self.last_stamp_ns) / period), 1)
-            next_distance = abs(self.last_stamp_ns + steps * period - target)
-            best = abs(found[0].stamp_ns - target) if found else self.config.max_age_ns
-            if next_distance >= best:
-                return False
-        return self._earliest_arrival_ns(steps) <= deadline_ns
+            return self._earliest_arrival_ns(-(-(target - noise - track.last_stamp_ns) // period)) <= deadline_ns
+        best = abs(found[0].stamp_ns - target) if found else self.config.max_age_ns
+        steps = max(round((target - track.last_stamp_ns) / period), 1)  # to the nearest one; those before come earlier
+        while steps > 0 and abs(track.last_stamp_ns + steps * period - target) < best:
+            if self._earliest_arrival_ns(steps) <= deadline_ns:
+                return True
+            steps -= 1
+        return False
 
     def _earliest_arrival_ns(self, steps: int) -> int:
         """When the message after `steps` periods comes, by the usual latency or by the usual distance of arrivals.
 
         Latency alone misleads when a recording is played faster than it was made, distance after one late message.
         """
-        by_latency = self.last_stamp_ns + steps * self.period_ns + median_low(self._latencies)
-        return min(by_latency, self.last_arrival_ns + steps * median_low(self._arrival_steps))
+        track = self.clock.followed
+        by_latency = track.last_stamp_ns + steps * track.period_ns + median_low(track.latencies)
+        return min(by_latency, track.last_arrival_ns + steps * track.arrival_period_ns)
 
     def use(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -243,20 +254,27 @@ class Stream:
     def remove_oldest(self) -> None:
         self._drop(self.entries.pop(0), "queue")
 
-    def keep_around(self, stamp_ns: int, radius_ns: int) -> None:
-        """After a jump: drops and forgets all that is farther than `radius_ns` from the new time."""
+    def keep_around(self, stamp_ns: int) -> None:
+        """After a jump: drops all that is far from the new time."""
         for entry in self.entries:
-            if abs(entry.stamp_ns - stamp_ns) > radius_ns:
+            if abs(entry.stamp_ns - stamp_ns) > BACKWARD_JUMP_NS:
                 self._drop(entry, "jump")
             entry.late = False
-        self.entries = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) <= radius_ns]
-        if self.last_stamp_ns is not None and abs(self.last_stamp_ns - stamp_ns) > radius_ns:
-            self.forget()
+        self.entries = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) <= BACKWARD_JUMP_NS]
+
+    def drop_forgotten(self) -> None:
+        """Counts what was held of clocks that are not followed any more."""
+        self.drop("other_clock", len(self.clock.forgotten()))
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Counts messages that will be in no set."""
+        if count:
+            self.dropped[reason] += count
 
     def shift_clock(self, delta_ns: int) -> None:
-        if self.last_arrival_ns is not None:
-            self.last_arrival_ns += delta_ns
-            self._latencies = deque((latency + delta_ns for latency in self._latencies), _OBSERVED_INTERVALS)
+        self.clock.shift_clock(delta_ns)
+        if self._unusable_until_ns is not None:
+            self._unusable_until_ns += delta_ns
 
     def _drop(self, entry: Entry, reason: str) -> None:
         if not entry.used:
@@ -264,10 +282,11 @@ class Stream:
 
     def stats(self, now_ns: int) -> StreamStats:
         state = "never_seen" if not self.seen else "alive" if self.is_alive(now_ns) else "dead"
-        buffered = sum(not entry.used for entry in self.entries)
+        buffered = sum(not entry.used for entry in self.entries) + self.clock.pending
         return StreamStats(
-            self.added, self.used, self.dropped.copy(), buffered, state, self.last_stamp_ns, self.period_ns
-        )
+            self.added, self.used, self.dropped.copy(), buffered, state, self.last_stamp_ns, self.period_ns,
+            self.why_at_fault(now_ns),
+        )  # fmt: skip
 
 
 def _stamp(entry: Entry) -> int:

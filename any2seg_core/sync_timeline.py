@@ -1,10 +1,11 @@
-"""What the synchroniser knows about time, and what tells it that a new time has begun."""
+"""What the synchroniser knows about the time of its output."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from any2seg_core.sync_stream import BACKWARD_JUMP_NS, Entry, Stream
+from any2seg_core.sync_clock import BACKWARD_JUMP_NS
+from any2seg_core.sync_stream import Entry
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Timeline:
     """All that a jump in time resets.
 
     Attributes:
-        started_ns: first arrival.
+        started_ns: first arrival. emitted_ns: when the last set went out.
         horizon_ns: time of the newest set that was decided.
         reference: stream of the moment that opens sets.
         open_sets: ordered by stamp.
@@ -32,6 +33,7 @@ class Timeline:
     horizon_ns: int | None = None
     reference: str | None = None
     open_sets: list[OpenSet] = field(default_factory=list)
+    emitted_ns: int | None = None
 
     def shift_clock(self, delta_ns: int) -> None:
         """The clock of arrivals was set back or forth: durations stay as they were."""
@@ -39,6 +41,8 @@ class Timeline:
             open_set.deadline_ns += delta_ns
         if self.started_ns is not None:
             self.started_ns += delta_ns
+        if self.emitted_ns is not None:
+            self.emitted_ns += delta_ns
 
     def decided(self, time_ns: int) -> None:
         """The set of that time was decided."""
@@ -48,17 +52,14 @@ class Timeline:
         """Whether a newer set, or the one of that time, was decided."""
         return self.horizon_ns is not None and time_ns <= self.horizon_ns
 
+    def is_behind(self, time_ns: int) -> bool:
+        """Whether a set at that time would be a jump back."""
+        return self.horizon_ns is not None and time_ns < self.horizon_ns - BACKWARD_JUMP_NS
+
+    def is_ahead(self, time_ns: int, jump_reset_ns: int) -> bool:
+        """Whether a set at that time would be a jump forward."""
+        return self.horizon_ns is not None and time_ns - self.horizon_ns > jump_reset_ns
+
     def is_far(self, time_ns: int, jump_reset_ns: int) -> bool:
         """Whether a set at that time would be a jump from the last one."""
-        horizon = self.horizon_ns
-        return horizon is not None and not -BACKWARD_JUMP_NS <= time_ns - horizon <= jump_reset_ns
-
-    def has_looped(self, stream: Stream, stamp_ns: int) -> bool:
-        """Whether a stream fell behind both itself and the output: a recording started again.
-
-        A clock that is wrong by a constant does not fall behind itself, so it resets nothing.
-        """
-        own = stream.last_stamp_ns
-        if own is None or stamp_ns >= own - BACKWARD_JUMP_NS:
-            return False
-        return self.horizon_ns is None or stamp_ns - stream.config.offset_ns < self.horizon_ns - BACKWARD_JUMP_NS
+        return self.is_behind(time_ns) or self.is_ahead(time_ns, jump_reset_ns)

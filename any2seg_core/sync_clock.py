@@ -1,0 +1,376 @@
+"""What the clock of one stream does: which of its messages are new, told apart from repetition and other clocks.
+
+A stream may hold several tracks: sequences of stamps that go on, as one publisher with one clock sends them. One of
+them is followed; a message of another one is kept apart until it is clear whether the clock was set or somebody else
+sends.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from statistics import median_low
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+MS = 1_000_000
+BACKWARD_JUMP_NS = 500 * MS
+DEAD_AFTER_PERIODS = 2.5
+_LONGEST_SILENCE_NS = 300 * MS
+_OBSERVED_INTERVALS = 7
+_OBSERVED_OFFSETS = 16
+_ANCHOR_MESSAGES = 5
+_LONGEST_STEP_PERIODS = 1.6
+_OVERDUE_PERIODS = 1.5
+_LEAST_SLACK_NS, _MOST_SLACK_NS = 20 * MS, 100 * MS
+_LONGEST_USUAL_STEP_NS = 10_000 * MS
+_MOST_TRACKS = 3
+_MOST_PENDING = 2
+_REMEMBERED_STAMPS = 512
+_SHORTEST_LOOP = 8  # a recording that starts again is longer than the ring of a driver that hangs
+_TELLING = 3  # so many in a row are no accident
+_CLOSE_NS = 100 * MS
+_TOLD_FOR_NS = 2_000 * MS
+
+SYNC_REASONS = MappingProxyType({
+    "repeats": "the same stamps again and again: a frozen buffer",
+    "backwards": "every stamp is older than the one before",
+    "two_publishers": "two sequences of stamps on one topic; one of them is followed",
+    "jumping": "the clock was set",
+    "future": "single stamps are newer than the clock of the stream allows",
+    "past": "single stamps are far older than the clock of the stream",
+    "other_clock": "the stamps are far from those of the other streams",
+    "drift": "the clock runs fast or slow against the other streams",
+    "unusable": "the content of the messages could not be used",
+})  # fmt: skip
+"""Keys of what is wrong with a stream whose messages arrive, with their meaning; stable."""
+
+
+class StreamFault(NamedTuple):
+    """What is wrong with a stream: key of SYNC_REASONS and one line for people, without the stream's name."""
+
+    reason: str
+    text: str
+
+
+def seconds_text(time_ns: int) -> str:
+    """A duration for people, without its sign: ``0.45 s``, ``3600 s``."""
+    return f"{abs(time_ns) / 1e9:.4g} s"
+
+
+class Track:
+    """Messages whose stamps go on as one clock does. All times in nanoseconds.
+
+    Attributes:
+        count: messages. last_stamp_ns, last_arrival_ns: of the newest. first_arrival_ns: of the first.
+        latencies: arrival minus stamp of the last few.
+        pending: what waits for the decision whether this track is followed.
+        given_up: counts as dead until its next message.
+    """
+
+    def __init__(self, stamp_ns: int, now_ns: int) -> None:
+        self.count = 1
+        self.last_stamp_ns, self.last_arrival_ns, self.first_arrival_ns = stamp_ns, now_ns, now_ns
+        self.previous_arrival_ns = now_ns
+        self.stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self.arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self.latencies: deque[int] = deque([now_ns - stamp_ns], _OBSERVED_INTERVALS)
+        self._offsets: deque[int] = deque([stamp_ns - now_ns], _OBSERVED_OFFSETS)
+        self._anchor_ns = stamp_ns - now_ns
+        self.pending: list[Any] = []
+
+    @property
+    def period_ns(self) -> int | None:
+        """Median distance of stamps, None before two messages."""
+        return median_low(self.stamp_steps) if self.stamp_steps else None
+
+    @property
+    def arrival_period_ns(self) -> int | None:
+        """Median distance of arrivals, None before two messages."""
+        return median_low(self.arrival_steps) if self.arrival_steps else None
+
+    @property
+    def offset_ns(self) -> int:
+        """How far its stamps are ahead of the clock of arrivals, at least latency: the largest of the last few."""
+        return max(self._offsets)
+
+    @property
+    def drift_ns(self) -> int:
+        """How far the clock has moved against that of arrivals since the first messages."""
+        return 0 if self.count <= _ANCHOR_MESSAGES else self.offset_ns - self._anchor_ns
+
+    def dead_at_ns(self, least_silence_ns: int) -> int:
+        """Moment at which the track counts as dead if it stays silent."""
+        steps = [median_low(steps) for steps in (self.stamp_steps, self.arrival_steps) if steps]
+        silence_ns = int(DEAD_AFTER_PERIODS * max(steps, default=0))
+        longest_ns = max(_LONGEST_SILENCE_NS, least_silence_ns)
+        return self.last_arrival_ns + min(max(silence_ns, least_silence_ns), longest_ns)
+
+    def is_overdue(self, now_ns: int) -> bool:
+        """Whether the next message should have come by now."""
+        period_ns = self.arrival_period_ns
+        return period_ns is not None and now_ns - self.last_arrival_ns >= _OVERDUE_PERIODS * period_ns
+
+    def accepts(self, stamp_ns: int, now_ns: int, usual_step_ns: int | None) -> bool:
+        """Whether the stamp goes on as this clock does: not faster than time, or by a usual number of periods.
+
+        Time alone misleads when a recording is played faster than it was made, periods after lost messages.
+        """
+        step_ns = stamp_ns - self.last_stamp_ns
+        if step_ns <= 0:
+            return False
+        period_ns = self.period_ns
+        slack_ns = _MOST_SLACK_NS if period_ns is None else period_ns * 3 // 4
+        if stamp_ns - now_ns <= self.offset_ns + min(max(slack_ns, _LEAST_SLACK_NS), _MOST_SLACK_NS):
+            return True
+        usual_ns = usual_step_ns if period_ns is None else period_ns
+        return usual_ns is not None and step_ns <= _LONGEST_STEP_PERIODS * usual_ns
+
+    def add(self, stamp_ns: int, now_ns: int) -> None:
+        """Takes a message that `accepts` allows."""
+        self.count += 1
+        self.stamp_steps.append(stamp_ns - self.last_stamp_ns)
+        self.arrival_steps.append(now_ns - self.last_arrival_ns)
+        self.latencies.append(now_ns - stamp_ns)
+        self._offsets.append(stamp_ns - now_ns)
+        if self.count <= _ANCHOR_MESSAGES:
+            self._anchor_ns = max(self._anchor_ns, stamp_ns - now_ns)
+        self.previous_arrival_ns = self.last_arrival_ns
+        self.last_stamp_ns, self.last_arrival_ns = stamp_ns, now_ns
+
+    def hold(self, item: Any) -> int:
+        """Keeps a message for later; returns how many had to go for it."""
+        self.pending.append(item)
+        dropped, self.pending = self.pending[:-_MOST_PENDING], self.pending[-_MOST_PENDING:]
+        return len(dropped)
+
+    def shift_clock(self, delta_ns: int) -> None:
+        """The clock of arrivals was set: durations stay as they were."""
+        self.last_arrival_ns += delta_ns
+        self.previous_arrival_ns += delta_ns
+        self.first_arrival_ns += delta_ns
+        self._anchor_ns -= delta_ns
+        self.latencies = deque((latency + delta_ns for latency in self.latencies), _OBSERVED_INTERVALS)
+        self._offsets = deque((offset - delta_ns for offset in self._offsets), _OBSERVED_OFFSETS)
+
+
+class Reading(NamedTuple):
+    """What a message is: "new", "behind" (reordered), "apart" (of another clock) or "repeat"; and its track."""
+
+    kind: str
+    track: Track | None
+
+
+class StreamClock:
+    """Tracks of one stream, and which of them is followed.
+
+    Args:
+        least_silence_ns: least silence after which a track counts as dead.
+
+    Attributes:
+        followed: the track whose messages are used; None before the first message.
+    """
+
+    def __init__(self, least_silence_ns: int) -> None:
+        self.least_silence_ns = least_silence_ns
+        self.followed: Track | None = None
+        self._others: list[Track] = []
+        self._forgotten: list[Any] = []  # messages of tracks that ended
+        self._stamps: OrderedDict[int, int] = OrderedDict()  # stamp -> number of the message that brought it
+        self._number = 0
+        self._newest_raw_ns: int | None = None
+        self._usual_step_ns: int | None = None
+        self._repeats = self._lap = self._backwards = 0
+        self._wrong: tuple[int, int] | None = None  # arrival and distance of the last single wrong stamp
+        self._moves: deque[tuple[int, int]] = deque(maxlen=2)  # arrival and distance
+
+    def is_alive(self, now_ns: int) -> bool:
+        return self.followed is not None and now_ns < self.dead_at_ns
+
+    @property
+    def dead_at_ns(self) -> int:
+        """Moment at which a stream that was seen counts as dead if nothing new comes."""
+        return self.followed.dead_at_ns(self.least_silence_ns)
+
+    @property
+    def pending(self) -> int:
+        """How many messages of other tracks are held."""
+        return sum(len(track.pending) for track in self._others) + len(self._forgotten)
+
+    def observe(self, stamp_ns: int, now_ns: int) -> Reading:
+        """Notes an arrival and says what the message is. Neither repetition nor a clock running back is a sign of life."""
+        if self._is_repeat(stamp_ns):
+            return Reading("repeat", None)
+        self._note_order(stamp_ns)
+        track = self._fitting(stamp_ns, now_ns)
+        if track is not None:
+            track.add(stamp_ns, now_ns)
+        else:
+            track = self._begin(stamp_ns, now_ns)
+        if track is self.followed:
+            self._repeats = 0
+            return Reading("new", track)
+        is_near = -BACKWARD_JUMP_NS <= stamp_ns - self.followed.last_stamp_ns <= 0
+        return Reading("behind" if is_near else "apart", track)
+
+    def settle(self, now_ns: int, others_ns: list[int]) -> list[Any] | None:
+        """Follows another track where that is right; its held messages then, None where nothing changed.
+
+        Args:
+            others_ns: where the other streams are that are alive, on the clock of the stamps of this one.
+        """
+        if not self._others:
+            return None
+        self._forget_dead(now_ns)
+        followed = self.followed
+        for track in self._others:
+            is_successor = track.count >= 2 and (
+                not self.is_alive(now_ns)
+                or (followed.is_overdue(now_ns) and track.previous_arrival_ns > followed.last_arrival_ns)
+            )
+            if is_successor or (track.count >= 2 and _fits_better(track, followed, others_ns)):
+                self._moves.append((now_ns, _distance(track, followed)))
+                self._others = [each for each in self._others if each is not track] + [followed]
+                return self._follow(track)
+        return None
+
+    def forgotten(self) -> list[Any]:
+        """Messages that were held of tracks that have ended; each is returned once."""
+        gone, self._forgotten = self._forgotten, []
+        return gone
+
+    def release(self) -> bool:
+        """Lets go of a message that is held of another track; False when there is none."""
+        held = next((track for track in self._others if track.pending), None)
+        if held is not None:
+            held.pending.pop(0)
+        return held is not None
+
+    def forget(self) -> None:
+        """As if no message had come."""
+        for track in [*self._others]:
+            self._drop(track)
+        self.followed = None
+        self._stamps.clear()
+
+    def restart(self, stamp_ns: int) -> list[Any]:
+        """Time has jumped to `stamp_ns`: forgets tracks that are far from it; what was held of one that is near."""
+        for track in [*self._others]:
+            if abs(track.last_stamp_ns - stamp_ns) > BACKWARD_JUMP_NS:
+                self._drop(track)
+        if self.followed is None or abs(self.followed.last_stamp_ns - stamp_ns) <= BACKWARD_JUMP_NS:
+            return []
+        if not self._others:
+            self.forget()
+            return []
+        self._stamps.clear()
+        return self._follow(self._others.pop(0))
+
+    def fault(self, now_ns: int) -> StreamFault | None:
+        """What is wrong with the stamps at present."""
+        if self._repeats >= _TELLING:
+            return StreamFault("repeats", f"repeats {self._lap} frame{'s' if self._lap > 1 else ''}")
+        if self._backwards >= _TELLING:
+            return StreamFault("backwards", "clock runs backwards")
+        others = [track for track in self._others if track.count >= _TELLING and self._lives(track, now_ns)]
+        apart = [track for track in others if abs(_distance(track, self.followed)) > _CLOSE_NS]
+        if apart and self.is_alive(now_ns):
+            distance_ns = _distance(apart[0], self.followed)
+            return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
+        if self._moves and now_ns - self._moves[-1][0] < _TOLD_FOR_NS:
+            verb = "jumps" if len(self._moves) > 1 and now_ns - self._moves[0][0] < 2 * _TOLD_FOR_NS else "jumped"
+            distance_ns = self._moves[-1][1]
+            return StreamFault("jumping", f"clock {verb} {'-' if distance_ns < 0 else '+'}{seconds_text(distance_ns)}")
+        if self._wrong is not None and now_ns - self._wrong[0] < _TOLD_FOR_NS:
+            distance_ns = self._wrong[1]
+            reason, side = ("future", "ahead of") if distance_ns > 0 else ("past", "behind")
+            return StreamFault(reason, f"single stamps are {seconds_text(distance_ns)} {side} its clock")
+        return None
+
+    def shift_clock(self, delta_ns: int) -> None:
+        """The clock of arrivals was set: durations stay as they were."""
+        for track in (self.followed, *self._others):
+            if track is not None:
+                track.shift_clock(delta_ns)
+        self._moves = deque(((at + delta_ns, distance) for at, distance in self._moves), 2)
+        if self._wrong is not None:
+            self._wrong = (self._wrong[0] + delta_ns, self._wrong[1])
+
+    def _lives(self, track: Track, now_ns: int) -> bool:
+        return now_ns < track.dead_at_ns(self.least_silence_ns)
+
+    def _is_repeat(self, stamp_ns: int) -> bool:
+        """Whether the stamp was there before; a long way back through many stamps is a recording that starts again."""
+        number, lap = self._stamps.get(stamp_ns), 0
+        if number is not None:
+            lap = self._number - number
+            is_near = 0 <= self.followed.last_stamp_ns - stamp_ns <= BACKWARD_JUMP_NS
+            if lap < _SHORTEST_LOOP or is_near:
+                self._repeats, self._lap = self._repeats + 1, lap
+                return True
+            del self._stamps[stamp_ns]
+        self._stamps[stamp_ns] = self._number
+        self._number += 1
+        if len(self._stamps) > _REMEMBERED_STAMPS:
+            self._stamps.popitem(last=False)
+        return False
+
+    def _note_order(self, stamp_ns: int) -> None:
+        if self._newest_raw_ns is not None:
+            step_ns = stamp_ns - self._newest_raw_ns
+            self._backwards = self._backwards + 1 if step_ns < 0 else 0
+            if 0 < step_ns <= _LONGEST_USUAL_STEP_NS:
+                self._usual_step_ns = step_ns
+        self._newest_raw_ns = stamp_ns
+
+    def _fitting(self, stamp_ns: int, now_ns: int) -> Track | None:
+        tracks = [track for track in (self.followed, *self._others) if track is not None]
+        fitting = [track for track in tracks if track.accepts(stamp_ns, now_ns, self._usual_step_ns)]
+        if len(fitting) < 2:
+            return fitting[0] if fitting else None
+        return min(fitting, key=lambda track: abs(stamp_ns - track.last_stamp_ns - (now_ns - track.last_arrival_ns)))
+
+    def _begin(self, stamp_ns: int, now_ns: int) -> Track:
+        """A new track; followed at once where nothing goes on and the stamp is no mere step back."""
+        track, followed = Track(stamp_ns, now_ns), self.followed
+        if followed is None:
+            self.followed = track
+            return track
+        distance_ns = stamp_ns - followed.last_stamp_ns
+        is_step_back = distance_ns <= 0 and (distance_ns >= -BACKWARD_JUMP_NS or self._backwards > 1)
+        if not self.is_alive(now_ns) and not is_step_back:
+            self._moves.append((now_ns, _distance(track, followed)))
+            self.followed = track
+            return track
+        if not is_step_back:
+            self._wrong = (now_ns, _distance(track, followed))
+        self._others.append(track)
+        if len(self._others) >= _MOST_TRACKS:
+            self._drop(min(self._others[:-1], key=lambda each: each.last_arrival_ns))
+        return track
+
+    def _forget_dead(self, now_ns: int) -> None:
+        for track in [each for each in self._others if not self._lives(each, now_ns)]:
+            self._drop(track)
+
+    def _drop(self, track: Track) -> None:
+        self._others.remove(track)
+        self._forgotten += track.pending
+
+    def _follow(self, track: Track) -> list[Any]:
+        held, track.pending = track.pending, []
+        self.followed, self._repeats = track, 0
+        return held
+
+
+def _distance(track: Track, other: Track) -> int:
+    """How far the stamps of one clock are ahead of those of another at the same moment."""
+    return track.last_stamp_ns - other.last_stamp_ns - (track.last_arrival_ns - other.last_arrival_ns)
+
+
+def _fits_better(track: Track, followed: Track, others_ns: list[int]) -> bool:
+    """Whether a clock is nearer to those of the other streams than the one that is followed."""
+    if not others_ns:
+        return False
+    distances = [sum(min(abs(each.last_stamp_ns - other_ns), 1000 * MS) for other_ns in others_ns)
+                 for each in (track, followed)]  # fmt: skip
+    return distances[0] + _CLOSE_NS * len(others_ns) < distances[1]

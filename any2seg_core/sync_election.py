@@ -1,0 +1,156 @@
+"""Which stream leads: the best one that is alive, keeps the time of the others, and brings the output forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from any2seg_core.sync_clock import DEAD_AFTER_PERIODS, MS, StreamFault, seconds_text
+from any2seg_core.sync_stream import Stream
+
+_SAME_TIME_NS = 1_000 * MS  # latencies of sensors on one clock differ by less
+_LEAST_DRIFT_NS = 100 * MS
+
+
+class Moment(NamedTuple):
+    """What an election looks at beside the streams. All times in nanoseconds.
+
+    Attributes:
+        now_ns: of the election. in_grace: streams that were never seen are still waited for.
+        reference: stream that led so far. horizon_ns: time of the newest decided set, None: none was.
+        emitted_ns: when the last set went out. least_silence_ns, timeout_ns: settings.
+        late_is_fine: sets older than the horizon are wanted too.
+    """
+
+    now_ns: int
+    in_grace: bool
+    reference: str | None
+    horizon_ns: int | None
+    emitted_ns: int | None
+    least_silence_ns: int
+    timeout_ns: int
+    late_is_fine: bool
+
+
+class Choice(NamedTuple):
+    """The stream that leads, None: nobody; and whether its time lies so far behind the output that it starts anew."""
+
+    name: str | None
+    is_behind: bool = False
+
+
+def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Moment) -> Choice:
+    """The reference of this moment.
+
+    A stream whose stamps contradict the other streams, or whose content cannot be used, leads only when no other can.
+    """
+    now_ns = moment.now_ns
+    alive = [name for name in priority if streams[name].is_alive(now_ns)]
+    trusted = trustworthy(streams, alive, now_ns)
+    group = leading_group({name: streams[name].time_ns for name in trusted}, priority, moment)
+    behind = unusable = None
+    for name in priority:
+        stream = streams[name]
+        if name in group:
+            if _has_drifted(stream, [streams[other] for other in group if other != name]):
+                continue
+            if not stream.is_usable(now_ns):
+                unusable = unusable or name
+            elif _brings_forward(stream, moment):
+                return Choice(name)
+            else:
+                behind = behind or name
+        elif not stream.seen and moment.in_grace:
+            return Choice(None)  # a better one may still be starting
+    chosen = behind or unusable
+    return Choice(chosen, chosen is not None and not _brings_forward(streams[chosen], moment))
+
+
+def trustworthy(streams: Mapping[str, Stream], alive: list[str], now_ns: int) -> list[str]:
+    """Streams whose newest stamp is believed: two that go on, or one that is where the other streams are."""
+    sure = [name for name in alive if streams[name].clock.followed.count > 1]
+    if len(sure) == len(alive):
+        return alive
+    if not sure:
+        return alive
+    return [name for name in alive if name in sure or _is_near(streams[name], [streams[s] for s in sure], now_ns)]
+
+
+def _is_near(stream: Stream, sure: list[Stream], now_ns: int) -> bool:
+    """Whether a first stamp is not newer than it can be, and not far behind."""
+    for other in sure:
+        expected_ns = other.time_ns + now_ns - other.clock.followed.last_arrival_ns
+        if -_SAME_TIME_NS <= stream.time_ns - expected_ns <= _LEAST_DRIFT_NS:
+            return True
+    return False
+
+
+def leading_group(times_ns: Mapping[str, int], priority: tuple[str, ...], moment: Moment) -> list[str]:
+    """Streams that are at the same time: of several groups the largest, then the one that led, then the best."""
+    groups: list[list[str]] = []
+    last_ns = None
+    for name in sorted(times_ns, key=times_ns.__getitem__):
+        if last_ns is None or times_ns[name] - last_ns > _SAME_TIME_NS:
+            groups.append([])
+        groups[-1].append(name)
+        last_ns = times_ns[name]
+    if len(groups) < 2:
+        return groups[0] if groups else []
+
+    def weight(group: list[str]) -> tuple[int, bool, bool, int]:
+        horizon_ns = moment.horizon_ns
+        goes_on = horizon_ns is not None and any(
+            -_SAME_TIME_NS <= times_ns[name] - horizon_ns <= 2 * _SAME_TIME_NS for name in group
+        )
+        return len(group), moment.reference in group, goes_on, -min(priority.index(name) for name in group)
+
+    return max(groups, key=weight)
+
+
+def contradiction(
+    name: str, streams: Mapping[str, Stream], group: list[str], reference: str | None, now_ns: int
+) -> StreamFault | None:
+    """What is wrong with a living stream in comparison with those that keep the same time, None when nothing is."""
+    stream, others = streams[name], [streams[other] for other in group if other != name]
+    if name not in group:
+        if not group:
+            return None
+        leader = streams[reference if reference in group else group[0]]
+        elapsed_ns = stream.clock.followed.last_arrival_ns - leader.clock.followed.last_arrival_ns
+        distance_ns = stream.time_ns - leader.time_ns - elapsed_ns
+        side = "ahead of" if distance_ns > 0 else "behind"
+        return StreamFault("other_clock", f"clock is {seconds_text(distance_ns)} {side} the other sensors")
+    if _has_drifted(stream, others):
+        drift_ns = stream.clock.followed.drift_ns
+        pace = "fast" if drift_ns > 0 else "slow"
+        return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
+    return None
+
+
+def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
+    """Whether its clock has run away from another one that kept to time, so far that the other cannot be matched."""
+    own_ns = stream.clock.followed.drift_ns
+    if abs(own_ns) <= _LEAST_DRIFT_NS:
+        return False
+    for other in others:
+        apart_ns = stream.time_ns - other.time_ns
+        limit_ns = other.config.oldest_ns if apart_ns > 0 else 3 * other.config.oldest_ns
+        is_culprit = abs(own_ns) - abs(other.clock.followed.drift_ns) > _LEAST_DRIFT_NS
+        if is_culprit and abs(apart_ns) > limit_ns and (apart_ns > 0) == (own_ns > 0):
+            return True
+    return False
+
+
+def _brings_forward(stream: Stream, moment: Moment) -> bool:
+    """Whether its messages open new sets, now or before anybody would call it silence."""
+    if moment.horizon_ns is None or moment.late_is_fine:
+        return True
+    lag_ns = moment.horizon_ns - stream.time_ns
+    track = stream.clock.followed
+    if lag_ns <= 0 or (moment.emitted_ns is not None and track.last_arrival_ns <= moment.emitted_ns):
+        return True  # or nothing has come since that would tell
+    period_ns = track.period_ns or moment.least_silence_ns
+    wait_ns = (lag_ns // period_ns + 1) * (track.arrival_period_ns or period_ns)
+    silent_ns = 0 if moment.emitted_ns is None else moment.now_ns - moment.emitted_ns
+    patience_ns = max(moment.least_silence_ns, int(DEAD_AFTER_PERIODS * period_ns)) + moment.timeout_ns
+    return silent_ns + wait_ns <= patience_ns
