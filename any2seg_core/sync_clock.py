@@ -180,6 +180,7 @@ class StreamClock:
         self._newest_raw_ns: int | None = None
         self._usual_step_ns: int | None = None
         self._repeats = self._lap = self._backwards = 0
+        self._heard_ns: int | None = None  # arrival of the last message, new or not
         self._wrong: tuple[int, int] | None = None  # arrival and distance of the last single wrong stamp
         self._moves: deque[tuple[int, int]] = deque(maxlen=2)  # arrival and distance
 
@@ -196,8 +197,14 @@ class StreamClock:
         """How many messages of other tracks are held."""
         return sum(len(track.pending) for track in self._others) + len(self._forgotten)
 
+    def may_move_to(self, stamp_ns: int) -> bool:
+        """Whether messages that are held tell that the clock may have been set to about that time."""
+        held = (entry for track in self._others for entry in track.pending)
+        return any(abs(entry.stamp_ns - stamp_ns) <= BACKWARD_JUMP_NS for entry in held)
+
     def observe(self, stamp_ns: int, now_ns: int) -> Reading:
-        """Notes an arrival and says what the message is. Neither repetition nor a clock running back is a sign of life."""
+        """Notes an arrival, says what the message is. Neither repetition nor a clock running back is a sign of life."""
+        self._heard_ns = now_ns
         if self._is_repeat(stamp_ns):
             return Reading("repeat", None)
         self._note_order(stamp_ns)
@@ -267,13 +274,18 @@ class StreamClock:
 
     def fault(self, now_ns: int) -> StreamFault | None:
         """What is wrong with the stamps at present."""
+        if self._heard_ns is None or now_ns - self._heard_ns > _TOLD_FOR_NS:
+            return None
         if self._repeats >= _TELLING:
             return StreamFault("repeats", f"repeats {self._lap} frame{'s' if self._lap > 1 else ''}")
         if self._backwards >= _TELLING:
             return StreamFault("backwards", "clock runs backwards")
+        if not self.is_alive(now_ns):
+            return None
         others = [track for track in self._others if track.count >= _TELLING and self._lives(track, now_ns)]
-        apart = [track for track in others if abs(_distance(track, self.followed)) > _CLOSE_NS]
-        if apart and self.is_alive(now_ns):
+        apart = [track for track in others if abs(_distance(track, self.followed)) > _CLOSE_NS
+                 and track.last_arrival_ns > self.followed.first_arrival_ns]  # else it is the past of the followed one
+        if apart:
             distance_ns = _distance(apart[0], self.followed)
             return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
         if self._moves and now_ns - self._moves[-1][0] < _TOLD_FOR_NS:
@@ -291,6 +303,8 @@ class StreamClock:
         for track in (self.followed, *self._others):
             if track is not None:
                 track.shift_clock(delta_ns)
+        if self._heard_ns is not None:
+            self._heard_ns += delta_ns
         self._moves = deque(((at + delta_ns, distance) for at, distance in self._moves), 2)
         if self._wrong is not None:
             self._wrong = (self._wrong[0] + delta_ns, self._wrong[1])

@@ -132,7 +132,10 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
     own_ns = stream.clock.followed.drift_ns
     if abs(own_ns) <= _LEAST_DRIFT_NS:
         return False
+    now_ns = stream.clock.followed.last_arrival_ns
     for other in others:
+        if other.clock.followed.is_overdue(now_ns):
+            continue  # it may be dying
         apart_ns = stream.time_ns - other.time_ns
         limit_ns = other.config.oldest_ns if apart_ns > 0 else 3 * other.config.oldest_ns
         is_culprit = abs(own_ns) - abs(other.clock.followed.drift_ns) > _LEAST_DRIFT_NS

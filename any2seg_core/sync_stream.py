@@ -211,6 +211,8 @@ class Stream:
         """Whether a set at `time_ns` gains by waiting until the deadline, given that the stream is alive."""
         target, noise = time_ns + self.config.offset_ns, self.config.noise_window_ns
         found = self.matches(time_ns)
+        if not found and self.clock.may_move_to(target):
+            return True
         if found and abs(found[-1].stamp_ns - target) <= noise:
             return False
         track = self.clock.followed

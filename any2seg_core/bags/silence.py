@@ -42,11 +42,12 @@ class MissedFrame:
 
 @dataclass(frozen=True)
 class _Mark:
-    """What is remembered of the set before: stamp, the bag's time, who opened it, stamp of its truth."""
+    """What is remembered of a set: stamp, the bag's time, who opened it and when that came, stamp of its truth."""
 
     stamp_ns: int
     time_ns: int
     reference: str
+    opened_ns: int
     truth_ns: int | None = None
 
 
@@ -108,7 +109,9 @@ class SilenceWatch:
         """The sets in order, and between them the moments at which there should have been one."""
         before = None
         for bag_set in sets:
-            mark = _Mark(bag_set.stamp_ns, bag_set.time_ns, bag_set.sample_set.reference, self._truth_of(bag_set))
+            reference = bag_set.sample_set.reference
+            opened_ns = bag_set.sample_set.of(reference)[-1].arrival_ns
+            mark = _Mark(bag_set.stamp_ns, bag_set.time_ns, reference, opened_ns, self._truth_of(bag_set))
             if before is not None:
                 usual_ns = self._usual_ns(before.reference, mark.reference)
                 yield from self._between(before, mark, usual_ns)
@@ -166,14 +169,14 @@ class SilenceWatch:
         )  # fmt: skip
         if 2 * left_ns > 3 * max(longest_ns, usual_ns):
             span_ns = left_ns + usual_ns
-            end = _Mark(last.stamp_ns + span_ns, last.time_ns + span_ns, last.reference)
+            end = _Mark(last.stamp_ns + span_ns, last.time_ns + span_ns, last.reference, last.opened_ns + span_ns)
             yield from self._between(last, end, usual_ns)
 
     def _between(self, left: _Mark, right: _Mark, usual_ns: int) -> Iterator[MissedFrame]:
         if not usual_ns or right.stamp_ns <= left.stamp_ns:
             return
         found = [(left.stamp_ns, None), *self._missed_truths(left, right, usual_ns), (right.stamp_ns, None)]
-        most_ns = right.time_ns - self._time_ns(left.stamp_ns) + usual_ns  # a jump of the clock is no silence
+        most_ns = right.opened_ns - self._time_ns(left.stamp_ns) + usual_ns  # a jump of the clock is no silence
         for (start_ns, truth), (end_ns, _) in pairwise(found):
             if truth is not None:
                 yield self._missed(start_ns, right, truth)
