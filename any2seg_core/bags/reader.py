@@ -34,6 +34,7 @@ from any2seg_core.bags.storage import (
 from any2seg_core.bags.storage_mcap import McapFile
 from any2seg_core.bags.storage_sqlite import SqliteFile
 from any2seg_core.errors import MessageError, UserError
+from any2seg_core.listing import listed
 from any2seg_core.text_files import read_yaml
 from any2seg_core.units import NS_PER_S
 
@@ -66,7 +67,7 @@ class BagTopic:
 
 def is_recording(path: Path) -> bool:
     """Whether a file, or a file in a folder, has the name of a recording; nothing is opened."""
-    files = path.iterdir() if path.is_dir() else [path]
+    files = listed(path) if path.is_dir() else [path]
     return any(_storage_suffix(file) for file in files)
 
 
@@ -212,12 +213,12 @@ class Bag:
             if not _storage_suffix(self.path):
                 raise UserError(f"{self.path}: is not a readable bag (its name ends in none of {', '.join(SUFFIXES)})")
             return [self.path]
-        present = sorted((p for p in self.path.iterdir() if _storage_suffix(p)), key=_natural)
-        listed = self._listed_files()
-        for name in listed:
+        present = sorted((p for p in listed(self.path) if _storage_suffix(p)), key=_natural)
+        named = self._listed_files()
+        for name in named:
             if not (self.path / name).is_file():
                 self._warn(f"{_METADATA} names {name}, which is not there")
-        files = [path for path in present if path.name in listed] or present
+        files = [path for path in present if path.name in named] or present
         if not files:
             raise UserError(f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})")
         formats = {_storage_suffix(path) for path in files}
@@ -228,7 +229,7 @@ class Bag:
     def _listed_files(self) -> set[str]:
         path = self.path / _METADATA
         if not path.exists():
-            if not any(_storage_suffix(file) == ROS1_SUFFIX for file in self.path.iterdir()):
+            if not any(_storage_suffix(file) == ROS1_SUFFIX for file in listed(self.path)):
                 self._warn(f"no {_METADATA}: read from the files alone")
             return set()
         try:

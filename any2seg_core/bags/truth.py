@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from any2seg_core.bags.codec import LazyPayload
 from any2seg_core.carla import TagList, semantic_cloud_to_train
 from any2seg_core.data.deliver import read_labels
+from any2seg_core.data.label_images import read_ids
 from any2seg_core.demo.scoring import nearest_truth
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.labels import IGNORE, UNLABELLED
+from any2seg_core.listing import listed
 from any2seg_core.messages import image_to_array
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
@@ -130,7 +131,7 @@ class TruthFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        files = {int(path.stem): path for path in folder.glob("*.png") if path.stem.isdecimal()}
+        files = {int(path.stem): path for path in listed(folder, "*.png") if path.stem.isdecimal()}
         files = files or _extracted(folder)
         self._truths = [(stamp_ns, (stamp_ns, path)) for stamp_ns, path in sorted(files.items())]
         if not self._truths:
@@ -152,12 +153,12 @@ class TruthFolder:
 
 
 def _file_truth(stamp_ns: int, path: Path) -> Truth:
-    return Truth(stamp_ns, lambda: _plain_labels(path) if path.stem.isdecimal() else read_labels(path))
+    return Truth(stamp_ns, lambda: read_ids(path) if path.stem.isdecimal() else read_labels(path))
 
 
 def _extracted(folder: Path) -> dict[int, Path]:
     files: dict[int, Path] = {}
-    for path in sorted(folder.rglob(f"*{_EXTRACTED}")):
+    for path in listed(folder, f"**/*{_EXTRACTED}"):
         stem = path.name.removesuffix(_EXTRACTED)
         if not re.fullmatch("[0-9]+", stem):
             continue
@@ -168,13 +169,3 @@ def _extracted(folder: Path) -> dict[int, Path]:
                 "folder of one recording"
             )
     return files
-
-
-def _plain_labels(path: Path) -> np.ndarray:
-    try:
-        labels = np.asarray(Image.open(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a readable image ({error}): give a PNG of train ids") from None
-    if labels.dtype != np.uint8 or labels.ndim != 2:
-        raise UserError(f"{path} has {labels.dtype} pixels {labels.shape}: truth is one 8-bit channel of ids")
-    return labels

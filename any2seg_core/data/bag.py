@@ -33,6 +33,7 @@ from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, IGNORE, UNLABELLED
+from any2seg_core.listing import listed
 from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.units import NS_PER_S
@@ -232,7 +233,7 @@ class BagDataset(FrameDataset):
 
 def _recipe(root: Path, settings: BagSettings, asked: tuple[str, ...], labelled: bool) -> dict[str, Any]:
     """All that decides planes and labels; the bytes of the recording by name, size and time of change."""
-    inside = sorted(root.iterdir()) if root.is_dir() else [root, *(root.with_name(name) for name in _BESIDE)]
+    inside = listed(root) if root.is_dir() else [root, *(root.with_name(name) for name in _BESIDE)]
     stats = {path.name: path.stat() for path in inside if path.is_file() and path.name != SETTINGS_FILE}
     return {
         "recording": root.resolve().stem,

@@ -14,6 +14,7 @@ from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
 from any2seg_core.data.samples import FrameDataset, held_by
 from any2seg_core.errors import UserError
+from any2seg_core.listing import listed
 
 DATASETS: dict[str, type[FrameDataset]] = {
     entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset, BagDataset)
@@ -38,7 +39,7 @@ def detect_kind(root: str | Path) -> str:
         raise UserError(f"{root}: no such folder or recording; write one with `any2seg drive` or point to a data set")
     inner = root / INNER_FOLDER
     signs = {
-        "deliver": any((path / condition).is_dir() for path in root.iterdir() for condition in CONDITIONS),
+        "deliver": any((path / condition).is_dir() for path in listed(root) for condition in CONDITIONS),
         "muses": (root / _SIGNS["muses"]).is_dir(),
         "mcubes": any((place / LIST_FOLDER).is_dir() for place in (root, inner)),
     }

@@ -18,11 +18,13 @@ import numpy as np
 from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
+from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
+from any2seg_core.listing import listed
 from any2seg_core.modalities import MODALITIES, VEHICLE, modality
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
@@ -68,12 +70,12 @@ class Frame:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Semantic PNG -> (H, W) uint8 train ids: its first (red) channel holds train id + 1; 0 and 255 become 255.
+    """Semantic PNG -> (H, W) uint8 train ids: its first (red) channel, or the index of its palette, holds train id + 1;
+    0 and 255 become 255.
 
     CorruptFileError for an unreadable file or an id above 25 that is not 255.
     """
-    image = read_image(path)
-    return map_ids(image if image.ndim == 2 else image[:, :, 0], DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
+    return map_ids(read_ids(path, only_red=True), DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
 
 
 def failure_of(sequence: str) -> str | None:
@@ -92,7 +94,7 @@ def find_frames(root: Path, split: str, folder: str, suffix: str) -> list[Frame]
     ending = f"_{suffix}_front.png"
     frames = []
     for condition in CONDITIONS:
-        for path in sorted((root / folder / condition / split).glob(f"*/*{ending}")):
+        for path in listed(root / folder / condition / split, f"*/*{ending}"):
             sequence = path.parent.name
             frames.append(Frame(condition, failure_of(sequence), sequence, path.name[: -len(ending)]))
     return frames
@@ -202,7 +204,7 @@ class DeliverDataset(FrameDataset):
                         f"{frame_path(self.root, self.split, frame, folder, suffix)}: has no partner in "
                         f"{self._folder(self.modalities[0])}, so this frame is not used"
                     )
-        for place in sorted((self.root / self._folder(self.modalities[0])).glob(f"*/{self.split}")):
+        for place in listed(self.root / self._folder(self.modalities[0]), f"*/{self.split}"):
             if place.parent.name not in CONDITIONS:
                 lines.append(f"{place}: {place.parent.name!r} is no condition of DELIVER ({', '.join(CONDITIONS)})")
         for sequence in sorted({frame.sequence for frame in self.frames}):

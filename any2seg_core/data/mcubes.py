@@ -13,6 +13,7 @@ import numpy as np
 
 from any2seg_core.array_files import read_array
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
+from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MCUBES, lookup_table
@@ -78,8 +79,7 @@ class McubesDataset(FrameDataset):
     def read_labels(self, frame: McubesFrame) -> np.ndarray:
         """(1024, 1032) uint8 train ids."""
         path = self.files(frame)[LABELS][0]
-        image = read_image(path)
-        labels = map_ids(image if image.ndim == 2 else image[:, :, 0], _TRAIN_IDS, _KNOWN_IDS, path)
+        labels = map_ids(read_ids(path), _TRAIN_IDS, _KNOWN_IDS, path)
         return np.ascontiguousarray(labels[:, LEFT_CROP:])
 
     @classmethod

@@ -23,12 +23,14 @@ from PIL import Image
 
 from any2seg_core.contract import Normalisation
 from any2seg_core.data import muses_files
-from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
+from any2seg_core.data.images import CorruptFileError, map_ids, read_plane
+from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, MUSES, lookup_table
+from any2seg_core.listing import listed
 from any2seg_core.modalities import MUSES as MUSES_SENSORS
 from any2seg_core.modalities import modality
 from any2seg_core.sensors.calibration import Calibration
@@ -106,8 +108,7 @@ class MusesDataset(FrameDataset):
     def read_labels(self, frame: MusesFrame) -> np.ndarray:
         """(H, W) uint8 Cityscapes train ids."""
         path = self._path(_LABEL_FOLDER, frame, _LABEL_ENDING)
-        image = read_image(path)
-        labels = map_ids(image if image.ndim == 2 else image[:, :, 0], _TRAIN_IDS, _KNOWN_IDS, path)
+        labels = map_ids(read_ids(path), _TRAIN_IDS, _KNOWN_IDS, path)
         return hkust_labels(labels) if self.parity == "hkust" else labels
 
     def condition(self, frame: MusesFrame) -> str:
@@ -149,7 +150,7 @@ class MusesDataset(FrameDataset):
             for frame in self.frames[:1]:
                 example = self.files(frame)[key][0]
                 ending = example.name.removeprefix(f"{frame.stem}_")
-                for path in sorted(example.parents[2].glob(f"*/*/*_{ending}")):
+                for path in listed(example.parents[2], f"*/*/*_{ending}"):
                     place = (path.parts[-3], path.parts[-2], path.name.removesuffix(f"_{ending}"))
                     if place not in known:
                         lines.append(f"{path}: has no camera image, so this scene is not used")
@@ -190,7 +191,9 @@ class MusesDataset(FrameDataset):
         for weather in WEATHERS:
             for time in TIMES:
                 folder = self.root / _SENSOR_FOLDERS["rgb"] / self.split / weather / time
-                frames += [MusesFrame(weather, time, path.name[: -len(ending)]) for path in folder.glob(f"*{ending}")]
+                frames += [
+                    MusesFrame(weather, time, path.name[: -len(ending)]) for path in listed(folder, f"*{ending}")
+                ]
         return sorted(frames, key=lambda frame: (frame.weather, frame.time_of_day, frame.stem))
 
     def _expected(self) -> str:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from any2seg_core.atomic import replacing
-from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.data.images import CorruptFileError
+from any2seg_core.data.label_images import read_ids
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE, UNLABELLED, LabelSpace
 from any2seg_core.text_files import read_json
@@ -60,7 +61,7 @@ class PseudoLabels:
     def complete(self, labels: np.ndarray, name: str) -> np.ndarray:
         """labels (H, W) uint8 with pseudo labels in place of 254; those that are there stay. CorruptFileError."""
         path = self.path(name)
-        pseudo = read_image(path)
+        pseudo = read_ids(path)
         if pseudo.shape != labels.shape or not self._known[pseudo].all():
             raise CorruptFileError(f"{path}: {pseudo.shape} is no label image of this frame, which has {labels.shape}")
         return np.where((labels == UNLABELLED) & (pseudo != IGNORE), pseudo, labels)

@@ -25,6 +25,7 @@ from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
 from any2seg_core.errors import UserError
 from any2seg_core.labels import UNLABELLED, LabelSpace
+from any2seg_core.listing import listed
 from any2seg_core.modalities import MODALITIES, ModalitySet, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
@@ -44,7 +45,7 @@ _LOG = logging.getLogger(__name__)
 
 def held_by(folder: Path) -> str:
     """Names of what lies in a folder, for an error message."""
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:12]) or "nothing"
+    return ", ".join(path.name for path in listed(folder)[:12]) or "nothing"
 
 
 class NoFramesError(UserError):

@@ -376,6 +376,24 @@ def test_value_start_and_sets_are_found_again(tmp_path):
     assert "lidar" not in found[60]
 
 
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, SQLITE])
+def test_value_files_that_operating_systems_leave_are_no_recordings(tmp_path, storage):
+    bag = write_bag(tmp_path / "bag", small_entries(4), storage)
+    file = storage_file(bag)
+    file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    (bag / "._another.mcap").write_bytes(b"\0\5\x16\7")
+    (bag / "._metadata.yaml").write_bytes(b"\0\5\x16\7")
+    (bag / ".DS_Store").touch()
+    for metadata in (True, False):
+        with Bag(bag) as opened:
+            assert len(list(opened.messages())) == len(small_entries(4))
+            assert all("._" not in warning for warning in opened.warnings)
+        if metadata:
+            (bag / "metadata.yaml").unlink()
+    file.unlink()
+    assert not is_recording(bag)
+
+
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     """(suffix, bytes) of one healthy storage file per format."""

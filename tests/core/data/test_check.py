@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
+from PIL import Image
 from typer.testing import CliRunner
 
 from any2seg_core.cli import app
@@ -141,3 +142,57 @@ def test_exception_nothing_to_check(tmp_path: Path):
         check_tree(tmp_path)
     with pytest.raises(UserError, match="unknown data set 'x'"):
         check_tree(tmp_path, "x")
+
+
+def copied_by_a_mac_and_windows(root: Path) -> None:
+    """What such copies leave behind: an attribute file beside each file, an index in each folder."""
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100))
+        else:
+            (path / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+            (path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda root: write_deliver(root, {"train": 2, "val": 1}, SIZE),
+        lambda root: write_muses(root, {"train": 1, "val": 1}, (54, 96)),
+        lambda root: write_mcubes(root, {"train": 2, "val": 1}),
+    ],
+    ids=["deliver", "muses", "mcubes"],
+)
+def test_value_files_that_operating_systems_leave_are_no_frames(tmp_path: Path, write):
+    root = write(tmp_path / "tree")
+    before = check_tree(root).as_json()
+    copied_by_a_mac_and_windows(root)
+    assert check_tree(root).as_json() == before
+    assert before["ok"]
+    with pytest.raises(UserError) as caught:
+        open_dataset("auto", root, "test")
+    assert "._" not in str(caught.value) and "Thumbs" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["deliver", "muses", "mcubes"])
+def test_value_a_palette_label_counts_by_its_indices(tmp_path: Path, kind):
+    """Written by Pillow; three classes a third each, whose colours say something else."""
+    names = {"deliver": ("semantic", 1), "muses": ("gt_semantic", 0), "mcubes": ("GT", 0)}
+    folder, offset = names[kind]
+    root = {
+        "deliver": lambda: write_deliver(tmp_path, {"train": 1}, (6, 9)),
+        "muses": lambda: write_muses(tmp_path, {"train": 1}, (6, 9)),
+        "mcubes": lambda: write_mcubes(tmp_path, {"train": 1}, (6, 192 + 9)),
+    }[kind]()
+    paths = list((root / folder).rglob("*.png"))
+    for path in paths:
+        height, width = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[:2]
+        ids = np.zeros((height, width), np.uint8)
+        ids[:, -6:], ids[:, -3:] = 13, 17
+        image = Image.frombytes("P", (width, height), (ids + offset).astype(np.uint8).tobytes())
+        image.putpalette([0, 0, 142] * 256)
+        image.save(path)
+    dataset = open_dataset(kind, root, "train", modalities=("rgb",))
+    for index in range(len(paths)):
+        found, counts = np.unique(dataset.labels(index), return_counts=True)
+        assert (found.tolist(), counts.tolist()) == ([0, 13, 17], [18, 18, 18])

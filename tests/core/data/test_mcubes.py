@@ -28,6 +28,13 @@ def test_value_splits_are_those_of_the_lists(root: Path):
     assert len(McubesDataset(root.parent, "test")) == 2  # the folder above will do
 
 
+def test_value_lists_may_have_a_byte_order_mark_and_line_ends_of_windows(root: Path):
+    expected = [frame.name for frame in McubesDataset(root, "train").frames]
+    path = root / "list_folder" / "train.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", "\r\n").encode())
+    assert [frame.name for frame in McubesDataset(root, "train").frames] == expected
+
+
 def test_value_planes_keep_16_bits_and_lose_the_left_192_columns(root: Path):
     dataset = McubesDataset(root, "train")
     sample = dataset[1]

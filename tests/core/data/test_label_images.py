@@ -1,0 +1,93 @@
+"""Label images as people store them: written by Pillow from known ids, read back as these ids or refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from any2seg_core.data.images import CorruptFileError
+from any2seg_core.data.label_images import read_ids
+
+CITYSCAPES = [128, 64, 128, 244, 35, 232, 70, 70, 70, 102, 102, 156, 190, 153, 153, 153, 153, 153, 250, 170, 30]
+
+
+@pytest.fixture
+def ids() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 7, (5, 9), dtype=np.uint8)
+
+
+def palette_png(path: Path, ids: np.ndarray, palette: list[int], **options) -> Path:
+    image = Image.frombytes("P", ids.shape[::-1], ids.tobytes())
+    image.putpalette(palette)
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_value_a_palette_is_read_by_its_indices(tmp_path, ids, bits):
+    expected = ids % min(2**bits, 7)
+    path = palette_png(tmp_path / "l.png", expected, (CITYSCAPES * 4)[: 3 * 2**bits], bits=bits)
+    assert path.read_bytes()[24] == bits  # as wanted, or the case would be another one
+    np.testing.assert_array_equal(read_ids(path), expected)
+
+
+def test_value_a_palette_of_256_colours_with_holes_and_transparency(tmp_path, ids):
+    expected = np.where(ids == 3, 255, ids).astype(np.uint8)
+    colours = np.random.default_rng(1).integers(0, 256, 768, dtype=np.uint8).tolist()
+    np.testing.assert_array_equal(read_ids(palette_png(tmp_path / "l.png", expected, colours)), expected)
+    clear = palette_png(tmp_path / "t.png", expected, colours, transparency=0)
+    np.testing.assert_array_equal(read_ids(clear), expected)
+    same = np.repeat(np.arange(256), 3).tolist()  # grey k at index k: both readings agree
+    np.testing.assert_array_equal(read_ids(palette_png(tmp_path / "g.png", expected, same)), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_value_grey_and_equal_channels_with_and_without_alpha(tmp_path, ids, mode):
+    image = Image.fromarray(ids).convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(ids * 30))  # transparency changes no id
+    image.save(tmp_path / "l.png")
+    np.testing.assert_array_equal(read_ids(tmp_path / "l.png"), ids)
+
+
+def test_value_only_the_red_channel_counts_where_others_may_differ(tmp_path, ids):
+    Image.fromarray(np.dstack([ids, 0 * ids, 9 + ids])).save(tmp_path / "l.png")
+    np.testing.assert_array_equal(read_ids(tmp_path / "l.png", only_red=True), ids)
+    with pytest.raises(CorruptFileError, match=r"l.png: holds colours, not ids"):
+        read_ids(tmp_path / "l.png")
+
+
+def test_exception_ids_that_nobody_can_tell(tmp_path, ids):
+    optimised = np.array([[0, 1, 2]], np.uint8)  # what a PNG optimiser makes of grey 0, 7, 13: the greys are the ids
+    palette_png(tmp_path / "grey.png", optimised, [0, 0, 0, 7, 7, 7, 13, 13, 13])
+    with pytest.raises(CorruptFileError, match="grey.png: its palette is grey .*index 2 is grey 13"):
+        read_ids(tmp_path / "grey.png")
+    Image.fromarray(ids > 3).save(tmp_path / "one_bit.png")
+    with pytest.raises(CorruptFileError, match="one_bit.png: is grey with 1 bits"):
+        read_ids(tmp_path / "one_bit.png")
+    Image.fromarray(np.zeros((3, 4), bool)).save(tmp_path / "nothing.png")  # 0 in every reading
+    assert not read_ids(tmp_path / "nothing.png").any()
+
+
+def test_exception_files_that_hold_no_ids(tmp_path, ids):
+    Image.fromarray(ids).save(tmp_path / "lossy.png", "JPEG")
+    cv2.imwrite(str(tmp_path / "wide.png"), ids.astype(np.uint16))
+    (tmp_path / "text.png").write_text("no picture")
+    data = palette_png(tmp_path / "cut.png", ids, CITYSCAPES).read_bytes()
+    (tmp_path / "cut.png").write_bytes(data[:-30])
+    palette_png(tmp_path / "beyond.png", ids + 3, CITYSCAPES[:18])
+    for name, words in {
+        "lossy": "is a JPEG",
+        "wide": "expected 8-bit",
+        "text": "not a readable image",
+        "cut": "not a readable image",
+        "beyond": "index 9 is not in its palette of 6 colours",
+        "absent": "missing",
+    }.items():
+        with pytest.raises(CorruptFileError, match=f"{name}.png.*{words}") as caught:
+            read_ids(tmp_path / f"{name}.png")
+        assert "\n" not in str(caught.value)
