@@ -40,7 +40,7 @@ class Limits:
     ratio: int = 64
     recording_mib: int = 1024
     recording_ratio: int = 1000
-    camera_mpx: int = 17
+    camera_mpx: int = 13
     text_kib: int = 65_536
     text_nodes: int = 100_000
     text_depth: int = 64

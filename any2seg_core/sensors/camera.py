@@ -7,6 +7,7 @@ covers [-0.5, width - 0.5) x [-0.5, height - 0.5). Camera frame: optical (x righ
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ import numba
 import numpy as np
 
 from any2seg_core.errors import MessageError, UserError
+from any2seg_core.limits import limits, raising
 
 DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 UNNAMED_FRAME = "camera"
@@ -23,6 +25,7 @@ _MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"
 _MAX_SIDE = 32768
 # A lens of less than two degrees is not on a car; CARLA 0.9.16 publishes such numbers by mistake (carla#9462).
 _MAX_FOCAL_PER_WIDTH = 30.0
+_BLOCK_PIXELS = 1 << 17
 _NEAREST_M = 1e-9  # what is nearer lies behind the camera
 
 
@@ -149,29 +152,24 @@ class CameraModel:
 
     @cached_property
     def _ray_grid(self) -> tuple[np.ndarray, np.ndarray]:
-        u, v = np.arange(self.width, dtype=np.float64)[None], np.arange(self.height, dtype=np.float64)[:, None]
-        y = (v - self.K[1, 2]) / self.K[1, 1]  # (H,1)
-        skewed = u - self.K[0, 2] - self.K[0, 1] * y if self.K[0, 1] != 0.0 else u - self.K[0, 2]  # (H,W) or (1,W)
-        x = skewed / self.K[0, 0]
-        if self.is_distorted:
-            x, y = self._undistort(*(np.ascontiguousarray(axis) for axis in np.broadcast_arrays(x, y)))
-        return read_only(x.astype(np.float32)), read_only(y.astype(np.float32))
+        return self.rays_of_rows(0, self.height)
 
-    def _undistort(self, bent_x: np.ndarray, bent_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Newton's method on `_distort`; converges wherever the lens model is one to one."""
-        x, y, h = bent_x, bent_y, 1e-6
-        lens = (self.D, self.distortion_model == "equidistant")
-        for _ in range(12):
-            fx, fy = _distort(x, y, *lens)
-            error_x, error_y = fx - bent_x, fy - bent_y
-            if max(np.abs(error_x).max(), np.abs(error_y).max()) < 1e-9:
-                break
-            (xx, yx), (xy, yy) = _distort(x + h, y, *lens), _distort(x, y + h, *lens)
-            a, b, c, d = (xx - fx) / h, (xy - fx) / h, (yx - fy) / h, (yy - fy) / h  # Jacobian [[a, b], [c, d]]
-            determinant = np.maximum(a * d - b * c, 1e-3)  # beyond the fold: stay finite
-            x = x - (d * error_x - b * error_y) / determinant
-            y = y - (a * error_y - c * error_x) / determinant
-        return x, y
+    def rays_of_rows(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """`ray_grid` of the rows from `first` to before `last`, made anew and not kept."""
+        K = self.K
+        if self.is_distorted or K[0, 1] != 0.0:
+            lens = (self.D, self.distortion_model == "equidistant", self.is_distorted)
+            x, y = _unbent_grid(K, *lens, first, last, self.width)
+        else:
+            x = ((np.arange(self.width, dtype=np.float64) - K[0, 2]) / K[0, 0]).astype(np.float32)[None]  # (1,W)
+            y = ((np.arange(first, last, dtype=np.float64) - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None]  # (H,1)
+        return read_only(x), read_only(y)
+
+    def row_blocks(self) -> Iterator[slice]:
+        """All rows, in blocks of some 130 000 pixels: for work that needs much memory per pixel."""
+        step = max(1, _BLOCK_PIXELS // self.width)
+        for first in range(0, self.height, step):
+            yield slice(first, min(first + step, self.height))
 
     @cached_property
     def _max_squared_radius(self) -> float:
@@ -198,6 +196,15 @@ def camera_info_notes(msg: Any, rectified: bool) -> tuple[str, ...]:
     if P[0, 3] != 0.0 or P[1, 3] != 0.0:
         return ("camera_info's P holds the baseline of a stereo pair: transforms must lead to this very camera",)
     return ()
+
+
+def same_intrinsics(one: CameraModel, other: CameraModel) -> bool:
+    """Whether two cameras have the same size, K and distortion, whatever their frames are called."""
+    return one is other or (
+        (one.width, one.height, one.distortion_model) == (other.width, other.height, other.distortion_model)
+        and np.array_equal(one.K, other.K)
+        and np.array_equal(one.D, other.D)
+    )
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -228,12 +235,36 @@ def _bend(x, y, D, equidistant):
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _distort(x, y, D, equidistant):
-    """`_bend` for two arrays (H, W) float64."""
-    out_x, out_y = np.empty_like(x), np.empty_like(y)
-    for row in range(x.shape[0]):
-        for column in range(x.shape[1]):
-            out_x[row, column], out_y[row, column] = _bend(x[row, column], y[row, column], D, equidistant)
+def _unbend(bent_x, bent_y, x, y, D, equidistant):
+    """Newton's method on `_bend` from a first guess x, y; whether it got there, as it does where the lens is 1:1."""
+    h = 1e-6
+    for _ in range(12):
+        fx, fy = _bend(x, y, D, equidistant)
+        error_x, error_y = fx - bent_x, fy - bent_y
+        if max(abs(error_x), abs(error_y)) < 1e-9:
+            return x, y, True
+        (xx, yx), (xy, yy) = _bend(x + h, y, D, equidistant), _bend(x, y + h, D, equidistant)
+        a, b, c, d = (xx - fx) / h, (xy - fx) / h, (yx - fy) / h, (yy - fy) / h  # Jacobian [[a, b], [c, d]]
+        determinant = max(a * d - b * c, 1e-3)  # beyond the fold: stay finite
+        x -= (d * error_x - b * error_y) / determinant
+        y -= (a * error_y - c * error_x) / determinant
+    return x, y, False
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _unbent_grid(K, D, equidistant, is_distorted, first, last, width):
+    """x and y at z = 1 of the ray through each pixel of some rows, each (n, W) float32; nothing else is held."""
+    out_x, out_y = np.empty((last - first, width), np.float32), np.empty((last - first, width), np.float32)
+    for line in range(last - first):
+        y = (first + line - K[1, 2]) / K[1, 1]
+        shift_x, shift_y = 0.0, 0.0  # how far the lens has moved the pixel before: the next one is moved alike
+        for column in range(width):
+            x = (column - K[0, 2] - K[0, 1] * y) / K[0, 0]
+            true_x, true_y, is_found = x, y, True
+            if is_distorted:
+                true_x, true_y, is_found = _unbend(x, y, x + shift_x, y + shift_y, D, equidistant)
+            shift_x, shift_y = (true_x - x, true_y - y) if is_found else (0.0, 0.0)
+            out_x[line, column], out_y[line, column] = true_x, true_y
     return out_x, out_y
 
 
@@ -277,6 +308,11 @@ def _first_positive_root(coefficients: Any) -> float:
 def _size(width: Any, height: Any) -> tuple[int, int]:
     if int(width) != width or int(height) != height or not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise UserError(f"camera: width and height must be whole numbers in 1..{_MAX_SIDE}, got {width} x {height}")
+    if width * height > limits().camera_pixels:
+        raise UserError(
+            f"camera: {width} x {height} are {width * height / 1e6:.0f} million pixels, {limits().camera_mpx} are "
+            f"allowed; {raising('camera_mpx')}"
+        )
     return int(width), int(height)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, read_only
+from any2seg_core.sensors.lookup import pixel_lookup
 
 MAX_DEPTH_M = 999.0
 """CARLA writes 1000 m for sky and the far plane; from here on a pixel has no depth."""
@@ -67,8 +66,8 @@ def resample_depth(depth_m: np.ndarray, depth_camera: CameraModel, camera: Camer
             f"depth_m: expected shape {(depth_camera.height, depth_camera.width)} as the calibration says for the "
             f"depth camera, got {depth.shape}; correct depth_camera in the calibration"
         )
-    source = ray_lookup(camera, depth_camera)
-    return np.append(depth.ravel(), np.float32(0.0))[source]  # (H,W); index -1 reads the appended zero
+    source = pixel_lookup(camera, depth_camera, np.eye(3))
+    return _look_up(read_only(np.ascontiguousarray(depth).reshape(-1)), source)
 
 
 def register_depth(
@@ -89,22 +88,18 @@ def register_depth(
             f"depth_m: expected shape {(depth_camera.height, depth_camera.width)} as the calibration says for the "
             f"depth camera, got {depth.shape}; correct depth_camera in the calibration"
         )
-    valid = (depth > 0.0) & (depth < MAX_DEPTH_M)
-    points = depth_camera.rays()[valid] * depth[valid][:, None]  # (N,3)
-    points = points @ depth_to_camera[:3, :3].T + depth_to_camera[:3, 3]
-    uv, inside = camera.project(points)
-    pixels = np.rint(uv[inside]).astype(np.int64)
-    return _splat_nearest(pixels, points[inside, 2].astype(np.float32), camera.height, camera.width)
-
-
-@lru_cache(maxsize=16)
-def ray_lookup(camera: CameraModel, source_camera: CameraModel) -> np.ndarray:
-    """(H, W) int64 flat index of the source pixel that sees each camera pixel's ray (same mount); -1 where none."""
-    uv, valid = source_camera.project(camera.rays().reshape(-1, 3))
-    index = np.full(valid.shape, -1, dtype=np.int64)
-    column, row = np.rint(uv[valid]).astype(np.int64).T
-    index[valid] = row * source_camera.width + column
-    return index.reshape(camera.height, camera.width)
+    image = np.zeros((camera.height, camera.width), dtype=np.float32)
+    ray_x, ray_y = depth_camera.ray_grid()
+    for rows in depth_camera.row_blocks():
+        z = depth[rows]
+        valid = (z > 0.0) & (z < MAX_DEPTH_M)
+        x, y = np.broadcast_arrays(ray_x[rows if len(ray_x) > 1 else slice(None)], ray_y[rows])
+        points = np.stack([x[valid], y[valid], np.ones_like(x[valid])], axis=-1) * z[valid][:, None]  # (n,3)
+        points = points @ depth_to_camera[:3, :3].T + depth_to_camera[:3, 3]
+        uv, inside = camera.project(points)
+        pixels = np.rint(uv[inside]).astype(np.int64)
+        _splat_nearest(pixels, points[inside, 2].astype(np.float32), image)
+    return image
 
 
 _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7 = (
@@ -264,11 +259,21 @@ def _unpack_carla(pixels):
 
 
 @numba.njit(cache=True)
-def _splat_nearest(pixels, depth, height, width):
-    image = np.zeros((height, width), dtype=np.float32)
+def _splat_nearest(pixels, depth, image):
+    height, width = image.shape
     for index in range(pixels.shape[0]):
         for row in range(max(pixels[index, 1] - 1, 0), min(pixels[index, 1] + 2, height)):
             for column in range(max(pixels[index, 0] - 1, 0), min(pixels[index, 0] + 2, width)):
                 if image[row, column] == 0.0 or depth[index] < image[row, column]:
                     image[row, column] = depth[index]
-    return image
+
+
+@numba.njit(cache=True)
+def _look_up(values, index):
+    """Values (N,) by flat index (H, W); 0 for -1."""
+    found = np.zeros(index.shape, dtype=np.float32)
+    for row in range(index.shape[0]):
+        for column in range(index.shape[1]):
+            if index[row, column] >= 0:
+                found[row, column] = values[index[row, column]]
+    return found

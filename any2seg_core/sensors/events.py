@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numba
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.sensors.camera import CameraModel, read_only
+from any2seg_core.sensors.camera import CameraModel, read_only, same_intrinsics
+from any2seg_core.sensors.lookup import pixel_lookup
 
 EVENT_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<i8"), ("p", "i1")])
 """One event: column, row, time in nanoseconds, polarity (positive: > 0). 13 bytes, packed."""
@@ -52,12 +51,15 @@ def render_events(
             f"events: window_ns must be positive and the rotation (3, 3), got {window_ns}, {rotation.shape}"
         )
     if camera.K[0, 0] <= event_camera.K[0, 0]:
-        target = _pixel_map(event_camera, camera, rotation.tobytes())  # several event pixels share a camera pixel
+        is_same = np.array_equal(rotation, np.eye(3)) and same_intrinsics(event_camera, camera)
+        if is_same and not camera.is_distorted:
+            target = _SAME_PIXEL
+        else:  # several event pixels may share a camera pixel
+            target = pixel_lookup(event_camera, camera, rotation)
         return _accumulate(events, window_end_ns, window_ns, event_camera, target, camera)
     # The plane is finer than the sensor: draw on the sensor grid, then look each camera pixel up, so no holes appear.
     drawn = _accumulate(events, window_end_ns, window_ns, event_camera, _SAME_PIXEL, event_camera)
-    source = _pixel_map(camera, event_camera, np.ascontiguousarray(rotation.T).tobytes())
-    return np.append(drawn.reshape(-1, 3), np.zeros((1, 3), np.uint8), axis=0)[source]  # (H,W,3); -1 reads the zeros
+    return _gather(read_only(drawn.reshape(-1, 3)), pixel_lookup(camera, event_camera, rotation.T))
 
 
 def _check(events: np.ndarray) -> None:
@@ -68,25 +70,10 @@ def _check(events: np.ndarray) -> None:
         )
 
 
-@lru_cache(maxsize=16)
-def _pixel_map(source: CameraModel, target: CameraModel, rotation_bytes: bytes) -> np.ndarray:
-    """(H', W') int32 flat target pixel of each source pixel, -1 where it falls outside; _SAME_PIXEL for one grid."""
-    rotation = np.frombuffer(rotation_bytes, dtype=np.float64).reshape(3, 3)
-    directions = source.rays().reshape(-1, 3).astype(np.float64) @ rotation.T  # (H'W',3)
-    uv, valid = target.project(directions)
-    column, row = np.floor(uv[valid] + 0.5).astype(np.int64).T
-    index = np.full(valid.shape, -1, dtype=np.int32)
-    index[valid] = row * target.width + column
-    same_size = (source.height, source.width) == (target.height, target.width)
-    if same_size and np.array_equal(index, np.arange(index.size)):
-        return _SAME_PIXEL
-    return read_only(index.reshape(source.height, source.width))
-
-
 def _accumulate(
     events: np.ndarray, end_ns: int, window_ns: int, source: CameraModel, target: np.ndarray, camera: CameraModel
 ) -> np.ndarray:
-    """Events of the grid of `source` into (H, W, 3) on that of `camera`; `target` as `_pixel_map` returns it."""
+    """Events of the grid of `source` into (H, W, 3) on that of `camera`; `target` as `pixel_lookup` returns it."""
     plane = np.zeros((camera.height * camera.width, 3), dtype=np.uint8)
     if events.dtype != EVENT_DTYPE:  # NumPy casts structures by position: bring the fields into order by name first
         events = events[list(EVENT_DTYPE.names)].astype(EVENT_DTYPE)
@@ -94,6 +81,18 @@ def _accumulate(
     columns = (events["x"], events["y"], events["t"], events["p"])
     _accumulate_into(plane, *columns, int(end_ns), int(window_ns), target, source.height, source.width)
     return plane.reshape(camera.height, camera.width, 3)  # (HW,3) -> (H,W,3)
+
+
+@numba.njit(cache=True)
+def _gather(pixels, source):
+    """(H, W, 3) of pixels (N, 3) by their flat index; zeros for -1."""
+    plane = np.zeros((source.shape[0], source.shape[1], 3), dtype=np.uint8)
+    for row in range(source.shape[0]):
+        for column in range(source.shape[1]):
+            found = source[row, column]
+            if found >= 0:
+                plane[row, column] = pixels[found]
+    return plane
 
 
 @numba.njit(cache=True, error_model="numpy")

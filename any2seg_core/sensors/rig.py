@@ -10,7 +10,7 @@ import numpy as np
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera import CameraModel, same_intrinsics
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.lidar import project_points
@@ -167,15 +167,6 @@ def same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
     if height == 0 or width == 0:
         return False
     return abs(width * camera.height - height * camera.width) <= max(camera.width, camera.height)
-
-
-def same_intrinsics(one: CameraModel, other: CameraModel) -> bool:
-    """Whether two cameras have the same size, K and distortion, whatever their frames are called."""
-    return one is other or (
-        (one.width, one.height, one.distortion_model) == (other.width, other.height, other.distortion_model)
-        and np.array_equal(one.K, other.K)
-        and np.array_equal(one.D, other.D)
-    )
 
 
 def _w_x_h(shape: tuple[int, ...]) -> str:

@@ -1,0 +1,54 @@
+"""Look-up tables from the pixels of one camera to those of another, of which as many are kept as memory allows."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from any2seg_core.sensors.camera import CameraModel, read_only
+
+_KEPT_PIXELS = 36_000_000  # of all tables: four bytes each
+
+
+class _Lookups:
+    """The newest look-up tables, as many as `_KEPT_PIXELS` allow."""
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[tuple[CameraModel, CameraModel, bytes], np.ndarray] = OrderedDict()
+
+    def find(self, source: CameraModel, target: CameraModel, rotation: np.ndarray) -> np.ndarray:
+        """As `pixel_lookup`."""
+        key = (source, target, np.ascontiguousarray(rotation, dtype=np.float64).tobytes())
+        if key not in self._tables:
+            self._tables[key] = read_only(_make_lookup(source, target, rotation))
+            while len(self._tables) > 1 and sum(table.size for table in self._tables.values()) > _KEPT_PIXELS:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(key)
+        return self._tables[key]
+
+
+_lookups = _Lookups()
+
+
+def pixel_lookup(source: CameraModel, target: CameraModel, rotation: np.ndarray) -> np.ndarray:
+    """Which pixel of `target` sees what each pixel of `source` sees, both cameras at one place; kept for next time.
+
+    Args:
+        rotation: (3, 3) float64, d_target = R @ d_source.
+
+    Returns:
+        (H, W) int32 flat index on the grid of `target`, -1 where it does not look.
+    """
+    return _lookups.find(source, target, rotation)
+
+
+def _make_lookup(source: CameraModel, target: CameraModel, rotation: np.ndarray) -> np.ndarray:
+    index = np.full((source.height, source.width), -1, dtype=np.int32)
+    for rows in source.row_blocks():
+        x, y = np.broadcast_arrays(*source.rays_of_rows(rows.start, rows.stop))
+        rays = np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3).astype(np.float64)  # (n,3)
+        uv, valid = target.project(rays @ rotation.T)
+        column, line = np.floor(uv[valid] + 0.5).astype(np.int64).T
+        index[rows][valid.reshape(-1, source.width)] = line * target.width + column
+    return index
