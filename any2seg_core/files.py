@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ from PIL import Image
 
 from any2seg_core.array_files import read_array, read_arrays
 from any2seg_core.errors import UserError
+from any2seg_core.limits import require_room
+from any2seg_core.pictures import open_picture
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 _POINT_FLOATS = 4
@@ -76,7 +77,9 @@ def read_events(path: Path) -> np.ndarray:
     sizes = {name: columns[name].shape for name in _EVENT_FIELDS}
     if len(set(sizes.values())) > 1 or columns["x"].ndim != 1:
         raise UserError(f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long")
-    events = np.empty(len(columns["x"]), EVENT_DTYPE)
+    count = len(columns["x"])
+    require_room(count * EVENT_DTYPE.itemsize, path.stat().st_size, f"{path}: a file of {count} events")
+    events = np.empty(count, EVENT_DTYPE)
     for name in ("x", "y", "t"):
         events[name] = _whole_numbers(path, name, columns[name], np.iinfo(EVENT_DTYPE[name]))
     if columns["p"].dtype.kind not in "biuf":
@@ -96,13 +99,11 @@ def _whole_numbers(path: Path, name: str, values: np.ndarray, limits: np.iinfo) 
 
 def _open_image(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        return open_picture(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no image at {path}: check the path") from None
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, UserError) as error:
         raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG") from None
-    return image
 
 
 def _load_columns(path: Path) -> dict[str, np.ndarray]:

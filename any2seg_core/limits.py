@@ -36,7 +36,7 @@ class Limits:
         text_depth: levels of nesting of a YAML or JSON text.
     """
 
-    result_mib: int = 96
+    result_mib: int = 64
     ratio: int = 64
     recording_mib: int = 1024
     recording_ratio: int = 1000

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from any2seg_core.errors import UserError
+from any2seg_core.pictures import read_picture
 
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # the fastest: sparse planes are small anyway
 
@@ -19,10 +20,11 @@ class CorruptFileError(UserError):
 
 def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
     """Image file -> (H, W) or (H, W, 3) array in RGB order, alpha dropped; CorruptFileError names the file."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        problem = "not a readable image" if path.is_file() else "missing"
-        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove the frame from all folders")
+    try:
+        image = read_picture(path)
+    except UserError as error:
+        problem = f"not a readable image ({error})" if path.exists() else "missing"
+        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove it from all folders") from None
     if image.dtype not in kinds or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         bits = " or ".join(str(np.dtype(kind).itemsize * 8) for kind in kinds)
         raise CorruptFileError(f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")

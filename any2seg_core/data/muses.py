@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from any2seg_core.contract import Normalisation
 from any2seg_core.data import muses_files
@@ -33,6 +32,7 @@ from any2seg_core.labels import IGNORE, MUSES, lookup_table
 from any2seg_core.listing import listed
 from any2seg_core.modalities import MUSES as MUSES_SENSORS
 from any2seg_core.modalities import modality
+from any2seg_core.pictures import picture_head
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.rig import SensorRig
 
@@ -229,9 +229,9 @@ class MusesDataset(FrameDataset):
         """(H, W) of the camera images: 1080 x 1920, or what somebody has scaled them to."""
         path = self._sensor_file(self.frames[0], "rgb")
         try:
-            with Image.open(path) as image:  # the header alone
-                return image.height, image.width
-        except (OSError, SyntaxError, ValueError) as error:
+            head = picture_head(path.read_bytes())
+            return head.height, head.width
+        except (OSError, ValueError) as error:
             raise UserError(f"{path}: not a readable image ({error}); restore it") from None
 
     def _kept_as(self, frame: MusesFrame, name: str) -> Path:

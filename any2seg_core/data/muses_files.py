@@ -6,12 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from any2seg_core.array_files import read_arrays
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.errors import UserError
+from any2seg_core.pictures import read_picture
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
@@ -144,10 +144,10 @@ def read_projection(path: Path, name: str) -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     if path.suffix == ".png":
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # written by OpenCV: comes back in the order it was in
-        if image is None:
-            raise CorruptFileError(f"{path}: not a readable image; project this scene again")
-        return image
+        try:
+            return read_picture(path)  # written by OpenCV: comes back in the order it was in
+        except UserError as error:
+            raise CorruptFileError(f"{path}: not a readable image ({error}); project this scene again") from None
     try:
         loaded = read_arrays(path)
         return loaded["arr_0"] if isinstance(loaded, dict) else loaded

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.labels import IGNORE
+from any2seg_core.pictures import open_picture
 
 SIDE = 1024
 _ROAD = 0
@@ -24,9 +24,8 @@ _ROAD = 0
 def hkust_plane(path: Path) -> np.ndarray:
     """Image file -> (1024, 1024, 3) uint8 as Pillow converts and resizes it."""
     try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB").resize((SIDE, SIDE)))
-    except (OSError, SyntaxError, ValueError) as error:
+        return np.array(open_picture(path.read_bytes()).convert("RGB").resize((SIDE, SIDE)))
+    except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path}: not a readable image ({error}); project this scene again as PNG") from None
 
 

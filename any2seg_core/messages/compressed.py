@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.fields import data_bytes, text
-from any2seg_core.messages.images import MAX_SIDE, pixels_to_depth_m, pixels_to_rgb
+from any2seg_core.messages.images import pixels_to_depth_m, pixels_to_rgb
 from any2seg_core.messages.rvl import decode_rvl
+from any2seg_core.pictures import decode_picture, picture_head
 
 _CONFIG_BYTES = 12  # compressedDepth: enum, two float32 of the quantisation
-_LIKELY_PIXELS = 1 << 22
-_MAX_PIXELS_PER_BYTE = 2048
-_MAX_PIXELS = 8192 * 8192
-_KINDS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "TIFF": "tiff", "WEBP": "webp"}
 _ORDER_OF_CHANNELS = {1: "mono", 3: "bgr", 4: "bgra"}
 
 
@@ -36,7 +31,7 @@ def compressed_to_rgb(msg: Any) -> np.ndarray:
     original, transport, stored = _grammar(text(msg, "format", "compressed image"))
     if transport == "compressedDepth":
         raise MessageError("compressed image: format says compressedDepth, which is no colour image", "encoding")
-    pixels = _decode_picture(data_bytes(msg, "compressed image"))
+    pixels = decode_picture(data_bytes(msg, "compressed image"))
     if pixels.dtype not in (np.uint8, np.uint16):
         raise MessageError(f"compressed image: {pixels.dtype} pixels of {original!r} are no colour image", "encoding")
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
@@ -63,10 +58,10 @@ def compressed_to_depth_m(msg: Any) -> np.ndarray:
     data = data_bytes(msg, "compressed depth")
     if transport == "compressedDepth":
         return _transported_depth(data, original, stored)
-    kind, _ = _probe(data)
+    kind = picture_head(data).kind
     if kind in ("jpeg", "webp"):
         raise MessageError(f"compressed depth: {kind} changes depth; send png, tiff or compressedDepth", "encoding")
-    pixels = _decode_picture(data)
+    pixels = decode_picture(data)
     if pixels.ndim == 2 and pixels.dtype in (np.uint16, np.float32, np.float64):
         return pixels_to_depth_m(pixels)
     if pixels.ndim == 3 and pixels.dtype == np.uint8:
@@ -102,9 +97,9 @@ def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarra
     a, b = data[4:_CONFIG_BYTES].view("<f4").astype(np.float32)
     body = data[_CONFIG_BYTES:]
     if codec == "rvl":
-        codes = decode_rvl(body, pixels_allowed(body.size))
+        codes = decode_rvl(body)
     elif codec == "png":
-        codes = _decode_picture(body)
+        codes = decode_picture(body)
     else:
         raise MessageError(f"compressed depth: unknown codec {codec[:40]!r}; expected png or rvl", "encoding")
     if codes.dtype != np.uint16 or codes.ndim != 2:
@@ -113,59 +108,9 @@ def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarra
         return pixels_to_depth_m(codes)
     if not (np.isfinite(a) and np.isfinite(b) and a > 0):
         raise MessageError(f"compressed depth: quantisation {a:g}, {b:g} is no inverse depth", "value")
+    depth_m = codes.astype(np.float32)
     with np.errstate(divide="ignore", over="ignore"):
-        return np.where(codes > 0, a / (codes.astype(np.float32) - b), np.float32(np.nan)).astype(np.float32)
-
-
-def pixels_allowed(size: int) -> int:
-    """Most pixels that `size` compressed bytes may claim: four million, or 2048 per byte up to 67 million.
-
-    A uniform png reaches about 1000 pixels per byte; whatever claims far more would only eat memory.
-    """
-    return min(max(_LIKELY_PIXELS, size * _MAX_PIXELS_PER_BYTE), _MAX_PIXELS)
-
-
-def _decode_picture(data: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, 3 or 4) in OpenCV's order: blue first."""
-    kind, _ = _probe(data)
-    raw = data.tobytes()
-    if _is_truncated(raw, kind):
-        raise MessageError(f"compressed image: the {kind} is truncated ({len(raw)} bytes)", "codec")
-    try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise MessageError(f"compressed image: the {kind} cannot be decoded (error {error.code})", "codec") from None
-    if pixels is None or pixels.size == 0:
-        raise MessageError(f"compressed image: the {kind} of {len(raw)} bytes cannot be decoded", "codec")
-    if pixels.ndim == 3 and pixels.shape[2] not in _ORDER_OF_CHANNELS:
-        raise MessageError(f"compressed image: {pixels.shape[2]} channels; expected 1, 3 or 4", "codec")
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-
-
-def _probe(data: np.ndarray) -> tuple[str, tuple[int, int]]:
-    """What kind of picture it is and its (width, height), from its head alone, before memory is taken for it."""
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            kind, (width, height) = _KINDS.get(picture.format, ""), picture.size
-    except Image.DecompressionBombError:
-        raise MessageError(f"compressed image: far too many pixels in {data.size} bytes", "size") from None
-    except Exception:  # Pillow's parsers raise whatever a broken head makes them
-        raise MessageError(
-            f"compressed image: {data.size} bytes are no jpeg, png, tiff or webp; other codecs are not read", "codec"
-        ) from None
-    if not kind:
-        raise MessageError("compressed image: is no jpeg, png, tiff or webp", "codec")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE) or width * height > pixels_allowed(data.size):
-        raise MessageError(f"compressed image: {width}x{height} pixels in {data.size} bytes", "size")
-    return kind, (width, height)
-
-
-def _is_truncated(raw: bytes, kind: str) -> bool:
-    """Whether the end is missing. OpenCV would fill it with grey and say nothing."""
-    if kind == "jpeg":  # within a scan FF is always followed by 00, so an end mark after the last scan is real
-        return raw.rfind(b"\xff\xd9") < raw.rfind(b"\xff\xda")
-    if kind == "png":
-        return b"IEND" not in raw[-64:]
-    if kind == "webp":
-        return len(raw) < int.from_bytes(raw[4:8], "little") + 8
-    return False
+        depth_m -= b
+        np.divide(a, depth_m, out=depth_m)
+    depth_m[codes == 0] = np.nan
+    return depth_m

@@ -13,9 +13,8 @@ import numpy as np
 
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, text
+from any2seg_core.pictures import MAX_SIDE
 from any2seg_core.sensors.depth import decode_carla_depth
-
-MAX_SIDE = 32768
 
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)C([1-4])?")
 _GENERIC_KINDS = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}

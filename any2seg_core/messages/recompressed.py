@@ -11,6 +11,7 @@ from PIL import Image, JpegImagePlugin
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.compressed import picture_format
 from any2seg_core.messages.fields import data_bytes, text
+from any2seg_core.pictures import open_picture
 
 _WEBP_QUALITY = 90
 _LOSSLESS_WEBP = b"VP8L"
@@ -35,7 +36,7 @@ def recompressed(msg: Any, rgb: np.ndarray) -> tuple[str, bytes]:
     raw = data_bytes(msg, "compressed image").tobytes()
     out = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(raw)) as source:
+        with open_picture(raw) as source:
             codec, mode = source.format, source.mode
             options = _options(source, raw)
             is_grey = mode == "L" and not original.startswith("bayer_")

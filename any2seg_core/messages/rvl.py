@@ -5,19 +5,19 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.errors import MessageError, UserError
+from any2seg_core.limits import require_room
 from any2seg_core.messages.images import MAX_SIDE
 from any2seg_core.sensors.camera import read_only
 
 _HEAD_BYTES = 8  # width and height, uint32
 
 
-def decode_rvl(body: np.ndarray, max_pixels: int) -> np.ndarray:
+def decode_rvl(body: np.ndarray) -> np.ndarray:
     """RVL bytes after the compressedDepth header to (H, W) uint16.
 
     Args:
         body: (size,) uint8; width and height as uint32, then 32-bit words of eight 4-bit groups, highest first.
-        max_pixels: what the bytes may claim.
 
     Raises:
         MessageError: a size that is zero or too large, or a stream that ends early or runs over.
@@ -25,8 +25,12 @@ def decode_rvl(body: np.ndarray, max_pixels: int) -> np.ndarray:
     if body.size < _HEAD_BYTES:
         raise MessageError(f"compressed depth: rvl of {body.size} bytes has no size", "length")
     width, height = (int(side) for side in body[:_HEAD_BYTES].view("<u4"))
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE) or width * height > max_pixels:
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise MessageError(f"compressed depth: rvl of {width}x{height} pixels in {body.size} bytes", "size")
+    try:  # two bytes per pixel here, four as metres
+        require_room(4 * width * height, body.size, f"compressed depth: an rvl of {width}x{height} pixels")
+    except UserError as error:
+        raise MessageError(str(error), "size") from None
     rest = body[_HEAD_BYTES:]
     words = np.ascontiguousarray(rest[: rest.size // 4 * 4]).view("<u4")
     pixels = np.zeros(width * height, dtype=np.uint16)

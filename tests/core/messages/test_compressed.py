@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from any2seg_core.limits import limits
 from any2seg_core.messages import MessageError, compressed_to_depth_m, compressed_to_rgb
-from any2seg_core.messages.compressed import pixels_allowed
 
 H, W = 25, 38
 RNG = np.random.default_rng(5)
@@ -232,4 +232,4 @@ def test_property_damaged_pictures_raise_only_message_errors(seed, changes, leng
         except MessageError as error:
             assert "\n" not in str(error)
         else:
-            assert got.ndim == shape and got.shape[0] * got.shape[1] <= pixels_allowed(len(data))
+            assert got.ndim == shape and 4 * got.shape[0] * got.shape[1] <= limits().result_bytes(len(data))
