@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.errors import UserError
+from any2seg_core.pictures import open_picture, picture_head
 
-_GREY, _WHOLE_BITS = 0, 8  # colour type and bits of a PNG of plain ids
+_GREY, _PALETTE, _WHOLE_BITS = 0, 3, 8  # colour type and bits of a PNG of plain ids
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS, _PNG_COLOUR = 24, 25  # where its header has them
 
@@ -28,15 +29,13 @@ def read_ids(path: Path, only_red: bool = False) -> np.ndarray:
             can tell what its ids are: a palette of greys that are other numbers than its indices, or grey of fewer than
             8 bits (id 1 or 255?).
     """
-    kind, mode = _kind_and_mode(path)
-    if not kind and path.is_file():
-        raise CorruptFileError(f"{path}: not a readable image; write its PNG of ids again, or remove this frame")
-    if kind == "JPEG":
+    kind = _kind(path)
+    if kind == "jpeg":
         raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG")
-    if mode == "P":
+    if kind == "palette":
         return _indices(path)
     image = read_image(path)
-    if kind == "PNG" and image.any():
+    if kind == "png" and image.any():
         _require_whole_bits(path)
     if image.ndim == 2:
         return image
@@ -45,22 +44,23 @@ def read_ids(path: Path, only_red: bool = False) -> np.ndarray:
     return image[:, :, 0]
 
 
-def _kind_and_mode(path: Path) -> tuple[str, str]:
-    """Pillow's names of the format and the pixels, from the head of the file; "" for what it cannot open."""
+def _kind(path: Path) -> str:
+    """Format of a picture by its head, "palette" for a PNG of mode P; "" for what is none or too large."""
     try:
-        with Image.open(path) as image:
-            return image.format or "", image.mode
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return "", ""  # read_image says what is wrong with it
+        head = path.read_bytes()
+        is_palette = head.startswith(_PNG) and head[_PNG_COLOUR : _PNG_COLOUR + 1] == bytes([_PALETTE])
+        return "palette" if is_palette else picture_head(head).kind
+    except (OSError, UserError):
+        return ""  # read_image says what is wrong with it
 
 
 def _indices(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            indices = np.asarray(image)
-            palette = np.asarray(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)  # (n, 3)
-    except (OSError, SyntaxError, ValueError) as error:
+        image = open_picture(path.read_bytes())
+    except (OSError, UserError) as error:
         raise CorruptFileError(f"{path}: not a readable image ({error}); write it again") from None
+    indices = np.asarray(image)
+    palette = np.asarray(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)  # (n, 3)
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(palette):
         raise CorruptFileError(f"{path}: index {used[-1]} is not in its palette of {len(palette)} colours; restore it")
