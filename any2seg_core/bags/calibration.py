@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -10,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.bags.mounts import RecordedMounts, is_readable
+from any2seg_core.bags.mounts import RecordedMounts
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import Peek, TopicChoice
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.input_options import InputOptions
 from any2seg_core.modalities import MODALITIES
@@ -45,6 +46,7 @@ class BagCalibration:
         found: part of the calibration -> where it was found. missing: what is not there and what that costs.
         mounts: what transforms of the recording give; of sensors that move the calibration holds one moment, `frames`
             none. None: there are no transforms, or a file wins over them.
+        notes: what else a user should know, one line each.
     """
 
     calibration: Calibration | None
@@ -53,6 +55,7 @@ class BagCalibration:
     found: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     mounts: RecordedMounts | None = None
+    notes: tuple[str, ...] = ()
 
     def frames(self, event_window_ns: int, options: InputOptions | None = None) -> FrameBuilder:
         """A builder of planes that starts with what is fixed in this calibration."""
@@ -120,7 +123,7 @@ def _from_messages(
     for name, part in _MOUNT_FIELDS.items():
         if name not in choice.map.streams or frames[name] == frames[camera_name]:
             continue
-        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name])
+        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name], name in _CAMERA_FIELDS)
         if mount is not None:
             (fixed if is_fixed else moving).append(name)
             followed = "" if is_fixed else ", followed through /tf at each stamp"
@@ -133,7 +136,7 @@ def _from_messages(
     source = "camera_info" + (" and tf" if mounts else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
     by_transforms = RecordedMounts(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
-    return BagCalibration(calibration, source, False, found, missing, by_transforms)
+    return BagCalibration(calibration, source, False, found, missing, by_transforms, recorded.notes)
 
 
 def _parts(calibration: Calibration) -> list[str]:
@@ -181,37 +184,39 @@ def _frames_of(choice: TopicChoice, cameras: Mapping[str, CameraModel]) -> dict[
 
 
 class _Transforms(NamedTuple):
-    """Static messages, topics of moving ones, a tree of both (of the moving the first ones), and times to ask it at."""
+    """Static messages, topics of moving ones, a tree of both (of the moving the first ones), times to ask it at, and
+    what in them makes no sense."""
 
     static: tuple[Any, ...]
     topics: tuple[str, ...]
     tree: TransformTree
     fixed_tree: TransformTree
     stamps_ns: list[int]
+    notes: tuple[str, ...]
 
 
 def _read_transforms(bag: Bag) -> _Transforms:
     topics = {name: topic for name, topic in bag.topics.items() if topic.kind in _TF_KINDS and topic.count}
     static_topics = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
     moving_topics = [name for name in topics if name not in static_topics]
-    static = tuple(_good_transforms(bag, static_topics))
-    tree, fixed_tree, stamps_ns = TransformTree(), TransformTree(), set()
+    static = tuple(_transforms(bag, static_topics))
+    tree, fixed_tree, stamps_ns, complaints = TransformTree(), TransformTree(), set(), Counter()
     for message in static:
-        tree.add_message(message, is_static=True)
+        complaints.update(tree.add_message(message, is_static=True))
         fixed_tree.add_message(message, is_static=True)
-    for message in islice(_good_transforms(bag, moving_topics), _MOVING_MESSAGES):
-        tree.add_message(message, is_static=False)
+    for message in islice(_transforms(bag, moving_topics), _MOVING_MESSAGES):
+        complaints.update(tree.add_message(message, is_static=False))
         stamps_ns.update(_stamp_ns(item) for item in message.transforms)
-    return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0])
+    notes = tuple(f"{line}: left out ({count} times), the others are used" for line, count in complaints.most_common(5))
+    return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0], notes)
 
 
-def _good_transforms(bag: Bag, topics: Sequence[str]) -> Iterator[Any]:
-    """Messages that make sense; of a bad one the lookup says what is missing, if it was needed."""
+def _transforms(bag: Bag, topics: Sequence[str]) -> Iterator[Any]:
+    """Messages that can be read; of a damaged one the lookup says what is missing, if it was needed."""
     for message in bag.messages(topics) if topics else ():
         try:
-            if is_readable(message.value):
-                yield message.value
-        except UserError:
+            yield message.value
+        except MessageError:
             continue
 
 
@@ -223,7 +228,9 @@ def _stamp_ns(item) -> int:
     return item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
 
 
-def _mount(recorded: _Transforms, camera: str, sensor: str) -> tuple[np.ndarray | None, bool, str]:
+def _mount(
+    recorded: _Transforms, camera: str, sensor: str, is_camera: bool
+) -> tuple[np.ndarray | None, bool, str]:
     """(sensor to camera, whether it never moves, complaint); of one that moves the middle of several moments."""
     if not sensor or not camera:
         missing = "sensor" if camera else "camera"
@@ -235,7 +242,17 @@ def _mount(recorded: _Transforms, camera: str, sensor: str) -> tuple[np.ndarray 
     mount = fixed if fixed is not None else mounts[len(mounts) // 2] if mounts else None
     if mount is None:
         return None, True, f"no transform from {sensor} to {camera} in /tf_static or /tf"
-    if abs(mount[2, 2]) > 0.9:  # the camera's z axis points up
-        problem = f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"
-        return mount, fixed is not None, problem
-    return mount, fixed is not None, ""
+    return mount, fixed is not None, _why_not_optical(mount, camera, sensor, is_camera)
+
+
+def _why_not_optical(mount: np.ndarray, camera: str, sensor: str, is_camera: bool) -> str:
+    """What speaks against optical frames (z forward) of the camera, and of the other sensor where it is a camera too.
+
+    Two optical frames that look the same way have the same z axis; that of a LiDAR points up, its x axis forward.
+    """
+    if is_camera:
+        is_suspect = abs(mount[2, 2]) < 0.1 and mount[2, 0] > 0.9
+        return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?" if is_suspect else ""
+    if abs(mount[2, 2]) <= 0.9:
+        return ""
+    return f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"

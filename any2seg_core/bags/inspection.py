@@ -148,7 +148,7 @@ def inspect_bag(
         lead_ms = _packet_lead_ms(firsts.get(streams.get(WINDOWED[0], "")))
         parameters = recommend(timings, phases, lead_ms)
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
-        notes = [*choice.notes, *_timing_notes(timings, phases), *view_notes]
+        notes = [*choice.notes, *calibration.notes, *_timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes),

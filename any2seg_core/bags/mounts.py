@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.reader import Recorded
-from any2seg_core.errors import MessageError, UserError
+from any2seg_core.errors import MessageError
 from any2seg_core.frames import MOUNTED_STREAMS, FrameBuilder
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.transforms import TransformTree
@@ -48,9 +48,11 @@ class MountFollower:
             self._tree.add_message(message, is_static=True)
 
     def take(self, message: Recorded) -> None:
-        """Any message of the recording; those of other topics are ignored. UserError for a bad transform."""
+        """Any message of the recording; those of other topics are ignored. MessageError names what was left out."""
         if message.topic in self._mounts.topics:
-            self._tree.add_message(message.value, is_static=False)
+            complaints = self._tree.add_message(message.value, is_static=False)
+            if complaints:
+                raise MessageError(f"{'; '.join(complaints)}: left out, the others are used", "value")
 
     def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
         """Modality -> (4, 4) to the camera, of what is connected now."""
@@ -68,12 +70,3 @@ def _frame_id(payload: Any) -> str:
         return str(payload.header.frame_id)
     except MessageError:
         return ""  # damaged: its modality will be left out
-
-
-def is_readable(message: Any) -> bool:
-    """Whether a tf2_msgs/TFMessage makes sense."""
-    try:
-        TransformTree().add_message(message, is_static=True)
-    except (UserError, AttributeError, TypeError):
-        return False
-    return True

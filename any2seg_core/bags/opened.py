@@ -62,7 +62,7 @@ class OpenBag:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about topics and geometry, one line each."""
-        return self.choice.notes
+        return (*self.choice.notes, *self.calibration.notes)
 
     @property
     def topic_names(self) -> tuple[str, ...]:

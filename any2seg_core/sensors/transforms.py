@@ -22,6 +22,7 @@ _HISTORY_NS = 10_000_000_000
 _BACKWARD_JUMP_NS = 1_000_000_000
 _LONGEST_EXTRAPOLATION_NS = 200_000_000
 _MAX_DEPTH = 100
+_QUATERNION_TOLERANCE = 1e-2
 
 
 def pose_matrix(translation: Sequence[float], quaternion_xyzw: Sequence[float]) -> np.ndarray:
@@ -101,22 +102,20 @@ class TransformTree:
         """Whether nothing was ever added."""
         return not self._edges
 
-    def add_message(self, message: Any, is_static: bool) -> None:
-        """All transforms of a tf2_msgs/TFMessage; MessageError for one that makes no sense, and none is taken."""
-        found = []
+    def add_message(self, message: Any, is_static: bool) -> tuple[str, ...]:
+        """Take the transforms of a tf2_msgs/TFMessage, each for itself as tf2 does.
+
+        Returns:
+            One line for each that makes no sense and was left out: a number that is not finite, a quaternion whose
+            length is not 1, a frame without a name or above itself, a stamp that is none.
+        """
+        complaints = []
         for item in message.transforms:
-            move, turn = item.transform.translation, item.transform.rotation
-            pose = (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w)
-            child, parent = item.child_frame_id.lstrip("/"), item.header.frame_id.lstrip("/")
-            length = float(np.linalg.norm(pose[3:]))
-            if not np.isfinite(pose).all() or abs(length - 1.0) > 1e-2:
-                raise MessageError(f"tf: {parent} to {child} is no rigid transform (quaternion of length {length:.3g})")
-            if not child or not parent or child == parent:
-                raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names")
-            unit = tuple(value / length for value in pose[3:])
-            found.append((parent, child, stamp_ns(item.header), (*pose[:3], *unit)))
-        for entry in found:
-            self._add(*entry, is_static)
+            try:
+                self._add(*_checked(item), is_static)
+            except MessageError as error:
+                complaints.append(str(error))
+        return tuple(complaints)
 
     def _add(self, parent: str, child: str, stamp: int, pose: tuple[float, ...], is_static: bool) -> None:
         with self._lock:
@@ -169,6 +168,25 @@ class TransformTree:
                 break  # a cycle: publishers contradict each other
             found[frame] = to_ancestor
         return found
+
+
+def _checked(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
+    """(parent, child, stamp, pose) of a geometry_msgs/TransformStamped; MessageError when it makes no sense."""
+    move, turn = item.transform.translation, item.transform.rotation
+    pose = (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w)
+    child, parent = item.child_frame_id.lstrip("/"), item.header.frame_id.lstrip("/")
+    if not child or not parent or child == parent:
+        raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names")
+    if not np.isfinite(pose).all():
+        raise MessageError(f"tf: {parent} to {child} holds NaN or infinity")
+    length = float(np.linalg.norm(pose[3:]))
+    if not abs(length - 1.0) <= _QUATERNION_TOLERANCE:
+        raise MessageError(f"tf: {parent} to {child} is no rigid transform (quaternion of length {length:.3g})")
+    try:
+        stamp = stamp_ns(item.header)
+    except MessageError as error:
+        raise MessageError(f"tf: {parent} to {child}: {error}", "stamp") from None
+    return parent, child, stamp, (*pose[:3], *(value / length for value in pose[3:]))
 
 
 def _matrix(pose: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
-from any2seg_core.errors import MessageError
 from any2seg_core.sensors.transforms import TransformTree, pose_matrix
 
 S = 1_000_000_000
@@ -154,14 +153,26 @@ def test_value_after_a_jump_back_no_pose_of_before_it_is_mixed_in():
     [
         transform("base", "camera", 0, (np.nan, 0, 0), (0, 0, 0, 1)),
         transform("base", "camera", 0, (0, 0, 0), (0, 0, 0, 0)),
+        transform("base", "camera", 0, (0, 0, 0), (0, 0, np.inf, 1)),
+        transform("base", "camera", 0, (0, -np.inf, 0), (0, 0, 0, 1)),
+        transform("base", "camera", 0, (0, 0, 0), (0, 0, 0, np.nan)),
+        transform("base", "camera", 0, (0, 0, 0), (0, 0, 0, 2)),
+        transform("base", "camera", 0, (0, 0, 0), (1e300, 1e300, 0, 1)),
+        transform("base", "camera", -1, (0, 0, 0), (0, 0, 0, 1)),
         transform("", "camera", 0, (0, 0, 0), (0, 0, 0, 1)),
         transform("camera", "camera", 0, (0, 0, 0), (0, 0, 0, 1)),
     ],
-    ids=["nan", "zero quaternion", "no parent", "itself"],
+    ids=["nan", "zero quaternion", "infinite quaternion", "infinite", "nan quaternion", "length 2", "overflow",
+         "negative stamp", "no parent", "itself"],
 )
-def test_exception_a_transform_that_makes_no_sense_is_refused_whole(bad):
-    tree = TransformTree()
-    good = transform("base", "lidar", 0, (0, 0, 0), (0, 0, 0, 1))
-    with pytest.raises(MessageError, match="tf:"):
-        tree.add_message(message(good, bad), is_static=True)
-    assert tree.is_empty
+@pytest.mark.parametrize("is_static", [False, True])
+def test_value_a_transform_that_makes_no_sense_costs_itself_alone(bad, is_static):
+    """As in tf2; whether it comes first or last."""
+    good = transform("base", "lidar", 1, (0, 0, 2), (0, 0, 0, 1))
+    for items in ((good, bad), (bad, good), (bad, good, bad)):
+        tree = TransformTree()
+        complaints = tree.add_message(message(*items), is_static)
+        assert len(complaints) == len(items) - 1
+        assert all(line.startswith("tf: ") and bad.child_frame_id in line for line in complaints)
+        np.testing.assert_allclose(tree.lookup("base", S, "lidar", S)[:3, 3], (0, 0, 2))
+        assert tree.lookup("base", S, "camera", S) is None

@@ -7,7 +7,6 @@ from typing import Any
 
 from rclpy.node import Node
 
-from any2seg_core.errors import UserError
 from any2seg_core.sensors.transforms import TransformTree
 from any2seg_ros import distro, qos
 
@@ -32,10 +31,9 @@ class TransformListener:
 
     def receive(self, is_static: bool, message: Any) -> None:
         """One tf2_msgs/TFMessage; what makes no sense in it is logged and left out."""
-        try:
-            self._tree.add_message(message, is_static)
-        except UserError as error:
-            self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_EVERY_S)
+        complaints = self._tree.add_message(message, is_static)
+        if complaints:
+            self._node.get_logger().warning("; ".join(complaints), throttle_duration_sec=_LOG_EVERY_S)
 
     def destroy(self) -> None:
         """Unsubscribe."""
