@@ -96,6 +96,7 @@ class FrameBuilder:
         self._image_frame = ""
         self._connected: dict[str, tuple[str, str]] = {}  # modality -> frames of its last transform by TF
         self._image_size: tuple[int, int] | None = None  # (H, W) of the newest camera image
+        self._sizes: dict[str, tuple[int, int]] = {}  # (H, W) of the newest image of each camera
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
         self._health = HealthMonitor(self.options.health)
@@ -167,13 +168,18 @@ class FrameBuilder:
             MessageError: uncalibrated, malformed, implausible (CARLA 0.9.16), or a focal length more than twofold off
                 that of the given calibration; the present intrinsics stay in use.
         """
-        camera = CameraModel.from_camera_info(message, self.options.rectified)
+        camera = CameraModel.from_camera_info(message, self.options.rectified, self._size_of(stream))
         _check_focal_lengths(camera, getattr(self._given, _CAMERA_FIELDS[stream], None))
         notes = tuple(
             note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
         )
         self._told |= {f"{stream}: {note}" for note in notes}
         return CameraUpdate(self.set_camera(stream, camera), notes)
+
+    def _size_of(self, stream: str) -> tuple[int, int] | None:
+        """(H, W) of the images of a stream, for intrinsics that do not say it: of the last one, else as calibrated."""
+        camera = None if self._rig is None else getattr(self._rig.calibration, _CAMERA_FIELDS[stream])
+        return self._sizes.get(stream) or (None if camera is None else (camera.height, camera.width))
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
         """Use other intrinsics for one of CAMERA_STREAMS; returns whether that changed the geometry in use.
@@ -290,6 +296,8 @@ class FrameBuilder:
         """Array of a modality, size of its sensor where the message says it, and what ails the sensor."""
         if name in WINDOWED:
             events, size, total = self._read_events(name, payloads, stamp_ns, event_offset_ns)
+            if size is not None:
+                self._sizes[name] = size
             fault = self._health.check_events(events, stamp_ns, self.event_window_ns, self._pixels(size), total)
             return events, size, fault
         message = payloads[-1]
@@ -297,6 +305,7 @@ class FrameBuilder:
             array = read_points(message, self.options.intensity_max)
         else:
             array = (read_depth_m if name == "depth" else read_rgb)(message)
+            self._sizes[name] = array.shape[:2]
         if name == CAMERA_STREAMS[0] and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
             self._image_size = array.shape[:2]
         return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))

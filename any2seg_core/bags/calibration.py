@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -13,19 +14,22 @@ import numpy as np
 
 from any2seg_core.bags.mounts import RecordedMounts
 from any2seg_core.bags.reader import Bag
-from any2seg_core.bags.topics import Peek, TopicChoice
+from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.input_options import InputOptions
+from any2seg_core.messages.readers import read_depth_m, read_rgb
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.rectified import rectified_note
 from any2seg_core.sensors.transforms import TransformTree
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _STATIC_TF = "/tf_static"
 _FILE_IN_BAG = "calibration.yaml"
 _MOVING_MESSAGES = 400
+_TRIES = 5  # a recording may begin with a broken message
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
 _MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
 _COSTS = {
@@ -78,12 +82,17 @@ class BagCalibration:
             )
 
 
-def find_calibration(bag: Bag, choice: TopicChoice, file: Path | None = None) -> BagCalibration:
+def find_calibration(
+    bag: Bag, choice: TopicChoice, file: Path | None = None, rectified: bool = False
+) -> BagCalibration:
     """Calibration of a bag.
 
     In this order: the file given; ``calibration.yaml`` in the bag's folder, with the intrinsics of the recorded
     camera_info where there are some (as the node does); camera_info and /tf_static, /tf of the whole bag, so that
     latched messages count wherever they stand.
+
+    Args:
+        file: that the user gave. rectified: images are rectified, as the node's parameter.
 
     Raises:
         UserError: the file that was given, or the one in the folder, is wrong.
@@ -92,7 +101,7 @@ def find_calibration(bag: Bag, choice: TopicChoice, file: Path | None = None) ->
         calibration = load_calibration(file)
         found = dict.fromkeys(_parts(calibration), file.name)
         return BagCalibration(calibration, f"{file.name} (given)", True, found, _missing(calibration, choice, {}))
-    cameras, complaints = _first_cameras(bag, choice)
+    cameras, complaints, notes = _first_cameras(bag, choice, rectified)
     inside = bag.path / _FILE_IN_BAG if bag.path.is_dir() else bag.path.parent / _FILE_IN_BAG
     if inside.is_file():
         calibration = load_calibration(inside)
@@ -100,8 +109,10 @@ def find_calibration(bag: Bag, choice: TopicChoice, file: Path | None = None) ->
         calibration = replace(calibration, **{_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()})
         found.update({_CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
         source = f"{_FILE_IN_BAG} of the recording" + (" and its camera_info" if cameras else "")
-        return BagCalibration(calibration, source, False, found, _missing(calibration, choice, complaints))
-    return _from_messages(bag, choice, cameras, complaints)
+        missing = _missing(calibration, choice, complaints)
+        return BagCalibration(calibration, source, False, found, missing, notes=notes)
+    found = _from_messages(bag, choice, cameras, complaints)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def _from_messages(
@@ -121,7 +132,7 @@ def _from_messages(
     moving: list[str] = []
     fixed: list[str] = []
     for name, part in _MOUNT_FIELDS.items():
-        if name not in choice.map.streams or frames[name] == frames[camera_name]:
+        if name not in choice.map.streams or (frames[name] == frames[camera_name] and name in _CAMERA_FIELDS):
             continue
         mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name], name in _CAMERA_FIELDS)
         if mount is not None:
@@ -157,21 +168,42 @@ def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[st
     return tuple(lines)
 
 
-def _first_cameras(bag: Bag, choice: TopicChoice) -> tuple[dict[str, CameraModel], dict[str, str]]:
-    """(modality -> intrinsics of its first good camera_info, modality -> why there is none)."""
+def _first_cameras(
+    bag: Bag, choice: TopicChoice, rectified: bool
+) -> tuple[dict[str, CameraModel], dict[str, str], tuple[str, ...]]:
+    """(modality -> intrinsics of its first good camera_info, modality -> why there is none, what to tell)."""
     cameras: dict[str, CameraModel] = {}
     complaints: dict[str, str] = {}
+    notes: dict[str, str] = {}
     infos = choice.map.camera_infos
     for message in bag.messages(set(infos.values())) if infos else ():
         for name, topic in infos.items():
             if topic == message.topic and name not in cameras:
                 try:
-                    cameras[name] = CameraModel.from_camera_info(message.value)
+                    info = message.value
+                    size = None if info.width and info.height else _size_of(bag, choice, name)
+                    cameras[name] = CameraModel.from_camera_info(info, rectified, size)
+                    notes[name] = rectified_note(choice.map.streams.get(name, ""), info, rectified)
                 except UserError as error:
                     complaints[name] = str(error)
         if len(cameras) == len(infos):
             break
-    return cameras, {name: why for name, why in complaints.items() if name not in cameras}
+    complaints = {name: why for name, why in complaints.items() if name not in cameras}
+    return cameras, complaints, tuple(f"{name}: {note}" for name, note in notes.items() if note)
+
+
+def _size_of(bag: Bag, choice: TopicChoice, name: str) -> tuple[int, int] | None:
+    """(H, W) of the images of a sensor, for a camera_info that does not say it; None where no image says it either."""
+    topic = choice.map.streams.get(name, "")
+    peek = choice.peeks.get(topic, Peek())
+    if peek.width and peek.height:
+        return peek.height, peek.width
+    if not topic or bag.topics[topic].kind != COMPRESSED_KIND:
+        return None
+    for message in islice(bag.messages([topic]), _TRIES):
+        with suppress(UserError):
+            return (read_depth_m if name == "depth" else read_rgb)(message.value).shape[:2]
+    return None
 
 
 def _frames_of(choice: TopicChoice, cameras: Mapping[str, CameraModel]) -> dict[str, str]:
@@ -253,6 +285,6 @@ def _why_not_optical(mount: np.ndarray, camera: str, sensor: str, is_camera: boo
     if is_camera:
         is_suspect = abs(mount[2, 2]) < 0.1 and mount[2, 0] > 0.9
         return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?" if is_suspect else ""
-    if abs(mount[2, 2]) <= 0.9:
+    if abs(mount[2, 2]) <= 0.9 or camera == sensor:
         return ""
     return f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"

@@ -131,9 +131,10 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         if absent and (not options.may_lack or len(absent) == len(wanted)):
             raise UserError(f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...")
         modalities = tuple(name for name in MODALITIES if name in streams and name in (wanted or streams))
-        calibration = find_calibration(bag, choice, options.calibration)
-        calibration.require({name: streams[name] for name in modalities})
         parameters = {} if options.params is None else load_params_file(options.params)
+        rectified = input_options(parameters).rectified
+        calibration = find_calibration(bag, choice, options.calibration, rectified)
+        calibration.require({name: streams[name] for name in modalities})
         opened = OpenBag(bag, choice, calibration, modalities, parameters)
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
         opened.frames(DEFAULT_WINDOW_NS)

@@ -20,7 +20,8 @@ from any2seg_core.topics import NODE_CAMERA_INFOS, TopicMap
 
 RULES_FILE = Path(__file__).with_name("topics.yaml")
 
-IMAGE_KINDS = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+COMPRESSED_KIND = "sensor_msgs/msg/CompressedImage"
+IMAGE_KINDS = ("sensor_msgs/msg/Image", COMPRESSED_KIND)
 CLOUD_KIND, CAMERA_INFO_KIND = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"
 _NO_TOPIC = "none"
 _TRUTH, _ODOMETRY = "truth", "odometry"

@@ -36,9 +36,11 @@ class CameraModel:
     Attributes:
         width, height: image size in pixels.
         K: (3, 3) float64, [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in pixels.
-        D: (5,), (8,) or (4,) float64 coefficients in OpenCV's order; empty means none.
+        D: (5,), (8,) or (4,) float64 coefficients in OpenCV's order; empty means none. Given longer, as OpenCV's full
+            model has 12 or 14, the rest must be zero: it is the same lens.
         distortion_model: "plumb_bob" (k1 k2 p1 p2 k3), "rational_polynomial" (k1 k2 p1 p2 k3 k4 k5 k6) or
-            "equidistant" (k1..k4 of Kannala and Brandt 2006, OpenCV's fisheye).
+            "equidistant" (k1..k4 of Kannala and Brandt 2006, OpenCV's fisheye). A plumb_bob with k4 k5 k6 is a
+            rational_polynomial.
         frame_id: name of the optical frame; UNNAMED_FRAME where nothing names it.
 
     Raises:
@@ -63,7 +65,8 @@ class CameraModel:
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "height", height)
         object.__setattr__(self, "K", _intrinsics(self.K))
-        object.__setattr__(self, "D", _coefficients(self.D, model))
+        coefficients, model = _coefficients(self.D, model)
+        object.__setattr__(self, "D", coefficients)
         object.__setattr__(self, "distortion_model", model)
 
     @classmethod
@@ -77,18 +80,24 @@ class CameraModel:
         return cls(width, height, K, frame_id=frame_id)
 
     @classmethod
-    def from_camera_info(cls, msg: Any, rectified: bool = False) -> CameraModel:
+    def from_camera_info(
+        cls, msg: Any, rectified: bool = False, size: tuple[int, int] | None = None
+    ) -> CameraModel:
         """Reads a sensor_msgs/CameraInfo by field; K, P and D may be named in either case (ROS 1 or 2).
 
         K and D describe the raw image, P the rectified one (`rectified=True`; D is then zero and points are expected
         in the rectified frame). A P of zeros falls back to K. Binning and region of interest are applied with
         image_geometry's arithmetic: shift by the offset, then divide.
 
+        Args:
+            size: (H, W) of its images, for drivers that leave width and height at 0.
+
         Raises:
-            MessageError: uncalibrated (K[0] == 0), a missing field, a wrong length or an implausible focal length.
+            MessageError: uncalibrated (K[0] == 0), a missing field, a wrong length, no size or an implausible focal
+                length.
         """
         try:
-            return cls(**_camera_info_fields(msg, rectified))
+            return cls(**_camera_info_fields(msg, rectified, size))
         except MessageError:
             raise
         except UserError as error:
@@ -341,14 +350,26 @@ def _intrinsics(values: Any) -> np.ndarray:
     return K
 
 
-def _coefficients(values: Any, model: str) -> np.ndarray:
+def _coefficients(values: Any, model: str) -> tuple[np.ndarray, str]:
+    """D in the length of its model, and the model; UserError for a lens that no model here describes."""
     D = _frozen(values, "D")
+    if model == "plumb_bob" and D.ndim == 1 and D[5:].any():
+        model = "rational_polynomial"  # OpenCV goes by the number of coefficients, whatever the model is called
     expected = DISTORTION_COEFFICIENTS[model]
-    if D.ndim == 1 and (D.size == 0 or (model == "plumb_bob" and D.size == 4)):
+    if D.ndim == 1 and D.size > expected:
+        if D[expected:].any():
+            way_out = "calibrate with fewer coefficients, or publish rectified images and set rectified to true"
+            raise UserError(
+                f"camera: {model} takes {expected} distortion coefficients in D, got {D.size} with {D[expected:]} "
+                f"behind them (thin prism, tilt): {way_out}"
+            )
+        D = _frozen(D[:expected], "D")
+    may_be_shorter = D.size == 0 or (model == "plumb_bob" and D.size == 4) or (expected == 8 and D.size in (4, 5))
+    if D.ndim == 1 and may_be_shorter:
         D = _frozen(np.concatenate([D, np.zeros(expected - D.size)]), "D")
     if D.shape != (expected,):
         raise UserError(f"camera: {model} takes {expected} distortion coefficients in D, got shape {D.shape}")
-    return D
+    return D, model
 
 
 def _read(msg: Any, *names: str) -> Any:
@@ -366,7 +387,16 @@ def _matrix(msg: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
         raise MessageError(f"camera_info: field {name!r} must hold {shape[0] * shape[1]} numbers", "field") from None
 
 
-def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
+def _size_of_images(size: tuple[int, int] | None) -> tuple[int, int]:
+    if size is None:
+        raise MessageError(
+            "camera_info: width and height are 0, and the size of its images is not known yet; fill them in the driver",
+            "size",
+        )
+    return size
+
+
+def _camera_info_fields(msg: Any, rectified: bool, size: tuple[int, int] | None) -> dict[str, Any]:
     K, D, model = _matrix(msg, "k", (3, 3)), _read(msg, "d", "D"), str(_read(msg, "distortion_model"))
     if K[0, 0] == 0.0:
         raise MessageError("camera_info: uncalibrated (K[0] == 0); calibrate the camera or give a calibration file")
@@ -382,6 +412,8 @@ def _camera_info_fields(msg: Any, rectified: bool) -> dict[str, Any]:
         if roi_width > 0 and roi_height > 0:
             width, height = roi_width, roi_height
         width, height = int(width) // binning[0], int(height) // binning[1]
+        if width == 0 or height == 0:
+            height, width = _size_of_images(size)
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, MessageError):
             raise

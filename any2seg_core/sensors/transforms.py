@@ -6,6 +6,7 @@ through a frame that stands still. Knows no ROS, so that a recording is judged w
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
@@ -179,7 +180,7 @@ def _checked(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
         raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names")
     if not np.isfinite(pose).all():
         raise MessageError(f"tf: {parent} to {child} holds NaN or infinity")
-    length = float(np.linalg.norm(pose[3:]))
+    length = math.hypot(*pose[3:])
     if not abs(length - 1.0) <= _QUATERNION_TOLERANCE:
         raise MessageError(f"tf: {parent} to {child} is no rigid transform (quaternion of length {length:.3g})")
     try:

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from bag_files import (
     CLOUD,
+    COMPRESSED,
     IMAGE,
     INFO,
     KITTI_CAMERA,
     LIDAR_TO_CAMERA,
     NS_PER_S,
     START_NS,
+    STORE,
+    compressed_image,
     kitti_entries,
     lidar_calibration,
     lidar_entries,
@@ -21,6 +24,7 @@ from bag_files import (
 )  # fmt: skip
 
 from any2seg_core.bags.calibration import find_calibration
+from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import choose_topics
@@ -180,3 +184,135 @@ def test_value_depth_without_a_camera_info_of_its_own(tmp_path, frame, lines):
     assert len(got.missing) == lines
     for line in got.missing:
         assert "depth" in line and ("taken as mounted" in line or "colour camera's is taken" in line)
+
+
+CAMERA_TO_BASE = np.linalg.inv(LIDAR_TO_CAMERA)
+
+
+def with_depth_camera(depth_to_base):
+    """A colour camera and a depth camera with frames of their own on one base; depth of 3 m."""
+    entries = [e for e in kitti_entries(2) if e[2] != TF]
+    edges = [("base", KITTI_CAMERA.frame_id, CAMERA_TO_BASE), ("base", "velo_link", np.eye(4)),
+             ("base", "depth_frame", depth_to_base)]  # fmt: skip
+    depth = np.full((48, 64), 3000, np.uint16)
+    model = CameraModel.from_fov(64, 48, 70.0, "depth_frame")
+    return sorted([
+        *entries, (START_NS - 5, "/tf_static", TF, tf_message(edges, START_NS)),
+        (START_NS + 9, "/depth/image_raw", IMAGE, bag_messages.image(depth, "16UC1", START_NS, "depth_frame")),
+        (START_NS + 9, "/depth/camera_info", INFO, bag_messages.camera_info(model, START_NS)),
+    ], key=lambda entry: entry[0])  # fmt: skip
+
+
+def test_value_two_optical_frames_that_look_the_same_way_are_right(tmp_path):
+    """RealSense: colour and depth 15 mm apart."""
+    beside = CAMERA_TO_BASE.copy()
+    beside[1, 3] -= 0.015
+    got = found_in(write_bag(tmp_path / "bag", with_depth_camera(beside)))
+    assert got.missing == () and got.notes == ()
+    assert got.found["depth_to_camera"] == f"tf: depth_frame -> {KITTI_CAMERA.frame_id}"
+    np.testing.assert_allclose(got.calibration.depth_to_camera[:3, 3], (0.015, 0, 0), atol=1e-9)
+
+
+def test_value_a_depth_frame_whose_x_axis_looks_forward_is_suspected(tmp_path):
+    (line,) = found_in(write_bag(tmp_path / "bag", with_depth_camera(np.eye(4)))).missing
+    assert line == f"x of depth_frame looks along {KITTI_CAMERA.frame_id}: is it an optical frame (REP 103)?"
+
+
+def spoilt_tf(entries, topic, stamp_ns, translation, quaternion):
+    """One more transform of an IMU in the message of the mounts, as a driver that has no value sends it."""
+    for time_ns, name, kind, data in entries:
+        if kind == TF:
+            found = STORE.deserialize_cdr(data, TF)
+            make = STORE.types
+            stamp = make["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S))
+            header = make["std_msgs/msg/Header"](stamp, "base_link")
+            found.transforms.insert(0, make["geometry_msgs/msg/TransformStamped"](
+                header, "imu", make["geometry_msgs/msg/Transform"](
+                    make["geometry_msgs/msg/Vector3"](*translation), make["geometry_msgs/msg/Quaternion"](*quaternion)
+                )))  # fmt: skip
+            name, data = topic, bytes(STORE.serialize_cdr(found, TF))
+        yield time_ns, name, kind, data
+
+
+@pytest.mark.parametrize("topic", ["/tf_static", "/tf"])
+@pytest.mark.parametrize(
+    ("translation", "quaternion", "why"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0), "quaternion of length 0"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.3), "quaternion of length 1.3"),
+        ((0.0, 0.0, 0.0), (float("nan"),) * 4, "NaN or infinity"),
+        ((0.0, float("inf"), 0.0), (0.0, 0.0, 0.0, 1.0), "NaN or infinity"),
+    ],
+)
+def test_value_an_invalid_transform_costs_no_other_and_is_named(tmp_path, topic, translation, quaternion, why):
+    entries = list(spoilt_tf(kitti_entries(4), topic, START_NS, translation, quaternion))
+    bag = write_bag(tmp_path / "bag", entries)
+    (note,) = found_in(bag).notes
+    assert "base_link to imu" in note and why in note
+    assert note in inspect_bag(bag).notes
+    with open_bag(bag) as opened:
+        assert note in opened.notes
+        frames = [found.frame() for found in opened.sets()]
+    assert sum("lidar" in frame.planes for frame in frames) >= 2
+
+
+def lens_entries(model, coefficients, topic="/cam/image_raw", size=(96, 64), suffix="", **changes):
+    """A camera of 96x64 and a LiDAR in its frame; `changes`: fields of the camera_info."""
+    entries = []
+    camera = CameraModel.from_fov(96, 64, 91.0, "cam")
+    for k in range(3):
+        stamp_ns = START_NS + k * NS_PER_S // 10
+        info = STORE.deserialize_cdr(bag_messages.camera_info(camera, stamp_ns), INFO)
+        info.width, info.height = size
+        info.distortion_model, info.d = model, np.array(coefficients, float)
+        for name, value in changes.items():
+            setattr(info, name, value)
+        picture = np.random.default_rng(k).integers(0, 256, (64, 96, 3), np.uint8)
+        compressed = compressed_image(picture, stamp_ns, "cam", suffix) if suffix else b""
+        entries += [
+            (stamp_ns, topic.rpartition("/")[0] + "/camera_info", INFO, bytes(STORE.serialize_cdr(info, INFO))),
+            (stamp_ns + 1, f"{topic}/compressed", COMPRESSED, compressed) if suffix else
+            (stamp_ns + 1, topic, IMAGE, bag_messages.image(picture, "rgb8", stamp_ns, "cam")),
+            (stamp_ns + 2, "/points", CLOUD, bag_messages.point_cloud(
+                scan(k)[:, [1, 2, 0, 3]] * np.float32([-1, -1, 1, 1]), stamp_ns, "cam")),
+        ]  # fmt: skip
+    return entries
+
+
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+@pytest.mark.parametrize("size", [(0, 0), (96, 0)])
+def test_value_a_camera_info_without_a_size_has_that_of_its_images(tmp_path, suffix, size):
+    """Drivers that fill width and height later."""
+    bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [0.0] * 5, size=size, suffix=suffix))
+    got = found_in(bag)
+    assert (got.calibration.camera.width, got.calibration.camera.height) == (96, 64) and got.missing == ()
+    with open_bag(bag) as opened:
+        stream = opened.sets()
+        frames = [found.frame() for found in stream]
+    assert [set(frame.planes) for frame in frames] == [{"rgb", "lidar"}] * 3
+    assert stream.bad == {}
+
+
+@pytest.mark.parametrize("topic", ["/cam/image_rect_color", "/cam/image_rect", "/rectified/image", "/left/image_RECT"])
+def test_value_a_rectified_picture_beside_the_lens_of_the_raw_one_is_told(tmp_path, topic):
+    bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [-0.2, 0.05, 0.0, 0.0, 0.0], topic))
+    (note,) = found_in(bag).notes
+    assert note.startswith(f"rgb: {topic} is called rectified") and "set rectified to true" in note
+    params = tmp_path / "p.yaml"
+    params.write_text("/**: {ros__parameters: {rectified: true}}")
+    with open_bag(bag, BagOptions(params=params)) as opened:
+        assert opened.notes == ()
+
+
+@pytest.mark.parametrize("topic", ["/cam/image_rect", "/cam/image_raw", "/direct/image", "/rectangle/image"])
+def test_value_a_picture_that_fits_its_camera_info_is_no_news(tmp_path, topic):
+    coefficients = [0.0] * 5 if topic.endswith("rect") else [-0.2, 0.05, 0.0, 0.0, 0.0]
+    assert found_in(write_bag(tmp_path / "bag", lens_entries("plumb_bob", coefficients, topic))).notes == ()
+
+
+def test_value_a_raw_picture_that_is_to_be_rectified_is_told(tmp_path):
+    bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [-0.2, 0.05, 0.0, 0.0, 0.0]))
+    params = tmp_path / "p.yaml"
+    params.write_text("/**: {ros__parameters: {rectified: true}}")
+    with open_bag(bag, BagOptions(params=params)) as opened:
+        assert opened.notes == ("rgb: /cam/image_raw is called raw, and rectified is true: is it rectified?",)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from any2seg_core.errors import MESSAGE_REASONS, MessageError
+from any2seg_core.frames import FrameBuilder
+from any2seg_core.messages import array_to_image_fields
 from any2seg_core.sensors.camera import CameraModel, camera_info_notes
 
 W, H = 641, 479
@@ -109,3 +111,81 @@ def test_property_any_camera_info_is_a_camera_or_a_message_error(changes, rectif
         assert error.reason in MESSAGE_REASONS and "\n" not in str(error)
     else:
         assert camera.width > 0 and camera.height > 0 and np.isfinite(camera.K).all() and camera.K[0, 0] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "read_as"),
+    [
+        ("rational_polynomial", 14, "rational_polynomial"),
+        ("rational_polynomial", 12, "rational_polynomial"),
+        ("plumb_bob", 8, "plumb_bob"),
+        ("plumb_bob", 14, "plumb_bob"),
+        ("plumb_bob", 6, "plumb_bob"),
+        ("equidistant", 5, "equidistant"),
+        ("equidistant", 8, "equidistant"),
+        ("fisheye", 14, "equidistant"),
+    ],
+)
+def test_value_zeros_behind_the_coefficients_of_a_lens_change_nothing(model, given, read_as):
+    own = LENSES[read_as]
+    padded = CameraModel.from_camera_info(message(distortion_model=model, d=own + [0.0] * (given - len(own))))
+    plain = CameraModel.from_camera_info(message(distortion_model=read_as, d=own))
+    assert padded.distortion_model == read_as and padded.D.tolist() == own
+    np.testing.assert_array_equal(padded.project(points())[0], plain.project(points())[0])
+
+
+@pytest.mark.parametrize(("model", "count"), [("plumb_bob", 8), ("plumb_bob", 14), ("rational_polynomial", 5),
+                                              ("rational_polynomial", 4)])  # fmt: skip
+def test_value_a_lens_is_what_opencv_makes_of_its_coefficients(model, count):
+    """OpenCV goes by their number: a plumb_bob of 8 has k4 k5 k6, a rational_polynomial of 5 has none."""
+    D = np.array((LENSES["rational_polynomial"] + [0.0] * 6)[:count])
+    camera = CameraModel.from_camera_info(message(distortion_model=model, d=D.tolist()))
+    expected, _ = cv2.projectPoints(points(), np.zeros(3), np.zeros(3), K, D)
+    np.testing.assert_allclose(camera.project(points())[0], expected[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("rational_polynomial", LENSES["rational_polynomial"] + [0.001, 0.0, 0.0, 0.0]),
+        ("rational_polynomial", LENSES["rational_polynomial"] + [0.0] * 5 + [0.01]),
+        ("plumb_bob", LENSES["rational_polynomial"] + [0.0, 0.002, 0.0, 0.0]),
+        ("equidistant", LENSES["equidistant"] + [0.01]),
+    ],
+)
+def test_exception_a_thin_prism_or_a_tilt_is_named(model, coefficients):
+    with pytest.raises(MessageError, match="thin prism, tilt.*set rectified to true") as caught:
+        CameraModel.from_camera_info(message(distortion_model=model, d=coefficients))
+    assert "\n" not in str(caught.value)
+    assert not CameraModel.from_camera_info(
+        message(distortion_model=model, d=coefficients, p=np.hstack([K, np.zeros((3, 1))]).ravel().tolist()), True
+    ).is_distorted
+
+
+@pytest.mark.parametrize("D", [[float("inf")] * 14, [0.1] * 8 + [float("nan")] * 6])
+def test_exception_coefficients_that_are_not_finite_are_no_zeros(D):
+    with pytest.raises(MessageError, match="NaN or infinity"):
+        CameraModel.from_camera_info(message(distortion_model="rational_polynomial", d=D))
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, H), (W, 0)])
+def test_value_without_a_size_that_of_the_images_holds(width, height):
+    info = message(width=width, height=height, binning_x=2, binning_y=2)
+    with pytest.raises(MessageError, match="width and height are 0") as caught:
+        CameraModel.from_camera_info(info)
+    assert caught.value.reason == "size"
+    camera = CameraModel.from_camera_info(info, size=(239, 320))
+    assert (camera.width, camera.height) == (320, 239)
+    np.testing.assert_allclose(camera.K[:2], K[:2] / 2)
+
+
+def test_value_a_live_camera_info_without_a_size_is_taken_once_an_image_has_come():
+    frames = FrameBuilder(None)
+    info = message(width=0, height=0, d=[0.0] * 5)
+    with pytest.raises(MessageError, match="size of its images is not known yet"):
+        frames.set_camera_info("rgb", info)
+    picture = SimpleNamespace(header=SimpleNamespace(frame_id="rgb_front", stamp=SimpleNamespace(sec=1, nanosec=0)),
+                              **array_to_image_fields(np.full((H, W, 3), 90, np.uint8), "rgb8"))  # fmt: skip
+    assert set(frames.build({"rgb": [picture]}, 10**9).planes) == {"rgb"}
+    assert frames.set_camera_info("rgb", info).changed
+    assert (frames.rig.calibration.camera.width, frames.rig.calibration.camera.height) == (W, H)
