@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer
+from any2seg_core.accounts import Accounts, Tracked, Verdict, untracked
+from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
+
+_PAUSE_AFTER_ERROR_S = 0.05
 
 
 class Turns:
@@ -58,12 +63,13 @@ class LatestOnly:
         self._closed = False
         self.replaced = 0
 
-    def put(self, item: Any) -> None:
-        """Leave an item; never blocks."""
+    def put(self, item: Any) -> Any:
+        """Leave an item; never blocks. Returns the one that it replaces, None for none."""
         with self._condition:
-            self.replaced += self._item is not None
-            self._item = item
+            before, self._item = self._item, item
+            self.replaced += before is not None
             self._condition.notify()
+            return before
 
     def wait(self) -> bool:
         """Wait until there is an item to take; False once the mailbox is closed."""
@@ -85,13 +91,27 @@ class LatestOnly:
             self._condition.notify_all()
 
 
+@dataclass(frozen=True)
+class PipelineStats:
+    """Counts of one moment. Per stream, added + refused = what came in = buffered + dropped + all fates.
+
+    Attributes:
+        sync: of the synchroniser. fates: stream -> what became of the messages outside of it, see `Accounts.fates`.
+        refused: stream -> messages that never reached the synchroniser.
+    """
+
+    sync: SyncStats
+    fates: dict[str, Counter[str]]
+    refused: Counter[str]
+
+
 class LivePipeline:
     """Messages in from any thread, `process(sample_set)` called in one worker thread.
 
     Args:
         synchronizer: owned by the pipeline from now on.
-        process: runs the model on a set and publishes; an exception of it is counted, given to `on_error`, and the
-            pipeline goes on.
+        process: runs the model on a set and publishes; returns what became of it, None: all of it was fused. An
+            exception of it is counted, given to `on_error`, and the pipeline goes on.
         on_error: called with that exception, in the worker thread; no more after `stop`, its owner may be gone.
         clock_ns: clock of the arrival times and timeouts.
         longest_wait_s: look at the clock at least so often; None: it is steady and runs with real time.
@@ -104,7 +124,7 @@ class LivePipeline:
     def __init__(
         self,
         synchronizer: Synchronizer,
-        process: Callable[[SampleSet], None],
+        process: Callable[[SampleSet], Verdict | None],
         on_error: Callable[[Exception], None],
         clock_ns: Callable[[], int] = time.monotonic_ns,
         longest_wait_s: float | None = None,
@@ -120,6 +140,8 @@ class LivePipeline:
         self._changed = threading.Condition()
         self._running = True
         self._mailbox = LatestOnly()
+        self._accounts = Accounts()
+        self._busy_since_s: float | None = None
         self._threads = [
             threading.Thread(target=self._poll, name="any2seg-poll", daemon=True),
             threading.Thread(target=self._work, name="any2seg-worker", daemon=True),
@@ -132,11 +154,22 @@ class LivePipeline:
         """Sets that were replaced by a newer one before the model was free."""
         return self._mailbox.replaced
 
+    @property
+    def busy_s(self) -> float:
+        """How long `process` has been at its present set, wall time; 0 while it is at none."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
     def offer(self, stream: str, stamp_ns: int, payload: Any) -> None:
         """Give one message to the synchroniser; returns at once."""
         with self._changed:
-            self._hand_over(self._synchronizer.add(stream, stamp_ns, payload, self._clock_ns()))
+            self._hand_over(self._synchronizer.add(stream, stamp_ns, Tracked(payload), self._clock_ns()))
             self._changed.notify()
+
+    def refuse(self, stream: str, reason: str) -> None:
+        """Count one message that came in and cannot be offered."""
+        with self._changed:
+            self._accounts.refuse(stream, reason)
 
     def reconfigure(self, config: SyncConfig) -> None:
         """Give the synchroniser other tolerances and timeouts; what it holds stays."""
@@ -162,6 +195,14 @@ class LivePipeline:
         with self._changed:
             return read(self._synchronizer)
 
+    @property
+    def stats(self) -> PipelineStats:
+        """A snapshot of all counts."""
+        with self._changed:
+            stats = self._synchronizer.stats
+            fates = {stream: self._accounts.fates(stream) for stream in stats.streams}
+            return PipelineStats(stats, fates, self._accounts.refused.copy())
+
     def stop(self, timeout_s: float = 1.0) -> bool:
         """End both threads; returns whether they ended within the time. A running inference is waited for."""
         with self._changed:
@@ -175,9 +216,20 @@ class LivePipeline:
 
     def _hand_over(self, sets: list[SampleSet]) -> None:
         for sample_set in sets:
-            self._mailbox.put(sample_set)
+            self._accounts.emitted(sample_set)
+            replaced = self._mailbox.put(sample_set)
+            if replaced is not None:
+                self._accounts.decided(replaced, Verdict("overrun"))
 
     def _poll(self) -> None:
+        while self._running:
+            try:
+                self._poll_until_stopped()
+            except Exception as error:  # the clock that ends waits must not stop
+                self._tell(error)
+                time.sleep(_PAUSE_AFTER_ERROR_S)
+
+    def _poll_until_stopped(self) -> None:
         with self._changed:
             while self._running:
                 deadline_ns = self._synchronizer.next_deadline_ns()
@@ -192,13 +244,21 @@ class LivePipeline:
             with self._turns:
                 sample_set = self._mailbox.take()
                 if sample_set is not None:
+                    self._busy_since_s = time.monotonic()
                     self._process_one(sample_set)
+                    self._busy_since_s = None
 
     def _process_one(self, sample_set: SampleSet) -> None:
         try:
-            self._process(sample_set)
+            verdict = self._process(untracked(sample_set)) or Verdict()
         except Exception as error:  # one bad set must never stop the road
             self.failed += 1
-            with suppress(Exception):  # nor may a logger that is already shut down
-                if self._running:
-                    self._on_error(error)
+            verdict = Verdict("failed")
+            self._tell(error)
+        with self._changed:
+            self._accounts.decided(sample_set, verdict)
+
+    def _tell(self, error: Exception) -> None:
+        with suppress(Exception):  # a logger may be shut down already
+            if self._running:
+                self._on_error(error)

@@ -118,6 +118,7 @@ class FakeCar:
 
     Attributes:
         instead: sensor -> what makes its messages of a stamp, in place of `message`.
+        sent_ns: stamp of the camera -> steady clock when everything of that moment was sent.
     """
 
     def __init__(self, node, silent: tuple[str, ...] = ()) -> None:
@@ -130,6 +131,7 @@ class FakeCar:
         self.silent = set(silent)
         self.instead: dict[str, Callable[[int], bytes]] = {}
         self.stamp_ns = START_NS
+        self.sent_ns: dict[int, int] = {}
         self._running = True
         self._thread = threading.Thread(target=self._drive, daemon=True)
         self._thread.start()
@@ -151,6 +153,7 @@ class FakeCar:
                     own_ns = stamp_ns + OFFSETS_NS[sensor]
                     make = self.instead.get(sensor, partial(message, sensor))
                     self._publishers[sensor].publish(make(own_ns))
+            self.sent_ns[stamp_ns] = time.monotonic_ns()
             if self.stamp_ns == stamp_ns:  # a test may have set the time back meanwhile
                 self.stamp_ns = stamp_ns + PERIOD_NS
             due_s += 0.1

@@ -34,6 +34,7 @@ def node(domain: int) -> Iterator[Any]:
 @pytest.fixture
 def subscribed(node: Any, checkpoint: Any) -> Iterator[Any]:
     """Subscribes with these parameters; what the callbacks were told is in ``got``, ``bad`` and ``told``."""
+    from any2seg_ros.guard import Guard
     from any2seg_ros.inputs import Inputs
     from any2seg_ros.parameter_table import TABLE
     from any2seg_ros.parameters import check
@@ -41,7 +42,7 @@ def subscribed(node: Any, checkpoint: Any) -> Iterator[Any]:
     made = []
 
     def subscribe(**changes: Any) -> SimpleNamespace:
-        found = SimpleNamespace(got=[], bad=[], told=[])
+        found = SimpleNamespace(got=[], bad=[], told=[], failed=[])
         values = {name: entry.default for name, entry in TABLE.items()} | {"checkpoint": str(checkpoint)} | changes
         made.append(Inputs(
             node,
@@ -51,6 +52,7 @@ def subscribed(node: Any, checkpoint: Any) -> Iterator[Any]:
             lambda *_: None,
             lambda *arguments: found.bad.append(arguments),
             lambda *arguments: found.told.append(arguments),
+            Guard(lambda name, error: found.failed.append((name, error))),
         ))  # fmt: skip
         return found
 

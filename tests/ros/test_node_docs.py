@@ -81,15 +81,15 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
             for _ in range(2):  # zero stamps first, then each message twice
                 synchronizer.add(name, index * 100_000_000, "payload", index * 100_000_000)
     monitor = Monitor()
-    monitor.left_out("rgb", "step")
-    monitor.left_out("rgb", "black")
+    monitor.camera_info_refused("rgb")
     blank = np.zeros((3, 5), np.uint8)
     monitor.published(
         LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
                    stamps_ns={"rgb": (0,)})
     )  # fmt: skip
     mounts = {"lidar": "tf"}
-    snapshot = Snapshot(synchronizer.stats, config, 0, {}, {}, True, "model", "cpu", "float32", {}, mounts, False)
+    fates = {"rgb": {"step": 1, "black": 1}}
+    snapshot = Snapshot(synchronizer.stats, config, mounts=mounts, fates=fates, refused={"rgb": 2})
     keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
     streams = {key.partition(".")[2] for key in keys if key.startswith(names)}
     streams = {key.replace(".step", ".REASON").replace(".black", ".REASON") for key in streams}

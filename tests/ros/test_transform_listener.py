@@ -59,11 +59,12 @@ class Wire:
 @pytest.fixture()
 def listening(monkeypatch):
     from any2seg_ros import distro
+    from any2seg_ros.guard import Guard
     from any2seg_ros.transform_listener import TransformListener
 
     monkeypatch.setattr(distro, "transform_message", lambda: object)
     wire, tree = Wire(), TransformTree()
-    return wire, tree, TransformListener(wire, tree)
+    return wire, tree, TransformListener(wire, tree, Guard(lambda name, error: wire.warning(repr(error))))
 
 
 def pose(move, turn) -> np.ndarray:

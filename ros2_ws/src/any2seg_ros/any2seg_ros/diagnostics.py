@@ -1,48 +1,29 @@
-"""/diagnostics after REP 107: rates, drops with reasons and errors of the node, once per second."""
+"""/diagnostics after REP 107: rates, drops with reasons and errors of the node, once per second and at every change."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from any2seg_core.accounts import FUSED, WAITING
 from any2seg_core.errors import MESSAGE_REASONS
+from any2seg_core.freshness import DeadlineWatch
 from any2seg_core.sensors.health import HEALTH_REASONS
-from any2seg_core.sync import StreamStats, SyncConfig, SyncStats
+from any2seg_core.sync import StreamStats
 from any2seg_core.units import NS_PER_S
+from any2seg_ros.judgement import Counts, Judgement, SensorFault, Situation, Snapshot, judge, state_fault
 from any2seg_ros.segmenter import LiveResult
 
-_STALLED_TIMEOUTS = 3
 _DROPS = {"unmatched": "no_match"}  # the synchroniser's word -> the key of the message
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the node knows at the moment of a report.
-
-    Attributes:
-        stats, config: of the synchroniser. overrun: sets replaced by newer ones before the model was free.
-        publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
-        enabled: as set by ~/enable. model, device, precision: of the loaded model.
-        event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
-        mounts: as the segmenter has them.
-    """
-
-    stats: SyncStats
-    config: SyncConfig
-    overrun: int
-    publishers: dict[str, int]
-    incompatible: dict[str, int]
-    enabled: bool
-    model: str
-    device: str
-    precision: str
-    event_counts: dict[str, int]
-    mounts: dict[str, str]
-    lacks_clock: bool
+_ALWAYS_TOLD = ("unmatched", "late", "queue", "jump", "overrun", "too_old", "failed", "idle", "disabled")
+_NEW_S = 1.0
+_RECENT_S = 1.5  # so long what was wrong with a message is wrong with its sensor
+_RECENT_PERIODS = 2.5
 
 
 def pairs(values: dict[str, object]) -> list[KeyValue]:
@@ -58,10 +39,11 @@ class Monitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._left_out: dict[str, Counter[str]] = defaultdict(Counter)
-        self._published = self._failed = self._idle = 0
-        self._last_error = ""
+        self._counts = Counts()
+        self._last_error = self._last_unusable = self._last_too_old = self._last_callback_error = ""
+        self._invalid_share = 0.0
         self._latency_ms = 0.0
+        self._refused_infos: Counter[str] = Counter()
         self.begin()
 
     def begin(self) -> None:
@@ -69,47 +51,155 @@ class Monitor:
         with self._lock:
             self._last: LiveResult | None = None
             self._last_sign_s = time.monotonic()  # of a label, or of the reason why there is none
-            self._reported = (self._last_sign_s, self._published, self._failed, self._idle)
+            self._reported = (self._last_sign_s, self._counts.labels)
+            self._history = deque([(self._last_sign_s, replace(self._counts))])
+            self._reported_as: tuple[object, ...] = ()
+            self._watch = DeadlineWatch()
+            self._faults: dict[str, tuple[float, SensorFault]] = {}
+            self._bad_stamps: dict[str, tuple[float, int]] = {}
 
-    def left_out(self, name: str, reason: str) -> None:
+    def expect_labels(self) -> None:
+        """Silence before now is none: the node or its sensors were switched off."""
+        with self._lock:
+            self._last_sign_s = time.monotonic()
+
+    def camera_info_refused(self, name: str) -> None:
+        """A camera_info of a modality could not be used."""
+        with self._lock:
+            self._refused_infos[name] += 1
+
+    def at_fault(self, name: str, reason: str, text: str) -> None:
         """A message of a modality could not be used, or its sensor is ill."""
         with self._lock:
-            self._left_out[name][reason] += 1
+            self._faults[name] = (time.monotonic(), SensorFault(reason, text))
 
     def failed(self, error: Exception) -> None:
         """A set gave no label."""
         with self._lock:
-            self._failed += 1
+            self._counts.failed += 1
             self._last_error = repr(error)
 
-    def idle(self) -> None:
-        """A set was not segmented, because nobody listens or the node is disabled."""
+    def unusable(self, text: str) -> None:
+        """A set gave no label, because no message of it could be used."""
         with self._lock:
-            self._idle += 1
+            self._counts.unusable += 1
+            self._last_unusable = text
+
+    def idle(self) -> None:
+        """A set was not segmented, because nobody listens."""
+        with self._lock:
+            self._counts.idle += 1
             self._last_sign_s = time.monotonic()
+
+    def took(self, inference_s: float, deadline_s: float) -> None:
+        """The model has finished a set."""
+        with self._lock:
+            self._watch.done(inference_s, deadline_s)
+
+    def too_old(self, age_s: float, limit_s: float, was_computed: bool) -> str:
+        """A label was dropped before it was published, or its set before it was computed; returns the line to log."""
+        with self._lock:
+            self._counts.labels_too_old += was_computed
+            self._counts.sets_too_old += not was_computed
+            what = "label" if was_computed else "set"
+            self._last_too_old = f"{what} dropped: {age_s:.1f} s old, max_label_age_s is {limit_s:.1f}"
+            return self._last_too_old
 
     def published(self, result: LiveResult) -> None:
         """A label went out."""
         with self._lock:
-            self._published += 1
+            self._counts.labels += 1
             self._last = result
             self._last_sign_s = time.monotonic()
             self._latency_ms = (time.monotonic_ns() - result.received_ns) / 1e6
+            if result.invalid_share > 0.0:
+                self._counts.not_finite += 1
+                self._invalid_share = result.invalid_share
+
+    def callback_failed(self, name: str, error: Exception) -> None:
+        """A callback raised what nobody expected."""
+        with self._lock:
+            self._counts.callback_errors += 1
+            self._last_callback_error = f"{name}: {error!r}"
+
+    def is_due(self, snapshot: Snapshot, period_s: float) -> bool:
+        """Whether a report is to be made: a period has passed, or what is wrong is no longer what was reported last."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._reported[0] >= period_s:
+                return True
+            situation = self._situation(snapshot, now_s)
+            return self._reported_as != _kind(situation, judge(situation))
 
     def message(self, snapshot: Snapshot, node_name: str) -> DiagnosticArray:
         """Everything known now; the stamp is left to the caller."""
         with self._lock:
             now_s = time.monotonic()
-            then_s, *before = self._reported
-            self._reported = (now_s, self._published, self._failed, self._idle)
-            published, failed, idle = (now - then for now, then in zip(self._reported[1:], before, strict=True))
-            level, state, text = self._judge(snapshot, now_s, published, failed, idle)
-            values = self._values(snapshot, published / max(now_s - then_s, 1e-9), state)
-        status = DiagnosticStatus(level=level, name=f"{node_name}: fusion", message=text, values=pairs(values))
+            situation = self._situation(snapshot, now_s)
+            judgement = judge(situation)
+            then_s, labels = self._reported
+            rate_hz = (self._counts.labels - labels) / max(now_s - then_s, 1e-9)
+            values = self._values(snapshot, situation, rate_hz, judgement.state)
+            self._reported = (now_s, self._counts.labels)
+            self._reported_as = _kind(situation, judgement)
+        level = bytes((judgement.level,))
+        status = DiagnosticStatus(
+            level=level, name=f"{node_name}: fusion", message=judgement.message, values=pairs(values)
+        )
         return DiagnosticArray(status=[status])
 
-    def _values(self, snapshot: Snapshot, label_rate_hz: float, state: str) -> dict[str, object]:
-        last, stats = self._last, snapshot.stats
+    def _situation(self, snapshot: Snapshot, now_s: float) -> Situation:
+        bad_stamps = self._recent_bad_stamps(snapshot, now_s)
+        streams = snapshot.stats.streams
+        faults = {name: self._fault(name, stream, now_s) for name, stream in streams.items()}
+        return Situation(
+            snapshot=snapshot,
+            new=self._new(now_s),
+            last=self._last,
+            silence_s=now_s - self._last_sign_s,
+            faults={name: fault for name, fault in faults.items() if fault is not None},
+            bad_stamps={name: count for name, count in bad_stamps.items() if streams[name].state != "alive"},
+            slow=self._watch.judge(snapshot.busy_s, snapshot.deadline_s),
+            last_error=self._last_error,
+            last_unusable=self._last_unusable,
+            last_too_old=self._last_too_old,
+            last_callback_error=self._last_callback_error,
+            invalid_share=self._invalid_share,
+        )
+
+    def _new(self, now_s: float) -> Counts:
+        """What happened in the last second, or since the look before it."""
+        while len(self._history) > 1 and self._history[1][0] <= now_s - _NEW_S:
+            self._history.popleft()
+        new = self._counts.since(self._history[0][1])
+        self._history.append((now_s, replace(self._counts)))
+        return new
+
+    def _recent_bad_stamps(self, snapshot: Snapshot, now_s: float) -> dict[str, int]:
+        """Modality -> messages without a usable stamp, where one came of late: older ones explain nothing."""
+        recent = {}
+        for name, stream in snapshot.stats.streams.items():
+            count = stream.dropped["bad_stamp"] + snapshot.fates.get(name, {}).get("stamp", 0)
+            changed_s, before = self._bad_stamps.get(name, (now_s, 0))
+            if count != before:
+                changed_s = now_s
+            self._bad_stamps[name] = changed_s, count
+            if count and now_s - changed_s < _RECENT_S:
+                recent[name] = count
+        return recent
+
+    def _fault(self, name: str, stream: StreamStats, now_s: float) -> SensorFault | None:
+        """What is wrong with a sensor now: its messages as they come, what they hold, or that none comes."""
+        if (fault := getattr(stream, "fault", None)) is not None:
+            return SensorFault(fault.reason, fault.text)
+        since_s, fault = self._faults.get(name, (0.0, None))
+        period_s = (stream.period_ns or 0) / NS_PER_S
+        if fault is not None and now_s - since_s < max(_RECENT_S, _RECENT_PERIODS * period_s):
+            return fault
+        return state_fault(stream)
+
+    def _values(self, snapshot: Snapshot, now: Situation, label_rate_hz: float, state: str) -> dict[str, object]:
+        last, stats, counts = self._last, snapshot.stats, self._counts
         stamps_ns = [stamp for own in last.stamps_ns.values() for stamp in own] if last else []
         values: dict[str, object] = {
             "fusion_state": state,
@@ -118,16 +208,25 @@ class Monitor:
             "reference_timestamp_min": _seconds(min(stamps_ns, default=None)),
             "reference_timestamp_max": _seconds(max(stamps_ns, default=None)),
             "used": ",".join(last.used) if last else "",
-            "labels": self._published,
+            "labels": counts.labels,
             "label_rate_hz": f"{label_rate_hz:.2f}",
             "inference_ms": f"{last.inference_ms:.1f}" if last else "",
+            "inference_deadline_ms": f"{1e3 * snapshot.deadline_s:.0f}",
+            "inference_busy_ms": f"{1e3 * snapshot.busy_s:.0f}",
             "pipeline_latency_ms": f"{self._latency_ms:.1f}" if last else "",
             "sets": stats.sets_emitted,
             "sets_incomplete": stats.sets_incomplete,
             "sets_overrun": snapshot.overrun,
-            "sets_failed": self._failed,
-            "sets_idle": self._idle,
+            "sets_failed": counts.failed,
+            "sets_unusable": counts.unusable,
+            "sets_idle": counts.idle,
+            "sets_too_old": counts.sets_too_old,
+            "sets_slow": self._watch.slow,
+            "labels_too_old": counts.labels_too_old,
+            "labels_not_finite": counts.not_finite,
             "last_error": self._last_error,
+            "callback_errors": counts.callback_errors,
+            "last_callback_error": self._last_callback_error,
             "time_jumps": stats.resets,
             "model": snapshot.model,
             "device": snapshot.device,
@@ -135,17 +234,21 @@ class Monitor:
         }
         values |= {f"event.{key}": count for key, count in sorted(snapshot.event_counts.items())}
         for name, stream in stats.streams.items():
-            values |= {f"{name}.{key}": value for key, value in self._stream_values(name, stream).items()}
+            own = self._stream_values(name, stream, now.faults.get(name))
+            own |= account(stream, snapshot.fates.get(name, {}), snapshot.refused.get(name, 0))
+            values |= {f"{name}.{key}": value for key, value in own.items()}
+            values[f"{name}.camera_info_refused"] = self._refused_infos[name]
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)
             if name in snapshot.mounts:
                 values[f"{name}.mount"] = snapshot.mounts[name]
             values[f"{name}.incompatible_qos"] = snapshot.incompatible.get(name, 0)
         return values
 
-    def _stream_values(self, name: str, stats: StreamStats) -> dict[str, object]:
-        last, left_out = self._last, self._left_out[name]
+    def _stream_values(self, name: str, stats: StreamStats, fault: SensorFault | None) -> dict[str, object]:
+        last = self._last
         is_used = last is not None and name in last.used
         values: dict[str, object] = {"state": stats.state, "used": is_used, "timestamp": _seconds(stats.last_stamp_ns)}
+        values |= {"fault": fault.reason if fault else "", "fault_text": fault.text if fault else ""}
         if is_used:
             values["age_ms"] = f"{last.ages_ns[name] / 1e6:.2f}"
         elif last is not None:
@@ -153,57 +256,28 @@ class Monitor:
         if stats.period_ns:
             values["interval_ms"] = f"{stats.period_ns / 1e6:.2f}"
             values["rate_hz"] = f"{1e9 / stats.period_ns:.2f}"
-        values |= {"received": stats.added, "fused": stats.used}
-        for kind, known in (("malformed", MESSAGE_REASONS), ("ill", HEALTH_REASONS)):
-            counts = {reason: count for reason, count in sorted(left_out.items()) if reason in known}
-            values |= {kind: sum(counts.values())} | {f"{kind}.{reason}": count for reason, count in counts.items()}
-        dropped = dict.fromkeys(("unmatched", "late", "queue", "jump"), 0) | dict(stats.dropped)
-        return values | {f"drops_{_DROPS.get(reason, reason)}": count for reason, count in dropped.items()}
+        return values
 
-    def _judge(
-        self, snapshot: Snapshot, now_s: float, published: int, failed: int, idle: int
-    ) -> tuple[bytes, str, str]:
-        """Level, fusion_state and message; the counts are those since the last report."""
-        if not snapshot.enabled:
-            return DiagnosticStatus.OK, "disabled", "disabled by ~/enable"
-        if failed:
-            return DiagnosticStatus.ERROR, "stalled" if not published else "degraded", f"model: {self._last_error}"
-        silence_s, config, last = now_s - self._last_sign_s, snapshot.config, self._last
-        patience_s = config.timeout_without_reference_ns / NS_PER_S + (last.inference_ms / 1e3 if last else 0.0)
-        if silence_s > _STALLED_TIMEOUTS * patience_s:
-            return DiagnosticStatus.ERROR, "stalled", self._why_stalled(snapshot, silence_s)
-        if idle and not published:
-            return DiagnosticStatus.OK, "idle", "nobody listens, nothing is computed"
-        if last is None:
-            return DiagnosticStatus.OK, "idle", "waiting for the first label"
-        if last.missing:
-            has_reference = last.reference == config.reference_priority[0]
-            text = f"partial: without {', '.join(last.missing)}"
-            return DiagnosticStatus.WARN, "partial" if has_reference else "degraded", text
-        return DiagnosticStatus.OK, "ok", "all sensors fused"
 
-    def _why_stalled(self, snapshot: Snapshot, silence_s: float) -> str:
-        text = f"no label for {silence_s:.1f} s"
-        if snapshot.lacks_clock:
-            return f"{text}: use_sim_time is true and nothing comes on /clock"
-        streams = snapshot.stats.streams
-        required = [name for name, config in snapshot.config.streams.items() if config.required]
-        lacking = [f"{name} is {streams[name].state}" for name in required if streams[name].state != "alive"]
-        if lacking:
-            return f"{text}: required {', '.join(lacking)}"
-        unmatched = [name for name in streams if snapshot.incompatible.get(name)]
-        if unmatched:
-            return f"{text}: incompatible quality of service on {', '.join(unmatched)}"
-        stamps = [self._left_out[name]["stamp"] + stream.dropped["bad_stamp"] for name, stream in streams.items()]
-        unusable = [
-            f"{name} ({count} messages)"
-            for (name, stream), count in zip(streams.items(), stamps, strict=True)
-            if count and stream.state != "alive"
-        ]
-        if unusable:
-            return f"{text}: stamps that are zero or negative come from {', '.join(unusable)}"
-        silent = [name for name, stream in streams.items() if stream.state != "alive"]
-        return f"{text}: nothing comes from {', '.join(silent)}" if silent else text
+def account(stats: StreamStats, fates: Mapping[str, int], refused: int) -> dict[str, int]:
+    """What became of every message: received = fused + waiting + malformed + ill + all drops, exactly."""
+    left = dict(fates)
+    values = {
+        "received": stats.added + refused,
+        "fused": left.pop(FUSED, 0),
+        "waiting": left.pop(WAITING, 0) + stats.buffered,
+    }
+    for kind, known in (("malformed", MESSAGE_REASONS), ("ill", HEALTH_REASONS)):
+        counts = {reason: left.pop(reason) for reason in sorted(left) if reason in known}
+        values |= {kind: sum(counts.values())} | {f"{kind}.{reason}": count for reason, count in counts.items()}
+    dropped = dict.fromkeys(_ALWAYS_TOLD, 0) | dict(stats.dropped) | left
+    return values | {f"drops_{_DROPS.get(reason, reason)}": count for reason, count in dropped.items()}
+
+
+def _kind(situation: Situation, judgement: Judgement) -> tuple[object, ...]:
+    """What makes a report another one than the last: figures in the texts do not."""
+    faults = {name: fault.reason for name, fault in situation.faults.items()}
+    return judgement.level, judgement.state, tuple(sorted(faults.items()))
 
 
 def _seconds(time_ns: int | None) -> str:

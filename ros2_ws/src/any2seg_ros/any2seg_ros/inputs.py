@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,9 +14,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from any2seg_core.errors import UserError
+from any2seg_core.freshness import MessageDelay
 from any2seg_core.messages import event_array_from_cdr, stamp_ns
 from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
 from any2seg_ros import distro, qos
+from any2seg_ros.guard import Guard
 from any2seg_ros.parameters import NodeParameters
 from any2seg_ros.steady import create_steady_timer
 
@@ -42,11 +44,13 @@ class Received:
     Attributes:
         message: what the frame builder made of it: the ROS message, or its events.
         header_ns: its own stamp. arrived_ns: steady clock (`time.monotonic_ns`) at its arrival.
+        late_ns: how much longer it was under way than usual: it waited while this process was stopped or busy.
     """
 
     message: Any
     header_ns: int
     arrived_ns: int
+    late_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ class Inputs:
             returns what goes on.
         on_message: called with modality, stamp in nanoseconds and Received.
         on_camera_info: called with modality and message.
-        on_bad: called with modality and UserError for a message that cannot be used.
+        on_bad: called with modality and error for a message that cannot be used.
         warn: called with modality, kind of trouble and text, every time; not everything needs to reach the log.
+        guard: wraps every callback; a bad message that raises something else than a UserError is reported there too.
 
     Attributes:
         incompatible: modality -> publishers whose quality of service did not match.
@@ -105,13 +110,15 @@ class Inputs:
         decode: Callable[[str, Any, int], Any],
         on_message: Callable[[str, int, Received], None],
         on_camera_info: Callable[[str, CameraInfo], None],
-        on_bad: Callable[[str, UserError], None],
+        on_bad: Callable[[str, Exception], None],
         warn: Callable[[str, str, str], None],
+        guard: Guard,
     ) -> None:
         self.incompatible: Counter[str] = Counter()
-        self._node, self._settings = node, settings
+        self._node, self._settings, self._guard = node, settings, guard
         self._decode, self._on_message, self._on_bad, self._warn = decode, on_message, on_bad, warn
         self._subscriptions: dict[str, Any] = {}
+        self._delays = {name: MessageDelay() for name in settings.modalities}
         self._event_kind = ""
         for name in settings.modalities:
             self._subscribe(name, input_type(name, settings))
@@ -120,7 +127,8 @@ class Inputs:
                 callback = partial(on_camera_info, name)
                 self._subscriptions[below] = self._create(name, CameraInfo, below, callback, settings.input_depth)
         wants_auto = "event" in settings.modalities and settings.event_format == "auto"
-        self._timer = create_steady_timer(node, _AUTO_PERIOD_S, self._follow_event_publisher) if wants_auto else None
+        follow = guard("event_format", self._follow_event_publisher)
+        self._timer = create_steady_timer(node, _AUTO_PERIOD_S, follow) if wants_auto else None
 
     def destroy(self) -> None:
         """Unsubscribe from everything."""
@@ -162,33 +170,42 @@ class Inputs:
         self._subscriptions[name] = self._create(name, kind.message, topic, callback, depth, kind.raw)
 
     def _create(self, name: str, kind: Any, topic: str, callback: Callable, depth: int, raw: bool = False) -> Any:
-        events = distro.subscription_events()(incompatible_qos=partial(self._on_incompatible, name, topic))
+        on_incompatible = self._guard(f"{name}: quality of service", partial(self._on_incompatible, name, topic))
+        events = distro.subscription_events()(incompatible_qos=on_incompatible)
         return self._node.create_subscription(
             kind,
             topic,
-            callback,
+            self._guard(topic, callback),
             qos.sensor_input(self._settings.input_reliability, depth),
             event_callbacks=events,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             raw=raw,
         )
 
-    def _receive(self, name: str, message: Any) -> None:
+    def _receive(self, name: str, message: Any, info: Mapping[str, Any]) -> None:
         arrived_ns = time.monotonic_ns()
         try:
-            if isinstance(message, bytes):
-                message = event_array_from_cdr(message)
-            header_ns = stamp_ns(message.header)
-            is_header = self._settings.stamp_source == "header"
-            stamp = header_ns if is_header else self._node.get_clock().now().nanoseconds
-            if is_header and not header_ns:
-                why = "the driver does not set it; repair that, or set stamp_source to arrival"
-                self._warn(name, "zero", f"left out: stamp is 0: {why}")  # the synchroniser drops and counts it
-            self._on_message(
-                name, stamp, Received(self._decode(name, message, stamp - header_ns), header_ns, arrived_ns)
-            )
-        except UserError as error:
+            stamp, received = self._read(name, message, info.get("source_timestamp", 0), arrived_ns)
+        except Exception as error:
             self._on_bad(name, error)
+            if isinstance(error, UserError):
+                return
+            raise
+        self._on_message(name, stamp, received)
+
+    def _read(self, name: str, message: Any, source_ns: int, arrived_ns: int) -> tuple[int, Received]:
+        if isinstance(message, bytes):
+            message = event_array_from_cdr(message)
+        header_ns = stamp_ns(message.header)
+        clock_ns = self._node.get_clock().now().nanoseconds
+        is_header = self._settings.stamp_source == "header"
+        stamp = header_ns if is_header else clock_ns
+        if is_header and not header_ns:
+            why = "the driver does not set it; repair that, or set stamp_source to arrival"
+            self._warn(name, "zero", f"left out: stamp is 0: {why}")  # the synchroniser drops and counts it
+        payload = self._decode(name, message, stamp - header_ns)
+        late_ns = self._delays[name].of(source_ns, header_ns, clock_ns, arrived_ns)
+        return stamp, Received(payload, header_ns, arrived_ns, late_ns)
 
     def _on_incompatible(self, name: str, topic: str, event: Any) -> None:
         self.incompatible[name] += event.total_count_change

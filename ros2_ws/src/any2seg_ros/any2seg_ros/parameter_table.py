@@ -120,9 +120,27 @@ _HEALTH = {
     "health.max_event_rate_hz": _tunable(100.0, "Most events per pixel and second; 0: off.", 0.0, 1e6),
     "health.event_silence_s": _tunable(10.0, "Silent when messages bring no event for so long; 0: off.", 0.0, 1e6),
 }
+_LIMITS = {
+    "max_label_age_s": _tunable(
+        0.0,
+        "Labels whose newest message came in longer ago are dropped; 0: 2 s, or 5 periods of the reference and both "
+        "timeouts where that is more.",
+        0.0,
+        3600.0,
+    ),
+    "inference_deadline_s": _tunable(
+        0.0,
+        "A set that takes longer is a warning, five in a row are an error; 0: 0.2 s, or 4 periods of the reference "
+        "where that is more.",
+        0.0,
+        3600.0,
+    ),
+}
 _OUTPUTS = {
     "confidence_threshold": _tunable(0.0, "Labels below this confidence become unlabelled.", 0.0, 1.0),
     "overlay_alpha": _tunable(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
     "log_period_s": _tunable(5.0, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
 }
-TABLE: Mapping[str, Parameter] = MappingProxyType({**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_HEALTH, **_OUTPUTS})
+TABLE: Mapping[str, Parameter] = MappingProxyType(
+    {**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_LIMITS, **_HEALTH, **_OUTPUTS}
+)

@@ -50,6 +50,8 @@ class NodeParameters:
     confidence_threshold: float
     overlay_alpha: float
     log_period_s: float
+    max_label_age_s: float
+    inference_deadline_s: float
     sync: SyncConfig
     health: HealthConfig
 

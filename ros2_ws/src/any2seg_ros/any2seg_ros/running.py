@@ -5,16 +5,23 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from any2seg_core.allocator import keep_freed_memory
 
+if TYPE_CHECKING:
+    from any2seg_ros.segment_node import SegmentNode
 
-def run_nodes(create: Callable[[], Sequence[LifecycleNode]], args: list[str] | None = None) -> None:
+_PAUSE_AFTER_ERROR_S = 0.05
+
+
+def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | None = None) -> None:
     """Create nodes, bring up those with `autostart`, spin; does not return.
 
     Ends on SIGINT and SIGTERM. A node that cannot be configured stays up, unconfigured.
@@ -31,7 +38,7 @@ def run_nodes(create: Callable[[], Sequence[LifecycleNode]], args: list[str] | N
             executor.add_node(node)
             if node.get_parameter("autostart").value:
                 _bring_up(node)
-        executor.spin()
+        _spin(executor, nodes)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -50,6 +57,19 @@ def run_nodes(create: Callable[[], Sequence[LifecycleNode]], args: list[str] | N
     os._exit(0)  # the interpreter's own end takes seconds with torch loaded, and the work is done
 
 
-def _bring_up(node: LifecycleNode) -> None:
+def _spin(executor: SingleThreadedExecutor, nodes: Sequence[SegmentNode]) -> None:
+    """Until a signal comes; what no guard of a callback has caught, as from rclpy itself, costs that one call."""
+    while True:
+        try:
+            return executor.spin()
+        except ExternalShutdownException:
+            raise
+        except Exception as error:
+            for node in nodes:
+                node.report_callback_error("executor", error)
+            time.sleep(_PAUSE_AFTER_ERROR_S)
+
+
+def _bring_up(node: SegmentNode) -> None:
     if node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
         node.trigger_activate()

@@ -13,6 +13,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -25,22 +26,29 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
+from any2seg_core.accounts import Verdict
 from any2seg_core.allocator import release_freed_memory
 from any2seg_core.errors import UserError
+from any2seg_core.freshness import inference_deadline_ns, longest_label_age_ns
 from any2seg_core.live import LivePipeline
 from any2seg_core.sync import SampleSet, Synchronizer
+from any2seg_core.units import NS_PER_S
 from any2seg_ros import diagnostics, parameters
+from any2seg_ros.guard import Guard
 from any2seg_ros.inputs import Inputs, Received, input_type
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.outputs import Outputs
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.running import run_nodes
-from any2seg_ros.segmenter import Segmenter
+from any2seg_ros.segmenter import Segmenter, UnusableSetError, fresh_ns
 from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.throttle import Throttle
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_LOOK_PERIOD_S = 0.2  # what is new is told at once
+_STALLED_TIMEOUTS = 3
+_STALLED_PERIODS = 2.5
 _BACKWARD_JUMP_S = -0.5
 _SIMULATED_CLOCK_LOOK_S = 0.01
 
@@ -72,6 +80,7 @@ class SegmentNode(LifecycleNode):
         self._pool = pool or ModelPool()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
+        self._guard = Guard(self.report_callback_error)
         self._enabled = True
         self._throttle = Throttle()
         self._patience_s = 1.0  # for a running inference when the pipeline ends
@@ -81,8 +90,19 @@ class SegmentNode(LifecycleNode):
         self._pipeline: LivePipeline | None = None
         self._inputs: Inputs | None = None
         self._releases: list[Callable[[], Any]] = []  # undo on_activate, last first
-        self.add_on_set_parameters_callback(self._on_parameters)
-        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.add_on_set_parameters_callback(self._guard("parameters", self._on_parameters, _refused_parameters))
+        self.create_service(SetBool, "~/enable", self._guard("~/enable", self._on_enable, lambda _, response: response))
+
+    def report_callback_error(self, name: str, error: Exception) -> None:
+        """Count and tell an exception that nobody expected; the node goes on."""
+        self._monitor.callback_failed(name, error)
+        if self._throttle.is_due(("callback", name), self._log_period_s):
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            self.get_logger().error(f"callback {name} failed: {text}")
+
+    @property
+    def _log_period_s(self) -> float:
+        return TABLE["log_period_s"].default if self._settings is None else self._settings.log_period_s
 
     @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -125,17 +145,19 @@ class SegmentNode(LifecycleNode):
             self._segmenter.receive,
             self._on_message,
             self._on_camera_info,
-            self._report_bad_message,
+            self._refuse,
             self._warn,
+            self._guard,
         )
         self._releases.append(self._inputs.destroy)
         if settings.use_tf:
-            self._releases.append(TransformListener(self, self._segmenter.transforms).destroy)
-        timer = create_steady_timer(self, _DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+            self._releases.append(TransformListener(self, self._segmenter.transforms, self._guard).destroy)
+        timer = create_steady_timer(self, _LOOK_PERIOD_S, self._guard("diagnostics", self._publish_diagnostics))
         self._releases.append(lambda: self.destroy_timer(timer))
         backward, forward = Duration(seconds=_BACKWARD_JUMP_S), Duration(nanoseconds=settings.sync.jump_reset_ns)
         jumps = JumpThreshold(min_forward=forward, min_backward=backward, on_clock_change=True)
-        self._releases.append(self.get_clock().create_jump_callback(jumps, post_callback=self._on_jump).unregister)
+        on_jump = self._guard("time jump", self._on_jump)
+        self._releases.append(self.get_clock().create_jump_callback(jumps, post_callback=on_jump).unregister)
         self._outputs.publish_label_info(settings.confidence_threshold)
         self.get_logger().info(f"active, waiting for {', '.join(settings.modalities)}")
         return result
@@ -184,7 +206,7 @@ class SegmentNode(LifecycleNode):
         if self._enabled:
             self._pipeline.offer(name, stamp_ns, received)
         else:
-            self._monitor.idle()
+            self._pipeline.refuse(name, "disabled")
 
     def _on_camera_info(self, name: str, message: CameraInfo) -> None:
         try:
@@ -194,10 +216,12 @@ class SegmentNode(LifecycleNode):
             for note in update.notes:
                 self.get_logger().warning(f"{name}: {note}")
         except UserError as error:
-            self._report_bad_message(name, error)
+            self._monitor.camera_info_refused(name)
+            self._tell_fault(name, getattr(error, "reason", "value"), f"camera_info: {error}")
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
+        self._monitor.expect_labels()
         response.success, response.message = True, "enabled" if request.data else "disabled"
         return response
 
@@ -225,28 +249,61 @@ class SegmentNode(LifecycleNode):
         self._pipeline.jump(self._now_ns())
         self.get_logger().info(f"time jumped by {jump.delta.nanoseconds / 1e9:.3f} s: everything starts anew")
 
-    def _process(self, sample_set: SampleSet) -> None:
-        outputs, pipeline = self._outputs, self._pipeline
+    def _process(self, sample_set: SampleSet) -> Verdict:
+        """One set, in the worker thread: to labels, unless nobody wants them or they would be too old."""
+        outputs, pipeline, settings = self._outputs, self._pipeline, self._settings
         if not outputs.is_wanted():
-            return self._monitor.idle()
-        result = self._segmenter(sample_set, self._settings.confidence_threshold, outputs.needs_confidence())
+            self._monitor.idle()
+            return Verdict("idle")
+        period_ns = pipeline.inspect(lambda sync: sync.stats.streams[sample_set.reference].period_ns)
+        limit_ns = longest_label_age_ns(settings.max_label_age_s, settings.sync, period_ns)
+        if self._is_too_old(fresh_ns(sample_set.samples.values()), limit_ns, was_computed=False):
+            return Verdict("too_old")
+        begin_s = time.monotonic()
+        try:
+            result = self._segmenter(sample_set, settings.confidence_threshold, outputs.needs_confidence())
+        except UnusableSetError as error:
+            self._tell_errors(error.errors, error.reasons)
+            self._monitor.unusable(str(error))
+            return Verdict(unusable=error.reasons)
+        verdict = Verdict(unusable=result.reasons, usable=result.used)
         if self._pipeline is not pipeline:  # deactivated, perhaps even cleaned up, while the model was busy
-            return
-        for name, text in result.errors.items():
-            self._report(name, result.reasons[name], text)
+            return replace(verdict, dropped="idle")
+        deadline_ns = inference_deadline_ns(settings.inference_deadline_s, period_ns)
+        self._monitor.took(time.monotonic() - begin_s, deadline_ns / NS_PER_S)
+        self._tell_errors(result.errors, result.reasons)
         for name in sample_set.gaps:
             self._warn(name, "gap", f"not in the set: {result.missing[name]}")
         for note in result.notes:
             self.get_logger().warning(note)
+        if self._is_too_old(result.fresh_ns, limit_ns, was_computed=True):
+            return replace(verdict, dropped="too_old")
         outputs.publish(result)
         self._monitor.published(result)
+        return verdict
 
-    def _report_bad_message(self, name: str, error: UserError) -> None:
-        self._report(name, getattr(error, "reason", "value"), str(error))
+    def _is_too_old(self, newest_ns: int, limit_ns: int, was_computed: bool) -> bool:
+        age_ns = time.monotonic_ns() - newest_ns
+        if age_ns <= limit_ns:
+            return False
+        text = self._monitor.too_old(age_ns / NS_PER_S, limit_ns / NS_PER_S, was_computed)
+        if self._throttle.is_due("too old", self._settings.log_period_s):
+            self.get_logger().warning(text)
+        return True
 
-    def _report(self, name: str, reason: str, text: str) -> None:
-        self._monitor.left_out(name, reason)
+    def _tell_errors(self, errors: dict[str, str], reasons: dict[str, str]) -> None:
+        for name, text in errors.items():
+            self._tell_fault(name, reasons[name], text)
+
+    def _tell_fault(self, name: str, reason: str, text: str) -> None:
+        self._monitor.at_fault(name, reason, text)
         self._warn(name, reason, f"left out: {text}")
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        """A message that cannot even be put into a set."""
+        reason = getattr(error, "reason", "value") if isinstance(error, UserError) else "error"
+        self._pipeline.refuse(name, reason)
+        self._tell_fault(name, reason, str(error))
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
@@ -259,27 +316,48 @@ class SegmentNode(LifecycleNode):
             self.get_logger().warning(f"{name}: {text}")
 
     def _publish_diagnostics(self) -> None:
-        settings, pipeline = self._settings, self._pipeline
+        """Once a period, and whenever something else is wrong than was told last."""
+        snapshot = self._snapshot()
+        for name, stream in snapshot.stats.streams.items():
+            if (fault := getattr(stream, "fault", None)) is not None:
+                self._warn(name, fault.reason, fault.text)
+        if not self._monitor.is_due(snapshot, _DIAGNOSTICS_PERIOD_S):
+            return
         for name, text in self._inputs.foreign_types().items():
             self._warn(name, "type", text)
-        stats, config = pipeline.inspect(lambda synchronizer: (synchronizer.stats, synchronizer.config))
-        snapshot = diagnostics.Snapshot(
-            stats=stats,
-            config=config,
+        message = self._monitor.message(snapshot, self.get_name())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _snapshot(self) -> diagnostics.Snapshot:
+        settings, pipeline, segmenter = self._settings, self._pipeline, self._segmenter
+        counts = pipeline.stats
+        reference = counts.sync.reference
+        period_ns = None if reference is None else counts.sync.streams[reference].period_ns
+        least_s = _STALLED_TIMEOUTS * settings.sync.timeout_without_reference_ns / NS_PER_S
+        return diagnostics.Snapshot(
+            stats=counts.sync,
+            config=settings.sync,
             overrun=pipeline.overrun,
             publishers={name: self._inputs.publishers(name) for name in settings.modalities},
             incompatible=self._inputs.incompatible,
             enabled=self._enabled,
             model=settings.checkpoint,
             device=settings.device,
-            precision=self._segmenter.precision,
-            event_counts=self._segmenter.event_counts,
-            mounts=dict(self._segmenter.mounts),
+            precision=segmenter.precision,
+            event_counts=segmenter.event_counts,
+            mounts=dict(segmenter.mounts),
             lacks_clock=self.get_parameter("use_sim_time").value and self._now_ns() == 0,
+            fates=counts.fates,
+            refused=counts.refused,
+            busy_s=pipeline.busy_s,
+            deadline_s=inference_deadline_ns(settings.inference_deadline_s, period_ns) / NS_PER_S,
+            patience_s=max(least_s, _STALLED_PERIODS * (period_ns or 0) / NS_PER_S),
         )
-        message = self._monitor.message(snapshot, self.get_name())
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+
+
+def _refused_parameters(_changes: list[Parameter]) -> SetParametersResult:
+    return SetParametersResult(successful=False, reason="the node failed on the change; its log has the reason")
 
 
 def main(args: list[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,8 @@ class LiveResult:
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
         notes: what somebody should know about the geometry, one line each, told once.
-        received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
+        received_ns: when the newest used message came in, steady clock; fresh_ns: the same, less what it was late.
+        inference_ms: projection and model. invalid_share: pixels whose logits are no finite numbers, 0..1.
     """
 
     stamp_ns: int
@@ -78,7 +80,21 @@ class LiveResult:
     ages_ns: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     received_ns: int = 0
+    fresh_ns: int = 0
     inference_ms: float = 0.0
+    invalid_share: float = 0.0
+
+
+class UnusableSetError(UserError):
+    """No message of a set could be used.
+
+    Attributes:
+        errors, reasons: as in LiveResult.
+    """
+
+    def __init__(self, errors: dict[str, str], reasons: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()))
+        self.errors, self.reasons = errors, reasons
 
 
 class Segmenter:
@@ -184,7 +200,7 @@ class Segmenter:
     def __call__(
         self, sample_set: SampleSet, confidence_threshold: float = 0.0, with_confidence: bool = True
     ) -> LiveResult:
-        """Segment one set; UserError when no message of it could be used.
+        """Segment one set; UnusableSetError when no message of it could be used.
 
         Args:
             confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
@@ -198,8 +214,7 @@ class Segmenter:
             frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
             rig = self._frames.rig
         if not frame.planes:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in frame.errors.items())
-            raise UserError(f"set at {sample_set.stamp_ns} ns has no usable message: {reasons}")
+            raise UnusableSetError(frame.errors, frame.reasons)
         is_needed = with_confidence or confidence_threshold > 0.0
         segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, with_confidence=is_needed)
         labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
@@ -220,6 +235,7 @@ class Segmenter:
             ages_ns={name: sample_set.age_ns[name] for name in used},
             notes=(*notes, *frame.notes),
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
+            fresh_ns=fresh_ns(samples[name] for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
         )
 
@@ -260,6 +276,12 @@ class Segmenter:
 def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     """The samples that a set holds of one stream, always as a tuple."""
     return found if isinstance(found, tuple) else (found,)
+
+
+def fresh_ns(samples: Iterable[Sample | tuple[Sample, ...]]) -> int:
+    """When the newest of these messages would have come in without delay, steady clock: now minus this is their age."""
+    received = [each.payload for found in samples for each in as_tuple(found)]
+    return max(each.arrived_ns - each.late_ns for each in received)
 
 
 def _why_missing(sample_set: SampleSet) -> dict[str, str]:

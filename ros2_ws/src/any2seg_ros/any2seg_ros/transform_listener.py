@@ -9,6 +9,7 @@ from rclpy.node import Node
 
 from any2seg_core.sensors.transforms import TransformTree
 from any2seg_ros import distro, qos
+from any2seg_ros.guard import Guard
 
 _LOG_EVERY_S = 5.0
 
@@ -17,16 +18,16 @@ class TransformListener:
     """Subscriptions to the transforms of the robot; does nothing where tf2_msgs is not installed.
 
     Args:
-        node: gets the subscriptions. tree: is filled.
+        node: gets the subscriptions. tree: is filled. guard: wraps the callbacks.
     """
 
-    def __init__(self, node: Node, tree: TransformTree) -> None:
+    def __init__(self, node: Node, tree: TransformTree, guard: Guard) -> None:
         self._node, self._tree, self._subscriptions = node, tree, []
         kind = distro.transform_message()
         if kind is None:
             return
         for topic, is_static, profile in (("/tf", False, qos.TRANSFORMS), ("/tf_static", True, qos.STATIC_TRANSFORMS)):
-            callback = partial(self.receive, is_static)
+            callback = guard(topic, partial(self.receive, is_static))
             self._subscriptions.append(node.create_subscription(kind, topic, callback, profile))
 
     def receive(self, is_static: bool, message: Any) -> None:
