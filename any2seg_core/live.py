@@ -110,8 +110,9 @@ class LivePipeline:
 
     Args:
         synchronizer: owned by the pipeline from now on.
-        process: runs the model on a set and publishes; returns what became of it, None: all of it was fused. An
-            exception of it is counted, given to `on_error`, and the pipeline goes on.
+        process: runs the model on a set and publishes; returns what became of it, None: all of it was fused. What the
+            verdict says of the content of a stream is told to the synchroniser. An exception of it is counted, given
+            to `on_error`, and the pipeline goes on.
         on_error: called with that exception, in the worker thread; no more after `stop`, its owner may be gone.
         clock_ns: clock of the arrival times and timeouts.
         longest_wait_s: look at the clock at least so often; None: it is steady and runs with real time.
@@ -257,6 +258,8 @@ class LivePipeline:
             self._tell(error)
         with self._changed:
             self._accounts.decided(sample_set, verdict)
+            if verdict.usable or verdict.unusable:
+                self.judge(dict.fromkeys(verdict.usable, True) | dict.fromkeys(verdict.unusable, False))
 
     def _tell(self, error: Exception) -> None:
         with suppress(Exception):  # a logger may be shut down already

@@ -95,7 +95,7 @@ class StandInNode:
         """One stamped frame through the callbacks, until its label was handed to the middleware."""
         self._published.clear()
         for name in ("lidar", "event", "depth", "rgb"):
-            self.node._inputs._receive(name, frame[name])
+            self.node._inputs._receive(name, frame[name], {})
         if not self._published.wait(timeout_s):
             raise TimeoutError("no label came out")
 

@@ -45,7 +45,7 @@ def test_value_message_of_several_sets_counts_once_and_fused_wins():
 def test_property_every_message_is_accounted_for_at_every_moment(seed):
     """Bad stamps, duplicates, refused messages, a model that is slow, fails, refuses and finds ill sensors."""
     chance = random.Random(seed)
-    offered = {name: 0 for name in ("rgb", "lidar", "event")}
+    offered = dict.fromkeys(("rgb", "lidar", "event"), 0)
     seen: set[tuple[str, int]] = set()
     gate = threading.Semaphore(0)
 

@@ -67,7 +67,7 @@ def run(node, *transitions):
 
 def give_an_image(node):
     message = bag_messages.typestore().deserialize_cdr(fake_car.message("rgb", START_NS), TYPES["rgb"])
-    node._inputs._receive("rgb", message)
+    node._inputs._receive("rgb", message, {})
 
 
 def diagnosed(node):
@@ -101,7 +101,7 @@ def test_value_cleaned_up_node_stays_quiet_when_the_model_ends(camera_node, mode
     run(camera_node, "deactivate", "cleanup")
     model.release.set()
     assert wait_for(lambda: model.workers() == 0)
-    assert camera_node._monitor._failed == 0
+    assert camera_node._monitor._counts.failed == 0
     assert "NoneType" not in capfd.readouterr().err
 
 

@@ -56,7 +56,7 @@ class AnyTimeSynchronizer(SimpleFilter):
     a recording that loops, start everything anew. An exception in a callback reaches whoever delivered the message
     (the log, when it was the clock), and leaves the synchroniser intact. `stats` counts dropped messages by reason;
     stamps that are zero, negative or no stamp at all ("bad_stamp") are also told to the log, and so is an input that
-    sends, but nothing within `slop`, with the distance.
+    sends, but nothing within `slop`, with the distance, or whose stamps repeat, run backwards or are of two publishers.
 
     Args:
         fs: inputs with `registerCallback`, such as message_filters.Subscriber; more by `connectInput`.
@@ -199,6 +199,8 @@ class AnyTimeSynchronizer(SimpleFilter):
         """Outside the lock; every set is handed on even if a callback raised for an earlier one."""
         raised: Exception | None = None
         for sample_set in ready:
+            for name, text in sample_set.faults.items():
+                self._warn(f"{name} {text}", f"input {name}: {text}")
             for name, gap in sample_set.gaps.items():
                 if sample_set.missing[name] == "stale":
                     self._warn(f"{name} gap", f"input {name}: not in the set: {gap.text('slop')}")

@@ -190,12 +190,14 @@ class Monitor:
 
     def _fault(self, name: str, stream: StreamStats, now_s: float) -> SensorFault | None:
         """What is wrong with a sensor now: its messages as they come, what they hold, or that none comes."""
-        if (fault := getattr(stream, "fault", None)) is not None:
-            return SensorFault(fault.reason, fault.text)
-        since_s, fault = self._faults.get(name, (0.0, None))
+        since_s, content = self._faults.get(name, (0.0, None))
         period_s = (stream.period_ns or 0) / NS_PER_S
-        if fault is not None and now_s - since_s < max(_RECENT_S, _RECENT_PERIODS * period_s):
-            return fault
+        if content is not None and now_s - since_s >= max(_RECENT_S, _RECENT_PERIODS * period_s):
+            content = None
+        if stream.fault is not None and not (content and stream.fault.reason == "unusable"):
+            return SensorFault(*stream.fault)
+        if content is not None:
+            return content
         return state_fault(stream)
 
     def _values(self, snapshot: Snapshot, now: Situation, label_rate_hz: float, state: str) -> dict[str, object]:

@@ -94,7 +94,9 @@ def status_of(result: LiveResult) -> DiagnosticStatus:
         values[f"{name}.age_ms"] = f"{result.ages_ns[name] / 1e6:.2f}"
     for name, reason in result.missing.items():
         values[f"{name}.missing"] = reason
-    level = DiagnosticStatus.WARN if result.missing else DiagnosticStatus.OK
+    for name, text in {**result.faults, **result.errors}.items():
+        values[f"{name}.fault"] = text
+    level = DiagnosticStatus.WARN if result.missing or result.faults else DiagnosticStatus.OK
     message = f"fused {', '.join(result.used)}" + (f"; without {', '.join(result.missing)}" if result.missing else "")
     return DiagnosticStatus(
         level=level,

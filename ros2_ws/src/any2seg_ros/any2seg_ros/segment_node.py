@@ -263,6 +263,8 @@ class SegmentNode(LifecycleNode):
         try:
             result = self._segmenter(sample_set, settings.confidence_threshold, outputs.needs_confidence())
         except UnusableSetError as error:
+            if self._pipeline is not pipeline:
+                return Verdict("idle")
             self._tell_errors(error.errors, error.reasons)
             self._monitor.unusable(str(error))
             return Verdict(unusable=error.reasons)
@@ -319,8 +321,8 @@ class SegmentNode(LifecycleNode):
         """Once a period, and whenever something else is wrong than was told last."""
         snapshot = self._snapshot()
         for name, stream in snapshot.stats.streams.items():
-            if (fault := getattr(stream, "fault", None)) is not None:
-                self._warn(name, fault.reason, fault.text)
+            if stream.fault is not None:
+                self._warn(name, *stream.fault)
         if not self._monitor.is_due(snapshot, _DIAGNOSTICS_PERIOD_S):
             return
         for name, text in self._inputs.foreign_types().items():

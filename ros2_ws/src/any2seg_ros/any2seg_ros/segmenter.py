@@ -58,6 +58,7 @@ class LiveResult:
         cloud: the LiDAR cloud, if it was fused.
         missing: modality -> why it was not fused: the synchroniser's word, and what explains it. errors: those of them
             whose message could not be used, or whose sensor is ill. reasons: the same as a key to count by.
+        faults: modality -> what is wrong with its stamps, fused or not.
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
         notes: what somebody should know about the geometry, one line each, told once.
@@ -76,6 +77,7 @@ class LiveResult:
     missing: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
     stamps_ns: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ages_ns: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -231,6 +233,7 @@ class Segmenter:
             missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
+            faults=sample_set.faults,
             stamps_ns={name: tuple(sample.stamp_ns for sample in samples[name]) for name in used},
             ages_ns={name: sample_set.age_ns[name] for name in used},
             notes=(*notes, *frame.notes),
@@ -286,7 +289,7 @@ def fresh_ns(samples: Iterable[Sample | tuple[Sample, ...]]) -> int:
 
 def _why_missing(sample_set: SampleSet) -> dict[str, str]:
     """Reasons of the synchroniser; where messages come but none is near enough, with the distance and the limit."""
-    texts = dict(sample_set.missing)
+    texts = {name: sample_set.faults.get(name, reason) for name, reason in sample_set.missing.items()}
     for name, gap in sample_set.gaps.items():
         texts[name] += ": " + gap.text("event window and noise_window_s" if name in WINDOWED else "max_age_s")
     return texts
