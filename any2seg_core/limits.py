@@ -30,6 +30,7 @@ class Limits:
         recording_mib: MiB that all compressed chunks of one recording, or a recording compressed as a whole, may unpack
             to, however small it is.
         recording_ratio: bytes that they may unpack to per byte delivered, where that is more.
+        recording_messages: messages of a recording; or a quarter of its bytes, where that is more.
         camera_mpx: million pixels of a camera for which look-up tables and planes are made.
         text_kib: KiB of a YAML or JSON text.
         text_nodes: keys, values and lists of a YAML text, each alias counted as what it repeats.
@@ -40,6 +41,7 @@ class Limits:
     ratio: int = 64
     recording_mib: int = 1024
     recording_ratio: int = 1000
+    recording_messages: int = 250_000
     camera_mpx: int = 13
     text_kib: int = 65_536
     text_nodes: int = 100_000
@@ -58,6 +60,10 @@ class Limits:
     def recording_bytes(self, delivered: int) -> int:
         """Bytes that the chunks of a recording of so many bytes may unpack to."""
         return max(self.recording_mib * _MIB, self.recording_ratio * delivered)
+
+    def messages_of(self, delivered: int) -> int:
+        """Messages that a recording of so many bytes may hold."""
+        return max(self.recording_messages, delivered // 4)
 
     @property
     def camera_pixels(self) -> int:

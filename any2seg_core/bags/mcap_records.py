@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from any2seg_core.bags.salvage_parts import FORMS, decompress, parse_qos
+from any2seg_core.bags.salvage_parts import FORMS, parse_qos
 from any2seg_core.bags.storage import Break, StoredTopic
+from any2seg_core.bags.unpacking import Budget
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
 CHUNK_INDEX, STATISTICS = 0x08, 0x0B
 FOOTER_BYTES = 1 + 8 + 20
-_MAX_CHUNK_BYTES = 2**31 - 1
 _MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
 
 
@@ -95,15 +95,15 @@ def tagged_records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes,
             return
 
 
-def open_chunk(content: bytes, missing: bool) -> tuple[bytes, str]:
-    """(records of the chunk as far as they can be had, complaint)."""
+def open_chunk(content: bytes, missing: bool, budget: Budget) -> tuple[bytes, str]:
+    """(records of the chunk as far as they can be had, complaint); Break where the budget is used up."""
     try:
         _, _, raw_size, checksum, compression, packed_size = read_fields(content, "QQQISQ")
     except (struct.error, UnicodeDecodeError):
         return b"", "chunk header damaged"
     start = 8 * 3 + 4 + 4 + len(compression.encode()) + 8
     packed = content[start : start + packed_size]
-    raw, complaint = decompress(packed, compression, min(raw_size, _MAX_CHUNK_BYTES))
+    raw, complaint = budget.unpack(packed, compression, raw_size)
     if missing or len(packed) < packed_size:
         return raw, "chunk cut off"
     if complaint or len(raw) != raw_size or (checksum and crc32(raw) != checksum):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from typing import Any
 
 from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
 from any2seg_core.bags.salvage import ResumingFile, SalvagedFile
-from any2seg_core.bags.salvage_parts import zstd
 from any2seg_core.bags.storage import (
     MCAP_SUFFIX,
     ROS1_SUFFIX,
@@ -33,6 +31,7 @@ from any2seg_core.bags.storage import (
 )
 from any2seg_core.bags.storage_mcap import McapFile
 from any2seg_core.bags.storage_sqlite import SqliteFile
+from any2seg_core.bags.unpacking import unpack_file, unpack_message
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.listing import listed
 from any2seg_core.text_files import read_yaml
@@ -152,7 +151,7 @@ class Bag:
             if log.is_file() and log.stat().st_size:
                 self._warn(f"{log.name} holds messages that are not read: sqlite3 {path.name} 'PRAGMA wal_checkpoint'")
             try:
-                storage = _open_storage(self._unpacked_file(path))
+                storage = _open_storage(self._unpacked_file(path), path.stat().st_size)
             except Break as error:
                 self._warn(f"{path.name}: nothing can be read from it ({error})")
                 continue
@@ -244,11 +243,9 @@ class Bag:
         if path.suffix not in ZSTD_SUFFIXES:
             return path
         target = Path(self._stack.enter_context(TemporaryDirectory(prefix="any2seg-bag-"))) / path.stem
-        try:
-            with path.open("rb") as packed, zstd.open(packed, "rb") as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
-        except (zstd.ZstdError, EOFError) as error:
-            self._warn(f"{path.name}: can be unpacked only in part ({first_line(error)})")
+        complaint = unpack_file(path, target)
+        if complaint:
+            self._warn(f"{path.name}: can be unpacked only in part ({complaint})")
         return target
 
     def _warn(self, text: str) -> None:
@@ -259,18 +256,22 @@ class Bag:
 _FILES = {MCAP_SUFFIX: McapFile, SQLITE_SUFFIX: SqliteFile, ROS1_SUFFIX: Ros1File}
 
 
-def _open_storage(path: Path) -> Storage:
-    """Through the index if there is a sound one, else from the start to the break; Break when nothing is there."""
+def _open_storage(path: Path, delivered: int) -> Storage:
+    """Through the index if there is a sound one, else from the start to the break; Break when nothing is there.
+
+    Args:
+        delivered: bytes of the recording as the user gave it, for the limits.
+    """
     try:
-        file = _FILES[storage_suffix(path)](path)
+        file = _FILES[storage_suffix(path)](path, delivered)
     except PermissionError:
         raise
     except Exception as error:  # rosbags, sqlite and all that meets damaged bytes raise anything
-        return SalvagedFile(path, first_line(error))
+        return SalvagedFile(path, first_line(error), delivered)
     if not isinstance(file, McapFile) or not file.is_unindexed:
-        return ResumingFile(file)
+        return ResumingFile(file, delivered)
     file.close()
-    return SalvagedFile(path, "")
+    return SalvagedFile(path, "", delivered)
 
 
 def _in_time_order(
@@ -288,12 +289,7 @@ def _in_time_order(
 
 def _unpacked(data: Any) -> bytes:
     """A message that was compressed by itself, unpacked; any other as it is."""
-    if data[:4] != _ZSTD_MAGIC:
-        return data
-    try:
-        return zstd.decompress(data)
-    except zstd.ZstdError as error:
-        raise MessageError(f"cannot be unpacked ({first_line(error)})", "codec") from None
+    return unpack_message(data) if data[:4] == _ZSTD_MAGIC else data
 
 
 def _storage_suffix(path: Path) -> str:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from any2seg_core.bags.codec import first_line
 from any2seg_core.bags.salvage_mcap import walk_mcap
 from any2seg_core.bags.salvage_order import TimeOrder
-from any2seg_core.bags.salvage_parts import Lost, decompress
+from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import (
     LATCHED,
     MCAP_SUFFIX,
@@ -30,13 +30,15 @@ from any2seg_core.bags.storage import (
 )
 from any2seg_core.bags.storage_mcap import McapFile
 from any2seg_core.bags.storage_sqlite import SqliteFile, open_database, read_topics
+from any2seg_core.bags.unpacking import Budget
+from any2seg_core.limits import limits
 from any2seg_core.units import NS_PER_S
 
 _ROS1_MAGIC = b"#ROSBAG V2.0\n"
 _ROS1_MESSAGE, _ROS1_CHUNK, _ROS1_CONNECTION = 2, 5, 7
 _TOLD = 3
 
-Walk = Callable[[Path], Iterator[StoredTopic | Stored | Lost]]
+Walk = Callable[[Path, Budget], Iterator[StoredTopic | Stored | Lost]]
 
 
 class SalvagedFile:
@@ -44,9 +46,12 @@ class SalvagedFile:
 
     The constructor goes through the whole file once, to count, and raises Break when not even its beginning makes
     sense. No message is kept in memory but those that `TimeOrder` holds back.
+
+    Args:
+        delivered: bytes of the recording as the user gave it, for the limits.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str, delivered: int) -> None:
         if not path.stat().st_size:
             raise Break("the file is empty")
         self.path, reason = path, reason.rstrip(".")  # another library's sentence goes on here
@@ -54,11 +59,11 @@ class SalvagedFile:
         self.zeros = 0
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        self._walk, self._order = _walk_of(path), TimeOrder()
+        self._delivered, self._order = delivered, TimeOrder(limits().result_bytes(delivered))
         lost: list[str] = []
         place = ""
         try:
-            for item in self._walk(path):
+            for item in _walk(path, delivered):
                 if isinstance(item, Lost):
                     lost.append(item.what)
                 else:
@@ -94,7 +99,7 @@ class SalvagedFile:
 
     def _stored(self) -> Iterator[Stored]:
         try:
-            for item in self._walk(self.path):
+            for item in _walk(self.path, self._delivered):
                 if not isinstance(item, StoredTopic | Lost):
                     yield item
         except Break:
@@ -109,9 +114,11 @@ class ResumingFile:
 
     Args:
         file: the same file through its index; its `messages` raise Break where it is damaged.
+        delivered: bytes of the recording as the user gave it, for the limits.
     """
 
-    def __init__(self, file: McapFile | SqliteFile | Ros1File) -> None:
+    def __init__(self, file: McapFile | SqliteFile | Ros1File, delivered: int) -> None:
+        self._delivered = delivered
         self.path, self.counts, self.zeros, self.notes = file.path, file.counts, file.zeros, file.notes
         self.start_ns, self.end_ns = file.start_ns, file.end_ns
         self.damage = ""
@@ -151,7 +158,7 @@ class ResumingFile:
         """Messages not before `last_ns`, under the names that the index has for them."""
         known = {(topic.name, topic.kind): topic for topic in wanted}
         try:
-            for item in _walk_of(self.path)(self.path):
+            for item in _walk(self.path, self._delivered):
                 if isinstance(item, Lost):
                     lost.append(item.what)
                 elif not isinstance(item, StoredTopic) and item[1] >= last_ns:
@@ -162,8 +169,14 @@ class ResumingFile:
             lost.append(f"everything {error}")
 
 
-def _walk_of(path: Path) -> Walk:
-    return {MCAP_SUFFIX: walk_mcap, SQLITE_SUFFIX: _walk_sqlite, ROS1_SUFFIX: _walk_ros1}[storage_suffix(path)]
+def _walk(path: Path, delivered: int) -> Iterator[StoredTopic | Stored | Lost]:
+    """One pass in the order of writing; Break where it ends, or where the limits are reached."""
+    walks: dict[str, Walk] = {MCAP_SUFFIX: walk_mcap, SQLITE_SUFFIX: _walk_sqlite, ROS1_SUFFIX: _walk_ros1}
+    budget = Budget(delivered)
+    for item in walks[storage_suffix(path)](path, budget):
+        if isinstance(item, tuple):
+            budget.count()
+        yield item
 
 
 def _listed(lost: list[str]) -> str:
@@ -171,7 +184,7 @@ def _listed(lost: list[str]) -> str:
     return ", ".join(lost[:_TOLD]) + more
 
 
-def _walk_sqlite(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
+def _walk_sqlite(path: Path, _budget: Budget) -> Iterator[StoredTopic | Stored | Lost]:
     database = open_database(path)
     try:
         database.execute("PRAGMA writable_schema=ON")  # a file that is shorter than it says may be read then
@@ -227,7 +240,7 @@ def _next_readable(database: sqlite3.Connection, broken_id: int, most: int) -> i
     return found
 
 
-def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
+def _walk_ros1(path: Path, budget: Budget) -> Iterator[StoredTopic | Stored | Lost]:
     topics: dict[int, StoredTopic] = {}
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -238,7 +251,7 @@ def _walk_ros1(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
             if _ros1_op(header) == _ROS1_CHUNK:
                 compression = header.get("compression", b"").decode(errors="replace")
                 limit = int.from_bytes(header.get("size", b"")[:4], "little")
-                raw, problem = decompress(data, compression, limit)
+                raw, problem = budget.unpack(data, compression, limit)
                 if problem and not missing:
                     yield Lost(f"the chunk at byte {offset} ({problem})")
                 for inner, _, content, cut in _ros1_records(BytesIO(raw), len(raw)):

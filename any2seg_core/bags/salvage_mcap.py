@@ -28,6 +28,7 @@ from any2seg_core.bags.mcap_records import (
 )
 from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import Break, Stored, StoredTopic
+from any2seg_core.bags.unpacking import Budget
 from any2seg_core.units import NS_PER_S
 
 _HIGHEST_OPCODE = 0x0F
@@ -37,7 +38,7 @@ _CHUNK_HEAD = re.compile(
 )
 
 
-def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
+def walk_mcap(path: Path, budget: Budget) -> Iterator[StoredTopic | Stored | Lost]:
     """Topics when they are declared, messages in the order of writing, and what is lost; Break at the last sense."""
     declared, strange = Declared(), 0
     try:
@@ -46,7 +47,7 @@ def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
                 yield topic
     except (Break, struct.error, UnicodeDecodeError):
         pass  # the data section declares them too
-    for found in _records(path):
+    for found in _records(path, budget):
         if isinstance(found, Lost):
             yield found
             continue
@@ -66,7 +67,7 @@ def walk_mcap(path: Path) -> Iterator[StoredTopic | Stored | Lost]:
         yield Lost(f"{strange} messages of topics whose declaration is damaged")
 
 
-def _records(path: Path) -> Iterator[tuple[int, int, bytes] | Lost]:
+def _records(path: Path, budget: Budget) -> Iterator[tuple[int, int, bytes] | Lost]:
     """(opcode, offset in the file, content) of all records up to the end of the data section, chunks opened."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -81,7 +82,7 @@ def _records(path: Path) -> Iterator[tuple[int, int, bytes] | Lost]:
                 if opcode != CHUNK:
                     yield opcode, offset, content
                     continue
-                raw, complaint = open_chunk(content, missing)
+                raw, complaint = open_chunk(content, missing, budget)
                 for inner, _, record, cut in tagged_records(BytesIO(raw), len(raw)):
                     if not cut:
                         yield inner, offset, record

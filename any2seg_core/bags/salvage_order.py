@@ -20,9 +20,13 @@ class TimeOrder:
 
     Eight bytes are kept per message, and of the messages what disorder demands, at most 256 MiB: in a file that is
     further out of order than that, the earliest of those that are held goes first.
+
+    Args:
+        most_bytes: of messages to hold, where that is less.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = _MOST_HELD_BYTES) -> None:
+        self._most_bytes = min(most_bytes, _MOST_HELD_BYTES)
         self._times = array("q")
         self._newest_ns = 0
         self._is_ordered = True
@@ -51,7 +55,7 @@ class TimeOrder:
                 heapq.heappush(held, (item[1], number, item))
                 held_bytes += len(item[2])
             limit_ns = int(following_ns[number])
-            while held and (held[0][0] <= limit_ns or held_bytes > _MOST_HELD_BYTES):
+            while held and (held[0][0] <= limit_ns or held_bytes > self._most_bytes):
                 found = heapq.heappop(held)[2]
                 held_bytes -= len(found[2])
                 yield found

@@ -1,23 +1,14 @@
-"""What the readers of damaged files share: places, losses, decompression, quality of service as rosbag2 stores it."""
+"""What the readers of storage files share: losses, and quality of service as rosbag2 stores it."""
 
 from __future__ import annotations
 
-import bz2
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-from lz4.frame import LZ4FrameDecompressor
-
-from any2seg_core.bags.codec import Form, first_line
+from any2seg_core.bags.codec import Form
 from any2seg_core.bags.storage import RecordedQos
 from any2seg_core.errors import UserError
 from any2seg_core.text_files import parse_yaml
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 FORMS: dict[str, Form] = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
 _QOS_WORDS = {
@@ -36,22 +27,6 @@ class Lost:
     """
 
     what: str
-
-
-def decompress(packed: bytes, compression: str, size: int) -> tuple[bytes, str]:
-    """(as many bytes as there are, complaint)."""
-    try:
-        if compression in ("", "none"):
-            return packed, ""
-        if compression == "zstd":
-            return zstd.ZstdDecompressor().decompress(packed, size), ""
-        if compression == "lz4":
-            return LZ4FrameDecompressor().decompress(packed, size), ""
-        if compression == "bz2":
-            return bz2.BZ2Decompressor().decompress(packed, size), ""
-    except (zstd.ZstdError, RuntimeError, OSError, ValueError, EOFError, MemoryError) as error:
-        return b"", first_line(error)
-    return b"", f"unknown compression {compression!r}"
 
 
 def parse_qos(text: Any) -> tuple[RecordedQos, ...]:

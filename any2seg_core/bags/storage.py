@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag1.reader import decompressors
 
 from any2seg_core.bags.codec import Form, first_line
+from any2seg_core.bags.unpacking import Break, Budget
+from any2seg_core.limits import limits, raising
 from any2seg_core.units import NS_PER_S, duration_text
 
 MCAP_SUFFIX, SQLITE_SUFFIX, ROS1_SUFFIX = ".mcap", ".db3", ".bag"
@@ -23,10 +27,6 @@ _FORMS: dict[MessageDefinitionFormat, Form] = {
     MessageDefinitionFormat.IDL: "idl",
 }
 _TOLD_BACK_NS = NS_PER_S  # messages of several publishers may be a little out of order
-
-
-class Break(Exception):  # noqa: N818 not an error: a place in a file
-    """Where a file stops making sense."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,23 @@ def run_back(path: Path, spans: Iterable[tuple[int, int]]) -> tuple[str, ...]:
 
 
 class Ros1File:
-    """A healthy ROS 1 bag; see `Storage`. The constructor raises anything for a damaged one."""
+    """A healthy ROS 1 bag; see `Storage`. The constructor raises anything for a damaged one.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        delivered: bytes of the recording as the user gave it, for the limits.
+    """
+
+    def __init__(self, path: Path, delivered: int) -> None:
         self.path = path
+        self._delivered, self._budget = delivered, Budget(delivered)
         self.damage = ""
         self.notes: tuple[str, ...] = ()
         self._reader = Ros1Reader(path)
         self._reader.open()
+        names = {unpack: name for name, unpack in decompressors.items()}
+        for place, chunk in self._reader.chunks.items():  # rosbags would unpack whatever the chunks claim
+            bounded = partial(self._unpack, names[chunk.decompressor])
+            self._reader.chunks[place] = chunk._replace(decompressor=bounded)
         self._connections = [(_topic(connection), connection) for connection in self._reader.connections]
         self.counts: dict[StoredTopic, int] = {}
         for topic, connection in self._connections:
@@ -128,14 +137,23 @@ class Ros1File:
                 self.zeros = sum(1 for _ in self._reader.messages(stop=1))
                 self.start_ns = next((time_ns for _, time_ns, _ in self._reader.messages(start=1)), 0)
 
+    def _unpack(self, compression: str, packed: bytes) -> bytes:
+        most = limits().result_bytes(len(packed))
+        raw, complaint = self._budget.unpack(packed, compression, most)
+        if complaint or len(raw) == most:
+            raise Break(complaint or f"a chunk of {len(packed)} bytes holds {most} or more; {raising('result_mib')}")
+        return raw
+
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
+        self._budget = Budget(self._delivered)
         topics = {connection.id: topic for topic, connection in self._connections if topic in wanted}
         chosen = [connection for _, connection in self._connections if connection.id in topics]
         reading = self._reader.messages(chosen) if chosen else iter(())
         while True:
             try:
                 connection, time_ns, data = next(reading)
+                self._budget.count()
             except StopIteration:
                 return
             except Exception as error:  # damaged bytes: rosbags and what it decompresses with raise anything

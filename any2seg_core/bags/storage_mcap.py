@@ -10,6 +10,7 @@ import heapq
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -26,16 +27,19 @@ from any2seg_core.bags.mcap_records import (
     tagged_records,
 )
 from any2seg_core.bags.storage import Break, Stored, StoredTopic, run_back
+from any2seg_core.bags.unpacking import Budget
+from any2seg_core.limits import limits
 
 
 class _Chunk(NamedTuple):
-    """One chunk of the index: times of its messages, place and length of the record, channels where they are told."""
+    """A chunk of the index: times of its messages, place and length of the record, channels if told, bytes unpacked."""
 
     start_ns: int
     end_ns: int
     offset: int
     length: int
     channels: frozenset[int]
+    size: int
 
 
 class _Statistics(NamedTuple):
@@ -50,12 +54,17 @@ class _Statistics(NamedTuple):
 class McapFile:
     """See `Storage`. The constructor raises Break, struct.error or UnicodeDecodeError for a damaged file.
 
+    Args:
+        delivered: bytes of the recording as the user gave it, for the limits.
+
     Attributes:
-        is_unindexed: the file is whole and has no index of chunks: it must be read from its start.
+        is_unindexed: the file is whole and has no index of chunks, or so many that overlap in time that they cannot be
+            held together: it must be read from its start.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, delivered: int) -> None:
         self.path = path
+        self._delivered, self._budget = delivered, Budget(delivered)
         self.damage = ""
         self.notes: tuple[str, ...] = ()
         self.counts: dict[StoredTopic, int] = {}
@@ -86,6 +95,8 @@ class McapFile:
         if statistics is None and not written:
             return False
         if statistics is not None and (statistics.chunks != len(written) or (statistics.messages and not written)):
+            return False
+        if _most_at_once(written) > limits().result_bytes(self._delivered):
             return False
         written.sort(key=lambda chunk: chunk.offset)
         self.notes = run_back(self.path, ((chunk.start_ns, chunk.end_ns) for chunk in written))
@@ -123,6 +134,7 @@ class McapFile:
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
         channels = {channel for channel, topic in self._declared.topics.items() if topic in wanted}
+        self._budget = Budget(self._delivered)
 
         def one(chunk: _Chunk) -> Iterator[tuple[int, Stored | None]]:
             yield chunk.start_ns, None  # so that it is not opened before its turn
@@ -146,6 +158,7 @@ class McapFile:
                 if opcode == MESSAGE:
                     key, _, time_ns, _ = struct.unpack_from("<HIQQ", raw, begin)
                     if key in topics and (channels is None or key in channels):
+                        self._budget.count()
                         yield topics[key], time_ns, raw[begin + 22 : position]
                 elif channels is None:
                     self._declared.take(opcode, raw[begin:position])
@@ -158,7 +171,9 @@ class McapFile:
         if found is None or found[0] != CHUNK:
             raise Break(f"at byte {chunk.offset} (no chunk there)")
         _, _, content, missing = found
-        raw, complaint = open_chunk(content, missing)
+        raw, complaint = open_chunk(content, missing, self._budget)
+        if len(raw) > chunk.size:
+            complaint = "chunk larger than its index says"
         if complaint:
             raise Break(f"at byte {chunk.offset} ({complaint})")
         return raw
@@ -171,7 +186,15 @@ class McapFile:
 def _read_chunk(content: bytes) -> _Chunk:
     start_ns, end_ns, offset, length, size = struct.unpack_from("<QQQQI", content)
     channels = frozenset(channel for channel, _ in struct.iter_unpack("<HQ", content[36 : 36 + size]))
-    return _Chunk(start_ns, end_ns, offset, length, channels)
+    (name_length,) = struct.unpack_from("<I", content, 44 + size)
+    (raw_size,) = struct.unpack_from("<Q", content, 48 + size + name_length + 8)
+    return _Chunk(start_ns, end_ns, offset, length, channels, raw_size)
+
+
+def _most_at_once(chunks: Collection[_Chunk]) -> int:
+    """Bytes of the chunks that are open at one time when messages are read in the order of their times."""
+    steps = [(chunk.start_ns, chunk.size) for chunk in chunks] + [(chunk.end_ns + 1, -chunk.size) for chunk in chunks]
+    return max(accumulate(size for _, size in sorted(steps)), default=0)
 
 
 def _read_statistics(content: bytes) -> _Statistics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -10,18 +11,25 @@ from urllib.parse import quote
 from any2seg_core.bags.codec import Form, first_line
 from any2seg_core.bags.salvage_parts import FORMS, parse_qos
 from any2seg_core.bags.storage import Break, Stored, StoredTopic, run_back
+from any2seg_core.bags.unpacking import Budget
 
 _COUNTS = """SELECT topic_id, COUNT(*), MIN(CASE WHEN timestamp > 0 THEN timestamp END), MAX(timestamp),
                     TOTAL(timestamp <= 0) FROM messages GROUP BY topic_id"""
+_TABLES = ("topics", "messages", "message_definitions")
+_COMPUTED = re.compile(r"\bvirtual\s+table\b|\bas\s*\(|\bas\s+select\b")
 _BACK = """SELECT before, timestamp FROM (SELECT timestamp, LAG(timestamp) OVER (ORDER BY id) AS before FROM messages)
            WHERE timestamp < before"""
 
 
 class SqliteFile:
-    """See `Storage`. The constructor raises Break or sqlite3.Error for a damaged file."""
+    """See `Storage`. The constructor raises Break or sqlite3.Error for a damaged file.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        delivered: bytes of the recording as the user gave it, for the limits.
+    """
+
+    def __init__(self, path: Path, delivered: int) -> None:
+        self.path, self._delivered = path, delivered
         self.damage = ""
         self.counts: dict[StoredTopic, int] = {}
         self.zeros = 0
@@ -53,8 +61,10 @@ class SqliteFile:
         keys = [key for key, topic in self._topics.items() if topic in wanted]
         marks = ", ".join("?" * len(keys))
         query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id"
+        budget = Budget(self._delivered)
         try:
             for key, time_ns, data in self._database.execute(query, keys):
+                budget.count()
                 if not isinstance(time_ns, int) or not isinstance(data, bytes):
                     raise Break("a row holds no message")
                 yield self._topics[key], time_ns, data
@@ -76,11 +86,20 @@ def open_database(path: Path) -> sqlite3.Connection:
         raise Break(f"at its first table ({first_line(error)})") from None
 
 
+def _require_plain(tables: dict[str, str]) -> None:
+    """Break where a table that is read is a view, virtual or computed: its rows could be endless, or of any size."""
+    for name in _TABLES:
+        words = str(tables.get(name, "table")).lower()
+        if not words.startswith("table") or _COMPUTED.search(words):
+            raise Break(f"at its table {name} (made by a query, not by a recorder)")
+
+
 def read_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTopic]]:
     """(key, topic) of the topics that are declared; Break where their table is damaged."""
     try:
+        tables = dict(database.execute("SELECT name, type || ' ' || sql FROM sqlite_master WHERE sql NOT NULL"))
+        _require_plain(tables)
         columns = {row[1] for row in database.execute("PRAGMA table_info(topics)")}
-        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
         definitions: dict[str, tuple[str, Form]] = {}
         if "message_definitions" in tables:
             rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
