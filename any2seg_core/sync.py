@@ -55,7 +55,8 @@ class Synchronizer:
 
     Every message ends in a set, or is counted as dropped with a reason: "bad_stamp" (zero or negative), "duplicate"
     (the stamp was there before), "late" (older than what later sets can use), "queue" (buffer full), "jump" (before a
-    jump in time), "other_clock" (of a second publisher, or a stamp that its stream contradicts) or "unmatched".
+    jump in time), "other_clock" (of a second publisher, or a stamp that its stream contradicts), "disabled" (the
+    stream is switched off) or "unmatched".
     Not thread-safe: the caller holds one lock around all calls.
 
     Example:
@@ -89,8 +90,8 @@ class Synchronizer:
         now_ns = self._advance_clock(now_ns)
         state = self._streams[stream]
         state.added += 1
-        if stamp_ns <= 0:
-            state.drop("bad_stamp")
+        if stamp_ns <= 0 or not state.config.enabled:
+            state.drop("bad_stamp" if state.config.enabled else "disabled")
             return self._decide(now_ns)
         if self._time.started_ns is None:
             self._time.started_ns = now_ns
@@ -301,7 +302,7 @@ class Synchronizer:
     def _awaited(self, open_set: OpenSet, now_ns: int) -> list[str]:
         awaited = []
         for name, stream in self._streams.items():
-            if not stream.seen:
+            if stream.may_start:
                 if self._in_grace(now_ns):
                     awaited.append(name)
             elif stream.is_alive(now_ns) and stream.expects_better(open_set.stamp_ns, open_set.deadline_ns):
@@ -392,10 +393,9 @@ class Synchronizer:
 
     @staticmethod
     def _why_missing(stream: Stream, was_awaited: bool, now_ns: int) -> str:
-        if not stream.seen:
-            return "never_seen"
-        if not stream.is_alive(now_ns):
-            return "dead"
+        state = stream.state(now_ns)
+        if state != "alive":
+            return state
         return "timeout" if was_awaited else "stale"
 
 

@@ -60,7 +60,7 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
                 return Choice(name)
             else:
                 behind = behind or name
-        elif not stream.seen and moment.in_grace:
+        elif stream.may_start and moment.in_grace:
             return Choice(None)  # a better one may still be starting
     chosen = behind or unusable
     return Choice(chosen, chosen is not None and not _brings_forward(streams[chosen], moment))

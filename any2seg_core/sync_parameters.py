@@ -16,7 +16,7 @@ from any2seg_core.text_files import read_yaml
 from any2seg_core.units import NS_PER_S
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False}
+    {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False, "enabled": True}
 )
 """Per stream, written ``<modality>.<name>``; `StreamConfig` says what they mean."""
 
@@ -59,6 +59,7 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
             noise_window_ns=_ns(f"{name}.noise_window_s", own["noise_window_s"]),
             max_age_ns=_ns(f"{name}.max_age_s", own["max_age_s"]),
             required=bool(own["required"]),
+            enabled=bool(own["enabled"]),
             kind="window" if is_window else "sample",
             window_ns=event_window_ns,
             buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,

@@ -57,7 +57,8 @@ class SampleSet:
         reference: stream that opened the set.
         samples: per stream that is there, one Sample, or for a "window" stream a tuple of them ordered by stamp.
         missing: per stream that is not there, a key of SYNC_REASONS where something is wrong with what it sends, else
-            "never_seen", "dead", "stale" (alive, but nothing near enough) or "timeout" (was waited for in vain).
+            "never_seen", "dead", "disabled", "stale" (alive, but nothing near enough) or "timeout" (was waited for in
+            vain).
         age_ns: per stream that is there, target minus stamp of the (newest) sample; negative means newer.
         offsets_ns: per stream that is there, its `StreamConfig.offset_ns` at that moment.
         gaps: per stream that is missing as "stale" or "timeout", how far away its nearest message is.

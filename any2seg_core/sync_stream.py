@@ -26,6 +26,7 @@ class StreamConfig:
             need their length here: the window then waits for the packet that holds its end.
         max_age_ns: a sample farther than this from its target is not used.
         required: without this stream a set is not emitted.
+        enabled: False: switched off; its messages are dropped and nobody waits for it.
         kind: "sample" (the nearest one is taken) or "window" (all packets that reach into the window before the set).
         window_ns: length of that window.
         buffer: most samples held; the oldest goes first.
@@ -35,6 +36,7 @@ class StreamConfig:
     noise_window_ns: int = 20 * MS
     max_age_ns: int = 150 * MS
     required: bool = False
+    enabled: bool = True
     kind: str = "sample"
     window_ns: int = 50 * MS
     buffer: int = 30
@@ -94,7 +96,7 @@ class StreamStats:
     """Counts since construction, never reset: added == used + sum(dropped.values()) + buffered.
 
     Attributes:
-        state: "never_seen", "alive" or "dead". Alive is who sends something new, not who sends.
+        state: "never_seen", "alive", "dead" or "disabled". Alive is who sends something new, not who sends.
         fault: what is wrong with the messages that come, None when nothing is.
     """
 
@@ -123,8 +125,15 @@ class Stream:
         self._unusable_until_ns: int | None = None
 
     def reconfigure(self, config: StreamConfig, least_silence_ns: int) -> None:
+        if self.config.enabled and not config.enabled:
+            self._switch_off()
         self.config = config
         self.clock.least_silence_ns = least_silence_ns
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it was never seen and is not switched off."""
+        return not self.seen and self.config.enabled
 
     @property
     def seen(self) -> bool:
@@ -169,10 +178,18 @@ class Stream:
 
     def why_at_fault(self, now_ns: int) -> StreamFault | None:
         """What is wrong with the messages that come, None when nothing is."""
+        if not self.config.enabled:
+            return None
         fault = self.clock.fault(now_ns) or self.fault
         if fault is None and not self.is_usable(now_ns):
             return StreamFault("unusable", "its content could not be used")
         return fault
+
+    def state(self, now_ns: int) -> str:
+        """In one word, see `StreamStats`."""
+        if not self.config.enabled:
+            return "disabled"
+        return "never_seen" if not self.seen else "alive" if self.is_alive(now_ns) else "dead"
 
     def find(self, stamp_ns: int | None) -> Entry | None:
         """The buffered entry with exactly this stamp."""
@@ -278,16 +295,24 @@ class Stream:
         if self._unusable_until_ns is not None:
             self._unusable_until_ns += delta_ns
 
+    def _switch_off(self) -> None:
+        """Lets go of everything, as if no message had come."""
+        for entry in self.entries:
+            self._drop(entry, "disabled")
+        self.entries = []
+        self.clock.forget()
+        self.drop("disabled", len(self.clock.forgotten()))
+        self.fault, self._unusable, self._unusable_until_ns = None, 0, None
+
     def _drop(self, entry: Entry, reason: str) -> None:
         if not entry.used:
             self.dropped[reason] += 1
 
     def stats(self, now_ns: int) -> StreamStats:
-        state = "never_seen" if not self.seen else "alive" if self.is_alive(now_ns) else "dead"
         buffered = sum(not entry.used for entry in self.entries) + self.clock.pending
         return StreamStats(
-            self.added, self.used, self.dropped.copy(), buffered, state, self.last_stamp_ns, self.period_ns,
-            self.why_at_fault(now_ns),
+            self.added, self.used, self.dropped.copy(), buffered, self.state(now_ns), self.last_stamp_ns,
+            self.period_ns, self.why_at_fault(now_ns),
         )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ _MEANINGS = {
     "dead": "silent for too long",
     "stale": "messages, but none near enough to the set",
     "timeout": "waited for in vain",
+    "disabled": "switched off",
     **MESSAGE_REASONS,
     **HEALTH_REASONS,
 }

@@ -36,7 +36,7 @@ NODE_KEYS = MappingProxyType({
     "precision": "of its encoder's arithmetic",
 })  # fmt: skip
 STREAM_KEYS = MappingProxyType({
-    "state": "never_seen, alive or dead",
+    "state": "never_seen, alive (sends something new), dead or disabled (switched off)",
     "used": "in the last label",
     "fault": "what is wrong with it now, as a key: of the synchroniser (repeats, backwards, two_publishers, ...), of "
     "`malformed` or `ill` below, never_seen or dead; empty: nothing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -120,15 +120,27 @@ class Inputs:
         self._subscriptions: dict[str, Any] = {}
         self._delays = {name: MessageDelay() for name in settings.modalities}
         self._event_kind = ""
-        for name in settings.modalities:
-            self._subscribe(name, input_type(name, settings))
-            if name in NODE_CAMERA_INFOS:
-                below = f"~/in/{NODE_CAMERA_INFOS[name]}"
-                callback = partial(on_camera_info, name)
-                self._subscriptions[below] = self._create(name, CameraInfo, below, callback, settings.input_depth)
+        self._on_camera_info = on_camera_info
+        self.use(settings.enabled)
         wants_auto = "event" in settings.modalities and settings.event_format == "auto"
         follow = guard("event_format", self._follow_event_publisher)
         self._timer = create_steady_timer(node, _AUTO_PERIOD_S, follow) if wants_auto else None
+
+    def use(self, names: Collection[str]) -> None:
+        """Subscribe to these modalities and to no other; what goes on stays as it is."""
+        for name in self._settings.modalities:
+            below = f"~/in/{NODE_CAMERA_INFOS[name]}" if name in NODE_CAMERA_INFOS else ""
+            if name in names and name not in self._subscriptions:
+                self._subscribe(name, input_type(name, self._settings))
+                if below:
+                    callback = partial(self._on_camera_info, name)
+                    depth = self._settings.input_depth
+                    self._subscriptions[below] = self._create(name, CameraInfo, below, callback, depth)
+            elif name not in names and name in self._subscriptions:
+                for key in filter(None, (name, below)):
+                    self._node.destroy_subscription(self._subscriptions.pop(key))
+                self._delays[name] = MessageDelay()
+                self._event_kind = "" if name == "event" else self._event_kind
 
     def destroy(self) -> None:
         """Unsubscribe from everything."""
@@ -218,6 +230,8 @@ class Inputs:
 
     def _follow_event_publisher(self) -> None:
         """event_format auto: take the type that is published, as far as its package is installed."""
+        if "event" not in self._subscriptions:
+            return
         topic = self._subscriptions["event"].topic_name
         formats = {kind: name for name, kinds in _EVENT_KINDS.items() for kind in kinds}
         published = [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]

@@ -45,6 +45,16 @@ class Snapshot:
     deadline_s: float = 1.0
     patience_s: float = 0.6
 
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Modalities that are not switched off."""
+        return tuple(name for name, stream in self.config.streams.items() if stream.enabled)
+
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        """Those of them that may lead, best first."""
+        return tuple(name for name in self.config.reference_priority if name in self.sensors)
+
 
 @dataclass
 class Counts:
@@ -115,6 +125,8 @@ def judge(now: Situation) -> Judgement:
     """The worst of all that is wrong gives level and state; the message names everything."""
     if not now.snapshot.enabled:
         return Judgement(OK, "disabled", "disabled by ~/enable")
+    if not now.snapshot.sensors:
+        return Judgement(OK, "disabled", "all sensors are switched off: set SENSOR.enabled of at least one")
     is_idle = bool(now.new.idle and not now.new.labels)
     found = [*_model(now), *_silence(now)]
     if not is_idle and not any(each.state == "stalled" for each in found):
@@ -131,7 +143,8 @@ def _quiet(now: Situation, is_idle: bool) -> Judgement:
         return Judgement(OK, "idle", "nobody listens, nothing is computed")
     if now.last is None:
         return Judgement(OK, "idle", "waiting for the first label")
-    return Judgement(OK, "ok", "all sensors fused")
+    off = [name for name in now.snapshot.config.streams if name not in now.snapshot.sensors]
+    return Judgement(OK, "ok", "all sensors fused" + (f", switched off: {', '.join(off)}" if off else ""))
 
 
 def _model(now: Situation) -> Iterator[Judgement]:
@@ -172,6 +185,8 @@ def _why_stalled(now: Situation) -> str:
     unmatched = [name for name in streams if snapshot.incompatible.get(name)]
     if unmatched:
         return f": incompatible quality of service on {', '.join(unmatched)}"
+    if not snapshot.leaders:
+        return ": every sensor of reference_priority is switched off"
     if snapshot.busy_s:
         return f": the model is busy with a set for {snapshot.busy_s:.1f} s"
     stamps = [f"{name} ({now.bad_stamps[name]} messages)" for name in streams if now.bad_stamps.get(name)]
@@ -188,10 +203,10 @@ def _why_stalled(now: Situation) -> str:
 
 def _sensors(now: Situation) -> Iterator[Judgement]:
     """Sensors that are not in the last label, and those that are although something is wrong with them."""
-    last = now.last
-    missing = {} if last is None else last.missing
+    last, sensors = now.last, now.snapshot.sensors
+    missing = {} if last is None else {name: why for name, why in last.missing.items() if name in sensors}
     if missing:
-        has_reference = last.reference == now.snapshot.config.reference_priority[0]
+        has_reference = last.reference in now.snapshot.leaders[:1]
         words = [f"{name} ({now.faults[name].text if name in now.faults else why})" for name, why in missing.items()]
         yield Judgement(WARN, "partial" if has_reference else "degraded", f"partial: without {', '.join(words)}")
     others = [

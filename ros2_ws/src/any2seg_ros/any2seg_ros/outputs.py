@@ -96,8 +96,9 @@ def status_of(result: LiveResult) -> DiagnosticStatus:
         values[f"{name}.missing"] = reason
     for name, text in {**result.faults, **result.errors}.items():
         values[f"{name}.fault"] = text
-    level = DiagnosticStatus.WARN if result.missing or result.faults else DiagnosticStatus.OK
-    message = f"fused {', '.join(result.used)}" + (f"; without {', '.join(result.missing)}" if result.missing else "")
+    lacking = [name for name, reason in result.missing.items() if reason != "disabled"]
+    level = DiagnosticStatus.WARN if lacking or result.faults else DiagnosticStatus.OK
+    message = f"fused {', '.join(result.used)}" + (f"; without {', '.join(lacking)}" if lacking else "")
     return DiagnosticStatus(
         level=level,
         name="any2seg: modalities",

@@ -44,6 +44,7 @@ _OFFSETS = {"event": "Clock of the event camera minus that of the set; its windo
 
 def _stream_table(name: str) -> dict[str, Parameter]:
     return {
+        f"{name}.enabled": _tunable(True, "Subscribe to this sensor and use it; false: switched off."),
         f"{name}.offset_s": _tunable(0.0, _OFFSETS.get(name, _OFFSET), -10.0, 10.0),
         f"{name}.noise_window_s": _tunable(0.02, "A message this near needs no better one.", 0.0, 10.0),
         f"{name}.max_age_s": _tunable(0.15, "A message farther away is not used.", 0.0, 60.0),
@@ -76,7 +77,9 @@ _GEOMETRY = {
     ),
 }
 _INPUTS = {
-    "modalities": Parameter(list(MODALITIES), "Inputs to subscribe to."),
+    "modalities": Parameter(
+        list(MODALITIES), "Sensors that the node has; at run time they are switched with SENSOR.enabled."
+    ),
     "image_transport": Parameter("raw", "Transport of the camera image.", choices=("raw", "compressed")),
     "depth_transport": Parameter("raw", "Transport of the depth image.", choices=("raw", "compressedDepth")),
     "event_format": Parameter(

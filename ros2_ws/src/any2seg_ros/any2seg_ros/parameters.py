@@ -55,6 +55,11 @@ class NodeParameters:
     sync: SyncConfig
     health: HealthConfig
 
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """Modalities that are not switched off."""
+        return tuple(name for name in self.modalities if self.sync.streams[name].enabled)
+
     def sync_for(self, event_window_ns: int) -> SyncConfig:
         """The synchroniser's settings for a checkpoint with this event window."""
         streams = {

@@ -159,7 +159,7 @@ class SegmentNode(LifecycleNode):
         on_jump = self._guard("time jump", self._on_jump)
         self._releases.append(self.get_clock().create_jump_callback(jumps, post_callback=on_jump).unregister)
         self._outputs.publish_label_info(settings.confidence_threshold)
-        self.get_logger().info(f"active, waiting for {', '.join(settings.modalities)}")
+        self.get_logger().info(f"active, waiting for {', '.join(settings.enabled) or 'nothing: all is switched off'}")
         return result
 
     @_told
@@ -237,11 +237,15 @@ class SegmentNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         if settings.confidence_threshold != self._settings.confidence_threshold:
             self._outputs.publish_label_info(settings.confidence_threshold)
+        if settings.enabled != self._settings.enabled:
+            self._monitor.expect_labels()
+            self.get_logger().info(f"switched on: {', '.join(settings.enabled) or 'no sensor'}")
         self._settings = settings
         self._outputs.overlay_alpha = settings.overlay_alpha
         self._segmenter.set_health(settings.health)
         if self._pipeline is not None:
             self._pipeline.reconfigure(settings.sync_for(self._segmenter.event_window_ns))
+            self._inputs.use(settings.enabled)
         return SetParametersResult(successful=True)
 
     def _on_jump(self, jump: TimeJump) -> None:
