@@ -13,14 +13,14 @@ import numpy as np
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.input_options import InputOptions
 from any2seg_core.messages.event_stream import Events, EventStream
-from any2seg_core.messages.readers import needs_event_stream, read_depth_m, read_events, read_points, read_rgb
+from any2seg_core.messages.readers import StreamReader, needs_event_stream, read_events
 from any2seg_core.messages.typical import typical_messages
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
-from any2seg_core.sensors.rig import SensorRig, same_intrinsics, same_view
+from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view
 from any2seg_core.sensors.transforms import TransformTree
 
 _CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
@@ -34,7 +34,6 @@ _SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform
 MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
 """Modalities that have a transform to the camera."""
 _REMEMBERED_PACKETS = 256
-_FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
 
 
@@ -99,6 +98,7 @@ class FrameBuilder:
         self._sizes: dict[str, tuple[int, int]] = {}  # (H, W) of the newest image of each camera
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
+        self._reader = StreamReader(self.options.intensity_max, self.options.image_bits)
         self._health = HealthMonitor(self.options.health)
         self._told: set[str] = set()
 
@@ -146,6 +146,7 @@ class FrameBuilder:
             with suppress(UserError):  # a calibration may lack what this sensor needs; its first message will say so
                 sample, size, _ = self._read(name, [message], stamp_ns=1)
                 self._project(name, sample, 1, size)
+        self._reader.forget()
         self.reset()
 
     def receive(self, stream: str, message: Any) -> Any:
@@ -169,7 +170,7 @@ class FrameBuilder:
                 that of the given calibration; the present intrinsics stay in use.
         """
         camera = CameraModel.from_camera_info(message, self.options.rectified, self._size_of(stream))
-        _check_focal_lengths(camera, getattr(self._given, _CAMERA_FIELDS[stream], None))
+        check_focal_lengths(camera, getattr(self._given, _CAMERA_FIELDS[stream], None))
         notes = tuple(
             note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
         )
@@ -272,6 +273,7 @@ class FrameBuilder:
             except UserError as error:
                 frame.errors[name] = str(error)
                 frame.reasons[name] = getattr(error, "reason", "geometry")
+        frame.notes.extend(self._reader.take_notes())
         return frame
 
     def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> None:
@@ -301,10 +303,8 @@ class FrameBuilder:
             fault = self._health.check_events(events, stamp_ns, self.event_window_ns, self._pixels(size), total)
             return events, size, fault
         message = payloads[-1]
-        if name == "lidar":
-            array = read_points(message, self.options.intensity_max)
-        else:
-            array = (read_depth_m if name == "depth" else read_rgb)(message)
+        array = self._reader.read(name, message)
+        if name in CAMERA_STREAMS:
             self._sizes[name] = array.shape[:2]
         if name == CAMERA_STREAMS[0] and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
             self._image_size = array.shape[:2]
@@ -397,22 +397,6 @@ def _stamp_key(message: Any, stamp_ns: int) -> int:
         return int(stamp.sec) * 10**9 + int(stamp.nanosec)
     except (AttributeError, TypeError, ValueError):
         return stamp_ns
-
-
-def _check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
-    """MessageError when a camera_info contradicts the calibration; another size may be scaled or cut out."""
-    if known is None:
-        return
-    scales = (1.0, said.width / known.width, said.height / known.height)
-    for axis in range(2):
-        focal, expected = said.K[axis, axis], known.K[axis, axis]
-        low, high = min(scales) * expected / _FOCAL_FACTOR, max(scales) * expected * _FOCAL_FACTOR
-        if not low <= focal <= high:
-            raise MessageError(
-                f"camera_info: focal length {focal:.0f} px contradicts the calibration's {expected:.0f} px at "
-                f"{known.width}x{known.height} (CARLA 0.9.16 publishes a wrong K): correct the publisher or the file",
-                "geometry",
-            )
 
 
 def _frame_of(message: Any) -> str:

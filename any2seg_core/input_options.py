@@ -9,7 +9,7 @@ from typing import Any
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.health import HealthConfig
 
-_PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified")
+_PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified", "image_bits")
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,18 @@ class InputOptions:
     """How messages are read.
 
     Attributes:
-        intensity_max: LiDAR intensity that means 1; 0 finds it per cloud (see `cloud_to_points`).
+        intensity_max: LiDAR intensity that means 1; 0 finds it per stream (see `IntensityScale`).
         check_frames: a message whose frame_id is not that of its camera's intrinsics, or of its LiDAR's pose in the
             calibration, is left out.
         rectified: images are rectified: camera_info's P holds, not its K and D.
+        image_bits: significant bits of 16-bit camera images; 0 finds them per stream (see `PixelBits`).
         health: when a sensor that sends well-formed messages counts as ill.
     """
 
     intensity_max: float = 0.0
     check_frames: bool = True
     rectified: bool = False
+    image_bits: int = 0
     health: HealthConfig = field(default_factory=HealthConfig)
 
 

@@ -5,32 +5,31 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import numba
 import numpy as np
 
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.fields import attribute, byte_order, data_bytes, integer
 from any2seg_core.sensors.camera import read_only
+from any2seg_core.sensors.returns import IntensityScale, gather_returns
 
 MAX_POINTS = 100_000_000
 CARLA_EVENT_BYTES = 13
 
 _FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _STRENGTHS = ("intensity", "reflectivity", "reflectance", "i")
-_UNIT_INTENSITY = 1.5  # calibrated reflectances go a little over 1
 
 
-def cloud_to_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
+def cloud_to_points(msg: Any, intensity_max: float = 0.0, scale: IntensityScale | None = None) -> np.ndarray:
     """Points of a sensor_msgs/PointCloud2, organised or not.
 
     Args:
-        intensity_max: value of `intensity` that means 1. 0 finds it per cloud: an unsigned integer field is divided by
-            its type's maximum; a float or signed one counts as 0..1 when nothing exceeds 1.5, else as 0..255 when
-            nothing exceeds 255, else as 0..65535.
+        intensity_max: value of `intensity` that means 1; 0 finds it in this cloud, as `IntensityScale` says.
+        scale: that of the stream, which goes over `intensity_max` and takes this cloud into account.
 
     Returns:
-        (N, 4) float32 x, y, z in metres and intensity 0..1; points that are not finite are dropped; intensity is 1
-        where the cloud has none of the fields intensity, reflectivity, reflectance or i, and 0 where it is NaN.
+        (N, 4) float32 x, y, z in metres and intensity 0..1; points that are not finite, or within 1 cm of the origin,
+        are no returns and dropped; intensity is 1 where the cloud has none of the fields intensity, reflectivity,
+        reflectance or i, and 0 where it is NaN.
 
     Raises:
         MessageError: no x, y or z, one of these or the intensity of unknown type or outside the point, point_step 0,
@@ -45,40 +44,14 @@ def cloud_to_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
             xyz = [read_only(columns[name].reshape(-1).astype(np.float32)) for name in names]
     if strength is None:
-        return _gather(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
-    values = strength.reshape(-1)
-    full = intensity_max
-    if full <= 0.0 and values.dtype.kind == "u":
-        full = float(np.iinfo(values.dtype).max)
+        return gather_returns(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
+    raw = strength.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = read_only(values.astype(np.float32, copy=False))
+        values = read_only(raw.astype(np.float32, copy=False))
     if values.size == 0:
         return np.empty((0, 4), np.float32)
-    return _gather(*xyz, values, np.float32(full if full > 0.0 else _full_scale(values)))
-
-
-@numba.njit(cache=True)
-def _full_scale(values):
-    largest = np.float32(0.0)
-    for i in range(values.size):
-        if largest < values[i] < np.inf:
-            largest = values[i]
-    return 1.0 if largest <= _UNIT_INTENSITY else 255.0 if largest <= 255.0 else 65535.0
-
-
-@numba.njit(cache=True)
-def _gather(x, y, z, strength, full):
-    """(N, 4) rows of finite points; a `strength` of one item counts for all."""
-    points = np.empty((x.size, 4), dtype=np.float32)
-    count = 0
-    for i in range(x.size):
-        if not (np.isfinite(x[i]) and np.isfinite(y[i]) and np.isfinite(z[i])):
-            continue
-        share = strength[i if strength.size > 1 else 0] / full
-        points[count, 0], points[count, 1], points[count, 2] = x[i], y[i], z[i]
-        points[count, 3] = min(max(share, np.float32(0.0)), np.float32(1.0)) if share == share else np.float32(0.0)
-        count += 1
-    return points[:count]
+    scale = scale or IntensityScale(intensity_max)
+    return gather_returns(*xyz, values, np.float32(scale.full(values, is_unsigned=raw.dtype.kind == "u")))
 
 
 def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:

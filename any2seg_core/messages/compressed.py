@@ -10,6 +10,7 @@ import numpy as np
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.fields import data_bytes, text
 from any2seg_core.messages.images import pixels_to_depth_m, pixels_to_rgb
+from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.messages.rvl import decode_rvl
 from any2seg_core.pictures import decode_picture, picture_head
 
@@ -17,8 +18,10 @@ _CONFIG_BYTES = 12  # compressedDepth: enum, two float32 of the quantisation
 _ORDER_OF_CHANNELS = {1: "mono", 3: "bgr", 4: "bgra"}
 
 
-def compressed_to_rgb(msg: Any) -> np.ndarray:
-    """CompressedImage to (H, W, 3) uint8 RGB.
+def compressed_to_rgb(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
+    """CompressedImage to (H, W, 3) uint8 RGB, 16 bits as in `image_to_rgb`, pixels where they are stored.
+
+    An EXIF orientation is not followed: the camera's intrinsics hold for the picture as it is stored.
 
     `format` reads "ORIG; jpeg|png|tiff|webp compressed [STORED]"; what the file is, its own first bytes say. STORED
     rgb8 or rgb16 means that red and blue were not swapped before the file was written; a single-channel file of an
@@ -40,7 +43,7 @@ def compressed_to_rgb(msg: Any) -> np.ndarray:
         order = "rgb"
     if channels == 1 and original.startswith("bayer_"):
         order = original.rstrip("0123456789")
-    return pixels_to_rgb(pixels, f"{order}{8 * pixels.itemsize}")
+    return pixels_to_rgb(pixels, f"{order}{8 * pixels.itemsize}", bits)
 
 
 def compressed_to_depth_m(msg: Any) -> np.ndarray:

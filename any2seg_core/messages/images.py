@@ -13,6 +13,7 @@ import numpy as np
 
 from any2seg_core.errors import MessageError
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, text
+from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.pictures import MAX_SIDE
 from any2seg_core.sensors.depth import decode_carla_depth
 
@@ -96,22 +97,22 @@ def image_to_array(msg: Any) -> np.ndarray:
     return pixels[..., 0] if encoding.channels == 1 else pixels
 
 
-def image_to_rgb(msg: Any) -> np.ndarray:
+def image_to_rgb(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
     """Colour, grey, Bayer or YUV sensor_msgs/Image to (H, W, 3) uint8 RGB; MessageError for any other encoding.
 
-    16 bits are cut to their upper 8. YUV is ITU-R BT.601, 16..235, as cameras send it. A Bayer image is interpolated
-    bilinearly.
+    16 bits are cut to their upper 8, or to those of the significant `bits` of this camera. YUV is ITU-R BT.601,
+    16..235, as cameras send it. A Bayer image is interpolated bilinearly.
     """
-    return pixels_to_rgb(image_to_array(msg), text(msg, "encoding", "image"))
+    return pixels_to_rgb(image_to_array(msg), text(msg, "encoding", "image"), bits)
 
 
-def pixels_to_rgb(pixels: np.ndarray, encoding: str) -> np.ndarray:
+def pixels_to_rgb(pixels: np.ndarray, encoding: str, bits: PixelBits | None = None) -> np.ndarray:
     """Pixels as `image_to_array` returns them, in a colour encoding, to (H, W, 3) uint8 RGB."""
     name = _SAME_AS.get(encoding, encoding)
     if name not in _NAMED:
         raise MessageError(f"image: encoding {encoding!r} is no colour image; expected one of {_listed()}", "encoding")
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = (bits or PixelBits(16)).to_bytes(pixels)
     if name.startswith("rgb") and not name.startswith("rgba"):
         return pixels
     if name == "nv24":

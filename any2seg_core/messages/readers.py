@@ -13,23 +13,8 @@ from any2seg_core.messages.event_clouds import cloud_to_events
 from any2seg_core.messages.event_images import rgb_to_events
 from any2seg_core.messages.event_stream import Events
 from any2seg_core.messages.images import image_to_depth_m, image_to_rgb
-
-
-def read_rgb(msg: Any) -> np.ndarray:
-    """Image or CompressedImage to (H, W, 3) uint8 RGB."""
-    return image_to_rgb(msg) if _is_image(msg, "a camera") else compressed_to_rgb(msg)
-
-
-def read_depth_m(msg: Any) -> np.ndarray:
-    """Image or CompressedImage to (H, W) float32 metres."""
-    return image_to_depth_m(msg) if _is_image(msg, "a depth camera") else compressed_to_depth_m(msg)
-
-
-def read_points(msg: Any, intensity_max: float = 0.0) -> np.ndarray:
-    """PointCloud2 to (N, 4) float32 x, y, z, intensity 0..1."""
-    if not hasattr(msg, "point_step"):
-        raise MessageError(f"{type(msg).__name__} is no message of a LiDAR; expected a PointCloud2", "field")
-    return cloud_to_points(msg, intensity_max)
+from any2seg_core.messages.pixel_bits import PixelBits
+from any2seg_core.sensors.returns import IntensityScale
 
 
 def needs_event_stream(msg: Any) -> bool:
@@ -60,3 +45,45 @@ def _is_image(msg: Any, sensor: str) -> bool:
     if hasattr(msg, "encoding") or hasattr(msg, "height"):
         raise MessageError(f"image: no field 'step' in {type(msg).__name__}", "field")
     raise MessageError(f"{type(msg).__name__} is no message of {sensor}; expected an Image or CompressedImage", "field")
+
+
+class StreamReader:
+    """Reads the messages of camera, depth camera and LiDAR; what no message says is found once per stream.
+
+    Args:
+        intensity_max: see `IntensityScale`. image_bits: see `PixelBits`.
+    """
+
+    def __init__(self, intensity_max: float = 0.0, image_bits: int = 0) -> None:
+        self._arguments = intensity_max, image_bits
+        self.forget()
+
+    def forget(self) -> None:
+        """Find the scales again: the messages so far were of nobody's sensor."""
+        intensity_max, image_bits = self._arguments
+        self._intensity, self._bits = IntensityScale(intensity_max), PixelBits(image_bits)
+
+    def read(self, name: str, msg: Any) -> np.ndarray:
+        """Array of a modality: rgb (H, W, 3) uint8, depth (H, W) float32 metres, lidar (N, 4) float32.
+
+        Raises:
+            MessageError: a message that cannot be read, or is none of this sensor.
+        """
+        return {"rgb": self._rgb, "depth": _depth_m, "lidar": self._points}[name](msg)
+
+    def take_notes(self) -> list[str]:
+        """What a user should know since the last call, one line each."""
+        notes = {"rgb": self._bits.take_note(), "lidar": self._intensity.take_note()}
+        return [f"{name}: {note}" for name, note in notes.items() if note]
+
+    def _rgb(self, msg: Any) -> np.ndarray:
+        return image_to_rgb(msg, self._bits) if _is_image(msg, "a camera") else compressed_to_rgb(msg, self._bits)
+
+    def _points(self, msg: Any) -> np.ndarray:
+        if not hasattr(msg, "point_step"):
+            raise MessageError(f"{type(msg).__name__} is no message of a LiDAR; expected a PointCloud2", "field")
+        return cloud_to_points(msg, scale=self._intensity)
+
+
+def _depth_m(msg: Any) -> np.ndarray:
+    return image_to_depth_m(msg) if _is_image(msg, "a depth camera") else compressed_to_depth_m(msg)

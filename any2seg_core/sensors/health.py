@@ -13,7 +13,9 @@ import numpy as np
 
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.sensors.returns import count_returns
 from any2seg_core.units import NS_PER_S
 
 HEALTH_REASONS = MappingProxyType(
@@ -57,7 +59,7 @@ class HealthConfig:
         frozen_sensors: sensors that are checked for it. A simulated depth camera repeats itself exactly before a
             standing car, so it is left out.
         min_depth_share: depth; least share of pixels with a depth (finite, > 0, < 999 m).
-        min_points: LiDAR; least number of points of a cloud. Fog and rain leave thousands.
+        min_points: LiDAR; least number of points of a cloud, without those at the origin. Fog and rain leave thousands.
         max_event_rate_hz: events per pixel and second, averaged over sensor and window. Busy scenes stay below 20.
         event_silence_s: messages come and are looked at, but not one event for so long; the time begins anew when
             nobody looked for half of it. Simulated event cameras have no noise: set 0 if the car stands for long.
@@ -109,9 +111,10 @@ def depth_fault(depth_m: np.ndarray, config: HealthConfig) -> Fault | None:
 
 
 def cloud_fault(points: np.ndarray, config: HealthConfig) -> Fault | None:
-    """Whether (N, 4) is too few points."""
-    if len(points) < config.min_points:
-        return Fault("sparse", f"cloud has {len(points)} points; fewer than {config.min_points} are no scene")
+    """Whether (N, 4) holds too few points that are finite and not at the origin, where rays without a return lie."""
+    count = count_returns(read_only(points), config.min_points)
+    if count < config.min_points:
+        return Fault("sparse", f"cloud has {count} points with a distance; fewer than {config.min_points} are no scene")
     return None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from any2seg_core.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, project_into, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
+from any2seg_core.sensors.returns import NO_RETURN_M2
 
 UNLABELLED = 255
 _HIDDEN_BEHIND_M = 0.3
@@ -20,8 +21,8 @@ def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Came
     """Draws a cloud on the camera plane; the nearest point wins, each covers 3x3 pixels.
 
     Args:
-        points: (N, 4) float32 x, y, z in metres (LiDAR frame), intensity in [0, 1]; rows that are not finite are
-            skipped (a missing intensity counts as 0).
+        points: (N, 4) float32 x, y, z in metres (LiDAR frame), intensity in [0, 1]; rows that are not finite, or
+            within 1 cm of the origin, are skipped (a missing intensity counts as 0).
         lidar_to_camera: (4, 4) float64, p_camera = lidar_to_camera @ p_lidar.
         camera: the plane.
 
@@ -146,13 +147,13 @@ def _visible(
 
 @numba.njit(cache=True, error_model="numpy")
 def _transform(points, matrix, x, y, z):
-    """Points (n, 3 or 4) into the camera's frame."""
+    """Points (n, 3 or 4) into the camera's frame; NaN for what is no return, so that nobody sees it."""
     (xx, xy, xz, xt), (yx, yy, yz, yt), (zx, zy, zz, zt) = matrix[0], matrix[1], matrix[2]
     for i in range(x.size):
         a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
         x[i] = xx * a + xy * b + xz * c + xt
         y[i] = yx * a + yy * b + yz * c + yt
-        z[i] = zx * a + zy * b + zz * c + zt
+        z[i] = zx * a + zy * b + zz * c + zt if a * a + b * b + c * c >= NO_RETURN_M2 else np.nan
 
 
 @numba.njit(cache=True, error_model="numpy")

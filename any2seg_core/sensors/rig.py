@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from any2seg_core.errors import UserError
+from any2seg_core.errors import MessageError, UserError
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel, same_intrinsics
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.lidar import project_points
+
+_FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 
 
 class SensorRig:
@@ -167,6 +169,22 @@ def same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:
     if height == 0 or width == 0:
         return False
     return abs(width * camera.height - height * camera.width) <= max(camera.width, camera.height)
+
+
+def check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
+    """MessageError when a camera_info contradicts the calibration; another size may be scaled or cut out."""
+    if known is None:
+        return
+    scales = (1.0, said.width / known.width, said.height / known.height)
+    for axis in range(2):
+        focal, expected = said.K[axis, axis], known.K[axis, axis]
+        low, high = min(scales) * expected / _FOCAL_FACTOR, max(scales) * expected * _FOCAL_FACTOR
+        if not low <= focal <= high:
+            raise MessageError(
+                f"camera_info: focal length {focal:.0f} px contradicts the calibration's {expected:.0f} px at "
+                f"{known.width}x{known.height} (CARLA 0.9.16 publishes a wrong K): correct the publisher or the file",
+                "geometry",
+            )
 
 
 def _w_x_h(shape: tuple[int, ...]) -> str:

@@ -192,10 +192,10 @@ def test_value_points_drop_not_finite_rows_and_allow_missing_intensity():
 
 def test_value_intensity_scales():
     layout = [("x", "f4"), ("y", "f4"), ("z", "f4")]
-    integer = np.zeros(2, [*layout, ("intensity", "u1")])
+    integer = np.ones(2, [*layout, ("intensity", "u1")])
     integer["intensity"] = [51, 255]
     np.testing.assert_allclose(cloud_to_points(_cloud(integer))[:, 3], [0.2, 1.0])
-    floating = np.zeros(3, [*layout, ("intensity", "f4")])
+    floating = np.ones(3, [*layout, ("intensity", "f4")])
     floating["intensity"] = [51, 300, np.nan]
     np.testing.assert_allclose(cloud_to_points(_cloud(floating), intensity_max=255.0)[:, 3], [0.2, 1.0, 0.0])
 

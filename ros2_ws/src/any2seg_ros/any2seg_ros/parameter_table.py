@@ -87,7 +87,8 @@ _INPUTS = {
         "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",
         choices=("auto", "cloud", "packet", "array", "image"),
     ),
-    "intensity_max": Parameter(0.0, "Value of the LiDAR's intensity that means 1; 0: found per cloud.", 0.0, 1e6),
+    "intensity_max": Parameter(0.0, "Value of the LiDAR's intensity that means 1; 0: found per stream.", 0.0, 1e6),
+    "image_bits": Parameter(0, "Significant bits of 16-bit camera images, 8 to 16; 0: found per stream.", 0, 16),
     "check_frames": Parameter(True, "Leave out images and clouds whose frame_id is not that of their calibration."),
     "stamp_source": Parameter(
         "header", "Time of a message: its header, or its arrival on the node's clock.", choices=("header", "arrival")

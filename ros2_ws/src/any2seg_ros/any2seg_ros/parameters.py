@@ -42,6 +42,7 @@ class NodeParameters:
     depth_transport: str
     event_format: str
     intensity_max: float
+    image_bits: int
     check_frames: bool
     stamp_source: str
     input_reliability: str

@@ -127,7 +127,9 @@ class Segmenter:
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
         self._by_file = _mounts_of(calibration)
         self.mounts = dict.fromkeys(self._by_file, "calibration_file")
-        options = InputOptions(settings.intensity_max, settings.check_frames, settings.rectified, settings.health)
+        options = InputOptions(
+            settings.intensity_max, settings.check_frames, settings.rectified, settings.image_bits, settings.health
+        )
         self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
         self._lock = threading.Lock()  # camera_info arrives in another thread than the sets
         self._urls = _urls_of(settings)

@@ -1,0 +1,54 @@
+"""Camera images of more than 8 bits: cameras send 10, 12 or 14 significant bits as 16, and no encoding says so."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from any2seg_core.errors import UserError
+
+_USUAL = (10, 12, 14, 16)
+_WHOLE = 16
+_TELLING = 512  # darker images tell nothing: a covered lens must stay black
+
+
+class PixelBits:
+    """Significant bits of the 16-bit images of one camera.
+
+    Found with the first image that has a value of 512 or more: the fewest of 10, 12, 14 and 16 bits that hold all its
+    values; 16 before. Later images may only widen them, so that brightness does not jump; `take_note` says when.
+
+    Args:
+        bits: 8 to 16; 0 finds them.
+
+    Raises:
+        UserError: another number of bits.
+    """
+
+    def __init__(self, bits: int = 0) -> None:
+        if bits and not 8 <= bits <= _WHOLE:
+            raise UserError(f"image_bits={bits}: 16-bit images have 8 to 16 significant bits; 0 finds them")
+        self._given = bits
+        self._found = 0
+        self._note = ""
+
+    def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
+        """uint16 of any shape -> the upper 8 of the significant bits, uint8; what has more bits becomes 255."""
+        bits = self._given or self._seen(int(pixels.max(initial=0)))
+        if bits == _WHOLE:
+            return (pixels >> 8).astype(np.uint8)
+        return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)
+
+    def take_note(self) -> str:
+        """What a user should know since the last call; "" for nothing."""
+        note, self._note = self._note, ""
+        return note
+
+    def _seen(self, largest: int) -> int:
+        if largest >= max(_TELLING, 1 << self._found):
+            before, self._found = self._found, next(bits for bits in _USUAL if largest < 1 << bits)
+            if before:
+                self._note = f"16-bit image reaches {largest}: read as {self._found} bits now, as {before} before"
+            elif self._found < _WHOLE:
+                self._note = f"16-bit image stays below {1 << self._found}: read as {self._found} bits"
+            self._note += "; image_bits fixes it" if self._note else ""
+        return self._found or _WHOLE
