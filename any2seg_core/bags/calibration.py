@@ -18,7 +18,7 @@ from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.input_options import InputOptions
-from any2seg_core.messages.readers import read_depth_m, read_rgb
+from any2seg_core.messages.readers import StreamReader
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
@@ -202,7 +202,7 @@ def _size_of(bag: Bag, choice: TopicChoice, name: str) -> tuple[int, int] | None
         return None
     for message in islice(bag.messages([topic]), _TRIES):
         with suppress(UserError):
-            return (read_depth_m if name == "depth" else read_rgb)(message.value).shape[:2]
+            return StreamReader().read(name, message.value).shape[:2]
     return None
 
 

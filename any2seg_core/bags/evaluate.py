@@ -214,6 +214,7 @@ class _Run:
                 if self._recorder is not None:
                     for message in prepared.passed:
                         self._recorder.copy(message)
+                self._notes += [] if prepared.frame is None else prepared.frame.notes
                 if prepared.frame is not None and prepared.frame.planes:
                     lines.write(json.dumps(self._frame(prepared)) + "\n")
                 elif prepared.frame is not None or prepared.missed_ns is not None:

@@ -211,6 +211,7 @@ class UsableSets:
         """The set with planes and labels, or why it is left out."""
         frame = bag_set.frame()
         self.tally.problems.update(f"{name}: {why}" for name, why in frame.errors.items())
+        self._opened.bag.warnings.extend(frame.notes)
         if not frame.planes or (frame.errors and self._selection.complete):
             return "unreadable"
         first = next(iter(frame.planes.values()))

@@ -367,13 +367,13 @@ def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def spoilt_truths(folder, path, spoil):
-    """The recording with `spoil(index, data)` instead of its truths."""
+def changed(folder, path, spoil, topic=fake_car.TOPICS.truth):
+    """The recording with `spoil(index, data)` instead of its truths, or of the messages of another topic."""
     entries, index = [], 0
     with Bag(folder / "bag") as bag:
         for message in bag.messages():
             data = message.data
-            if message.topic == fake_car.TOPICS.truth:
+            if message.topic == topic:
                 data, index = spoil(index, data), index + 1
             entries.append((message.time_ns, message.topic, message.kind, data))
     shutil.copy(folder / "bag" / "calibration.yaml", write_bag(path, entries))
@@ -391,7 +391,7 @@ def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
         7: lambda data: picture(np.zeros((5, 7), np.uint8), "mono8", data),
         9: lambda data: picture(np.zeros((fake_car.HEIGHT, fake_car.WIDTH, 3), np.uint8), "rgb8", data),
     }
-    bag = spoilt_truths(folder, tmp_path / "bag", lambda k, data: spoilt.get(k, bytes)(data))
+    bag = changed(folder, tmp_path / "bag", lambda k, data: spoilt.get(k, bytes)(data))
     request = request_of(folder, tmp_path / "out", bag=bag, subsets="full", topics=CAMERA_ALONE)
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert summary["subsets"]["R"]["frames_with_truth"] == 21
@@ -410,8 +410,20 @@ def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
     assert "not a readable image" in "".join(summary["warnings"])
 
 
+def test_value_how_16_bits_are_read_is_a_warning(folder, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4096, (fake_car.HEIGHT, fake_car.WIDTH), np.uint16)
+
+    def as_12_bits(_index, data):
+        return bag_messages.image(pixels, "mono16", header_stamp_ns(data), fake_car.CAMERA.frame_id)
+
+    bag = changed(folder, tmp_path / "bag", as_12_bits, fake_car.TOPICS.streams["rgb"])
+    result = evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", truth=NO_TRUTH, every=5))
+    told = [warning for warning in result.warnings if warning.startswith("rgb: ")]
+    assert told == ["rgb: 16-bit image stays below 4096: read as 12 bits; image_bits fixes it"]
+
+
 def test_exception_not_one_truth_can_be_read(folder, tmp_path):
-    bag = spoilt_truths(folder, tmp_path / "bag", lambda k, data: picture(np.full((3, 4), k, np.uint8), "mono8", data))
+    bag = changed(folder, tmp_path / "bag", lambda k, data: picture(np.full((3, 4), k, np.uint8), "mono8", data))
     for every in (1, 9):  # seen after a few frames, or at the end
         with pytest.raises(UserError, match="not one can be used, the first at 0.0. s: is 4x3, labels are 96x64"):
             evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", every=every))

@@ -449,3 +449,52 @@ def test_value_warm_up_leaves_nothing_to_compile():
     """In a process of its own: kernels of other tests would hide what is missing."""
     done = subprocess.run([sys.executable, "-c", WARM_UP_PROGRAM], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def noisy_cloud(count=3000, full=1.0):
+    rng = np.random.default_rng(5)
+    xyz = rng.uniform([5, -4, -2], [40, 4, 3], (count, 3))
+    return np.column_stack([xyz, rng.uniform(0, full, count)])
+
+
+def as_points(array):
+    return points([tuple(each) for each in array.tolist()])
+
+
+def test_value_a_lidar_without_a_return_is_sparse_and_holes_draw_nothing():
+    builder = FrameBuilder(Calibration(CAMERA, lidar_to_camera=LIDAR_TO_CAMERA))
+    frame = builder.build({"lidar": [as_points(np.zeros((5000, 4)))]}, 1)
+    assert (frame.reasons, frame.planes) == ({"lidar": "sparse"}, {})
+    assert "0 points with a distance" in frame.errors["lidar"]
+    scene = noisy_cloud()
+    holes = scene.copy()
+    holes[::3] = 0
+    with_holes, without = (builder.build({"lidar": [as_points(each)]}, 2) for each in (holes, holes[holes[:, 0] > 0]))
+    np.testing.assert_array_equal(with_holes.planes["lidar"], without.planes["lidar"])
+    assert len(with_holes.samples["lidar"]) == 2000
+
+
+def test_value_intensity_has_one_scale_per_stream_and_its_change_is_told_once(frames):
+    frames.warm_up()  # its cloud of 0..1 is nobody's
+    scene = noisy_cloud(full=250.0)
+    means = []
+    for brightest in (250, 300, 250):
+        scene[0, 3] = brightest
+        frame = frames.build({"lidar": [as_points(scene)]}, 1)
+        means.append(frame.samples["lidar"][1:, 3].mean())
+        assert frame.notes == []
+    assert means[0] == means[1] == means[2] == pytest.approx(scene[1:, 3].mean() / 255, rel=1e-5)
+    scene[::2, 3] = 40_000
+    told = [frames.build({"lidar": [as_points(scene)]}, 1).notes for _ in range(2)]
+    assert [len(notes) for notes in told] == [1, 0]
+    assert told[0][0].startswith("lidar: intensity is read as 0..65535 from now on")
+
+
+def test_value_12_bits_in_16_are_no_darkness():
+    builder = FrameBuilder(None)
+    grey = np.random.default_rng(6).integers(0, 256, (38, 52)).astype(np.uint16)
+    frame = builder.build({"rgb": [image(grey << 4, "mono16")]}, 1)
+    np.testing.assert_array_equal(frame.planes["rgb"], np.repeat(grey[..., None], 3, axis=2))
+    assert frame.notes == ["rgb: 16-bit image stays below 4096: read as 12 bits; image_bits fixes it"]
+    fixed = FrameBuilder(None, options=InputOptions(image_bits=16)).build({"rgb": [image(grey << 2, "mono16")]}, 1)
+    assert fixed.reasons == {"rgb": "black"}

@@ -129,6 +129,27 @@ def test_value_bad_rows_and_empty_clouds():
     assert project_points(no_intensity, np.eye(4), camera)[28, 41].tolist() == [128, 0, 81]
 
 
+def test_value_points_at_the_origin_are_no_returns():
+    """Drivers write a ray without a return as (0, 0, 0); here the LiDAR is 0.8 m ahead of the camera, in its view."""
+    camera = CAMERAS["pinhole"]
+    ahead = np.eye(4)
+    ahead[2, 3] = 0.8
+    scene = np.random.default_rng(3).uniform([-4, -3, 5, 0], [4, 3, 40, 1], (500, 4)).astype(np.float32)
+    with_holes = np.repeat(scene, 2, axis=0)
+    with_holes[::2, :3] = np.random.default_rng(4).uniform(-0.005, 0.005, (500, 3))
+    with_holes[::6, :3], with_holes[2::6, :3] = 0, np.nan
+    plane = project_points(scene, ahead, camera)
+    assert plane.any()
+    np.testing.assert_array_equal(project_points(with_holes, ahead, camera), plane)
+    ids = np.arange(500).astype(np.uint8) % 20
+    labels = project_labels(scene, ids, ahead, camera)
+    np.testing.assert_array_equal(project_labels(with_holes, np.repeat(ids, 2), ahead, camera), labels)
+    image = np.full(labels.shape, 3, np.uint8)
+    found, certainty = label_points(with_holes, image, np.ones(labels.shape, np.float32), ahead, camera)
+    assert (found[::2] == 255).all() and not certainty[::2].any()
+    np.testing.assert_array_equal(found[1::2], label_points(scene, image, image / np.float32(3), ahead, camera)[0])
+
+
 def test_exception_wrong_shapes():
     with pytest.raises(UserError, match=r"\(N, 4\)"):
         project_points(np.zeros((3, 5)), np.eye(4), CAMERAS["pinhole"])
