@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from any2seg_core.atomic import replacing
 from any2seg_core.contract import InputContract, default_encodings, unknown_encodings
 from any2seg_core.errors import UserError
+from any2seg_core.limits import limits, raising
 from any2seg_core.models import Any2Seg, ModelConfig
 
 _KEY = "any2seg"
@@ -100,14 +102,21 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     if stale:
         own = default_encodings(contract.modalities)
         raise UserError(f"{path} was trained on encodings {stale}, this version makes {own}: re-train")
+    if contract.width * contract.height > limits().camera_pixels:
+        told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
+        raise UserError(f"{path}: {told}; {raising('camera_mpx')}")
     try:
+        with safe_open(Path(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: its weights cannot be read ({error}): copy the file again") from None
+    try:
+        with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
+            Any2Seg(config).load_state_dict(tensors, strict=True, assign=True)
         model = Any2Seg(config)
+        model.load_state_dict(tensors, strict=True)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    with safe_open(Path(path), framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    try:
-        model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise UserError(f"{path}: weights do not fit its own model config ({_first_line(error)})") from None
     return model.eval(), contract, document["provenance"]

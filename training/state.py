@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
+from any2seg_core.weight_files import load_torch
 from training.batches import Frames
 from training.config import TrainConfig
 
@@ -128,7 +128,9 @@ def load_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no training state to resume from; start without resume=true")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        raise UserError(f"{path}: not a training state ({reason}); start without resume=true") from None
+        state = load_torch(path)
+    except UserError as error:
+        raise UserError(f"{path}: not a training state ({error}); start without resume=true") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: not a training state ({type(state).__name__}); start without resume=true")
+    return state

@@ -199,7 +199,7 @@ class MixTransformer(nn.Module):
             raise UserError(f"unknown MiT variant {variant!r}: known are {', '.join(VARIANTS)}")
         config = VARIANTS[variant]
         self.widths = config.widths
-        rates = torch.linspace(0.0, drop_path, sum(config.depths)).tolist()
+        rates = torch.linspace(0.0, drop_path, sum(config.depths), device="cpu").tolist()
         stages = []
         for j, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
             first = j == 0

@@ -5,10 +5,8 @@ NVIDIA's MiT weights are under a non-commercial licence (see the SegFormer repos
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.models.key_maps import from_hugging_face, from_official
 from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
+from any2seg_core.weight_files import innermost_state, load_torch
 
 _FIRST = "stages.0.embed.proj.weight"
 _SHOWN = 4
@@ -33,12 +32,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        state = load_torch(path)
+    except UserError as error:
+        raise UserError(f"pretrained={error}") from None
+    except (SafetensorError, OSError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"pretrained={path}: not a file of weights ({reason})") from None
-    while isinstance(state, dict) and isinstance(inner := state.get("state_dict", state.get("model")), dict):
-        state = inner
+    state = innermost_state(state, ("state_dict", "model"))
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"pretrained={path}: holds no dictionary of tensors")
     return state

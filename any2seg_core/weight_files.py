@@ -1,0 +1,145 @@
+"""Files of torch.save from outside: what their pickles ask for is held against the bytes that are there.
+
+``torch.load(weights_only=True)`` runs no code, but it takes the memory that a pickle names and believes the sizes that
+it claims. So the pickles are walked first, without making anything.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from any2seg_core.errors import UserError
+
+_ITEM_BYTES = {
+    "Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1,
+    "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4, "Untyped": 1,
+}  # fmt: skip
+_TAKES_MEMORY = ("bytearray", "Storage")  # ends of the names of what allocates as many bytes as it is told
+_LEGACY_PICKLES = 5  # magic number, protocol, machine, objects, keys of the storages that follow
+_MARK = object()
+
+CheckStorage = Callable[[str, int], None]
+"""Called with the key of a storage and the bytes that it is said to have; ValueError where they are not there."""
+
+
+class _Global(str):
+    """The name of a class or function in a pickle."""
+
+
+def load_torch(path: Path) -> Any:
+    """What torch.save wrote: tensors, plain values and containers of them; nothing else is made.
+
+    Raises:
+        UserError: missing, empty, cut off or damaged, made by something else, or asking for more than it holds; the
+            text says why, after the path.
+    """
+    try:
+        with path.open("rb") as file:
+            _check(file, path.stat().st_size)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except _DAMAGE as error:
+        reason = next(iter(str(error).splitlines()), "").partition(". ")[0] or type(error).__name__
+        raise UserError(f"{path}: not a file of weights ({reason})") from None
+
+
+_DAMAGE = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
+           ArithmeticError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+def _check(file: BinaryIO, size: int) -> None:
+    magic = file.read(4)
+    file.seek(0)
+    if not magic:
+        raise ValueError("it is empty")
+    if magic != b"PK\x03\x04":
+        for _ in range(_LEGACY_PICKLES):
+            _walk(file, lambda _key, needed: _require(needed, size))
+        return
+    with zipfile.ZipFile(file) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts are compressed, which torch.save does not do")
+        _require(sum(part.file_size for part in parts), size)
+        sizes = {part.filename.partition("/")[2]: part.file_size for part in parts}
+        pickles = [part for part in parts if part.filename.endswith("/data.pkl")]
+        if not pickles:
+            raise ValueError("it has no data.pkl")
+        for part in pickles:
+            with archive.open(part) as entry:
+                _walk(entry, lambda key, needed: _require(needed, sizes.get(f"data/{key}", -1)))
+
+
+def _require(needed: int, there: int) -> None:
+    if not 0 <= needed <= there:
+        raise ValueError(f"it claims {needed} bytes where {max(there, 0)} are")
+
+
+def _walk(file: BinaryIO, check_storage: CheckStorage) -> None:
+    """Follow one pickle with names, numbers and tuples alone; ValueError where it would take what it does not hold."""
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for operation, argument, _ in pickletools.genops(file):
+        name = operation.name
+        if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"):
+            memo[len(memo) if argument is None else int(argument)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[int(argument)])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            words = argument.split() if argument else [stack.pop(), stack.pop()][::-1]
+            stack.append(_Global(".".join(map(str, words))))
+        elif name == "BINPERSID":
+            stack.append(_check_persistent(stack.pop(), check_storage))
+        else:
+            if name in ("REDUCE", "NEWOBJ") and str(stack[-2]).endswith(_TAKES_MEMORY):
+                raise ValueError(f"it makes a {stack[-2]} of its own")
+            _step(operation, argument, stack)
+
+
+def _step(operation: pickletools.OpcodeInfo, argument: Any, stack: list[Any]) -> None:
+    """The effect of any other operation: pops what it says, pushes a number, a text, a tuple, or nothing known."""
+    taken: list[Any] = []
+    if pickletools.markobject in operation.stack_before:
+        while (item := stack.pop()) is not _MARK:
+            taken.insert(0, item)
+        for _ in range(operation.stack_before.index(pickletools.markobject)):
+            stack.pop()
+    else:
+        taken = [stack.pop() for _ in operation.stack_before][::-1]
+    for kind in operation.stack_after:
+        if kind is pickletools.markobject:
+            stack.append(_MARK)
+        elif kind is pickletools.pytuple:
+            stack.append(tuple(taken))
+        else:
+            stack.append(argument if not operation.stack_before else None)
+
+
+def _check_persistent(given: Any, check_storage: CheckStorage) -> None:
+    """A storage is named by ("storage", type, key, device, number of items, ...)."""
+    if not isinstance(given, tuple) or len(given) < 5 or given[0] != "storage" or not isinstance(given[4], int):
+        raise ValueError("it names a storage in a way that torch.save does not")
+    kind = str(given[1]).rpartition(".")[2].removesuffix("Storage")
+    if kind not in _ITEM_BYTES:
+        raise ValueError(f"its storage of {given[1]} is not read")
+    check_storage(str(given[2]), given[4] * _ITEM_BYTES[kind])
+
+
+def innermost_state(state: Any, names: tuple[str, ...]) -> Any:
+    """The dictionary that lies deepest under the given names; one that holds itself ends the search."""
+    seen: set[int] = set()
+    while isinstance(state, dict) and id(state) not in seen:
+        seen.add(id(state))
+        state = next((state[name] for name in names if isinstance(state.get(name), dict)), state)
+    return state
