@@ -395,7 +395,7 @@ def _stamp_key(message: Any, stamp_ns: int) -> int:
     stamp = getattr(getattr(message, "header", None), "stamp", None)
     try:
         return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return stamp_ns
 
 

@@ -115,6 +115,12 @@ def _png(raw: memoryview) -> PictureHead:
     length, name, width, height, depth, colour = struct.unpack_from(">I4sIIBB", raw, 8)
     if length != 13 or name != b"IHDR":
         raise ValueError("no png: its head is damaged")
+    place = 8
+    while name != b"IEND":  # OpenCV takes memory for a chunk of any length that it claims
+        length, name = struct.unpack_from(">I4s", raw, place)
+        place += 12 + length
+        if place > len(raw):
+            raise ValueError("a truncated png: a chunk is longer than the file")
     return PictureHead("png", width, height, _PNG_CHANNELS[colour] * (2 if depth == 16 else 1))
 
 
@@ -191,8 +197,6 @@ def _is_truncated(raw: bytes, kind: str) -> bool:
     """Whether the end is missing. OpenCV would fill it with grey and say nothing."""
     if kind == "jpeg":  # within a scan FF is always followed by 00, so an end mark after the last scan is real
         return raw.rfind(b"\xff\xd9") < raw.rfind(b"\xff\xda")
-    if kind == "png":
-        return b"IEND" not in raw[-64:]
     if kind == "webp":
         return len(raw) < int.from_bytes(raw[4:8], "little") + 8
     return False

@@ -360,7 +360,7 @@ def _coefficients(values: Any, model: str) -> tuple[np.ndarray, str]:
         if D[expected:].any():
             way_out = "calibrate with fewer coefficients, or publish rectified images and set rectified to true"
             raise UserError(
-                f"camera: {model} takes {expected} distortion coefficients in D, got {D.size} with {D[expected:]} "
+                f"camera: {model} takes {expected} distortion coefficients in D, got {D.size} with others than 0 "
                 f"behind them (thin prism, tilt): {way_out}"
             )
         D = _frozen(D[:expected], "D")

@@ -108,10 +108,13 @@ class TransformTree:
 
         Returns:
             One line for each that makes no sense and was left out: a number that is not finite, a quaternion whose
-            length is not 1, a frame without a name or above itself, a stamp that is none.
+            length is not 1, a frame without a name or above itself, a stamp that is none, a field that is missing.
         """
+        transforms = getattr(message, "transforms", None)
+        if not isinstance(transforms, Sequence | np.ndarray):
+            return ("tf: the message has no list of transforms",)
         complaints = []
-        for item in message.transforms:
+        for item in transforms:
             try:
                 self._add(*_checked(item), is_static)
             except MessageError as error:
@@ -173,9 +176,12 @@ class TransformTree:
 
 def _checked(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
     """(parent, child, stamp, pose) of a geometry_msgs/TransformStamped; MessageError when it makes no sense."""
-    move, turn = item.transform.translation, item.transform.rotation
-    pose = (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w)
-    child, parent = item.child_frame_id.lstrip("/"), item.header.frame_id.lstrip("/")
+    try:
+        move, turn = item.transform.translation, item.transform.rotation
+        pose = tuple(float(value) for value in (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w))
+        child, parent = (str(name).lstrip("/") for name in (item.child_frame_id, item.header.frame_id))
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise MessageError(f"tf: no TransformStamped ({error})", "field") from None
     if not child or not parent or child == parent:
         raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names")
     if not np.isfinite(pose).all():

@@ -91,6 +91,16 @@ def test_exception_picture_of_too_many_scans():
         picture_head(b"\xff\xd8\xff\xc0" + b"\xff\xda" * 101)
 
 
+def test_exception_png_with_a_chunk_longer_than_the_file():
+    data = saved(COLOUR, "PNG")
+    place = data.index(b"IDAT") - 4
+    with pytest.raises(MessageError, match="a chunk is longer than the file"):
+        picture_head(data[:place] + struct.pack(">I", len(data)) + data[place + 4 :])
+    for size in range(60, len(data)):
+        with pytest.raises(MessageError):
+            picture_head(data[:size])
+
+
 def test_exception_tiff_with_tiles_larger_than_itself_or_of_other_compressions():
     def tiff(*tags: tuple[int, int]) -> bytes:
         entries = [(256, 64), (257, 64), *tags]

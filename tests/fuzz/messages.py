@@ -15,7 +15,6 @@ from mutate import FLOATS, mutated_bytes, number, spoil
 from any2seg_core import messages as readers
 from any2seg_core.bags.truth import cloud_truth, truth_labels
 from any2seg_core.carla import semantic_cloud_to_train, semantic_to_train, tag_list
-from any2seg_core.errors import UserError
 from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder
 from any2seg_core.messages import EventStream
 from any2seg_core.messages.images import _GENERIC_KINDS, _NAMED, encoding_of
@@ -41,7 +40,7 @@ def _header(rng: random.Random) -> SimpleNamespace:
 def image(rng: random.Random) -> SimpleNamespace:
     """sensor_msgs/Image of any encoding, with padding now and then."""
     height, width = rng.choice(_SIDES)
-    name = rng.choice(ENCODINGS)
+    name = rng.choice(ENCODINGS if rng.random() < 0.3 else _READABLE)
     known = encoding_of(name)
     step = width * known.channels * np.dtype(known.kind).itemsize + rng.choice((0, 0, 3, 8))
     rows = height * known.rows_num // known.rows_den
@@ -185,6 +184,11 @@ def _calibrations() -> list[Calibration | None]:
 
 
 CALIBRATIONS = _calibrations()
+_FITTING = {
+    "image": ("rgb", "depth", "event"), "compressed": ("rgb", "event"), "compressed_depth": ("depth",),
+    "cloud": ("lidar", "event"), "event_packet": ("event",), "event_array": ("event",),
+}  # fmt: skip
+_READABLE = ("rgb8", "bgr8", "bgra8", "mono8", "bayer_rggb8", "yuyv", "nv12", "32FC1", "16UC1", "64FC1", "mono16")
 MAKERS: tuple[Callable[[random.Random], Any], ...] = (
     image, image, compressed, compressed, compressed_depth, cloud, cloud, event_packet, event_array, camera_info,
     transforms,
@@ -203,25 +207,25 @@ _DIRECT: tuple[Callable[[Any], Any], ...] = (
 class Messages:
     """One input is one message: some go to a reader of any kind, most through a FrameBuilder as its node's would."""
 
-    name = "messages"
-
     def __init__(self, _folder: Any = None) -> None:
-        self._stream: list[Any] = []
+        pass
 
     def one(self, rng: random.Random) -> bool:
         """Whether the message was read; UserError is a refusal."""
         if rng.random() < 0.1:
             readers.event_array_to_events(readers.event_array_from_cdr(event_array_cdr(rng)))
             return True
-        message = rng.choice(MAKERS)(rng)
-        if rng.random() < 0.7:
+        maker = rng.choice(MAKERS)
+        message = maker(rng)
+        if rng.random() < 0.6:
             spoil(rng, message)
         if rng.random() < 0.4:
             rng.choice(_DIRECT)(message)
             return True
-        return self._through_frames(rng, message)
+        modality = rng.choice(_FITTING.get(maker.__name__, MODALITIES) if rng.random() < 0.9 else MODALITIES)
+        return self._through_frames(rng, message, modality)
 
-    def _through_frames(self, rng: random.Random, message: Any) -> bool:
+    def _through_frames(self, rng: random.Random, message: Any, modality: str) -> bool:
         builder = FrameBuilder(rng.choice(CALIBRATIONS))
         if hasattr(message, "transforms"):
             tree = TransformTree()
@@ -231,10 +235,6 @@ class Messages:
         if hasattr(message, "distortion_model"):
             builder.set_camera_info(rng.choice(CAMERA_STREAMS), message)
             message = rng.choice((cloud, image, event_packet))(rng)
-        modality = rng.choice(MODALITIES)
         payload = builder.receive(modality, message)
         frame = builder.build({modality: [payload]}, rng.choice((10**9, 1, 2**62)))
         return bool(frame.planes)
-
-
-REFUSALS = (UserError,)

@@ -27,7 +27,7 @@ def value(rng: random.Random) -> Any:
 
 
 def mutated_bytes(rng: random.Random, data: bytes, changes: int = 4) -> bytes:
-    """Up to `changes` changes: bits, bytes, numbers of 1 to 8 bytes of either order, cuts, repeats, swaps, insertions."""
+    """Up to `changes` changes: bits, bytes, numbers of 1 to 8 bytes of either order, cuts, repeats, insertions."""
     out = bytearray(data)
     for _ in range(rng.randint(1, changes)):
         kind = rng.randrange(8)

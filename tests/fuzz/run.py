@@ -98,7 +98,7 @@ def one_again(kind: str, seed: int, index: int) -> None:
 
 def table(outcomes: list[Outcome]) -> str:
     """Rows of kinds, and the first inputs of each that broke a rule."""
-    lines = ["| kind | seed | inputs | read | refused | broke a rule | seconds |", "|---|---:|---:|---:|---:|---:|---:|"]
+    lines = ["| kind | seed | inputs | read | refused | broke a rule | seconds |", "|---|" + 6 * "---:|"]
     for each in outcomes:
         refused = each.inputs - each.read - len(each.broken)
         cells = each.kind, each.seed, each.inputs, each.read, refused, len(each.broken), each.seconds

@@ -67,7 +67,8 @@ def judge(kind, rng: random.Random) -> tuple[str, str]:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         place = traceback.extract_tb(error.__traceback__)
-        own = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in place if "site-packages" not in frame.filename]
+        names = [(Path(frame.filename), frame.lineno) for frame in place]
+        own = [f"{path.name}:{line}" for path, line in names if "site-packages" not in path.parts]
         verdict, text = "traceback", f"{type(error).__name__}: {str(error)[:160]} at {' '.join(own[-3:])}"
     taken = min(time.perf_counter() - start, time.process_time() - cpu)
     if taken > MAX_SECONDS:
@@ -102,7 +103,8 @@ def main() -> None:
                 print(json.dumps({"index": index, "rule": verdict, "text": text}), flush=True)
         kept = _resident_bytes() - settled
         if kept > MAX_BYTES:
-            print(json.dumps({"index": first, "rule": "kept", "text": f"{kept / 1e6:.0f} MB after {end - first} inputs"}))
+            text = f"{kept / 1e6:.0f} MB after {end - first} inputs"
+            print(json.dumps({"index": first, "rule": "kept", "text": text}))
         place[:16] = struct.pack("<qq", end, read)
 
 
