@@ -1,5 +1,6 @@
 # make demo : set up on a fresh machine, then run the main job
 # make test : set up on a fresh machine, then lint and test
+# make fuzz : damaged messages, files, YAML, recordings and checkpoints through every reader
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,13 +9,16 @@ APT_PACKAGES := libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libgomp1
 STAMP := $(VENV)/.any2seg-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint install train-data train clean
+.PHONY: demo test fuzz lint install train-data train clean
 
 demo: install
 	$(BIN)/any2seg demo $(DEMO_ARGS)
 
 test: install lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: install
+	$(BIN)/python tests/fuzz/fuzz_run.py $(FUZZ_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

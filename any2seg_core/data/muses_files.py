@@ -11,6 +11,7 @@ import numpy as np
 from any2seg_core.array_files import read_arrays
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.errors import UserError
+from any2seg_core.limits import require_room
 from any2seg_core.pictures import read_picture
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
@@ -92,6 +93,8 @@ def read_events(path: Path, window_ns: int) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             group = file["events"]
+            claimed = max(group[name].size for name in ("t", "x", "y", "p"))  # chunks that are not there read as zeros
+            require_room(claimed * EVENT_DTYPE.itemsize, path.stat().st_size, f"a file of {claimed} events")
             stamps_ns = group["t"][:].astype(np.int64) * _NS_PER_US
             chosen = np.flatnonzero(stamps_ns > stamps_ns.max(initial=0) - window_ns)
             if not chosen.size:

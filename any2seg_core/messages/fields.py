@@ -10,11 +10,13 @@ import numpy as np
 from any2seg_core.errors import MessageError
 from any2seg_core.units import NS_PER_S
 
+_LAST_SECOND = 2**33  # in the year 2242; nanoseconds of later ones leave no room to count on in 63 bits
+
 
 def stamp_ns(header: Any) -> int:
     """Nanoseconds of a std_msgs/Header (or of a builtin_interfaces/Time); MessageError when negative or malformed."""
     stamp = getattr(header, "stamp", header)
-    seconds = integer(stamp, "sec", "stamp", 0, 2**53, reason="stamp")
+    seconds = integer(stamp, "sec", "stamp", 0, _LAST_SECOND, reason="stamp")
     return seconds * NS_PER_S + integer(stamp, "nanosec", "stamp", 0, NS_PER_S - 1, reason="stamp")
 
 

@@ -26,6 +26,7 @@ _MAX_SIDE = 32768
 # A lens of less than two degrees is not on a car; CARLA 0.9.16 publishes such numbers by mistake (carla#9462).
 _MAX_FOCAL_PER_WIDTH = 30.0
 _BLOCK_PIXELS = 1 << 17
+_LARGEST_COEFFICIENT = 1e9  # those of real lenses stay below a thousand
 _NEAREST_M = 1e-9  # what is nearer lies behind the camera
 
 
@@ -353,6 +354,8 @@ def _intrinsics(values: Any) -> np.ndarray:
 def _coefficients(values: Any, model: str) -> tuple[np.ndarray, str]:
     """D in the length of its model, and the model; UserError for a lens that no model here describes."""
     D = _frozen(values, "D")
+    if (np.abs(D) > _LARGEST_COEFFICIENT).any():
+        raise UserError(f"camera: D holds {np.abs(D).max():.3g}, which no lens has; calibrate the camera again")
     if model == "plumb_bob" and D.ndim == 1 and D[5:].any():
         model = "rational_polynomial"  # OpenCV goes by the number of coefficients, whatever the model is called
     expected = DISTORTION_COEFFICIENTS[model]

@@ -1,4 +1,4 @@
-"""Feed random damaged inputs to every reader: `make fuzz`, or python tests/fuzz/run.py --help.
+"""Feed random damaged inputs to every reader: `make fuzz`, or python tests/fuzz/fuzz_run.py --help.
 
 The same seed makes the same inputs; one of them alone is run again with --kind K --seed S --index I.
 """
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
 import typer  # noqa: E402
-from worker import MAX_SECONDS, make_kind, rng_of  # noqa: E402
+from fuzz_worker import MAX_SECONDS, make_kind, rng_of  # noqa: E402
 
 DEFAULT_COUNTS = {"messages": 300_000, "files": 10_000, "yaml": 6_000, "bags": 2_000, "checkpoints": 2_000}
 _PER_PROCESS = {"messages": 25_000, "files": 2_000, "yaml": 2_000, "bags": 300, "checkpoints": 500}
@@ -60,7 +60,7 @@ def _run_part(outcome: Outcome, first: int, end: int, say, spoken: list[float]) 
     with tempfile.TemporaryDirectory(prefix="any2seg-fuzz-") as folder:
         progress, log = Path(folder) / "progress", Path(folder) / "errors"
         progress.write_bytes(struct.pack("<qq", first, 0) + bytes(16))
-        command = [sys.executable, HERE / "worker.py", outcome.kind, outcome.seed, first, end, progress]
+        command = [sys.executable, HERE / "fuzz_worker.py", outcome.kind, outcome.seed, first, end, progress]
         with log.open("wb") as errors, subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:

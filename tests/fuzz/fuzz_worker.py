@@ -23,6 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "bags"), str(HERE.parents[1])]
 
 MAX_SECONDS, MAX_BYTES, MAX_INPUT_BYTES = 5.0, 300_000_000, 1_000_000
 _ADDRESS_SPACE = 6 << 30  # what nobody can serve ends in a MemoryError instead of a stopped machine
+_WARM_UP = {"messages": 60}
 _KINDS = {
     "messages": "messages:Messages",
     "files": "files:Files",
@@ -90,7 +91,7 @@ def main() -> None:
     with open(progress, "r+b") as file, tempfile.TemporaryDirectory(prefix="any2seg-fuzz-") as folder:
         place = mmap.mmap(file.fileno(), 32)
         kind = make_kind(name, Path(folder))
-        for index in range(40):  # kernels compile and caches fill: that is nobody's memory and time
+        for index in range(_WARM_UP.get(name, 8)):  # kernels compile and caches fill: that is nobody's memory and time
             judge(kind, rng_of(0, name, index))
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
         settled, judge.peak = _resident_bytes(), _peak_bytes()

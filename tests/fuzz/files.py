@@ -1,0 +1,131 @@
+"""Sensor files, label images and tables of data sets, damaged, through the readers that a user's path reaches."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from messages import PICTURES
+from mutate import NUMBERS, mutated_bytes
+from PIL import Image
+
+from any2seg_core import files
+from any2seg_core.array_files import read_arrays
+from any2seg_core.bags.conditions import Conditions
+from any2seg_core.data import muses_files
+from any2seg_core.data.images import read_image, read_plane
+from any2seg_core.data.label_images import read_ids
+from any2seg_core.data.mcubes import _load as read_mcubes_array
+from any2seg_core.data.pseudo import read_facts
+from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.teachers.cached import read_embeddings, write_embeddings
+from any2seg_core.teachers.captions import read_captions
+from any2seg_core.text_files import read_json
+
+_IDS = (np.arange(31 * 47).reshape(31, 47) % 25).astype(np.uint8)
+
+
+def _saved(save: Callable, *args: Any, **named: Any) -> bytes:
+    out = io.BytesIO()
+    save(out, *args, **named)
+    return out.getvalue()
+
+
+def _palette() -> bytes:
+    image = Image.fromarray(_IDS, "L").convert("P")
+    image.putpalette([value for k in range(256) for value in (k, 255 - k, k // 2)])
+    return _saved(image.save, "PNG")
+
+
+def _arrays() -> list[bytes]:
+    events = np.zeros(20, EVENT_DTYPE)
+    columns = {name: events[name] for name in events.dtype.names}
+    return [
+        _saved(np.save, np.ones((31, 47), np.float32)), _saved(np.save, np.ones((40, 4))),
+        _saved(np.save, np.ones((40, 3), np.float16)), _saved(np.save, events), _saved(np.savez, **columns),
+        _saved(np.savez_compressed, **columns, more=np.zeros(20_000)),
+        _saved(np.savez, arr_0=np.ones((9, 13, 3), np.float32)),
+    ]  # fmt: skip
+
+
+def _header(rng: random.Random) -> bytes:
+    """An .npy whose header claims anything."""
+    shape = ", ".join(str(rng.choice(NUMBERS)) for _ in range(rng.randrange(4)))
+    kind = rng.choice(("<f8", ">u2", "|O", "<U9", "V0", "<M8[ns]", "f4,(9999,9999)u1", "|b1", "[('x', '<f8')]"))
+    text = f"{{'descr': {kind!r}, 'fortran_order': {rng.choice(('True', 'False', '3'))}, 'shape': ({shape},), }}"
+    text = text if rng.random() < 0.8 else rng.choice(("(" * 3000, text * 9, "", "\0", "{" + text))
+    head = b"\x93NUMPY" + bytes([rng.choice((1, 2, 3, 9)), 0]) + struct.pack("<H", len(text))
+    return head + text.encode() + bytes(64)
+
+
+def _hdf5(folder: Path) -> bytes:
+    h5py = __import__("h5py")
+    with h5py.File(folder / "base.h5", "w") as file:
+        for name, kind in (("t", "u4"), ("x", "u2"), ("y", "u2"), ("p", "u1")):
+            file.create_dataset(f"events/{name}", data=np.arange(60, dtype=kind), chunks=(20,), compression="gzip")
+    return (folder / "base.h5").read_bytes()
+
+
+def _embeddings(folder: Path) -> bytes:
+    path = folder / "base.safetensors"
+    write_embeddings(path, {"class_names": np.ones((3, 4), np.float32)}, {"classes": ["a", "b", "c"]})
+    return path.read_bytes()
+
+
+class Files:
+    """One input is one file of a fitting suffix, read by one reader that a user's path can reach."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        arrays = _arrays()
+        points = np.linspace(-9, 9, 160, dtype="<f4").tobytes()
+        texts = [json.dumps(each).encode() for each in (
+            {"segments": [{"seconds": 3, "condition": "night"}]}, {"intrinsics": {"rgb": {"K": [[1, 0, 0]] * 3}}},
+            {"night/a/1": "a road"}, {"model": "x", "classes": 3},
+        )]  # fmt: skip
+        picture = (".png", PICTURES)
+        self._plans: list[tuple[str, list[bytes], Callable[[Path], Any]]] = [
+            (*picture, files.read_rgb), (*picture, files.read_depth_m), (*picture, read_image), (*picture, read_plane),
+            (".png", [*PICTURES, _palette(), _saved(Image.fromarray(_IDS).save, "PNG")], read_ids),
+            (".png", PICTURES, lambda path: muses_files.read_projection(path, "lidar")),
+            (".bin", [points, b""], files.read_points), (".bin", [points * 3], muses_files.read_points),
+            (".npy", arrays, files.read_points), (".npy", arrays, files.read_depth_m), (".npz", arrays, read_arrays),
+            (".npz", arrays, files.read_events), (".npy", arrays, read_mcubes_array),
+            (".npz", arrays, lambda path: muses_files.read_projection(path, "event")),
+            (".h5", [_hdf5(folder)], lambda path: muses_files.read_events(path, 50_000_000)),
+            (".npz", arrays, read_embeddings), (".safetensors", [_embeddings(folder)], read_embeddings),
+            (".json", texts, read_json), (".json", texts, read_captions),
+        ]  # fmt: skip
+        self._texts = texts
+
+    def one(self, rng: random.Random) -> bool:
+        """Write a file and read it; UserError is a refusal."""
+        if rng.random() < 0.05:
+            return self._named_by_its_place(rng)
+        suffix, bases, read = rng.choice(self._plans)
+        data = rng.choice(bases)
+        if suffix in (".npy", ".npz") and rng.random() < 0.3:
+            data = _header(rng)
+        elif rng.random() < 0.9:
+            data = mutated_bytes(rng, data, rng.choice((1, 2, 4)))
+        path = self._folder / f"input{suffix}"
+        path.write_bytes(data)
+        read(path)
+        return True
+
+    def _named_by_its_place(self, rng: random.Random) -> bool:
+        """Files that are looked for by name."""
+        data = mutated_bytes(rng, rng.choice(self._texts))
+        for name in ("drive.json", "calib.json", "train.json"):
+            (self._folder / name).write_bytes(data)
+        rng.choice((
+            lambda: Conditions(self._folder), lambda: muses_files.read_calibration(self._folder),
+            lambda: read_facts(self._folder, "train"),
+        ))()  # fmt: skip
+        return True
