@@ -17,7 +17,9 @@ from any2seg_core.messages.readers import StreamReader, needs_event_stream, read
 from any2seg_core.messages.typical import typical_messages
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
-from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel, camera_info_notes
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera_checks import check_focal_lengths
+from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view

@@ -197,8 +197,10 @@ class _Run:
         lines.write(json.dumps(self.result.conditions) + "\n")
         is_copied = self._recorder is not None
         calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
-        watch = SilenceWatch(self._topics, self._sync, self._folder, num_classes)
-        recorded = self._bag.messages(None if is_copied else self._opened.topic_names)
+        seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
+        unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
+        watch = SilenceWatch(self._topics, self._sync, self._folder, num_classes, unseen)
+        recorded = self._bag.messages(seen)
         messages = self._injector(watch.messages(recorded))
         stream = SetStream(
             passed := Passed(messages, is_copied),
@@ -223,6 +225,7 @@ class _Run:
         if not self._has_begun:
             raise UserError(self._why_nothing(stream))
         self._finish()
+        self.result.warnings += [f"{pause.text(self._start_ns)}: nothing is missed there" for pause in watch.pauses]
         self.result.warnings += [
             f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
             for name, why in stream.reasons.items()

@@ -11,6 +11,7 @@ import numpy as np
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
 from any2seg_core.bags.opened import BagOptions
+from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
@@ -23,6 +24,8 @@ from any2seg_core.topics import TopicMap
 
 _FEW_POINTS = 0.005
 _SKEWED_MS = 1000.0
+_TAI_AHEAD_MS = 37_000.0  # leap seconds between the time of PTP and UTC, since 2017
+_TOLD_PAUSES = 5
 
 
 @dataclass(frozen=True)
@@ -120,14 +123,17 @@ def inspect_bag(
         calibration = _calibration(bag, choice, options.calibration)
         logs = {name: StreamLog() for name in bag.topics}
         firsts: dict[str, Any] = {}
+        pauses = PauseLog()
         total = bag.message_count
         streams = choice.map.streams
         for message in bag.messages():
             log, is_bad, stamp_ns = logs[message.topic], False, None
+            pauses.note(message.time_ns)
             try:
                 stamp_ns = message.stamp_ns
             except UserError:
                 is_bad = True
+            is_bad |= stamp_ns == 0  # nobody has set it
             log.add(message.time_ns, stamp_ns, len(message.data), is_bad)
             if message.topic in streams.values() and message.topic not in firsts and not is_bad:
                 firsts[message.topic] = message
@@ -148,7 +154,9 @@ def inspect_bag(
         lead_ms = _packet_lead_ms(firsts.get(streams.get(WINDOWED[0], "")))
         parameters = recommend(timings, phases, lead_ms)
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
-        notes = [*choice.notes, *calibration.notes, *_timing_notes(timings, phases), *view_notes]
+        notes = [*choice.notes, *calibration.notes]
+        notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
+        notes += [*_timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes),
@@ -188,12 +196,17 @@ def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[
     notes = []
     for name, timing in timings.items():
         if timing.latency_p50_ms is not None and abs(timing.latency_p50_ms) > _SKEWED_MS:
+            side = "before" if timing.latency_p50_ms > 0 else "after"
+            is_tai = abs(timing.latency_p50_ms + _TAI_AHEAD_MS) < _SKEWED_MS
+            why = "PTP counts in TAI, give its master the offset to UTC" if is_tai else "or stamps are not set"
             notes.append(
-                f"{name}: stamps are {timing.latency_p50_ms / 1e3:.1f} s before the bag's time: another clock, or "
-                "stamps are not set; sets are made by stamps, so all sensors must share one clock"
+                f"{name}: stamps are {abs(timing.latency_p50_ms) / 1e3:.1f} s {side} the bag's time: another clock, "
+                f"{why}; sets are made by stamps, so all sensors must share one clock"
             )
         elif timing.latency_p50_ms is not None and timing.latency_p50_ms < -1.0:
             notes.append(f"{name}: arrives {-timing.latency_p50_ms:.1f} ms before its own stamp: clocks differ")
+        if timing.bad_stamps:
+            notes.append(f"{name}: {timing.bad_stamps} of its messages have a stamp that is none, and are not used")
         if timing.backwards:
             notes.append(f"{name}: stamps go back {timing.backwards} times: a loop, or messages out of order")
         if timing.gaps:

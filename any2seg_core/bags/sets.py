@@ -166,12 +166,23 @@ class SetStream:
             if topic in self._streams:
                 name = self._streams[topic]
                 self.read[name] += 1
-                stamp_ns, payload = _stamp_of(message), self._payload(name, message)
-                return self._synchronizer.add(name, stamp_ns, payload, now_ns)
+                return self._take_sample(name, message, now_ns)
         except UserError as error:
             self.bad[name] += 1
             self.reasons[name] = str(error)
         return []
+
+    def _take_sample(self, name: str, message: Recorded, now_ns: int) -> list[SampleSet]:
+        """One message of a sensor; the synchroniser counts those without a stamp too."""
+        try:
+            stamp_ns, problem = _stamp_of(message), "its stamp is zero: the clock of its publisher was not set"
+        except MessageError as error:
+            stamp_ns, problem = 0, str(error)
+        if stamp_ns > 0:
+            return self._synchronizer.add(name, stamp_ns, self._payload(name, message), now_ns)
+        self.bad[name] += 1
+        self.reasons[name] = problem
+        return self._synchronizer.add(name, 0, None, now_ns)
 
     def _payload(self, name: str, message: Recorded) -> Any:
         """What the synchroniser holds: event decoders must see every packet once, all else is read when it is used."""

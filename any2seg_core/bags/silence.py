@@ -7,7 +7,8 @@ sets, and behind the last one up to the last message of the recording's sensors,
   truth before it (a truth that is faster than the sensors does not count twice);
 - where neither a set nor a truth comes for more than 2.5 usual periods: one moment for each period.
 
-Before the first set nothing is missed: a system that starts waits for its sensors.
+Before the first set nothing is missed: a system that starts waits for its sensors. So it is after a stretch of more
+than 10 s of the bag's time in which nothing at all was recorded (`pauses`): the clock was set, or the recorder stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median_low
 
+from any2seg_core.bags.pauses import Pause, PauseLog
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.bags.sets import BagSet
 from any2seg_core.bags.truth import Truth, TruthFolder, topic_truth
@@ -75,13 +77,25 @@ class SilenceWatch:
     Args:
         topics: which topic carries which sensor, and the truth. sync: settings of the synchroniser.
         folder: truth of files, instead of the topic. num_classes: K of the labels.
+        others: messages of all topics that `messages` does not see; read only where these leave a gap.
+
+    Attributes:
+        pauses: stretches in which nothing was recorded.
 
     Example:
         >>> watch = SilenceWatch(topics, sync, None, 25)
         >>> for found in watch.frames(SetStream(injector(watch.messages(bag.messages())), topics, sync, frames)): ...
     """
 
-    def __init__(self, topics: TopicMap, sync: SyncConfig, folder: TruthFolder | None, num_classes: int) -> None:
+    def __init__(
+        self,
+        topics: TopicMap,
+        sync: SyncConfig,
+        folder: TruthFolder | None,
+        num_classes: int,
+        others: Iterable[Recorded] = (),
+    ) -> None:
+        self._log = PauseLog(message.time_ns for message in others)
         self._streams = {topic: name for name, topic in topics.streams.items() if name in sync.streams}
         self._paces = {name: _Pace() for name in self._streams.values()}
         self._sync, self._folder, self._num_classes = sync, folder, num_classes
@@ -90,9 +104,14 @@ class SilenceWatch:
         self._truths: deque[Truth] = deque()  # those that may still be missed
         self._fresh: deque[tuple[int, Truth]] = deque()  # those of them that hold their picture, by the bag's time
 
+    @property
+    def pauses(self) -> tuple[Pause, ...]:
+        return tuple(self._log.pauses)
+
     def messages(self, recorded: Iterable[Recorded]) -> Iterator[Recorded]:
         """The messages as they are."""
         for message in recorded:
+            self._log.note(message.time_ns)
             name = self._streams.get(message.topic)
             if name is not None or message.topic == self._truth_topic:
                 try:
@@ -162,7 +181,7 @@ class SilenceWatch:
         left_ns = max(
             (
                 min(pace.stamp_ns - self._sync.streams[name].offset_ns - last.stamp_ns,
-                    pace.time_ns - self._time_ns(last.stamp_ns) + pace.period_ns)
+                    self._log.until_ns(last.time_ns, pace.time_ns) - self._time_ns(last.stamp_ns) + pace.period_ns)
                 for name, pace in paces.items()
             ),
             default=0,
@@ -176,7 +195,8 @@ class SilenceWatch:
         if not usual_ns or right.stamp_ns <= left.stamp_ns:
             return
         found = [(left.stamp_ns, None), *self._missed_truths(left, right, usual_ns), (right.stamp_ns, None)]
-        most_ns = right.opened_ns - self._time_ns(left.stamp_ns) + usual_ns  # a jump of the clock is no silence
+        recorded_ns = self._log.until_ns(left.time_ns, right.opened_ns)
+        most_ns = recorded_ns - self._time_ns(left.stamp_ns) + usual_ns  # a jump of the clock is no silence
         for (start_ns, truth), (end_ns, _) in pairwise(found):
             if truth is not None:
                 yield self._missed(start_ns, right, truth)

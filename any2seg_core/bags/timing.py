@@ -65,7 +65,8 @@ class Timing:
         jitter_p50_ms, jitter_p95_ms: how far distances of stamps are from their median.
         gaps: distances of more than 2.5 periods. longest_gap_s, longest_gap_at_s: by the bag's time, from its start.
         latency_p50_ms, latency_p95_ms: bag time minus stamp; negative or huge means that clocks differ.
-        repeated, backwards: stamps equal to, or before, the one before. bad_stamps: that make no sense.
+        repeated, backwards: stamps equal to, or before, the one before. bad_stamps: that are zero or
+            make no sense; no other figure counts them.
     """
 
     rate_hz: float | None = None

@@ -217,3 +217,30 @@ def test_property_broken_bags_are_shown_or_refused_in_one_line(originals, tmp_pa
     except UserError as error:
         assert "\n" not in str(error)
     shutil.rmtree(folder)
+
+
+def test_value_a_pause_of_everything_is_named_as_one(tmp_path):
+    later = small_entries(20, start_ns=START_NS + 7202 * NS_PER_S)
+    notes = inspect_bag(write_bag(tmp_path / "bag", small_entries(20) + later)).notes
+    assert "the clock jumps forward by 2.0 h at 1.9 s, or recording was paused" in notes
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(37, "37.0 s after"), (-37, "37.0 s before"), (100, "100.0 s after")])
+def test_value_the_clock_of_ptp_is_known_by_its_leap_seconds(tmp_path, ahead_s, told):
+    entries = [(time_ns - ahead_s * NS_PER_S, *rest) for time_ns, *rest in small_entries(30)]
+    notes = " ".join(inspect_bag(write_bag(tmp_path / "bag", entries)).notes)
+    assert told in notes and "another clock" in notes
+    assert ("TAI" in notes) == (ahead_s == 37)
+
+
+def test_value_messages_without_a_stamp_are_counted_and_named(tmp_path):
+    """A stamp of 0, and one that no clock can show, among good ones."""
+    entries = small_entries(10)
+    pixels = np.zeros((5, 7), np.uint8)
+    for k, stamp_ns in ((3, 0), (6, 0)):
+        time_ns, topic, kind, _ = entries[k]
+        entries[k] = (time_ns, topic, kind, bag_messages.image(pixels, "mono8", stamp_ns, "camera"))
+    found = inspect_bag(write_bag(tmp_path / "bag", entries))
+    timing = found.topics["/camera/image_raw"].timing
+    assert (timing.bad_stamps, timing.backwards, found.topics["/camera/image_raw"].count) == (2, 0, 10)
+    assert "rgb: 2 of its messages have a stamp that is none, and are not used" in found.notes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from bag_files import (
@@ -17,6 +19,7 @@ from bag_files import (
     write_bag,
 )  # fmt: skip
 
+from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.drive import bag_messages
@@ -230,3 +233,20 @@ def test_smoke_events_come_as_windows(tmp_path):
     assert all(len(s.samples("event")) >= 1 for s in sets)
     with pytest.raises(ValueError, match="no field"):
         cloud_to_points(sets[0].payloads["event"][0])
+
+
+def test_value_messages_without_a_stamp_are_received_counted_and_named(tmp_path):
+    """Two of eight pictures have the stamp 0, one a stamp before 1970: read = used + dropped by the synchroniser."""
+    entries = kitti_entries(8)
+    images = [k for k, entry in enumerate(entries) if entry[1].endswith("/image")]
+    for k, stamp_ns in zip(images[2:5], (0, 0, -NS_PER_S), strict=True):
+        time_ns, topic, kind, data = entries[k]
+        sec, nanosec = divmod(stamp_ns, NS_PER_S)
+        entries[k] = (time_ns, topic, kind, data[:4] + struct.pack("<iI", sec, nanosec) + data[12:])
+    with open_bag(write_bag(tmp_path / "bag", entries)) as opened:
+        stream = opened.sets()
+        used = sum("rgb" in found.sample_set.samples for found in stream)
+        stats = stream.stats.streams["rgb"]
+    assert (stream.read["rgb"], stream.bad["rgb"], used) == (8, 3, 5)
+    assert stats.added == 8 and stats.dropped["bad_stamp"] == 3
+    assert "stamp" in stream.reasons["rgb"]

@@ -89,3 +89,61 @@ def test_value_a_clock_that_is_set_is_no_silence(tmp_path, step_s):
         found = list(watch.frames(sets))
     assert len(found) >= 39
     assert not any(isinstance(frame, MissedFrame) for frame in found)
+
+
+def paused(gap_s, more=()):
+    """20 pictures, `gap_s` later 20 more; `more` are other messages."""
+    later = small_entries(20, start_ns=START_NS + 2 * NS_PER_S + gap_s * NS_PER_S)
+    return [*small_entries(20), *later, *more]
+
+
+def found_in(path, entries, chosen=("/camera/image_raw",), lost=lambda message: False):
+    """(sets, missed moments, pauses) of a recording of which `chosen` topics are read."""
+    with Bag(write_bag(path, sorted(entries))) as bag:
+        sync = sync_config({}, ["rgb"], 50 * MS)
+        others = bag.messages([name for name in bag.topics if name not in chosen])
+        watch = SilenceWatch(TOPICS, sync, None, 25, others)
+        kept = (message for message in watch.messages(bag.messages(chosen)) if not lost(message))
+        frames = list(watch.frames(SetStream(kept, TOPICS, sync, FrameBuilder(None, 50 * MS))))
+        missed = [frame for frame in frames if isinstance(frame, MissedFrame)]
+        return len(frames) - len(missed), len(missed), watch.pauses
+
+
+@pytest.mark.parametrize(("gap_s", "told"), [(11, "11.1 s"), (8 * 3600, "8.0 h"), (30 * 86400, "30.0 days")])
+@pytest.mark.parametrize("latched_s", [None, -0.5])
+def test_value_a_jump_of_the_clock_or_a_pause_of_the_recorder_is_no_silence(tmp_path, gap_s, told, latched_s):
+    """As by NTP after the start: stamps and log times. What is latched may come again before the sensors do."""
+    entries = paused(gap_s)
+    if latched_s is not None:
+        entries.append((START_NS + round((2 + gap_s + latched_s) * NS_PER_S), "/latched", IMAGE, entries[0][3]))
+    sets, missed, pauses = found_in(tmp_path / "bag", entries)
+    assert (sets, missed, len(pauses)) == (40, 0, 1)
+    if latched_s is None:
+        assert pauses[0].text(START_NS) == f"the clock jumps forward by {told} at 1.9 s, or recording was paused"
+
+
+def test_value_sensors_that_are_silent_while_others_are_recorded_are_missed(tmp_path):
+    """12 s in which the odometry goes on: the sensors were dead, and labels were due."""
+    more = [(START_NS + k * NS_PER_S, "/odometry", IMAGE, small_entries(1)[0][3]) for k in range(16)]
+    sets, missed, pauses = found_in(tmp_path / "bag", paused(12, more))
+    assert (sets, pauses) == (40, ()) and 118 <= missed <= 121
+
+
+def test_value_a_fault_that_takes_everything_is_missed_however_long(tmp_path):
+    def lost(message):
+        return 2 <= (message.stamp_ns - START_NS) / NS_PER_S < 22
+
+    assert found_in(tmp_path / "bag", small_entries(240), lost=lost) == (40, 200, ())
+    assert found_in(tmp_path / "end", small_entries(200), lost=lambda m: m.stamp_ns >= START_NS + 5 * NS_PER_S) == (
+        50, 150, (),
+    )  # fmt: skip
+
+
+def test_value_what_is_missed_before_a_pause_counts_and_what_comes_after_it_is_a_start(tmp_path):
+    """Pictures 15 to 22 are lost on the way; the recorder stops after picture 19."""
+    def lost(message):
+        index = round((message.stamp_ns - START_NS) / NS_PER_S * 10)
+        return 15 <= index < 20 or 620 <= index < 623
+
+    sets, missed, pauses = found_in(tmp_path / "bag", paused(60), lost=lost)
+    assert (sets, missed, len(pauses)) == (32, 5, 1)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from any2seg_core.errors import MESSAGE_REASONS, MessageError
 from any2seg_core.frames import FrameBuilder
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.sensors.camera import CameraModel, camera_info_notes
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera_info import camera_info_notes
 
 W, H = 641, 479
 K = np.array([[510.0, 0.0, 322.3], [0.0, 505.0, 236.7], [0.0, 0.0, 1.0]])
