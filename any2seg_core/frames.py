@@ -18,7 +18,6 @@ from any2seg_core.messages.typical import typical_messages
 from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.camera_checks import check_focal_lengths
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor

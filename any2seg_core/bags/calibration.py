@@ -22,7 +22,7 @@ from any2seg_core.messages.readers import StreamReader
 from any2seg_core.modalities import MODALITIES
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.camera_checks import rectified_note
+from any2seg_core.sensors.rectified import rectified_note
 from any2seg_core.sensors.transforms import TransformTree
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")

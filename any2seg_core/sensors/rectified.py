@@ -1,4 +1,4 @@
-"""Whether a camera_info fits what else is known: the calibration, and the name of the images that it comes with."""
+"""Whether the name of an image topic fits the lens that its camera_info describes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
 from any2seg_core.sensors.camera import CameraModel
 
 _RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)", re.IGNORECASE)
 _RAW = re.compile(r"(^|[/_])raw([/_]|$)", re.IGNORECASE)
-_FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 
 
 def rectified_note(topic: str, msg: Any, rectified: bool) -> str:
@@ -32,19 +30,3 @@ def rectified_note(topic: str, msg: Any, rectified: bool) -> str:
         f"{topic} is called rectified, and camera_info describes a lens (D is not zero, or P is not K): "
         "set rectified to true, or other sensors are drawn beside its picture"
     )
-
-
-def check_focal_lengths(said: CameraModel, known: CameraModel | None) -> None:
-    """MessageError when a camera_info contradicts the calibration; another size may be scaled or cut out."""
-    if known is None:
-        return
-    scales = (1.0, said.width / known.width, said.height / known.height)
-    for axis in range(2):
-        focal, expected = said.K[axis, axis], known.K[axis, axis]
-        low, high = min(scales) * expected / _FOCAL_FACTOR, max(scales) * expected * _FOCAL_FACTOR
-        if not low <= focal <= high:
-            raise MessageError(
-                f"camera_info: focal length {focal:.0f} px contradicts the calibration's {expected:.0f} px at "
-                f"{known.width}x{known.height} (CARLA 0.9.16 publishes a wrong K): correct the publisher or the file",
-                "geometry",
-            )
