@@ -142,7 +142,7 @@ class Synchronizer:
             stream.drop_forgotten()
             for entry in held:
                 stream.insert(entry)
-        return ready + self._restart(time_ns, now_ns) + self._decide(now_ns)
+        return ready + self._restart(time_ns, now_ns, is_set=True) + self._decide(now_ns)
 
     def poll(self, now_ns: int) -> list[SampleSet]:
         """Returns the sets that time has made ready, oldest first."""
@@ -213,15 +213,15 @@ class Synchronizer:
             return "duplicate"
         return "late" if self._time.is_past(stamp_ns - stream.config.offset_ns + stream.config.oldest_ns) else None
 
-    def _restart(self, time_ns: int, now_ns: int) -> list[SampleSet]:
+    def _restart(self, time_ns: int, now_ns: int, is_set: bool) -> list[SampleSet]:
         """Emits what is open, then starts a new time; samples around it survive.
 
-        After a jump back the start is that of a recording: better streams are waited for again, but not a second time
-        before a set has gone out.
+        Where the clock was set back it is the start of a recording: better streams are waited for again, but not a
+        second time before a set has gone out.
         """
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         decided = self._counters.emitted + self._counters.incomplete
-        has_grace = self._time.is_behind(time_ns) and decided != self._counters.at_restart
+        has_grace = is_set and self._time.is_behind(time_ns) and decided != self._counters.at_restart
         self._counters.at_restart = decided
         self._counters.resets += 1
         self._time = Timeline(now_ns - self.config.timeout_without_reference_ns)
@@ -255,7 +255,8 @@ class Synchronizer:
         ready: list[SampleSet] = []
         choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
         if self._is_jump(choice):
-            ready += self._restart(self._streams[choice.name].time_ns, now_ns)
+            leader = self._streams[choice.name]
+            ready += self._restart(leader.time_ns, now_ns, leader.clock.was_set(now_ns))
             choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
             opening = [] if choice.name is None else list(self._streams[choice.name].entries)
         elif choice.name == stream:
@@ -378,8 +379,7 @@ class Synchronizer:
         """Per stream what is wrong with what it sends."""
         alive = [name for name in self.config.reference_priority if self._streams[name].is_alive(now_ns)]
         trusted = trustworthy(self._streams, alive, now_ns)
-        times_ns = {name: self._streams[name].time_ns for name in trusted}
-        group = leading_group(times_ns, self.config.reference_priority, self._moment(now_ns))
+        group = leading_group(self._streams, trusted, self.config.reference_priority, self._moment(now_ns))
         faults = {}
         for name, stream in self._streams.items():
             is_compared = name in trusted

@@ -57,6 +57,11 @@ def seconds_text(time_ns: int) -> str:
     return f"{abs(time_ns) / 1e9:.4g} s"
 
 
+def longest_silence_ns(usual_ns: int, least_ns: int) -> int:
+    """How long a stream may be silent: as usual, but at least `least_ns`, and 0.3 s at most unless that is more."""
+    return max(min(usual_ns, _LONGEST_SILENCE_NS), least_ns)
+
+
 class Track:
     """Messages whose stamps go on as one clock does. All times in nanoseconds.
 
@@ -101,9 +106,8 @@ class Track:
     def dead_at_ns(self, least_silence_ns: int) -> int:
         """Moment at which the track counts as dead if it stays silent."""
         steps = [median_low(steps) for steps in (self.stamp_steps, self.arrival_steps) if steps]
-        silence_ns = int(DEAD_AFTER_PERIODS * max(steps, default=0))
-        longest_ns = max(_LONGEST_SILENCE_NS, least_silence_ns)
-        return self.last_arrival_ns + min(max(silence_ns, least_silence_ns), longest_ns)
+        usual_ns = int(DEAD_AFTER_PERIODS * max(steps, default=0))
+        return self.last_arrival_ns + longest_silence_ns(usual_ns, least_silence_ns)
 
     def is_overdue(self, now_ns: int) -> bool:
         """Whether the next message should have come by now."""
@@ -197,6 +201,10 @@ class StreamClock:
         """How many messages of other tracks are held."""
         return sum(len(track.pending) for track in self._others) + len(self._forgotten)
 
+    def was_set(self, now_ns: int) -> bool:
+        """Whether another track is followed since a moment ago."""
+        return bool(self._moves) and now_ns - self._moves[-1][0] < _TOLD_FOR_NS
+
     def may_move_to(self, stamp_ns: int) -> bool:
         """Whether messages that are held tell that the clock may have been set to about that time."""
         held = (entry for track in self._others for entry in track.pending)
@@ -288,7 +296,7 @@ class StreamClock:
         if apart:
             distance_ns = _distance(apart[0], self.followed)
             return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
-        if self._moves and now_ns - self._moves[-1][0] < _TOLD_FOR_NS:
+        if self.was_set(now_ns):
             verb = "jumps" if len(self._moves) > 1 and now_ns - self._moves[0][0] < 2 * _TOLD_FOR_NS else "jumped"
             distance_ns = self._moves[-1][1]
             return StreamFault("jumping", f"clock {verb} {'-' if distance_ns < 0 else '+'}{seconds_text(distance_ns)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from any2seg_core.sync_clock import DEAD_AFTER_PERIODS, MS, StreamFault, seconds_text
+from any2seg_core.sync_clock import DEAD_AFTER_PERIODS, MS, StreamFault, longest_silence_ns, seconds_text
 from any2seg_core.sync_stream import Stream
 
 _SAME_TIME_NS = 1_000 * MS  # latencies of sensors on one clock differ by less
@@ -47,7 +47,7 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     now_ns = moment.now_ns
     alive = [name for name in priority if streams[name].is_alive(now_ns)]
     trusted = trustworthy(streams, alive, now_ns)
-    group = leading_group({name: streams[name].time_ns for name in trusted}, priority, moment)
+    group = leading_group(streams, trusted, priority, moment)
     behind = unusable = None
     for name in priority:
         stream = streams[name]
@@ -85,8 +85,14 @@ def _is_near(stream: Stream, sure: list[Stream], now_ns: int) -> bool:
     return False
 
 
-def leading_group(times_ns: Mapping[str, int], priority: tuple[str, ...], moment: Moment) -> list[str]:
-    """Streams that are at the same time: of several groups the largest, then the one that led, then the best."""
+def leading_group(
+    streams: Mapping[str, Stream], trusted: list[str], priority: tuple[str, ...], moment: Moment
+) -> list[str]:
+    """Those of the trusted streams that are at the same time.
+
+    Of several groups the largest; of those the one with fewer clocks that were set a moment ago; then the one that led.
+    """
+    times_ns = {name: streams[name].time_ns for name in trusted}
     groups: list[list[str]] = []
     last_ns = None
     for name in sorted(times_ns, key=times_ns.__getitem__):
@@ -97,12 +103,14 @@ def leading_group(times_ns: Mapping[str, int], priority: tuple[str, ...], moment
     if len(groups) < 2:
         return groups[0] if groups else []
 
-    def weight(group: list[str]) -> tuple[int, bool, bool, int]:
+    def weight(group: list[str]) -> tuple[int, int, bool, bool, int]:
         horizon_ns = moment.horizon_ns
         goes_on = horizon_ns is not None and any(
             -_SAME_TIME_NS <= times_ns[name] - horizon_ns <= 2 * _SAME_TIME_NS for name in group
         )
-        return len(group), moment.reference in group, goes_on, -min(priority.index(name) for name in group)
+        steady = sum(not streams[name].clock.was_set(moment.now_ns) for name in group)
+        best = -min(priority.index(name) for name in group)
+        return len(group), steady, moment.reference in group, goes_on, best
 
     return max(groups, key=weight)
 
@@ -155,5 +163,5 @@ def _brings_forward(stream: Stream, moment: Moment) -> bool:
     period_ns = track.period_ns or moment.least_silence_ns
     wait_ns = (lag_ns // period_ns + 1) * (track.arrival_period_ns or period_ns)
     silent_ns = 0 if moment.emitted_ns is None else moment.now_ns - moment.emitted_ns
-    patience_ns = max(moment.least_silence_ns, int(DEAD_AFTER_PERIODS * period_ns)) + moment.timeout_ns
+    patience_ns = longest_silence_ns(int(DEAD_AFTER_PERIODS * period_ns), moment.least_silence_ns) + moment.timeout_ns
     return silent_ns + wait_ns <= patience_ns
