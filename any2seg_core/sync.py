@@ -21,7 +21,7 @@ from typing import Any
 
 from any2seg_core.errors import UserError
 from any2seg_core.sync_clock import MS, SYNC_REASONS, StreamFault
-from any2seg_core.sync_election import Choice, Moment, contradiction, elect, leading_group, trustworthy
+from any2seg_core.sync_election import Choice, Moment, contradiction, elect
 from any2seg_core.sync_sets import SampleSet, SyncConfig, SyncStats
 from any2seg_core.sync_stream import Entry, Gap, Sample, Stream, StreamConfig, StreamStats
 from any2seg_core.sync_timeline import OpenSet, Timeline
@@ -74,6 +74,7 @@ class Synchronizer:
         self._rank = {name: rank for rank, name in enumerate(config.reference_priority)}
         self._counters = _Counters()
         self._time = Timeline()
+        self._choice = Choice(None, False, (), ())
         self._now_ns: int | None = None
 
     def add(self, stream: str, stamp_ns: int, payload: Any, now_ns: int) -> list[SampleSet]:
@@ -253,11 +254,11 @@ class Synchronizer:
     def _decide(self, now_ns: int, stream: str | None = None, arrived: list[Entry] | None = None) -> list[SampleSet]:
         """Elects the reference, lets it open sets with what has arrived, and emits what is due."""
         ready: list[SampleSet] = []
-        choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
+        choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
         if self._is_jump(choice):
             leader = self._streams[choice.name]
             ready += self._restart(leader.time_ns, now_ns, leader.clock.was_set(now_ns))
-            choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
+            choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
             opening = [] if choice.name is None else list(self._streams[choice.name].entries)
         elif choice.name == stream:
             opening = arrived or []
@@ -311,10 +312,20 @@ class Synchronizer:
         return awaited
 
     def _is_complete(self, open_set: OpenSet, now_ns: int) -> bool:
-        return not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set.stamp_ns))
+        return not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set))
 
-    def _found(self, time_ns: int) -> dict[str, list[Entry]]:
-        found = {name: stream.matches(time_ns) for name, stream in self._streams.items()}
+    def _found(self, open_set: OpenSet) -> dict[str, list[Entry]]:
+        """Per stream what belongs into a set; nothing of a stream that contradicts the others."""
+        found = {open_set.reference: self._streams[open_set.reference].matches(open_set.stamp_ns)}
+        for name, stream in self._streams.items():
+            if name != open_set.reference and stream.seen and name not in self._choice.strangers:
+                entries = stream.matches(open_set.stamp_ns)
+                if entries and not stream.clock.is_steady(self._now_ns):
+                    # Its stamp says that it is near, but only its arrival is known.
+                    oldest_ns = open_set.entry.sample.arrival_ns - stream.config.oldest_ns - self.config.timeout_ns
+                    oldest_ns -= self.config.timeout_without_reference_ns
+                    entries = [entry for entry in entries if entry.sample.arrival_ns >= oldest_ns]
+                found[name] = entries
         return {name: entries for name, entries in found.items() if entries}
 
     def _suffices(self, found: dict[str, list[Entry]]) -> bool:
@@ -349,7 +360,7 @@ class Synchronizer:
         time_ns, awaited = open_set.stamp_ns, self._awaited(open_set, now_ns)
         open_set.entry.held = False
         self._time.decided(time_ns)
-        found = self._found(time_ns)
+        found = self._found(open_set)
         if not self._suffices(found):
             self._counters.incomplete += 1
             return None
@@ -377,15 +388,9 @@ class Synchronizer:
 
     def _faults(self, now_ns: int) -> dict[str, StreamFault]:
         """Per stream what is wrong with what it sends."""
-        alive = [name for name in self.config.reference_priority if self._streams[name].is_alive(now_ns)]
-        trusted = trustworthy(self._streams, alive, now_ns)
-        group = leading_group(self._streams, trusted, self.config.reference_priority, self._moment(now_ns))
         faults = {}
         for name, stream in self._streams.items():
-            is_compared = name in trusted
-            stream.fault = (
-                contradiction(name, self._streams, group, self._time.reference, now_ns) if is_compared else None
-            )
+            stream.fault = contradiction(name, self._streams, self._choice)
             fault = stream.why_at_fault(now_ns)
             if fault is not None:
                 faults[name] = fault

@@ -30,6 +30,8 @@ _SHORTEST_LOOP = 8  # a recording that starts again is longer than the ring of a
 _TELLING = 3  # so many in a row are no accident
 _CLOSE_NS = 100 * MS
 _TOLD_FOR_NS = 2_000 * MS
+_ERRATIC_MOVES, _ERRATIC_NS = 3, 4_000 * MS
+_STEADY_MESSAGES = 5
 
 SYNC_REASONS = MappingProxyType({
     "repeats": "the same stamps again and again: a frozen buffer",
@@ -186,7 +188,7 @@ class StreamClock:
         self._repeats = self._lap = self._backwards = 0
         self._heard_ns: int | None = None  # arrival of the last message, new or not
         self._wrong: tuple[int, int] | None = None  # arrival and distance of the last single wrong stamp
-        self._moves: deque[tuple[int, int]] = deque(maxlen=2)  # arrival and distance
+        self._moves: deque[tuple[int, int]] = deque(maxlen=_ERRATIC_MOVES)  # arrival and distance
 
     def is_alive(self, now_ns: int) -> bool:
         return self.followed is not None and now_ns < self.dead_at_ns
@@ -204,6 +206,14 @@ class StreamClock:
     def was_set(self, now_ns: int) -> bool:
         """Whether another track is followed since a moment ago."""
         return bool(self._moves) and now_ns - self._moves[-1][0] < _TOLD_FOR_NS
+
+    def is_erratic(self, now_ns: int) -> bool:
+        """Whether its stamps jump so often that they mean nothing."""
+        return len(self._moves) == _ERRATIC_MOVES and now_ns - self._moves[0][0] < _ERRATIC_NS
+
+    def is_steady(self, now_ns: int) -> bool:
+        """Whether the clock is known: what it says of a message counts more than when that arrived."""
+        return self.followed.count > _STEADY_MESSAGES and not self.was_set(now_ns)
 
     def may_move_to(self, stamp_ns: int) -> bool:
         """Whether messages that are held tell that the clock may have been set to about that time."""
@@ -297,7 +307,7 @@ class StreamClock:
             distance_ns = _distance(apart[0], self.followed)
             return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
         if self.was_set(now_ns):
-            verb = "jumps" if len(self._moves) > 1 and now_ns - self._moves[0][0] < 2 * _TOLD_FOR_NS else "jumped"
+            verb = "jumps" if len(self._moves) > 1 and now_ns - self._moves[-2][0] < 2 * _TOLD_FOR_NS else "jumped"
             distance_ns = self._moves[-1][1]
             return StreamFault("jumping", f"clock {verb} {'-' if distance_ns < 0 else '+'}{seconds_text(distance_ns)}")
         if self._wrong is not None and now_ns - self._wrong[0] < _TOLD_FOR_NS:
@@ -313,7 +323,7 @@ class StreamClock:
                 track.shift_clock(delta_ns)
         if self._heard_ns is not None:
             self._heard_ns += delta_ns
-        self._moves = deque(((at + delta_ns, distance) for at, distance in self._moves), 2)
+        self._moves = deque(((at + delta_ns, distance) for at, distance in self._moves), _ERRATIC_MOVES)
         if self._wrong is not None:
             self._wrong = (self._wrong[0] + delta_ns, self._wrong[1])
 

@@ -33,10 +33,19 @@ class Moment(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The stream that leads, None: nobody; and whether its time lies so far behind the output that it starts anew."""
+    """Outcome of an election.
+
+    Attributes:
+        name: the stream that leads; None: nobody.
+        is_behind: its time lies so far behind the output that that starts anew.
+        strangers: living streams whose stamps contradict those of the others.
+        group: living streams that are at the same time as the leader.
+    """
 
     name: str | None
-    is_behind: bool = False
+    is_behind: bool
+    strangers: tuple[str, ...]
+    group: tuple[str, ...]
 
 
 def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Moment) -> Choice:
@@ -48,22 +57,24 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     alive = [name for name in priority if streams[name].is_alive(now_ns)]
     trusted = trustworthy(streams, alive, now_ns)
     group = leading_group(streams, trusted, priority, moment)
-    behind = unusable = None
+    strangers = tuple(name for name in alive if name not in group)
+    behind = doubtful = None
     for name in priority:
         stream = streams[name]
         if name in group:
             if _has_drifted(stream, [streams[other] for other in group if other != name]):
                 continue
-            if not stream.is_usable(now_ns):
-                unusable = unusable or name
+            if not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
+                doubtful = doubtful or name
             elif _brings_forward(stream, moment):
-                return Choice(name)
+                return Choice(name, False, strangers, tuple(group))
             else:
                 behind = behind or name
         elif stream.may_start and moment.in_grace:
-            return Choice(None)  # a better one may still be starting
-    chosen = behind or unusable
-    return Choice(chosen, chosen is not None and not _brings_forward(streams[chosen], moment))
+            return Choice(None, False, strangers, tuple(group))  # a better one may still be starting
+    chosen = behind or doubtful
+    is_behind = chosen is not None and not _brings_forward(streams[chosen], moment)
+    return Choice(chosen, is_behind, strangers, tuple(group))
 
 
 def trustworthy(streams: Mapping[str, Stream], alive: list[str], now_ns: int) -> list[str]:
@@ -90,7 +101,8 @@ def leading_group(
 ) -> list[str]:
     """Those of the trusted streams that are at the same time.
 
-    Of several groups the largest; of those the one with fewer clocks that were set a moment ago; then the one that led.
+    Of several groups the largest; of those the one with fewer clocks that were set, or are about to be; then the one
+    that led.
     """
     times_ns = {name: streams[name].time_ns for name in trusted}
     groups: list[list[str]] = []
@@ -108,27 +120,27 @@ def leading_group(
         goes_on = horizon_ns is not None and any(
             -_SAME_TIME_NS <= times_ns[name] - horizon_ns <= 2 * _SAME_TIME_NS for name in group
         )
-        steady = sum(not streams[name].clock.was_set(moment.now_ns) for name in group)
+        clocks = [streams[name].clock for name in group]
+        steady = sum(not clock.was_set(moment.now_ns) and not clock.pending for clock in clocks)
         best = -min(priority.index(name) for name in group)
         return len(group), steady, moment.reference in group, goes_on, best
 
     return max(groups, key=weight)
 
 
-def contradiction(
-    name: str, streams: Mapping[str, Stream], group: list[str], reference: str | None, now_ns: int
-) -> StreamFault | None:
+def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> StreamFault | None:
     """What is wrong with a living stream in comparison with those that keep the same time, None when nothing is."""
-    stream, others = streams[name], [streams[other] for other in group if other != name]
-    if name not in group:
+    stream, group = streams[name], choice.group
+    others = [streams[other] for other in group if other != name]
+    if name in choice.strangers:
         if not group:
             return None
-        leader = streams[reference if reference in group else group[0]]
+        leader = streams[choice.name if choice.name in group else group[0]]
         elapsed_ns = stream.clock.followed.last_arrival_ns - leader.clock.followed.last_arrival_ns
         distance_ns = stream.time_ns - leader.time_ns - elapsed_ns
         side = "ahead of" if distance_ns > 0 else "behind"
         return StreamFault("other_clock", f"clock is {seconds_text(distance_ns)} {side} the other sensors")
-    if _has_drifted(stream, others):
+    if name in group and _has_drifted(stream, others):
         drift_ns = stream.clock.followed.drift_ns
         pace = "fast" if drift_ns > 0 else "slow"
         return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")

@@ -52,6 +52,7 @@ def run(plan: Schedule, names: tuple[str, ...] = ("rgb", "depth", "event", "lida
         for each in sets:
             rise += has_reset  # before or after which of the sets of one call cannot be seen from outside
             emitted.append((now_ns, each, rise))
+        rise += has_reset
 
     def poll(until_ns: int) -> None:
         while (due_ns := sync.next_deadline_ns()) is not None and due_ns < until_ns:
