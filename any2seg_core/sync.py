@@ -197,6 +197,8 @@ class Synchronizer:
             stream.drop("other_clock", track.hold(entry))
         else:
             stream.drop(reason)
+        if not stream.clock.has_others:
+            return entries
         held = stream.clock.settle(now_ns, self._times_of_others(name, now_ns))
         stream.drop_forgotten()
         return entries if held is None else held + [each for each in entries if each not in held]
@@ -316,16 +318,14 @@ class Synchronizer:
 
     def _found(self, open_set: OpenSet) -> dict[str, list[Entry]]:
         """Per stream what belongs into a set; nothing of a stream that contradicts the others."""
-        found = {open_set.reference: self._streams[open_set.reference].matches(open_set.stamp_ns)}
+        patience_ns = self.config.timeout_ns + self.config.timeout_without_reference_ns
+        arrival_ns, found = open_set.entry.sample.arrival_ns, {}
         for name, stream in self._streams.items():
-            if name != open_set.reference and stream.seen and name not in self._choice.strangers:
+            if stream.seen and name not in self._choice.strangers:
                 entries = stream.matches(open_set.stamp_ns)
-                if entries and not stream.clock.is_steady(self._now_ns):
-                    # Its stamp says that it is near, but only its arrival is known.
-                    oldest_ns = open_set.entry.sample.arrival_ns - stream.config.oldest_ns - self.config.timeout_ns
-                    oldest_ns -= self.config.timeout_without_reference_ns
-                    entries = [entry for entry in entries if entry.sample.arrival_ns >= oldest_ns]
-                found[name] = entries
+                found[name] = stream.believed(entries, arrival_ns, patience_ns, self._now_ns)
+        if not found.get(open_set.reference):  # it led when it opened the set
+            found[open_set.reference] = [open_set.entry]
         return {name: entries for name, entries in found.items() if entries}
 
     def _suffices(self, found: dict[str, list[Entry]]) -> bool:

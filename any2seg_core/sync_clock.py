@@ -69,6 +69,8 @@ class Track:
 
     Attributes:
         count: messages. last_stamp_ns, last_arrival_ns: of the newest. first_arrival_ns: of the first.
+        period_ns, arrival_period_ns: median distance of stamps and of arrivals; None before two messages.
+        offset_ns: how far its stamps are ahead of the clock of arrivals, at least latency: the largest of the last few.
         latencies: arrival minus stamp of the last few.
         pending: what waits for the decision whether this track is followed.
         given_up: counts as dead until its next message.
@@ -78,27 +80,16 @@ class Track:
         self.count = 1
         self.last_stamp_ns, self.last_arrival_ns, self.first_arrival_ns = stamp_ns, now_ns, now_ns
         self.previous_arrival_ns = now_ns
-        self.stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
-        self.arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self.period_ns: int | None = None
+        self.arrival_period_ns: int | None = None
+        self.offset_ns = stamp_ns - now_ns
+        self._usual_silence_ns = 0
+        self._stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
+        self._arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
         self.latencies: deque[int] = deque([now_ns - stamp_ns], _OBSERVED_INTERVALS)
         self._offsets: deque[int] = deque([stamp_ns - now_ns], _OBSERVED_OFFSETS)
         self._anchor_ns = stamp_ns - now_ns
         self.pending: list[Any] = []
-
-    @property
-    def period_ns(self) -> int | None:
-        """Median distance of stamps, None before two messages."""
-        return median_low(self.stamp_steps) if self.stamp_steps else None
-
-    @property
-    def arrival_period_ns(self) -> int | None:
-        """Median distance of arrivals, None before two messages."""
-        return median_low(self.arrival_steps) if self.arrival_steps else None
-
-    @property
-    def offset_ns(self) -> int:
-        """How far its stamps are ahead of the clock of arrivals, at least latency: the largest of the last few."""
-        return max(self._offsets)
 
     @property
     def drift_ns(self) -> int:
@@ -107,9 +98,7 @@ class Track:
 
     def dead_at_ns(self, least_silence_ns: int) -> int:
         """Moment at which the track counts as dead if it stays silent."""
-        steps = [median_low(steps) for steps in (self.stamp_steps, self.arrival_steps) if steps]
-        usual_ns = int(DEAD_AFTER_PERIODS * max(steps, default=0))
-        return self.last_arrival_ns + longest_silence_ns(usual_ns, least_silence_ns)
+        return self.last_arrival_ns + longest_silence_ns(self._usual_silence_ns, least_silence_ns)
 
     def is_overdue(self, now_ns: int) -> bool:
         """Whether the next message should have come by now."""
@@ -134,10 +123,13 @@ class Track:
     def add(self, stamp_ns: int, now_ns: int) -> None:
         """Takes a message that `accepts` allows."""
         self.count += 1
-        self.stamp_steps.append(stamp_ns - self.last_stamp_ns)
-        self.arrival_steps.append(now_ns - self.last_arrival_ns)
+        self._stamp_steps.append(stamp_ns - self.last_stamp_ns)
+        self._arrival_steps.append(now_ns - self.last_arrival_ns)
+        self.period_ns, self.arrival_period_ns = median_low(self._stamp_steps), median_low(self._arrival_steps)
+        self._usual_silence_ns = int(DEAD_AFTER_PERIODS * max(self.period_ns, self.arrival_period_ns))
         self.latencies.append(now_ns - stamp_ns)
         self._offsets.append(stamp_ns - now_ns)
+        self.offset_ns = max(self._offsets)
         if self.count <= _ANCHOR_MESSAGES:
             self._anchor_ns = max(self._anchor_ns, stamp_ns - now_ns)
         self.previous_arrival_ns = self.last_arrival_ns
@@ -157,6 +149,7 @@ class Track:
         self._anchor_ns -= delta_ns
         self.latencies = deque((latency + delta_ns for latency in self.latencies), _OBSERVED_INTERVALS)
         self._offsets = deque((offset - delta_ns for offset in self._offsets), _OBSERVED_OFFSETS)
+        self.offset_ns -= delta_ns
 
 
 class Reading(NamedTuple):
@@ -237,14 +230,17 @@ class StreamClock:
         is_near = -BACKWARD_JUMP_NS <= stamp_ns - self.followed.last_stamp_ns <= 0
         return Reading("behind" if is_near else "apart", track)
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there is a track beside the one that is followed."""
+        return bool(self._others)
+
     def settle(self, now_ns: int, others_ns: list[int]) -> list[Any] | None:
         """Follows another track where that is right; its held messages then, None where nothing changed.
 
         Args:
             others_ns: where the other streams are that are alive, on the clock of the stamps of this one.
         """
-        if not self._others:
-            return None
         self._forget_dead(now_ns)
         followed = self.followed
         for track in self._others:

@@ -38,7 +38,7 @@ class Choice(NamedTuple):
     Attributes:
         name: the stream that leads; None: nobody.
         is_behind: its time lies so far behind the output that that starts anew.
-        strangers: living streams whose stamps contradict those of the others.
+        strangers: living streams whose stamps contradict those of the others: they are not fused.
         group: living streams that are at the same time as the leader.
     """
 
@@ -58,22 +58,23 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     trusted = trustworthy(streams, alive, now_ns)
     group = leading_group(streams, trusted, priority, moment)
     strangers = tuple(name for name in alive if name not in group)
-    behind = doubtful = None
+    waits: dict[str, int] = {}
+    doubtful = None
     for name in priority:
         stream = streams[name]
         if name in group:
             if _has_drifted(stream, [streams[other] for other in group if other != name]):
-                continue
-            if not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
+                strangers += (name,)
+            elif not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
                 doubtful = doubtful or name
-            elif _brings_forward(stream, moment):
-                return Choice(name, False, strangers, tuple(group))
             else:
-                behind = behind or name
+                waits[name] = _wait_ns(name, stream, moment)
+                if _is_patient(waits[name], stream, moment):
+                    return Choice(name, False, strangers, tuple(group))
         elif stream.may_start and moment.in_grace:
             return Choice(None, False, strangers, tuple(group))  # a better one may still be starting
-    chosen = behind or doubtful
-    is_behind = chosen is not None and not _brings_forward(streams[chosen], moment)
+    chosen = min(waits, key=waits.__getitem__) if waits else doubtful
+    is_behind = chosen is not None and _lag_ns(streams[chosen], moment) > 0
     return Choice(chosen, is_behind, strangers, tuple(group))
 
 
@@ -164,16 +165,27 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
     return False
 
 
-def _brings_forward(stream: Stream, moment: Moment) -> bool:
-    """Whether its messages open new sets, now or before anybody would call it silence."""
-    if moment.horizon_ns is None or moment.late_is_fine:
-        return True
-    lag_ns = moment.horizon_ns - stream.time_ns
-    track = stream.clock.followed
-    if lag_ns <= 0 or (moment.emitted_ns is not None and track.last_arrival_ns <= moment.emitted_ns):
-        return True  # or nothing has come since that would tell
+def _lag_ns(stream: Stream, moment: Moment) -> int:
+    """How far its newest message is behind the output, as far as anything has come since that would tell."""
+    is_old = moment.emitted_ns is not None and stream.clock.followed.last_arrival_ns <= moment.emitted_ns
+    if moment.horizon_ns is None or moment.late_is_fine or is_old:
+        return 0
+    return max(moment.horizon_ns - stream.time_ns, 0)
+
+
+def _wait_ns(name: str, stream: Stream, moment: Moment) -> int:
+    """How long until it can open a set; 0 for the stream that leads, which is waited for until it is dead."""
+    lag_ns, track = _lag_ns(stream, moment), stream.clock.followed
+    if lag_ns == 0 and (name == moment.reference or stream.has_news):
+        return 0
     period_ns = track.period_ns or moment.least_silence_ns
-    wait_ns = (lag_ns // period_ns + 1) * (track.arrival_period_ns or period_ns)
+    messages = lag_ns // period_ns + 1
+    return max(messages * (track.arrival_period_ns or period_ns) - (moment.now_ns - track.last_arrival_ns), 0)
+
+
+def _is_patient(wait_ns: int, stream: Stream, moment: Moment) -> bool:
+    """Whether a set comes before anybody would call it silence."""
     silent_ns = 0 if moment.emitted_ns is None else moment.now_ns - moment.emitted_ns
+    period_ns = stream.clock.followed.period_ns or moment.least_silence_ns
     patience_ns = longest_silence_ns(int(DEAD_AFTER_PERIODS * period_ns), moment.least_silence_ns) + moment.timeout_ns
-    return silent_ns + wait_ns <= patience_ns
+    return wait_ns == 0 or silent_ns + wait_ns <= patience_ns

@@ -12,6 +12,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.sync_clock import BACKWARD_JUMP_NS, MS, StreamClock, StreamFault
 
 _UNUSABLE_FOR_NS = 1_000 * MS
+_CLOCK_SLACK_NS = 100 * MS
 _UNUSABLE_SETS = 2  # in a row; one bad message is an accident
 
 
@@ -150,6 +151,12 @@ class Stream:
         return self.clock.followed.last_stamp_ns - self.config.offset_ns
 
     @property
+    def has_news(self) -> bool:
+        """Whether its newest message is there and in no set yet."""
+        newest = self.find(self.last_stamp_ns)
+        return newest is not None and not newest.used
+
+    @property
     def period_ns(self) -> int | None:
         """Median distance of stamps, None before two messages."""
         return self.clock.followed.period_ns if self.seen else None
@@ -211,6 +218,22 @@ class Stream:
         around = self.entries[max(index - 1, 0) : index + 1]
         nearest = min(around, key=lambda entry: abs(entry.stamp_ns - target), default=None)
         return [nearest] if nearest is not None and abs(nearest.stamp_ns - target) <= config.max_age_ns else []
+
+    def believed(self, entries: list[Entry], arrival_ns: int, patience_ns: int, now_ns: int) -> list[Entry]:
+        """Those whose stamps, which say that they are near, can be believed.
+
+        A stamp must not be newer than the clock of the stream allows; of a clock that is not known, or is no more, the
+        arrival must be near too: within the oldest age and the patience of `arrival_ns`.
+        """
+        newest_ns = self.clock.followed.offset_ns + _CLOCK_SLACK_NS
+        oldest_ns = arrival_ns - self.config.oldest_ns - patience_ns
+        is_known = self.is_alive(now_ns) and self.clock.is_steady(now_ns)
+        return [
+            entry
+            for entry in entries
+            if entry.stamp_ns - entry.sample.arrival_ns <= newest_ns
+            and (is_known or entry.sample.arrival_ns >= oldest_ns)
+        ]
 
     def gap(self, time_ns: int) -> Gap | None:
         """Why nothing matches a set at `time_ns`; None before the first message."""
