@@ -48,9 +48,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Label image to write: PNG of class ids, 255 = unlabelled.")],
     rgb: Annotated[Path | None, typer.Option(help="Camera image (PNG, JPEG).")] = None,
-    depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG in millimetres.")] = None,
+    depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG (--depth-scale).")] = None,
     event: Annotated[Path | None, typer.Option(help="Events: .npz or structured .npy with x, y, t [ns], p.")] = None,
     lidar: Annotated[Path | None, typer.Option(help="LiDAR: .bin rows of float32 x y z intensity, or .npy.")] = None,
+    depth_scale: Annotated[float, typer.Option(help="Units per metre of a depth PNG; KITTI's: 256.")] = 1000.0,
+    lidar_columns: Annotated[int, typer.Option(help="Columns of a LiDAR .bin, 3 to 6; 0: by its values.")] = 0,
+    intensity_max: Annotated[float, typer.Option(min=0, help="LiDAR intensity that means 1; 0: by its values.")] = 0.0,
     calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
     color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
@@ -68,13 +71,8 @@ def predict(
     from any2seg_core.sensors.calibration import load_calibration
     from any2seg_core.sensors.rig import SensorRig
 
-    readers = {
-        "rgb": (rgb, files.read_rgb),
-        "depth": (depth, files.read_depth_m),
-        "event": (event, files.read_events),
-        "lidar": (lidar, files.read_points),
-    }
-    given = {name: path for name, (path, _) in readers.items() if path is not None}
+    paths = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
+    given = {name: path for name, path in paths.items() if path is not None}
     if not given:
         raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar")
     if calib is None and set(given) != {"rgb"}:
@@ -82,7 +80,14 @@ def predict(
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
     predictor = Predictor.load(checkpoint, device, precision=precision)
-    samples = {name: readers[name][1](path) for name, path in given.items()}
+    camera_size = None if calibration is None else (calibration.camera.height, calibration.camera.width)
+    readers = {
+        "rgb": lambda path: files.read_rgb(path, camera_size),
+        "depth": lambda path: files.read_depth_m(path, depth_scale),
+        "event": files.read_events,
+        "lidar": lambda path: files.read_points(path, lidar_columns, intensity_max),
+    }
+    samples = {name: readers[name](path) for name, path in given.items()}
     if calibration is not None and rgb is not None:
         _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
     rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None

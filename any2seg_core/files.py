@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +11,55 @@ from PIL import Image
 from any2seg_core.array_files import read_array, read_arrays
 from any2seg_core.errors import UserError
 from any2seg_core.limits import require_room
-from any2seg_core.pictures import open_picture
+from any2seg_core.pictures import open_picture, picture_head
+from any2seg_core.point_files import read_points
 from any2seg_core.sensors.events import EVENT_DTYPE
 
-_POINT_FLOATS = 4
+__all__ = ["read_depth_m", "read_events", "read_points", "read_rgb"]
+
+_LOG = logging.getLogger(__name__)
+
+_ORIENTATION = 0x0112  # tag of EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_BYTES_OF_8_BITS = 4  # per pixel with 8 bits per channel, at most
 _EVENT_FIELDS = ("x", "y", "t", "p")
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Colour or grey image file of 8 bits per channel -> (H, W, 3) uint8 RGB; an alpha channel is dropped."""
+def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Colour or grey image file of 8 bits per channel -> (H, W, 3) uint8 RGB; an alpha channel is dropped.
+
+    A picture with an EXIF orientation is turned upright, as viewers show it, and a warning is logged. It stays as it is
+    stored where that is the size of the calibrated camera, whose intrinsics hold for the sensor's own rows and columns.
+
+    Args:
+        camera_size: (H, W) of the calibrated camera; None: there is no calibration.
+    """
     image = _open_image(path)
-    if image.mode.startswith(("I", "F")):  # Pillow would cut all that is brighter than 255 off
-        raise UserError(f"{path} has {image.mode} pixels: a camera image has 8 bits per channel; convert it")
+    if image.mode.startswith(("I", "F")) or _has_16_bits(path):  # Pillow would cut bits off
+        raise UserError(
+            f"{path} has more than 8 bits per channel: a camera image has 8; convert it by its significant bits"
+        )
+    turned = _UPRIGHT.get(_orientation(image))
+    if turned is not None:
+        is_stored = camera_size == (image.height, image.width)
+        rule = "read as stored, as the calibration has it" if is_stored else "turned upright"
+        _LOG.warning("%s: has an EXIF orientation: %s", path, rule)
+        image = image if is_stored else image.transpose(turned)
     return np.asarray(image.convert("RGB"))
 
 
-def read_depth_m(path: Path) -> np.ndarray:
+def read_depth_m(path: Path, per_metre: float = 1000.0) -> np.ndarray:
     """Depth file -> (H, W) float32 metres along the optical axis.
 
-    ``.npy``: float metres. Image with one 16-bit channel: millimetres, 0 = invalid.
+    ``.npy``: float metres. Image with one 16-bit channel: `per_metre` units a metre (1000: millimetres, 256: KITTI),
+    0 = invalid.
     """
+    if not 0.0 < per_metre < float("inf"):
+        raise UserError(f"depth scale {per_metre:g}: give units per metre, 1000 for millimetres, 256 for KITTI")
     if path.suffix == ".npy":
         depth = read_array(path)
         if depth.ndim != 2 or depth.dtype.kind != "f":
@@ -41,28 +71,7 @@ def read_depth_m(path: Path) -> np.ndarray:
             f"{path} has {image.dtype} pixels of shape {image.shape}: a depth image has one 16-bit channel of "
             "millimetres; give metres as a float .npy otherwise"
         )
-    return image.astype(np.float32) / 1000.0
-
-
-def read_points(path: Path) -> np.ndarray:
-    """LiDAR file -> (N, 4) float32: x, y, z in metres in the LiDAR frame, intensity 0..1.
-
-    ``.bin``: consecutive little-endian float32 rows, as KITTI writes them. ``.npy``: (N, 4) or (N, 3) float.
-    """
-    if path.suffix == ".npy":
-        points = read_array(path)
-        if points.ndim != 2 or points.shape[1] not in (3, 4) or points.dtype.kind != "f":
-            raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
-        if points.shape[1] == 3:
-            points = np.column_stack([points, np.ones(len(points))])  # (N, 4)
-        return np.ascontiguousarray(points, np.float32)
-    values = np.frombuffer(_read_bytes(path), "<u1")
-    if values.size == 0 or values.size % (4 * _POINT_FLOATS):
-        raise UserError(
-            f"{path} has {values.size} bytes, not rows of {_POINT_FLOATS} float32 (x y z intensity): "
-            "convert it, or give an .npy"
-        )
-    return values.view("<f4").reshape(-1, _POINT_FLOATS).astype(np.float32)  # (N, 4)
+    return image.astype(np.float32) / np.float32(per_metre)
 
 
 def read_events(path: Path) -> np.ndarray:
@@ -106,16 +115,22 @@ def _open_image(path: Path) -> Image.Image:
         raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG") from None
 
 
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Pillow's parser raises whatever broken tags make it
+        return 1
+
+
+def _has_16_bits(path: Path) -> bool:
+    """Whether a PNG has 16-bit channels, of which Pillow keeps the upper half of colours and says nothing."""
+    try:
+        return picture_head(path.read_bytes()).pixel_bytes > _BYTES_OF_8_BITS
+    except (OSError, UserError):  # a plain bmp or ppm
+        return False
+
+
 def _load_columns(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an .npz archive, or fields of a structured .npy array, by name."""
     loaded = read_arrays(path)
     return loaded if isinstance(loaded, dict) else {name: loaded[name] for name in loaded.dtype.names or ()}
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): check that it is a file you may read") from None

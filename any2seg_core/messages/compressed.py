@@ -21,7 +21,8 @@ _ORDER_OF_CHANNELS = {1: "mono", 3: "bgr", 4: "bgra"}
 def compressed_to_rgb(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
     """CompressedImage to (H, W, 3) uint8 RGB, 16 bits as in `image_to_rgb`, pixels where they are stored.
 
-    An EXIF orientation is not followed: the camera's intrinsics hold for the picture as it is stored.
+    An EXIF orientation is not followed: the camera's intrinsics hold for the picture as it is stored. (That of a TIFF
+    is part of the format.)
 
     `format` reads "ORIG; jpeg|png|tiff|webp compressed [STORED]"; what the file is, its own first bytes say. STORED
     rgb8 or rgb16 means that red and blue were not swapped before the file was written; a single-channel file of an

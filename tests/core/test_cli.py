@@ -63,6 +63,31 @@ def test_value_predict_any_subset(folder, tmp_path, sensors):
     assert sum(document["share"].values()) == pytest.approx(1.0, abs=1e-3)
 
 
+def test_value_predict_reads_foreign_files_and_says_how(folder, tmp_path):
+    """The same scan as nuScenes and KITTI write it, and a picture that was stored lying on its side."""
+    rng = np.random.default_rng(1)
+    scan = np.column_stack([rng.uniform([-20, -9, -2], [30, 9, 3], (800, 3)), rng.random(800)]).astype(np.float32)
+    scan.tofile(tmp_path / "kitti.bin")
+    ring = np.arange(800, dtype=np.float32) % 32
+    np.column_stack([scan[:, :3], scan[:, 3] * 255, ring]).astype(np.float32).tofile(tmp_path / "a.pcd.bin")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(folder / "a.png").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "side.png", exif=exif)
+    common = ["--calib", "c.yaml", "--checkpoint", "m.safetensors"]
+    for name in ("kitti.bin", "a.pcd.bin"):
+        done = run(folder, "predict", "--lidar", str(tmp_path / name), *common, "-o", str(tmp_path / f"{name}.png"))
+        assert done.returncode == 0, done.stderr
+    assert "read as rows of 5 float32" in done.stderr and "0..255" in done.stderr
+    one, other = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("kitti.bin", "a.pcd.bin"))
+    assert (one == other).mean() > 0.99  # intensity went through 0..255
+    done = run(folder, "predict", "--rgb", str(tmp_path / "side.png"), "--checkpoint", "m.safetensors", "-o",
+               str(tmp_path / "side_out.png"))  # fmt: skip
+    assert "turned upright" in done.stderr
+    run(folder, "predict", "--rgb", "a.png", "--checkpoint", "m.safetensors", "-o", str(tmp_path / "out.png"))
+    upright, plain = (np.asarray(Image.open(tmp_path / name)) for name in ("side_out.png", "out.png"))
+    np.testing.assert_array_equal(upright, plain)
+
+
 def test_value_predict_camera_alone_needs_no_calibration_and_writes_pictures(folder, tmp_path):
     done = run(folder, "predict", "--rgb", "a.png", "-o", str(tmp_path / "o.png"), "--color", str(tmp_path / "c.png"),
                "--confidence", str(tmp_path / "p.png"), "--checkpoint", "m.safetensors")  # fmt: skip

@@ -37,7 +37,7 @@ def test_value_depth_png_is_millimetres_and_npy_is_metres(tmp_path):
 
 
 def test_value_points_from_kitti_bin_and_npy(tmp_path, rng):
-    points = rng.normal(size=(5, 4)).astype(np.float32)
+    points = np.column_stack([rng.normal(size=(5, 3)), rng.random(5)]).astype(np.float32)
     points.tofile(tmp_path / "p.bin")
     np.save(tmp_path / "p.npy", points[:, :3])
     assert (read_points(tmp_path / "p.bin") == points).all()
@@ -130,3 +130,51 @@ def test_exception_camera_image_of_16_bits(tmp_path):
     cv2.imwrite(str(tmp_path / "i.png"), np.array([[0, 300, 65535]], np.uint16))
     with pytest.raises(UserError, match="i.png has .* 8 bits per channel"):
         read_rgb(tmp_path / "i.png")
+    for channels in (3, 4):  # of colours Pillow alone would keep the upper bits
+        cv2.imwrite(str(tmp_path / "c.png"), np.full((2, 3, channels), 4000, np.uint16))
+        with pytest.raises(UserError, match="c.png has .* 8 bits per channel"):
+            read_rgb(tmp_path / "c.png")
+
+
+# What was done to an upright picture before it was stored, by the definition of each orientation in EXIF 2.3.
+STORED = {
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a), 7: lambda a: a.swapaxes(0, 1)[::-1, ::-1], 8: lambda a: np.rot90(a, -1),
+}  # fmt: skip
+
+
+def oriented(path, pixels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_value_a_picture_with_an_orientation_is_upright_unless_calibrated_as_stored(tmp_path, rng, caplog, orientation):
+    upright = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    stored = STORED[orientation](upright)
+    path = oriented(tmp_path / "a.png", stored, orientation)
+    np.testing.assert_array_equal(read_rgb(path), upright)
+    assert "a.png: has an EXIF orientation: turned upright" in caplog.text
+    caplog.clear()
+    np.testing.assert_array_equal(read_rgb(path, stored.shape[:2]), stored)
+    assert "read as stored" in caplog.text
+    other = upright.shape[:2] if upright.shape != stored.shape else (7, 7)
+    np.testing.assert_array_equal(read_rgb(path, other), upright)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 300])
+def test_value_no_or_unknown_orientation_changes_nothing(tmp_path, rng, caplog, orientation):
+    pixels = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(read_rgb(oriented(tmp_path / "a.png", pixels, orientation)), pixels)
+    assert caplog.text == ""
+
+
+def test_value_depth_of_other_scales(tmp_path):
+    """KITTI stores metres times 256."""
+    cv2.imwrite(str(tmp_path / "d.png"), np.array([[0, 256, 20480]], np.uint16))
+    assert read_depth_m(tmp_path / "d.png", 256.0).tolist() == [[0, 1, 80]]
+    for scale in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(UserError, match="depth scale .*256 for KITTI"):
+            read_depth_m(tmp_path / "d.png", scale)

@@ -196,3 +196,26 @@ def test_value_a_palette_label_counts_by_its_indices(tmp_path: Path, kind):
     for index in range(len(paths)):
         found, counts = np.unique(dataset.labels(index), return_counts=True)
         assert (found.tolist(), counts.tolist()) == ([0, 13, 17], [18, 18, 18])
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("kind", ["deliver", "muses", "mcubes"])
+def test_value_an_exif_orientation_is_not_followed(tmp_path: Path, kind, orientation):
+    """Labels were drawn on the pixels as they are stored, and so are planes read."""
+    root, folders = {
+        "deliver": lambda: (write_deliver(tmp_path, {"train": 1}, SIZE), ("img", "semantic")),
+        "muses": lambda: (write_muses(tmp_path, {"train": 1}, SIZE), ("frame_camera", "gt_semantic")),
+        "mcubes": lambda: (write_mcubes(tmp_path, {"train": 1}, (20, 192 + 30)), ("NIR_warped", "GT")),
+    }[kind]()
+    name = "nir" if kind == "mcubes" else "rgb"
+    before = open_dataset(kind, root, "train", modalities=(name,))[0]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for folder in folders:
+        for path in (root / folder).rglob("*.png"):
+            with Image.open(path) as image:
+                image.load()
+            image.save(path, exif=exif)
+    after = open_dataset(kind, root, "train", modalities=(name,))[0]
+    np.testing.assert_array_equal(after.planes[name], before.planes[name])
+    np.testing.assert_array_equal(after.labels, before.labels)

@@ -233,3 +233,18 @@ def test_property_damaged_pictures_raise_only_message_errors(seed, changes, leng
             assert "\n" not in str(error)
         else:
             assert got.ndim == shape and 4 * got.shape[0] * got.shape[1] <= limits().result_bytes(len(data))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize("codec", ["JPEG", "PNG", "WEBP"])
+def test_value_an_exif_orientation_is_not_followed(codec, orientation):
+    """The camera's intrinsics hold for the picture as it is stored."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned, plain = io.BytesIO(), io.BytesIO()
+    Image.fromarray(SMOOTH).save(turned, codec, exif=exif)
+    Image.fromarray(SMOOTH).save(plain, codec)
+    read = [compressed_to_rgb(message(file.getvalue(), f"bgr8; {codec.lower()} compressed bgr8"))
+            for file in (turned, plain)]  # fmt: skip
+    np.testing.assert_array_equal(*read)
+    assert read[0].shape == SMOOTH.shape
