@@ -216,9 +216,9 @@ class StreamClock:
     def observe(self, stamp_ns: int, now_ns: int) -> Reading:
         """Notes an arrival, says what the message is. Neither repetition nor a clock running back is a sign of life."""
         self._heard_ns = now_ns
+        self._note_order(stamp_ns)
         if self._is_repeat(stamp_ns):
             return Reading("repeat", None)
-        self._note_order(stamp_ns)
         track = self._fitting(stamp_ns, now_ns)
         if track is not None:
             track.add(stamp_ns, now_ns)
@@ -290,10 +290,10 @@ class StreamClock:
         """What is wrong with the stamps at present."""
         if self._heard_ns is None or now_ns - self._heard_ns > _TOLD_FOR_NS:
             return None
-        if self._repeats >= _TELLING:
-            return StreamFault("repeats", f"repeats {self._lap} frame{'s' if self._lap > 1 else ''}")
         if self._backwards >= _TELLING:
             return StreamFault("backwards", "clock runs backwards")
+        if self._repeats >= _TELLING:
+            return StreamFault("repeats", f"repeats {self._lap} frame{'s' if self._lap > 1 else ''}")
         if not self.is_alive(now_ns):
             return None
         others = [track for track in self._others if track.count >= _TELLING and self._lives(track, now_ns)]

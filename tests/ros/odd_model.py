@@ -2,7 +2,8 @@
 
     python odd_model.py CONTROL.json [--cameras a,b] --ros-args ...
 
-CONTROL.json holds {"delay_s": 0.5, "fail": false}; without the file the stand-in costs nothing and never fails.
+CONTROL.json holds {"delay_s": 0.5, "fail": false, "real": false, "not_finite": false}; without the file the stand-in
+costs nothing and never fails. With "real" the checkpoint's own model is run; "not_finite" makes its logits NaN.
 """
 
 from __future__ import annotations
@@ -13,22 +14,32 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from any2seg_core.modalities import canonical
+from any2seg_core.models import Any2Seg
 from any2seg_core.predictor import Predictor, Segmentation
 
 
 def stand_in(control: Path):
     """A call of the Predictor that gives every pixel class 6, after the wished delay."""
 
+    real, decode = Predictor.__call__, Any2Seg.decode
+
     def call(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True):
         wish = json.loads(control.read_text()) if control.exists() else {}
         time.sleep(wish.get("delay_s", 0.0))
         if wish.get("fail"):
             raise RuntimeError("the model fails as it was told to")
+        if wish.get("real"):
+            Any2Seg.decode = nowhere if wish.get("not_finite") else decode
+            return real(self, samples, rig, stamp_ns, size, with_confidence)
         height, width = size if size is not None else next(iter(samples.values())).shape[:2]
         labels, confidence = np.full((height, width), 6, np.uint8), np.full((height, width), 0.75, np.float32)
         return Segmentation(labels, confidence, canonical(samples))
+
+    def nowhere(self, *arguments):
+        return torch.full_like(decode(self, *arguments), torch.nan)
 
     return call
 

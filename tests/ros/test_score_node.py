@@ -85,3 +85,29 @@ def test_value_label_and_status_are_joined_in_any_order(domain, checkpoint, tmp_
     figures = json.loads((tmp_path / "score.json").read_text())
     assert figures["subsets"]["RL"]["miou_present"] == 100.0
     assert figures["judged"] == len(STAMPS)
+
+
+def test_exception_messages_that_are_none_cost_themselves_alone(domain, checkpoint, capfd):
+    """A label of an odd step, a status without an entry and a truth of no size, by the callbacks that rclpy calls."""
+    import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from any2seg_ros.processes import ros_arguments
+    from any2seg_ros.score_node import ScoreNode
+
+    rclpy.init(args=ros_arguments({"checkpoint": checkpoint}), domain_id=domain)
+    node = ScoreNode()
+    try:
+        callbacks = {each.topic_name.rpartition("/")[2]: each.callback for each in node.subscriptions}
+        odd = image(np.zeros((3, 5), np.uint8), "mono8")
+        odd.step = 2
+        callbacks["label"](odd)
+        callbacks["modalities"](DiagnosticArray())
+        odd.encoding = "rgb77"
+        callbacks["truth"](odd)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    written = capfd.readouterr().err
+    for name in ("label", "status", "truth"):
+        assert f"{name} left out: " in written

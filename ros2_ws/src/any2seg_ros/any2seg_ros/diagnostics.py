@@ -71,7 +71,7 @@ class Monitor:
     def at_fault(self, name: str, reason: str, text: str) -> None:
         """A message of a modality could not be used, or its sensor is ill."""
         with self._lock:
-            self._faults[name] = (time.monotonic(), SensorFault(reason, text))
+            self._faults[name] = (time.monotonic(), SensorFault(reason, text.removeprefix(f"{name}: ")))
 
     def failed(self, error: Exception) -> None:
         """A set gave no label."""

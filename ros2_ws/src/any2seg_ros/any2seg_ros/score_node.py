@@ -33,6 +33,8 @@ from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.labels import DELIVER, LabelSpace, label_space
 from any2seg_core.messages import image_to_array, stamp_ns
 from any2seg_ros import qos
+from any2seg_ros.guard import Guard
+from any2seg_ros.throttle import Throttle
 
 _QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
 _JOINED = 50
@@ -88,9 +90,11 @@ class ScoreNode(Node):
         self.scorer = LiveScorer(space)
         self._labels: dict[int, np.ndarray] = {}
         self._used: dict[int, list[str]] = {}
-        self.create_subscription(Image, "~/in/label", self._on_label, _QUEUE)
-        self.create_subscription(DiagnosticArray, "~/in/modalities", self._on_modalities, _QUEUE)
-        self.create_subscription(Image, "~/in/truth", self._on_truth, qos.REPLAY)
+        self._throttle = Throttle()
+        guard = Guard(self._leave_out)
+        self.create_subscription(Image, "~/in/label", guard("label", self._on_label), _QUEUE)
+        self.create_subscription(DiagnosticArray, "~/in/modalities", guard("status", self._on_modalities), _QUEUE)
+        self.create_subscription(Image, "~/in/truth", guard("truth", self._on_truth), qos.REPLAY)
 
     def _on_label(self, message: Image) -> None:
         self._remember(self._labels, stamp_ns(message.header), image_to_array(message))
@@ -108,10 +112,12 @@ class ScoreNode(Node):
             del half[next(iter(half))]
 
     def _on_truth(self, message: Image) -> None:
-        try:
-            self.scorer.add_truth(stamp_ns(message.header), self._read_truth(message))
-        except UserError as error:
-            self.get_logger().warning(f"truth left out: {error}", throttle_duration_sec=_LOG_EVERY_S)
+        self.scorer.add_truth(stamp_ns(message.header), self._read_truth(message))
+
+    def _leave_out(self, name: str, error: Exception) -> None:
+        text = str(error) if isinstance(error, UserError) else repr(error)
+        if self._throttle.is_due(name, _LOG_EVERY_S):
+            self.get_logger().warning(f"{name} left out: {text}")
 
 
 def report(node: ScoreNode) -> None:
