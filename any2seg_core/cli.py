@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from any2seg_core.allocator import keep_freed_memory
@@ -21,6 +20,7 @@ from any2seg_core.bags.evaluate_command import evaluate as evaluate_bag_command
 from any2seg_core.data.command import data_app
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.command import evaluate
+from any2seg_core.screen import Screen, refusal, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -145,15 +145,15 @@ def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None
             "mean_confidence": round(float(result.confidence.mean()), 4),
             "share": {name: round(float(value), 5) for name, value in share.items()},
         }
-        typer.echo(json.dumps(document))
+        say(json.dumps(document))
         return
-    typer.echo(f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    say(f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
     table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")
     for name, value in share.items():
         table.add_row(name, f"{100 * value:.1f} %")
-    Console().print(table)
+    Screen().print(table)
 
 
 @app.command()
@@ -166,11 +166,10 @@ def info(
     Example: any2seg info checkpoints/drive_b0.safetensors
     """
     from any2seg_core.checkpoint import read_metadata
-    from any2seg_core.evaluation.tables import render
 
     document = read_metadata(checkpoint)
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        say(json.dumps(document, indent=2))
         return
     provenance = document["provenance"]
     results = provenance.pop("results", None)
@@ -179,9 +178,19 @@ def info(
         for key, value in document[part].items():
             text = value if isinstance(value, str) else json.dumps(value)
             table.add_row(part, key, text)
-    Console().print(table)
+    Screen().print(table)
     if results is not None:
-        typer.echo(render(results))
+        say(_rendered(results))
+
+
+def _rendered(results: Any) -> str:
+    """The table of a training's results; as they stand where another program wrote them."""
+    from any2seg_core.evaluation.tables import render
+
+    try:
+        return render(results)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return f"results: {json.dumps(results)}"
 
 
 @drive_app.command("deliver")
@@ -271,13 +280,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end_in_order)
     try:
         app()
-    except UserError as error:
-        typer.echo(f"any2seg: {error}", err=True)
-        raise SystemExit(2) from None
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        reason = error.strerror or error
-        typer.echo(f"any2seg: {where}{reason}: check the path, its permissions and the free space", err=True)
+    except (UserError, OSError) as error:
+        say(f"any2seg: {refusal(error)}", err=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         _say_interrupted()
@@ -289,4 +293,4 @@ def main() -> None:
 
 
 def _say_interrupted() -> None:
-    typer.echo("any2seg: interrupted, nothing written", err=True)
+    say("any2seg: interrupted, nothing written", err=True)

@@ -27,6 +27,7 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.predictor import available_device
+from any2seg_core.screen import refusal
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
@@ -137,8 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     try:
         target = cache(load_settings(CacheConfig, sys.argv[1:] if arguments is None else arguments))
-    except UserError as error:
-        print(f"cache_teacher: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"cache_teacher: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("cache_teacher: stopped; the same command goes on from the parts that are done", file=sys.stderr)

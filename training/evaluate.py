@@ -22,6 +22,7 @@ from any2seg_core.evaluation.command import progress_bar
 from any2seg_core.evaluation.documents import text
 from any2seg_core.evaluation.judge import judge
 from any2seg_core.evaluation.settings import EvaluateSettings
+from any2seg_core.screen import refusal
 from training.settings import load_settings
 
 
@@ -42,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if settings.json_path is not None:
             with replacing(settings.json_path) as partial:
                 partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    except UserError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"evaluate: {refusal(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -25,6 +25,7 @@ from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
 from any2seg_core.errors import UserError
 from any2seg_core.labels import IGNORE
 from any2seg_core.predictor import Predictor
+from any2seg_core.screen import refusal
 from training.settings import load_settings
 
 
@@ -70,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_settings(PseudoConfig, sys.argv[1:] if arguments is None else arguments)
         count, share = label(config)
-    except UserError as error:
-        print(f"pseudo_labels: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"pseudo_labels: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("pseudo_labels: stopped; the same command goes on where it stopped", file=sys.stderr)

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from any2seg_core.atomic import replacing
 from any2seg_core.errors import UserError
+from any2seg_core.screen import PlainColumn
 
 
 def cut_log(path: Path, step: int) -> None:
@@ -60,7 +61,7 @@ class Reporter:
     def __enter__(self) -> Reporter:
         if self.enabled and sys.stdout.isatty():
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                PlainColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),

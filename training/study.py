@@ -27,6 +27,7 @@ from any2seg_core.atomic import replacing
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
+from any2seg_core.screen import refusal
 from any2seg_core.text_files import read_yaml
 from training.build import shown_command
 from training.config import load_config
@@ -191,8 +192,8 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         config = load_settings(StudyConfig, sys.argv[1:] if given is None else given)
         run_study(config)
-    except UserError as error:
-        print(f"study: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"study: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("study: stopped; the same command goes on from the last state saved", file=sys.stderr)

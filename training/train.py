@@ -28,6 +28,7 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.labels import label_space
+from any2seg_core.screen import refusal
 from training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, outline, provenance
 from training.config import TrainConfig, load_config
@@ -207,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = load_config(sys.argv[1:] if arguments is None else arguments)
         processes = Processes.start(config.device)
         results = train(config, processes)
-    except UserError as error:
-        print(f"train: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"train: {refusal(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("train: stopped; resume=true goes on from the last state saved", file=sys.stderr)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from any2seg_core.bags.counting import counting
+from any2seg_core.screen import Screen, say
 
 BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
 TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
@@ -37,9 +37,9 @@ def inspect(
     with counting(f"inspect {bag.name}") as count:
         found = inspect_bag(bag, options, count)
     if as_json:
-        typer.echo(json.dumps(found.document(), indent=1))
+        say(json.dumps(found.document(), indent=1))
     else:
-        Console(width=WIDTH, highlight=False).print(render_inspection(found))
+        Screen(width=WIDTH).print(render_inspection(found))
 
 
 def extract(
@@ -82,13 +82,13 @@ def extract(
         report = extract_bag(opened, wish, lambda: count(total))
         warnings = [*opened.bag.warnings, *opened.notes]
     if as_json:
-        typer.echo(json.dumps({**report.document(), "warnings": warnings}, indent=1))
+        say(json.dumps({**report.document(), "warnings": warnings}, indent=1))
         return
     for line in warnings:
-        typer.echo(f"! {line}", err=True)
+        say(f"! {line}", err=True)
     labels = "with labels" if report.labelled else "without labels: open with labelled=False"
-    typer.echo(f"{out}: {report.written} {split} frames of {', '.join(report.modalities)}, {labels}")
+    say(f"{out}: {report.written} {split} frames of {', '.join(report.modalities)}, {labels}")
     for reason, count_of in report.skipped.most_common():
-        typer.echo(f"  left out {count_of} of {report.sets} sets: {reason}")
+        say(f"  left out {count_of} of {report.sets} sets: {reason}")
     for reason, count_of in report.problems.most_common(5):
-        typer.echo(f"  {count_of} times {reason}")
+        say(f"  {count_of} times {reason}")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from any2seg_core.screen import PlainColumn, Screen, say
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent.parent / "checkpoints" / "drive_b0.safetensors"
 
@@ -57,7 +58,7 @@ def evaluate(
         device=device, precision=precision, record=record, topics=tuple(topic or ()), rules=rules,
         calibration=calibration, params=params,
     )  # fmt: skip
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with _bar(console) as bar:
         task = bar.add_task(f"load {checkpoint.name}", total=None, said="")
 
@@ -74,20 +75,20 @@ def evaluate(
         result = evaluate_bag(request, show, report)
         show(result.end_s, result.end_s)
     if as_json:
-        typer.echo(json.dumps(document))
+        say(json.dumps(document))
         return
-    screen = Console() if sys.stdout.isatty() else Console(width=100)
+    screen = Screen() if sys.stdout.isatty() else Screen(width=100)
     for table in terminal_tables(result, document):
         screen.print(table)
     for warning in result.warnings:
-        screen.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        screen.print(f"warning: {warning}", soft_wrap=True)
     files = ", ".join(str(request.out / name) for name in ("report.html", "summary.json", "frames.jsonl"))
-    screen.print(f"written: {files}" + (f", {record}" if record else ""), highlight=False, soft_wrap=True)
+    screen.print(f"written: {files}" + (f", {record}" if record else ""), soft_wrap=True)
 
 
-def _bar(console: Console) -> Progress:
+def _bar(console: Screen) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TextColumn("elapsed"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+        PlainColumn("{task.description}"), BarColumn(), PlainColumn("{task.fields[said]}"), PlainColumn("elapsed"),
+        TimeElapsedColumn(), PlainColumn("left"), TimeRemainingColumn(), console=console,
         disable=not console.is_terminal,
     )  # fmt: skip

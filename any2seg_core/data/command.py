@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+
+from any2seg_core.screen import PlainColumn, Screen, say
 
 if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
@@ -28,8 +29,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr, one line per split, so that --json stays clean."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Screen(stderr=True)
+    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, int] = {}
 
@@ -62,7 +63,7 @@ def check(
     with _bar() as progress:
         report = check_tree(root, kind, wanted, not quick, workers, progress)
     if as_json:
-        typer.echo(json.dumps(report.as_json(), indent=1))
+        say(json.dumps(report.as_json(), indent=1))
     else:
         _print(report)
     raise typer.Exit(1 if report.count else 0)
@@ -90,11 +91,11 @@ def convert(
         done = convert_tree(root, kind, None if split is None else [split], workers, skip_corrupt, progress)
     if as_json:
         document = {"folder": str(done.folder), "frames": done.frames, "made": done.made, "skipped": done.skipped}
-        typer.echo(json.dumps(document, indent=1))
+        say(json.dumps(document, indent=1))
     else:
-        typer.echo(f"{done.folder}: {done.made} planes made, {done.frames} frames looked at")
+        say(f"{done.folder}: {done.made} planes made, {done.frames} frames looked at")
         for line in done.skipped:
-            typer.echo(f"skipped {line}")
+            say(f"skipped {line}")
     raise typer.Exit(1 if done.skipped else 0)
 
 
@@ -132,17 +133,17 @@ def sparse(
         if not cv2.imwrite(str(partial), picture[..., ::-1]):
             raise OSError("OpenCV wrote nothing")
     if as_json:
-        typer.echo(json.dumps([asdict(fact) for fact in facts], indent=1))
+        say(json.dumps([asdict(fact) for fact in facts], indent=1))
         return
     table = Table("frame", "labelled pixels", "% of the image", "classes", title=str(out.with_suffix(".png")))
     for fact in facts:
         classes = f"{fact.classes} of {fact.of_classes}"
         table.add_row(fact.name, str(fact.pixels), f"{100 * fact.share:.2f}", classes)
-    Console().print(table)
+    Screen().print(table)
 
 
 def _print(report: TreeReport) -> None:
-    console = Console()
+    console = Screen()
     frames = Table(title=f"{report.root}: {report.kind}", title_justify="left")
     frames.add_column("condition")
     for split in report.frames:
@@ -166,10 +167,10 @@ def _print(report: TreeReport) -> None:
         text = ", ".join(f"{name} {100 * count / labelled:.1f} %" for name, count in shares if count)
         console.print(f"labels: {text}; {100 * report.unlabelled:.1f} % of all pixels are unlabelled")
     for note in report.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     for split, lines in report.problems.items():
         for line in lines[:_SHOWN_PROBLEMS]:
-            console.print(f"{split}: {line}", style="red", markup=False)
+            console.print(f"{split}: {line}", style="red")
         if len(lines) > _SHOWN_PROBLEMS:
             console.print(f"{split}: {len(lines) - _SHOWN_PROBLEMS} more problems; --json lists all")
     console.print("nothing wrong" if not report.count else f"{report.count} problems")

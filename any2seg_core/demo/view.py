@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
 from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.demo.scoring import DemoScores, PhaseScore
 from any2seg_core.modalities import MODALITIES, modality
+from any2seg_core.screen import PlainColumn
 
 WIDTH = 100
 
@@ -46,7 +47,7 @@ class DemoView:
         self._console = console
         self._phases = phases
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=40), TaskProgressColumn(), console=console
+            PlainColumn("{task.description}"), BarColumn(bar_width=40), TaskProgressColumn(), console=console
         )
         self._task = self._progress.add_task("replay", total=phases[-1].end_s)
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None

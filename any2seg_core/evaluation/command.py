@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.evaluation.settings import Progress as Report
+from any2seg_core.screen import PlainColumn, Screen, say
 
 
 def _help(field: str) -> str:
@@ -59,10 +59,10 @@ def evaluate(
     with progress_bar() as progress:
         document = judge(settings, progress)
     # Printed first: minutes of work are not lost when the folder cannot be written.
-    typer.echo(json.dumps(document) if as_json else text(document))
+    say(json.dumps(document) if as_json else text(document))
     if out is not None:
         for path in write_documents(out, document):
-            typer.echo(f"wrote {path}", err=True)
+            say(f"wrote {path}", err=True)
 
 
 def _settings(**values: Any) -> EvaluateSettings:
@@ -76,8 +76,8 @@ def _settings(**values: Any) -> EvaluateSettings:
 @contextmanager
 def progress_bar() -> Iterator[Report]:
     """A bar with the time left on stderr, so that stdout holds the result alone; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Screen(stderr=True)
+    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("frames")
 
