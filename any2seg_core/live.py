@@ -161,6 +161,10 @@ class LivePipeline:
         since_s = self._busy_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 
+    def now_ns(self) -> int:
+        """By the clock of the arrival times."""
+        return self._clock_ns()
+
     def offer(self, stream: str, stamp_ns: int, payload: Any) -> None:
         """Give one message to the synchroniser; returns at once."""
         with self._changed:

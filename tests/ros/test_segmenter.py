@@ -265,3 +265,22 @@ def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):
     assert full.confidence.shape == full.labels.shape and lean.confidence is None
     np.testing.assert_array_equal(lean.labels, full.labels)
     assert (strict.labels == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("clock_rate", "late_ms", "expected_ms"),
+    [(1.0, 0, 300), (1.0, 2500, 2800), (0.01, 0, 3), (10.0, 0, 300)],
+    ids=["steady", "waited in the transport", "slow simulation", "recording played fast"],
+)
+def test_value_age_is_that_of_the_newest_message_on_the_clock_that_makes_it_younger(clock_rate, late_ms, expected_ms):
+    """Cloud 900 ms and image 300 ms ago by the steady clock; the other clock runs at its own pace."""
+    from any2seg_ros.inputs import Received
+    from any2seg_ros.segmenter import age_ns
+
+    ms = 1_000_000
+    samples = []
+    for ago_ms in (900, 300):
+        received = Received(None, 1, (5000 - ago_ms) * ms, late_ms * ms)
+        samples.append(Sample(1, START_NS - round(ago_ms * clock_rate) * ms, received))
+    assert age_ns(samples, 5000 * ms, START_NS) == expected_ms * ms
+    assert age_ns([tuple(samples)], 5000 * ms, START_NS) == expected_ms * ms

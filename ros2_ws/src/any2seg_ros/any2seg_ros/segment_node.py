@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -40,7 +40,7 @@ from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.outputs import Outputs
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.running import run_nodes
-from any2seg_ros.segmenter import Segmenter, UnusableSetError, fresh_ns
+from any2seg_ros.segmenter import Segmenter, UnusableSetError, age_ns
 from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.throttle import Throttle
 from any2seg_ros.transform_listener import TransformListener
@@ -261,7 +261,7 @@ class SegmentNode(LifecycleNode):
             return Verdict("idle")
         period_ns = pipeline.inspect(lambda sync: sync.stats.streams[sample_set.reference].period_ns)
         limit_ns = longest_label_age_ns(settings.max_label_age_s, settings.sync, period_ns)
-        if self._is_too_old(fresh_ns(sample_set.samples.values()), limit_ns, was_computed=False):
+        if self._is_too_old(pipeline, sample_set, sample_set.samples, limit_ns):
             return Verdict("too_old")
         begin_s = time.monotonic()
         try:
@@ -282,17 +282,19 @@ class SegmentNode(LifecycleNode):
             self._warn(name, "gap", f"not in the set: {result.missing[name]}")
         for note in result.notes:
             self.get_logger().warning(note)
-        if self._is_too_old(result.fresh_ns, limit_ns, was_computed=True):
+        if self._is_too_old(pipeline, sample_set, result.used, limit_ns, was_computed=True):
             return replace(verdict, dropped="too_old")
         outputs.publish(result)
         self._monitor.published(result)
         return verdict
 
-    def _is_too_old(self, newest_ns: int, limit_ns: int, was_computed: bool) -> bool:
-        age_ns = time.monotonic_ns() - newest_ns
-        if age_ns <= limit_ns:
+    def _is_too_old(
+        self, pipeline: LivePipeline, found: SampleSet, names: Iterable[str], limit_ns: int, was_computed: bool = False
+    ) -> bool:
+        own_ns = age_ns((found.samples[name] for name in names), time.monotonic_ns(), pipeline.now_ns())
+        if own_ns <= limit_ns:
             return False
-        text = self._monitor.too_old(age_ns / NS_PER_S, limit_ns / NS_PER_S, was_computed)
+        text = self._monitor.too_old(own_ns / NS_PER_S, limit_ns / NS_PER_S, was_computed)
         if self._throttle.is_due("too old", self._settings.log_period_s):
             self.get_logger().warning(text)
         return True

@@ -62,8 +62,8 @@ class LiveResult:
         stamps_ns: modality -> stamps of the messages that were used (several for events).
         ages_ns: modality -> target stamp minus stamp of the newest of them.
         notes: what somebody should know about the geometry, one line each, told once.
-        received_ns: when the newest used message came in, steady clock; fresh_ns: the same, less what it was late.
-        inference_ms: projection and model. invalid_share: pixels whose logits are no finite numbers, 0..1.
+        received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
+        invalid_share: pixels whose logits are no finite numbers, 0..1.
     """
 
     stamp_ns: int
@@ -82,7 +82,6 @@ class LiveResult:
     ages_ns: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     received_ns: int = 0
-    fresh_ns: int = 0
     inference_ms: float = 0.0
     invalid_share: float = 0.0
 
@@ -240,7 +239,6 @@ class Segmenter:
             ages_ns={name: sample_set.age_ns[name] for name in used},
             notes=(*notes, *frame.notes),
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
-            fresh_ns=fresh_ns(samples[name] for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
         )
 
@@ -283,10 +281,20 @@ def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def fresh_ns(samples: Iterable[Sample | tuple[Sample, ...]]) -> int:
-    """When the newest of these messages would have come in without delay, steady clock: now minus this is their age."""
-    received = [each.payload for found in samples for each in as_tuple(found)]
-    return max(each.arrived_ns - each.late_ns for each in received)
+def age_ns(samples: Iterable[Sample | tuple[Sample, ...]], steady_ns: int, clock_ns: int) -> int:
+    """Age of the newest of these messages, nanoseconds; what it was late on its way counts.
+
+    Where time is simulated, the smaller of its age in wall time and in simulated time: neither a slow simulation nor a
+    recording that is played fast makes old.
+
+    Args:
+        steady_ns: now, by the clock of `Received.arrived_ns`. clock_ns: now, by that of `Sample.arrival_ns`.
+    """
+    found = [sample for each in samples for sample in as_tuple(each)]
+    return min(
+        min(steady_ns - sample.payload.arrived_ns, clock_ns - sample.arrival_ns) + sample.payload.late_ns
+        for sample in found
+    )
 
 
 def _why_missing(sample_set: SampleSet) -> dict[str, str]:
