@@ -101,7 +101,7 @@ class Synchronizer:
             entry.late = self._time.is_past(entry.stamp_ns - state.config.offset_ns)
             state.insert(entry)
         ready = self._make_room(state, now_ns)
-        return ready + self._decide(now_ns, stream, [entry for entry in entries if entry in state.entries])
+        return ready + self._decide(now_ns, stream, entries)
 
     def judge(self, stream: str, usable: bool, now_ns: int) -> list[SampleSet]:
         """Takes note of whether the content of a stream could be used in a set; returns the sets that are ready.
@@ -287,6 +287,8 @@ class Synchronizer:
         time_ns = entry.stamp_ns - self.config.streams[name].offset_ns
         if entry.held or entry.used or (self._time.is_past(time_ns) and not self.config.publish_late):
             return []  # a sample that already is part of a set brings nothing new
+        if self._streams[name].find(entry.stamp_ns) is not entry:
+            return []  # a set that went out meanwhile has left it behind
         open_sets = self._time.open_sets
         # The wait counts from the arrival, so a stream that takes over with a buffered sample loses no time.
         deadline_ns = entry.sample.arrival_ns + self.config.timeout_ns

@@ -290,8 +290,9 @@ class Stream:
         """Drops what no set later than `time_ns` can use."""
         end = bisect_right(self.entries, time_ns + self.config.offset_ns - self.config.oldest_ns, key=_stamp)
         for entry in self.entries[:end]:
-            self._drop(entry, "late" if entry.late else "unmatched")
-        del self.entries[:end]
+            if not entry.held:
+                self._drop(entry, "late" if entry.late else "unmatched")
+        self.entries[:end] = [entry for entry in self.entries[:end] if entry.held]
 
     def remove_oldest(self) -> None:
         self._drop(self.entries.pop(0), "queue")
