@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from any2seg_core.errors import UserError
 
@@ -24,6 +27,8 @@ _ITEM_BYTES = {
 }  # fmt: skip
 _TAKES_MEMORY = ("bytearray", "Storage")  # ends of the names of what allocates as many bytes as it is told
 _LEGACY_PICKLES = 5  # magic number, protocol, machine, objects, keys of the storages that follow
+_MOST_STRANGERS = 64
+_LONGEST_REASON = 200
 _MARK = object()
 
 CheckStorage = Callable[[str, int], None]
@@ -34,8 +39,26 @@ class _Global(str):
     """The name of a class or function in a pickle."""
 
 
-def load_torch(path: Path) -> Any:
+class _Stranger:
+    """Stands for whatever a pickle names that is no tensor; takes what it is given and keeps nothing."""
+
+    def __new__(cls, *_arguments: object, **_options: object) -> _Stranger:
+        return super().__new__(cls)
+
+    def __init__(self, *_arguments: object, **_options: object) -> None:
+        """Nothing is kept."""
+
+    def __setstate__(self, _state: object) -> None:
+        """Nothing is kept."""
+
+
+def load_torch(path: Path, strangers: list[str] | None = None) -> Any:
     """What torch.save wrote: tensors, plain values and containers of them; nothing else is made.
+
+    Args:
+        strangers: None: a file that names anything else is refused. A list: what else trainings store (NumPy scalars,
+            options, paths, histories) becomes an empty object of ours, so that no code of the file or of another
+            package runs, and its names are added to the list.
 
     Raises:
         UserError: missing, empty, cut off or damaged, made by something else, or asking for more than it holds; the
@@ -44,18 +67,42 @@ def load_torch(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             _check(file, path.stat().st_size)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _unpickled(path, strangers)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     except _DAMAGE as error:
-        reason = next(iter(str(error).splitlines()), "").partition(". ")[0] or type(error).__name__
-        raise UserError(f"{path}: not a file of weights ({reason})") from None
+        raise UserError(f"{path}: not a file of weights ({reason_of(error)})") from None
 
 
 _DAMAGE = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
            ArithmeticError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+def _unpickled(path: Path, strangers: list[str] | None) -> Any:
+    if strangers is not None:
+        with suppress(ValueError):  # a file of before PyTorch 1.6: its names come one by one
+            strangers += get_unsafe_globals_in_checkpoint(path)
+    while True:
+        try:
+            with safe_globals([(_Stranger, name) for name in strangers or ()]):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+            if found is None or strangers is None or len(strangers) >= _MOST_STRANGERS:
+                raise
+            name = found[1] if "." in found[1] else f"builtins.{found[1]}"
+            if name in strangers:
+                raise
+            strangers.append(name)
+
+
+def reason_of(error: Exception) -> str:
+    """One line of an error of PyTorch's readers: what went wrong, without its advice and colours for terminals."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).rpartition("WeightsUnpickler error: ")[2]
+    line = next((line for line in text.splitlines() if line.strip()), type(error).__name__).partition(". ")[0]
+    return "".join(character if character.isprintable() else " " for character in line).strip()[:_LONGEST_REASON]
 
 
 def _check(file: BinaryIO, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
 from any2seg_core.models.mit import MixTransformer, NormFactory, to_map, to_tokens
+from any2seg_core.weight_files import reason_of
 
 STRIDES = (4, 8, 16, 32)
 
@@ -85,8 +87,8 @@ class TimmBackbone(nn.Module):
         try:
             timm.create_model(self._name, pretrained=True, in_chans=self._options["in_chans"], **origin)
             body = timm.create_model(self._name, pretrained=True, **origin, **self._options)
-        except (RuntimeError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            reason = reason_of(error)
             raise UserError(f"pretrained={source} does not give timm/{self._name} its weights ({reason})") from None
         self.body.load_state_dict(body.state_dict(), strict=True)
 

@@ -1,8 +1,9 @@
-"""The one map from published MiT state names to ours, so that official and Hugging Face weights load strictly."""
+"""The one map from published MiT state names to ours, so that weights of other programs load strictly."""
 
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -31,6 +32,35 @@ _HUGGING_FACE = (
 )
 
 
+# The same from version 5 on, as `state_dict` gives it: stages.0.blocks.0.attention.q_proj, ... Files that
+# `save_pretrained` writes keep the names above.
+_HUGGING_FACE_5 = (
+    (re.compile(r"\.patch_embeddings\.layer_norm\."), ".embed.norm."),
+    (re.compile(r"\.patch_embeddings\."), ".embed."),
+    (re.compile(r"\.layernorm_before\."), ".norm1."),
+    (re.compile(r"\.layernorm_after\."), ".norm2."),
+    (re.compile(r"\.attention\.q_proj\."), ".attn.q."),
+    (re.compile(r"\.attention\.o_proj\."), ".attn.proj."),
+    (re.compile(r"\.attention\.sequence_reduction\.sequence_reduction\."), ".attn.sr."),
+    (re.compile(r"\.attention\.sequence_reduction\.layer_norm\."), ".attn.norm."),
+    (re.compile(r"^(stages\.\d)\.layer_norm\."), r"\1.norm."),
+    (re.compile(r"\.dwconv\.dwconv\."), ".dwconv."),
+)
+
+# MMSegmentation's MixVisionTransformer: layers.0.0.projection, layers.0.1.0.attn.attn.in_proj_weight, layers.0.2.
+_MMSEGMENTATION = (
+    (re.compile(r"^layers\.(\d)\.0\.projection\."), r"stages.\1.embed.proj."),
+    (re.compile(r"^layers\.(\d)\.0\."), r"stages.\1.embed."),
+    (re.compile(r"^layers\.(\d)\.1\."), r"stages.\1.blocks."),
+    (re.compile(r"^layers\.(\d)\.2\."), r"stages.\1.norm."),
+    (re.compile(r"\.attn\.attn\.out_proj\."), ".attn.proj."),
+    (re.compile(r"\.ffn\.layers\.0\."), ".mlp.fc1."),
+    (re.compile(r"\.ffn\.layers\.1\."), ".mlp.dwconv."),
+    (re.compile(r"\.ffn\.layers\.4\."), ".mlp.fc2."),
+)
+_IN_PROJECTION = ".attn.attn.in_proj_"
+
+
 def _rename(name: str, rules: tuple) -> str:
     for pattern, replacement in rules:
         name = pattern.sub(replacement, name)
@@ -44,12 +74,52 @@ def from_official(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """``transformers`` SegformerModel state -> MixTransformer state; separate key and value are joined."""
+    encoder = {name: value for name, value in state.items() if "decode_head" not in name}
+    joined = _with_joined(encoder, ".attention.self.key.", ".attention.self.value.")
+    return {_rename(name, _HUGGING_FACE): value for name, value in joined.items()}
+
+
+def from_hugging_face_5(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same for the names within a model of ``transformers`` 5."""
+    joined = _with_joined(state, ".attention.k_proj.", ".attention.v_proj.")
+    return {_rename(name, _HUGGING_FACE_5): value for name, value in joined.items()}
+
+
+def from_mmsegmentation(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """State of MMSegmentation's MixVisionTransformer -> MixTransformer state: query from key and value, 1x1 kernels to
+    matrices.
+    """
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        if ".attention.self.value." in name or "decode_head" in name:
-            continue
-        if ".attention.self.key." in name:
-            value = torch.cat([value, state[name.replace(".key.", ".value.")]])  # (2C, C) or (2C,)
-            name = name.replace(".attention.self.key.", ".attn.kv.")
-        renamed[_rename(name, _HUGGING_FACE)] = value
+        if _IN_PROJECTION in name:
+            width = len(value) // 3
+            block, _, part = name.partition(_IN_PROJECTION)
+            renamed[_rename(f"{block}.attn.q.{part}", _MMSEGMENTATION)] = value[:width]  # (C, C) or (C,)
+            renamed[_rename(f"{block}.attn.kv.{part}", _MMSEGMENTATION)] = value[width:]  # (2C, C) or (2C,)
+        else:
+            is_matrix = name.endswith(("ffn.layers.0.weight", "ffn.layers.4.weight"))
+            renamed[_rename(name, _MMSEGMENTATION)] = value.flatten(1) if is_matrix else value
     return renamed
+
+
+def _with_joined(state: dict[str, Tensor], key: str, values: str) -> dict[str, Tensor]:
+    """Keys and values of an attention in one: (2C, C) or (2C,)."""
+    joined = {}
+    for name, tensor in state.items():
+        if key in name and (other := name.replace(key, values)) in state:
+            joined[name.replace(key, ".attn.kv.")] = torch.cat([tensor, state[other]])
+        elif values not in name:
+            joined[name] = tensor
+    return joined
+
+
+DIALECTS = MappingProxyType(
+    {
+        "stages.0.embed.proj.weight": dict,  # our own
+        "patch_embed1.proj.weight": from_official,
+        "layers.0.0.projection.weight": from_mmsegmentation,
+        "encoder.patch_embeddings.0.proj.weight": from_hugging_face,
+        "stages.0.patch_embeddings.proj.weight": from_hugging_face_5,
+    }
+)
+"""First weight of a MiT in the names of each program -> what translates a state of these names."""

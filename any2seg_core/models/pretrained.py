@@ -12,49 +12,67 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
-from any2seg_core.models.key_maps import from_hugging_face, from_official
+from any2seg_core.models.key_maps import DIALECTS, from_official
 from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
 from any2seg_core.weight_files import innermost_state, load_torch
 
 _FIRST = "stages.0.embed.proj.weight"
 _SHOWN = 4
+_STATES = ("state_dict", "model_state_dict", "model_state", "model", "state_dict_ema", "model_ema", "ema_state_dict",
+           "ema", "net", "module")  # fmt: skip
+_HEADS = ("head.", "decode_head.", "auxiliary_head.", "classifier.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` or ``.pth`` file; of the latter only tensors and containers are unpickled.
+    """Tensors of a ``.safetensors`` or ``.pth`` file, whatever a training has put beside them (see `load_torch`).
+
+    The weights are found under ``state_dict``, ``model`` and the like; what is no tensor is left out.
 
     Raises:
-        UserError: missing, damaged, or not a state of tensors.
+        UserError: missing, damaged, no state of tensors, or with values that are not finite.
     """
     if not path.is_file():
         raise UserError(f"pretrained={path}: no such file")
+    strangers: list[str] = []
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = load_torch(path)
+        loaded = load_file(path) if path.suffix == ".safetensors" else load_torch(path, strangers)
     except UserError as error:
         raise UserError(f"pretrained={error}") from None
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"pretrained={path}: not a file of weights ({reason})") from None
-    state = innermost_state(state, ("state_dict", "model"))
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    loaded = innermost_state(loaded, _STATES)
+    entries = loaded.items() if isinstance(loaded, dict) else ()
+    state = {name: value for name, value in entries if isinstance(name, str) and isinstance(value, Tensor)}
+    if not state and strangers:
+        raise UserError(f"pretrained={path}: not a file of weights (it holds {', '.join(strangers[:_SHOWN])})")
+    if not state:
         raise UserError(f"pretrained={path}: holds no dictionary of tensors")
+    broken = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
+    if broken is not None:
+        raise UserError(f"pretrained={path}: {broken} has values that are not finite; take an earlier checkpoint")
     return state
 
 
-def to_mit_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State of an official MiT, of a Hugging Face SegFormer, or of this project -> names of :class:`MixTransformer`.
+def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str, Tensor]:
+    """State of an official MiT, of MMSegmentation, of a Hugging Face SegFormer (transformers 4 or 5), or of this
+    project -> names of :class:`MixTransformer`.
 
-    Heads are left out; ``backbone.`` and ``encoder.`` of whole segmentation models are taken off.
+    The encoder may be a part of something larger (``backbone.``, ``module.encoder.``): its first weight shows where it
+    is, and heads are left out.
+
+    Raises:
+        UserError: several encoders, of a student and its teacher for example.
     """
-    if any("patch_embeddings" in name for name in state):
-        encoder = {name: v for name, v in state.items() if not name.startswith(("decode_head.", "classifier."))}
-        return from_hugging_face(encoder)
-    for prefix in ("backbone.", "encoder."):
-        if any(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    for first, translate in DIALECTS.items():
+        places = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
+        if len(places) > 1:
+            held = ", ".join(place or "(none)" for place in places)
+            raise UserError(f"pretrained={source}: holds several encoders, under {held}: save one of them alone")
+        if places:
+            inside = {name.removeprefix(places[0]): v for name, v in state.items() if name.startswith(places[0])}
+            return translate({name: v for name, v in inside.items() if not name.startswith(_HEADS)})
     return from_official(state)
 
 
@@ -77,7 +95,7 @@ def with_norms_per_modality(encoder: MixTransformer, state: dict[str, Tensor]) -
 
 def load_mit(encoder: MixTransformer, state: dict[str, Tensor], source: str) -> None:
     """Load strictly; UserError lists the keys that are missing, unknown or of another shape."""
-    state = with_norms_per_modality(encoder, to_mit_names(state))
+    state = with_norms_per_modality(encoder, to_mit_names(state, source))
     own = encoder.state_dict()
     if _FIRST in state and state[_FIRST].shape[1] == 3 < own[_FIRST].shape[1]:
         state[_FIRST] = widened(state[_FIRST], own[_FIRST].shape[1])

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import OrderedDict, defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -44,6 +50,87 @@ def test_value_official_files_and_whole_models(tmp_path, source, prefix):
     assert_equal(encoder, source)
 
 
+def mmsegmentation_names(encoder: MixTransformer) -> dict[str, torch.Tensor]:
+    """As its converter of the official files names and shapes them (tools/model_converters/mit2mmseg.py)."""
+    renamed, state = {}, official_names(encoder)
+    for name, value in state.items():
+        number, part = int(name.partition(".")[0][-1]) - 1, name.partition(".")[2]
+        kind = {"p": 0, "b": 1, "n": 2}[name[0]]
+        if ".attn.kv." in name:
+            continue
+        if ".attn.q." in name:
+            value = torch.cat([value, state[name.replace(".q.", ".kv.")]])
+            part = part.replace("attn.q.", "attn.attn.in_proj_")
+        elif name.endswith(("fc1.weight", "fc2.weight")):
+            value = value[..., None, None]
+        if kind == 0:
+            part = part.replace("proj.", "projection.")
+        part = part.replace("attn.proj.", "attn.attn.out_proj.").replace("mlp.fc1.", "ffn.layers.0.")
+        part = part.replace("mlp.dwconv.dwconv.", "ffn.layers.1.").replace("mlp.fc2.", "ffn.layers.4.")
+        renamed[f"layers.{number}.{kind}.{part}"] = value
+    return renamed
+
+
+@pytest.mark.parametrize("names", [official_names, mmsegmentation_names, lambda encoder: encoder.state_dict()])
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.backbone.", "_orig_mod.encoder.", "model.net.enc."])
+def test_value_wrappers_of_other_programs_are_taken_off(tmp_path, source, prefix, names):
+    state = {prefix + name: value for name, value in names(source).items()} | {"decode_head.x": torch.zeros(2)}
+    torch.save(state, tmp_path / "m.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+class History:
+    """Like mmengine's buffers of losses: arrays, and methods by their names."""
+
+    def __init__(self) -> None:
+        self.losses, self.methods = np.zeros(3), {"least": History.least}
+
+    @classmethod
+    def least(cls) -> None:
+        """Only its name is stored."""
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "state_dict_ema", "ema", "net"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_value_what_trainings_store_beside_the_weights_is_left_out(tmp_path, source, key, is_new):
+    beside = {
+        "meta": {"iter": np.int64(5), "mIoU": np.float64(0.3), "is_best": np.bool_(True), "curve": np.arange(3.0)},
+        "args": SimpleNamespace(lr=0.1), "out": Path("runs"), "epoch": 3, "best": None,
+        "optimizer": {"state": {0: {"step": torch.tensor(4.0)}}, "param_groups": [{"lr": np.float32(0.1)}]},
+        "message_hub": {"history": History()}, "seen": defaultdict(list), "message": "\x1b[1mred",
+    }  # fmt: skip
+    weights = OrderedDict(official_names(source)) | {"head.none": None, "head.steps": 7}
+    torch.save({key: weights} | beside, tmp_path / "m.pth", _use_new_zipfile_serialization=is_new)
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+def test_exception_several_encoders_and_values_that_are_not_finite(tmp_path, source):
+    state = official_names(source)
+    both = {f"{who}.backbone.{name}": value for who in ("student", "teacher") for name, value in state.items()}
+    torch.save(both, tmp_path / "two.pth")
+    with pytest.raises(UserError, match=r"two.pth: holds several encoders, under student.backbone., teacher.backbone."):
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "two.pth"))
+    for value in (float("nan"), float("inf")):
+        bad = dict(state)
+        bad["block2.1.attn.q.weight"] = bad["block2.1.attn.q.weight"].clone().index_fill_(0, torch.tensor(3), value)
+        torch.save({"state_dict": bad}, tmp_path / "bad.pth")
+        with pytest.raises(UserError, match=r"bad.pth: block2.1.attn.q.weight has values that are not finite"):
+            load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "bad.pth"))
+
+
+def test_exception_no_text_of_a_terminal_reaches_a_message(tmp_path):
+    (tmp_path / "list.pth").write_bytes(pickle.dumps([1, 2], protocol=2))
+    torch.save({"state_dict": {"a": SimpleNamespace()}}, tmp_path / "\u00e4.pth")
+    for name in ("list.pth", "\u00e4.pth"):
+        with pytest.raises(UserError, match="not a file of weights") as caught:
+            load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / name))
+        assert str(caught.value).isprintable()
+
+
 def test_value_norms_of_every_modality_start_from_the_pretrained_one(tmp_path):
     source = MixTransformer("b0")
     for name, value in source.state_dict().items():
@@ -79,13 +166,16 @@ def test_value_hugging_face_model_with_its_head(tmp_path):
     options = transformers.SegformerConfig(depths=list(config.depths), hidden_sizes=list(config.widths))
     reference = transformers.SegformerForSemanticSegmentation(options).eval()
     reference.save_pretrained(tmp_path)
-    encoder = make_encoder("mit_b0").eval()
-    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "model.safetensors"))
+    torch.save(reference.state_dict(), tmp_path / "state.pth")  # from version 5 on other names than in its files
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = reference.segformer(images, output_hidden_states=True).hidden_states
-        for ours, theirs in zip(encoder(images), expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    for name in ("model.safetensors", "state.pth"):
+        encoder = make_encoder("mit_b0").eval()
+        load_encoder_weights(encoder, "mit_b0", str(tmp_path / name))
+        with torch.no_grad():
+            for ours, theirs in zip(encoder(images), expected, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 def test_value_concatenated_input_gets_the_kernels_for_each_modality(tmp_path, source):
