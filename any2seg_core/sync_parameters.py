@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +32,12 @@ SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
 })  # fmt: skip
 """For the synchroniser as a whole; `SyncConfig` says what they mean."""
 
+NODE_NAME = "segment"
+"""Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
+
 _EVENT_BUFFER = 200
+_PARAMETERS = "ros__parameters"
+_OURS = (NODE_NAME, "*", "**")
 
 
 def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_window_ns: int) -> SyncConfig:
@@ -79,27 +85,64 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
 
 
 def load_params_file(path: Path) -> dict[str, Any]:
-    """Parameters of a ROS 2 params file (``/**: ros__parameters: ...``), nested names joined with dots.
+    """Parameters of the segmentation node in a ROS 2 params file, nested names joined with dots.
+
+    As ROS 2 reads it: the sections whose name matches that of the node count (``/**``, ``/*``, ``/ns/segment``,
+    namespaces nested or not), and what stands later in the file wins. The node is the one called ``segment`` (or
+    ``segment_<camera>``), in any namespace; else the only one that is named.
 
     Raises:
-        UserError: one line naming the file and the defect.
+        UserError: one line naming the file and the defect: no section for the node, or several nodes that may be meant.
     """
-    document = read_yaml(path, "parameter file")
-    sections = document.values() if isinstance(document, dict) else ()
-    nodes = [section.get("ros__parameters") for section in sections if isinstance(section, dict)]
-    found = [section for section in nodes if isinstance(section, dict)]
-    if not found:
-        raise UserError(f"{path}: holds no ros__parameters; write them below '/**:', as bag inspect prints them")
+    sections = list(_sections(read_yaml(path, "parameter file"), ""))
+    if not sections:
+        raise UserError(f"{path}: holds no {_PARAMETERS}; write them below '/**:', as bag inspect prints them")
+    node = _node_meant(path, [name for name, _ in sections])
     values: dict[str, Any] = {}
-    for section in found:
-        values.update(_flat(section))
+    for name, section in sections:
+        if re.fullmatch(_pattern(name), node) or (not node and name.rpartition("/")[2] in _OURS):
+            values.update(_flat(section))
     return values
+
+
+def _sections(document: Any, namespace: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name with a slash before it, parameters) in the order of the file."""
+    for key, value in document.items() if isinstance(document, dict) else ():
+        if key == _PARAMETERS:
+            if isinstance(value, dict):
+                yield namespace, value
+        else:
+            yield from _sections(value, f"{namespace}/{str(key).strip('/')}")
+
+
+def _node_meant(path: Path, names: Sequence[str]) -> str:
+    """Full name of the node whose parameters are wanted; "" where the file names none, only patterns."""
+    nodes = list(dict.fromkeys(name for name in names if "*" not in name))
+    own = [name for name in nodes if re.fullmatch(rf"{NODE_NAME}(_\w+)?", name.rpartition("/")[2])]
+    if len(own or nodes) > 1:
+        told = " and ".join((own or nodes)[:4])
+        raise UserError(
+            f"{path}: holds parameters of {told}: which is the segmentation node? Leave one, or call it /{NODE_NAME}"
+        )
+    if not nodes and not any(name.rpartition("/")[2] in _OURS for name in names):
+        raise UserError(f"{path}: holds parameters of {names[0]} and none of /{NODE_NAME}; write them below '/**:'")
+    return (own or nodes or [""])[0]
+
+
+def _pattern(name: str) -> str:
+    """A name as ROS 2's params files write it, as a regular expression: ** is any number of parts, * is one."""
+    parts = {"**": r"(/\w+)*", "*": r"/\w+"}
+    return "".join(parts.get(part, f"/{re.escape(part)}") for part in name.strip("/").split("/"))
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in section.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:  # YAML 1.1 wants a point in 1.0e-3, ROS 2 does not
+            is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+            flat[f"{prefix}{key}"] = float(value) if is_number else value
     return flat
 
 

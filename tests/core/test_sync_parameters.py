@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from any2seg_core.errors import UserError
+from any2seg_core.input_options import input_options
 from any2seg_core.sync_parameters import load_params_file, sync_config
 
 
@@ -45,3 +46,57 @@ def test_exception_params_file_names_itself(tmp_path, text):
     with pytest.raises(UserError, match=r"p\.yaml") as caught:
         load_params_file(path)
     assert "\n" not in str(caught.value)
+
+
+def section(name, value=0.1):
+    return f"'{name}':\n  ros__parameters:\n    timeout_s: {value}\n"
+
+
+PARAMS_FILES = {
+    "two nodes": (section("/segment", 0.3) + section("/other", 9.0), 0.3),
+    "two nodes, the other way round": (section("/other", 9.0) + section("segment", 0.3), 0.3),
+    "a namespace": (section("/perception/segment", 0.3) + section("/perception/other", 9.0), 0.3),
+    "nested namespaces": ("perception:\n  front:\n    segment:\n      ros__parameters:\n        timeout_s: 0.3\n", 0.3),
+    "another name": (section("/my_fusion", 0.3), 0.3),
+    "a camera of several": (section("/**", 0.2) + section("/segment_front", 0.3), 0.3),
+    "everything": (section("/**", 0.3), 0.3),
+    "one part": (section("/*", 0.3), 0.3),
+    "any namespace": (section("/**/segment", 0.3), 0.3),
+    "one namespace": (section("/*/segment", 0.3), 0.3),
+    "a pattern of another node": (section("/**", 0.3) + section("/**/camera", 9.0), 0.3),
+    "the later one wins": (section("/segment", 9.0) + section("/**", 0.3), 0.3),
+    "the later one wins too": (section("/**", 9.0) + section("/segment", 0.3), 0.3),
+    "one part is no namespace": (section("/perception/segment", 0.3) + section("/*", 9.0), 0.3),
+    "patterns in a namespace": (section("/perception/segment", 9.0) + section("/perception/*", 0.3), 0.3),
+    "an exponent without a point": (section("/**", "3e-1"), 0.3),
+}
+
+
+@pytest.mark.parametrize(("text", "timeout_s"), PARAMS_FILES.values(), ids=PARAMS_FILES)
+def test_value_sections_of_a_params_file_count_as_in_ros2(tmp_path, text, timeout_s):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    assert load_params_file(path) == {"timeout_s": timeout_s}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (section("/a") + section("/b"), "of /a and /b: which is the segmentation node"),
+        (section("/front/segment") + section("/rear/segment"), "/front/segment and /rear/segment"),
+        (section("/segment_left") + section("/segment_right") + section("/**"), "/segment_left and /segment_right"),
+        (section("/**/camera"), "none of /segment"),
+    ],
+)
+def test_exception_a_params_file_of_which_it_is_not_clear_who_is_meant(tmp_path, text, told):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=told) as caught:
+        load_params_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_value_an_empty_list_in_a_params_file_is_one(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    health:\n      frozen_sensors: []\n")
+    assert input_options(load_params_file(path)).health.frozen_sensors == ()

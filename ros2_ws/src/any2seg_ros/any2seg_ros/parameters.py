@@ -83,11 +83,23 @@ def declare(node: Node) -> dict[str, str]:
     complaints = {}
     for name, entry in TABLE.items():
         descriptor = _descriptor(entry)
+        descriptor.read_only = False  # until it has its value
         try:
-            node.declare_parameter(name, entry.default, descriptor)
+            value = node.declare_parameter(name, entry.default, descriptor)
         except (InvalidParameterValueException, InvalidParameterTypeException) as error:
             complaints[name] = f"parameter {name}: {error}"
+            value = node.declare_parameter(name, entry.default, descriptor, ignore_override=True)
+        if value.type_ is Parameter.Type.NOT_SET:  # an empty list in a params file has no type
+            node.undeclare_parameter(name)
             node.declare_parameter(name, entry.default, descriptor, ignore_override=True)
+            if isinstance(entry.default, list):
+                node.set_parameters([Parameter(name, Parameter.Type.from_parameter_value(entry.default), [])])
+            else:
+                complaints[name] = f"parameter {name}: expected {type(entry.default).__name__}, got an empty list"
+        if not entry.tunable:
+            final = _descriptor(entry)
+            final.type = node.describe_parameter(name).type
+            node.set_descriptor(name, final)
     return complaints
 
 
