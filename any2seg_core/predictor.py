@@ -14,12 +14,16 @@ from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.contract import InputContract, default_encodings
 from any2seg_core.errors import UserError
 from any2seg_core.labels import LabelSpace, label_space
-from any2seg_core.modalities import canonical
+from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.sensors.camera import read_only
+from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane
 from any2seg_core.stream import AnchorMemory
+
+_LIDAR = MODALITIES[3]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ def available_device(device: str | torch.device) -> torch.device:
 
 def _is_plane_of_any_depth(array: np.ndarray) -> bool:
     return is_plane(array) or (array.dtype == np.float32 and array.ndim == 3 and array.shape[2] == 3)
+
+
+def _require_shares(points: np.ndarray) -> None:
+    """UserError for a cloud (N, 4) whose intensity is not 0..1; a wrong shape or dtype is told by the rig."""
+    if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
+        full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
+        if full > 1.0:
+            raise UserError(f"lidar: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}")
 
 
 class Predictor:
@@ -128,7 +140,7 @@ class Predictor:
 
         Raises:
             UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
-                on planes of other code, planes of different sizes.
+                on planes of other code, planes of different sizes, points whose intensity is not 0..1.
         """
         used = self._check(samples, rig)
         return self._segment(samples, (used,), rig, stamp_ns, size, None, self._memory, with_confidence)[used]
@@ -214,4 +226,6 @@ class Predictor:
             sizes = {name: samples[name].shape[:2] for name in used}
             if len(set(sizes.values())) > 1:
                 raise UserError(f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)")
+        if _LIDAR in raw:
+            _require_shares(samples[_LIDAR])
         return used

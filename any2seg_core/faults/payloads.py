@@ -26,11 +26,13 @@ from any2seg_core.messages import (
     recompressed,
 )
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, text
+from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 _COLOUR_CHANNELS = 3
 _PLAIN_COLOURS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "8UC1", "8UC3", "8UC4")
 _MAX_SIDE = 65535
+_WHOLE_BITS = 16
 
 
 def _blur(message: Any, fault: Blur, rng: np.random.Generator) -> Any:
@@ -49,7 +51,8 @@ def _exposure(message: Any, fault: Exposure, _rng: np.random.Generator) -> Any:
 def _with_colours(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     """Change the colours of an image in its own encoding or codec; alpha stays in an Image.
 
-    What has no colour per pixel (Bayer, YUV) or 16 bits becomes rgb8, after the decoder that the model's input takes.
+    What has no colour per pixel (Bayer, YUV) or 16 bits becomes rgb8, after the decoder that the model's input takes;
+    an Image of 10, 12 or 14 significant bits becomes rgb16, with the upper 8 of them.
     """
     if not hasattr(message, "encoding"):
         rgb = compressed_to_rgb(message)  # (H,W,3)
@@ -58,7 +61,11 @@ def _with_colours(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> A
     if message.encoding in _PLAIN_COLOURS:
         pixels, encoding = image_to_array(message), message.encoding
     else:
-        pixels, encoding = image_to_rgb(message), "rgb8"
+        bits = PixelBits()
+        pixels, encoding = image_to_rgb(message, bits), "rgb8"
+        if bits.bits < _WHOLE_BITS:
+            deep = change(pixels).astype("<u2") << (bits.bits - 8)  # (H,W,3)
+            return _replaced(message, deep.view(np.uint8), encoding="rgb16", is_bigendian=0, step=2 * deep[0].size)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels  # (H,W,C)
     changed = np.concatenate([change(pixels[..., :_COLOUR_CHANNELS]), pixels[..., _COLOUR_CHANNELS:]], axis=2)
     return _replaced(message, changed, encoding=encoding, step=changed.shape[1] * changed.shape[2])

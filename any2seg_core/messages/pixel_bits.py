@@ -31,19 +31,25 @@ class PixelBits:
         self._found = 0
         self._note = ""
 
+    @property
+    def bits(self) -> int:
+        """The significant bits, as far as they are known."""
+        return self._given or self._found or _WHOLE
+
     def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
         """uint16 of any shape -> the upper 8 of the significant bits, uint8; what has more bits becomes 255."""
-        bits = self._given or self._seen(int(pixels.max(initial=0)))
-        if bits == _WHOLE:
+        if not self._given:
+            self._see(int(pixels.max(initial=0)))
+        if self.bits == _WHOLE:
             return (pixels >> 8).astype(np.uint8)
-        return np.minimum(pixels >> (bits - 8), 255).astype(np.uint8)
+        return np.minimum(pixels >> (self.bits - 8), 255).astype(np.uint8)
 
     def take_note(self) -> str:
         """What a user should know since the last call; "" for nothing."""
         note, self._note = self._note, ""
         return note
 
-    def _seen(self, largest: int) -> int:
+    def _see(self, largest: int) -> None:
         if largest >= max(_TELLING, 1 << self._found):
             before, self._found = self._found, next(bits for bits in _USUAL if largest < 1 << bits)
             if before:
@@ -51,4 +57,3 @@ class PixelBits:
             elif self._found < _WHOLE:
                 self._note = f"16-bit image stays below {1 << self._found}: read as {self._found} bits"
             self._note += "; image_bits fixes it" if self._note else ""
-        return self._found or _WHOLE

@@ -180,3 +180,10 @@ print({key: (warm[key], count) for key, count in compiled().items() if count != 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "{}"
+
+
+def test_exception_intensity_of_bytes_is_told(predictor, rig, raw):
+    points = raw["lidar"].copy()
+    points[:, 3] = np.linspace(0, 255, len(points))
+    with pytest.raises(UserError, match=r"lidar: intensity goes beyond 1: expected 0..1, divide it .* as 255"):
+        predictor({"lidar": points}, rig)

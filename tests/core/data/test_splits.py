@@ -90,6 +90,8 @@ def test_value_a_list_of_names_repeats_a_split(tmp_path: Path):
     path = tmp_path / "labelled.txt"
     path.write_text("# two frames\nsun/b/1\n\n  fog/a/0\n")
     assert read_names(path, frames) == [4, 0]
+    path.write_bytes(b"\xef\xbb\xbfsun/b/1\r\nfog/a/0\r\n")  # as Windows' editor saves it
+    assert read_names(path, frames) == [4, 0]
 
 
 @pytest.mark.parametrize(

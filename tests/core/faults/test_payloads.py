@@ -15,6 +15,7 @@ from any2seg_core.faults.kernels import expose, lost_beams, smear_display
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Noise, Shake
 from any2seg_core.faults.payloads import change_payload, shift_events
 from any2seg_core.messages import cloud_rows, cloud_to_events, cloud_to_points, image_to_array, image_to_rgb
+from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 
@@ -67,6 +68,18 @@ def test_value_sixteen_bit_grey_becomes_colour():
     message = SimpleNamespace(height=5, width=7, encoding="mono16", is_bigendian=0, step=14, data=values.tobytes())
     changed = change_payload(message, Exposure(stops=0.0), rng())
     np.testing.assert_array_equal(image_to_rgb(changed), image_to_rgb(message))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_value_significant_bits_stay_so_that_a_stream_keeps_its_brightness(bits):
+    values = rng().integers(0, 1 << bits, (5, 7), np.uint16)
+    values[0, 0] = (1 << bits) - 1
+    message = SimpleNamespace(height=5, width=7, encoding="mono16", is_bigendian=0, step=14, data=values.tobytes())
+    stream = PixelBits()
+    before = image_to_rgb(message, stream)
+    after = image_to_rgb(change_payload(message, Exposure(stops=-1.0), rng()), stream)
+    np.testing.assert_array_equal(after, expose(before, -1.0))
+    assert before.max() == 255
 
 
 def test_value_shaken_sweep_moves_as_one():
