@@ -131,9 +131,7 @@ class _Run:
         self._has_truth = self._folder is not None or bool(self._topics.truth)
         self.modalities = self._modalities()
         self.subsets = parse_subsets(request.subsets, self.modalities)
-        self._sync = sync_config(
-            self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns
-        )
+        self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
         self._notes = check_faults(request.faults, self._bag, self._topics)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
         self._recorder: ResultRecorder | None = None
@@ -341,7 +339,8 @@ class _Run:
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
-        self.result.warnings = [*self._bag.warnings, *self._opened.notes, *self._notes, *self._truths.warnings()]
+        told = (*self._notes, *self._injector.idle(), *self._truths.warnings())
+        self.result.warnings = [*self._bag.warnings, *self._opened.notes, *told]
         if self.result.silent_frames:
             self.result.warnings.append(
                 f"{self.result.silent_frames} times a set was due and none came: no labels, missed by every subset"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from any2seg_core.bags.codec import Recorded
 from any2seg_core.units import NS_PER_S, duration_text
 
 PAUSE_NS = 10 * NS_PER_S
@@ -51,6 +52,16 @@ class PauseLog:
             pause = Pause(max(silence.before_ns, last_ns), min(silence.after_ns, time_ns))
             if pause.after_ns - pause.before_ns > PAUSE_NS:
                 self.pauses.append(pause)
+
+    def watched(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
+        """Notes messages that pass."""
+        for message in messages:
+            self.note(message.time_ns)
+            yield message
+
+    def within_ns(self, start_ns: int, end_ns: int) -> int:
+        """How much of a stretch of the bag's time is paused."""
+        return sum(max(min(p.after_ns, end_ns) - max(p.before_ns, start_ns), 0) for p in tuple(self.pauses))
 
     def until_ns(self, start_ns: int, end_ns: int) -> int:
         """How far recording went on from one of the bag's times towards another."""

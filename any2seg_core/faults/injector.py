@@ -52,7 +52,7 @@ class FaultInjector:
         self.counts: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
         self.spared: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
         self._topics, self._seed = topics, seed
-        self._start_ns = start_ns
+        self._start_ns, self._passed_s = start_ns, 0.0
         self._delayed: list[tuple[int, int, Recorded]] = []  # heap of (arrival, number, message)
         self._number = 0
         self._overtaken: dict[tuple[Fault, str], Recorded] = {}
@@ -72,6 +72,11 @@ class FaultInjector:
             self._delay(replace(message, time_ns=max(message.time_ns, last_ns)))
         self._overtaken.clear()
         yield from self._arrived(None)
+
+    def idle(self) -> list[str]:
+        """One line for each fault that has hit nothing although it was its time."""
+        idle = [fault for fault in self.faults if not self.counts[str(fault)] and not self.spared[str(fault)]]
+        return [f"fault {fault} hit no message" for fault in idle if fault.start_s <= self._passed_s]
 
     def _push(self, message: Recorded) -> Iterator[Recorded]:
         if self._start_ns is None:
@@ -100,7 +105,7 @@ class FaultInjector:
             stamp_ns = header_stamp_ns(message.data)
         except MessageError:
             return [message]
-        time_s = (message.time_ns - self._start_ns) / NS_PER_S
+        time_s = self._passed_s = (message.time_ns - self._start_ns) / NS_PER_S
         passing = [message]
         for fault in self.faults:
             if sensor not in fault.sensors:

@@ -217,3 +217,19 @@ def test_smoke_help_of_the_command_has_its_example():
     assert done.returncode == 0
     assert "Example: any2seg bag replay" in done.stdout
     assert "--drop" in done.stdout
+
+
+def test_value_a_pause_of_the_recording_is_told_and_not_waited_for(domain, tmp_path):
+    """Two pictures, the recorder stops for an hour, two more: all go out within seconds."""
+    path = tmp_path / "paused"
+    store = bag_messages.typestore()
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection(TOPICS.streams["rgb"], "sensor_msgs/msg/Image", typestore=store)
+        for seconds in (0.0, 0.2, 3600.0, 3600.2):
+            stamp_ns = START_NS + round(seconds * NS_PER_S)
+            writer.write(connection, stamp_ns, message("rgb", stamp_ns))
+    begin_s = time.monotonic()
+    code, tail = play(tmp_path, bag=path)
+    assert code == 0 and "replayed 4 messages" in tail, tail
+    assert "the clock jumps forward by 3599.8 s at 0.2 s, or recording was paused: not waited for" in tail
+    assert time.monotonic() - begin_s < 30

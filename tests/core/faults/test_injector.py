@@ -174,3 +174,8 @@ def test_value_memory_does_not_grow_with_the_recording():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 50_000  # one image is 2.8 kB: 350 of them would be a megabyte
+
+
+def test_value_a_fault_that_hits_nothing_in_its_time_says_so():
+    _, injector = inject(images(10), "drop:rgb@0.3:0.5", "drop:lidar@0.2:0.4", "drop:rgb@0.41:0.49", "drop:rgb@20:30")
+    assert injector.idle() == ["fault drop:lidar@0.2:0.4 hit no message", "fault drop:rgb@0.41:0.49 hit no message"]

@@ -25,6 +25,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
+from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.errors import UserError
@@ -180,11 +181,12 @@ class ReplayNode(Node):
         options, published = self._options, 0
         first_ns = bag.start_ns + round(options.start_s * NS_PER_S)
         self._publish_latched(bag, first_ns)
-        began_ns = None
-        with Prefetched(self._faulty(bag, first_ns), _PREFETCHED_MESSAGES) as messages:
+        began_ns, pauses = None, PauseLog()
+        with Prefetched(self._faulty(bag, first_ns, pauses), _PREFETCHED_MESSAGES) as messages:
             for message in messages:
                 began_ns = time.monotonic_ns() if began_ns is None else began_ns
-                _sleep_until(began_ns + (message.time_ns - first_ns) / options.rate)
+                paused_ns = pauses.within_ns(first_ns, message.time_ns)
+                _sleep_until(began_ns + (message.time_ns - first_ns - paused_ns) / options.rate)
                 if not rclpy.ok():
                     break
                 published += self._publish(message, log)
@@ -194,6 +196,8 @@ class ReplayNode(Node):
                     progress((message.time_ns - bag.start_ns) / NS_PER_S, (bag.end_ns - bag.start_ns) / NS_PER_S)
         if not self._has_looked:
             self._look_for_wall_time()
+        for pause in pauses.pauses:
+            self.get_logger().warning(f"{pause.text(bag.start_ns)}: not waited for")
         return published
 
     def _look_for_wall_time(self) -> None:
@@ -214,10 +218,10 @@ class ReplayNode(Node):
         found = self.get_subscriptions_info_by_topic(name)
         return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found}
 
-    def _faulty(self, bag: Bag, first_ns: int) -> Iterator[Recorded]:
+    def _faulty(self, bag: Bag, first_ns: int, pauses: PauseLog) -> Iterator[Recorded]:
         injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
         self.injectors.append(injector)
-        return (message for message in injector(bag.messages()) if message.time_ns >= first_ns)
+        return (message for message in injector(pauses.watched(bag.messages())) if message.time_ns >= first_ns)
 
     def _publish_latched(self, bag: Bag, before_ns: int) -> None:
         """What late joiners of the real system would have got: latched messages from before the start."""
