@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from any2seg_core.errors import UserError
 
@@ -76,3 +79,50 @@ def only_on_success(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # somebody else has put something there
                 each.rmdir()
         raise
+
+
+@contextmanager
+def only_one(lock: Path, what: str) -> Iterator[None]:
+    """For one process at a time; the second one is refused. A process that ends in any way gives the lock back.
+
+    Args:
+        lock: file that is made for as long as the work lasts, and the folders above it.
+        what: is under way, for the message, such as "out=runs/a: a training".
+
+    Raises:
+        UserError: another process holds the lock (its host and number are named), or the file cannot be made.
+    """
+    with only_on_success(lock.parent):
+        file = _locked(lock, what)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                lock.unlink()  # while it is held: whoever waits for its name makes a new one
+            file.close()
+
+
+def _locked(lock: Path, what: str) -> TextIO:
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            file = lock.open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    break
+                file.close()  # the one before has just ended and taken its file away
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(200).strip() or "another process"
+                file.close()
+                raise UserError(f"{what} is under way ({holder}): wait for it, or choose another folder") from None
+            except FileNotFoundError:
+                file.close()
+        with suppress(OSError):  # on a full disk the lock holds all the same, without a name
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+        return file
+    except OSError as error:
+        raise UserError(f"cannot write below {lock.parent} ({error.strerror or error}): choose another place") from None

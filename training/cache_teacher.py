@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import track
 
+from any2seg_core.atomic import only_one
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.samples import FrameDataset
@@ -137,7 +138,9 @@ def cache(config: CacheConfig) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     try:
-        target = cache(load_settings(CacheConfig, sys.argv[1:] if arguments is None else arguments))
+        config = load_settings(CacheConfig, sys.argv[1:] if arguments is None else arguments)
+        with only_one(config.out / f".{config.split}.lock", f"out={config.out}: making embeddings"):
+            target = cache(config)
     except (UserError, OSError) as error:
         print(f"cache_teacher: {refusal(error)}", file=sys.stderr)
         return 2

@@ -120,7 +120,10 @@ def _name(folder: str | None) -> str | None:
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers, strings and containers of them; a reader never sees half a file."""
     with replacing(path) as partial:
-        torch.save(state, partial)
+        try:
+            torch.save(state, partial)
+        except RuntimeError as error:  # how the library tells a full disk
+            raise OSError(f"no space left, or {str(error).splitlines()[0]}") from None
 
 
 def load_state(path: Path) -> dict[str, Any]:

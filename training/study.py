@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from any2seg_core.atomic import replacing
+from any2seg_core.atomic import only_one, replacing
 from any2seg_core.checkpoint import read_metadata
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
@@ -191,7 +191,8 @@ def main(given: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     try:
         config = load_settings(StudyConfig, sys.argv[1:] if given is None else given)
-        run_study(config)
+        with only_one(config.out / ".lock", f"out={config.out}: a study"):
+            run_study(config)
     except (UserError, OSError) as error:
         print(f"study: {refusal(error)}", file=sys.stderr)
         return 2

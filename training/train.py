@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.atomic import only_one
 from any2seg_core.checkpoint import save_checkpoint
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import evaluation_batches, spread
@@ -191,6 +192,21 @@ def finish(
     return results
 
 
+@contextmanager
+def alone_in(out: Path, processes: Processes) -> Iterator[None]:
+    """Holds the folder of a run against others; the first process has the lock, and all of them learn of a refusal."""
+    with ExitStack() as stack:
+        refused: UserError | None = None
+        try:
+            if processes.is_main:
+                stack.enter_context(only_one(out / ".lock", f"out={out}: a training"))
+        except UserError as error:
+            refused = error
+        if processes.largest(float(refused is not None)):
+            raise refused or UserError(f"out={out}: a training is under way there; choose another folder")
+        yield
+
+
 def make_run_folder(out: Path) -> None:
     """Make the folder of a run, and tidy up what a killed one left half written; UserError where it cannot be made."""
     try:
@@ -207,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(sys.argv[1:] if arguments is None else arguments)
         processes = Processes.start(config.device)
-        results = train(config, processes)
+        with alone_in(config.out, processes):
+            results = train(config, processes)
     except (UserError, OSError) as error:
         print(f"train: {refusal(error)}", file=sys.stderr)
         return 2

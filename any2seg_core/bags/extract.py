@@ -22,7 +22,7 @@ from any2seg_core.bags.usable import Selection, StampNames, Tally, UsableSet, Us
 from any2seg_core.cases import CONDITIONS
 from any2seg_core.contract import default_encodings
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
-from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.images import write_png
 from any2seg_core.errors import UserError
 from any2seg_core.modalities import modality
@@ -99,19 +99,20 @@ def extract(
     )
     found = UsableSets(opened, selection, report, on_message)
     partial = partial_folder(options.out, options.split)
-    make_empty(partial)
-    try:
-        folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
-        writer = _FrameWriter(partial, opened, options, folders)
-        for usable in found:
-            writer.write(usable)
-            report.written += 1
-        if not report.written:
-            raise UserError(found.why_nothing())
-        writer.finish(report)
-        publish(partial, options.out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with alone_with(options.out, options.split):
+        make_empty(partial)
+        try:
+            folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
+            writer = _FrameWriter(partial, opened, options, folders)
+            for usable in found:
+                writer.write(usable)
+                report.written += 1
+            if not report.written:
+                raise UserError(found.why_nothing())
+            writer.finish(report)
+            publish(partial, options.out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return report
 
 

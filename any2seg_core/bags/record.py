@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,17 +58,24 @@ class ResultRecorder:
             self._writer = Writer(self._partial / self._path.stem, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
+        except OSError as error:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise self._refusal(error) from None
         except BaseException:  # ended from outside while it began
             shutil.rmtree(self._partial, ignore_errors=True)
             raise
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        self._writer.close()
         try:
             if kind is None:
-                written = self._partial / self._path.stem / f"{self._path.stem}.mcap"
-                os.replace(written, self._path)
+                self._writer.close()
+                os.replace(self._partial / self._path.stem / f"{self._path.stem}.mcap", self._path)
+            else:
+                with suppress(Exception):  # closing writes an index, which a full disk refuses again
+                    self._writer.close()
+        except OSError as error:
+            raise self._refusal(error) from None
         finally:
             shutil.rmtree(self._partial, ignore_errors=True)
 
@@ -75,7 +83,7 @@ class ResultRecorder:
         """Write one input message as it arrived."""
         connection = self._connection(message.topic, message.codec or common_codec(message.kind))
         if connection is not None:
-            self._writer.write(connection, message.time_ns, message.data)
+            self._write(connection, message.time_ns, message.data)
 
     def add(
         self, time_ns: int, stamp_ns: int, frame_id: str, result: Segmentation, planes: dict[str, np.ndarray]
@@ -88,7 +96,17 @@ class ResultRecorder:
         }
         for name, (pixels, encoding) in pictures.items():
             data = bag_messages.image(pixels, encoding, stamp_ns, frame_id)
-            self._writer.write(self._connection(OUTPUTS[name], common_codec(_IMAGE)), time_ns, data)
+            self._write(self._connection(OUTPUTS[name], common_codec(_IMAGE)), time_ns, data)
+
+    def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
+        try:
+            self._writer.write(connection, time_ns, data)
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: OSError) -> UserError:
+        way_out = "free some space or choose another place"
+        return UserError(f"--record {self._path}: cannot be written ({error.strerror or error}); {way_out}")
 
     def _connection(self, topic: str, codec: Codec) -> Connection | None:
         if topic not in self._connections:

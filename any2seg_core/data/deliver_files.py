@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
+from any2seg_core.atomic import only_one
 from any2seg_core.cases import SPLITS
 from any2seg_core.errors import UserError
 
@@ -29,6 +31,11 @@ def partial_folder(root: Path, split: str) -> Path:
     does not leave its disk.
     """
     return root.resolve().parent / f".{root.name}.{split}.{os.getpid()}.partial"
+
+
+def alone_with(root: Path, split: str) -> AbstractContextManager[None]:
+    """One process at a time writes a split; UserError for a second one, before it has worked for hours."""
+    return only_one(root.resolve().parent / f".{root.name}.{split}.lock", f"{root}: writing of {split}")
 
 
 def publish(partial: Path, root: Path) -> None:

@@ -26,7 +26,7 @@ from rich.progress import track
 from any2seg_core.atomic import make_empty
 from any2seg_core.cases import FAILURES, SPLITS
 from any2seg_core.data.deliver import LIDAR_LABELS
-from any2seg_core.data.deliver_files import check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.images import write_png
 from any2seg_core.drive.parallel import ordered_map
 from any2seg_core.drive.rig import DriveRig
@@ -155,16 +155,17 @@ def write_deliver(
             f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}"
         )
     plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
-    partial = partial_folder(root, split)
-    make_empty(partial)
-    try:
-        jobs = ((partial, sequence, rig) for sequence in plan)
-        done = ordered_map(_write_job, jobs, workers)
-        for _ in track(done, f"drive {split}", total=len(plan), disable=not progress):
-            pass
-        recipe = {"seed": seed, "frames": frames, "interval_s": interval_s, "sequences": [asdict(s) for s in plan]}
-        (partial / f"drive_{split}.json").write_text(json.dumps(recipe, indent=1))
-        publish(partial, root)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with alone_with(root, split):
+        partial = partial_folder(root, split)
+        make_empty(partial)
+        try:
+            jobs = ((partial, sequence, rig) for sequence in plan)
+            done = ordered_map(_write_job, jobs, workers)
+            for _ in track(done, f"drive {split}", total=len(plan), disable=not progress):
+                pass
+            recipe = {"seed": seed, "frames": frames, "interval_s": interval_s, "sequences": [asdict(s) for s in plan]}
+            (partial / f"drive_{split}.json").write_text(json.dumps(recipe, indent=1))
+            publish(partial, root)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return root

@@ -23,7 +23,10 @@ def write_embeddings(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> 
     """One .safetensors file of float32 arrays, ``facts`` as JSON in its metadata; a reader never sees half of it."""
     metadata = {"facts": json.dumps(facts)}  # one entry: the library writes several in any order
     with replacing(path) as partial:
-        save_file({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}, partial, metadata)
+        try:
+            save_file({name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}, partial, metadata)
+        except SafetensorError as error:  # how the library tells a full disk
+            raise OSError(str(error)) from None
 
 
 def read_embeddings(path: Path) -> tuple[dict[str, np.ndarray], dict]:

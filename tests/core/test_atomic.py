@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from any2seg_core.atomic import make_empty, replacing
+from any2seg_core.atomic import make_empty, only_one, replacing
 from any2seg_core.errors import UserError
 
 
@@ -58,3 +61,34 @@ def test_exception_make_empty_where_nothing_can_be_made(tmp_path, name):
     with pytest.raises(UserError, match="cannot write below"):
         make_empty(tmp_path / name)
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_exception_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
+    """Another process holds the lock; the refusal names it. After SIGKILL the same place is free at once."""
+    lock = tmp_path / "run" / ".lock"
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom any2seg_core.atomic import only_one\n"
+        "with only_one(Path(sys.argv[1]), 'a'):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        named = rf"out=x: a training is under way \(process {holder.pid} on .+\): wait for it"
+        with pytest.raises(UserError, match=named), only_one(lock, "out=x: a training"):
+            pass
+        assert lock.is_file()
+        holder.kill()
+    with only_one(lock, "out=x: a training"), pytest.raises(UserError, match="under way"), only_one(lock, "b"):
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_value_a_failed_run_leaves_no_folder_for_its_lock(tmp_path):
+    with pytest.raises(RuntimeError), only_one(tmp_path / "a" / "b" / ".lock", "x"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exception_lock_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"), only_one(tmp_path / "file" / ".lock", "x"):
+        pass
