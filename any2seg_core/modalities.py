@@ -135,7 +135,10 @@ def set_of(names: Iterable[str]) -> ModalitySet:
 
 def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str, ...]:
     """Sort names into canonical order, without repetitions; UserError for an unknown name or one not ``within``."""
-    wanted = {modality(name).name for name in names}
+    listed = list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in listed):
+        raise UserError(f"modalities are {names!r}: give a list of names of {', '.join(within)}")
+    wanted = {modality(name).name for name in listed}
     strange = sorted(wanted - set(within))
     if strange:
         raise UserError(f"modality {strange[0]!r} does not exist here: possible are {', '.join(within)}")

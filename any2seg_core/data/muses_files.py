@@ -107,8 +107,9 @@ def read_events(path: Path, window_ns: int) -> np.ndarray:
             events["p"] = np.where(group["p"][span] > 0, 1, -1)
             return events[stamps_ns[span] > stamps_ns.max() - window_ns]
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
         raise CorruptFileError(
-            f"{path}: no readable HDF5 file with events/x, y, t, p ({error}); download it again, or install the "
+            f"{path}: no readable HDF5 file with events/x, y, t, p ({reason}); download it again, or install the "
             "compression filters with: pip install 'any2seg[muses]'"
         ) from None
 

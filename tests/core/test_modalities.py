@@ -95,3 +95,9 @@ def test_exception_modalities_of_other_sets():
         modality_set("cars")
     with pytest.raises(UserError, match=r"letters \(IADN\)"):
         parse_subset("", MCUBES)
+
+
+def test_exception_what_is_no_list_of_names():
+    for wrong in (3, None, [3], [["rgb"]], [None], {1: 2}):
+        with pytest.raises(UserError, match="give a list of names of rgb, depth"):
+            canonical(wrong)
