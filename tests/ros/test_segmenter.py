@@ -25,13 +25,20 @@ STORE = bag_messages.typestore()
 SENSORS = ("rgb", "depth", "event")
 
 
+def cloud_all_around() -> bytes:
+    """However the LiDAR is mounted, some of its points lie in the picture."""
+    points = np.random.default_rng(0).uniform([-30, -30, -30, 0], [30, 30, 30, 1], (3000, 4)).astype(np.float32)
+    return bag_messages.point_cloud(points, START_NS, "ego_vehicle/lidar")
+
+
 def sample_set(sensors: tuple[str, ...] = SENSORS, **frames: str) -> SampleSet:
     """One set; `frames`: sensor -> another frame_id than that of the camera."""
     from any2seg_ros.inputs import Received
 
     samples = {}
     for name in sensors:
-        message = STORE.deserialize_cdr(fake_car.message(name, START_NS), TYPES[name])
+        sent = cloud_all_around() if name == "lidar" else fake_car.message(name, START_NS)
+        message = STORE.deserialize_cdr(sent, TYPES[name])
         message.header.frame_id = frames.get(name, CAMERA.frame_id)
         samples[name] = Sample(START_NS, START_NS, Received(message, START_NS, START_NS))
     return SampleSet(START_NS, sensors[0], samples, {}, dict.fromkeys(samples, 0))
