@@ -1,5 +1,6 @@
 # make demo : set up on a fresh machine, then run the main job
 # make test : set up on a fresh machine, then lint and test
+# make faults : hostile streams in virtual time, against the promise
 # make fuzz : damaged messages, files, YAML, recordings and checkpoints through every reader
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -9,13 +10,16 @@ APT_PACKAGES := libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libgomp1
 STAMP := $(VENV)/.any2seg-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test fuzz lint install train-data train clean
+.PHONY: demo test faults fuzz lint install train-data train clean
 
 demo: install
 	$(BIN)/any2seg demo $(DEMO_ARGS)
 
 test: install lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: install
+	$(BIN)/python tests/streams/faults_run.py $(FAULTS_ARGS)
 
 fuzz: install
 	$(BIN)/python tests/fuzz/fuzz_run.py $(FUZZ_ARGS)

@@ -227,7 +227,8 @@ class Synchronizer:
         has_grace = is_set and self._time.is_behind(time_ns) and decided != self._counters.at_restart
         self._counters.at_restart = decided
         self._counters.resets += 1
-        self._time = Timeline(now_ns - self.config.timeout_without_reference_ns)
+        started_ns = now_ns - self.config.timeout_without_reference_ns
+        self._time = Timeline(started_ns, emitted_ns=self._time.emitted_ns)
         begins = [now_ns]
         for stream in self._streams.values():
             stream.keep_around(time_ns + stream.config.offset_ns)

@@ -12,6 +12,8 @@ from statistics import median_low
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from any2seg_core.units import NS_PER_S
+
 MS = 1_000_000
 BACKWARD_JUMP_NS = 500 * MS
 DEAD_AFTER_PERIODS = 2.5
@@ -29,6 +31,7 @@ _REMEMBERED_STAMPS = 512
 _SHORTEST_LOOP = 8  # a recording that starts again is longer than the ring of a driver that hangs
 _TELLING = 3  # so many in a row are no accident
 _CLOSE_NS = 100 * MS
+_RARE_PERIODS = 2  # of what is followed: a track that is slower than that is no second publisher
 _TOLD_FOR_NS = 2_000 * MS
 _ERRATIC_MOVES, _ERRATIC_NS = 3, 4_000 * MS
 _STEADY_MESSAGES = 5
@@ -55,8 +58,9 @@ class StreamFault(NamedTuple):
 
 
 def seconds_text(time_ns: int) -> str:
-    """A duration for people, without its sign: ``0.45 s``, ``3600 s``."""
-    return f"{abs(time_ns) / 1e9:.4g} s"
+    """A duration for people, without its sign: ``0.45 s``, ``9.5 s``, ``3600 s``."""
+    seconds = abs(time_ns) / NS_PER_S
+    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.2g} s"
 
 
 def longest_silence_ns(usual_ns: int, least_ns: int) -> int:
@@ -100,10 +104,10 @@ class Track:
         """Moment at which the track counts as dead if it stays silent."""
         return self.last_arrival_ns + longest_silence_ns(self._usual_silence_ns, least_silence_ns)
 
-    def is_overdue(self, now_ns: int) -> bool:
+    def is_overdue(self, now_ns: int, unknown_period_ns: int) -> bool:
         """Whether the next message should have come by now."""
-        period_ns = self.arrival_period_ns
-        return period_ns is not None and now_ns - self.last_arrival_ns >= _OVERDUE_PERIODS * period_ns
+        period_ns = unknown_period_ns if self.arrival_period_ns is None else self.arrival_period_ns
+        return now_ns - self.last_arrival_ns >= _OVERDUE_PERIODS * period_ns
 
     def accepts(self, stamp_ns: int, now_ns: int, usual_step_ns: int | None) -> bool:
         """Whether the stamp goes on as this clock does: not faster than time, or by a usual number of periods.
@@ -244,9 +248,10 @@ class StreamClock:
         self._forget_dead(now_ns)
         followed = self.followed
         for track in self._others:
-            is_successor = track.count >= 2 and (
-                not self.is_alive(now_ns)
-                or (followed.is_overdue(now_ns) and track.previous_arrival_ns > followed.last_arrival_ns)
+            is_successor = (
+                track.count >= 2
+                and followed.is_overdue(now_ns, self.least_silence_ns)
+                and (not self.is_alive(now_ns) or track.previous_arrival_ns > followed.last_arrival_ns)
             )
             if is_successor or (track.count >= 2 and _fits_better(track, followed, others_ns)):
                 self._moves.append((now_ns, _distance(track, followed)))
@@ -301,15 +306,15 @@ class StreamClock:
                  and track.last_arrival_ns > self.followed.first_arrival_ns]  # else it is the past of the followed one
         if apart:
             distance_ns = _distance(apart[0], self.followed)
-            return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
+            if apart[0].arrival_period_ns < _RARE_PERIODS * (self.followed.arrival_period_ns or 0):
+                return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
+            return _wrong_stamps(distance_ns)
         if self.was_set(now_ns):
             verb = "jumps" if len(self._moves) > 1 and now_ns - self._moves[-2][0] < 2 * _TOLD_FOR_NS else "jumped"
             distance_ns = self._moves[-1][1]
             return StreamFault("jumping", f"clock {verb} {'-' if distance_ns < 0 else '+'}{seconds_text(distance_ns)}")
         if self._wrong is not None and now_ns - self._wrong[0] < _TOLD_FOR_NS:
-            distance_ns = self._wrong[1]
-            reason, side = ("future", "ahead of") if distance_ns > 0 else ("past", "behind")
-            return StreamFault(reason, f"single stamps are {seconds_text(distance_ns)} {side} its clock")
+            return _wrong_stamps(self._wrong[1])
         return None
 
     def shift_clock(self, delta_ns: int) -> None:
@@ -324,7 +329,9 @@ class StreamClock:
             self._wrong = (self._wrong[0] + delta_ns, self._wrong[1])
 
     def _lives(self, track: Track, now_ns: int) -> bool:
-        return now_ns < track.dead_at_ns(self.least_silence_ns)
+        """Whether a track that is not followed may go on: one of two slow publishers is silent for long."""
+        usual_ns = DEAD_AFTER_PERIODS * (track.arrival_period_ns or self.least_silence_ns)
+        return now_ns - track.last_arrival_ns < min(max(usual_ns, self.least_silence_ns), _TOLD_FOR_NS)
 
     def _is_repeat(self, stamp_ns: int) -> bool:
         """Whether the stamp was there before; a long way back through many stamps is a recording that starts again."""
@@ -333,7 +340,8 @@ class StreamClock:
             lap = self._number - number
             is_near = 0 <= self.followed.last_stamp_ns - stamp_ns <= BACKWARD_JUMP_NS
             if lap < _SHORTEST_LOOP or is_near:
-                self._repeats, self._lap = self._repeats + 1, lap
+                self._lap = max(lap, self._lap) if self._repeats else lap
+                self._repeats += 1
                 return True
             del self._stamps[stamp_ns]
         self._stamps[stamp_ns] = self._number
@@ -367,6 +375,7 @@ class StreamClock:
         is_step_back = distance_ns <= 0 and (distance_ns >= -BACKWARD_JUMP_NS or self._backwards > 1)
         if not self.is_alive(now_ns) and not is_step_back:
             self._moves.append((now_ns, _distance(track, followed)))
+            self._others.append(followed)
             self.followed = track
             return track
         if not is_step_back:
@@ -388,6 +397,11 @@ class StreamClock:
         held, track.pending = track.pending, []
         self.followed, self._repeats = track, 0
         return held
+
+
+def _wrong_stamps(distance_ns: int) -> StreamFault:
+    reason, side = ("future", "ahead of") if distance_ns > 0 else ("past", "behind")
+    return StreamFault(reason, f"single stamps are {seconds_text(distance_ns)} {side} its clock")
 
 
 def _distance(track: Track, other: Track) -> int:

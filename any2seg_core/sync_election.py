@@ -102,8 +102,8 @@ def leading_group(
 ) -> list[str]:
     """Those of the trusted streams that are at the same time.
 
-    Of several groups the largest; of those the one with fewer clocks that were set, or are about to be; then the one
-    that led.
+    Of several groups the one with most streams whose content can be used; of those the one with fewer clocks that were
+    set, or are about to be; then the one that led.
     """
     times_ns = {name: streams[name].time_ns for name in trusted}
     groups: list[list[str]] = []
@@ -124,7 +124,8 @@ def leading_group(
         clocks = [streams[name].clock for name in group]
         steady = sum(not clock.was_set(moment.now_ns) and not clock.pending for clock in clocks)
         best = -min(priority.index(name) for name in group)
-        return len(group), steady, moment.reference in group, goes_on, best
+        usable = sum(streams[name].is_usable(moment.now_ns) for name in group)
+        return usable, steady, moment.reference in group, goes_on, best
 
     return max(groups, key=weight)
 
@@ -133,18 +134,16 @@ def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> S
     """What is wrong with a living stream in comparison with those that keep the same time, None when nothing is."""
     stream, group = streams[name], choice.group
     others = [streams[other] for other in group if other != name]
-    if name in choice.strangers:
-        if not group:
-            return None
+    if name in group and _has_drifted(stream, others):
+        drift_ns = stream.clock.followed.drift_ns
+        pace = "fast" if drift_ns > 0 else "slow"
+        return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
+    if name in choice.strangers and group:
         leader = streams[choice.name if choice.name in group else group[0]]
         elapsed_ns = stream.clock.followed.last_arrival_ns - leader.clock.followed.last_arrival_ns
         distance_ns = stream.time_ns - leader.time_ns - elapsed_ns
         side = "ahead of" if distance_ns > 0 else "behind"
         return StreamFault("other_clock", f"clock is {seconds_text(distance_ns)} {side} the other sensors")
-    if name in group and _has_drifted(stream, others):
-        drift_ns = stream.clock.followed.drift_ns
-        pace = "fast" if drift_ns > 0 else "slow"
-        return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
     return None
 
 
@@ -155,7 +154,7 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
         return False
     now_ns = stream.clock.followed.last_arrival_ns
     for other in others:
-        if other.clock.followed.is_overdue(now_ns):
+        if other.clock.followed.is_overdue(now_ns, _LEAST_DRIFT_NS):
             continue  # it may be dying
         apart_ns = stream.time_ns - other.time_ns
         limit_ns = other.config.oldest_ns if apart_ns > 0 else 3 * other.config.oldest_ns
@@ -178,9 +177,10 @@ def _wait_ns(name: str, stream: Stream, moment: Moment) -> int:
     lag_ns, track = _lag_ns(stream, moment), stream.clock.followed
     if lag_ns == 0 and (name == moment.reference or stream.has_news):
         return 0
-    period_ns = track.period_ns or moment.least_silence_ns
+    period_ns = track.period_ns or longest_silence_ns(moment.least_silence_ns * 2, moment.least_silence_ns)
     messages = lag_ns // period_ns + 1
-    return max(messages * (track.arrival_period_ns or period_ns) - (moment.now_ns - track.last_arrival_ns), 0)
+    pace_ns = max(track.arrival_period_ns or 0, period_ns)  # of a burst, arrivals tell nothing
+    return max(messages * pace_ns - (moment.now_ns - track.last_arrival_ns), 0)
 
 
 def _is_patient(wait_ns: int, stream: Stream, moment: Moment) -> bool:

@@ -1,4 +1,7 @@
-"""Schedules of messages in which one sensor is healthy and the others lie, die or flood; made from a seed."""
+"""Schedules of messages in which one sensor is healthy and the others lie, die or flood; made from a seed.
+
+And transitions: sensors that say the truth, and of which others are there before and after a moment.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,6 @@ class Sender:
 
 Lie = Callable[[Random, list[tuple[int, int]]], list[tuple[int, int]]]
 """(arrival, true time) of each message -> (arrival, stamp relative to BASE) of what is sent."""
-
-
-def truth(_random: Random, moments: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    return moments
 
 
 def ring(random: Random, moments: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -124,10 +123,6 @@ LIES: dict[str, Lie] = {
     for each in (ring, backwards, pace, some_future, some_past, one_wrong, other_clock, two_publishers, set_once,
                  flapping, doubled, lossy, bursts, random_stamps, no_stamps)
 }  # fmt: skip
-LASTING = ("other_clock", "pace", "set_once", "two_publishers", "random_stamps", "some_future")
-"""Lies of which nobody can tell who is right when the liar was there first."""
-
-
 @dataclass(frozen=True)
 class Schedule:
     """Messages of all sensors.
@@ -155,7 +150,7 @@ def schedule(seed: int) -> Schedule:
     random = Random(seed)
     names = random.sample(NAMES, random.randint(2, 4))
     healthy, liars = names[0], names[1:]
-    length_ns = random.randint(4000, 9000) * MS
+    length_ns = random.randint(2500, 6000) * MS
     own = Sender(random.choice((33, 50, 100, 150)) * MS, 0, length_ns, random.randint(1, 40) * MS,
                  random.choice((0, 1, 5)) * MS)  # fmt: skip
     moments = own.moments(random)
@@ -163,7 +158,7 @@ def schedule(seed: int) -> Schedule:
     lies, longest_ns = {}, own.period_ns
     for name in liars:
         lies[name] = random.choice(list(LIES))
-        start_ns = random.randint(0, 2500) * MS
+        start_ns = random.randint(0, 1500) * MS
         end_ns = random.choice((length_ns, random.randint(start_ns // MS + 500, length_ns // MS) * MS))
         period_ns = random.choice((20, 33, 50, 100, 200, 345, 1000)) * MS
         sender = Sender(period_ns, start_ns, end_ns, random.randint(1, 40) * MS, random.choice((0, 1, 5)) * MS)
@@ -173,3 +168,26 @@ def schedule(seed: int) -> Schedule:
     messages.sort()
     arrivals = [arrival for arrival, name, _ in messages if name == healthy]
     return Schedule(healthy, own.period_ns, own.jitter_ns, arrivals[0], arrivals[-1], lies, longest_ns, messages)
+
+
+def transition(seed: int, before: tuple[str, ...], after: tuple[str, ...]) -> Schedule:
+    """`before` sends for 2 s, then `after`, at 10 Hz with jitter, lost, repeated and reordered messages."""
+    random = Random(f"{seed} {before} {after}")
+    turn_ns, length_ns, period_ns, jitter_ns = 2000 * MS, 4000 * MS, 100 * MS, 8 * MS
+    messages = []
+    for name in NAMES:
+        start_ns = 0 if name in before else turn_ns
+        end_ns = length_ns if name in after else turn_ns
+        if start_ns == end_ns:
+            continue
+        phase_ns = random.randint(0, 40) * MS
+        moments = Sender(period_ns, start_ns + phase_ns, end_ns, 2 * MS, jitter_ns).moments(random)
+        lost = random.randrange(2, len(moments) - 2)
+        moments = [moment for k, moment in enumerate(moments) if k != lost]
+        moments += random.sample(moments, 3)
+        late = random.randrange(1, len(moments) - 4)
+        moments[late] = (moments[late][0] + 60 * MS, moments[late][1])
+        messages += [(arrival, name, BASE + time) for arrival, time in moments]
+    messages.sort()
+    first_ns, last_ns = messages[0][0], messages[-1][0]
+    return Schedule(after[0], period_ns, jitter_ns, first_ns, last_ns, {}, period_ns, messages)
