@@ -11,16 +11,20 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from any2seg_core.atomic import replacing
 from any2seg_core.contract import InputContract, default_encodings, unknown_encodings
 from any2seg_core.errors import UserError
+from any2seg_core.finite import all_finite, unusable_tensor
 from any2seg_core.limits import limits, raising
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.preprocess import normalise
 
 _KEY = "any2seg"
 _FORMAT = 1
 _PARTS = ("model", "contract", "provenance")
+_PROBE_SIDE = 64
 
 
 def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, provenance: dict[str, Any]) -> None:
@@ -85,19 +89,11 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
         The model in evaluation mode on the CPU, its contract, its provenance.
 
     Raises:
-        UserError: missing, foreign or damaged file, or one whose parts contradict each other.
+        UserError: missing, foreign or damaged file, one whose parts contradict each other, or one that cannot give
+            finite numbers; it names the tensor or the field.
     """
     document = read_metadata(path)
-    try:
-        config = ModelConfig.model_validate(document["model"])
-        contract = InputContract.model_validate(document["contract"])
-    except ValidationError as error:
-        raise UserError(f"{path} has damaged metadata ({_first_line(error)}): copy the file again") from None
-    if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
-        raise UserError(
-            f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
-            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
-        )
+    config, contract = _shape_of(path, document)
     stale = unknown_encodings(contract.encodings)
     if stale:
         own = default_encodings(contract.modalities)
@@ -105,11 +101,7 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     if contract.width * contract.height > limits().camera_pixels:
         told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
         raise UserError(f"{path}: {told}; {raising('camera_mpx')}")
-    try:
-        with safe_open(Path(path), framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: its weights cannot be read ({error}): copy the file again") from None
+    tensors = _weights_of(path)
     try:
         with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
             Any2Seg(config).load_state_dict(tensors, strict=True, assign=True)
@@ -119,7 +111,68 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
         raise UserError(f"{path}: {error}") from None
     except RuntimeError as error:
         raise UserError(f"{path}: weights do not fit its own model config ({_first_line(error)})") from None
-    return model.eval(), contract, document["provenance"]
+    model.eval()
+    _require_finite_output(path, model, contract)
+    return model, contract, document["provenance"]
+
+
+def require_sound(path: str | Path) -> None:
+    """UserError where :func:`load_checkpoint` refuses metadata or weights, without building the model."""
+    _shape_of(path, read_metadata(path))
+    _weights_of(path)
+
+
+def _shape_of(path: str | Path, document: dict[str, Any]) -> tuple[ModelConfig, InputContract]:
+    """Model config and contract, which agree."""
+    part = "model"
+    try:
+        config = ModelConfig.model_validate(document[part])
+        part = "contract"
+        contract = InputContract.model_validate(document[part])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(place) for place in (part, *first["loc"]))
+        said = f"{where}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]}"
+        raise UserError(f"{path} has damaged metadata ({said}): copy the file again or re-train") from None
+    if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
+        raise UserError(
+            f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
+            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
+        )
+    return config, contract
+
+
+def _weights_of(path: str | Path) -> dict[str, Tensor]:
+    """All tensors; those of any floating type as float32, which is what a model computes in."""
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: its weights cannot be read ({error}): copy the file again") from None
+    for name, values in tensors.items():
+        if values.is_floating_point():
+            tensors[name] = values.float()
+        elif values.is_complex() or name.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var"):
+            raise UserError(f"{path}: tensor {name} is {values.dtype}, expected float32: the file was changed by hand")
+    if problem := unusable_tensor(tensors):
+        raise UserError(
+            f"{path}: tensor {problem}; no label can come of it: copy the file again or take an earlier checkpoint"
+        )
+    return tensors
+
+
+def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputContract) -> None:
+    """Weights may be finite and so large that nothing else is: one small grey image tells."""
+    grey = torch.full((1, 3, _PROBE_SIDE, _PROBE_SIDE), 127.5)
+    with torch.inference_mode():
+        logits = model({name: normalise(grey, name, contract) for name in contract.modalities}).logits
+    if not all_finite(logits):
+        sizes = {name: float(values.abs().max()) for name, values in model.state_dict().items() if values.numel()}
+        largest = max(sizes, key=sizes.get)
+        raise UserError(
+            f"{path}: labels of a grey image are not finite; the largest number of the weights is "
+            f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -23,14 +23,19 @@ from any2seg_core.modalities import (
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+_LARGEST_SIDE = 16384
+_LONGEST_WINDOW_NS = 10_000_000_000
+
+_Mean = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_Std = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]  # a divisor: far from where float32 overflows
 
 
 class Normalisation(BaseModel):
-    """Per channel, on planes scaled to 0..1: (plane / 255 - mean) / std."""
+    """Per channel, on planes scaled to 0..1: (plane / 255 - mean) / std. std is at least 1e-6."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[_Mean, _Mean, _Mean]
+    std: tuple[_Std, _Std, _Std]
 
 
 _FAMILIES = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
@@ -64,17 +69,17 @@ class InputContract(BaseModel):
         height, width: network input size in pixels; planes are resized to it. Both multiples of 32.
         normalisation: per modality.
         encodings: per modality, the version of its plane encoding.
-        event_window_ns: length of the event window that ends at the stamp of the set.
+        event_window_ns: length of the event window that ends at the stamp of the set, at most 10 s.
         label_space: name of the label space.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     modalities: tuple[str, ...] = MODALITIES
-    height: int = Field(256, gt=0, multiple_of=32)
-    width: int = Field(256, gt=0, multiple_of=32)
+    height: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
+    width: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
     normalisation: dict[str, Normalisation]
     encodings: dict[str, str]
-    event_window_ns: int = Field(50_000_000, gt=0)
+    event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
     label_space: str = "deliver-25"
 
     @model_validator(mode="before")

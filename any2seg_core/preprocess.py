@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from any2seg_core.contract import InputContract
+from any2seg_core.kernels.bilinear import taps
 from any2seg_core.kernels.labels import upsampled_labels
 from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
 from any2seg_core.kernels.running import on_kernels
 from any2seg_core.modalities import SPARSE
 from any2seg_core.sensors.camera import read_only
+
+_LARGEST_LOGIT = 1.7e38  # half of the largest float32: no mean of two of them overflows
 
 
 def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
@@ -72,7 +75,47 @@ def logits_to_labels(
     The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class. Of
     equal classes the first wins. On the CPU without gradients no upsampled logits are written: a tenth of the time.
     Without `with_confidence`, None in its place and less than half of what is left.
+    Pixels that a logit reaches which is not finite are unlabelled, with confidence 0.
     """
+    invalid = _invalid(logits)
+    if invalid is None:
+        return _labels_of_finite(logits, height, width, with_confidence)
+    clean = logits.masked_fill(invalid[:, None], 0.0)
+    labels, confidence = _labels_of_finite(clean, height, width, with_confidence)
+    reached = _reached(invalid, height, width)
+    unlabelled = torch.tensor(torch.iinfo(labels.dtype).max, dtype=labels.dtype, device=labels.device)
+    labels = torch.where(reached, unlabelled, labels)
+    return labels, None if confidence is None else confidence.masked_fill(reached, 0.0)
+
+
+def unlabelled_share(labels: np.ndarray) -> float:
+    """Share of pixels of uint8 or uint16 labels that are unlabelled; of a model's labels: whose logits are not finite.
+
+    No class has this number, so that nothing else makes a model's label unlabelled.
+    """
+    return np.count_nonzero(labels == np.iinfo(labels.dtype).max) / labels.size
+
+
+def _invalid(logits: Tensor) -> Tensor | None:
+    """(B, K, h, w) -> (B, h, w) bool, where a class has no usable logit; None where there is no such place."""
+    if bool(torch.isfinite(torch.linalg.vector_norm(logits))):  # one fast pass: what is not finite shows in the sum
+        return None
+    invalid = ~(logits.abs() <= _LARGEST_LOGIT).all(dim=1)
+    return invalid if bool(invalid.any()) else None
+
+
+def _reached(invalid: Tensor, height: int, width: int) -> Tensor:
+    """(B, h, w) bool -> (B, height, width): pixels whose bilinear interpolation reads such a place."""
+    for axis, wanted in ((1, height), (2, width)):
+        if invalid.shape[axis] != wanted:
+            low, high, _ = taps(invalid.shape[axis], wanted)
+            places = (torch.from_numpy(each.astype(np.int64)).to(invalid.device) for each in (low, high))
+            below, above = (invalid.index_select(axis, each) for each in places)
+            invalid = below | above
+    return invalid
+
+
+def _labels_of_finite(logits: Tensor, height: int, width: int, with_confidence: bool) -> tuple[Tensor, Tensor | None]:
     if on_kernels(logits):
         maps = logits.permute(0, 2, 3, 1).contiguous().numpy()  # (B, h, w, K): a view of what the head returns
         labels, confidence = upsampled_labels(maps, height, width, with_confidence)

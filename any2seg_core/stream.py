@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from any2seg_core.finite import all_finite
 from any2seg_core.models import Encoded
 from any2seg_core.units import NS_PER_S
 
@@ -33,8 +34,9 @@ class AnchorMemory:
         return self._fused
 
     def keep(self, fused: list[Tensor], stamp_ns: int) -> None:
-        """Remember the result of this set."""
-        self._fused = [level.detach() for level in fused]
+        """Remember the result of this set; forget all where it is not finite, so that the next set is sound again."""
+        is_sound = all(all_finite(level) for level in fused)
+        self._fused = [level.detach() for level in fused] if is_sound else None
         self._stamp_ns = stamp_ns
 
     def reset(self) -> None:

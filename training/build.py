@@ -24,6 +24,7 @@ from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.finite import unusable_tensor
 from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.modalities import subset_letters
@@ -261,6 +262,9 @@ class Run:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
             raise UserError(f"{path}: state of another model ({reason}); start anew without resume=true") from None
+        for part in ("model", "average"):
+            if problem := unusable_tensor(state[part]):
+                raise UserError(f"{path}: {part}: tensor {problem}; start anew, with init=<an earlier checkpoint>")
 
 
 def outline(run: Run) -> str:

@@ -59,4 +59,4 @@ def _add_upsampled(hidden, first_row, width, levels, down, across, first, last):
                 value = hidden[n, c] + ((one - u) * fine[i, c] + u * fine[j, c])
                 value += (one - v) * middle[p, c] + v * middle[q, c]
                 value += (one - w) * coarse[r, c] + w * coarse[s, c]
-                hidden[n, c] = value if value > 0 else np.float32(0.0)
+                hidden[n, c] = np.float32(0.0) if value < 0 else value  # so that NaN stays NaN

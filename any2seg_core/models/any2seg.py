@@ -52,8 +52,8 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     encoder: str = "mit_b0"
-    head_width: int = Field(256, gt=0)
-    num_classes: int = Field(25, gt=1)
+    head_width: int = Field(256, gt=0, le=4096)
+    num_classes: int = Field(25, gt=1, lt=65535)
     modalities: tuple[str, ...] = MODALITIES
     fusion: FusionName = "mff"
     mff: MFFConfig = MFFConfig()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
+from any2seg_core.finite import all_finite
 from any2seg_core.models.any2seg import Any2Seg
 from any2seg_core.precisions import PRECISIONS
 
@@ -19,21 +20,31 @@ class BFloat16Encoder(nn.Module):
 
     Args:
         encoder: any encoder of a model; its weights are rounded in place.
+
+    Raises:
+        UserError: a weight is finite and too large to be rounded.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.widths = encoder.widths
-        for module in encoder.modules():
+        for name, module in encoder.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
+                was_finite = _is_finite(module)
                 module.to(torch.bfloat16)  # once, not for every frame
+                if was_finite and not _is_finite(module):
+                    raise UserError(f"precision bfloat16: weights of encoder.{name} are too large for it: use float32")
 
     def forward(self, images: Tensor, *rows: object) -> list[Tensor]:
         """images (B, 3, H, W) float32 -> four features (B, C_j, H_j, W_j) float32."""
         with torch.autocast(images.device.type, torch.bfloat16):
             features = self.encoder(images, *rows)
         return [feature.float() for feature in features]
+
+
+def _is_finite(module: nn.Module) -> bool:
+    return all(all_finite(weights.detach()) for weights in module.parameters())
 
 
 def with_precision(model: Any2Seg, precision: str, width: int) -> Any2Seg:
