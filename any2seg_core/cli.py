@@ -93,6 +93,11 @@ def predict(
     rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None
     stamp_ns = int(samples["event"]["t"].max()) if "event" in samples and len(samples["event"]) else 0
     result = predictor(samples, rig, stamp_ns)
+    for why in result.empty.values():
+        typer.echo(f"any2seg: {why}: left out", err=True)
+    if result.invalid_share:
+        share = f"{result.invalid_share:.2%} of the pixels"
+        typer.echo(f"any2seg: {share} have no finite logits: unlabelled, with confidence 0", err=True)
 
     _write_image(out, result.labels)
     if color is not None:
@@ -140,6 +145,8 @@ def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None
         document = {
             "out": str(out),
             "used": result.used,
+            "empty": result.empty,
+            "invalid_share": round(result.invalid_share, 6),
             "height": result.labels.shape[0],
             "width": result.labels.shape[1],
             "mean_confidence": round(float(result.confidence.mean()), 4),

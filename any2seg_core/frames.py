@@ -19,6 +19,7 @@ from any2seg_core.modalities import MODALITIES, canonical
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
+from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view
@@ -47,12 +48,13 @@ class Frame:
         planes: per usable modality (H, W, 3) uint8, canonical order, all of one size: that of the camera image of the
             set, else of the last one since the last reset, else of the camera's intrinsics. Empty when nothing could be
             read.
-        errors: per unusable modality why, one line.
+        errors: per unusable modality why, one line; unusable is also one without a single pixel in its plane.
         reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
             HEALTH_REASONS (the sensor is ill).
         samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it; times of
             events in the clock of the stamp.
         notes: what somebody should know about the streams, one line each, told once.
+        repeats: per modality that repeats itself, how near it is to frozen, 0..1 (`HealthMonitor.repetition`).
     """
 
     stamp_ns: int
@@ -61,6 +63,7 @@ class Frame:
     reasons: dict[str, str]
     samples: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    repeats: dict[str, float] = field(default_factory=dict)
 
 
 class CameraUpdate(NamedTuple):
@@ -265,15 +268,19 @@ class FrameBuilder:
                 sample, size, fault = self._judged(name, payloads[name], stamp_ns, event_offset_ns)
                 if fault is None:
                     self._check_pose(name, payloads[name][-1])
-                    frame.planes[name] = self._project(name, sample, stamp_ns, size)
-                    frame.samples[name] = sample
-                    if name in WINDOWED and not frame.planes[name].any():
-                        frame.notes.extend(self._why_empty(name, sample["t"], stamp_ns))
+                    plane = self._project(name, sample, stamp_ns, size)
+                    if is_empty(plane):
+                        fault = Fault("empty", why_empty(name, sample, self._rig, stamp_ns))
+                        frame.notes.extend(self._note_empty(name, sample, stamp_ns))
+                if fault is None:
+                    frame.planes[name], frame.samples[name] = plane, sample
                 else:
                     frame.reasons[name], frame.errors[name] = fault
             except UserError as error:
                 frame.errors[name] = str(error)
                 frame.reasons[name] = getattr(error, "reason", "geometry")
+            if repeated := self._health.repetition(name):
+                frame.repeats[name] = repeated
         frame.notes.extend(self._reader.take_notes())
         return frame
 
@@ -326,8 +333,11 @@ class FrameBuilder:
             events["t"] -= offset_ns
         return events, size if all(size) else None, parts[-1].total
 
-    def _why_empty(self, name: str, times_ns: np.ndarray, stamp_ns: int) -> list[str]:
+    def _note_empty(self, name: str, sample: np.ndarray, stamp_ns: int) -> list[str]:
         """What to tell, once, about a window that no event fell into although the messages around it hold many."""
+        if name not in WINDOWED:
+            return []
+        times_ns = sample["t"]
         start_ns = stamp_ns - self.event_window_ns
         is_inside = bool(np.any((times_ns > start_ns) & (times_ns <= stamp_ns)))
         if is_inside or len(times_ns) < _TELLING_EVENTS or name in self._told:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from any2seg_core.contract import InputContract, default_encodings
 from any2seg_core.errors import UserError
 from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import MODALITIES, canonical
-from any2seg_core.models import Any2Seg
+from any2seg_core.models import Any2Seg, Encoded
 from any2seg_core.models.precision import with_precision
-from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
 from any2seg_core.sensors.camera import read_only
+from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane
 from any2seg_core.stream import AnchorMemory
@@ -31,14 +32,21 @@ class Segmentation:
     """Result for one set of samples.
 
     Attributes:
-        labels: (H, W) uint8 train ids, 255 = unlabelled.
+        labels: (H, W) uint8 train ids, 255 = unlabelled (uint16 and 65535 for more than 255 classes).
         confidence: (H, W) float32, 0..1, softmax of the winning class; None where the caller did not want it.
         used: modalities that were fused, canonical order.
+        invalid_share: share of pixels, 0..1, whose logits are not finite: they are unlabelled, with confidence 0.
+        empty: per modality that was given and has no pixel in its plane, one line that says why; it is not fused.
+        agreement: share of the model's own pixels, 0..1, at which the compared sensor alone gives the same label; None
+            where nothing was compared.
     """
 
     labels: np.ndarray
     confidence: np.ndarray | None
     used: tuple[str, ...]
+    invalid_share: float = 0.0
+    empty: dict[str, str] = field(default_factory=dict)
+    agreement: float | None = None
 
 
 def available_device(device: str | torch.device) -> torch.device:
@@ -106,11 +114,11 @@ class Predictor:
         return cls(model, contract, present, stream, precision)
 
     def warm_up(self) -> None:
-        """Run once on blank planes, so that the first real frame is not the slow one."""
+        """Run once on dark planes, so that the first real frame is not the slow one."""
         # Larger than the model's input, as pictures of cameras are: both resizes are warm too.
-        blank = np.zeros((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
-        self.subsets(dict.fromkeys(self.contract.modalities, blank), (self.contract.modalities,))
-        as_large = blank[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
+        dark = np.ones((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
+        self.subsets(dict.fromkeys(self.contract.modalities, dark), (self.contract.modalities,))
+        as_large = dark[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
         planes_to_tensor(dict.fromkeys(self.contract.modalities, as_large), self.contract, self.device)
 
     def reset(self) -> None:
@@ -125,6 +133,7 @@ class Predictor:
         stamp_ns: int = 0,
         size: tuple[int, int] | None = None,
         with_confidence: bool = True,
+        compared: str | None = None,
     ) -> Segmentation:
         """Segment one set of samples.
 
@@ -137,13 +146,18 @@ class Predictor:
             size: (H, W) of the output; default: that of the first plane in canonical order, which is the camera size of
                 the rig unless a plane of another scale was passed in.
             with_confidence: False saves time: 8 of 15 ms after the model for 25 classes at 1024x1024.
+            compared: a modality whose label alone is compared with the fused one, from features that are there anyway.
+                Without effect where it is the only one or not there, and for models of fusion early_concat and linear,
+                which encode the sensors together.
 
         Raises:
             UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
-                on planes of other code, planes of different sizes, points whose intensity is not 0..1.
+                on planes of other code, planes of different sizes or with numbers that are not finite, points whose
+                intensity is not 0..1, or not one plane with a pixel that is not 0.
         """
-        used = self._check(samples, rig)
-        return self._segment(samples, (used,), rig, stamp_ns, size, None, self._memory, with_confidence)[used]
+        given = self._check(samples, rig)
+        maps = with_confidence, compared
+        return self._segment(samples, (given,), rig, stamp_ns, size, None, self._memory, *maps)[given]
 
     def subsets(
         self,
@@ -153,6 +167,7 @@ class Predictor:
         stamp_ns: int = 0,
         size: tuple[int, int] | None = None,
         change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        compared: str | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
 
@@ -161,14 +176,15 @@ class Predictor:
         Args:
             subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
             change: applied to the model's input, per modality (1, 3, h, w) float32, before it is encoded.
-            samples, rig, stamp_ns, size: as in a call.
+            samples, rig, stamp_ns, size, compared: as in a call.
 
         Returns:
             Subset -> its Segmentation. That of all samples equals a plain call bit for bit; those of smaller subsets
-            up to the rounding of a matrix product of another size.
+            up to the rounding of a matrix product of another size. Empty planes are left out of every subset; a subset
+            that holds no other has no entry, as nothing of it was seen.
         """
         self._check(samples, rig)
-        return self._segment(samples, subsets, rig, stamp_ns, size, change, None)
+        return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared)
 
     def _segment(
         self,
@@ -180,27 +196,50 @@ class Predictor:
         change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None,
         memory: AnchorMemory | None,
         with_confidence: bool = True,
+        compared: str | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
-        used = canonical(samples)
+        given = canonical(samples)
         planes = rig.planes(samples, stamp_ns) if rig is not None else samples
         if size is None:
-            size = planes[used[0]].shape[:2]
-        segmentations = {}
+            size = planes[given[0]].shape[:2]
+        empty = {name: why_empty(name, samples[name], rig, stamp_ns) for name in given if is_empty(planes[name])}
+        used = tuple(name for name in given if name not in empty)
+        if not used:
+            raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}")
+        parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
+        wanted = dict.fromkeys(part for part in parts.values() if part)
+        found = {}
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.model.encode(images if change is None else change(images))
             folded = None
-            if len(subsets) > 1:
+            if len(wanted) > 1:
                 encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
-            for kept in subsets:
+            for kept in wanted:
                 features = encoded if kept == used else encoded.keep(kept)
                 fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
                 if memory is not None:
                     memory.keep(fused, stamp_ns)
-                labels, confidence = logits_to_labels(self.model.decode(fused, folded), *size, with_confidence)
-                certainty = None if confidence is None else confidence[0].cpu().numpy()
-                segmentations[kept] = Segmentation(labels[0].cpu().numpy(), certainty, kept)
-        return segmentations
+                logits = self.model.decode(fused, folded)
+                agreement = self._agreement(logits, features, kept, compared, folded)
+                maps = logits_to_labels(logits, *size, with_confidence)
+                labels, confidence = (None if each is None else each[0].cpu().numpy() for each in maps)
+                found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
+        return {subset: found[part] for subset, part in parts.items() if part}
+
+    def _agreement(
+        self,
+        logits: Tensor,
+        features: Encoded,
+        kept: tuple[str, ...],
+        compared: str | None,
+        folded: tuple[list[Tensor], Tensor] | None,
+    ) -> float | None:
+        """Share of the places of (1, K, h, w) logits at which one sensor alone has the same largest one."""
+        if compared not in kept or len(kept) < 2 or not self.model.encodes_alone:
+            return None
+        alone = self.model.decode(self.model.fuse(features.keep((compared,))), folded)
+        return float((alone.argmax(dim=1) == logits.argmax(dim=1)).float().mean())
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
         used = canonical(samples)
@@ -211,6 +250,9 @@ class Predictor:
                 f"{', '.join(self.contract.modalities)}"
             )
         raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
+        for name in used:
+            if name not in raw and samples[name].dtype.kind == "f" and not np.isfinite(samples[name]).all():
+                raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255")
         made_here = default_encodings(self.contract.modalities)
         foreign = [name for name in raw if self.contract.encodings[name] != made_here[name]]
         if foreign:

@@ -93,7 +93,7 @@ def unlabelled_share(labels: np.ndarray) -> float:
 
     No class has this number, so that nothing else makes a model's label unlabelled.
     """
-    return np.count_nonzero(labels == np.iinfo(labels.dtype).max) / labels.size
+    return int(np.count_nonzero(labels == np.iinfo(labels.dtype).max)) / labels.size
 
 
 def _invalid(logits: Tensor) -> Tensor | None:

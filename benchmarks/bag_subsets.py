@@ -23,7 +23,8 @@ import typer
 from rich.progress import track
 
 from any2seg_core.allocator import keep_freed_memory
-from any2seg_core.bags.evaluate import EvaluateRequest, Evaluation, evaluate_bag
+from any2seg_core.bags.evaluate import evaluate_bag
+from any2seg_core.bags.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.prepared import Passed, prepared_sets
 from any2seg_core.bags.silence import SilenceWatch

@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -19,22 +19,23 @@ from typing import IO, Any
 import numpy as np
 
 from any2seg_core.atomic import only_on_success, publishing
+from any2seg_core.bags.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.prepared import Passed, PreparedSet, prepared_sets
 from any2seg_core.bags.record import ResultRecorder
-from any2seg_core.bags.scores import FrameJudge, Phase, SubsetScore, phases_of, rounded
+from any2seg_core.bags.scores import FrameJudge, SubsetScore, phases_of, rounded
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.silence import SilenceWatch
 from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
 from any2seg_core.bags.truth_tally import TruthTally
-from any2seg_core.bags.worst import FrameView, WorstFrames
+from any2seg_core.bags.worst import WorstFrames
 from any2seg_core.demo.outcome import versions
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
 from any2seg_core.errors import UserError
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
-from any2seg_core.faults.kinds import Fault, fault_document
+from any2seg_core.faults.kinds import fault_document
 from any2seg_core.modalities import all_subsets, canonical, modality, parse_subset, subset_letters
 from any2seg_core.predictor import Predictor, Segmentation
 from any2seg_core.prefetch import Prefetched
@@ -44,77 +45,6 @@ from any2seg_core.units import NS_PER_S
 
 _AHEAD = 3
 _PER_FRAME = ("miou_present", "pixel_accuracy")
-
-
-@dataclass(frozen=True)
-class EvaluateRequest:
-    """What to judge.
-
-    Attributes:
-        bag, checkpoint: files. out: folder for the results.
-        truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
-        subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
-        faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
-        every: judge every n-th set. device, precision: as in `Predictor`.
-        record: .mcap to write inputs and results to, or None.
-        topics, rules, calibration, params: as in `BagOptions`.
-    """
-
-    bag: Path
-    checkpoint: Path
-    out: Path
-    truth: str = ""
-    subsets: str = "all"
-    faults: tuple[Fault, ...] = ()
-    seed: int = 0
-    noise: str = ""
-    every: int = 1
-    device: str = "cpu"
-    precision: str = "float32"
-    record: Path | None = None
-    topics: tuple[str, ...] = ()
-    rules: Path | None = None
-    calibration: Path | None = None
-    params: Path | None = None
-
-
-@dataclass
-class Evaluation:
-    """What came of it.
-
-    Attributes:
-        conditions: first line of the JSON lines file. phases: stretches between faults.
-        scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
-        spared: the same of messages that a fault should have hit and that could not be read.
-        absent: modality -> why it was not fused -> frames.
-        unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
-            came (`SilenceWatch`). Both have no labels and are missed by every subset.
-        worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
-    """
-
-    conditions: dict[str, Any]
-    phases: list[Phase]
-    scores: list[dict[str, SubsetScore]]
-    injected: dict[str, dict[str, int]] = field(default_factory=dict)
-    spared: dict[str, dict[str, int]] = field(default_factory=dict)
-    absent: dict[str, Counter[str]] = field(default_factory=dict)
-    unusable: Counter[str] = field(default_factory=Counter)
-    silent_frames: int = 0
-    worst: list[FrameView] = field(default_factory=list)
-    silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    end_s: float = 0.0
-    has_truth: bool = False
-
-    def total(self) -> dict[str, SubsetScore]:
-        """Scores over all phases."""
-        merged: dict[str, SubsetScore] = {}
-        for phase in self.scores:
-            for name, score in phase.items():
-                if name not in merged:
-                    merged[name] = SubsetScore(type(score.matrix)(score.matrix.num_classes, score.matrix.other))
-                merged[name].merge(score)
-        return merged
 
 
 class _Run:
@@ -242,6 +172,7 @@ class _Run:
             change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
         segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change)
         full = segmentations[used]
+        self.result.invalid_frames += full.invalid_share > 0
         results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
         read = self._truths.take(found.truth, full.labels.shape, time_s)
         truth = None if read is None else read.labels
@@ -254,7 +185,8 @@ class _Run:
         self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
-        return self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
+        line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
+        return line | {"invalid_share": rounded(full.invalid_share, 6)}
 
     def _missed(self, found: PreparedSet) -> dict[str, Any]:
         """A moment without labels: no set came, or one of which nothing could be used."""
@@ -344,6 +276,10 @@ class _Run:
         if self.result.silent_frames:
             self.result.warnings.append(
                 f"{self.result.silent_frames} times a set was due and none came: no labels, missed by every subset"
+            )
+        if self.result.invalid_frames:
+            self.result.warnings.append(
+                f"{self.result.invalid_frames} frames have pixels whose logits are not finite: unlabelled there"
             )
         if self._has_truth and not any(score.with_truth for score in self.result.total().values()):
             self.result.has_truth = False

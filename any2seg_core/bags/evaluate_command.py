@@ -48,7 +48,8 @@ def evaluate(
 
     Example: any2seg bag evaluate runs/drive --drop camera@4:8,lidar@10: --fault blur:rgb@2:5 --record out.mcap
     """
-    from any2seg_core.bags.evaluate import EvaluateRequest, Evaluation, evaluate_bag
+    from any2seg_core.bags.evaluate import evaluate_bag
+    from any2seg_core.bags.evaluation import EvaluateRequest, Evaluation
     from any2seg_core.bags.report import terminal_tables, write_evaluation
     from any2seg_core.faults.grammar import read_plan
 

@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from any2seg_core.atomic import replacing
-from any2seg_core.bags.evaluate import Evaluation
+from any2seg_core.bags.evaluation import Evaluation
 from any2seg_core.bags.scores import SubsetScore
 from any2seg_core.bags.worst import FrameView
 from any2seg_core.errors import MESSAGE_REASONS
@@ -95,6 +95,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["absent"] = {name: dict(result.absent[name].most_common()) for name in canonical(result.absent)}
     document["unusable_sets"] = dict(result.unusable.most_common())
     document["silent_frames"] = result.silent_frames
+    document["invalid_frames"] = result.invalid_frames
     document["warnings"] = result.warnings
     return document
 

@@ -167,6 +167,11 @@ class Any2Seg(nn.Module):
         self.fusion = LinearFusion(config.linear, self.modalities, width) if linear else MFF(config.mff)
         self.head = AllMLPHead(self.encoder.widths, config.num_classes, config.head_width)
 
+    @property
+    def encodes_alone(self) -> bool:
+        """Whether every modality has features of its own, which do not depend on what else is there."""
+        return self.config.fusion in ("mff", "mean_predictions")
+
     def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
         encoded = self.encode(images, present)
         size = next(iter(images.values())).shape[-2:]
@@ -184,7 +189,7 @@ class Any2Seg(nn.Module):
         stacked = torch.stack([images[name] for name in names], dim=1)  # (B, M, C, H, W)
         if present is None:
             present = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
-        if self.config.fusion in ("early_concat", "linear"):
+        if not self.encodes_alone:
             return Encoded([stacked], present, names)
         rows = present.flatten()  # (B * M,)
         batch = stacked.flatten(0, 1)  # (B * M, C, H, W)

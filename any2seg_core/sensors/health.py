@@ -27,6 +27,7 @@ HEALTH_REASONS = MappingProxyType(
         "sparse": "almost no points",
         "event_storm": "more events than a scene can cause",
         "event_silence": "messages without a single event",
+        "empty": "nothing that it sent falls into the picture, or no event into the window",
     }
 )
 """Keys by which ill sensors are counted, with their meaning; stable, and none of them is in MESSAGE_REASONS."""
@@ -168,6 +169,13 @@ class HealthMonitor:
             return None
         judge = {"rgb": image_fault, "depth": depth_fault, "lidar": cloud_fault}[name]
         return judge(array, self.config) or self._frozen(name, array, stamp_ns)
+
+    def repetition(self, name: str) -> float:
+        """How near a sensor is to frozen, 0..1: the share of `frozen_frames` messages that repeat the one before."""
+        seen = self._repeats.get(name)
+        if seen is None or not self.config.enabled or self.config.frozen_frames < 2:
+            return 0.0
+        return min((seen.count - 1) / (self.config.frozen_frames - 1), 1.0)
 
     def check_events(
         self, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int, total: int = 0

@@ -22,7 +22,8 @@ from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entr
 from PIL import Image
 
 from any2seg_core.bags import evaluate, prepared
-from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag, parse_subsets
+from any2seg_core.bags.evaluate import evaluate_bag, parse_subsets
+from any2seg_core.bags.evaluation import EvaluateRequest
 from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag, header_stamp_ns

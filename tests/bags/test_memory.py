@@ -25,7 +25,8 @@ import json, resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag
+from any2seg_core.bags.evaluate import evaluate_bag
+from any2seg_core.bags.evaluation import EvaluateRequest
 from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import open_bag

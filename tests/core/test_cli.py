@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from any2seg_core.checkpoint import save_checkpoint
+from any2seg_core.checkpoint import read_metadata, save_checkpoint
 from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.sensors.calibration import Calibration, save_calibration
@@ -160,6 +161,30 @@ def test_exception_outputs_are_checked_before_anything_is_written(folder, tmp_pa
     assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
     assert (folder / "a.png").read_bytes() == before
+
+
+def test_value_predict_leaves_a_lidar_without_a_point_in_the_picture_out_and_says_so(folder, tmp_path):
+    np.full((40, 4), [-5, 0, 0, 1], np.float32).tofile(tmp_path / "behind.bin")
+    given = ["--calib", "c.yaml", "--checkpoint", "m.safetensors", "--lidar", str(tmp_path / "behind.bin")]
+    done = run(folder, "predict", "--rgb", "a.png", *given, "-o", str(tmp_path / "o.png"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["used"] == ["rgb"] and list(json.loads(done.stdout)["empty"]) == ["lidar"]
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("any2seg: lidar: none of its 40 points falls into the picture: 40 ") and "left out" in line
+    done = run(folder, "predict", *given, "-o", str(tmp_path / "none.png"))
+    assert done.returncode == 2 and not (tmp_path / "none.png").exists()
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("any2seg: no sensor shows anything: lidar: none of its 40 points")
+
+
+def test_exception_info_refuses_weights_that_are_not_finite(folder, tmp_path):
+    tensors, metadata = load_file(folder / "m.safetensors"), read_metadata(folder / "m.safetensors")
+    tensors["head.classifier.bias"][3] = np.nan
+    save_file(tensors, tmp_path / "bad.safetensors", metadata={"any2seg": json.dumps(metadata)})
+    for command in (["info"], ["predict", "--rgb", "a.png", "-o", str(tmp_path / "o.png"), "--checkpoint"]):
+        done = run(folder, *command, str(tmp_path / "bad.safetensors"))
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert "bad.safetensors: tensor head.classifier.bias holds 1 of 25 numbers that are not finite" in done.stderr
 
 
 def test_value_info_shows_the_contract(folder):

@@ -120,7 +120,8 @@ def test_value_a_window_without_an_event_among_many_is_named_once(frames):
     stamp_ns = 1_000_000_000
     early = events([(3, 4, stamp_ns - 80_000_000 - k, 1) for k in range(150)])
     frame = frames.build({"event": [early]}, stamp_ns)
-    assert not frame.planes["event"].any()
+    assert frame.planes == frame.samples == {} and frame.reasons == {"event": "empty"}
+    assert frame.errors["event"] == "event: no event in the window of 50 ms; its messages hold 150 others"
     assert len(frame.notes) == 1
     assert "150 events" in frame.notes[0] and "30.0 ms before" in frame.notes[0]
     assert frames.build({"event": [early]}, stamp_ns).notes == []
@@ -341,7 +342,31 @@ def test_value_ill_sensors_are_left_out_and_named(frames):
     assert frame.planes == {}
     assert frame.reasons == {"rgb": "black", "depth": "no_depth", "lidar": "sparse"}
     frames.set_health(HealthConfig(enabled=False))
-    assert list(frames.build(payloads, 1).planes) == ["rgb", "depth", "lidar"]
+    frame = frames.build(payloads, 1)
+    assert list(frame.planes) == ["lidar"]
+    assert frame.reasons == {"rgb": "empty", "depth": "empty"}  # not ill, and nothing to be fused all the same
+
+
+def test_value_an_event_camera_is_missing_for_the_set_whose_window_is_empty_alone(frames):
+    """A still scene between two moving ones, 100 ms apart; the window is 50 ms long."""
+    windows = [[(3, 4, 0.99, 1)], [], [(9, 8, 1.19, -1)]]
+    seen = []
+    for index, window in enumerate(windows):
+        stamp_ns = 1_000_000_000 + index * 100_000_000
+        packet = events([(x, y, round(t * 1e9), p) for x, y, t, p in window])
+        frame = frames.build({"event": [packet], "lidar": [points([(9, 0, 0, 1)])]}, stamp_ns)
+        seen.append((list(frame.planes), frame.reasons))
+    lively, still = (["event", "lidar"], {}), (["lidar"], {"event": "empty"})
+    assert seen == [lively, still, lively]
+
+
+def test_value_a_cloud_out_of_sight_is_missing_with_the_counts(frames):
+    cloud = points([(-9, 0, 0, 1)] * 3 + [(1, 9, 0, 1)] * 2)  # the LiDAR looks along x: three behind, two beside
+    frame = frames.build({"lidar": [cloud]}, 1)
+    assert frame.planes == {} and frame.reasons == {"lidar": "empty"}
+    assert frame.errors["lidar"] == (
+        "lidar: none of its 5 points falls into the picture: 3 behind the camera, 2 outside; check lidar_to_camera"
+    )
 
 
 ENCODING = st.sampled_from([*_NAMED, "8UC2", "32FC1", "64FC1", "16SC3", "8UC4", "evt3", "mono"]) | st.text(max_size=5)
@@ -398,9 +423,10 @@ def test_property_every_encoding_at_every_small_size(drawn):
                               data=(data * (step * rows))[: step * rows])  # fmt: skip
     frame = FrameBuilder(None, options=InputOptions(health=HealthConfig(enabled=False))).build({"rgb": [message]}, 1)
     odd = ("w" in layout.even and width % 2) or ("h" in layout.even and height % 2)
-    assert frame.reasons == ({"rgb": "size"} if odd else {})
-    if not odd:
-        assert frame.planes["rgb"].shape == (height, width, 3)
+    if odd:
+        assert frame.reasons == {"rgb": "size"}
+    elif frame.reasons != {"rgb": "empty"}:
+        assert frame.planes["rgb"].shape == (height, width, 3) and not frame.reasons
 
 
 WARM_UP_PROGRAM = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -173,8 +174,8 @@ warm = compiled()
 assert len(warm) > 5 and sum(warm.values()) > 5, warm
 for height, width in ((64, 96), (70, 101), (33, 300)):
     for subset in all_subsets():
-        predictor({name: np.zeros((height, width, 3), np.uint8) for name in subset})
-        predictor({name: np.zeros((height, width, 3), np.uint8) for name in subset}, size=(41, 17))
+        predictor({name: np.ones((height, width, 3), np.uint8) for name in subset})
+        predictor({name: np.ones((height, width, 3), np.uint8) for name in subset}, size=(41, 17))
 print({key: (warm[key], count) for key, count in compiled().items() if count != warm[key]})
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
@@ -187,3 +188,96 @@ def test_exception_intensity_of_bytes_is_told(predictor, rig, raw):
     points[:, 3] = np.linspace(0, 255, len(points))
     with pytest.raises(UserError, match=r"lidar: intensity goes beyond 1: expected 0..1, divide it .* as 255"):
         predictor({"lidar": points}, rig)
+
+
+NOTHING = {
+    "rgb": np.zeros((HEIGHT, WIDTH, 3), np.uint8),
+    "depth": np.zeros((HEIGHT, WIDTH), np.float32),
+    "event": np.zeros(0, EVENT_DTYPE),
+    "lidar": np.full((50, 4), [-9, 0, 0, 1], np.float32),
+}
+
+
+@pytest.mark.parametrize("name", MODALITIES)
+def test_value_an_empty_plane_is_not_fused_and_changes_nothing(predictor, rig, raw, name):
+    stamp_ns = 10**9 + 40_000_000
+    others = {other: raw[other] for other in MODALITIES if other != name}
+    result = predictor({**others, name: NOTHING[name]}, rig, stamp_ns)
+    expected = predictor(others, rig, stamp_ns)
+    assert result.used == expected.used == tuple(others)
+    assert list(result.empty) == [name] and result.empty[name].startswith(f"{name}: ")
+    assert np.array_equal(result.labels, expected.labels)
+    assert np.array_equal(result.confidence, expected.confidence)
+    assert expected.empty == {}
+
+
+def test_value_an_empty_ready_plane_is_not_fused(predictor, raw):
+    planes = {"rgb": raw["rgb"], "lidar": np.zeros((HEIGHT, WIDTH, 3), np.uint8)}
+    assert predictor(planes).used == ("rgb",)
+    fine = {"rgb": np.zeros((HEIGHT, WIDTH, 3), np.float32), "depth": np.full((HEIGHT, WIDTH, 3), 0.5, np.float32)}
+    assert predictor(fine).used == ("depth",)
+
+
+@pytest.mark.parametrize("subset", all_subsets(), ids="-".join)
+def test_exception_nothing_but_empty_planes(predictor, rig, subset):
+    with pytest.raises(UserError, match=f"no sensor shows anything: {subset[0]}: "):
+        predictor({name: NOTHING[name] for name in subset}, rig, 10**9)
+    with pytest.raises(UserError, match="no sensor shows anything"):
+        predictor.subsets({name: NOTHING[name] for name in subset}, [subset], rig, 10**9)
+
+
+def test_value_subsets_leave_empty_planes_out(predictor, rig, raw):
+    """Depth is empty: alone it has no entry, with others it is as if it were not there."""
+    stamp_ns = 10**9 + 40_000_000
+    samples = raw | {"depth": NOTHING["depth"]}
+    found = predictor.subsets(samples, all_subsets(), rig, stamp_ns)
+    assert set(found) == set(all_subsets()) - {("depth",)}
+    for subset, result in found.items():
+        seen = tuple(name for name in subset if name != "depth")
+        assert result.used == seen and result is found[seen]
+    without = predictor({name: raw[name] for name in MODALITIES if name != "depth"}, rig, stamp_ns)
+    assert np.array_equal(found[MODALITIES].labels, without.labels)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fusion", ["mff", "mean_predictions", "early_concat", "linear"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_value_weights_that_are_not_finite_label_nothing(raw, fusion, precision, value):
+    """Also the query of an attention and the hidden map of the head, where a kernel could lose a NaN."""
+    torch.manual_seed(0)
+    model = Any2Seg(ModelConfig(head_width=32, fusion=fusion))
+    planes = dict.fromkeys(MODALITIES, raw["rgb"])
+    places = ("encoder.stages.0.blocks.1.attn.q.weight", "encoder.stages.2.blocks.0.mlp.fc1.bias",
+              "head.projections.1.weight", "head.classifier.bias")  # fmt: skip
+    for place in places:
+        poisoned = copy.deepcopy(model)
+        poisoned.state_dict()[place].view(-1)[0] = value
+        result = Predictor(poisoned, InputContract(height=64, width=96), precision=precision)(planes)
+        assert (result.labels == 255).all(), place
+        assert not result.confidence.any() and result.invalid_share == 1.0, place
+    healthy = Predictor(model, InputContract(height=64, width=96), precision=precision)(planes)
+    assert healthy.invalid_share == 0.0 and healthy.labels.max() < 25
+
+
+def test_value_a_stream_is_sound_again_after_a_set_that_was_not(raw):
+    """The anchor of the next set is not the broken one: it is as if the stream began there."""
+    torch.manual_seed(0)
+    model = Any2Seg(ModelConfig(head_width=32))
+    stream = Predictor(model, InputContract(height=64, width=96), stream=True)
+    planes = {"rgb": raw["rgb"], "depth": raw["rgb"][::-1]}
+    weight = model.state_dict()["encoder.stages.1.blocks.0.attn.proj.weight"]
+    stream(planes, stamp_ns=0)
+    good, weight[0, 0] = weight[0, 0].item(), np.nan
+    assert stream(planes, stamp_ns=10**8).invalid_share == 1.0
+    weight[0, 0] = good
+    result, first = stream(planes, stamp_ns=2 * 10**8), Predictor(model, stream.contract)(planes)
+    assert result.invalid_share == 0.0
+    assert np.array_equal(result.labels, first.labels)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_exception_a_fine_plane_that_is_not_finite(predictor, raw, value):
+    plane = np.full((HEIGHT, WIDTH, 3), 3.5, np.float32)
+    plane[5, 6, 1] = value
+    with pytest.raises(UserError, match="depth: its plane holds numbers that are not finite"):
+        predictor({"rgb": raw["rgb"], "depth": plane})

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import ValidationError
 
 from any2seg_core.contract import InputContract
-from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
 
 
 def test_value_rgb_is_imagenet_normalised_and_others_are_only_scaled():
@@ -87,3 +88,45 @@ def test_value_labels_are_wide_when_255_is_a_class(classes, dtype):
     labels, _ = logits_to_labels(logits, 3, 5)
     assert labels.dtype == dtype
     assert (labels.numpy() == classes - 1).all()
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["kernel", "torch"])
+@pytest.mark.parametrize("size", [(9, 7), (40, 31), (9, 31), (4, 3)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_value_pixels_whose_logits_are_not_finite_are_unlabelled(grad, size, value):
+    """Those of PyTorch's own upsampling; the others are what they are without the bad ones."""
+    logits = torch.randn(2, 5, 9, 7, generator=torch.Generator().manual_seed(3))
+    clean = logits.clone()
+    logits[0, 3, 2, 4] = logits[0, 1, 8, 6] = value
+    clean[0, :, 2, 4] = clean[0, :, 8, 6] = 0.0
+    resized = logits if size == (9, 7) else F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    invalid = ~torch.isfinite(resized).all(dim=1)
+    assert 0 < invalid.sum() < invalid.numel()
+    with torch.set_grad_enabled(grad):
+        labels, confidence = logits_to_labels(logits, *size)
+        expected, certain = logits_to_labels(clean, *size)
+    assert torch.equal(labels == 255, invalid)
+    assert torch.equal(labels[~invalid], expected[~invalid])
+    assert torch.equal(confidence, certain.masked_fill(invalid, 0.0))
+
+
+@pytest.mark.parametrize(("classes", "unlabelled"), [(2, 255), (300, 65535)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_value_logits_of_nothing_but_nan(classes, unlabelled, dtype):
+    logits = torch.full((1, classes, 3, 2), torch.nan, dtype=dtype)
+    labels, confidence = logits_to_labels(logits, 11, 5)
+    assert (labels.numpy() == unlabelled).all() and not confidence.any()
+    assert logits_to_labels(logits, 11, 5, with_confidence=False)[1] is None
+    assert unlabelled_share(labels.numpy()) == 1.0
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["kernel", "torch"])
+def test_value_confidence_of_the_largest_numbers_is_finite(grad):
+    """A mean of two of the largest float32 may round to infinity: they count as not finite."""
+    largest = float(np.finfo(np.float32).max)
+    logits = torch.zeros(1, 3, 1, 4)
+    logits[0, :, 0] = torch.tensor([[largest, 1e38, -1e38, 0.0], [-largest, -1e38, 1e38, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    with torch.set_grad_enabled(grad):
+        labels, confidence = logits_to_labels(logits, 1, 4)
+    assert labels[0, 0].tolist() == [255, 0, 1, 1]
+    assert torch.isfinite(confidence).all() and confidence[0, 0, :3].tolist() == [0.0, 1.0, 1.0]

@@ -29,6 +29,17 @@ def test_value_the_last_result_is_the_next_anchor():
     assert not anchor.requires_grad
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_value_a_result_that_is_not_finite_is_no_anchor(value):
+    memory, fused = AnchorMemory(max_gap_s=0.5), torch.ones(1, 4, 2, 5)
+    memory.keep([fused.clone()], 7 * S)
+    fused[0, 3, 1, 2] = value
+    memory.keep([fused], 7 * S + 1)
+    assert memory.anchor(encoded(), 7 * S + 2) is None
+    memory.keep([torch.ones(1, 4, 2, 5)], 7 * S + 3)
+    assert memory.anchor(encoded(), 7 * S + 4) is not None
+
+
 @pytest.mark.parametrize(
     ("height", "stamp_ns"), [(2, 7 * S - 1), (2, 7 * S + S // 2 + 1), (3, 7 * S)], ids=["jump back", "gap", "size"]
 )

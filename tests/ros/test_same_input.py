@@ -13,7 +13,8 @@ import yaml
 from bag_files import pan_entries, write_bag
 from fake_car import CAMERA, EVENT_CAMERA, TOPICS
 
-from any2seg_core.bags.evaluate import EvaluateRequest, evaluate_bag
+from any2seg_core.bags.evaluate import evaluate_bag
+from any2seg_core.bags.evaluation import EvaluateRequest
 from any2seg_core.bags.lookup import read_sets
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream

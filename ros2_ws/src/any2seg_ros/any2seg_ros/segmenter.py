@@ -240,6 +240,7 @@ class Segmenter:
             notes=(*notes, *frame.notes),
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
+            invalid_share=segmentation.invalid_share,
         )
 
     def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
