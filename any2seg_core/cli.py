@@ -173,6 +173,7 @@ def info(
     Example: any2seg info checkpoints/drive_b0.safetensors
     """
     from any2seg_core.checkpoint import read_metadata, require_sound
+
     document = read_metadata(checkpoint)
     require_sound(checkpoint)
     if as_json:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
+from any2seg_core.finite import unusable_tensor
 from any2seg_core.models.mit import MixTransformer, NormFactory, to_map, to_tokens
 from any2seg_core.weight_files import reason_of
 
@@ -90,6 +91,8 @@ class TimmBackbone(nn.Module):
         except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             reason = reason_of(error)
             raise UserError(f"pretrained={source} does not give timm/{self._name} its weights ({reason})") from None
+        if problem := unusable_tensor(body.state_dict()):
+            raise UserError(f"pretrained={source}: tensor {problem}; take other weights")
         self.body.load_state_dict(body.state_dict(), strict=True)
 
     @torch.no_grad()

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from any2seg_core.errors import UserError
-from any2seg_core.finite import unusable_tensor
 from any2seg_core.models.key_maps import DIALECTS, from_official
 from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
@@ -137,14 +136,8 @@ def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
         source: ``"imagenet"`` (Hugging Face hub: nvidia/mit-b*, or what timm offers), or a local file.
 
     Raises:
-        UserError: no such file, no network, weights of another model, or weights that are not finite.
+        UserError: no such file, no network, or weights of another model.
     """
-    _load_encoder_weights(encoder, name, source)
-    if problem := unusable_tensor(encoder.state_dict()):
-        raise UserError(f"pretrained={source}: tensor {problem}: fetch the file again")
-
-
-def _load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
     if name.startswith("timm/"):
         encoder.load_pretrained(source)
     elif source == "imagenet":

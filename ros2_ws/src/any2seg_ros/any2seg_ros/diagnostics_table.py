@@ -52,7 +52,7 @@ STREAM_KEYS = MappingProxyType({
     "malformed": "messages that could not be used, in all",
     "malformed.REASON": "the same by reason",
     "ill": "messages left out because the sensor is ill, in all",
-    "ill.REASON": "the same by reason: frozen, black, saturated, no_depth, sparse, event_storm, event_silence",
+    "ill.REASON": "the same by reason: frozen, black, saturated, no_depth, sparse, event_storm, event_silence, empty",
     "drops_no_match": "no set wanted it",
     "drops_late": "came after its set",
     "drops_queue": "buffer was full",
