@@ -49,7 +49,7 @@ class FreePredictor:
         self.model = torch.nn.Linear(1, 1)
         self._logits = blocks_of_classes(len(self.label_space), self.contract.height // 4, self.contract.width // 4)
 
-    def __call__(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True) -> Segmentation:
+    def __call__(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True, compared=None) -> Segmentation:
         height, width = size or next(iter(samples.values())).shape[:2]
         with torch.inference_mode():
             planes_to_tensor(samples, self.contract)

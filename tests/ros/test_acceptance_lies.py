@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fake_car
+import numpy as np
 import pytest
 from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until, longest_gap_ms, wait_for
 from fake_car import NS_PER_S, PERIOD_NS, TOPICS
+
+from any2seg_core.drive import bag_messages
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -113,6 +116,17 @@ def backwards(sensor):
     return make
 
 
+def at_the_origin(stamp_ns):
+    """A cloud as a driver makes it without returns: all points where the sensor is."""
+    return bag_messages.point_cloud(np.zeros((800, 4), np.float32), stamp_ns, "ego_vehicle/lidar")
+
+
+def behind(stamp_ns):
+    """A LiDAR that looks to the other side, or whose mount is wrong."""
+    points = np.random.default_rng(stamp_ns).uniform([-40, -8, -2, 0], [-2, 8, 2, 1], (800, 4)).astype(np.float32)
+    return bag_messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
+
+
 def every_fourth_ahead(stamp_ns):
     ahead_ns = 400_000_000 if stamp_ns // PERIOD_NS % 4 == 0 else 0
     return fake_car.message("rgb", stamp_ns + ahead_ns)
@@ -122,15 +136,15 @@ def fuses(sensor):
     return lambda record: sensor in record.used
 
 
-def gap_while(monitor, reports, condition):
-    """Longest gap between labels from now until the diagnostics fulfil a condition and three seconds more."""
+def labels_while(monitor, reports, condition):
+    """Labels from now until the diagnostics fulfil a condition and two seconds more; that status, and when it came."""
     begin = len(monitor.recorded()[0])
     status, values, took_s = reports.until(condition)
     end_ns = time.monotonic_ns() + 2 * NS_PER_S
     assert wait_for(lambda: time.monotonic_ns() > end_ns)
     records = monitor.recorded()[0][max(begin - 1, 0) :]
     assert len(records) > 5
-    return longest_gap_ms(records), status, values, took_s
+    return records, status, values, took_s
 
 
 @pytest.mark.parametrize(
@@ -141,26 +155,30 @@ def gap_while(monitor, reports, condition):
         ("lidar", "rgb", lambda: repeating("lidar", 2), "repeats", 0.5),
         ("rgb", "lidar", lambda: backwards("rgb"), "backwards", 0.5),
         ("lidar", "rgb", lambda: backwards("lidar"), "backwards", 0.5),
+        ("lidar", "rgb", lambda: at_the_origin, "sparse", 0.1),
+        ("lidar", "rgb", lambda: behind, "empty", 0.1),
         ("rgb", "lidar", lambda: fake_car.black_image, "black", 0.1),
         ("rgb", "lidar", lambda: every_fourth_ahead, "future", 0.5),
     ],
     ids=["rgb repeats 2", "rgb repeats 3", "lidar repeats 2", "rgb backwards", "lidar backwards",
-         "rgb black", "rgb future"],
+         "lidar at the origin", "lidar behind", "rgb black", "rgb future"],
 )  # fmt: skip
 def test_property_labels_go_on_and_the_liar_is_named(car, monitor, reports, liar, healthy, make, reason, detectable_s):
     usual_ms = longest_gap_ms(labels_until(monitor, fuses(healthy)))  # says how busy the machine is
     with lying(car, monitor, reports, **{liar: make()}):
-        gap_ms, status, values, took_s = gap_while(
+        records, status, values, took_s = labels_while(
             monitor, reports, lambda _, values: values.get(f"{liar}.fault") == reason
         )
         assert took_s < detectable_s + TOLD_S
         assert status.level >= b"\x01"
         assert f"{liar}" in status.message and values[f"{liar}.fault_text"] in status.message
-        assert gap_ms <= BOUND_MS + 3 * usual_ms
+        assert longest_gap_ms(records) <= BOUND_MS + 3 * usual_ms
+        assert np.mean([healthy in record.used for record in records if record.used]) >= 0.95
         last = labels_until(monitor, fuses(healthy))[-3:]
         if reason != "future":  # single wrong stamps leave the others as they are
             assert all(record.used == (healthy,) for record in last)
         assert values[f"{healthy}.fault"] == ""
+        reports.until(lambda _, values: float(values[f"{liar}.reliability"]) <= 0.5)
 
 
 def test_property_second_publisher_an_hour_apart_is_named_and_one_of_them_followed(car, monitor, reports):
@@ -178,7 +196,7 @@ def test_property_second_publisher_an_hour_apart_is_named_and_one_of_them_follow
     thread = threading.Thread(target=replay, daemon=True)
     thread.start()
     try:
-        gap_ms, status, values, took_s = gap_while(
+        records, status, values, took_s = labels_while(
             monitor, reports, lambda _, values: values.get("rgb.fault") == "two_publishers"
         )
     finally:
@@ -188,8 +206,41 @@ def test_property_second_publisher_an_hour_apart_is_named_and_one_of_them_follow
     assert took_s < 0.5 + TOLD_S
     assert "rgb: two publishers 3600 s apart" in status.message
     assert (values["rgb.publishers"], values["lidar.fault"]) == ("2", "")
-    assert gap_ms <= BOUND_MS + 3 * usual_ms
+    assert longest_gap_ms(records) <= BOUND_MS + 3 * usual_ms
     labels_until(monitor, lambda record: record.used == SENSORS)
+
+
+def test_value_reliability_comes_with_every_label(car, monitor):
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    topic = "/segment/out/modalities"
+    listener = Listener(monitor.node, {topic: (DiagnosticArray, 10)})
+    assert wait_for(lambda: len(listener.got[topic]) >= 5)
+    values = listener.values(topic)
+    listener.close()
+    for sensor in SENSORS:
+        parts = {key: float(value) for key, value in values.items() if key.startswith(f"{sensor}.reliability.")}
+        assert {f"{sensor}.reliability.{part}" for part in ("presence", "data", "clock")} <= set(parts)
+        assert float(values[f"{sensor}.reliability"]) == min(parts.values())
+        assert all(0.0 <= value <= 1.0 for value in parts.values())
+    assert "depth.reliability" not in values  # never seen
+
+
+def test_value_logits_that_are_not_finite_are_no_labels_and_an_error_until_they_are_again(car, node, monitor, reports):
+    labels_until(monitor, lambda record: record.used == SENSORS)
+    node.tell(real=True, not_finite=True)
+    try:
+        status, values, took_s = reports.until(lambda message, _: "labels not finite" in message)
+        assert took_s < TOLD_S
+        assert status.level == b"\x02"
+        assert "labels not finite: 100 % of the pixels" in status.message
+        records = labels_until(monitor, lambda record: bool((record.labels == 255).all()))
+        assert len(records) >= 3
+        assert int(values["labels_not_finite"]) >= 1
+    finally:
+        node.tell(real=True)
+    labels_until(monitor, lambda record: bool((record.labels != 255).any()))
+    assert reports.until(lambda message, _: "not finite" not in message)[0].level < b"\x02"
 
 
 def test_value_slow_model_is_named_while_it_is_busy_and_no_old_label_goes_out(car, node, monitor, reports):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from acceptance import wait_for
 
+from any2seg_core.reliability import Reliability
 from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE
@@ -91,10 +92,14 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
     )  # fmt: skip
     mounts = {"lidar": "tf"}
     fates = {"rgb": {"step": 1, "black": 1}}
-    snapshot = Snapshot(synchronizer.stats, config, mounts=mounts, fates=fates, refused={"rgb": 2})
+    known = {"rgb": Reliability(0.5, {"data": 0.5, "clock": 1.0})}
+    snapshot = Snapshot(
+        synchronizer.stats, config, mounts=mounts, fates=fates, refused={"rgb": 2}, reliability=known
+    )
     keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
     streams = {key.partition(".")[2] for key in keys if key.startswith(names)}
     streams = {key.replace(".step", ".REASON").replace(".black", ".REASON") for key in streams}
+    streams = {key.replace(".data", ".PART").replace(".clock", ".PART") for key in streams}
     assert {key for key in keys if not key.startswith(names)} == set(NODE_KEYS)
     assert streams == set(STREAM_KEYS)
 

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from any2seg_core.accounts import FUSED, WAITING
 from any2seg_core.errors import MESSAGE_REASONS
 from any2seg_core.freshness import DeadlineWatch
+from any2seg_core.reliability import Reliability
 from any2seg_core.sensors.health import HEALTH_REASONS
 from any2seg_core.sync import StreamStats
 from any2seg_core.units import NS_PER_S
@@ -29,6 +30,12 @@ _RECENT_PERIODS = 2.5
 def pairs(values: dict[str, object]) -> list[KeyValue]:
     """Values as diagnostics carry them."""
     return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+
+
+def reliability_values(reliability: Reliability) -> dict[str, str]:
+    """Score and parts, 0 to 1."""
+    parts = {f"reliability.{part}": f"{value:.2f}" for part, value in reliability.parts.items()}
+    return {"reliability": f"{reliability.score:.2f}", **parts}
 
 
 class Monitor:
@@ -238,6 +245,8 @@ class Monitor:
         for name, stream in stats.streams.items():
             own = self._stream_values(name, stream, now.faults.get(name))
             own |= account(stream, snapshot.fates.get(name, {}), snapshot.refused.get(name, 0))
+            if name in snapshot.reliability:
+                own |= reliability_values(snapshot.reliability[name])
             values |= {f"{name}.{key}": value for key, value in own.items()}
             values[f"{name}.camera_info_refused"] = self._refused_infos[name]
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)

@@ -41,6 +41,9 @@ STREAM_KEYS = MappingProxyType({
     "fault": "what is wrong with it now, as a key: of the synchroniser (repeats, backwards, two_publishers, ...), of "
     "`malformed` or `ill` below, never_seen or dead; empty: nothing",
     "fault_text": "the same in one line",
+    "reliability": "0 to 1, the smallest of its parts; absent until the sensor was seen",
+    "reliability.PART": "presence (is fused), data (share of its plane that carries any), agreement (alone with all "
+    "together), repetition, lateness, clock; each against what is usual for this sensor",
     "timestamp": "newest stamp, seconds",
     "age_ms": "stamp of the last label minus stamp of the message; only where used",
     "missing": "why it is not in the last label; only where not used",

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
 from any2seg_core.freshness import ERROR, OK, WARN
+from any2seg_core.reliability import Reliability
 from any2seg_core.sync import StreamStats, SyncConfig, SyncStats
 from any2seg_ros.segmenter import LiveResult
 
@@ -24,7 +25,7 @@ class Snapshot:
         enabled: as set by ~/enable. model, device, precision: of the loaded model.
         event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
         mounts: as the segmenter has them. busy_s: how long the model has been at its present set, 0: at none.
-        deadline_s: for a set. patience_s: silence beyond it is an error.
+        deadline_s: for a set. patience_s: silence beyond it is an error. reliability: modality -> its score.
     """
 
     stats: SyncStats
@@ -44,6 +45,7 @@ class Snapshot:
     busy_s: float = 0.0
     deadline_s: float = 1.0
     patience_s: float = 0.6
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
 
     @property
     def sensors(self) -> tuple[str, ...]:

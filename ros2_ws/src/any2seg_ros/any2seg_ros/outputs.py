@@ -22,7 +22,7 @@ from any2seg_core.overlay import overlay
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.units import NS_PER_S
 from any2seg_ros import distro, qos
-from any2seg_ros.diagnostics import pairs
+from any2seg_ros.diagnostics import pairs, reliability_values
 from any2seg_ros.segmenter import LiveCloud, LiveResult
 
 _POINT = np.dtype(
@@ -96,6 +96,8 @@ def status_of(result: LiveResult) -> DiagnosticStatus:
         values[f"{name}.missing"] = reason
     for name, text in {**result.faults, **result.errors}.items():
         values[f"{name}.fault"] = text
+    for name, reliability in result.reliability.items():
+        values |= {f"{name}.{key}": value for key, value in reliability_values(reliability).items()}
     lacking = [name for name, reason in result.missing.items() if reason != "disabled"]
     level = DiagnosticStatus.WARN if lacking or result.faults else DiagnosticStatus.OK
     message = f"fused {', '.join(result.used)}" + (f"; without {', '.join(lacking)}" if lacking else "")

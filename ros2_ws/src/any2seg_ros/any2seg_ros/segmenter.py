@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from any2seg_core.errors import UserError
-from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, FrameBuilder
+from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, Frame, FrameBuilder
 from any2seg_core.input_options import InputOptions
 from any2seg_core.labels import LabelSpace
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
+from any2seg_core.reliability import Reliability, ReliabilityMonitor, observations
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
@@ -64,6 +65,7 @@ class LiveResult:
         notes: what somebody should know about the geometry, one line each, told once.
         received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
         invalid_share: pixels whose logits are no finite numbers, 0..1.
+        reliability: score of every modality that was seen.
     """
 
     stamp_ns: int
@@ -84,6 +86,7 @@ class LiveResult:
     received_ns: int = 0
     inference_ms: float = 0.0
     invalid_share: float = 0.0
+    reliability: dict[str, Reliability] = field(default_factory=dict)
 
 
 class UnusableSetError(UserError):
@@ -130,7 +133,8 @@ class Segmenter:
             settings.intensity_max, settings.check_frames, settings.rectified, settings.image_bits, settings.health
         )
         self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
-        self._lock = threading.Lock()  # camera_info arrives in another thread than the sets
+        self._reliability = ReliabilityMonitor.of(settings.sync_for(contract.event_window_ns))
+        self._lock = threading.Lock()  # camera_info and questions come in another thread than the sets
         self._urls = _urls_of(settings)
         for stream, url in self._urls.items():
             self._frames.set_camera(stream, load_camera_info(url, settings.rectified))
@@ -156,6 +160,11 @@ class Segmenter:
         """What the decoder of event packets counted."""
         return dict(self._frames.event_counts)
 
+    def reliability(self) -> dict[str, Reliability]:
+        """Scores by now."""
+        with self._lock:
+            return self._reliability.scores(time.monotonic_ns())
+
     def receive(self, name: str, message: Any, shift_ns: int = 0) -> Any:
         """What goes into a set for a message that has just come in; MessageError when it cannot be decoded.
 
@@ -177,6 +186,7 @@ class Segmenter:
         self.transforms.clear()
         with self._lock:
             self._frames.reset()
+            self._reliability.reset()
 
     def set_health(self, config: HealthConfig) -> None:
         """Use other thresholds from now on."""
@@ -217,9 +227,14 @@ class Segmenter:
             frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
             rig = self._frames.rig
         if not frame.planes:
+            self._rate(sample_set, frame)
             raise UnusableSetError(frame.errors, frame.reasons)
         is_needed = with_confidence or confidence_threshold > 0.0
-        segmentation = self._predictor(frame.planes, rig, sample_set.stamp_ns, with_confidence=is_needed)
+        with self._lock:
+            compared = self._reliability.turn(frame.planes)
+        segmentation = self._predictor(
+            frame.planes, rig, sample_set.stamp_ns, with_confidence=is_needed, compared=compared
+        )
         labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
         used = segmentation.used
         return LiveResult(
@@ -241,7 +256,15 @@ class Segmenter:
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
             invalid_share=segmentation.invalid_share,
+            reliability=self._rate(sample_set, frame, compared, segmentation.agreement),
         )
+
+    def _rate(
+        self, sample_set: SampleSet, frame: Frame, compared: str | None = None, agreement: float | None = None
+    ) -> dict[str, Reliability]:
+        with self._lock:
+            seen = observations(sample_set, frame, compared, agreement)
+            return self._reliability.update(time.monotonic_ns(), seen)
 
     def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
