@@ -189,6 +189,8 @@ class Synchronizer:
         stream, entries = self._streams[name], []
         kind, track = stream.clock.observe(entry.stamp_ns, now_ns)
         reason = self._refusal(stream, entry.stamp_ns)
+        if kind == "new" and reason == "late" and self._time.is_behind(entry.stamp_ns - stream.config.offset_ns):
+            reason = None  # its clock was set back: time may start anew with it
         if kind == "repeat":
             stream.drop(reason or "duplicate")
         elif kind != "apart" and reason is None:
@@ -258,7 +260,8 @@ class Synchronizer:
         """Elects the reference, lets it open sets with what has arrived, and emits what is due."""
         ready: list[SampleSet] = []
         choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
-        if self._is_jump(choice):
+        is_jump = self._is_jump(choice)
+        if is_jump:
             leader = self._streams[choice.name]
             ready += self._restart(leader.time_ns, now_ns, leader.clock.was_set(now_ns))
             choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
@@ -272,7 +275,8 @@ class Synchronizer:
             opening = []
         self._time.reference = choice.name
         for entry in opening:
-            ready += self._open(choice.name, entry, now_ns)
+            since_ns = now_ns if is_jump else entry.sample.arrival_ns  # the others' clocks may have been set too
+            ready += self._open(choice.name, entry, since_ns, now_ns)
         due = -1
         for index, open_set in enumerate(self._time.open_sets):
             if now_ns >= open_set.deadline_ns or self._is_complete(open_set, now_ns):
@@ -284,7 +288,8 @@ class Synchronizer:
             return False
         return choice.is_behind or self._time.is_ahead(self._streams[choice.name].time_ns, self.config.jump_reset_ns)
 
-    def _open(self, name: str, entry: Entry, now_ns: int) -> list[SampleSet]:
+    def _open(self, name: str, entry: Entry, since_ns: int, now_ns: int) -> list[SampleSet]:
+        """Opens a set that waits for the other streams since `since_ns`."""
         time_ns = entry.stamp_ns - self.config.streams[name].offset_ns
         if entry.held or entry.used or (self._time.is_past(time_ns) and not self.config.publish_late):
             return []  # a sample that already is part of a set brings nothing new
@@ -292,7 +297,7 @@ class Synchronizer:
             return []  # a set that went out meanwhile has left it behind
         open_sets = self._time.open_sets
         # The wait counts from the arrival, so a stream that takes over with a buffered sample loses no time.
-        deadline_ns = entry.sample.arrival_ns + self.config.timeout_ns
+        deadline_ns = since_ns + self.config.timeout_ns
         for other in list(open_sets):  # a better reference takes over the set of a worse one for the same moment
             near = abs(other.stamp_ns - time_ns) <= self.config.streams[other.reference].noise_window_ns
             if near and self._rank[name] < self._rank[other.reference]:

@@ -219,9 +219,10 @@ class StreamClock:
 
     def observe(self, stamp_ns: int, now_ns: int) -> Reading:
         """Notes an arrival, says what the message is. Neither repetition nor a clock running back is a sign of life."""
+        is_after_pause = self._heard_ns is not None and now_ns - self._heard_ns > _TOLD_FOR_NS
         self._heard_ns = now_ns
         self._note_order(stamp_ns)
-        if self._is_repeat(stamp_ns):
+        if self._is_repeat(stamp_ns, is_after_pause):
             return Reading("repeat", None)
         track = self._fitting(stamp_ns, now_ns)
         if track is not None:
@@ -333,13 +334,17 @@ class StreamClock:
         usual_ns = DEAD_AFTER_PERIODS * (track.arrival_period_ns or self.least_silence_ns)
         return now_ns - track.last_arrival_ns < min(max(usual_ns, self.least_silence_ns), _TOLD_FOR_NS)
 
-    def _is_repeat(self, stamp_ns: int) -> bool:
-        """Whether the stamp was there before; a long way back through many stamps is a recording that starts again."""
+    def _is_repeat(self, stamp_ns: int, is_after_pause: bool) -> bool:
+        """Whether the stamp was there before; a long way back through many stamps is a recording that starts again.
+
+        So is one after a pause: a driver that hangs does not pause.
+        """
         number, lap = self._stamps.get(stamp_ns), 0
         if number is not None:
             lap = self._number - number
-            is_near = 0 <= self.followed.last_stamp_ns - stamp_ns <= BACKWARD_JUMP_NS
-            if lap < _SHORTEST_LOOP or is_near:
+            back_ns = self.followed.last_stamp_ns - stamp_ns
+            is_ring = lap < _SHORTEST_LOOP and not is_after_pause
+            if back_ns >= 0 and (is_ring or back_ns <= BACKWARD_JUMP_NS):
                 self._lap = max(lap, self._lap) if self._repeats else lap
                 self._repeats += 1
                 return True

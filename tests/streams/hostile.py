@@ -123,6 +123,10 @@ LIES: dict[str, Lie] = {
     for each in (ring, backwards, pace, some_future, some_past, one_wrong, other_clock, two_publishers, set_once,
                  flapping, doubled, lossy, bursts, random_stamps, no_stamps)
 }  # fmt: skip
+IRREGULAR = ("lossy", "flapping", "bursts")
+"""Of these the observed period is anything."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Messages of all sensors.
@@ -132,7 +136,7 @@ class Schedule:
         first_ns, last_ns: arrival of its first and last message.
         lies: sensor -> name of its lie.
         messages: (arrival, sensor, stamp), in order of arrival.
-        longest_period_ns: of all sensors.
+        longest_period_ns: of all sensors; a second where it is irregular.
     """
 
     healthy: str
@@ -162,7 +166,7 @@ def schedule(seed: int) -> Schedule:
         end_ns = random.choice((length_ns, random.randint(start_ns // MS + 500, length_ns // MS) * MS))
         period_ns = random.choice((20, 33, 50, 100, 200, 345, 1000)) * MS
         sender = Sender(period_ns, start_ns, end_ns, random.randint(1, 40) * MS, random.choice((0, 1, 5)) * MS)
-        longest_ns = max(longest_ns, period_ns)
+        longest_ns = max(longest_ns, 1000 * MS if lies[name] in IRREGULAR else period_ns)
         sent = LIES[lies[name]](random, sender.moments(random))
         messages += [(arrival, name, BASE + stamp) for arrival, stamp in sent]
     messages.sort()
