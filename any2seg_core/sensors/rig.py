@@ -15,6 +15,7 @@ from any2seg_core.sensors.depth import encode_hha, register_depth, resample_dept
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.lidar import project_points
 
+_MOST_SIZES = 8  # of one camera; a driver that changes it has few
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
 
 
@@ -35,7 +36,7 @@ class SensorRig:
             raise UserError(f"event_window_ns: must be positive, got {event_window_ns}")
         self.calibration = calibration
         self.event_window_ns = int(event_window_ns)
-        # Look-up tables are kept per camera object, so each size gets one object for good.
+        # Look-up tables are kept per camera object, so each size that is in use gets one object.
         self._scaled: dict[tuple[int, int], CameraModel] = {}
         self._depth_scaled: dict[tuple[int, int], CameraModel] = {}
         self._event_scaled: dict[tuple[int, int], CameraModel] = {}
@@ -158,9 +159,11 @@ def is_plane(array: np.ndarray) -> bool:
 
 def _cached_scale(cache: dict[tuple[int, int], CameraModel], camera: CameraModel, size: tuple[int, int]) -> CameraModel:
     key = (int(size[0]), int(size[1]))
-    if key not in cache:
-        cache[key] = camera.scaled(width=key[1], height=key[0])
-    return cache[key]
+    scaled = cache.pop(key, None) or camera.scaled(width=key[1], height=key[0])
+    cache[key] = scaled  # the newest last
+    if len(cache) > _MOST_SIZES:
+        del cache[next(iter(cache))]
+    return scaled
 
 
 def same_view(shape: tuple[int, ...], camera: CameraModel) -> bool:

@@ -23,6 +23,9 @@ _HISTORY_NS = 10_000_000_000
 _BACKWARD_JUMP_NS = 1_000_000_000
 _LONGEST_EXTRAPOLATION_NS = 200_000_000
 _MAX_DEPTH = 100
+# A robot has some hundred frames; programs that make a new one for each thing that they see have no end of them.
+_MOST_FRAMES = 2048
+_MOST_POSES = 20_000  # of one frame: 2 kHz for as long as poses are kept
 _QUATERNION_TOLERANCE = 1e-2
 
 
@@ -67,7 +70,8 @@ class _Edge:
             self._poses[index] = (stamp, pose)
         else:
             insort(self._poses, (stamp, pose), key=_stamp)
-        del self._poses[: bisect_left(self._poses, self._poses[-1][0] - _HISTORY_NS, key=_stamp)]
+        too_old = bisect_left(self._poses, self._poses[-1][0] - _HISTORY_NS, key=_stamp)
+        del self._poses[: max(too_old, len(self._poses) - _MOST_POSES)]
 
     def at(self, time_ns: int) -> np.ndarray | None:
         """(4, 4) child to parent, or None when the nearest known pose is too far away in time."""
@@ -88,6 +92,8 @@ class _Edge:
 class TransformTree:
     """Frames and their poses in each other; any thread.
 
+    It holds at most 2048 frames: a new one replaces the moving one that was not heard of for longest.
+
     Example:
         >>> tree = TransformTree()
         >>> tree.add_message(message, is_static=True)  # a tf2_msgs/TFMessage
@@ -95,7 +101,7 @@ class TransformTree:
     """
 
     def __init__(self) -> None:
-        self._edges: dict[str, _Edge] = {}
+        self._edges: dict[str, _Edge] = {}  # by child frame, in the order in which they were heard of last
         self._lock = threading.Lock()
 
     @property
@@ -108,7 +114,8 @@ class TransformTree:
 
         Returns:
             One line for each that makes no sense and was left out: a number that is not finite, a quaternion whose
-            length is not 1, a frame without a name or above itself, a stamp that is none, a field that is missing.
+            length is not 1, a frame without a name or above itself, a stamp that is none, a field that is missing, one
+            more static frame than are held.
         """
         transforms = getattr(message, "transforms", None)
         if not isinstance(transforms, Sequence | np.ndarray):
@@ -124,9 +131,21 @@ class TransformTree:
     def _add(self, parent: str, child: str, stamp: int, pose: tuple[float, ...], is_static: bool) -> None:
         with self._lock:
             edge = self._edges.get(child)
+            if edge is None:
+                self._make_room(child)
             if edge is None or (edge.parent, edge.is_static) != (parent, is_static):
-                edge = self._edges[child] = _Edge(parent, is_static)
+                edge = _Edge(parent, is_static)
+            self._edges.pop(child, None)
+            self._edges[child] = edge
             edge.add(stamp, pose)
+
+    def _make_room(self, child: str) -> None:
+        if len(self._edges) < _MOST_FRAMES:
+            return
+        stalest = next((name for name, edge in self._edges.items() if not edge.is_static), None)
+        if stalest is None:
+            raise MessageError(f"tf: {child} is left out: there are {_MOST_FRAMES} static frames already", "value")
+        del self._edges[stalest]
 
     def clear(self) -> None:
         """Forget what moves, as after a jump in time; static transforms are latched and stay."""

@@ -22,3 +22,13 @@ def test_value_each_kind_is_due_once_per_period(monkeypatch):
     now_s = 105.1
     assert not told.is_due(("rgb", "stale"), 5.0)
     assert told.is_due(("lidar", "stale"), 5.0)
+
+
+def test_value_kinds_without_end_are_forgotten_the_oldest_first():
+    from any2seg_ros.throttle import Throttle
+
+    told = Throttle()
+    assert all(told.is_due(("rgb", f"two publishers {number} s apart"), 1000.0) for number in range(10_000))
+    assert len(told._told_s) <= 256
+    assert not told.is_due(("rgb", "two publishers 9999 s apart"), 1000.0)
+    assert told.is_due(("rgb", "two publishers 0 s apart"), 1000.0)

@@ -78,6 +78,15 @@ def test_value_size_makes_planes_on_the_scaled_camera():
     assert rig.planes({"rgb": raw["rgb"]}, STAMP, size)["rgb"] is raw["rgb"]
 
 
+def test_value_sizes_without_end_are_forgotten_but_not_the_one_that_is_used():
+    rig, used = _rig(), (82, 130)
+    first = rig.camera(used)
+    for width in range(1, 500):
+        rig.camera((width, 2 * width))
+        assert rig.camera(used) is first
+    assert len(rig._scaled) <= 8
+
+
 @pytest.mark.parametrize("name", MODALITIES)
 def test_value_a_plane_passes_as_it_is(name):
     plane = np.random.default_rng(1).integers(0, 256, (41, 65, 3), dtype=np.uint8)

@@ -106,6 +106,41 @@ def test_value_history_is_bounded_and_a_cycle_ends():
     assert tree.lookup("camera", 0, "base", 29 * S) is None
 
 
+def test_value_frames_without_end_replace_the_moving_one_that_was_not_heard_of_for_longest():
+    """A tracker that names a frame after each thing that it sees."""
+    tree, still = TransformTree(), quaternion(0, 0, 0)
+    tree.add_message(message(transform("base", "camera", 0.0, (1, 0, 0), still)), is_static=True)
+    for number in range(5000):
+        stamp_s = 0.01 * number
+        moving = transform("odom", "base", stamp_s, (number, 0, 0), still)
+        seen = transform("odom", f"thing_{number}", stamp_s, (0, 0, 0), still)
+        assert tree.add_message(message(moving, seen), is_static=False) == ()
+    assert len(tree._edges) <= 2048
+    assert tree.lookup("odom", 0, "camera", round(49.99 * S))[0, 3] == 5000.0
+    assert tree.lookup("odom", 0, "thing_0", 0) is None
+    assert tree.lookup("odom", 0, "thing_4999", round(49.99 * S)) is not None
+
+
+def test_exception_static_frames_without_end_are_named():
+    tree, still = TransformTree(), quaternion(0, 0, 0)
+    told = [
+        complaint
+        for number in range(3000)
+        for complaint in tree.add_message(message(transform("base", f"s{number}", 0, (0, 0, 0), still)), is_static=True)
+    ]
+    assert len(tree._edges) == 2048 and len(told) == 3000 - 2048
+    assert told[0] == "tf: s2048 is left out: there are 2048 static frames already"
+    assert tree.lookup("base", 0, "s0", 0) is not None
+
+
+def test_value_poses_of_a_frame_whose_stamps_hardly_go_on_are_bounded():
+    tree, still = TransformTree(), quaternion(0, 0, 0)
+    for number in range(25_000):
+        tree.add_message(message(transform("odom", "base", number * 1e-6, (number, 0, 0), still)), is_static=False)
+    assert len(tree._edges["base"]._poses) <= 20_000
+    assert tree.lookup("odom", 0, "base", round(0.024999 * S))[0, 3] == 24_999
+
+
 def moved_to(time_ns):
     """The base in odom as far along x as its stamp in seconds says."""
     return message(transform("odom", "base", time_ns / S, (time_ns / S, 0, 0), quaternion(0, 0, 0)))

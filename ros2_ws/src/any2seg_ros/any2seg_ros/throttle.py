@@ -6,17 +6,25 @@ import math
 import time
 from collections.abc import Hashable
 
+_MOST_KINDS = 256  # kinds may be made of what arrives
+
 
 class Throttle:
-    """Knows when each kind of trouble was told last; rclpy's own throttle knows it per line of code only."""
+    """Knows when each kind of trouble was told last; rclpy's own throttle knows it per line of code only.
+
+    It remembers the last 256 kinds that were told.
+    """
 
     def __init__(self) -> None:
-        self._told_s: dict[Hashable, float] = {}
+        self._told_s: dict[Hashable, float] = {}  # in the order in which they were told
 
     def is_due(self, trouble: Hashable, period_s: float) -> bool:
         """Whether this kind has not been told for ``period_s``; True counts as told. The clock is the steady one."""
         now_s = time.monotonic()
         if now_s - self._told_s.get(trouble, -math.inf) < period_s:
             return False
+        self._told_s.pop(trouble, None)
         self._told_s[trouble] = now_s
+        if len(self._told_s) > _MOST_KINDS:
+            del self._told_s[next(iter(self._told_s))]
         return True
