@@ -33,3 +33,30 @@ def test_value_forward_passes_no_longer_fault_their_pages_in():
         command = [sys.executable, "-c", PROGRAM, mode]
         faults[mode] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert faults["keep"] < 0.5 * faults["default"]
+
+
+def test_value_what_lives_is_not_looked_at_again_and_what_dies_before_the_call_is_freed():
+    """In a process of its own: freezing holds for all of it."""
+    program = """
+import gc, weakref
+from any2seg_core.allocator import collect_and_freeze
+class Node: pass
+def ring():
+    node = Node()
+    node.self = node
+    return node
+gc.disable()
+dead, kept = weakref.ref(ring()), ring()
+collect_and_freeze()
+assert dead() is None
+assert gc.get_freeze_count() > 1000 and not any(each is kept for each in gc.get_objects())
+late = weakref.ref(ring())
+known = weakref.ref(kept)
+del kept
+gc.collect()
+assert late() is None and known() is not None
+collect_and_freeze()
+assert known() is None
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

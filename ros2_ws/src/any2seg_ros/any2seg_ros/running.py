@@ -13,7 +13,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.allocator import collect_and_freeze, keep_freed_memory
 
 if TYPE_CHECKING:
     from any2seg_ros.segment_node import SegmentNode
@@ -36,6 +36,7 @@ def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | Non
     try:
         for node in nodes:
             executor.add_node(node)
+            node.collect_garbage = collect_and_freeze
             if node.get_parameter("autostart").value:
                 _bring_up(node)
         _spin(executor, nodes)
@@ -50,6 +51,7 @@ def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | Non
         # The DDS participant, and with it its shared memory, ends with the last reference to the nodes.
         nodes.clear()
         del node, executor
+        gc.unfreeze()
         gc.collect()
         rclpy.get_default_context().destroy()
     sys.stdout.flush()

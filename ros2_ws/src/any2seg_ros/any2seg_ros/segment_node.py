@@ -72,10 +72,14 @@ class SegmentNode(LifecycleNode):
 
     Args:
         name: of the node. pool: shared by the nodes of one process. options: of rclpy's LifecycleNode.
+
+    Attributes:
+        collect_garbage: called when a model was loaded or let go; who owns the process may want to do more.
     """
 
     def __init__(self, name: str = "segment", pool: ModelPool | None = None, **options: Any) -> None:
         super().__init__(name, **options)
+        self.collect_garbage: Callable[[], object] = gc.collect
         self._complaints = parameters.declare(self)
         self._pool = pool or ModelPool()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -120,6 +124,7 @@ class SegmentNode(LifecycleNode):
         self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
         self._settings = settings
         self._monitor = diagnostics.Monitor()
+        self.collect_garbage()
         self.get_logger().info(f"configured with {settings.checkpoint} on {settings.device}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -175,7 +180,7 @@ class SegmentNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = self._segmenter = self._settings = None
-        gc.collect()
+        self.collect_garbage()
         release_freed_memory()
         return TransitionCallbackReturn.SUCCESS
 
