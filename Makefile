@@ -2,6 +2,7 @@
 # make test : set up on a fresh machine, then lint and test
 # make faults : hostile streams in virtual time, against the promise
 # make fuzz : damaged messages, files, YAML, recordings and checkpoints through every reader
+# make soak : 200,000 frames offline, then 30 minutes live while sensors die and come back: does anything grow?
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +11,7 @@ APT_PACKAGES := libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libgomp1
 STAMP := $(VENV)/.any2seg-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test faults fuzz lint install train-data train clean
+.PHONY: demo test faults fuzz soak lint install train-data train clean
 
 demo: install
 	$(BIN)/any2seg demo $(DEMO_ARGS)
@@ -23,6 +24,9 @@ faults: install
 
 fuzz: install
 	$(BIN)/python tests/fuzz/fuzz_run.py $(FUZZ_ARGS)
+
+soak: install
+	$(BIN)/python tests/soak/soak_run.py $(SOAK_ARGS)
 
 lint: install
 	$(BIN)/ruff check .

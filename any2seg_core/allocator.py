@@ -39,7 +39,7 @@ def collect_and_freeze() -> None:
     """Free what is garbage now, and look at nothing that lives now again until the next call.
 
     A full collection walks over all objects of PyTorch and numba and stops every thread meanwhile: 0.15 to 0.6 s in the
-    node. Called when a model was loaded or let go, never while one runs.
+    node. For the time when a model was loaded or let go.
     """
     gc.unfreeze()
     gc.collect()

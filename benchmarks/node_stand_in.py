@@ -43,6 +43,8 @@ def blocks_of_classes(num_classes: int, height: int, width: int) -> torch.Tensor
 class FreePredictor:
     """All of a Predictor but the network: planes become its input, labels are made of always the same logits."""
 
+    precision = "float32"
+
     def __init__(self) -> None:
         self.contract = InputContract()
         self.label_space = label_space(self.contract.label_space)
@@ -98,6 +100,10 @@ class StandInNode:
             self.node._inputs._receive(name, frame[name], {})
         if not self._published.wait(timeout_s):
             raise TimeoutError("no label came out")
+
+    def look(self) -> None:
+        """What the node's timer does five times in a second: see whether there is something to report."""
+        self.node._publish_diagnostics()
 
     def close(self) -> None:
         self.node.trigger_deactivate()
@@ -160,9 +166,3 @@ def steady_stamps(period_ns: int = 100_000_000):
     while True:
         stamp_ns += period_ns
         yield stamp_ns
-
-
-def rss_mb() -> float:
-    """Resident memory of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024

@@ -72,10 +72,17 @@ class Timeline:
 
     Args:
         spans: phases, in order; they cover the time axis. lanes: sensors. panels: measured values.
+        axis: what the numbers below the chart count.
     """
 
-    def __init__(self, spans: Sequence[Span], lanes: Sequence[Lane], panels: Sequence[Panel]) -> None:
-        self._spans, self._lanes, self._panels = spans, lanes, panels
+    def __init__(
+        self,
+        spans: Sequence[Span],
+        lanes: Sequence[Lane],
+        panels: Sequence[Panel],
+        axis: str = "seconds from the start of the drive",
+    ) -> None:
+        self._spans, self._lanes, self._panels, self._axis = spans, lanes, panels, axis
         self._end_s = max(span.end_s for span in spans)
         self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + 14
         self._bottom = self._panels_top + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
@@ -152,7 +159,7 @@ class Timeline:
         step = nice_top([self._end_s / 12], (1.0, 2.0, 5.0, 10.0))
         ticks = [index * step for index in range(int(self._end_s / step) + 1)]
         parts = [svg_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
-        title = svg_text(_WIDTH - _RIGHT, self._bottom + 30, "seconds from the start of the drive", "end muted")
+        title = svg_text(_WIDTH - _RIGHT, self._bottom + 30, self._axis, "end muted")
         return [*parts, title]
 
 
