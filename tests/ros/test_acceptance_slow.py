@@ -161,5 +161,5 @@ def test_value_killed_publisher_is_not_blamed_on_stamps_of_long_ago(node, monito
     status = wait_for(told(diagnostics, "nothing comes from"))
     assert status and "stamps" not in status.message
     assert "rgb" in status.message
-    values = diagnostics.values("/diagnostics")
-    assert (values["rgb.state"], values["rgb.fault"]) == ("dead", "dead")
+    assert wait_for(lambda: diagnostics.values("/diagnostics")["rgb.fault"] == "dead", 2.0)
+    assert diagnostics.values("/diagnostics")["rgb.state"] == "dead"

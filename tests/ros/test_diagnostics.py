@@ -245,3 +245,23 @@ def test_value_switched_off_sensors_are_no_trouble(monitor, look, clock):
     required = replace(TWO, streams={**TWO.streams, "lidar": StreamConfig(required=True, enabled=False)})
     status = look(alive(), StreamStats(state="disabled"), required)
     assert status.level == ERROR and "required lidar is disabled" in status.message
+
+
+@pytest.mark.parametrize(("silent_s", "expected"), [(0.1, "black"), (0.6, "dead")])
+def test_value_black_camera_that_is_unplugged_is_dead(monitor, look, clock, silent_s, expected):
+    for _ in range(3):
+        clock.now_s += 0.1
+        monitor.at_fault("rgb", "black", "image is black")
+    clock.now_s += silent_s
+    status = look(StreamStats(state="dead", period_ns=NS_PER_S // 10), alive())
+    assert {pair.key: pair.value for pair in status.values}["rgb.fault"] == expected
+
+
+def test_value_sensor_of_which_nothing_can_be_read_is_not_called_silent(monitor, look, clock):
+    """Once a second, so that the synchroniser has never seen it."""
+    for _ in range(3):
+        clock.now_s += 1.0
+        monitor.at_fault("rgb", "step", "image: step 7 is smaller than a row")
+    clock.now_s += 0.9
+    status = look(StreamStats(), alive())
+    assert {pair.key: pair.value for pair in status.values}["rgb.fault"] == "step"

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
@@ -24,7 +25,9 @@ _DROPS = {"unmatched": "no_match"}  # the synchroniser's word -> the key of the 
 _ALWAYS_TOLD = ("unmatched", "late", "queue", "jump", "overrun", "too_old", "failed", "idle", "disabled")
 _NEW_S = 1.0
 _RECENT_S = 1.5  # so long what was wrong with a message is wrong with its sensor
+_RECENT_WHEN_DEAD_S = 0.5
 _RECENT_PERIODS = 2.5
+_LONGEST_INTERVAL_S = 2.0
 
 
 def pairs(values: dict[str, object]) -> list[KeyValue]:
@@ -36,6 +39,20 @@ def reliability_values(reliability: Reliability) -> dict[str, str]:
     """Score and parts, 0 to 1."""
     parts = {f"reliability.{part}": f"{value:.2f}" for part, value in reliability.parts.items()}
     return {"reliability": f"{reliability.score:.2f}", **parts}
+
+
+class _Content(NamedTuple):
+    """What was wrong with the newest message that could not be used, when, and how long after the one before."""
+
+    fault: SensorFault
+    at_s: float
+    interval_s: float
+
+    def lasts_s(self, stream: StreamStats) -> float:
+        """How long it explains the state of its sensor: once nothing comes any more, that is the reason."""
+        least_s = _RECENT_S if stream.state == "alive" else _RECENT_WHEN_DEAD_S
+        period_s = max((stream.period_ns or 0) / NS_PER_S, self.interval_s)
+        return max(least_s, _RECENT_PERIODS * period_s)
 
 
 class Monitor:
@@ -62,7 +79,7 @@ class Monitor:
             self._history = deque([(self._last_sign_s, replace(self._counts))])
             self._reported_as: tuple[object, ...] = ()
             self._watch = DeadlineWatch()
-            self._faults: dict[str, tuple[float, SensorFault]] = {}
+            self._faults: dict[str, _Content] = {}
             self._bad_stamps: dict[str, tuple[float, int]] = {}
 
     def expect_labels(self) -> None:
@@ -78,7 +95,10 @@ class Monitor:
     def at_fault(self, name: str, reason: str, text: str) -> None:
         """A message of a modality could not be used, or its sensor is ill."""
         with self._lock:
-            self._faults[name] = (time.monotonic(), SensorFault(reason, text.removeprefix(f"{name}: ")))
+            now_s = time.monotonic()
+            before_s = self._faults[name].at_s if name in self._faults else now_s
+            fault = SensorFault(reason, text.removeprefix(f"{name}: "))
+            self._faults[name] = _Content(fault, now_s, min(now_s - before_s, _LONGEST_INTERVAL_S))
 
     def failed(self, error: Exception) -> None:
         """A set gave no label."""
@@ -197,14 +217,12 @@ class Monitor:
 
     def _fault(self, name: str, stream: StreamStats, now_s: float) -> SensorFault | None:
         """What is wrong with a sensor now: its messages as they come, what they hold, or that none comes."""
-        since_s, content = self._faults.get(name, (0.0, None))
-        period_s = (stream.period_ns or 0) / NS_PER_S
-        if content is not None and now_s - since_s >= max(_RECENT_S, _RECENT_PERIODS * period_s):
-            content = None
-        if stream.fault is not None and not (content and stream.fault.reason == "unusable"):
+        known = self._faults.get(name)
+        is_recent = known is not None and now_s - known.at_s < known.lasts_s(stream)
+        if stream.fault is not None and not (is_recent and stream.fault.reason == "unusable"):
             return SensorFault(*stream.fault)
-        if content is not None:
-            return content
+        if is_recent:
+            return known.fault
         return state_fault(stream)
 
     def _values(self, snapshot: Snapshot, now: Situation, label_rate_hz: float, state: str) -> dict[str, object]:
