@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import resources
-from scipy.stats import linregress
+from scipy.stats import linregress, pearsonr
 from trend import trend
 
 from any2seg_core.modalities import MODALITIES
@@ -25,7 +25,10 @@ def test_value_slope_and_error_are_scipys_without_the_first_fifth():
     y = 500.0 + 0.7 * x + random.normal(0, 0.2, 101)
     y[:21] -= 100.0  # what is allocated at first
     found, expected = trend("memory", x, y, bound=0.1), linregress(x[21:], y[21:])
-    np.testing.assert_allclose((found.slope, found.error), (expected.slope, expected.stderr), rtol=1e-9)
+    rest = y[21:] - expected.intercept - expected.slope * x[21:]
+    r = max(pearsonr(rest[:-1], rest[1:]).statistic, 0.0)
+    error = expected.stderr * np.sqrt(78.0 / (80.0 * (1 - r) / (1 + r) - 2.0))
+    np.testing.assert_allclose((found.slope, found.error), (expected.slope, error), rtol=1e-9)
     np.testing.assert_allclose((found.first, found.last), (y[21:29].mean(), y[-8:].mean()))
 
 
@@ -36,6 +39,24 @@ def test_value_flat_is_within_two_errors_or_below_the_bound(slope, noise, is_fla
     x = np.linspace(0, 1, 200)
     y = slope * x + noise * np.sin(60 * np.pi * x)
     assert trend("memory", x, y, bound=1.0).is_flat is is_flat
+
+
+def test_value_one_step_is_no_slope_and_many_are():
+    """What a heap does that takes pages once, and one that takes them for ever."""
+    x = np.linspace(0, 1, 500)
+    assert trend("memory", x, 500.0 + 4.0 * (x > 0.4), bound=0.1).is_flat
+    assert not trend("memory", x, 500.0 + np.floor(40.0 * x), bound=0.1).is_flat
+
+
+def test_property_noise_that_remembers_is_seldom_taken_for_growth():
+    """Standard errors for independent points call about a third of these curves growing."""
+    flat = []
+    for seed in range(200):
+        noise, y = np.random.default_rng(seed).normal(size=400), np.zeros(400)
+        for index in range(1, 400):
+            y[index] = 0.9 * y[index - 1] + noise[index]
+        flat.append(trend("memory", np.arange(400.0), y, bound=0.0).is_flat)
+    assert 0.93 < np.mean(flat) < 1.0
 
 
 def test_exception_too_few_points_for_a_slope():

@@ -17,7 +17,8 @@ class Trend:
 
     Attributes:
         first, last: mean of the first and of the last tenth of what was fitted. slope: per unit of x.
-        error: standard error of the slope. bound: a slope below it counts as flat.
+        error: standard error of the slope, of points that depend on the one before them.
+        bound: a slope below it counts as flat.
     """
 
     name: str
@@ -31,6 +32,18 @@ class Trend:
     def is_flat(self) -> bool:
         """No growth: the slope is below its bound, or not more than two standard errors above 0."""
         return self.slope <= max(self.bound, 2.0 * self.error)
+
+
+def independent_points(rest: np.ndarray) -> float:
+    """How many independent points these residuals are worth: n (1 - r) / (1 + r), r: correlation with the next one.
+
+    Santer et al. 2000, "Statistical significance of trends and trend differences in layer-average atmospheric
+    temperature time series", eq. 6. Memory goes in steps: one step would otherwise pass for a slope that is certain.
+    """
+    if len(rest) < 3 or np.ptp(rest) == 0.0:
+        return float(len(rest))
+    r = max(float(np.corrcoef(rest[:-1], rest[1:])[0, 1]), 0.0)
+    return len(rest) * (1.0 - r) / (1.0 + r)
 
 
 def trend(name: str, x: Sequence[float], y: Sequence[float], bound: float) -> Trend:
@@ -47,6 +60,6 @@ def trend(name: str, x: Sequence[float], y: Sequence[float], bound: float) -> Tr
     spread = float(own @ own)
     slope = float(own @ y) / spread
     rest = y - y.mean() - slope * own
-    error = math.sqrt(float(rest @ rest) / max(len(x) - 2, 1) / spread)
+    error = math.sqrt(float(rest @ rest) / max(independent_points(rest) - 2.0, 1.0) / spread)
     tenth = max(len(x) // 10, 1)
     return Trend(name, float(y[:tenth].mean()), float(y[-tenth:].mean()), slope, error, bound)
