@@ -21,7 +21,7 @@ from typing import Any
 
 from any2seg_core.errors import UserError
 from any2seg_core.sync_clock import MS, SYNC_REASONS, StreamFault
-from any2seg_core.sync_election import Choice, Moment, contradiction, elect
+from any2seg_core.sync_election import Choice, Moment, contradiction, elect, patient_until_ns
 from any2seg_core.sync_sets import SampleSet, SyncConfig, SyncStats
 from any2seg_core.sync_stream import Entry, Gap, Sample, Stream, StreamConfig, StreamStats
 from any2seg_core.sync_timeline import OpenSet, Timeline
@@ -160,6 +160,10 @@ class Synchronizer:
                 moments.append(stream.dead_at_ns)
                 if not stream.is_usable(now_ns):
                     moments.append(stream.usable_at_ns)
+        if self._time.reference is not None:
+            patient_ns = patient_until_ns(self._streams[self._time.reference], self._moment(now_ns))
+            if patient_ns > now_ns:
+                moments.append(patient_ns)
         if self._in_grace(now_ns):
             moments.append(self._grace_end_ns)
         return min(moments, default=None)

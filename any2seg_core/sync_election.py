@@ -173,19 +173,29 @@ def _lag_ns(stream: Stream, moment: Moment) -> int:
 
 
 def _wait_ns(name: str, stream: Stream, moment: Moment) -> int:
-    """How long until it can open a set; 0 for the stream that leads, which is waited for until it is dead."""
+    """How long until it can open a set; 0: now, or it leads and is waited for until the silence is too long."""
     lag_ns, track = _lag_ns(stream, moment), stream.clock.followed
-    if lag_ns == 0 and (name == moment.reference or stream.has_news):
+    is_leading = name == moment.reference and moment.now_ns < patient_until_ns(stream, moment)
+    if lag_ns == 0 and (is_leading or stream.has_news):
         return 0
     period_ns = track.period_ns or longest_silence_ns(moment.least_silence_ns * 2, moment.least_silence_ns)
     messages = lag_ns // period_ns + 1
     pace_ns = max(track.arrival_period_ns or 0, period_ns)  # of a burst, arrivals tell nothing
-    return max(messages * pace_ns - (moment.now_ns - track.last_arrival_ns), 0)
+    return max(messages * pace_ns - (moment.now_ns - track.last_arrival_ns), 1)
+
+
+def patient_until_ns(stream: Stream, moment: Moment) -> int:
+    """Until when a set of the stream that leads is waited for, although it lives: others may have something new."""
+    since_ns = stream.clock.followed.last_arrival_ns if moment.emitted_ns is None else moment.emitted_ns
+    return since_ns + _longest_silence_ns(stream, moment)
+
+
+def _longest_silence_ns(stream: Stream, moment: Moment) -> int:
+    period_ns = stream.clock.followed.period_ns or moment.least_silence_ns
+    return longest_silence_ns(int(DEAD_AFTER_PERIODS * period_ns), moment.least_silence_ns)
 
 
 def _is_patient(wait_ns: int, stream: Stream, moment: Moment) -> bool:
     """Whether a set comes before anybody would call it silence."""
     silent_ns = 0 if moment.emitted_ns is None else moment.now_ns - moment.emitted_ns
-    period_ns = stream.clock.followed.period_ns or moment.least_silence_ns
-    patience_ns = longest_silence_ns(int(DEAD_AFTER_PERIODS * period_ns), moment.least_silence_ns) + moment.timeout_ns
-    return wait_ns == 0 or silent_ns + wait_ns <= patience_ns
+    return wait_ns == 0 or silent_ns + wait_ns <= _longest_silence_ns(stream, moment) + moment.timeout_ns
