@@ -139,10 +139,7 @@ class Synchronizer:
             return self._decide(now_ns)
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         for stream in self._streams.values():
-            held = stream.clock.restart(time_ns + stream.config.offset_ns)
-            stream.drop_forgotten()
-            for entry in held:
-                stream.insert(entry)
+            stream.restart(time_ns)
         return ready + self._restart(time_ns, now_ns, is_set=True) + self._decide(now_ns)
 
     def poll(self, now_ns: int) -> list[SampleSet]:
@@ -239,8 +236,7 @@ class Synchronizer:
         for stream in self._streams.values():
             stream.keep_around(time_ns + stream.config.offset_ns)
             if has_grace and not stream.is_alive(now_ns):
-                stream.clock.forget()
-                stream.drop_forgotten()
+                stream.restart(time_ns)
             begins += [entry.sample.arrival_ns for entry in stream.entries]
         if has_grace:
             self._time.started_ns = min(begins)
@@ -336,7 +332,7 @@ class Synchronizer:
             if stream.seen and name not in self._choice.strangers:
                 entries = stream.matches(open_set.stamp_ns)
                 found[name] = stream.believed(entries, arrival_ns, patience_ns, self._now_ns)
-        if not found.get(open_set.reference):  # it led when it opened the set
+        if open_set.entry not in found.get(open_set.reference, []):  # its clock was believed when it opened the set
             found[open_set.reference] = [open_set.entry]
         return {name: entries for name, entries in found.items() if entries}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from any2seg_core.sync_clock import DEAD_AFTER_PERIODS, MS, StreamFault, longest_silence_ns, seconds_text
+from any2seg_core.sync_clock import StreamFault, seconds_text
 from any2seg_core.sync_stream import Stream
+from any2seg_core.sync_track import DEAD_AFTER_PERIODS, MS, longest_silence_ns
 
 _SAME_TIME_NS = 1_000 * MS  # latencies of sensors on one clock differ by less
 _LEAST_DRIFT_NS = 100 * MS

@@ -305,6 +305,13 @@ class Stream:
             entry.late = False
         self.entries = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) <= BACKWARD_JUMP_NS]
 
+    def restart(self, time_ns: int) -> None:
+        """Time has jumped: follows the clock that is near, where there is one, else it was never seen."""
+        held = self.clock.restart(time_ns + self.config.offset_ns)
+        self.drop_forgotten()
+        for entry in held:
+            self.insert(entry)
+
     def drop_forgotten(self) -> None:
         """Counts what was held of clocks that are not followed any more."""
         self.drop("other_clock", len(self.clock.forgotten()))
