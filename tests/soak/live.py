@@ -36,7 +36,6 @@ CHECKPOINT = ROOT / "checkpoints" / "drive_b0.safetensors"
 BOUNDS = {"memory_mb": 6.0, "threads": 0.5, "descriptors": 0.5}  # what counts as flat, per hour
 _SAMPLE_S = 2.0
 _SPOKEN_S = 10.0
-_TAIL_S = 3.0
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Storm:
         inference_ms: of that, what the node says for projection and model.
         gap_ms: from one label to the next. late_ms: how late the drivers themselves were at worst in that time.
         bound_ms: what the promise allows for each gap. used: sensors of each label, joined by a comma.
-        kills: how many sensors died.
+        at_s: when each label came. kills: how many sensors died. tracebacks: how many are in the node's log.
     """
 
     seconds: float
