@@ -24,7 +24,7 @@ from fake_car import NS_PER_S, PERIOD_NS, TOPICS, write_calibration  # noqa: E40
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from resources import held_by  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
-from storm import Driver, schedule  # noqa: E402
+from storm import LISTENERS, Driver, schedule  # noqa: E402
 from trend import Trend, trend  # noqa: E402
 
 from any2seg_core.messages import stamp_ns  # noqa: E402
@@ -46,9 +46,11 @@ class Storm:
         curve: what the node held, about every two seconds; `bare_memory_mb` is that of a node without any code of ours.
         latency_ms: from when the newest message that was used was published until the label was received.
         inference_ms: of that, what the node says for projection and model.
-        gap_ms: from one label to the next. late_ms: how late the drivers themselves were at worst in that time.
+        gap_ms: from one label to the next. late_ms: how much longer than a period the sensor that went on best paused
+            in that time or half a second before it; only messages count for which the node was matched.
         bound_ms: what the promise allows for each gap. used: sensors of each label, joined by a comma.
         at_s: when each label came. kills: how many sensors died. tracebacks: how many are in the node's log.
+        told: what the node's diagnostics said, and from when on.
     """
 
     seconds: float
@@ -63,11 +65,18 @@ class Storm:
     used: list[str] = field(default_factory=list)
     kills: int = 0
     tracebacks: int = 0
+    told: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def broken(self) -> list[int]:
         """Labels that came later than the promise allows."""
         return [index for index, gap in enumerate(self.gap_ms) if gap > self.bound_ms[index]]
+
+    def told_during(self, index: int) -> list[str]:
+        """What the diagnostics said in the time before a label."""
+        end_s = self.at_s[index]
+        begin_s = end_s - self.gap_ms[index] / 1000.0
+        return [text for at_s, text in self.told if begin_s <= at_s <= end_s]
 
     def trends(self) -> list[Trend]:
         """Slopes per hour; the bare node's memory last."""
@@ -85,8 +94,10 @@ class _Ear:
         self._node = rclpy.create_node("soak_ear", context=self._context)
         self.labels: list[tuple[int, int]] = []  # received, steady clock; stamp
         self.values: dict[int, dict[str, str]] = {}
+        self.told: list[tuple[int, str]] = []  # steady clock and message of /diagnostics, where it is another one
         self._node.create_subscription(Image, "/segment/out/label", self._on_label, 50)
         self._node.create_subscription(DiagnosticArray, "/segment/out/modalities", self._on_modalities, 50)
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="soak-ear", daemon=True)
@@ -107,6 +118,11 @@ class _Ear:
     def _on_label(self, message: Image) -> None:
         self.labels.append((time.monotonic_ns(), stamp_ns(message.header)))
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        text = message.status[0].message
+        if not self.told or self.told[-1][1] != text:
+            self.told.append((time.monotonic_ns(), text))
+
     def _on_modalities(self, message: DiagnosticArray) -> None:
         kept = ("used", "inference_ms", *(f"{name}.stamps_ns" for name in MODALITIES))
         pairs = {pair.key: pair.value for pair in message.status[0].values}
@@ -122,7 +138,7 @@ def run(seconds: float, seed: int, checkpoint: Path, say: Callable[[str], None])
         ear = _Ear(domain)
         drivers = [Driver(name, [e for e in events if e.sensor == name], seed, domain) for name in MODALITIES]
         node, bare = both
-        ready = wait_for(lambda: all(driver.listeners == 2 for driver in drivers), START_TIMEOUT_S)
+        ready = wait_for(lambda: all(driver.listeners == LISTENERS for driver in drivers), START_TIMEOUT_S)
         if not ready:
             raise RuntimeError(f"the node did not subscribe: {node.tail()}")
         begin_s = time.monotonic()
@@ -171,8 +187,8 @@ def _watch(storm: Storm, begin_s: float, node: RosProcess, bare: subprocess.Pope
 def _join(storm: Storm, begin_s: float, ear: _Ear, drivers: list[Driver]) -> None:
     """Labels with what was sent for them; of the last one it may not be known what it was made of."""
     sent = {driver.sensor: driver.sent_ns for driver in drivers}
-    late = sorted(entry for driver in drivers for entry in driver.late_s)
-    times_s, delays_s = np.array([at for at, _ in late]), np.array([delay for _, delay in late])
+    times_ns = [np.sort(np.array(list(driver.sent_ns.values()), np.int64)) for driver in drivers]
+    storm.told = [(at_ns / NS_PER_S - begin_s, text) for at_ns, text in ear.told]
     storm.kills = sum(driver.kills for driver in drivers)
     waits_ms = 1000.0 * (max(SYNC_DEFAULTS["timeout_without_reference_s"], _silence_s()) + SYNC_DEFAULTS["timeout_s"])
     for (before_ns, _), (received_ns, stamp) in zip(ear.labels, ear.labels[1:], strict=False):
@@ -180,8 +196,8 @@ def _join(storm: Storm, begin_s: float, ear: _Ear, drivers: list[Driver]) -> Non
         used = tuple(name for name in values.get("used", "").split(",") if name)
         published = [sent[name][int(text)] for name in used for text in values[f"{name}.stamps_ns"].split(",")
                      if int(text) in sent[name]]  # fmt: skip
-        first, last = np.searchsorted(times_s, [before_ns / NS_PER_S, received_ns / NS_PER_S])
-        late_ms = 1000.0 * float(delays_s[first:last].max(initial=0.0))
+        pause_ns = min(_longest_pause_ns(own, before_ns, received_ns) for own in times_ns)
+        late_ms = max(pause_ns - PERIOD_NS, 0) / 1e6
         inference_ms = float(values.get("inference_ms", "nan"))
         storm.at_s.append(received_ns / NS_PER_S - begin_s)
         storm.used.append(",".join(used))
@@ -190,6 +206,13 @@ def _join(storm: Storm, begin_s: float, ear: _Ear, drivers: list[Driver]) -> Non
         storm.gap_ms.append((received_ns - before_ns) / 1e6)
         storm.late_ms.append(late_ms)
         storm.bound_ms.append(waits_ms + PERIOD_NS / 1e6 + late_ms + np.nan_to_num(inference_ms))
+
+
+def _longest_pause_ns(sent_ns: np.ndarray, begin_ns: int, end_ns: int) -> int:
+    """Longest time without a message of a sensor that began or ended between two moments, or half a second before."""
+    begin_ns -= NS_PER_S // 2
+    inside = sent_ns[(sent_ns > begin_ns) & (sent_ns < end_ns)]
+    return int(np.diff([begin_ns, *inside, end_ns]).max())
 
 
 def _silence_s() -> float:

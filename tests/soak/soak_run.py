@@ -53,6 +53,7 @@ def storm_table(storm: live.Storm) -> str:
             f"at {storm.at_s[index]:.1f} s: {storm.gap_ms[index]:.0f} ms without a label, promised "
             f"{storm.bound_ms[index]:.0f}; before {storm.used[index - 1]}, then {storm.used[index]}"
         )
+        lines += [f"  diagnostics: {text}" for text in storm.told_during(index)]
     return "\n".join(lines)
 
 

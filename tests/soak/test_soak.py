@@ -117,6 +117,7 @@ def test_smoke_a_short_soak_counts_every_label_and_holds_no_more_threads_and_des
         trends = {each["name"]: each for each in part["trends"]}
         assert trends["threads"]["first"] == trends["threads"]["last"] > 1
         assert trends["descriptors"]["first"] == trends["descriptors"]["last"] > 1
+    assert any("partial: without" in text for _, text in live["told"])
     assert live["kills"] > 0 and live["tracebacks"] == 0
     assert len(live["gap_ms"]) > 10 and np.isfinite(live["latency_ms"][:-1]).all() and min(live["latency_ms"]) > 0
     assert {name for used in live["used"] for name in used.split(",") if name} == set(MODALITIES)
