@@ -7,7 +7,7 @@ only with them: the same recording always gives the same sets, however fast it i
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class BagSet:
         time_ns: the bag's time at which it was complete.
         truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
         frames: builds its planes. mounts: transforms to the camera of sensors that move, at the moment of the set.
+        judge: told per modality whether its content could be used, as the node tells its synchroniser.
     """
 
     sample_set: SampleSet
@@ -44,6 +45,7 @@ class BagSet:
     truth: Any | None
     frames: FrameBuilder
     mounts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    judge: Callable[[dict[str, bool]], None] = lambda usable: None
 
     @property
     def stamp_ns(self) -> int:
@@ -63,7 +65,9 @@ class BagSet:
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
         self._mount()
-        return self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
+        frame = self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
+        self.judge({name: name in frame.planes for name in self.sample_set.samples})
+        return frame
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
@@ -127,6 +131,7 @@ class SetStream:
         self._truths: deque[tuple[int, Any]] = deque()
         self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray]]] = deque()
         self._follower = None if mounts is None else MountFollower(mounts)
+        self._judged: list[SampleSet] = []  # ready because of what was told of the content of others
 
     @property
     def stats(self) -> SyncStats:
@@ -193,6 +198,7 @@ class SetStream:
 
     def _release(self, ready: list[SampleSet], is_end: bool = False) -> Iterator[BagSet]:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
+        ready, self._judged = [*self._judged, *ready], []
         for sample_set in ready:
             mounts = {} if self._follower is None else self._follower.at(sample_set, self.frames)
             self._waiting.append((sample_set, self.time_ns, mounts))
@@ -209,9 +215,13 @@ class SetStream:
             self._waiting.popleft()
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
-            yield BagSet(sample_set, time_ns, truth, self.frames, mounts)
+            yield BagSet(sample_set, time_ns, truth, self.frames, mounts, self._judge)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
+
+    def _judge(self, usable: dict[str, bool]) -> None:
+        for name, is_usable in usable.items():
+            self._judged += self._synchronizer.judge(name, is_usable, self.time_ns)
 
     def _forget_truths_before(self, stamp_ns: int) -> None:
         self._truths = deque(entry for entry in self._truths if entry[0] >= stamp_ns)

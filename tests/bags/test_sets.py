@@ -250,3 +250,29 @@ def test_value_messages_without_a_stamp_are_received_counted_and_named(tmp_path)
     assert (stream.read["rgb"], stream.bad["rgb"], used) == (8, 3, 5)
     assert stats.added == 8 and stats.dropped["bad_stamp"] == 3
     assert "stamp" in stream.reasons["rgb"]
+
+
+class _BlindCamera(FrameBuilder):
+    """Finds no camera image usable."""
+
+    def build(self, payloads, stamp_ns, event_offset_ns=0):
+        frame = super().build(payloads, stamp_ns, event_offset_ns)
+        frame.planes.pop("rgb", None)
+        return frame
+
+
+@pytest.mark.parametrize(("builder", "leader"), [(FrameBuilder, "rgb"), (_BlindCamera, "depth")])
+def test_value_a_sensor_of_which_nothing_can_be_used_does_not_lead_offline_either(tmp_path, builder, leader):
+    """The camera is an hour ahead and was there first, so that its sets hold nothing else."""
+    entries = small_entries(40, start_ns=START_NS + 3600 * NS_PER_S)
+    entries = [(time_ns - 3600 * NS_PER_S, topic, kind, data) for time_ns, topic, kind, data in entries]
+    for time_ns, _, _, _ in entries[10:]:
+        depth = bag_messages.image(np.full((5, 7), 2.0, np.float32), "32FC1", time_ns - 10, "camera")
+        entries.append((time_ns + 5, "/depth", IMAGE, depth))
+    topics = TopicMap({"rgb": "/camera/image_raw", "depth": "/depth"}, {})
+    camera = CameraModel(7, 5, np.array([[5.0, 0, 3], [0, 5, 2], [0, 0, 1]]))
+    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+        frames = builder(Calibration(camera=camera), WINDOW_NS)
+        stream = SetStream(bag.messages(topics.names), topics, sync_config({}, topics.streams, WINDOW_NS), frames)
+        leaders = [bag_set.sample_set.reference for bag_set in stream if bag_set.frame() is not None]
+    assert leaders[20:32] == [leader] * 12  # at the very end the one that was silent first is not waited for

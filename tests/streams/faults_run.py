@@ -81,6 +81,8 @@ def run_schedules(seeds: range, workers: int, say=print) -> dict[str, Tally]:
         outcomes: Iterable = pool.imap(judged, seeds, 50) if workers > 1 else map(judged, seeds)
         for done, (seed, lies, messages, outcome) in enumerate(outcomes, 1):
             names = lies.split("+")
+            if outcome.violations:
+                say(f"seed {seed}, {lies}: {outcome.violations[0]}")
             for kind in [f"{len(names)} liars", *([lies] if len(names) == 1 else [])]:
                 tallies[kind].add(f"seed {seed}, {lies}", messages, outcome)
             if time.monotonic() - spoken > _SPOKEN_SECONDS:

@@ -132,7 +132,7 @@ class Schedule:
     """Messages of all sensors.
 
     Attributes:
-        healthy: the sensor that says the truth all the time. period_ns, jitter_ns: of it.
+        healthy: the sensor that says the truth all the time. period_ns: of it. jitter_ns: of all sensors at most.
         first_ns, last_ns: arrival of its first and last message.
         lies: sensor -> name of its lie.
         messages: (arrival, sensor, stamp), in order of arrival.
@@ -159,19 +159,20 @@ def schedule(seed: int) -> Schedule:
                  random.choice((0, 1, 5)) * MS)  # fmt: skip
     moments = own.moments(random)
     messages = [(arrival, healthy, BASE + time) for arrival, time in moments]
-    lies, longest_ns = {}, own.period_ns
+    lies, longest_ns, jitter_ns = {}, own.period_ns, own.jitter_ns
     for name in liars:
         lies[name] = random.choice(list(LIES))
         start_ns = random.randint(0, 1500) * MS
         end_ns = random.choice((length_ns, random.randint(start_ns // MS + 500, length_ns // MS) * MS))
         period_ns = random.choice((20, 33, 50, 100, 200, 345, 1000)) * MS
         sender = Sender(period_ns, start_ns, end_ns, random.randint(1, 40) * MS, random.choice((0, 1, 5)) * MS)
+        jitter_ns = max(jitter_ns, sender.jitter_ns)
         longest_ns = max(longest_ns, 1000 * MS if lies[name] in IRREGULAR else period_ns)
         sent = LIES[lies[name]](random, sender.moments(random))
         messages += [(arrival, name, BASE + stamp) for arrival, stamp in sent]
     messages.sort()
     arrivals = [arrival for arrival, name, _ in messages if name == healthy]
-    return Schedule(healthy, own.period_ns, own.jitter_ns, arrivals[0], arrivals[-1], lies, longest_ns, messages)
+    return Schedule(healthy, own.period_ns, jitter_ns, arrivals[0], arrivals[-1], lies, longest_ns, messages)
 
 
 def transition(seed: int, before: tuple[str, ...], after: tuple[str, ...]) -> Schedule:
