@@ -197,7 +197,8 @@ class Synchronizer:
         elif kind != "apart" and reason is None:
             entries.append(entry)
         elif track is not stream.clock.followed and reason != "duplicate":
-            stream.drop("other_clock", track.hold(entry))
+            entry.late = kind == "behind"
+            stream.drop_held(track.hold(entry))
         else:
             stream.drop(reason)
         if not stream.clock.has_others:

@@ -145,8 +145,11 @@ class StreamClock:
         self._forget_dead(now_ns)
         followed = self.followed
         for track in self._others:
+            # Nearer than that it is the order of messages on the way, not the clock.
+            least_ns = max(CLOSE_NS, 3 * (followed.arrival_period_ns or 0) // 2)
             is_successor = (
                 track.count >= 2
+                and abs(distance_between(track, followed)) > least_ns
                 and followed.is_overdue(now_ns, self.least_silence_ns)
                 and (not self.is_alive(now_ns) or track.previous_arrival_ns > followed.last_arrival_ns)
             )
@@ -260,11 +263,11 @@ class StreamClock:
         self._newest_raw_ns = stamp_ns
 
     def _fitting(self, stamp_ns: int, now_ns: int) -> Track | None:
-        tracks = [track for track in (self.followed, *self._others) if track is not None]
-        fitting = [track for track in tracks if track.accepts(stamp_ns, now_ns, self._usual_step_ns)]
-        if len(fitting) < 2:
-            return fitting[0] if fitting else None
-        return min(fitting, key=lambda track: abs(stamp_ns - track.last_stamp_ns - (now_ns - track.last_arrival_ns)))
+        """The track that goes on with a stamp: the followed one before others, of those the nearest."""
+        if self.followed is not None and self.followed.accepts(stamp_ns, now_ns, self._usual_step_ns):
+            return self.followed
+        fitting = [track for track in self._others if track.accepts(stamp_ns, now_ns, self._usual_step_ns)]
+        return min(fitting, key=lambda track: abs(track.error_ns(stamp_ns, now_ns)), default=None)
 
     def _begin(self, stamp_ns: int, now_ns: int) -> Track:
         """A new track; followed at once where nothing goes on and the stamp is no mere step back."""

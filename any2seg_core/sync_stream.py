@@ -314,7 +314,12 @@ class Stream:
 
     def drop_forgotten(self) -> None:
         """Counts what was held of clocks that are not followed any more."""
-        self.drop("other_clock", len(self.clock.forgotten()))
+        self.drop_held(self.clock.forgotten())
+
+    def drop_held(self, entries: list[Entry]) -> None:
+        """Counts messages that were held in case their clock would be followed."""
+        for entry in entries:
+            self.drop("late" if entry.late else "other_clock")
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Counts messages that will be in no set."""

@@ -80,6 +80,10 @@ class Track:
         usual_ns = usual_step_ns if period_ns is None else period_ns
         return usual_ns is not None and step_ns <= _LONGEST_STEP_PERIODS * usual_ns
 
+    def error_ns(self, stamp_ns: int, now_ns: int) -> int:
+        """How far a stamp is ahead of what time would have made of the newest one."""
+        return stamp_ns - self.last_stamp_ns - (now_ns - self.last_arrival_ns)
+
     def add(self, stamp_ns: int, now_ns: int) -> None:
         """Takes a message that `accepts` allows."""
         self.count += 1
@@ -95,11 +99,11 @@ class Track:
         self.previous_arrival_ns = self.last_arrival_ns
         self.last_stamp_ns, self.last_arrival_ns = stamp_ns, now_ns
 
-    def hold(self, item: Any) -> int:
-        """Keeps a message for later; returns how many had to go for it."""
+    def hold(self, item: Any) -> list[Any]:
+        """Keeps a message for later; returns those that had to go for it."""
         self.pending.append(item)
         dropped, self.pending = self.pending[:-_MOST_PENDING], self.pending[-_MOST_PENDING:]
-        return len(dropped)
+        return dropped
 
     def shift_clock(self, delta_ns: int) -> None:
         """The clock of arrivals was set: durations stay as they were."""

@@ -154,7 +154,7 @@ def schedule(seed: int) -> Schedule:
     random = Random(seed)
     names = random.sample(NAMES, random.randint(2, 4))
     healthy, liars = names[0], names[1:]
-    length_ns = random.randint(2500, 6000) * MS
+    length_ns = random.randint(2000, 4000) * MS
     own = Sender(random.choice((33, 50, 100, 150)) * MS, 0, length_ns, random.randint(1, 40) * MS,
                  random.choice((0, 1, 5)) * MS)  # fmt: skip
     moments = own.moments(random)
@@ -162,7 +162,7 @@ def schedule(seed: int) -> Schedule:
     lies, longest_ns, jitter_ns = {}, own.period_ns, own.jitter_ns
     for name in liars:
         lies[name] = random.choice(list(LIES))
-        start_ns = random.randint(0, 1500) * MS
+        start_ns = random.randint(0, 1000) * MS
         end_ns = random.choice((length_ns, random.randint(start_ns // MS + 500, length_ns // MS) * MS))
         period_ns = random.choice((20, 33, 50, 100, 200, 345, 1000)) * MS
         sender = Sender(period_ns, start_ns, end_ns, random.randint(1, 40) * MS, random.choice((0, 1, 5)) * MS)
