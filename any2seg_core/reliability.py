@@ -22,6 +22,7 @@ from any2seg_core.units import NS_PER_S
 PARTS = ("presence", "data", "agreement", "repetition", "lateness", "clock")
 """What a score is made of, each 0..1: the score is the smallest of them."""
 
+_LIDAR = MODALITIES[-1]
 _NOT_SEEN = ("never_seen", "disabled")
 _REPEATS = "repeats"  # of SYNC_REASONS, and how its texts begin
 _FAULT_OF_FUSED = 0.5  # one sequence of two is followed, or single stamps are wrong: usable, and not to be trusted
@@ -30,8 +31,8 @@ _LEAST_SETS = 3  # in the window, however seldom sets are
 _AGREEMENTS = 3  # measured values that are averaged
 _LEARNING = 5  # values before the usual one counts
 _SOON_S, _LATE_S = 3.0, 120.0  # how fast the usual value follows to the better and to the worse
-_ENOUGH = {"presence": 1.0, "data": 0.8, "agreement": 0.85}  # share of the usual value that still is 1
-_ENOUGH_EVENTS = 0.05  # events come with motion: their number says little
+_ENOUGH = {"presence": 1.0, "data": 0.8, "returns": 0.8, "events": 0.05, "agreement": 0.85}
+"""Share of the usual value that still is 1. Events come with motion: their number says little."""
 _SAMPLES_PER_SIDE = 128
 _BLACK, _WHITE = 8, 250
 
@@ -47,6 +48,7 @@ class Observation:
         age_ns: distance of its message from the time of the set.
         repeats: 0 for new content to 1 for as many identical messages as make it count as frozen.
         fault: what the synchroniser says of what it sends, one line; "" for nothing.
+        returns: of a LiDAR, the points of its cloud: in the plane they overlap, so that a loss does not show at once.
     """
 
     is_fused: bool
@@ -55,6 +57,7 @@ class Observation:
     age_ns: int | None = None
     repeats: float = 0.0
     fault: str = ""
+    returns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def observations(
                 abs(sample_set.age_ns[name]),
                 frame.repeats.get(name, 0.0),
                 fault,
+                len(frame.samples[name]) if name == _LIDAR else None,
             )
         elif name not in WINDOWED or frame.reasons.get(name) != "empty":
             found[name] = Observation(False, repeats=frame.repeats.get(name, 0.0), fault=fault)
@@ -148,6 +152,15 @@ class _Sensor:
     agreements: deque[float] = field(default_factory=lambda: deque(maxlen=_AGREEMENTS))
     usual: dict[str, _Usual] = field(default_factory=dict)
     parts: dict[str, float] = field(default_factory=dict)
+
+    def related(self, kind: str, value: float, now_ns: int) -> float:
+        """A value as a share, 0..1, of what is enough of the usual one; 1 until that is known."""
+        usual = self.usual.setdefault(kind, _Usual())
+        if now_ns - self.first_ns >= _WINDOW_NS:
+            usual.follow(value, now_ns)
+        if not usual.is_known and value > 0.0:
+            return 1.0
+        return min(value / max(_ENOUGH[kind] * usual.value, 1e-9), 1.0)
 
 
 class ReliabilityMonitor:
@@ -225,27 +238,18 @@ class ReliabilityMonitor:
         if seen.agreement is not None:
             sensor.agreements.append(seen.agreement)
             if len(sensor.agreements) == _AGREEMENTS:
-                self._relate(sensor, name, "agreement", _mean(sensor.agreements), now_ns)
+                sensor.parts["agreement"] = sensor.related("agreement", _mean(sensor.agreements), now_ns)
         recent = [each for _, each in sensor.recent]
-        self._relate(sensor, name, "presence", _mean(float(each.is_fused) for each in recent), now_ns)
-        if filled := [each.filled for each in recent if each.filled is not None]:
-            self._relate(sensor, name, "data", _mean(filled), now_ns)
+        sensor.parts["presence"] = sensor.related("presence", _mean(float(each.is_fused) for each in recent), now_ns)
+        filled = [each.filled for each in recent if each.filled is not None]
+        returns = [each.returns for each in recent if each.returns is not None]
+        series = {"events" if name in WINDOWED else "data": filled, "returns": returns}
+        if shares := [sensor.related(kind, _mean(values), now_ns) for kind, values in series.items() if values]:
+            sensor.parts["data"] = min(shares)
         if ages_ns := [each.age_ns for each in recent if each.age_ns is not None]:
             sensor.parts["lateness"] = self._lateness(sensor, name, _mean(ages_ns), now_ns)
         sensor.parts["repetition"] = 1.0 - _mean(_repetition(each) for each in recent)
         sensor.parts["clock"] = 1.0 - _mean(_clock_fault(each) for each in recent)
-
-    @staticmethod
-    def _relate(sensor: _Sensor, name: str, part: str, value: float, now_ns: int) -> None:
-        """A part that is a share of its usual value; 1 until that is known."""
-        usual = sensor.usual.setdefault(part, _Usual())
-        if now_ns - sensor.first_ns >= _WINDOW_NS:
-            usual.follow(value, now_ns)
-        enough = _ENOUGH_EVENTS if part == "data" and name in WINDOWED else _ENOUGH[part]
-        if not usual.is_known and value > 0.0:
-            sensor.parts[part] = 1.0
-        else:
-            sensor.parts[part] = min(value / max(enough * usual.value, 1e-9), 1.0)
 
     def _lateness(self, sensor: _Sensor, name: str, age_ns: float, now_ns: int) -> float:
         usual = sensor.usual.setdefault("lateness", _Usual(is_more_better=False))

@@ -23,6 +23,7 @@ from any2seg_core.bags.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.prepared import Passed, PreparedSet, prepared_sets
 from any2seg_core.bags.record import ResultRecorder
+from any2seg_core.bags.reliability_tally import ReliabilityTally
 from any2seg_core.bags.scores import FrameJudge, SubsetScore, phases_of, rounded
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.silence import SilenceWatch
@@ -79,6 +80,7 @@ class _Run:
         self._absent_since: dict[str, float] = {}
         self._has_begun = False
         self._truths = TruthTally(str(self.result.conditions["truth"]))
+        self._reliability = ReliabilityTally(self._sync)
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
@@ -170,7 +172,8 @@ class _Run:
         change = None
         if self._noise is not None:
             change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
-        segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change)
+        compared = self._reliability.turn(used)
+        segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change, compared)
         full = segmentations[used]
         self.result.invalid_frames += full.invalid_share > 0
         results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
@@ -186,7 +189,10 @@ class _Run:
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
-        return line | {"invalid_share": rounded(full.invalid_share, 6)}
+        reliability = self._reliability.take(
+            found.time_ns, time_s, found.sample_set, found.frame, compared, full.agreement
+        )
+        return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
 
     def _missed(self, found: PreparedSet) -> dict[str, Any]:
         """A moment without labels: no set came, or one of which nothing could be used."""
@@ -201,7 +207,8 @@ class _Run:
         phase = self._add(scores, time_s)
         self._note_silence((), time_s)
         entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
-        return self._line(found, phase, entries, read is not None)
+        reliability = self._reliability.take(found.time_ns, time_s, found.sample_set, found.frame)
+        return self._line(found, phase, entries, read is not None) | {"reliability": reliability}
 
     def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
         phase = self._phase(time_s)
@@ -271,6 +278,7 @@ class _Run:
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
         self.result.worst = self._worst.frames()
+        self.result.reliability = self._reliability.document()
         told = (*self._notes, *self._injector.idle(), *self._truths.warnings())
         self.result.warnings = [*self._bag.warnings, *self._opened.notes, *told]
         if self.result.silent_frames:

@@ -56,6 +56,7 @@ class Evaluation:
         unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
             came (`SilenceWatch`). Both have no labels and are missed by every subset.
         invalid_frames: frames with pixels whose logits are not finite; they are unlabelled and missed.
+        reliability: sensor -> mean and lowest score, see `ReliabilityTally.document`.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
     """
 
@@ -68,6 +69,7 @@ class Evaluation:
     unusable: Counter[str] = field(default_factory=Counter)
     silent_frames: int = 0
     invalid_frames: int = 0
+    reliability: dict[str, dict[str, Any]] = field(default_factory=dict)
     worst: list[FrameView] = field(default_factory=list)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ from any2seg_core.bags.scores import SubsetScore
 from any2seg_core.bags.worst import FrameView
 from any2seg_core.errors import MESSAGE_REASONS
 from any2seg_core.evaluation import report
-from any2seg_core.evaluation.charts import Lane, Panel, Span, Timeline
+from any2seg_core.evaluation.charts import Lane, Line, Panel, Span, Timeline
 from any2seg_core.evaluation.plots import Bar, bars_svg, confusion_svg
 from any2seg_core.labels import LabelSpace, label_space
 from any2seg_core.modalities import canonical, modality
@@ -26,6 +26,7 @@ from any2seg_core.sensors.health import HEALTH_REASONS
 
 _LANE_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}  # Okabe and Ito
 _POINTS = 600
+_NO_SCORE = {"score": float("nan")}
 _MISSED = (255, 0, 90)
 _TRUTH_COLUMNS = (
     ("miou_present", "mIoU present"), ("miou_all", "all"), ("miou_without_other", "w/o Other"), ("f1_present", "F1"),
@@ -51,6 +52,11 @@ _DEFINITIONS = {
     "motion of the vehicle is in it",
     "ECE": "expected calibration error, 15 bins, over every second row and column",
 }
+_RELIABILITY = (
+    "The smallest of its parts, each measured against the sensor's own past: presence (in how many sets of the last "
+    "second it was fused), data (share of its plane), agreement (of its label alone with the fused one), repetition, "
+    "lateness, clock."
+)
 _OF_TRUTH = ("mIoU", "ECE")
 
 
@@ -96,6 +102,8 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["unusable_sets"] = dict(result.unusable.most_common())
     document["silent_frames"] = result.silent_frames
     document["invalid_frames"] = result.invalid_frames
+    document["reliability"] = result.reliability
+    document["reliability"] = result.reliability
     document["warnings"] = result.warnings
     return document
 
@@ -175,6 +183,15 @@ def _per_sensor(counts: dict[str, int]) -> str:
     return ", ".join(f"{modality(name).title} {counts[name]}" for name in canonical(counts) if counts[name])
 
 
+def reliability_rows(document: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table of reliability: per sensor its mean, its lowest score, when that was and which part it was."""
+    return [
+        [modality(name).title, f"{entry['mean']:.2f}", f"{entry['min']:.2f}", f"{entry['min_at_s']:.1f}",
+         entry["min_part"]]
+        for name, entry in document["reliability"].items()
+    ]  # fmt: skip
+
+
 def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:
     """What the command prints; every table fits 100 columns."""
     has_truth = result.has_truth
@@ -213,7 +230,10 @@ def _table(title: str, heads: list[str], rows: list[list[str]], columns: Columns
 def _timeline(result: Evaluation, frames: Path) -> str:
     name = list(result.scores[0])[-1]
     points: list[tuple[float, dict[str, Any], str]] = []
+    reliability: dict[str, list[tuple[float, float]]] = {sensor: [] for sensor in result.reliability}
     for line in _thinned(frames):
+        for sensor, scores in reliability.items():
+            scores.append((line["time_s"], 100 * line["reliability"].get(sensor, _NO_SCORE)["score"]))
         points.append((line["time_s"], line["subsets"][name], f"{line['time_s']:.2f} s, {line['used']}"))
     end_s = max([result.end_s, *(time_s for time_s, _, _ in points)])  # the last set is complete after its messages
     ends_s = [*(phase.end_s for phase in result.phases[:-1]), end_s]
@@ -235,6 +255,8 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         values = [(time_s, _number(entry.get(key)), said) for time_s, entry, said in points]
         dots = [(time_s, value, f"{value:.1f} %: {said}") for time_s, value, said in values]
         panels.append(Panel(title, unit, dots, [_number(entry.get(key)) for entry in per_phase]))
+    lines = [Line(modality(sensor).title, _LANE_COLOURS[sensor], scores) for sensor, scores in reliability.items()]
+    panels.append(Panel("reliab.", "% per sensor", (), lines=lines))
     return Timeline(spans, lanes, panels).svg()
 
 
@@ -320,9 +342,12 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         ("What was injected", _injected_html(document)),
         ("Over time", f'<div class="scroll">{_timeline(result, frames)}</div>'
          '<p class="muted">Dots: frames, labelled from all sensors that were there. Red: the phase as a whole. '
-         "Hatched: not fused.</p>"),
+         "Hatched: not fused. Lines: reliability of each sensor, in its colour.</p>"),
         ("Per sensor subset", report.number_table(numbers, subset_rows(document, has_truth)) + explained),
     ]  # fmt: skip
+    heads = [("sensor", "left"), *((head, "right") for head in ("mean", "lowest", "at, s")), ("because of", "left")]
+    table = report.number_table(heads, reliability_rows(document))
+    sections.append(("Reliability per sensor, 0 to 1", f'{table}<p class="muted">{_RELIABILITY}</p>'))
     if rows := absent_rows(document):
         table = report.number_table((("sensor", "left"), ("why, frames", "left")), rows)
         sections.append(("Not fused", table))

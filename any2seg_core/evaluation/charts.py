@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -35,8 +35,17 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A value over time as a line in its own colour: (time in seconds, value); it breaks where the value is NaN."""
+
+    title: str
+    colour: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Points over time with one level per span.
+    """Points over time with one level per span, or lines.
 
     Attributes:
         points: (time in seconds, value, hover text); points whose value is NaN are left out.
@@ -49,6 +58,7 @@ class Panel:
     points: Sequence[tuple[float, float, str]]
     levels: Sequence[float] = field(default_factory=tuple)
     top: float = 100.0
+    lines: Sequence[Line] = field(default_factory=tuple)
 
 
 def nice_top(values: Sequence[float], steps: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)) -> float:
@@ -65,6 +75,15 @@ def _fitted(note: str, width_px: float) -> list[str]:
         return ["\u2026"] if note else []
     lines = textwrap.wrap(note, length)
     return lines if len(lines) <= 2 else [lines[0], f"{lines[1][: length - 1].rstrip(' +')}\u2026"]
+
+
+def _strokes(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, bool]]:
+    """The points that are not NaN, and whether a stroke begins there."""
+    starts = True
+    for time_s, value in points:
+        if not math.isnan(value):
+            yield time_s, value, starts
+        starts = math.isnan(value)
 
 
 class Timeline:
@@ -142,6 +161,13 @@ class Timeline:
             value = share * panel.top
             parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
             parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
+        for line in panel.lines:
+            pieces = "".join(f"{'M' if starts else 'L'}{self._x(time_s):.1f} {y(value):.1f}"
+                             for time_s, value, starts in _strokes(line.points))  # fmt: skip
+            parts.append(
+                f'<path d="{pieces}" fill="none" stroke="{line.colour}" stroke-width="1.6" stroke-linejoin="round">'
+                f"<title>{escape(line.title)}</title></path>"
+            )
         radius = 2.2 if len(panel.points) > _FEW else 3.6
         for time_s, value, hover in panel.points:
             if not math.isnan(value):

@@ -133,7 +133,14 @@ def test_value_the_plane_of_a_camera_counts_where_it_is_neither_black_nor_white(
     assert filled_share("rgb", plane) == pytest.approx(21 / 30)
     assert filled_share("depth", plane) == 1.0
     plane[:15] = 0
-    assert filled_share("lidar", plane) == 0.5
+    assert filled_share("event", plane) == 0.5
+
+
+def test_value_points_that_are_lost_show_although_they_overlap_in_the_plane():
+    monitor = ReliabilityMonitor({})
+    assert run(lambda _: Observation(True, 0.36, returns=30_000), 3.0, monitor)[-1] == 1.0
+    thinned = run(lambda _: Observation(True, 0.33, returns=12_000), 1.0, monitor, 3 * 10**9)
+    assert thinned[-1] == pytest.approx(0.4 / 0.8, abs=0.01)
 
 
 def test_value_a_set_becomes_observations():
@@ -150,6 +157,9 @@ def test_value_a_set_becomes_observations():
         "depth": Observation(True, 1.0, 0.75, 7, 0.0, "jumps"),
         "lidar": None,
     }
+    cloud = SampleSet(0, "lidar", {"lidar": sample}, {}, {"lidar": 5})
+    frame = Frame(0, {"lidar": plane}, {}, {}, {"lidar": np.ones((70, 4), np.float32)})
+    assert observations(cloud, frame) == {"lidar": Observation(True, 1.0, None, 5, returns=70)}
     ill = Frame(0, {}, {}, {"rgb": "black", "depth": "empty", "event": "event_silence"})
     assert {name: each and each.is_fused for name, each in observations(found, ill).items()} == {
         "rgb": False, "depth": False, "event": False, "lidar": None,
