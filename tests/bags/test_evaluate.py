@@ -115,6 +115,39 @@ def test_value_faults_are_in_the_conditions_the_summary_and_the_report(faulty):
     assert {frame["missing"]["rgb"] for frame in frames if 1.7 <= frame["time_s"] < 2.0} == {"dead"}
 
 
+def test_value_reliability_falls_with_a_sensor_and_is_in_lines_summary_and_report(faulty):
+    """The camera is silent from 1 to 2 s: 0 once the last of its sets is a second old; it comes back after."""
+    _, summary, out = faulty
+    _, frames = lines_of(out)
+    camera = {frame["time_s"]: frame["reliability"]["rgb"] for frame in frames}
+    assert all(0 <= each["score"] == min(each["parts"].values()) <= 1 for each in camera.values())
+    scores = {time_s: each["score"] for time_s, each in camera.items()}
+    assert {score for time_s, score in scores.items() if time_s < 0.95} == {1.0}
+    assert min(scores.values()) <= 0.1 and min(scores, key=scores.get) > 1.8
+    assert scores[max(scores)] > min(scores.values())
+    entry = summary["reliability"]["rgb"]
+    assert entry["min"] == min(scores.values()) and entry["min_part"] == "presence"
+    assert entry["frames"] == len(scores)
+    assert entry["mean"] == pytest.approx(np.mean(list(scores.values())), abs=1e-3)
+    html = (out / "report.html").read_text()
+    assert "Reliability per sensor" in html and html.count('<path d="M') == len(summary["reliability"]) == 4
+
+
+def test_value_a_lidar_out_of_sight_is_missing_in_every_set(folder, tmp_path):
+    """Its pose is turned round: all of its points lie behind the camera."""
+    calibration = load_calibration(folder / "bag" / "calibration.yaml")
+    turned = np.diag([-1.0, 1.0, -1.0, 1.0]) @ calibration.lidar_to_camera
+    save_calibration(tmp_path / "turned.yaml", replace(calibration, lidar_to_camera=turned))
+    request = request_of(folder, tmp_path / "out", calibration=tmp_path / "turned.yaml", subsets="L,RL")
+    summary = write_evaluation(evaluate_bag(request), request.out, "any2seg bag evaluate")
+    _, frames = lines_of(request.out)
+    assert not any("L" in frame["used"] for frame in frames)
+    assert "points falls into the picture" in frames[-1]["missing"]["lidar"]
+    assert summary["absent"]["lidar"]["empty"] >= len(frames) - 2
+    assert summary["subsets"]["L"]["frames_with_label"] == 0 and summary["subsets"]["RL"]["frames_with_label"] > 20
+    assert summary["reliability"]["lidar"]["mean"] == 0.0 and summary["reliability"]["rgb"]["mean"] > 0.8
+
+
 def test_value_coverage_counts_frames_without_any_sensor_of_the_subset(faulty):
     _, summary, out = faulty
     _, frames = lines_of(out)

@@ -15,7 +15,7 @@ from PIL import Image
 from any2seg_core.demo import outcome
 from any2seg_core.demo.schedule import demo_phases
 from any2seg_core.demo.scoring import DemoScores, PhaseScore, TimelinePoint
-from any2seg_core.evaluation.charts import Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.evaluation.charts import Lane, Line, Panel, Span, Timeline, nice_top
 from any2seg_core.evaluation.report import SheetRow, contact_sheet, number_table, page, picture
 from any2seg_core.labels import DELIVER
 
@@ -138,3 +138,16 @@ def test_exception_table_rows_must_fit_the_columns():
     with pytest.raises(ValueError, match="zip"):
         number_table((("a", "left"), ("b", "right")), [("1",)])
     assert "<h1>a &amp; b</h1>" in page("a & b", "", [])
+
+
+def test_value_a_line_breaks_where_there_is_no_value():
+    """Of a chart of ten seconds, 980 wide with margins of 92 and 14: 0 s lies at 92, 5 s in the middle, at 529."""
+    points = [(0.0, 100.0), (5.0, 0.0), (6.0, float("nan")), (10.0, 50.0)]
+    panel = Panel("reliab.", "%", (), lines=[Line("camera <1>", "#0072b2", points)])
+    svg = Timeline([Span(0.0, 10.0)], [], [panel]).svg()
+    (path,) = re.findall(r'<path d="([^"]*)" fill="none" stroke="#0072b2"', svg)
+    moves = re.findall(r"([ML])([0-9.]+) ([0-9.]+)", path)
+    assert [(kind, float(x)) for kind, x, _ in moves] == [("M", 92.0), ("L", 529.0), ("M", 966.0)]
+    top, bottom, middle = (float(y) for _, _, y in moves)
+    assert bottom - top == 130.0 and middle == (top + bottom) / 2
+    assert "<title>camera &lt;1&gt;</title>" in svg
