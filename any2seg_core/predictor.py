@@ -213,7 +213,7 @@ class Predictor:
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.model.encode(images if change is None else change(images))
             folded = None
-            if len(wanted) > 1:
+            if len(wanted) > 1 or compared in used:
                 encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
             for kept in wanted:
                 features = encoded if kept == used else encoded.keep(kept)

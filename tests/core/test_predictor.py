@@ -16,6 +16,7 @@ from any2seg_core.errors import UserError
 from any2seg_core.modalities import MODALITIES, all_subsets
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.predictor import Predictor
+from any2seg_core.preprocess import planes_to_tensor
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
@@ -163,6 +164,7 @@ from any2seg_core.kernels import fusion, head, labels, planes
 from any2seg_core.modalities import all_subsets
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.predictor import Predictor
+from any2seg_core.preprocess import planes_to_tensor
 
 def compiled():
     modules = (fusion, head, labels, planes)
@@ -281,3 +283,34 @@ def test_exception_a_fine_plane_that_is_not_finite(predictor, raw, value):
     plane[5, 6, 1] = value
     with pytest.raises(UserError, match="depth: its plane holds numbers that are not finite"):
         predictor({"rgb": raw["rgb"], "depth": plane})
+
+
+@pytest.mark.parametrize("fusion", ["mff", "mean_predictions"])
+@pytest.mark.parametrize("compared", ["rgb", "lidar"])
+def test_value_agreement_is_that_of_the_two_maps_of_the_model(rig, raw, fusion, compared):
+    torch.manual_seed(0)
+    model = Any2Seg(ModelConfig(head_width=32, fusion=fusion))
+    predictor = Predictor(model, InputContract(height=64, width=96))
+    planes = rig.planes(raw, 10**9 + 40_000_000)
+    result, plain = predictor(planes, compared=compared), predictor(planes)
+    assert np.array_equal(result.labels, plain.labels) and np.array_equal(result.confidence, plain.confidence)
+    assert plain.agreement is None
+    with torch.inference_mode():
+        encoded = model.encode(planes_to_tensor(planes, predictor.contract))
+        together = model.decode(model.fuse(encoded)).argmax(dim=1)[0]  # (16, 24)
+        alone = model.modality_logits(encoded)[0, MODALITIES.index(compared)].argmax(dim=0)
+    assert result.agreement == pytest.approx((together == alone).float().mean().item(), abs=0.01)
+
+
+@pytest.mark.parametrize("fusion", ["early_concat", "linear"])
+def test_value_nothing_is_compared_where_sensors_are_encoded_together(raw, fusion):
+    predictor = Predictor(Any2Seg(ModelConfig(head_width=32, fusion=fusion)), InputContract(height=64, width=96))
+    planes = {"rgb": raw["rgb"], "lidar": raw["rgb"][::-1].copy()}
+    assert predictor(planes, compared="lidar").agreement is None
+
+
+def test_value_nothing_is_compared_with_itself_or_with_what_is_not_there(predictor, raw):
+    planes = {"rgb": raw["rgb"], "lidar": np.zeros((HEIGHT, WIDTH, 3), np.uint8)}
+    assert predictor({"rgb": raw["rgb"]}, compared="rgb").agreement is None
+    assert predictor(planes, compared="lidar").agreement is None
+    assert predictor(planes, compared="event").agreement is None

@@ -152,3 +152,15 @@ def test_value_events_between_the_windows_are_a_sign_of_life():
 def test_exception_thresholds_out_of_range(wrong):
     with pytest.raises(UserError, match=next(iter(wrong)) if "frozen_sensors" not in wrong else "sonar"):
         HealthConfig(**wrong)
+
+
+def test_value_repetition_grows_to_one_where_a_camera_counts_as_frozen():
+    monitor = HealthMonitor(HealthConfig(frozen_frames=5))
+    assert monitor.repetition("rgb") == 0.0
+    image, shares = np.full((8, 9, 3), 90, np.uint8), []
+    for stamp_ns in range(1, 7):
+        monitor.check("rgb", image, stamp_ns)
+        shares.append(monitor.repetition("rgb"))
+    assert shares == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    monitor.check("rgb", image + 1, 9)
+    assert monitor.repetition("rgb") == 0.0
