@@ -210,10 +210,13 @@ class UsableSets:
     def _made(self, index: int, bag_set: BagSet) -> UsableSet | str:
         """The set with planes and labels, or why it is left out."""
         frame = bag_set.frame()
-        self.tally.problems.update(f"{name}: {why}" for name, why in frame.errors.items())
+        self.tally.problems.update(
+            why if why.startswith(f"{name}: ") else f"{name}: {why}" for name, why in frame.errors.items()
+        )
         self._opened.bag.warnings.extend(frame.notes)
         if not frame.planes or (frame.errors and self._selection.complete):
-            return "unreadable"
+            empty = [name for name, reason in frame.reasons.items() if reason == "empty"]
+            return f"empty {', '.join(empty)}" if len(empty) == len(frame.errors) else "unreadable"
         first = next(iter(frame.planes.values()))
         if self._gate is not None and not self._gate.passes(first):
             return "too little motion"

@@ -81,6 +81,22 @@ def test_value_lidar_only_recording(tmp_path):
     assert {frame.failure for frame in dataset.frames} == {None}
 
 
+def test_value_sets_whose_plane_is_empty_are_left_out_and_said_so(tmp_path):
+    """The third and fourth sweep lie behind the virtual camera, which looks along the LiDAR's x axis."""
+    entries = lidar_entries(6)
+    behind = np.full((200, 4), [-5.0, 0.0, 0.0, 0.5], np.float32)
+    for index in (2, 3):
+        time_ns, topic, kind, _ = entries[index]
+        stamp_ns = START_NS + index * NS_PER_S // 10
+        entries[index] = (time_ns, topic, kind, bag_messages.point_cloud(behind, stamp_ns, "os_sensor"))
+    plane = tmp_path / "plane.yaml"
+    save_calibration(plane, lidar_calibration())
+    report = run(write_bag(tmp_path / "bag", entries), tmp_path / "out", BagOptions(calibration=plane))
+    assert (report.written, report.skipped) == (4, {"empty lidar": 2})
+    (problem,) = report.problems
+    assert problem.startswith("lidar: none of its 200 points falls into the picture: 200 behind the camera")
+
+
 def labelled_entries(count=4):
     entries = small_entries(count)
     for k in range(count):

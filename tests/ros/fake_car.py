@@ -75,8 +75,9 @@ def broken_image(stamp_ns: int) -> bytes:
 
 
 def black_image(stamp_ns: int) -> bytes:
-    """What a camera with its cap on sends."""
-    return bag_messages.image(np.zeros((HEIGHT, WIDTH, 4), np.uint8), "bgra8", stamp_ns, CAMERA.frame_id)
+    """What a camera with its cap on sends: noise. Zeros alone would be an empty plane, whatever is checked."""
+    noise = np.random.default_rng(stamp_ns).integers(0, 4, (HEIGHT, WIDTH, 4), np.uint8)
+    return bag_messages.image(noise, "bgra8", stamp_ns, CAMERA.frame_id)
 
 
 def truth(stamp_ns: int) -> bytes:
