@@ -254,7 +254,7 @@ class Synchronizer:
         config, time = self.config, self._time
         return Moment(
             now_ns, self._in_grace(now_ns), time.reference, time.horizon_ns, time.emitted_ns,
-            config.timeout_without_reference_ns, config.timeout_ns, config.publish_late,
+            config.timeout_without_reference_ns, config.publish_late,
         )  # fmt: skip
 
     def _decide(self, now_ns: int, stream: str | None = None, arrived: list[Entry] | None = None) -> list[SampleSet]:

@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     Attributes:
         now_ns: of the election. in_grace: streams that were never seen are still waited for.
         reference: stream that led so far. horizon_ns: time of the newest decided set, None: none was.
-        emitted_ns: when the last set went out. least_silence_ns, timeout_ns: settings.
+        emitted_ns: when the last set went out. least_silence_ns: as in the settings.
         late_is_fine: sets older than the horizon are wanted too.
     """
 
@@ -29,7 +29,6 @@ class Moment(NamedTuple):
     horizon_ns: int | None
     emitted_ns: int | None
     least_silence_ns: int
-    timeout_ns: int
     late_is_fine: bool
 
 
@@ -199,4 +198,4 @@ def _longest_silence_ns(stream: Stream, moment: Moment) -> int:
 def _is_patient(wait_ns: int, stream: Stream, moment: Moment) -> bool:
     """Whether a set comes before anybody would call it silence."""
     silent_ns = 0 if moment.emitted_ns is None else moment.now_ns - moment.emitted_ns
-    return wait_ns == 0 or silent_ns + wait_ns <= _longest_silence_ns(stream, moment) + moment.timeout_ns
+    return wait_ns == 0 or silent_ns + wait_ns <= _longest_silence_ns(stream, moment)
