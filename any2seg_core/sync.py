@@ -265,6 +265,7 @@ class Synchronizer:
         if is_jump:
             leader = self._streams[choice.name]
             ready += self._restart(leader.time_ns, now_ns, leader.clock.was_set(now_ns))
+            self._time.reference = choice.name  # of two times that contradict each other its own goes on
             choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
             opening = [] if choice.name is None else list(self._streams[choice.name].entries)
         elif choice.name == stream:

@@ -113,7 +113,7 @@ def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path, monkeypatc
         ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "state of another model"),
         ({"run": run.facts, "step": 3}, "state of another model"),
         ({"step": 3}, "does not say with which settings"),
-        ([1], "does not say with which settings"),
+        ([1], "not a training state"),
     ):
         save_state(tmp_path / "last.pt", state)
         with pytest.raises(UserError, match=f"last.pt: {message}") as caught:
