@@ -67,7 +67,7 @@ def picture_head(data: bytes | np.ndarray) -> PictureHead:
             raise ValueError("no jpeg, png, tiff or webp; other codecs are not read")
         head = read(raw)
     except (ValueError, struct.error, IndexError, KeyError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "damaged head"
+        reason = str(error) if isinstance(error, ValueError) else "a picture with a damaged head"
         raise MessageError(f"compressed image: {len(raw)} bytes are {reason}", "codec") from None
     if not (0 < head.width <= MAX_SIDE and 0 < head.height <= MAX_SIDE):
         raise MessageError(f"compressed image: {head.width}x{head.height} pixels in {len(raw)} bytes", "size")

@@ -36,6 +36,7 @@ NODE_NAME = "segment"
 """Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
 
 _EVENT_BUFFER = 200
+_MOST_SECONDS = 1e9  # stamps are 64 bits of nanoseconds
 _PARAMETERS = "ros__parameters"
 _OURS = (NODE_NAME, "*", "**")
 
@@ -147,6 +148,7 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _ns(name: str, seconds: Any) -> int:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or abs(seconds) > _MOST_SECONDS:
         raise UserError(f"parameter {name} is {seconds!r}: give a number of seconds")
     return round(seconds * NS_PER_S)

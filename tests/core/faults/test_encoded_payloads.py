@@ -206,7 +206,7 @@ def test_value_event_arrays_are_written_as_their_own_library_writes_them():
         (Noise(), packet(b"\0" * 3), "whole number"),
         (Noise(), compressed(picture(), ".png", "png"), "no single events"),
         (DARKER, compressed(picture(1, 16), ".png", "16UC1; compressedDepth png"), "no colour image"),
-        (DARKER, SimpleNamespace(format="jpeg", data=b"\xff\xd8\xff", header=None), "no jpeg"),
+        (DARKER, SimpleNamespace(format="jpeg", data=b"\xff\xd8\xff", header=None), "damaged head"),
     ],
 )
 def test_exception_what_cannot_be_written_again_is_named(fault, message, told):
