@@ -152,6 +152,7 @@ class Synchronizer:
         if now_ns is None:
             return None
         moments = [open_set.deadline_ns for open_set in self._time.open_sets]
+        moments += [each.earliest_ns for each in self._time.open_sets if each.earliest_ns > now_ns]
         for stream in self._streams.values():
             if stream.is_alive(now_ns):
                 moments.append(stream.dead_at_ns)
@@ -276,8 +277,10 @@ class Synchronizer:
         else:
             opening = []
         self._time.reference = choice.name
-        for entry in opening:
-            since_ns = now_ns if is_jump else entry.sample.arrival_ns  # the others' clocks may have been set too
+        for number, entry in enumerate(opening):
+            since_ns = entry.sample.arrival_ns
+            if is_jump:  # the others' clocks may have been set too; and who takes one set at a time gets each
+                since_ns = now_ns + number * self.config.timeout_ns // 2
             ready += self._open(choice.name, entry, since_ns, now_ns)
         due = -1
         for index, open_set in enumerate(self._time.open_sets):
@@ -309,7 +312,7 @@ class Synchronizer:
         if any(other.stamp_ns == time_ns for other in open_sets):
             return []
         entry.held = True
-        open_sets.append(OpenSet(name, entry, time_ns, deadline_ns))
+        open_sets.append(OpenSet(name, entry, time_ns, deadline_ns, since_ns))
         open_sets.sort(key=lambda open_set: open_set.stamp_ns)
         return self._emit_through(len(open_sets) - self.config.max_collectors - 1, now_ns)
 
@@ -324,7 +327,8 @@ class Synchronizer:
         return awaited
 
     def _is_complete(self, open_set: OpenSet, now_ns: int) -> bool:
-        return not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set))
+        is_due = now_ns >= open_set.earliest_ns
+        return is_due and not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set))
 
     def _found(self, open_set: OpenSet) -> dict[str, list[Entry]]:
         """Per stream what belongs into a set; nothing of a stream that contradicts the others."""

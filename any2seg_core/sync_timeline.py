@@ -10,12 +10,13 @@ from any2seg_core.sync_stream import Entry
 
 @dataclass
 class OpenSet:
-    """A set that waits for more streams."""
+    """A set that waits for more streams; `earliest_ns`: it does not go out before."""
 
     reference: str
     entry: Entry
     stamp_ns: int
     deadline_ns: int
+    earliest_ns: int
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Timeline:
         """The clock of arrivals was set back or forth: durations stay as they were."""
         for open_set in self.open_sets:
             open_set.deadline_ns += delta_ns
+            open_set.earliest_ns += delta_ns
         if self.started_ns is not None:
             self.started_ns += delta_ns
         if self.emitted_ns is not None:
