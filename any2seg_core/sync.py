@@ -26,18 +26,8 @@ from any2seg_core.sync_sets import SampleSet, SyncConfig, SyncStats
 from any2seg_core.sync_stream import Entry, Gap, Sample, Stream, StreamConfig, StreamStats
 from any2seg_core.sync_timeline import OpenSet, Timeline
 
-__all__ = [
-    "SYNC_REASONS",
-    "Gap",
-    "Sample",
-    "SampleSet",
-    "StreamConfig",
-    "StreamFault",
-    "StreamStats",
-    "SyncConfig",
-    "SyncStats",
-    "Synchronizer",
-]
+__all__ = ["SYNC_REASONS", "Gap", "Sample", "SampleSet", "StreamConfig", "StreamFault", "StreamStats", "SyncConfig",
+           "SyncStats", "Synchronizer"]  # fmt: skip
 
 _CLOCK_SLACK_NS = 50 * MS
 
