@@ -248,3 +248,12 @@ def test_value_an_exif_orientation_is_not_followed(codec, orientation):
             for file in (turned, plain)]  # fmt: skip
     np.testing.assert_array_equal(*read)
     assert read[0].shape == SMOOTH.shape
+
+
+def test_value_the_orientation_of_a_tiff_is_followed():
+    """OpenCV turns it whatever it is told; 6 means that the first row is the right side."""
+    exif, turned = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(SMOOTH).save(turned, "TIFF", exif=exif)
+    read = compressed_to_rgb(message(turned.getvalue(), "bgr8; tiff compressed bgr8"))
+    np.testing.assert_array_equal(read, np.rot90(SMOOTH, -1))
