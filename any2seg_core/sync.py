@@ -180,6 +180,8 @@ class Synchronizer:
         """What goes into the buffer for a message: it, those that waited for it, or nothing."""
         stream, entries = self._streams[name], []
         kind, track = stream.clock.observe(entry.stamp_ns, now_ns)
+        if kind == "new":
+            stream.remove_of_other_clock(entry.stamp_ns)
         reason = self._refusal(stream, entry.stamp_ns)
         if kind == "new" and reason == "late" and self._time.is_behind(entry.stamp_ns - stream.config.offset_ns):
             reason = None  # its clock was set back: time may start anew with it

@@ -294,6 +294,13 @@ class Stream:
                 self._drop(entry, "late" if entry.late else "unmatched")
         self.entries[:end] = [entry for entry in self.entries[:end] if entry.held]
 
+    def remove_of_other_clock(self, stamp_ns: int) -> None:
+        """Drops the entry with a stamp that is new to the clock that is followed: another clock brought it before."""
+        entry = self.find(stamp_ns)
+        if entry is not None and not entry.held:
+            self.entries.remove(entry)
+            self._drop(entry, "other_clock")
+
     def remove_oldest(self) -> None:
         self._drop(self.entries.pop(0), "queue")
 

@@ -515,3 +515,16 @@ def test_property_first_message_after_a_return_is_used(dead, start_ms, length_ms
     outputs = _run(Synchronizer(_config()), messages)
     assert _longest_gap(outputs, BASE + 100 * MS, BASE + 5400 * MS) <= 350 * MS
     _check_returns(outputs, messages, dead, BASE + (start_ms + length_ms) * MS)
+
+
+def test_value_a_stamp_that_another_clock_used_before_is_no_duplicate():
+    """3 s ago a second publisher, 3 s ahead, sent the stamp that the right one sends now."""
+    sync = Synchronizer(_config())
+    messages = _messages(6, ("rgb", "lidar"), silent=[("rgb", 1.0, 1.75)], latency=0)
+    messages.append((BASE + 1500 * MS, "rgb", BASE + 4500 * MS))
+    outputs = _run(sync, sorted(messages))
+    assert [each.samples["rgb"].arrival_ns for _, each in outputs if each.stamp_ns == BASE + 4500 * MS] == [
+        BASE + 4500 * MS
+    ]
+    assert sync.stats.streams["rgb"].dropped == {"other_clock": 1}
+    _check_accounts(sync, outputs)
