@@ -87,6 +87,7 @@ def test_property_every_message_is_accounted_for_at_every_moment(seed):
             assert received == explained == count
     for _ in range(300):
         gate.release()
+    pipeline.reconfigure(pipeline.inspect(lambda synchronizer: synchronizer.config))  # decides the sets that are open
     assert wait_for(lambda: all(fates[WAITING] == 0 for fates in pipeline.stats.fates.values()))
     assert pipeline.stop()
     for name, count in offered.items():
