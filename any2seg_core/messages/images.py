@@ -112,6 +112,8 @@ def pixels_to_rgb(pixels: np.ndarray, encoding: str, bits: PixelBits | None = No
     if name not in _NAMED:
         raise MessageError(f"image: encoding {encoding!r} is no colour image; expected one of {_listed()}", "encoding")
     if pixels.dtype == np.uint16:
+        if name in ("rgba16", "bgra16"):  # alpha is full whatever bits the colours have
+            pixels, name = pixels[..., :3], name.replace("a", "", 1)
         pixels = (bits or PixelBits(16)).to_bytes(pixels)
     if name.startswith("rgb") and not name.startswith("rgba"):
         return pixels

@@ -37,6 +37,20 @@ def test_value_the_picture_in_8_bits_is_found_again(bits, encoding):
                                   "image_bits fixes it")  # fmt: skip
 
 
+@pytest.mark.parametrize("encoding", ["rgba16", "bgra16", "16UC4", "png"])
+@pytest.mark.parametrize("alpha", [0, 4095, 65535])
+def test_value_alpha_says_nothing_of_the_bits(encoding, alpha):
+    deep = np.dstack([PICTURE.astype(np.uint16) << 4, np.full(PICTURE.shape[:2], alpha, np.uint16)])
+    finder = PixelBits()
+    if encoding == "png":
+        data = cv2.imencode(".png", deep)[1].tobytes()
+        got = compressed_to_rgb(SimpleNamespace(format="bgra16; png compressed bgra16", data=data), finder)
+    else:
+        got = image_to_rgb(SimpleNamespace(**array_to_image_fields(deep, encoding)), finder)
+    np.testing.assert_array_equal(got, PICTURE if encoding == "rgba16" else PICTURE[..., ::-1])
+    assert finder.bits == 12
+
+
 def test_value_brightness_changes_only_when_more_bits_come_and_that_is_told():
     finder = PixelBits()
     images = [np.array([[largest, 64]], np.uint16) for largest in (511, 900, 600, 4095, 900, 0)]
