@@ -101,9 +101,10 @@ def _columns_of(values: np.ndarray, fitting: list[int], is_nuscenes: bool) -> in
 
     Wrong columns mix x, y and z with the others: a third of the "intensities" is then below 0, and no "ring" is whole.
     """
-    if not values.any():  # not one return: as good as any
-        return fitting[0]
     rows = {count: values.reshape(-1, count) for count in fitting}
+    empty = [count for count in fitting if _is_empty(rows[count])]
+    if empty:  # not one return: wrong columns would move intensities, rings or times to x, y and z
+        return 4 if 4 in empty else empty[0]
     plausible = [count for count in fitting if count > 3 and _is_plausible(rows[count])]
     with_ring = [count for count in plausible if count > 4 and _has_rings(rows[count])]
     if is_nuscenes and 5 in plausible:
@@ -115,6 +116,12 @@ def _columns_of(values: np.ndarray, fitting: list[int], is_nuscenes: bool) -> in
     if not with_ring and len(plausible) == 1:
         return plausible[0]
     return 3 if not plausible and 3 in fitting and _is_scene(rows[3]) else 0
+
+
+def _is_empty(rows: np.ndarray) -> bool:
+    """Whether x, y and z of all of (N, 3 to 6) are 0 or not finite, as scanners write rays without a return."""
+    xyz = rows[:, :3]
+    return not (np.isfinite(xyz) & (xyz != 0.0)).any()
 
 
 def _is_plausible(rows: np.ndarray) -> bool:

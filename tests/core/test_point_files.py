@@ -82,6 +82,14 @@ def test_value_rays_without_a_return_are_dropped(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [3, 4, 5, 6])
+@pytest.mark.parametrize("hole", [0.0, np.nan])
+def test_value_no_return_at_all_is_an_empty_cloud(tmp_path, columns, hole):
+    rows = scan()
+    rows[:, :3] = hole  # intensity, ring and time stay
+    assert read_points(write(tmp_path / "blind.bin", rows[:, :columns])).shape == (0, 4)
+
+
+@pytest.mark.parametrize("columns", [3, 4, 5, 6])
 def test_value_npy_says_its_columns_itself(tmp_path, columns):
     np.save(tmp_path / "a.npy", scan()[:, :columns].astype(np.float64))
     assert read_points(tmp_path / "a.npy").shape == (FITS_ALL, 4)
