@@ -9,7 +9,7 @@ import numpy as np
 
 from any2seg_core.sensors.camera import CameraModel
 
-_RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)", re.IGNORECASE)
+_RECTIFIED = re.compile(r"(^|[/_])(rect(ified)?|undistort(ed)?)([/_]|$)", re.IGNORECASE)
 _RAW = re.compile(r"(^|[/_])raw([/_]|$)", re.IGNORECASE)
 
 

@@ -293,7 +293,10 @@ def test_value_a_camera_info_without_a_size_has_that_of_its_images(tmp_path, suf
     assert stream.bad == {}
 
 
-@pytest.mark.parametrize("topic", ["/cam/image_rect_color", "/cam/image_rect", "/rectified/image", "/left/image_RECT"])
+RECTIFIED_TOPICS = ["/cam/image_rect_color", "/cam/image_rect", "/rectified/image", "/left/image_RECT", "/cam/image_undistorted"]
+
+
+@pytest.mark.parametrize("topic", RECTIFIED_TOPICS)
 def test_value_a_rectified_picture_beside_the_lens_of_the_raw_one_is_told(tmp_path, topic):
     bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [-0.2, 0.05, 0.0, 0.0, 0.0], topic))
     (note,) = found_in(bag).notes
