@@ -90,7 +90,7 @@ class Timeline:
     """Draws itself as one <svg> element, without any reference to the outside.
 
     Args:
-        spans: phases, in order; they cover the time axis. lanes: sensors. panels: measured values.
+        spans: phases, in order; they cover the time axis, which is 1 long where all of them end at 0. lanes: sensors. panels: measured values.
         axis: what the numbers below the chart count.
     """
 
@@ -102,7 +102,7 @@ class Timeline:
         axis: str = "seconds from the start of the drive",
     ) -> None:
         self._spans, self._lanes, self._panels, self._axis = spans, lanes, panels, axis
-        self._end_s = max(span.end_s for span in spans)
+        self._end_s = max(span.end_s for span in spans) or 1.0
         self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + 14
         self._bottom = self._panels_top + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
 

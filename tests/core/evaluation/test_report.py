@@ -114,6 +114,15 @@ def test_value_points_lie_where_time_and_value_say():
     assert y2 == y1
 
 
+def test_value_a_single_moment_has_a_time_axis_too():
+    """Of one second: 980 wide with margins of 92 and 14, in steps of a tenth (0.1 is the first above 1/12)."""
+    panel = Panel("value", "unit", [(0.0, 50.0, "now")])
+    svg = Timeline([Span(0.0, 0.0, "all")], [Lane("camera", "#123456", (Span(0.0, 0.0),))], [panel]).svg()
+    assert re.findall(r'<circle cx="([\d.]+)"', svg) == ["92.0"]
+    assert re.findall(r'<rect x="92.0" y="\d+" width="([\d.]+)"', svg) == ["874.0", "0.0"]
+    assert len(re.findall(r'class="middle muted"', svg)) == 11
+
+
 @pytest.mark.parametrize(("values", "top"), [([3.0, 7.1], 7.5), ([100.0], 100.0), ([float("nan")], 1.0), ([210], 300)])
 def test_value_nice_top(values, top):
     assert nice_top(values) == pytest.approx(top)
