@@ -90,7 +90,8 @@ def load_params_file(path: Path) -> dict[str, Any]:
 
     As ROS 2 reads it: the sections whose name matches that of the node count (``/**``, ``/*``, ``/ns/segment``,
     namespaces nested or not), and what stands later in the file wins. The node is the one called ``segment`` (or
-    ``segment_<camera>``), in any namespace; else the only one that is named.
+    ``segment_<camera>``), in any namespace; where neither such a section nor a pattern is there, the only one that is
+    named.
 
     Raises:
         UserError: one line naming the file and the defect: no section for the node, or several nodes that may be meant.
@@ -117,17 +118,19 @@ def _sections(document: Any, namespace: str) -> Iterator[tuple[str, Mapping[str,
 
 
 def _node_meant(path: Path, names: Sequence[str]) -> str:
-    """Full name of the node whose parameters are wanted; "" where the file names none, only patterns."""
+    """Full name of the node whose parameters are wanted; "" where only patterns match it."""
     nodes = list(dict.fromkeys(name for name in names if "*" not in name))
     own = [name for name in nodes if re.fullmatch(rf"{NODE_NAME}(_\w+)?", name.rpartition("/")[2])]
+    if not own and any(name.rpartition("/")[2] in _OURS for name in names):
+        return ""
     if len(own or nodes) > 1:
         told = " and ".join((own or nodes)[:4])
         raise UserError(
             f"{path}: holds parameters of {told}: which is the segmentation node? Leave one, or call it /{NODE_NAME}"
         )
-    if not nodes and not any(name.rpartition("/")[2] in _OURS for name in names):
+    if not nodes:
         raise UserError(f"{path}: holds parameters of {names[0]} and none of /{NODE_NAME}; write them below '/**:'")
-    return (own or nodes or [""])[0]
+    return (own or nodes)[0]
 
 
 def _pattern(name: str) -> str:

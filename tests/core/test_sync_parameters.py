@@ -64,6 +64,10 @@ PARAMS_FILES = {
     "any namespace": (section("/**/segment", 0.3), 0.3),
     "one namespace": (section("/*/segment", 0.3), 0.3),
     "a pattern of another node": (section("/**", 0.3) + section("/**/camera", 9.0), 0.3),
+    "a pattern beside a node": (section("/**", 0.3) + section("/other_fusion_node", 9.0), 0.3),
+    "a pattern after a node": (section("/other", 9.0) + section("/*", 0.3), 0.3),
+    "a pattern of our name beside a node": (section("/*/segment", 0.3) + section("/other", 9.0), 0.3),
+    "a pattern beside two nodes": (section("/a", 9.0) + section("/**", 0.3) + section("/b", 9.0), 0.3),
     "the later one wins": (section("/segment", 9.0) + section("/**", 0.3), 0.3),
     "the later one wins too": (section("/**", 9.0) + section("/segment", 0.3), 0.3),
     "one part is no namespace": (section("/perception/segment", 0.3) + section("/*", 9.0), 0.3),
@@ -86,6 +90,7 @@ def test_value_sections_of_a_params_file_count_as_in_ros2(tmp_path, text, timeou
         (section("/front/segment") + section("/rear/segment"), "/front/segment and /rear/segment"),
         (section("/segment_left") + section("/segment_right") + section("/**"), "/segment_left and /segment_right"),
         (section("/**/camera"), "none of /segment"),
+        (section("/**/camera") + section("/a") + section("/b"), "of /a and /b: which is the segmentation node"),
     ],
 )
 def test_exception_a_params_file_of_which_it_is_not_clear_who_is_meant(tmp_path, text, told):
