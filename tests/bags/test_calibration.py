@@ -293,7 +293,8 @@ def test_value_a_camera_info_without_a_size_has_that_of_its_images(tmp_path, suf
     assert stream.bad == {}
 
 
-RECTIFIED_TOPICS = ["/cam/image_rect_color", "/cam/image_rect", "/rectified/image", "/left/image_RECT", "/cam/image_undistorted"]
+RECTIFIED_TOPICS = ["/cam/image_rect_color", "/cam/image_rect", "/rectified/image", "/left/image_RECT", "/cam/image_undistorted",
+                    "/cam/imageRect", "/cam/image_corrected"]  # fmt: skip
 
 
 @pytest.mark.parametrize("topic", RECTIFIED_TOPICS)
