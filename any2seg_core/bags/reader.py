@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,27 +183,33 @@ class Bag:
             )
 
     def _list_topics(self) -> None:
-        kinds: dict[str, str] = {}
-        counts: dict[str, int] = {}
-        profiles: dict[str, tuple[RecordedQos, ...]] = {}
+        counts: dict[str, Counter[StoredTopic]] = {}
         for storage in self._storages:
             for stored, count in storage.counts.items():
-                if kinds.setdefault(stored.name, stored.kind) != stored.kind:
-                    self._warn(f"{stored.name}: {count} messages of a second type, {stored.kind}, are left out")
-                    continue
-                codec = Codec(stored.kind, stored.definition, stored.form, stored.serialization)
-                self._codecs.setdefault(stored, codec)
-                counts[stored.name] = counts.get(stored.name, 0) + count
-                known = profiles.get(stored.name, ())
-                profiles[stored.name] = known + tuple(q for q in stored.qos if q not in known)
-        problems = {stored.name: codec.problem for stored, codec in self._codecs.items() if codec.problem}
-        read_as = {stored.name: codec.kind for stored, codec in self._codecs.items()}
-        for name in sorted(kinds):
-            problem, kind = problems.get(name, ""), read_as[name]
-            stored_kind = kinds[name] if kinds[name] != kind else ""
-            self.topics[name] = BagTopic(name, kind, counts[name], profiles[name], problem, stored_kind)
-            if problem:
-                self._warn(f"{name}: {counts[name]} messages of type {kind or 'unknown'} are skipped: {problem}")
+                counts.setdefault(stored.name, Counter())[stored] += count
+        for name in sorted(counts):
+            self._list_topic(name, counts[name])
+
+    def _list_topic(self, name: str, counts: Mapping[StoredTopic, int]) -> None:
+        """A name that several programs wrote to has the type of which most messages can be read; others are skipped."""
+        codecs = {stored: Codec(stored.kind, stored.definition, stored.form, stored.serialization) for stored in counts}
+        readable, whole = Counter(), Counter()
+        for stored, count in counts.items():
+            whole[stored.kind] += count
+            readable[stored.kind] += 0 if codecs[stored].problem else count
+        kind = max(whole, key=lambda each: (readable[each], whole[each]))  # of equals the first
+        used = [each for each in counts if each.kind == kind and not (readable[kind] and codecs[each].problem)]
+        for stored, count in counts.items():
+            problem = codecs[stored].problem
+            if stored.kind != kind:
+                self._warn(f"{name}: {count} messages of a second type, {stored.kind}, are left out")
+            elif problem:
+                self._warn(f"{name}: {count} messages of type {kind or 'unknown'} are skipped: {problem}")
+        self._codecs.update((stored, codecs[stored]) for stored in used)
+        codec, profiles = codecs[used[0]], dict.fromkeys(qos for stored in used for qos in stored.qos)
+        stored_kind = kind if kind != codec.kind else ""
+        count = sum(counts[stored] for stored in used)
+        self.topics[name] = BagTopic(name, codec.kind, count, tuple(profiles), codec.problem, stored_kind)
 
     def _files(self) -> list[Path]:
         """Storage files in natural order; UserError when there are none."""

@@ -29,14 +29,16 @@ def write_mcap(
     schema: Callable[[str], Schema] = ros2_schema,
     serialization: str = "cdr",
     profile: str = "ros2",
+    before: Callable[[Writer], None] = lambda writer: None,
     more: Callable[[Writer], None] = lambda writer: None,
     **options,
 ) -> Path:
-    """One .mcap; `options` are those of the writer, `more` adds what is no message of ROS."""
+    """One .mcap; `options` are those of the writer, `before` and `more` add what is no message of ROS."""
     options.setdefault("compression", CompressionType.NONE)
     with path.open("wb") as file:
         writer = Writer(file, **options)
         writer.start(profile=profile)
+        before(writer)
         schemas, channels = {}, {}
         for sequence, (time_ns, topic, kind, data) in enumerate(entries):
             if kind not in schemas:

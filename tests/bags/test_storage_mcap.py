@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-from bag_files import KITTI_CAMERA, NS_PER_S, START_NS, kitti_entries, small_entries, write_ros1
+from bag_files import KITTI_CAMERA, NS_PER_S, START_NS, kitti_entries, small_entries, write_ros1, write_split
 from mcap.writer import CompressionType, IndexType
 from mcap_files import ros1_schema, ros2_schema, write_mcap
 
@@ -12,7 +14,7 @@ from any2seg_core.data.check import check_tree
 from any2seg_core.messages import cloud_to_points, image_to_array
 from any2seg_core.sensors.camera import CameraModel
 
-TOPIC = "/camera/image_raw"
+TOPIC, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
 
 
 def pixels_of(path):
@@ -138,6 +140,44 @@ def test_value_foreign_channels_are_skipped_by_name_and_nothing_is_damaged(tmp_p
     ]
     report = check_tree(path, modalities=("rgb",), read=True)
     assert [line for lines in report.problems.values() for line in lines] == []
+
+
+def add_foreign(writer, name, schema_encoding, encoding, count):
+    """A second program on the topic of the camera: `count` messages under a type called `name`."""
+    schema = writer.register_schema(name=name, encoding=schema_encoding, data=b"{}")
+    channel = writer.register_channel(topic=TOPIC, message_encoding=encoding, schema_id=schema)
+    for index in range(count):
+        writer.add_message(channel, START_NS + index, b"{}", START_NS + index)
+
+
+@pytest.mark.parametrize("place", ["before", "more"])
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize(
+    ("name", "schema_encoding", "encoding", "told"),
+    [
+        (IMAGE, "jsonschema", "json", f"messages of type {IMAGE} are skipped: serialised as json, not as CDR"),
+        ("foxglove.RawImage", "protobuf", "protobuf", "messages of a second type, foxglove.RawImage, are left out"),
+        ("acme/msg/Status", "ros2msg", "cdr", "messages of a second type, acme/msg/Status, are left out"),
+    ],
+)
+def test_value_a_foreign_channel_on_the_topic_of_a_sensor_costs_itself(
+    tmp_path, place, count, name, schema_encoding, encoding, told
+):
+    add = partial(add_foreign, name=name, schema_encoding=schema_encoding, encoding=encoding, count=count)
+    path = write_mcap(tmp_path / "drive.mcap", small_entries(4), **{place: add})
+    with Bag(path) as bag:
+        topic = bag.topics[TOPIC]
+        assert (topic.kind, topic.count, topic.problem) == (IMAGE, 4, "")
+    pixels, warnings, damage = pixels_of(path)
+    assert (pixels, damage) == ([0, 1, 2, 3], [])
+    assert warnings == [f"{TOPIC}: {count} {told}"]
+
+
+def test_value_of_two_types_that_can_be_read_the_one_with_more_messages_counts(tmp_path):
+    string = [(START_NS, TOPIC, "std_msgs/msg/String", b"\0\1\0\0\2\0\0\0a\0")]
+    with Bag(write_split(tmp_path / "bag", [string, small_entries(4)])) as bag:
+        assert (bag.topics[TOPIC].kind, bag.topics[TOPIC].count) == (IMAGE, 4)
+        assert bag.warnings == [f"{TOPIC}: 1 messages of a second type, std_msgs/msg/String, are left out"]
 
 
 @pytest.mark.parametrize("options", [{}, {"use_chunking": False}], ids=["chunks", "no chunks"])
