@@ -90,7 +90,8 @@ class Timeline:
     """Draws itself as one <svg> element, without any reference to the outside.
 
     Args:
-        spans: phases, in order; they cover the time axis, which is 1 long where all of them end at 0. lanes: sensors. panels: measured values.
+        spans: phases, in order; they cover the time axis, which is 1 long where all of them end at 0.
+        lanes: sensors. panels: measured values.
         axis: what the numbers below the chart count.
     """
 
