@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.errors import MessageError, UserError
 from any2seg_core.modalities import MODALITIES
+from any2seg_core.pictures import picture_head
 from any2seg_core.text_files import read_yaml
 from any2seg_core.topics import NODE_CAMERA_INFOS, TopicMap
 
@@ -27,6 +29,7 @@ _NO_TOPIC = "none"
 _TRUTH, _ODOMETRY = "truth", "odometry"
 _EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
 _INFO_SUFFIX = ".camera_info"
+_GREY_PNG = {1: "mono8", 2: "mono16"}  # bytes per pixel -> encoding
 _ALSO = {"event": IMAGE_KINDS, _TRUTH: (CLOUD_KIND,)}
 """What a topic that is given may be and none is taken for: event pictures, and CARLA's semantic LiDAR as truth."""
 
@@ -131,16 +134,33 @@ def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str]
     streams = {name: chosen[name] for name in MODALITIES if chosen.get(name)}
     topic_map = TopicMap(streams, infos, chosen.get(_TRUTH, ""), chosen.get(_ODOMETRY, ""))
     reasons = {role: why for role, why in reasons.items() if chosen[role]}
-    notes = (*topic_notes(bag.topics, streams), *_depth_notes(streams, peeks, wishes))
+    notes = (
+        *topic_notes(bag.topics, streams), *_depth_notes(streams, peeks, wishes),
+        *_refused_notes(bag, rules, peeks, chosen),
+    )  # fmt: skip
     return TopicChoice(topic_map, peeks, reasons, others, notes)
 
 
 def _depth_notes(streams: Mapping[str, str], peeks: Mapping[str, Peek], wishes: Mapping[str, str]) -> tuple[str, ...]:
     """Packed depth is a picture of four channels like any other: only its name says what it is."""
     topic = streams.get("depth", "")
-    if peeks.get(topic, Peek()).encoding != "bgra8" or "depth" in wishes or "carla" in topic.lower():
+    encoding = peeks.get(topic, Peek()).encoding
+    if encoding not in ("bgra8", "png") or "depth" in wishes or "carla" in topic.lower():
         return ()
-    return (f"{topic}: bgra8, read as CARLA's packed depth by its name; if it is a picture: --topic depth=none",)
+    kind = "bgra8" if encoding == "bgra8" else "a png of colours"
+    return (f"{topic}: {kind}, read as CARLA's packed depth by its name; if it is a picture: --topic depth=none",)
+
+
+def _refused_notes(
+    bag: Bag, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str]
+) -> Iterator[str]:
+    """Topics that could be a sensor for which none was found, but for a word in their name: of a node, it may be."""
+    for role in MODALITIES:
+        for name, topic in bag.topics.items() if role not in chosen else ():
+            word = next((found[0] for each in rules[role].never if (found := re.search(each, name, re.I))), "")
+            any_name = rules[role].model_copy(update={"never": ()})
+            if word and name not in chosen.values() and _fits(topic, any_name, peeks.get(name)):
+                yield f"{name}: not taken for {role}, because its name says {word!r}; if it is: --topic {role}={name}"
 
 
 def _load_rules(path: Path) -> _RulesFile:
@@ -236,7 +256,7 @@ def _look_at(message: Any) -> Peek:
     words = re.split(r"[;\s]+", str(getattr(message, "format", "")).strip())
     return Peek(
         frame_id=str(message.header.frame_id).lstrip("/"),
-        encoding=str(getattr(message, "encoding", "")) or _compressed_encoding(words),
+        encoding=str(getattr(message, "encoding", "")) or _compressed_encoding(words, message),
         width=int(getattr(message, "width", 0)),
         height=int(getattr(message, "height", 0)),
         fields=tuple(str(entry.name) for entry in getattr(message, "fields", ())),
@@ -244,9 +264,17 @@ def _look_at(message: Any) -> Peek:
     )
 
 
-def _compressed_encoding(words: list[str]) -> str:
-    """image_transport writes "bgr8; jpeg compressed bgr8", others plain "jpeg"; what it was made from says more."""
-    return "compressedDepth" if "compressedDepth" in words else words[0]
+def _compressed_encoding(words: list[str], message: Any) -> str:
+    """image_transport writes "bgr8; jpeg compressed bgr8", others plain "jpeg"; what it was made from says more.
+
+    A plain "png" may be depth or colours: its head says which.
+    """
+    if "compressedDepth" in words or words[0] != "png":
+        return "compressedDepth" if "compressedDepth" in words else words[0]
+    with suppress(MessageError):
+        head = picture_head(message.data)
+        return _GREY_PNG.get(head.pixel_bytes, head.kind)
+    return words[0]
 
 
 def _ranked(

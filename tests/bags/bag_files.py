@@ -164,10 +164,15 @@ def livox_cloud(points: np.ndarray, stamp_ns: int, frame_id: str, package: str =
 
 def compressed_image(rgb: np.ndarray, stamp_ns: int, frame_id: str, suffix: str = ".jpg") -> bytes:
     """Serialised CompressedImage of (H, W, 3) uint8, as image_transport writes it."""
+    format_ = f"bgr8; {'jpeg' if suffix == '.jpg' else suffix[1:]} compressed bgr8"
+    return compressed_pixels(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), stamp_ns, frame_id, suffix, format_)
+
+
+def compressed_pixels(pixels: np.ndarray, stamp_ns: int, frame_id: str, suffix: str, format_: str) -> bytes:
+    """Serialised CompressedImage of whatever OpenCV can write."""
     make = STORE.types
     header = make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S)), frame_id)
-    data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].reshape(-1)
-    format_ = f"bgr8; {'jpeg' if suffix == '.jpg' else suffix[1:]} compressed bgr8"
+    data = cv2.imencode(suffix, pixels)[1].reshape(-1)
     return bytes(STORE.serialize_cdr(make[COMPRESSED](header, format_, data), COMPRESSED))
 
 

@@ -5,10 +5,12 @@ import pytest
 import yaml
 from bag_files import (
     CLOUD,
+    COMPRESSED,
     IMAGE,
     INFO,
     KITTI_CAMERA,
     START_NS,
+    compressed_pixels,
     kitti_entries,
     lidar_entries,
     scan,
@@ -206,6 +208,70 @@ def test_value_a_colour_picture_in_the_view_of_the_depth_camera_is_no_depth(tmp_
     bag = write_bag(tmp_path / "bag", [image_entry("/rgb/image_raw", "bgra8"), image_entry(name, "bgra8", 1)])
     assert chosen(bag).map.streams == {"rgb": "/rgb/image_raw"}
     assert chosen(bag, f"depth={name}").map.streams["depth"] == name
+
+
+GREY8, GREY16, COLOURS = np.zeros((5, 7), np.uint8), np.ones((5, 7), np.uint16), np.zeros((5, 7, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("topic", "pixels", "role"),
+    [
+        ("/rgb_to_depth/image_raw/compressed", COLOURS, None),
+        ("/depth_viz/compressed", COLOURS, None),
+        ("/depth/image/compressed", GREY8, None),
+        ("/depth_to_rgb/image_raw/compressed", GREY16, "depth"),
+        ("/depth/image/compressed", GREY16, "depth"),
+        ("/cam/image/compressed", GREY16, "rgb"),
+        ("/cam/image/compressed", GREY8, "rgb"),
+        ("/depth_front/image/compressed", COLOURS, "depth"),  # CARLA's packed depth
+        ("/depth_camera/color/image_raw/compressed", COLOURS, "rgb"),
+    ],
+)
+def test_value_what_a_plain_png_is_says_its_head(tmp_path, topic, pixels, role):
+    data = compressed_pixels(pixels, START_NS, "camera", ".png", "png")
+    found = chosen(write_bag(tmp_path / "bag", [(START_NS, topic, COMPRESSED, data), *lidar_entries(1)]))
+    streams = {name: topic for name, topic in found.map.streams.items() if name != "lidar"}
+    assert streams == ({} if role is None else {role: topic})
+    is_packed = role == "depth" and pixels is COLOURS
+    assert sum("a png of colours, read as CARLA's packed depth" in note for note in found.notes) == is_packed
+
+
+@pytest.mark.parametrize(
+    ("topic", "encoding"),
+    [
+        ("/depth_camera/image_raw", "rgb8"),
+        ("/depthai_node/rgb/image_raw", "bgr8"),
+        ("/depth_cam/rgb/image_raw", "bgra8"),
+        ("/robot/DepthCamera/color/image_raw", "mono8"),
+    ],
+)
+def test_value_depth_in_the_name_of_a_node_says_nothing_of_its_pictures(tmp_path, topic, encoding):
+    deep = f"{topic.rpartition('/')[0]}/depth/image_raw"
+    bag = write_bag(tmp_path / "bag", [image_entry(topic, encoding), image_entry(deep, "16UC1", 1)])
+    assert chosen(bag).map.streams == {"rgb": topic, "depth": deep}
+    assert chosen(bag).notes == ()
+
+
+@pytest.mark.parametrize(("encoding", "role"), [("16UC1", "depth"), ("bgra8", "depth"), ("rgb8", "rgb")])
+def test_value_what_may_be_depth_is_no_colour_of_a_depth_camera(tmp_path, encoding, role):
+    bag = write_bag(tmp_path / "bag", [image_entry("/depth_camera/image", encoding)])
+    assert chosen(bag).map.streams == {role: "/depth_camera/image"}
+
+
+def test_value_a_sensor_that_only_its_name_rules_out_is_told_where_there_is_no_other(tmp_path):
+    """A node called depth_robot, and a ground vehicle."""
+    image, cloud = image_entry("/depth_robot/image_raw", "rgb8"), lidar_entries(1)[0]
+    points = (cloud[0], "/ground_robot/velodyne_points", *cloud[2:])
+    bag = write_bag(tmp_path / "bag", [image, points, image_entry("/left/depth", "16UC1", 1)])
+    assert sorted(chosen(bag).notes) == [
+        "/depth_robot/image_raw: not taken for rgb, because its name says 'depth'; if it is: "
+        "--topic rgb=/depth_robot/image_raw",
+        "/ground_robot/velodyne_points: not taken for lidar, because its name says 'ground'; if it is: "
+        "--topic lidar=/ground_robot/velodyne_points",
+    ]
+    assert chosen(bag, "rgb=none", "lidar=none").notes == ()
+    bag = write_bag(tmp_path / "another", [image, image_entry("/cam/image_raw", "rgb8", 1)])
+    assert chosen(bag).notes == ()
 
 
 def test_value_packed_depth_whose_name_alone_says_so_is_told(tmp_path):
