@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from any2seg_core.drive.bag_writer import write_bag
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_drive.bag_writer import write_bag
 
 
 def parse_segments(text: str) -> list[tuple[float, str]]:

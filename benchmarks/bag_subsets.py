@@ -22,16 +22,16 @@ import torch
 import typer
 from rich.progress import track
 
-from any2seg_core.allocator import keep_freed_memory
-from any2seg_core.bags.evaluate import evaluate_bag
-from any2seg_core.bags.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.prepared import Passed, prepared_sets
-from any2seg_core.bags.silence import SilenceWatch
-from any2seg_core.drive.bag_writer import write_bag
-from any2seg_core.labels import DELIVER
-from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
+from any2seg_core.evaluation.recording.prepared import Passed, prepared_sets
+from any2seg_core.evaluation.recording.silence import SilenceWatch
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_drive.bag_writer import write_bag
 
 CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 

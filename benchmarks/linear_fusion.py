@@ -21,8 +21,8 @@ from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import subset_logits
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import MODALITIES, all_subsets
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
 from training.train import attention_kernels
 
 ROUNDS = 5

@@ -20,13 +20,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import STAND_INS, evaluate_subsets
-from any2seg_core.labels import DELIVER
-from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
 
 Table = dict[str, ConfusionMatrix]
 

@@ -15,14 +15,14 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.samples import Sample
 from any2seg_core.data.sparse import SparseConfig, sparse_labels
 from any2seg_core.evaluation.batches import spread
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig, gaussian_mixture
 from any2seg_core.models import Any2Seg
-from any2seg_core.preprocess import planes_to_tensor
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.preprocess import planes_to_tensor
 
 FRAMES, CLICKS = 8, (20, 100)
 SIGMAS = ("unit", "labelled", "predicted")

@@ -17,7 +17,7 @@ from pathlib import Path
 from node_overhead import BUDGET_MS, EVENTS, POINTS, SIDE, peer_depth, peer_events, peer_lidar, peer_rgb
 from node_stand_in import StandInNode, stamp, steady_stamps
 
-from any2seg_core.allocator import keep_freed_memory
+from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.sensors.camera import CameraModel
 
 FRAMES, ROUNDS = 10, 5

@@ -17,10 +17,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from any2seg_core.allocator import keep_freed_memory
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.input_options import InputOptions
+from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.health import HealthConfig

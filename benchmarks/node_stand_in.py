@@ -12,15 +12,15 @@ import rclpy
 import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-from any2seg_core.contract import InputContract
-from any2seg_core.labels import label_space
-from any2seg_core.live import Turns
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.modalities import canonical
-from any2seg_core.predictor import Segmentation
-from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.runtime.pipeline import Turns
+from any2seg_core.runtime.predictor import Segmentation
+from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.modalities import canonical
 from any2seg_ros.processes import ros_arguments
 from any2seg_ros.segment_node import SegmentNode
 

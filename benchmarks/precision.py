@@ -17,10 +17,10 @@ import time
 import numpy as np
 import torch
 
-from any2seg_core.contract import InputContract
-from any2seg_core.modalities import MODALITIES
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.predictor import Predictor
+from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 ROUNDS = 7
 CASES = (("mit_b0", 256), ("mit_b0", 512), ("mit_b2", 512))

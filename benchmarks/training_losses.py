@@ -21,10 +21,10 @@ from collections.abc import Callable
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from any2seg_core.labels import UNLABELLED
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.vocabulary.labels import UNLABELLED
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 from training.batches import SampleKey
 from training.config import TrainConfig
 from training.methods import build_method

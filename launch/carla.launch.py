@@ -21,8 +21,8 @@ from launch.actions import (
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
-from any2seg_core.errors import UserError
-from any2seg_core.topics import NODE_CAMERA_INFOS, CarlaSensors, carla_bridge, carla_native
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, CarlaSensors, carla_bridge, carla_native
 from any2seg_ros import launch_arguments as la
 
 PROFILES = {"bridge": (carla_bridge, "palette", "0.9.13"), "native": (carla_native, "tag", "0.9.16")}

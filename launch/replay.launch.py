@@ -25,7 +25,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from any2seg_core.topics import CarlaSensors, carla_bridge
+from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 
 DRAIN_S = 2.0  # for the last labels

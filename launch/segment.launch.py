@@ -17,7 +17,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from any2seg_core.topics import CarlaSensors, carla_bridge
+from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # until Jazzy, and after

@@ -11,7 +11,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from any2seg_core.atomic import replacing
+from any2seg_core.base.atomic import replacing
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE, Parameter
 from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS, Topic

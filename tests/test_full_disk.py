@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 sys.path[:0] = [{root!r}, {root!r} + "/tests/bags"]
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 folder = Path({folder!r})
 noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
 
@@ -32,8 +32,8 @@ except OSError as error:
 """
 BODIES = {
     "checkpoint": """
-    from any2seg_core.checkpoint import save_checkpoint
-    from any2seg_core.contract import InputContract
+    from any2seg_core.runtime.checkpoint import save_checkpoint
+    from any2seg_core.vocabulary.contract import InputContract
     from any2seg_core.models import Any2Seg, ModelConfig
     contract = InputContract(height=32, width=32)
     save_checkpoint(folder / "a.safetensors", Any2Seg(ModelConfig(head_width=8)), contract, {})
@@ -47,7 +47,7 @@ BODIES = {
     write_embeddings(folder / "a.safetensors", {"a": np.zeros((1000, 100), np.float32)}, {})
 """,
     "label image": """
-    from any2seg_core.cli import _write_image
+    from any2seg_core.cli.main import _write_image
     _write_image(folder / "a.png", noise)
 """,
     "plane of a data set": """
@@ -61,14 +61,14 @@ BODIES = {
     "recording with results": """
     from bag_files import kitti_entries, write_bag
     from any2seg_core.bags.reader import Bag
-    from any2seg_core.bags.record import ResultRecorder
-    from any2seg_core.labels import label_space
+    from any2seg_core.evaluation.recording.record import ResultRecorder
+    from any2seg_core.vocabulary.labels import label_space
     with Bag(Path(sys.argv[1])) as bag, ResultRecorder(folder / "out.mcap", bag, label_space("deliver-25")) as recorder:
         for message in bag.messages():
             recorder.copy(message)
 """,
     "extracted data set": """
-    from any2seg_core.bags.extract import ExtractOptions, extract
+    from any2seg_core.data.extract import ExtractOptions, extract
     from any2seg_core.bags.opened import open_bag
     with open_bag(Path(sys.argv[1])) as opened:
         extract(opened, ExtractOptions(out=folder / "data"))

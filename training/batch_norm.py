@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.processes import SumOverProcesses
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from any2seg_core.contract import InputContract
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.samples import Sample
-from any2seg_core.preprocess import normalise
+from any2seg_core.runtime.preprocess import normalise
+from any2seg_core.vocabulary.contract import InputContract
 
 # Third entries of (seed, number, stream): streams of one seed that must not meet. Permutations of the labelled part
 # have no third entry.

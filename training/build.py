@@ -17,22 +17,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from any2seg_core.checkpoint import load_checkpoint
-from any2seg_core.contract import InputContract
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.finite import unusable_tensor
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.samples import Cache, FrameDataset
-from any2seg_core.errors import UserError
 from any2seg_core.evaluation.subsets import PriorStatistics
-from any2seg_core.finite import unusable_tensor
-from any2seg_core.labels import label_space
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.modalities import subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.pretrained import load_encoder_weights
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
-from any2seg_core.text_files import read_json
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.modalities import subset_letters
 from training.batch_norm import with_global_batch_norm
 from training.config import TrainConfig
 from training.few_labels import FramePool, split_frames

@@ -14,9 +14,9 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
-from any2seg_core.modalities import canonical
 from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.any2seg import require_effect
+from any2seg_core.vocabulary.modalities import canonical
 from training.settings import load_settings
 
 

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from any2seg_core.allocator import keep_freed_memory
-from any2seg_core.atomic import replacing
-from any2seg_core.errors import UserError
-from any2seg_core.evaluation.command import progress_bar
-from any2seg_core.evaluation.documents import text
+from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
+from any2seg_core.cli.evaluate import progress_bar
 from any2seg_core.evaluation.judge import judge
 from any2seg_core.evaluation.settings import EvaluateSettings
-from any2seg_core.screen import refusal
+from any2seg_core.reports.dataset import text
 from training.settings import load_settings
 
 

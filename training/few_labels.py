@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-from any2seg_core.atomic import replacing
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset, Sample
 from any2seg_core.data.splits import labelled_count, labelling_order, read_names
-from any2seg_core.errors import UserError
 from training.config import TrainConfig
 
 _LOG = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import FrameDataset
-from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import spread
-from any2seg_core.labels import is_labelled
+from any2seg_core.vocabulary.labels import is_labelled
 from training.batches import SampleKey
 from training.build import Run
 from training.config import TrainConfig

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from any2seg_core.data.dropout import sample_present
-from any2seg_core.labels import IGNORE
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import ModalitySet, canonical, subset_letters
 from any2seg_core.models import Any2Seg, Prediction
-from any2seg_core.preprocess import logits_to_labels
+from any2seg_core.runtime.preprocess import logits_to_labels
+from any2seg_core.vocabulary.labels import IGNORE
+from any2seg_core.vocabulary.modalities import ModalitySet, canonical, subset_letters
 from training.batches import DROPOUT, MASKING, SampleKey
 from training.config import TrainConfig
 from training.objective import Objective

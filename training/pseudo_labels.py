@@ -19,13 +19,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import track
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE
-from any2seg_core.predictor import Predictor
-from any2seg_core.screen import refusal
+from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.vocabulary.labels import IGNORE
 from training.settings import load_settings
 
 

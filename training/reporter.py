@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from any2seg_core.atomic import replacing
-from any2seg_core.errors import UserError
-from any2seg_core.screen import PlainColumn
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import PlainColumn
 
 
 def cut_log(path: Path, step: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import parse_yaml, read_yaml
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import parse_yaml, read_yaml
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

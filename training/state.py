@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from any2seg_core.atomic import replacing
-from any2seg_core.errors import UserError
-from any2seg_core.weight_files import load_torch
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.models.weight_files import load_torch
 from training.batches import Frames
 from training.config import TrainConfig
 

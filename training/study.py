@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from any2seg_core.atomic import only_one, replacing
-from any2seg_core.checkpoint import read_metadata
-from any2seg_core.errors import UserError
+from any2seg_core.base.atomic import only_one, replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
+from any2seg_core.base.text_files import read_yaml
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
-from any2seg_core.screen import refusal
-from any2seg_core.text_files import read_yaml
+from any2seg_core.runtime.checkpoint import read_metadata
 from training.build import shown_command
 from training.config import load_config
 from training.settings import load_settings

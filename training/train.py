@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 4 training/train.py training/configs/drive_b0.yaml [key=value ...]
 
 The same file runs on a CPU, on one GPU or under torchrun. It writes to <out>: best.safetensors and final.safetensors
-(checkpoints for any2seg_core.predictor), last.pt (with resume=true the run goes on exactly there), log.jsonl, and,
-where only some frames keep their labels, labelled.txt with their names.
+(checkpoints for any2seg_core.runtime.predictor), last.pt (with resume=true the run goes on exactly there), log.jsonl,
+and, where only some frames keep their labels, labelled.txt with their names.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from any2seg_core.allocator import keep_freed_memory
-from any2seg_core.atomic import only_one
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.errors import UserError
+from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.atomic import only_one
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
 from any2seg_core.evaluation.batches import evaluation_batches, spread
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
-from any2seg_core.labels import label_space
-from any2seg_core.screen import refusal
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.vocabulary.labels import label_space
 from training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
 from training.build import Run, build_augment, build_run, learning_rate, outline, provenance
 from training.config import TrainConfig, load_config

@@ -15,15 +15,15 @@ import numpy as np
 from any2seg_core.bags.mounts import RecordedMounts
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.input_options import InputOptions
+from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages.readers import StreamReader
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rectified import rectified_note
-from any2seg_core.sensors.transforms import TransformTree
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _STATIC_TF = "/tf_static"

@@ -21,7 +21,7 @@ from any2seg_core.bags.known_types import (
     without_seq,
 )
 from any2seg_core.bags.livox import CLOUD, livox_to_cloud
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages import stamp_ns
 
 Form = Literal["", "msg", "idl"]

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from any2seg_core.cases import CONDITIONS
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import read_json
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_json
+from any2seg_core.vocabulary.cases import CONDITIONS
 
 UNKNOWN = "bag"
 """Condition of a recording that does not say its own."""

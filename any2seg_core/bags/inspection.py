@@ -16,11 +16,11 @@ from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
-from any2seg_core.errors import UserError
-from any2seg_core.frames import WINDOWED
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.topics import TopicMap
+from any2seg_core.runtime.frame_builder import WINDOWED
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.topics import TopicMap
 
 _FEW_POINTS = 0.005
 _SKEWED_MS = 1000.0

@@ -10,7 +10,7 @@ import struct
 import numpy as np
 
 from any2seg_core.bags.known_types import HEADER, known_types
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 
 CLOUD = "sensor_msgs/msg/PointCloud2"
 _POINT_BYTES, _ALIGNED_BYTES = 19, 20

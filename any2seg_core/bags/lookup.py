@@ -8,8 +8,8 @@ from typing import Any
 
 from any2seg_core.bags.codec import LazyPayload
 from any2seg_core.bags.reader import Bag
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.topics import TopicMap
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.vocabulary.topics import TopicMap
 
 
 def read_sets(

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from any2seg_core.bags.reader import Recorded
-from any2seg_core.errors import MessageError, UserError
+from any2seg_core.base.errors import MessageError, UserError
 
 _THUMBNAIL = (64, 48)
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.reader import Recorded
-from any2seg_core.errors import MessageError
-from any2seg_core.frames import MOUNTED_STREAMS, FrameBuilder
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.sensors.transforms import TransformTree
+from any2seg_core.base.errors import MessageError
+from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.frame_builder import MOUNTED_STREAMS, FrameBuilder
 from any2seg_core.sync import SampleSet
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from any2seg_core.bags.mounts import RecordedMounts
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
-from any2seg_core.errors import UserError
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.input_options import input_options
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
-from any2seg_core.sync_parameters import load_params_file, sync_config
+from any2seg_core.sync.parameters import load_params_file, sync_config
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
 
 _FIXED_FRAME = "fixed_frame"  # the node's parameter
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from any2seg_core.bags.codec import Recorded
-from any2seg_core.units import NS_PER_S, duration_text
+from any2seg_core.base.units import NS_PER_S, duration_text
 
 PAUSE_NS = 10 * NS_PER_S
 """What is longer and holds no message of any topic is a pause; the synchroniser starts anew after as much."""

@@ -33,10 +33,10 @@ from any2seg_core.bags.storage import (
 from any2seg_core.bags.storage_mcap import McapFile
 from any2seg_core.bags.storage_sqlite import SqliteFile
 from any2seg_core.bags.unpacking import unpack_file, unpack_message
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.listing import listed
-from any2seg_core.text_files import read_yaml
-from any2seg_core.units import NS_PER_S
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.listing import listed
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.base.units import NS_PER_S
 
 __all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
 

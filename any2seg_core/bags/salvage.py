@@ -31,8 +31,8 @@ from any2seg_core.bags.storage import (
 from any2seg_core.bags.storage_mcap import McapFile
 from any2seg_core.bags.storage_sqlite import SqliteFile, open_database, read_topics
 from any2seg_core.bags.unpacking import Budget
-from any2seg_core.limits import limits
-from any2seg_core.units import NS_PER_S
+from any2seg_core.base.limits import limits
+from any2seg_core.base.units import NS_PER_S
 
 _ROS1_MAGIC = b"#ROSBAG V2.0\n"
 _ROS1_MESSAGE, _ROS1_CHUNK, _ROS1_CONNECTION = 2, 5, 7

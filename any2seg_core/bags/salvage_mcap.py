@@ -29,7 +29,7 @@ from any2seg_core.bags.mcap_records import (
 from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import Break, Stored, StoredTopic
 from any2seg_core.bags.unpacking import Budget
-from any2seg_core.units import NS_PER_S
+from any2seg_core.base.units import NS_PER_S
 
 _HIGHEST_OPCODE = 0x0F
 # opcode, length, start, end, size, checksum; then the name of the compression

@@ -7,8 +7,8 @@ from typing import Any
 
 from any2seg_core.bags.codec import Form
 from any2seg_core.bags.storage import RecordedQos
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import parse_yaml
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import parse_yaml
 
 FORMS: dict[str, Form] = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "idl"}
 _QOS_WORDS = {

@@ -15,13 +15,13 @@ import numpy as np
 
 from any2seg_core.bags.mounts import MountFollower, RecordedMounts
 from any2seg_core.bags.reader import LazyPayload, Recorded
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.frames import CAMERA_STREAMS, WINDOWED, Frame, FrameBuilder
 from any2seg_core.messages import event_array_from_cdr
+from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, WINDOWED, Frame, FrameBuilder
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
-from any2seg_core.topics import TopicMap
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.topics import TopicMap
 
 _TRUTH, _TRANSFORMS = "truth", "tf"
 _EVENT_PACKET, _EVENT_ARRAY = "/EventPacket", "/EventArray"

@@ -14,8 +14,8 @@ from rosbags.rosbag1.reader import decompressors
 
 from any2seg_core.bags.codec import Form, first_line
 from any2seg_core.bags.unpacking import Break, Budget
-from any2seg_core.limits import limits, raising
-from any2seg_core.units import NS_PER_S, duration_text
+from any2seg_core.base.limits import limits, raising
+from any2seg_core.base.units import NS_PER_S, duration_text
 
 MCAP_SUFFIX, SQLITE_SUFFIX, ROS1_SUFFIX = ".mcap", ".db3", ".bag"
 _ACTIVE = ".active"

@@ -28,7 +28,7 @@ from any2seg_core.bags.mcap_records import (
 )
 from any2seg_core.bags.storage import Break, Stored, StoredTopic, run_back
 from any2seg_core.bags.unpacking import Budget
-from any2seg_core.limits import limits
+from any2seg_core.base.limits import limits
 
 
 class _Chunk(NamedTuple):

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.bags.topic_notes import topic_notes
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.pictures import picture_head
-from any2seg_core.text_files import read_yaml
-from any2seg_core.topics import NODE_CAMERA_INFOS, TopicMap
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.pictures import picture_head
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
 
 RULES_FILE = Path(__file__).with_name("topics.yaml")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from lz4.frame import LZ4FrameDecompressor
 
 from any2seg_core.bags.codec import first_line
-from any2seg_core.errors import MessageError
-from any2seg_core.limits import limits, raising
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.limits import limits, raising
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from any2seg_core.labels import IGNORE
-from any2seg_core.modalities import MODALITIES, SPARSE
+from any2seg_core.vocabulary.labels import IGNORE
+from any2seg_core.vocabulary.modalities import MODALITIES, SPARSE
 
 _CAMERA = MODALITIES[0]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601

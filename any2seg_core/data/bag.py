@@ -20,23 +20,23 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.conditions import UNKNOWN, Conditions
-from any2seg_core.bags.counting import counting
 from any2seg_core.bags.opened import OpenBag, open_bag
 from any2seg_core.bags.reader import is_recording
-from any2seg_core.bags.usable import StampNames, UsableSets
-from any2seg_core.cases import CONDITIONS
-from any2seg_core.contract import default_encodings
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import listed
+from any2seg_core.base.progress import counting
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import SETTINGS_FILE, BagSettings, read_settings
 from any2seg_core.data.bag_store import BagFrame, FolderWriter, MemoryPlanes, PlaneFolder, RecordingIndex
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, IGNORE, UNLABELLED
-from any2seg_core.listing import listed
-from any2seg_core.modalities import MODALITIES, VEHICLE
+from any2seg_core.data.usable_sets import StampNames, UsableSets
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.contract import default_encodings
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, UNLABELLED
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 
 _LIDAR = MODALITIES[3]
 _SHOWN_PROBLEMS = 3

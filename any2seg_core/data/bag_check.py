@@ -11,13 +11,13 @@ import numpy as np
 
 from any2seg_core.bags.conditions import Conditions
 from any2seg_core.bags.opened import OpenBag, open_bag
-from any2seg_core.bags.usable import Tally, UsableSets
-from any2seg_core.contract import default_encodings
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag import split_of
 from any2seg_core.data.bag_settings import BagSettings, read_settings
 from any2seg_core.data.samples import LABELS
-from any2seg_core.errors import UserError
-from any2seg_core.units import NS_PER_S
+from any2seg_core.data.usable_sets import Tally, UsableSets
+from any2seg_core.vocabulary.contract import default_encodings
 
 if TYPE_CHECKING:
     from any2seg_core.data.check import TreeReport

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from any2seg_core.bags.motion import parse_motion
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.reader import ZSTD_SUFFIXES
-from any2seg_core.bags.truth import NO_TRUTH
-from any2seg_core.bags.usable import Selection
-from any2seg_core.cases import CONDITIONS
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import read_yaml
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.data.recording_truth import NO_TRUTH
+from any2seg_core.data.usable_sets import Selection
+from any2seg_core.vocabulary.cases import CONDITIONS
 
 SETTINGS_FILE = "any2seg.yaml"
 """In the folder of a recording; of a single file drive.mcap it is drive.any2seg.yaml beside it."""

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.atomic import replacing
-from any2seg_core.bags.usable import Known, Tally, UsableSet
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import read_image, read_plane, write_png
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import read_json
+from any2seg_core.data.usable_sets import Known, Tally, UsableSet
 
 _LABELS = "labels"
 _INDEX, _JOURNAL, _LOCK = "index.json", "sets.jsonl", ".lock"

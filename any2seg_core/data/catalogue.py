@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.reader import is_recording
-from any2seg_core.cases import CONDITIONS
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import listed
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
 from any2seg_core.data.samples import FrameDataset, held_by
-from any2seg_core.errors import UserError
-from any2seg_core.listing import listed
+from any2seg_core.vocabulary.cases import CONDITIONS
 
 DATASETS: dict[str, type[FrameDataset]] = {
     entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset, BagDataset)

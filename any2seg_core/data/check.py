@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.bag_check import check_recording
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE
+from any2seg_core.vocabulary.labels import IGNORE
 
 PUBLISHED = {
     "deliver": {"train": 3983, "val": 2005, "test": 1897},

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.parallel import ordered_map
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import FrameDataset, NoFramesError
-from any2seg_core.drive.parallel import ordered_map
-from any2seg_core.errors import UserError
 
 _COMPUTED = {"deliver": ("depth",), "muses": ("event", "lidar")}
 _FRAMES_PER_JOB = 4

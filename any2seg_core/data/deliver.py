@@ -15,20 +15,20 @@ from types import MappingProxyType
 
 import numpy as np
 
-from any2seg_core.cases import CONDITIONS, FAILURES, SPLITS
-from any2seg_core.contract import default_encodings
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import listed
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
 from any2seg_core.data.sparse import where_points_fell
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
-from any2seg_core.listing import listed
-from any2seg_core.modalities import MODALITIES, VEHICLE, modality
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
-from any2seg_core.text_files import read_json
+from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
+from any2seg_core.vocabulary.contract import default_encodings
+from any2seg_core.vocabulary.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE, modality
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""

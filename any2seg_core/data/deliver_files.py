@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.atomic import only_one
-from any2seg_core.cases import SPLITS
-from any2seg_core.errors import UserError
+from any2seg_core.base.atomic import only_one
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.cases import SPLITS
 
 
 def check_target(root: Path, split: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of, subset_letters
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of, subset_letters
 
 
 def subset_weights(

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.pictures import read_picture
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.pictures import read_picture
 
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # the fastest: sparse planes are small anyway
 

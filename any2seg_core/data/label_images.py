@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.pictures import open_picture, picture_head
 from any2seg_core.data.images import CorruptFileError, read_image
-from any2seg_core.errors import UserError
-from any2seg_core.pictures import open_picture, picture_head
 
 _GREY, _PALETTE, _WHOLE_BITS = 0, 3, 8  # colour type and bits of a PNG of plain ids
 _PNG = b"\x89PNG\r\n\x1a\n"

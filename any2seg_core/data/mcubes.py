@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.array_files import read_array
+from any2seg_core.base.array_files import read_array
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_text
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError, held_by
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, MCUBES, lookup_table
-from any2seg_core.modalities import MCUBES as MCUBES_SENSORS
-from any2seg_core.modalities import modality
-from any2seg_core.text_files import read_text
+from any2seg_core.vocabulary.labels import IGNORE, MCUBES, lookup_table
+from any2seg_core.vocabulary.modalities import MCUBES as MCUBES_SENSORS
+from any2seg_core.vocabulary.modalities import modality
 
 LEFT_CROP = 192
 """Columns on the left that the near infrared camera does not see: 1224 x 1024 becomes 1032 x 1024."""

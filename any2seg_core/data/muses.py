@@ -20,21 +20,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from any2seg_core.contract import Normalisation
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import listed
+from any2seg_core.base.pictures import picture_head
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import CorruptFileError, map_ids, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, MUSES, lookup_table
-from any2seg_core.listing import listed
-from any2seg_core.modalities import MUSES as MUSES_SENSORS
-from any2seg_core.modalities import modality
-from any2seg_core.pictures import picture_head
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.vocabulary.contract import Normalisation
+from any2seg_core.vocabulary.labels import IGNORE, MUSES, lookup_table
+from any2seg_core.vocabulary.modalities import MUSES as MUSES_SENSORS
+from any2seg_core.vocabulary.modalities import modality
 
 WEATHERS = ("clear", "fog", "rain", "snow")
 TIMES = ("day", "night")

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.array_files import read_arrays
+from any2seg_core.base.array_files import read_arrays
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.limits import require_room
+from any2seg_core.base.pictures import read_picture
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
-from any2seg_core.errors import UserError
-from any2seg_core.limits import require_room
-from any2seg_core.pictures import read_picture
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.lidar import encode_projection
-from any2seg_core.text_files import read_json
 
 CALIBRATION_FILE = "calib.json"
 PROJECTED_FOLDER = "projected_to_rgb"

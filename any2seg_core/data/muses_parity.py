@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from any2seg_core.base.pictures import open_picture
 from any2seg_core.data.images import CorruptFileError
-from any2seg_core.labels import IGNORE
-from any2seg_core.pictures import open_picture
+from any2seg_core.vocabulary.labels import IGNORE
 
 SIDE = 1024
 _ROAD = 0

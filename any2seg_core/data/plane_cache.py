@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.atomic import replacing
+from any2seg_core.base.atomic import replacing
 from any2seg_core.data.images import read_plane
 
 PLANE_FOLDER = "any2seg_planes"

@@ -14,12 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.atomic import replacing
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, UNLABELLED, LabelSpace
-from any2seg_core.text_files import read_json
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED, LabelSpace
 
 _HOW = "python training/pseudo_labels.py writes such a folder"
 

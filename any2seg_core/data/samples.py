@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from any2seg_core.contract import Normalisation, default_normalisation
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import listed
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
-from any2seg_core.errors import UserError
-from any2seg_core.labels import UNLABELLED, LabelSpace
-from any2seg_core.listing import listed
-from any2seg_core.modalities import MODALITIES, ModalitySet, canonical
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
+from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
+from any2seg_core.vocabulary.labels import UNLABELLED, LabelSpace
+from any2seg_core.vocabulary.modalities import MODALITIES, ModalitySet, canonical
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import UNLABELLED
 
 _SHORTEST = 5
 """Pixels; a region whose middle line is shorter is too small for anybody to scribble on."""

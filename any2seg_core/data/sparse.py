@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from any2seg_core.data.scribbles import scribbles
-from any2seg_core.labels import UNLABELLED, is_labelled
+from any2seg_core.vocabulary.labels import UNLABELLED, is_labelled
 
 SparseKind = Literal["points", "scribbles", "blocks", "lidar"]
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from pydantic import ValidationError
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.errors import UserError
-from any2seg_core.labels import is_labelled
-from any2seg_core.overlay import overlay
+from any2seg_core.runtime.overlay import overlay
+from any2seg_core.vocabulary.labels import is_labelled
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 # With an outline, as over-exposed pictures are white. Not one thick stroke: of some versions' fonts it is also wider.

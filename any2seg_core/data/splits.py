@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_text
 from any2seg_core.data.samples import FrameDataset
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import read_text
 
 
 def fair_sequence(sizes: Sequence[int]) -> np.ndarray:

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.labels import LabelSpace
-from any2seg_core.modalities import subset_letters
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import subset_letters
 
 TRUTH_TOLERANCE_NS = 60_000_000
 

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from any2seg_core.base.screen import PlainColumn
 from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.demo.scoring import DemoScores, PhaseScore
-from any2seg_core.modalities import MODALITIES, modality
-from any2seg_core.screen import PlainColumn
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 WIDTH = 100
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.contract import InputContract
 from any2seg_core.data.samples import FrameDataset, Sample
-from any2seg_core.preprocess import planes_to_tensor
+from any2seg_core.runtime.preprocess import planes_to_tensor
+from any2seg_core.vocabulary.contract import InputContract
 
 
 class EvaluationBatch(NamedTuple):

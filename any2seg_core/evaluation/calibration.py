@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.metrics import as_array
 from any2seg_core.kernels.counts import CONFIDENCE_UNIT, count_confidence
 

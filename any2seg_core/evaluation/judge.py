@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from any2seg_core.checkpoint import load_checkpoint
-from any2seg_core.contract import InputContract
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset
-from any2seg_core.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
 from any2seg_core.evaluation.published import published
@@ -40,12 +39,13 @@ from any2seg_core.evaluation.subsets import (
     score_subsets,
 )
 from any2seg_core.evaluation.tables import percent, summarise
-from any2seg_core.labels import LabelSpace, is_labelled
-from any2seg_core.modalities import all_subsets, subset_letters
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
-from any2seg_core.predictor import available_device
-from any2seg_core.text_files import read_json
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.predictor import available_device
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
+from any2seg_core.vocabulary.modalities import all_subsets, subset_letters
 
 _LOG = logging.getLogger(__name__)
 

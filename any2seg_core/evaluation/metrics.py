@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.kernels.counts import count_pairs
-from any2seg_core.labels import IGNORE, LabelSpace, require_train_ids
+from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, require_train_ids
 
 Policy = Literal["present", "all", "without_other"]
 

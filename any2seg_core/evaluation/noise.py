@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 
 _NO_GAUSSIAN = ("event",)
 

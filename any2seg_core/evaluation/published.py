@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from any2seg_core.modalities import all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import all_subsets, subset_letters
 
 
 @dataclass(frozen=True)

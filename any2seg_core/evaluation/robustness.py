@@ -14,7 +14,7 @@ from torch import Tensor
 
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import StandIn
-from any2seg_core.modalities import subset_letters
+from any2seg_core.vocabulary.modalities import subset_letters
 
 FAILURE_PROBABILITIES = (0.2, 0.1, 0.05)
 MISSING_RATES = (0.25, 0.5, 0.75)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from any2seg_core.base.precisions import Precision
 from any2seg_core.data.kinds import Kind
-from any2seg_core.precisions import Precision
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the frames done in all stages and the frames of all stages."""

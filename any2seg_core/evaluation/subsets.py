@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy
-from any2seg_core.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
-from any2seg_core.modalities import ModalitySet, all_subsets, set_of, subset_letters
 from any2seg_core.models import Any2Seg
-from any2seg_core.preprocess import logits_to_labels
+from any2seg_core.runtime.preprocess import logits_to_labels
+from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
+from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, set_of, subset_letters
 
 
 def subset_mean(table: dict[str, ConfusionMatrix], policy: Policy = "present") -> float:

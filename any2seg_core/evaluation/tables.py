@@ -8,7 +8,7 @@ import numpy as np
 
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import Floors, subset_mean
-from any2seg_core.labels import LabelSpace
+from any2seg_core.vocabulary.labels import LabelSpace
 
 _POLICIES = ("present", "all", "without_other")
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from any2seg_core.bags.reader import Bag, Recorded
-from any2seg_core.errors import MessageError, UserError
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.injector import with_changed_payload, with_shifted_events
 from any2seg_core.faults.kinds import KINDS, Fault, Freeze, Skew
 from any2seg_core.faults.payloads import CONTENT_FAULTS
-from any2seg_core.topics import TopicMap
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.topics import TopicMap
 
 _TRIES = 5  # a recording may begin with a broken message
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.kinds import KINDS, Drop, Fault, load_faults, make_fault
-from any2seg_core.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 _SENSORS = {
     alias: name for name in MODALITIES for alias in (name, modality(name).title.lower(), modality(name).letter)

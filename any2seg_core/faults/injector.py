@@ -13,13 +13,13 @@ import numpy as np
 
 from any2seg_core.bags.codec import common_codec
 from any2seg_core.bags.reader import Recorded, header_stamp_ns
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Freeze, Jitter, Reorder, Skew
 from any2seg_core.faults.payloads import change_payload, shift_events
 from any2seg_core.messages import event_array_from_cdr
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.topics import TopicMap
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.topics import TopicMap
 
 _STAMP_OFFSET = 4  # of a serialised std_msgs/Header: after the CDR encapsulation
 _EVENT_ARRAY = "/EventArray"

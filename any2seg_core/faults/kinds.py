@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
-from any2seg_core.atomic import replacing
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, canonical
-from any2seg_core.text_files import parse_json, parse_yaml, read_text
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import parse_json, parse_yaml, read_text
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
 
 
 class _Window(BaseModel):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.faults import kernels
 from any2seg_core.faults.event_packets import WORDS, noisy_words, require_writable, shifted_evt3
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Fault, Noise, Shake

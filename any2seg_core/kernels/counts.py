@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from any2seg_core.kernels.running import KERNEL
-from any2seg_core.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
 
 CONFIDENCE_UNIT = 2.0**-24
 """Spacing of float32 just below 1: confidences are summed as multiples of it, integers that any order sums alike."""

@@ -27,10 +27,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from any2seg_core.labels import is_labelled
 from any2seg_core.losses.segmentation import pixel_cross_entropy
 from any2seg_core.losses.whole_batch import Total, alone
 from any2seg_core.models import Any2Seg, Encoded
+from any2seg_core.vocabulary.labels import is_labelled
 
 _EPS = 1e-6
 

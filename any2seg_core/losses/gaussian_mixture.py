@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from any2seg_core.labels import IGNORE, is_labelled
 from any2seg_core.losses.pooling import class_cell_weights, masked_average_pooling
 from any2seg_core.losses.whole_batch import Total, alone, whole_mean
+from any2seg_core.vocabulary.labels import IGNORE, is_labelled
 
 MIXTURE_TERMS = ("l_self", "l_spar", "l_con", "l_cls")
 _EPS = 1e-6

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from any2seg_core.labels import is_labelled
 from any2seg_core.losses.whole_batch import whole_mean
+from any2seg_core.vocabulary.labels import is_labelled
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Message-like objects (rclpy, rosbags or a fake; read by field name) to arrays and back. Imports no ROS."""
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.clouds import cloud_rows, cloud_to_points
 from any2seg_core.messages.compressed import compressed_to_depth_m, compressed_to_rgb
 from any2seg_core.messages.event_arrays import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.fields import attribute, byte_order, data_bytes, integer
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.returns import IntensityScale, gather_returns

@@ -7,12 +7,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.pictures import decode_picture, picture_head
 from any2seg_core.messages.fields import data_bytes, text
 from any2seg_core.messages.images import pixels_to_depth_m, pixels_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.messages.rvl import decode_rvl
-from any2seg_core.pictures import decode_picture, picture_head
 
 _CONFIG_BYTES = 12  # compressedDepth: enum, two float32 of the quantisation
 _ORDER_OF_CHANNELS = {1: "mono", 3: "bgr", 4: "bgra"}

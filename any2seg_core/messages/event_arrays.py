@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.fields import attribute, integer
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.units import NS_PER_S
 
 _FIRST_BYTES = 13  # x u2, y u2, sec i4, nanosec u4, polarity u1
 _STRIDE = 16  # every later event: CDR aligns sec to 4, which lies 6 bytes after x

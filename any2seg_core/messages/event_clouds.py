@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.clouds import carla_event_bytes, cloud_columns, is_carla_events
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.events import EVENT_DTYPE

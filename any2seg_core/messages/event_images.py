@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 _FAINT = 32  # compression noise stays below

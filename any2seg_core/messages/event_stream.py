@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.event_arrays import event_array_to_events
 from any2seg_core.messages.evt3 import WRAP_US, Evt3State
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, stamp_ns, text
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.units import NS_PER_S
 
 ENCODINGS = ("evt3", "libcaer_cmp", "libcaer", "mono", "trigger")
 _MAX_SIDE = 65535

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
-from any2seg_core.units import NS_PER_S
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.units import NS_PER_S
 
 _LAST_SECOND = 2**33  # in the year 2242; nanoseconds of later ones leave no room to count on in 63 bits
 

@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.pictures import MAX_SIDE
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, text
 from any2seg_core.messages.pixel_bits import PixelBits
-from any2seg_core.pictures import MAX_SIDE
 from any2seg_core.sensors.depth import decode_carla_depth
 
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)C([1-4])?")

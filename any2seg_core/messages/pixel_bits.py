@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 
 _USUAL = (10, 12, 14, 16)
 _WHOLE = 16

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.clouds import cloud_to_points
 from any2seg_core.messages.compressed import compressed_to_depth_m, compressed_to_rgb
 from any2seg_core.messages.event_clouds import cloud_to_events

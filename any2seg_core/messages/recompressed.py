@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
+from any2seg_core.base.pictures import open_picture
 from any2seg_core.messages.compressed import picture_format
 from any2seg_core.messages.fields import data_bytes, text
-from any2seg_core.pictures import open_picture
 
 _WEBP_QUALITY = 90
 _LOSSLESS_WEBP = b"VP8L"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.limits import require_room
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.limits import require_room
 from any2seg_core.messages.images import MAX_SIDE
 from any2seg_core.sensors.camera import read_only
 

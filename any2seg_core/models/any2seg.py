@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.base.errors import UserError
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.fusion import MFF, MFFConfig
 from any2seg_core.models.linear import LinearFusion, LinearFusionConfig, LinearRows, ModalityNorm
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
 
 FusionName = Literal["mff", "mean_predictions", "early_concat", "linear"]
 

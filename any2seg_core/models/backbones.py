@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from any2seg_core.errors import UserError
-from any2seg_core.finite import unusable_tensor
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.finite import unusable_tensor
 from any2seg_core.models.mit import MixTransformer, NormFactory, to_map, to_tokens
-from any2seg_core.weight_files import reason_of
+from any2seg_core.models.weight_files import reason_of
 
 STRIDES = (4, 8, 16, 32)
 

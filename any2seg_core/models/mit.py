@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 
 
 @dataclass(frozen=True)

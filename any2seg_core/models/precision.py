@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from any2seg_core.errors import UserError
-from any2seg_core.finite import all_finite
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.finite import all_finite
+from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.models.any2seg import Any2Seg
-from any2seg_core.precisions import PRECISIONS
 
 _NARROWEST = 64
 

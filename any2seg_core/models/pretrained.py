@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.models.key_maps import DIALECTS, from_official
 from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
-from any2seg_core.weight_files import innermost_state, load_torch
+from any2seg_core.models.weight_files import innermost_state, load_torch
 
 _FIRST = "stages.0.embed.proj.weight"
 _SHOWN = 4

@@ -28,9 +28,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_yaml
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
-from any2seg_core.text_files import read_yaml
 
 _TRANSFORMS = ("lidar_to_camera", "event_to_camera", "depth_to_camera")
 _CAMERAS = ("camera", "depth_camera", "event_camera")

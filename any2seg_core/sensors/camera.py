@@ -15,8 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.limits import limits, raising
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.limits import limits, raising
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_fields
 
 DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 
 UNNAMED_FRAME = "camera"
 """frame_id of intrinsics that name none: then the frame of the images holds."""

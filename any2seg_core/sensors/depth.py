@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, read_only
 from any2seg_core.sensors.lookup import pixel_lookup
 

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.returns import count_returns
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
 
 HEALTH_REASONS = MappingProxyType(
     {

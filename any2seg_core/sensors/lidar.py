@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, project_into, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 from any2seg_core.sensors.returns import NO_RETURN_M2

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.modalities import MODALITIES, canonical
+from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel, same_intrinsics
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.lidar import project_points
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
 
 _MOST_SIZES = 8  # of one camera; a driver that changes it has few
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more

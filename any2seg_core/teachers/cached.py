@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from any2seg_core.array_files import read_arrays
-from any2seg_core.atomic import replacing
-from any2seg_core.errors import UserError
-from any2seg_core.text_files import parse_json
+from any2seg_core.base.array_files import read_arrays
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import parse_json
 
 
 def write_embeddings(path: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:

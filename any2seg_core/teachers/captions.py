@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.labels import LabelSpace, is_labelled
-from any2seg_core.modalities import modality
-from any2seg_core.text_files import parse_json, read_text
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import parse_json, read_text
+from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
+from any2seg_core.vocabulary.modalities import modality
 
 _SETTING = {
     "cloud": "under a cloudy sky",

@@ -17,13 +17,13 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from any2seg_core.drive import bag_messages
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 
 NS_PER_S = 1_000_000_000
 START_NS = 1_600_000_000 * NS_PER_S
-STORE = bag_messages.typestore()
+STORE = serialise.typestore()
 
 KITTI_CAMERA = CameraModel(
     1242, 375, [[721.5, 0.0, 609.6], [0.0, 721.5, 172.9], [0.0, 0.0, 1.0]], frame_id="camera_color_left"
@@ -228,7 +228,7 @@ def small_entries(count: int = 3, topic: str = "/camera/image_raw", start_ns: in
         stamp_ns = start_ns + index * NS_PER_S // 10
         pixels = np.random.default_rng(index).integers(0, 256, (5, 7), np.uint8)
         pixels[0, 0] = index % 256
-        entries.append((stamp_ns + 10, topic, IMAGE, bag_messages.image(pixels, "mono8", stamp_ns, "camera")))
+        entries.append((stamp_ns + 10, topic, IMAGE, serialise.image(pixels, "mono8", stamp_ns, "camera")))
     return entries
 
 
@@ -245,7 +245,7 @@ def scan(seed: int, points: int = 4000) -> np.ndarray:
 
 def _transform(parent: str, child: str, matrix: np.ndarray, stamp_ns: int):
     make = STORE.types
-    qx, qy, qz, qw = (float(v) for v in bag_messages._quaternion(matrix[:3, :3]))
+    qx, qy, qz, qw = (float(v) for v in serialise._quaternion(matrix[:3, :3]))
     return make["geometry_msgs/msg/TransformStamped"](
         make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NS_PER_S)), parent),
         child,
@@ -280,12 +280,12 @@ def kitti_entries(count: int = 8, camera: CameraModel = KITTI_CAMERA, with_tf: b
         picture = np.ascontiguousarray(np.resize(picture, (camera.height, camera.width, 3)))
         arrival_ns = stamp_ns + 12_000_000
         entries += [
-            (arrival_ns, f"{base}/image", IMAGE, bag_messages.image(picture, "rgb8", stamp_ns, camera.frame_id)),
-            (arrival_ns, f"{base}/camera_info", INFO, bag_messages.camera_info(camera, stamp_ns)),
+            (arrival_ns, f"{base}/image", IMAGE, serialise.image(picture, "rgb8", stamp_ns, camera.frame_id)),
+            (arrival_ns, f"{base}/camera_info", INFO, serialise.camera_info(camera, stamp_ns)),
         ]
         sweep_ns = stamp_ns - 30_000_000
         if sweep_ns > START_NS:
-            cloud = bag_messages.point_cloud(scan(index), sweep_ns, "velo_link")
+            cloud = serialise.point_cloud(scan(index), sweep_ns, "velo_link")
             entries.append((sweep_ns + 20_000_000, "/kitti/velo/pointcloud", CLOUD, cloud))
     return sorted(entries, key=lambda entry: entry[0])
 
@@ -297,7 +297,7 @@ def labelled_kitti_entries(count: int = 8, camera: CameraModel = KITTI_CAMERA) -
         labels = (np.arange(camera.width) // 60 + index)[None] % 25 + np.zeros((camera.height, 1))
         labels[:20] = 255
         stamp_ns = START_NS + index * NS_PER_S // 10 + 1_000_000
-        message = bag_messages.image(labels.astype(np.uint8), "mono8", stamp_ns, camera.frame_id)
+        message = serialise.image(labels.astype(np.uint8), "mono8", stamp_ns, camera.frame_id)
         entries.append((stamp_ns + 40_000_000, "/semantic/labels", IMAGE, message))
     return sorted(entries, key=lambda entry: entry[0])
 
@@ -307,7 +307,7 @@ def lidar_entries(count: int = 8) -> list[Entry]:
     entries = []
     for index in range(count):
         stamp_ns = START_NS + index * NS_PER_S // 10
-        cloud = bag_messages.point_cloud(scan(index), stamp_ns, "os_sensor")
+        cloud = serialise.point_cloud(scan(index), stamp_ns, "os_sensor")
         entries.append((stamp_ns + 5_000_000, "/ouster/points", CLOUD, cloud))
     return entries
 
@@ -356,10 +356,10 @@ def pan_entries(count: int = 12) -> list[Entry]:
         entries += [
             (stamp_ns + 2_000_000, "/cam/image/compressed", COMPRESSED,
              compressed_image(rgb, stamp_ns, PAN_CAMERA.frame_id)),
-            (stamp_ns + 1_000_000, "/cam/camera_info", INFO, bag_messages.camera_info(PAN_CAMERA, stamp_ns)),
-            (sweep_ns + 5_000_000, "/lidar/points", CLOUD, bag_messages.point_cloud(scan(index), sweep_ns, "lidar")),
+            (stamp_ns + 1_000_000, "/cam/camera_info", INFO, serialise.camera_info(PAN_CAMERA, stamp_ns)),
+            (sweep_ns + 5_000_000, "/lidar/points", CLOUD, serialise.point_cloud(scan(index), sweep_ns, "lidar")),
             (stamp_ns + 1_500_000, "/dvs/events", PACKET, events),
             (stamp_ns + 1_000_000, "/dvs/camera_info", INFO,
-             bag_messages.camera_info(CameraModel.from_fov(76, 60, 91.0, "dvs"), stamp_ns)),
+             serialise.camera_info(CameraModel.from_fov(76, 60, 91.0, "dvs"), stamp_ns)),
         ]  # fmt: skip
     return sorted(entries, key=lambda entry: entry[0])

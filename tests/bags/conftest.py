@@ -8,9 +8,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from any2seg_core.bags.inspect_tables import WIDTH, render_inspection
 from any2seg_core.bags.inspection import inspect_bag
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.inspect_tables import WIDTH, render_inspection
 
 _SUFFIXES = (".mcap", ".db3", ".bag", ".zstd", ".zst")
 _LARGEST_BYTES = 20_000_000

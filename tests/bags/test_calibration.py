@@ -28,8 +28,8 @@ from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 
@@ -112,7 +112,7 @@ def test_value_camera_frame_that_is_no_optical_frame_is_suspected(tmp_path):
 def test_value_implausible_camera_info_is_told(tmp_path):
     wrong = CameraModel(7, 5, [[5000.0, 0, 3], [0, 5000.0, 2], [0, 0, 1]])
     entries = small_entries(1)
-    entries.append((START_NS + 99, "/camera/camera_info", INFO, bag_messages.camera_info(wrong, START_NS)))
+    entries.append((START_NS + 99, "/camera/camera_info", INFO, serialise.camera_info(wrong, START_NS)))
     got = found_in(write_bag(tmp_path / "bag", entries))
     assert got.calibration is None
     assert "implausible" in got.missing[0]
@@ -177,9 +177,9 @@ def test_value_params_file_reaches_the_synchroniser(tmp_path):
 def test_value_depth_without_a_camera_info_of_its_own(tmp_path, frame, lines):
     """In the camera's own frame the camera's intrinsics are right; in another one what is assumed is said."""
     entries = kitti_entries(2)
-    depth = bag_messages.image(np.ones((375, 1242), np.float32), "32FC1", START_NS, frame)
+    depth = serialise.image(np.ones((375, 1242), np.float32), "32FC1", START_NS, frame)
     entries.append((START_NS + NS_PER_S, "/depth/image", IMAGE, depth))
-    entries.append((START_NS + NS_PER_S, "/other", CLOUD, bag_messages.point_cloud(scan(0), START_NS, "x")))
+    entries.append((START_NS + NS_PER_S, "/other", CLOUD, serialise.point_cloud(scan(0), START_NS, "x")))
     got = found_in(write_bag(tmp_path / "bag", entries))
     assert len(got.missing) == lines
     for line in got.missing:
@@ -198,8 +198,8 @@ def with_depth_camera(depth_to_base):
     model = CameraModel.from_fov(64, 48, 70.0, "depth_frame")
     return sorted([
         *entries, (START_NS - 5, "/tf_static", TF, tf_message(edges, START_NS)),
-        (START_NS + 9, "/depth/image_raw", IMAGE, bag_messages.image(depth, "16UC1", START_NS, "depth_frame")),
-        (START_NS + 9, "/depth/camera_info", INFO, bag_messages.camera_info(model, START_NS)),
+        (START_NS + 9, "/depth/image_raw", IMAGE, serialise.image(depth, "16UC1", START_NS, "depth_frame")),
+        (START_NS + 9, "/depth/camera_info", INFO, serialise.camera_info(model, START_NS)),
     ], key=lambda entry: entry[0])  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def lens_entries(model, coefficients, topic="/cam/image_raw", size=(96, 64), suf
     camera = CameraModel.from_fov(96, 64, 91.0, "cam")
     for k in range(3):
         stamp_ns = START_NS + k * NS_PER_S // 10
-        info = STORE.deserialize_cdr(bag_messages.camera_info(camera, stamp_ns), INFO)
+        info = STORE.deserialize_cdr(serialise.camera_info(camera, stamp_ns), INFO)
         info.width, info.height = size
         info.distortion_model, info.d = model, np.array(coefficients, float)
         for name, value in changes.items():
@@ -272,8 +272,8 @@ def lens_entries(model, coefficients, topic="/cam/image_raw", size=(96, 64), suf
         entries += [
             (stamp_ns, topic.rpartition("/")[0] + "/camera_info", INFO, bytes(STORE.serialize_cdr(info, INFO))),
             (stamp_ns + 1, f"{topic}/compressed", COMPRESSED, compressed) if suffix else
-            (stamp_ns + 1, topic, IMAGE, bag_messages.image(picture, "rgb8", stamp_ns, "cam")),
-            (stamp_ns + 2, "/points", CLOUD, bag_messages.point_cloud(
+            (stamp_ns + 1, topic, IMAGE, serialise.image(picture, "rgb8", stamp_ns, "cam")),
+            (stamp_ns + 2, "/points", CLOUD, serialise.point_cloud(
                 scan(k)[:, [1, 2, 0, 3]] * np.float32([-1, -1, 1, 1]), stamp_ns, "cam")),
         ]  # fmt: skip
     return entries

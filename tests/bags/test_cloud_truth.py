@@ -9,14 +9,14 @@ import pytest
 from bag_files import CLOUD, KITTI_CAMERA, LIDAR_TO_CAMERA, kitti_entries, scan, write_bag
 from typer.testing import CliRunner
 
-from any2seg_core.cli import app
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, UNLABELLED
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.lidar import project_labels
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
 
 TOPIC = "/kitti/semantic_lidar"
 BAG = {"topics": {"truth": TOPIC}, "truth_tags": "0.9.14", "complete": True}
@@ -33,7 +33,7 @@ def recording(tmp_path_factory) -> Path:
     entries = kitti_entries(6)
     arrivals_ns = [arrival_ns for arrival_ns, _, kind, _ in entries if kind == CLOUD]
     for index, arrival_ns in enumerate(arrivals_ns, start=1):  # the first image comes before any sweep
-        cloud = bag_messages.semantic_cloud(scan(index), point_labels(index), arrival_ns - 20_000_000, "velo_link")
+        cloud = serialise.semantic_cloud(scan(index), point_labels(index), arrival_ns - 20_000_000, "velo_link")
         entries.append((arrival_ns, TOPIC, CLOUD, cloud))
     return write_bag(tmp_path_factory.mktemp("tags") / "drive", sorted(entries, key=lambda entry: entry[0]))
 

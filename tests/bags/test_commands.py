@@ -8,7 +8,7 @@ import pytest
 from bag_files import kitti_entries, small_entries, write_bag
 from typer.testing import CliRunner
 
-from any2seg_core.cli import app
+from any2seg_core.cli.main import app
 from any2seg_core.data.deliver import DeliverDataset
 
 RUN = CliRunner()

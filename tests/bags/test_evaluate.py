@@ -21,33 +21,32 @@ import torch
 from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entries, pan_entries, write_bag
 from PIL import Image
 
-from any2seg_core.bags import evaluate, prepared
-from any2seg_core.bags.evaluate import evaluate_bag, parse_subsets
-from any2seg_core.bags.evaluation import EvaluateRequest
-from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag, header_stamp_ns
-from any2seg_core.bags.record import OUTPUTS
-from any2seg_core.bags.report import absent_rows, injected_rows, write_evaluation
-from any2seg_core.bags.scores import phases_of
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.bags.truth import NO_TRUTH, TruthFolder
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.contract import InputContract
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import MESSAGE_REASONS, UserError
+from any2seg_core.base.errors import MESSAGE_REASONS, UserError
+from any2seg_core.data.extract import ExtractOptions, extract
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.recording import evaluate, prepared
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag, parse_subsets
+from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
+from any2seg_core.evaluation.recording.record import OUTPUTS
+from any2seg_core.evaluation.recording.scores import phases_of
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.injector import FaultInjector
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.labels import DELIVER
-from any2seg_core.messages import image_to_array
-from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.messages import image_to_array, serialise
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.predictor import Predictor
+from any2seg_core.reports.recording import absent_rows, injected_rows, write_evaluation
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import load_calibration, save_calibration
-from any2seg_core.sync_parameters import sync_config
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
 
 LETTERS = [subset_letters(subset) for subset in all_subsets(MODALITIES)]
 PLAN = read_plan(["camera@1:2,lidar@1.5:"], ["noise:event@0.5:1,rate_hz=9"])
@@ -415,7 +414,7 @@ def changed(folder, path, spoil, topic=fake_car.TOPICS.truth):
 
 
 def picture(pixels, encoding, data):
-    return bag_messages.image(pixels, encoding, header_stamp_ns(data), "x")
+    return serialise.image(pixels, encoding, header_stamp_ns(data), "x")
 
 
 def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
@@ -448,7 +447,7 @@ def test_value_how_16_bits_are_read_is_a_warning(folder, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4096, (fake_car.HEIGHT, fake_car.WIDTH), np.uint16)
 
     def as_12_bits(_index, data):
-        return bag_messages.image(pixels, "mono16", header_stamp_ns(data), fake_car.CAMERA.frame_id)
+        return serialise.image(pixels, "mono16", header_stamp_ns(data), fake_car.CAMERA.frame_id)
 
     bag = changed(folder, tmp_path / "bag", as_12_bits, fake_car.TOPICS.streams["rgb"])
     result = evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", truth=NO_TRUTH, every=5))

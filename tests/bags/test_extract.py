@@ -21,12 +21,12 @@ from bag_files import (
     write_ros1,
 )  # fmt: skip
 
-from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import DeliverDataset
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.data.extract import ExtractOptions, extract
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
 from any2seg_core.sensors.rig import SensorRig
 
@@ -88,7 +88,7 @@ def test_value_sets_whose_plane_is_empty_are_left_out_and_said_so(tmp_path):
     for index in (2, 3):
         time_ns, topic, kind, _ = entries[index]
         stamp_ns = START_NS + index * NS_PER_S // 10
-        entries[index] = (time_ns, topic, kind, bag_messages.point_cloud(behind, stamp_ns, "os_sensor"))
+        entries[index] = (time_ns, topic, kind, serialise.point_cloud(behind, stamp_ns, "os_sensor"))
     plane = tmp_path / "plane.yaml"
     save_calibration(plane, lidar_calibration())
     report = run(write_bag(tmp_path / "bag", entries), tmp_path / "out", BagOptions(calibration=plane))
@@ -103,7 +103,7 @@ def labelled_entries(count=4):
         labels = np.full((5, 7), k, np.uint8)
         labels[0, 0] = 255
         stamp_ns = START_NS + k * NS_PER_S // 10 + 1_000_000
-        entries.append((stamp_ns, "/semantic/labels", IMAGE, bag_messages.image(labels, "mono8", stamp_ns, "camera")))
+        entries.append((stamp_ns, "/semantic/labels", IMAGE, serialise.image(labels, "mono8", stamp_ns, "camera")))
     return sorted(entries)
 
 
@@ -199,7 +199,7 @@ def test_value_truth_that_does_not_fit_is_counted(tmp_path):
     entries = labelled_entries(3)
     index = next(k for k, e in enumerate(entries) if e[1] == "/semantic/labels")
     labels = np.full((5, 7), 40, np.uint8)
-    entries[index] = (*entries[index][:3], bag_messages.image(labels, "mono8", entries[index][0], "camera"))
+    entries[index] = (*entries[index][:3], serialise.image(labels, "mono8", entries[index][0], "camera"))
     report = run(write_bag(tmp_path / "bag", entries), tmp_path / "out")
     assert report.written == 2
     assert report.skipped == {"truth unreadable": 1}

@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
-from any2seg_core.bags.inspect_tables import WIDTH, render_inspection
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.timing import StreamLog, phase_of, timing_of
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.inspect_tables import WIDTH, render_inspection
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import save_calibration
-from any2seg_core.sync_parameters import load_params_file
+from any2seg_core.sync.parameters import load_params_file
 
 
 def text_of(found):
@@ -165,7 +165,7 @@ def test_value_wrong_extrinsics_are_suspected(tmp_path):
     assert "wrong" in notes[-1]
 
 
-NO_STAMP = bag_messages.image(np.zeros((4, 6), np.uint8), "mono8", 0, "")
+NO_STAMP = serialise.image(np.zeros((4, 6), np.uint8), "mono8", 0, "")
 BAGS = {
     "kitti": lambda p: write_bag(p / "b", kitti_entries(3)),
     "lidar": lambda p: write_bag(p / "b", lidar_entries(3)),
@@ -239,7 +239,7 @@ def test_value_messages_without_a_stamp_are_counted_and_named(tmp_path):
     pixels = np.zeros((5, 7), np.uint8)
     for k, stamp_ns in ((3, 0), (6, 0)):
         time_ns, topic, kind, _ = entries[k]
-        entries[k] = (time_ns, topic, kind, bag_messages.image(pixels, "mono8", stamp_ns, "camera"))
+        entries[k] = (time_ns, topic, kind, serialise.image(pixels, "mono8", stamp_ns, "camera"))
     found = inspect_bag(write_bag(tmp_path / "bag", entries))
     timing = found.topics["/camera/image_raw"].timing
     assert (timing.bad_stamps, timing.backwards, found.topics["/camera/image_raw"].count) == (2, 0, 10)

@@ -28,9 +28,9 @@ from any2seg_core.bags.livox import livox_to_cloud
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag, LazyPayload
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.errors import MessageError
-from any2seg_core.frames import FrameBuilder
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages import cloud_to_points, event_array_from_cdr
+from any2seg_core.runtime.frame_builder import FrameBuilder
 
 EVT3 = np.array([0x8000 | 5, 0x6000 | 7, 3, 0x2800 | 4], "<u2").tobytes()
 

@@ -11,9 +11,9 @@ import fake_car
 import pytest
 import torch
 
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 
 SHORT_S, LONG_S = 10.0, 40.0  # 10 frames a second
 SLACK_MB = 12.0
@@ -25,9 +25,9 @@ import json, resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from any2seg_core.bags.evaluate import evaluate_bag
-from any2seg_core.bags.evaluation import EvaluateRequest
-from any2seg_core.bags.extract import ExtractOptions, extract
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
+from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.faults.grammar import read_plan

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from bag_files import NS_PER_S, PAN_CAMERA, START_NS, pan_entries, pan_mount, scan, tf_message, write_bag
 
-from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.rig import SensorRig
 

@@ -13,9 +13,9 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.lookup import read_sets, start_ns
 from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns, is_recording
-from any2seg_core.errors import MessageError, UserError
+from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages import image_to_array
-from any2seg_core.topics import TopicMap
+from any2seg_core.vocabulary.topics import TopicMap
 
 TOPIC = "/camera/image_raw"
 STEP_NS = 100_000_000

@@ -22,17 +22,16 @@ from bag_files import (
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream
-from any2seg_core.drive import bag_messages
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.messages import cloud_to_points, image_to_array
+from any2seg_core.messages import cloud_to_points, image_to_array, serialise
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import Synchronizer
-from any2seg_core.sync_parameters import sync_config
-from any2seg_core.topics import TopicMap
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.topics import TopicMap
 
 WINDOW_NS = 50_000_000
 KITTI = TopicMap(
@@ -89,7 +88,7 @@ def test_value_the_same_as_calling_the_synchroniser_by_hand(tmp_path):
     synchronizer = Synchronizer(sync_config({}, KITTI.streams, WINDOW_NS))
     expected = []
     names = {topic: name for name, topic in KITTI.streams.items()}
-    events = sorted((e[0], names[e[1]], bag_messages) for e in entries if e[1] in names for bag_messages in (e[3],))
+    events = sorted((e[0], names[e[1]], serialise) for e in entries if e[1] in names for serialise in (e[3],))
     for millisecond in range(-100, 4000):  # a clock that ticks every millisecond
         now_ns = START_NS + millisecond * 1_000_000
         for time_ns, name, data in events:
@@ -126,7 +125,7 @@ def test_value_a_transform_acts_before_the_synchroniser(tmp_path):
 
 def truth_entries(stamps_ns, delay_ns):
     return [
-        (s + delay_ns, "/semantic", IMAGE, bag_messages.image(np.full((3, 4), k, np.uint8), "mono8", s, "camera"))
+        (s + delay_ns, "/semantic", IMAGE, serialise.image(np.full((3, 4), k, np.uint8), "mono8", s, "camera"))
         for k, s in enumerate(stamps_ns)
     ]
 
@@ -160,7 +159,7 @@ def test_value_bad_messages_are_counted_by_stream(tmp_path):
     bad_stamp[8:12] = b"\xff\xff\xff\xff"
     wrong = CameraModel(1242, 375, [[289307.0, 0, 600], [0, 289307.0, 180], [0, 0, 1]])
     entries[index] = (*entries[index][:3], bytes(bad_stamp))
-    entries.append((entries[-1][0] + 1, KITTI.camera_infos["rgb"], INFO, bag_messages.camera_info(wrong, START_NS)))
+    entries.append((entries[-1][0] + 1, KITTI.camera_infos["rgb"], INFO, serialise.camera_info(wrong, START_NS)))
     bag = write_bag(tmp_path / "bag", entries)
     sets, stream = sets_of(bag, KITTI)
     assert stream.bad == {"rgb": 2}
@@ -226,7 +225,7 @@ def test_smoke_events_come_as_windows(tmp_path):
         stamp_ns = START_NS + k * 50_000_000
         events = np.zeros(4, dtype=[("x", "u2"), ("y", "u2"), ("t", "i8"), ("p", "i1")])
         events["t"], events["p"] = stamp_ns - np.array([30, 20, 10, 1]) * 1_000_000, 1
-        entries.append((stamp_ns, "/dvs/events", CLOUD, bag_messages.event_cloud(events, stamp_ns, "dvs")))
+        entries.append((stamp_ns, "/dvs/events", CLOUD, serialise.event_cloud(events, stamp_ns, "dvs")))
     topics = TopicMap({"event": "/dvs/events"}, {})
     sets, _ = sets_of(write_bag(tmp_path / "bag", entries), topics)
     assert len(sets) == 8
@@ -267,7 +266,7 @@ def test_value_a_sensor_of_which_nothing_can_be_used_does_not_lead_offline_eithe
     entries = small_entries(40, start_ns=START_NS + 3600 * NS_PER_S)
     entries = [(time_ns - 3600 * NS_PER_S, topic, kind, data) for time_ns, topic, kind, data in entries]
     for time_ns, _, _, _ in entries[10:]:
-        depth = bag_messages.image(np.full((5, 7), 2.0, np.float32), "32FC1", time_ns - 10, "camera")
+        depth = serialise.image(np.full((5, 7), 2.0, np.float32), "32FC1", time_ns - 10, "camera")
         entries.append((time_ns + 5, "/depth", IMAGE, depth))
     topics = TopicMap({"rgb": "/camera/image_raw", "depth": "/depth"}, {})
     camera = CameraModel(7, 5, np.array([[5.0, 0, 3], [0, 5, 2], [0, 0, 1]]))

@@ -8,11 +8,11 @@ from bag_files import IMAGE, NS_PER_S, START_NS, small_entries, write_bag
 
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream
-from any2seg_core.bags.silence import MissedFrame, SilenceWatch
-from any2seg_core.drive import bag_messages
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.sync_parameters import sync_config
-from any2seg_core.topics import TopicMap
+from any2seg_core.evaluation.recording.silence import MissedFrame, SilenceWatch
+from any2seg_core.messages import serialise
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.topics import TopicMap
 
 MS = 1_000_000
 TOPICS = TopicMap({"rgb": "/camera/image_raw"}, {}, truth="/semantic")
@@ -22,7 +22,7 @@ def truths(stamps_ms):
     pixels = np.full((3, 4), 2, np.uint8)
     pixels[0] = 255
     return [
-        (START_NS + ms * MS, "/semantic", IMAGE, bag_messages.image(pixels, "mono8", START_NS + ms * MS, "camera"))
+        (START_NS + ms * MS, "/semantic", IMAGE, serialise.image(pixels, "mono8", START_NS + ms * MS, "camera"))
         for ms in stamps_ms
     ]
 
@@ -80,7 +80,7 @@ def test_value_a_clock_that_is_set_is_no_silence(tmp_path, step_s):
     for k in range(20):
         time_ns = START_NS + (20 + k) * 100 * MS
         pixels = np.full((3, 4), k, np.uint8)
-        data = bag_messages.image(pixels, "mono8", time_ns + step_s * NS_PER_S, "camera")
+        data = serialise.image(pixels, "mono8", time_ns + step_s * NS_PER_S, "camera")
         entries.append((time_ns, "/camera/image_raw", IMAGE, data))
     with Bag(write_bag(tmp_path / "bag", entries)) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)

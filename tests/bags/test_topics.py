@@ -22,11 +22,10 @@ from bag_files import (
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import RULES_FILE, choose_topics
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
-from any2seg_core.messages import images
+from any2seg_core.base.errors import UserError
+from any2seg_core.messages import images, serialise
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.topics import carla_bridge
+from any2seg_core.vocabulary.topics import carla_bridge
 
 
 def chosen(path, *fixed, rules=None):
@@ -39,7 +38,7 @@ def image_entry(topic, encoding, k=0):
              "rgb8": (np.uint8, (3,)), "bgr8": (np.uint8, (3,))}  # fmt: skip
     dtype, channels = kinds[encoding]
     pixels = np.zeros((5, 7, *channels), dtype)
-    return (START_NS + k, topic, IMAGE, bag_messages.image(pixels, encoding, START_NS, "camera"))
+    return (START_NS + k, topic, IMAGE, serialise.image(pixels, encoding, START_NS, "camera"))
 
 
 def carla_entries(topics):
@@ -47,12 +46,12 @@ def carla_entries(topics):
         image_entry(topics.streams["rgb"], "bgra8", 0),
         image_entry(topics.streams["depth"], "32FC1", 1),
         (START_NS + 2, topics.streams["event"], CLOUD,
-         bag_messages.event_cloud(np.zeros(3, EVENT_DTYPE), START_NS, "ego_vehicle/dvs_front")),
+         serialise.event_cloud(np.zeros(3, EVENT_DTYPE), START_NS, "ego_vehicle/dvs_front")),
         (START_NS + 3, topics.streams["lidar"], CLOUD,
-         bag_messages.point_cloud(scan(1), START_NS, "ego_vehicle/lidar")),
+         serialise.point_cloud(scan(1), START_NS, "ego_vehicle/lidar")),
         image_entry(topics.truth, "mono8", 4),
     ]  # fmt: skip
-    info = bag_messages.camera_info(KITTI_CAMERA, START_NS)
+    info = serialise.camera_info(KITTI_CAMERA, START_NS)
     return entries + [(START_NS + 9, topic, INFO, info) for topic in topics.camera_infos.values()]
 
 
@@ -89,7 +88,7 @@ def test_value_one_of_several_cameras_is_chosen_and_said_why(tmp_path):
 
 def test_value_a_camera_with_camera_info_wins_over_its_equal(tmp_path):
     entries = [image_entry("/a/image", "bgr8"), image_entry("/b/image", "bgr8")]
-    entries.append((START_NS, "/b/camera_info", INFO, bag_messages.camera_info(KITTI_CAMERA, START_NS)))
+    entries.append((START_NS, "/b/camera_info", INFO, serialise.camera_info(KITTI_CAMERA, START_NS)))
     choice = chosen(write_bag(tmp_path / "bag", entries))
     assert choice.map.streams["rgb"] == "/b/image"
     assert choice.map.camera_infos == {"rgb": "/b/camera_info"}
@@ -118,7 +117,7 @@ def test_value_camera_info_of_the_same_frame_when_there_is_no_sibling(tmp_path):
     entries = [image_entry("/cam/image", "rgb8")]
     for name in ("camera", "other"):
         model = type(KITTI_CAMERA)(7, 5, KITTI_CAMERA.K, frame_id=name)
-        entries.append((START_NS, f"/info/{name}", INFO, bag_messages.camera_info(model, START_NS)))
+        entries.append((START_NS, f"/info/{name}", INFO, serialise.camera_info(model, START_NS)))
     assert chosen(write_bag(tmp_path / "bag", entries)).map.camera_infos == {"rgb": "/info/camera"}
 
 

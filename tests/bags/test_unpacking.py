@@ -11,9 +11,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.unpacking import Break, Budget, decompress, unpack_file, unpack_message, zstd
-from any2seg_core.drive.bag_messages import typestore
-from any2seg_core.errors import MessageError, UserError
-from any2seg_core.limits import limits_of
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.limits import limits_of
+from any2seg_core.messages.serialise import typestore
 
 NOTE = "std_msgs/msg/String"
 

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def world():
     pytest.importorskip("open3d")
-    from any2seg_core.drive.raycast import World
+    from any2seg_drive.raycast import World
 
     return World(0, "train")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from any2seg_core.drive.rig import DriveRig, LidarModel
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_drive.rig import DriveRig, LidarModel
 
 
 def small_rig(frames: tuple[str, str, str] = ("rgb", "depth", "dvs")) -> DriveRig:

@@ -9,7 +9,9 @@ import pytest
 
 pytest.importorskip("open3d")
 
-from any2seg_core.drive.camera import (
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_drive.camera import (
     SKY_DEPTH_M,
     Lighting,
     camera_rays,
@@ -17,9 +19,7 @@ from any2seg_core.drive.camera import (
     render_luminance,
     tonemap,
 )
-from any2seg_core.drive.raycast import SKY_ID
-from any2seg_core.labels import DELIVER
-from any2seg_core.sensors.camera import CameraModel
+from any2seg_drive.raycast import SKY_ID
 
 CAMERA = CameraModel.from_fov(97, 65, 91.0)
 NIGHT = Lighting(sun_strength=0.0, sky_zenith=(0.004, 0.006, 0.015), sky_horizon=(0.01, 0.01, 0.02), ambient=0.8,

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from any2seg_core.drive.events import EventModel, events_between, log_luminance, pixel_thresholds
-from any2seg_core.drive.failures import low_resolution
+from any2seg_drive.events import EventModel, events_between, log_luminance, pixel_thresholds
+from any2seg_drive.failures import low_resolution
 
 QUIET = EventModel(threshold=0.2, threshold_spread=0.0, noise_hz=0.0, refractory_ns=0)
 TIMES_NS = np.array([0, 10_000_000, 25_000_000, 50_000_000], np.int64)

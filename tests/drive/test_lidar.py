@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from any2seg_core.drive.lidar import scan
-from any2seg_core.drive.rig import LidarModel
-from any2seg_core.drive.weather import draw_weather
-from any2seg_core.labels import DELIVER, IGNORE
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE
+from any2seg_drive.lidar import scan
+from any2seg_drive.rig import LidarModel
+from any2seg_drive.weather import draw_weather
 
 CLEAR = draw_weather("cloudy", 0)
 ROAD, WALL, SKY = (DELIVER.id(name) for name in ("Road", "Wall", "Sky"))

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from any2seg_core.drive.parallel import ordered_map
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.parallel import ordered_map
 
 
 def square(number: int) -> int:

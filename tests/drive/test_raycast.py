@@ -13,11 +13,11 @@ import pytest
 
 pytest.importorskip("open3d")
 
-from any2seg_core.drive.materials import MATERIAL_ID
-from any2seg_core.drive.mesh import Surface, box, merge, patch
-from any2seg_core.drive.raycast import NO_MATERIAL, FrameScene, World, _Geometry, _scene_of
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_drive.materials import MATERIAL_ID
+from any2seg_drive.mesh import Surface, box, merge, patch
+from any2seg_drive.raycast import NO_MATERIAL, FrameScene, World, _Geometry, _scene_of
 
 ROAD, BUILDING, CARS, SKY = (DELIVER.id(name) for name in ("Road", "Building", "Cars", "Sky"))
 

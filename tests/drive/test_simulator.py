@@ -15,10 +15,10 @@ pytest.importorskip("open3d")
 
 from small_rig import small_rig
 
-from any2seg_core.drive.simulator import Drive
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, IGNORE
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE
+from any2seg_drive.simulator import Drive
 
 SMALL = small_rig()
 TIMES_S = (4.0, 33.3, 70.0)

@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("open3d")
 
-from any2seg_core.cases import SPLITS
-from any2seg_core.drive.camera import camera_rays
-from any2seg_core.drive.layout import Layout
-from any2seg_core.drive.route import ClosedPath, SpeedProfile, fillet
-from any2seg_core.labels import DELIVER
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.cases import SPLITS
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_drive.camera import camera_rays
+from any2seg_drive.layout import Layout
+from any2seg_drive.route import ClosedPath, SpeedProfile, fillet
 
 
 def test_value_path_keeps_length_and_speed() -> None:

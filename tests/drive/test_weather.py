@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from any2seg_core.cases import FAILURES
-from any2seg_core.drive import weather as w
-from any2seg_core.drive.failures import checked_failure, exposure_factor, motion_blur
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.kernels import shake_points
+from any2seg_core.vocabulary.cases import FAILURES
+from any2seg_drive import weather as w
+from any2seg_drive.failures import checked_failure, exposure_factor, motion_blur
 
 
 def test_value_every_weather_has_a_deliver_folder_and_a_light():

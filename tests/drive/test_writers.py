@@ -19,21 +19,27 @@ from rosbags.highlevel import AnyReader
 from scipy.spatial.transform import Rotation
 from small_rig import small_rig
 
-from any2seg_core.bags.truth import cloud_truth
-from any2seg_core.carla import CARLA_0_9_14
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import LIDAR_LABELS, DeliverDataset
+from any2seg_core.data.recording_truth import cloud_truth
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.drive import bag_messages
-from any2seg_core.drive.bag_writer import CLOCK_START_NS, SEMANTIC_LIDAR, TOPICS, _first_drive, write_bag
-from any2seg_core.drive.deliver_writer import pack_depth, plan_sequences, write_deliver
-from any2seg_core.drive.rig import DriveRig, StreamTiming
-from any2seg_core.drive.simulator import Drive
-from any2seg_core.errors import UserError
-from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_array, image_to_depth_m, image_to_rgb
+from any2seg_core.messages import (
+    cloud_to_events,
+    cloud_to_points,
+    image_to_array,
+    image_to_depth_m,
+    image_to_rgb,
+    serialise,
+)
+from any2seg_core.messages.carla_tags import CARLA_0_9_14
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_drive.bag_writer import CLOCK_START_NS, SEMANTIC_LIDAR, TOPICS, _first_drive, write_bag
+from any2seg_drive.deliver_writer import pack_depth, plan_sequences, write_deliver
+from any2seg_drive.rig import DriveRig, StreamTiming
+from any2seg_drive.simulator import Drive
 
 SMALL = small_rig(("ego_vehicle/rgb_front", "ego_vehicle/depth_front", "ego_vehicle/dvs_front"))
 
@@ -160,7 +166,7 @@ def test_exception_targets_and_numbers(deliver: Path, tmp_path: Path):
 
 def test_exception_places_that_cannot_be_written_are_told_before_rendering(tmp_path: Path, monkeypatch):
     (tmp_path / "file").write_bytes(b"x")
-    monkeypatch.setattr("any2seg_core.drive.deliver_writer.Drive", lambda *_: 1 / 0)
+    monkeypatch.setattr("any2seg_drive.deliver_writer.Drive", lambda *_: 1 / 0)
     with pytest.raises(UserError, match="file: is a file"):
         write_deliver(tmp_path / "file", "val", 1, 1, progress=False)
     for write in (write_deliver, write_bag):
@@ -170,7 +176,7 @@ def test_exception_places_that_cannot_be_written_are_told_before_rendering(tmp_p
 
 
 def test_exception_leaves_nothing_half_written(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("any2seg_core.drive.deliver_writer.Drive", lambda *_: 1 / 0)
+    monkeypatch.setattr("any2seg_drive.deliver_writer.Drive", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_deliver(tmp_path / "drive", "val", 1, 1, rig=SMALL, progress=False)
     assert not list(tmp_path.iterdir())
@@ -321,7 +327,7 @@ def test_property_stamps_of_a_stream_partition_time():
 def test_value_workers_end_with_a_killed_parent(tmp_path: Path):
     program = (
         "import sys, time\n"
-        "from any2seg_core.drive.parallel import ordered_map\n"
+        "from any2seg_core.base.parallel import ordered_map\n"
         "if __name__ == '__main__':\n"
         "    print('ready', flush=True)\n"
         "    list(ordered_map(time.sleep, [0.05] * 4000, 2))\n"
@@ -338,6 +344,6 @@ def test_value_workers_end_with_a_killed_parent(tmp_path: Path):
 
 def test_property_quaternion_matches_scipy():
     for rotation in Rotation.random(50, random_state=3):
-        ours = bag_messages._quaternion(rotation.as_matrix())
+        ours = serialise._quaternion(rotation.as_matrix())
         theirs = rotation.as_quat()
         np.testing.assert_allclose(ours, theirs * np.sign(theirs[3]), atol=1e-9)

@@ -15,18 +15,18 @@ from messages import PICTURES
 from mutate import NUMBERS, mutated_bytes
 from PIL import Image
 
-from any2seg_core import files
-from any2seg_core.array_files import read_arrays
 from any2seg_core.bags.conditions import Conditions
+from any2seg_core.base.array_files import read_arrays
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import read_image, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.mcubes import _load as read_mcubes_array
 from any2seg_core.data.pseudo import read_facts
+from any2seg_core.runtime import input_files as files
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import read_captions
-from any2seg_core.text_files import read_json
 
 _IDS = (np.arange(31 * 47).reshape(31, 47) % 25).astype(np.uint8)
 

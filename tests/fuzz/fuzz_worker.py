@@ -55,7 +55,7 @@ def _peak_bytes() -> int:
 
 def judge(kind, rng: random.Random) -> tuple[str, str]:
     """Run one input: ("read" or "refused", ""), or the rule that it broke and how."""
-    from any2seg_core.errors import UserError
+    from any2seg_core.base.errors import UserError
 
     before, start, cpu = _resident_bytes(), time.perf_counter(), time.process_time()
     try:

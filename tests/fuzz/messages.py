@@ -13,14 +13,14 @@ import numpy as np
 from mutate import FLOATS, mutated_bytes, number, spoil
 
 from any2seg_core import messages as readers
-from any2seg_core.bags.truth import cloud_truth, truth_labels
-from any2seg_core.carla import semantic_cloud_to_train, semantic_to_train, tag_list
-from any2seg_core.frames import CAMERA_STREAMS, FrameBuilder
+from any2seg_core.data.recording_truth import cloud_truth, truth_labels
 from any2seg_core.messages import EventStream
+from any2seg_core.messages.carla_tags import semantic_cloud_to_train, semantic_to_train, tag_list
 from any2seg_core.messages.images import _GENERIC_KINDS, _NAMED, encoding_of
+from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, FrameBuilder
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.transforms import TransformTree
 
 ENCODINGS = (*_NAMED, *(f"{kind}C{count}" for kind in _GENERIC_KINDS for count in (1, 2, 3, 4)))
 MODALITIES = ("rgb", "depth", "event", "lidar")

@@ -15,7 +15,7 @@ from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.unpacking import zstd
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 
 
 def _bases(folder: Path) -> dict[str, list[bytes]]:

@@ -8,7 +8,7 @@ import fuzz_run
 import fuzz_worker
 import pytest
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 
 COUNTS = {"messages": 1500, "files": 300, "yaml": 300, "bags": 40, "checkpoints": 6}
 

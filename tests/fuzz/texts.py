@@ -14,9 +14,9 @@ from any2seg_core.bags.salvage_parts import parse_qos
 from any2seg_core.bags.topics import RULES_FILE, _load_rules
 from any2seg_core.data.bag_settings import SETTINGS_FILE, read_settings
 from any2seg_core.faults.kinds import load_faults
-from any2seg_core.input_options import input_options
+from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.calibration import load_calibration, load_camera_info
-from any2seg_core.sync_parameters import load_params_file, sync_config
+from any2seg_core.sync.parameters import load_params_file, sync_config
 from training.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from mutate import NUMBERS, STRANGE, TEXTS, mutated_bytes
 
-from any2seg_core.checkpoint import load_checkpoint, read_metadata, save_checkpoint
-from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.pretrained import read_state
+from any2seg_core.runtime.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 from training.state import load_state
 
 

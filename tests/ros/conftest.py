@@ -10,9 +10,9 @@ import fake_car
 import pytest
 import torch
 
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 
 
 @pytest.fixture(scope="module", autouse=True)

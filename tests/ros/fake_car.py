@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from any2seg_core.drive import bag_messages
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.topics import carla_bridge
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.topics import carla_bridge
 
 NS_PER_S = 1_000_000_000
 START_NS = 100 * NS_PER_S
@@ -47,23 +47,23 @@ def message(sensor: str, stamp_ns: int) -> bytes:
     random = np.random.default_rng(stamp_ns)
     if sensor == "rgb":
         pixels = random.integers(0, 256, (HEIGHT, WIDTH, 4), np.uint8)
-        return bag_messages.image(pixels, "bgra8", stamp_ns, CAMERA.frame_id)
+        return serialise.image(pixels, "bgra8", stamp_ns, CAMERA.frame_id)
     if sensor == "depth":
         depth_m = random.uniform(2.0, 60.0, (HEIGHT, WIDTH)).astype(np.float32)
-        return bag_messages.image(depth_m, "32FC1", stamp_ns, CAMERA.frame_id)
+        return serialise.image(depth_m, "32FC1", stamp_ns, CAMERA.frame_id)
     if sensor == "event":
         events = np.zeros(500, EVENT_DTYPE)
         events["x"], events["y"] = random.integers(0, 76, 500), random.integers(0, 60, 500)
         events["t"] = np.sort(random.integers(stamp_ns - 49_000_000, stamp_ns, 500))
         events["p"] = random.choice([-1, 1], 500)
-        return bag_messages.event_cloud(events, stamp_ns, EVENT_CAMERA.frame_id)
+        return serialise.event_cloud(events, stamp_ns, EVENT_CAMERA.frame_id)
     points = random.uniform([2, -8, -2, 0], [40, 8, 2, 1], (800, 4)).astype(np.float32)
-    return bag_messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
+    return serialise.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
 
 
 def spoiled(sensor: str, spoil: Callable[[Any], Any], stamp_ns: int) -> bytes:
     """A good message of a sensor after `spoil` has changed its fields."""
-    store = bag_messages.typestore()
+    store = serialise.typestore()
     good = store.deserialize_cdr(message(sensor, stamp_ns), TYPES[sensor])
     spoil(good)
     return bytes(store.serialize_cdr(good, TYPES[sensor]))
@@ -77,19 +77,19 @@ def broken_image(stamp_ns: int) -> bytes:
 def black_image(stamp_ns: int) -> bytes:
     """What a camera with its cap on sends: noise. Zeros alone would be an empty plane, whatever is checked."""
     noise = np.random.default_rng(stamp_ns).integers(0, 4, (HEIGHT, WIDTH, 4), np.uint8)
-    return bag_messages.image(noise, "bgra8", stamp_ns, CAMERA.frame_id)
+    return serialise.image(noise, "bgra8", stamp_ns, CAMERA.frame_id)
 
 
 def truth(stamp_ns: int) -> bytes:
     """Ground truth: road below, sky above."""
     labels = np.full((HEIGHT, WIDTH), 6, np.uint8)
     labels[: HEIGHT // 2] = 12
-    return bag_messages.image(labels, "mono8", stamp_ns, "ego_vehicle/semantic_front")
+    return serialise.image(labels, "mono8", stamp_ns, "ego_vehicle/semantic_front")
 
 
 def write_bag(path: Path, seconds: float) -> Path:
     """A recording with all sensors, camera_info, truth and calibration."""
-    store = bag_messages.typestore()
+    store = serialise.typestore()
     entries = []
     for index in range(round(seconds * 10)):
         stamp_ns = START_NS + index * PERIOD_NS
@@ -99,7 +99,7 @@ def write_bag(path: Path, seconds: float) -> Path:
                 entries.append((own_ns, TOPICS.streams[sensor], TYPES[sensor], message(sensor, own_ns)))
         entries.append((stamp_ns, TOPICS.truth, "sensor_msgs/msg/Image", truth(stamp_ns)))
         for sensor, camera in (("rgb", CAMERA), ("event", EVENT_CAMERA)):
-            info = bag_messages.camera_info(camera, stamp_ns)
+            info = serialise.camera_info(camera, stamp_ns)
             entries.append((stamp_ns, TOPICS.camera_infos[sensor], "sensor_msgs/msg/CameraInfo", info))
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}

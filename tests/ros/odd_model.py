@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from any2seg_core.modalities import canonical
 from any2seg_core.models import Any2Seg
-from any2seg_core.predictor import Predictor, Segmentation
+from any2seg_core.runtime.predictor import Predictor, Segmentation
+from any2seg_core.vocabulary.modalities import canonical
 
 
 def stand_in(control: Path):

@@ -17,7 +17,7 @@ import pytest
 from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until, longest_gap_ms, wait_for
 from fake_car import NS_PER_S, PERIOD_NS, TOPICS
 
-from any2seg_core.drive import bag_messages
+from any2seg_core.messages import serialise
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -118,13 +118,13 @@ def backwards(sensor):
 
 def at_the_origin(stamp_ns):
     """A cloud as a driver makes it without returns: all points where the sensor is."""
-    return bag_messages.point_cloud(np.zeros((800, 4), np.float32), stamp_ns, "ego_vehicle/lidar")
+    return serialise.point_cloud(np.zeros((800, 4), np.float32), stamp_ns, "ego_vehicle/lidar")
 
 
 def behind(stamp_ns):
     """A LiDAR that looks to the other side, or whose mount is wrong."""
     points = np.random.default_rng(stamp_ns).uniform([-40, -8, -2, 0], [-2, 8, 2, 1], (800, 4)).astype(np.float32)
-    return bag_messages.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
+    return serialise.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
 
 
 def every_fourth_ahead(stamp_ns):

@@ -73,7 +73,7 @@ def bag_with_leftovers(path):
     """Three seconds of the fake car, and ten clouds after the last image that match nothing."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
-    from any2seg_core.drive import bag_messages
+    from any2seg_core.messages import serialise
 
     entries = []
     for index in range(30):
@@ -81,7 +81,7 @@ def bag_with_leftovers(path):
         entries += [(stamp_ns, name) for name in ("rgb", "depth", "lidar")]
     last_ns = entries[-1][0]
     entries += [(last_ns + k * 5_000_000, "lidar") for k in range(1, 11)]
-    store, connections = bag_messages.typestore(), {}
+    store, connections = serialise.typestore(), {}
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for stamp_ns, name in sorted(entries):
             if name not in connections:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from acceptance import START_TIMEOUT_S, Listener, labels_until_fused, wait_for
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

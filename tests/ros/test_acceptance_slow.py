@@ -10,7 +10,7 @@ import pytest
 from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until_fused, wait_for
 from fake_car import NS_PER_S, START_NS, TOPICS
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

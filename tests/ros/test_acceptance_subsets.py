@@ -19,7 +19,7 @@ from acceptance import (
 )
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
-from any2seg_core.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -151,7 +151,7 @@ def test_value_late_joiner_gets_the_class_names(car, monitor):
 
     from std_msgs.msg import String
 
-    from any2seg_core.labels import DELIVER
+    from any2seg_core.vocabulary.labels import DELIVER
     from any2seg_ros import distro, qos
 
     topics = {"/segment/out/label_info_json": (String, qos.LATCHED)}
@@ -171,8 +171,8 @@ def test_value_late_joiner_gets_the_class_names(car, monitor):
 def test_value_semantic_cloud_has_the_header_and_the_points_of_the_cloud(car, monitor):
     from sensor_msgs.msg import PointCloud2
 
-    from any2seg_core.labels import DELIVER
     from any2seg_core.messages import cloud_to_points, stamp_ns
+    from any2seg_core.vocabulary.labels import DELIVER
 
     inputs, outputs = TOPICS.streams["lidar"], "/segment/out/points"
     listener = Listener(monitor.node, {inputs: (PointCloud2, 50), outputs: (PointCloud2, 10)})

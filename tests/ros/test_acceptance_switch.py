@@ -9,7 +9,7 @@ import pytest
 from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, TIMEOUT_S, Listener, labels_until_fused, longest_gap_ms, wait_for
 from fake_car import TOPICS
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

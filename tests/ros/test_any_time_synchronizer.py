@@ -12,7 +12,7 @@ from acceptance import wait_for
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
-from any2seg_core.errors import UserError  # noqa: E402
+from any2seg_core.base.errors import UserError  # noqa: E402
 from any2seg_ros.any_time_synchronizer import AnyTimeSynchronizer, SimpleFilter, Subscriber  # noqa: E402
 
 

@@ -8,7 +8,7 @@ import fake_car
 import pytest
 from fake_car import START_NS, TYPES
 
-from any2seg_core.drive import bag_messages
+from any2seg_core.messages import serialise
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -32,7 +32,7 @@ def diagnosed(node):
 
 
 def image():
-    return bag_messages.typestore().deserialize_cdr(fake_car.message("rgb", START_NS), TYPES["rgb"])
+    return serialise.typestore().deserialize_cdr(fake_car.message("rgb", START_NS), TYPES["rgb"])
 
 
 def subscription(node, topic):

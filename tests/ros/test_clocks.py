@@ -10,7 +10,7 @@ from acceptance import START_TIMEOUT_S, TIMEOUT_S, Listener, OddModelProcess, wa
 from fake_car import NS_PER_S, PERIOD_NS, START_NS, TOPICS
 
 from any2seg_core.messages import stamp_ns
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

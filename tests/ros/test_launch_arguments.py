@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from any2seg_core.errors import UserError
-from any2seg_core.topics import CarlaSensors, carla_bridge
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.topic_table import INPUTS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from any2seg_core.topics import carla_bridge
+from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros.launch_arguments import parameter_arguments, score_arguments, score_nodes, topic_arguments
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from any2seg_core.topics import carla_bridge
+from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros.topic_table import INPUTS, OUTPUTS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ros2_ws" / "src" / "any2seg_ros"

@@ -15,7 +15,7 @@ import sys
 sys.modules["torch"] = sys.modules["cv_bridge"] = None  # as if neither were installed
 import any2seg_ros.segment_cameras
 import any2seg_ros.segment_node
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_ros.model_pool import ModelPool
 
 try:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from acceptance import wait_for
 
-from any2seg_core.reliability import Reliability
+from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE

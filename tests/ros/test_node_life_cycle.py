@@ -11,7 +11,7 @@ import pytest
 from acceptance import wait_for
 from fake_car import START_NS, TYPES
 
-from any2seg_core.drive import bag_messages
+from any2seg_core.messages import serialise
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -66,7 +66,7 @@ def run(node, *transitions):
 
 
 def give_an_image(node):
-    message = bag_messages.typestore().deserialize_cdr(fake_car.message("rgb", START_NS), TYPES["rgb"])
+    message = serialise.typestore().deserialize_cdr(fake_car.message("rgb", START_NS), TYPES["rgb"])
     node._inputs._receive("rgb", message, {})
 
 

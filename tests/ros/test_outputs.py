@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from any2seg_core.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER
 
 pytest.importorskip("rclpy")
 

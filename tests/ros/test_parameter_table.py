@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.sync_parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.vocabulary.modalities import MODALITIES
 from any2seg_ros.parameter_table import TABLE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from any2seg_core.sync_parameters import load_params_file
+from any2seg_core.sync.parameters import load_params_file
 
 rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

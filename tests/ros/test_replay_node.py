@@ -13,11 +13,11 @@ from fake_car import CAMERA, NS_PER_S, PERIOD_NS, START_NS, TOPICS, message
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_qos import offered
 
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.kinds import Drop, save_faults
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.messages import serialise
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -109,7 +109,7 @@ def test_value_at_another_speed_listeners_on_wall_time_are_named(domain, tmp_pat
 @pytest.fixture()
 def small_bag(tmp_path):
     """One second of a best-effort camera, and its latched camera_info at the start."""
-    path, store = tmp_path / "small", bag_messages.typestore()
+    path, store = tmp_path / "small", serialise.typestore()
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         plain = [offered("best_effort")]
         camera = writer.add_connection(
@@ -119,7 +119,7 @@ def small_bag(tmp_path):
         info = writer.add_connection(
             INFO_TOPIC, "sensor_msgs/msg/CameraInfo", typestore=store, offered_qos_profiles=latched
         )
-        writer.write(info, START_NS, bag_messages.camera_info(CAMERA, START_NS))
+        writer.write(info, START_NS, serialise.camera_info(CAMERA, START_NS))
         for index in range(11):
             stamp_ns = START_NS + index * PERIOD_NS
             writer.write(camera, stamp_ns, message("rgb", stamp_ns))
@@ -222,7 +222,7 @@ def test_smoke_help_of_the_command_has_its_example():
 def test_value_a_pause_of_the_recording_is_told_and_not_waited_for(domain, tmp_path):
     """Two pictures, the recorder stops for an hour, two more: all go out within seconds."""
     path = tmp_path / "paused"
-    store = bag_messages.typestore()
+    store = serialise.typestore()
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(TOPICS.streams["rgb"], "sensor_msgs/msg/Image", typestore=store)
         for seconds in (0.0, 0.2, 3600.0, 3600.2):

@@ -13,19 +13,19 @@ import yaml
 from bag_files import pan_entries, write_bag
 from fake_car import CAMERA, EVENT_CAMERA, TOPICS
 
-from any2seg_core.bags.evaluate import evaluate_bag
-from any2seg_core.bags.evaluation import EvaluateRequest
 from any2seg_core.bags.lookup import read_sets
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.contract import InputContract
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector
-from any2seg_core.frames import FrameBuilder
-from any2seg_core.modalities import MODALITIES, subset_letters
-from any2seg_core.preprocess import planes_to_tensor
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.preprocess import planes_to_tensor
 from any2seg_core.sensors.calibration import load_calibration
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import MODALITIES, subset_letters
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from any2seg_core.carla import CARLA_0_9_10, CARLA_0_9_14
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, MUSES
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.messages.carla_tags import CARLA_0_9_10, CARLA_0_9_14
+from any2seg_core.vocabulary.labels import DELIVER, MUSES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

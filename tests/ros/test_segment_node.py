@@ -10,7 +10,7 @@ import pytest
 from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, labels_until, longest_gap_ms, wait_for
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros

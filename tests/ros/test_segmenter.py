@@ -11,24 +11,23 @@ import numpy as np
 import pytest
 from fake_car import CAMERA, EVENT_CAMERA, START_NS, TYPES
 
-from any2seg_core.drive import bag_messages
-from any2seg_core.labels import DELIVER
-from any2seg_core.messages import array_to_image_fields
-from any2seg_core.overlay import overlay
+from any2seg_core.messages import array_to_image_fields, serialise
+from any2seg_core.runtime.overlay import overlay
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync import Gap, Sample, SampleSet
+from any2seg_core.vocabulary.labels import DELIVER
 
 pytest.importorskip("rclpy")
 
-STORE = bag_messages.typestore()
+STORE = serialise.typestore()
 SENSORS = ("rgb", "depth", "event")
 
 
 def cloud_all_around() -> bytes:
     """However the LiDAR is mounted, some of its points lie in the picture."""
     points = np.random.default_rng(0).uniform([-30, -30, -30, 0], [30, 30, 30, 1], (3000, 4)).astype(np.float32)
-    return bag_messages.point_cloud(points, START_NS, "ego_vehicle/lidar")
+    return serialise.point_cloud(points, START_NS, "ego_vehicle/lidar")
 
 
 def sample_set(sensors: tuple[str, ...] = SENSORS, **frames: str) -> SampleSet:
@@ -164,7 +163,7 @@ def test_value_files_of_depth_and_event_camera_hold_without_one_of_the_camera(ch
         depth_camera_info_url=driver_yaml(tmp_path / "depth.yaml", depth, "depth"),
         events_camera_info_url=driver_yaml(tmp_path / "events.yaml", event, "dvs"),
     )
-    info = STORE.deserialize_cdr(bag_messages.camera_info(CAMERA, START_NS), "sensor_msgs/msg/CameraInfo")
+    info = STORE.deserialize_cdr(serialise.camera_info(CAMERA, START_NS), "sensor_msgs/msg/CameraInfo")
     assert segmenter.set_camera_info("rgb", info).changed
     assert not segmenter.set_camera_info("depth", info).changed  # its file wins over the topic
     result = segmenter(sample_set(("rgb", "lidar"), lidar=CAMERA.frame_id))
@@ -186,7 +185,7 @@ def test_value_pose_of_tf_holds_for_its_frames_alone(make_segmenter):
     assert "'lidar_b'" in strange.errors["lidar"] and CAMERA.frame_id in strange.errors["lidar"]
     assert segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo")).used == sensors
     rear = CameraModel(CAMERA.width, CAMERA.height, CAMERA.K, frame_id="rear")
-    info = STORE.deserialize_cdr(bag_messages.camera_info(rear, START_NS), "sensor_msgs/msg/CameraInfo")
+    info = STORE.deserialize_cdr(serialise.camera_info(rear, START_NS), "sensor_msgs/msg/CameraInfo")
     assert segmenter.set_camera_info("rgb", info).changed
     turned = segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo"))
     assert turned.used == ("rgb", "depth") and segmenter.mounts == {"depth": "assumed", "lidar": "none"}

@@ -7,7 +7,7 @@ import pytest
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.sensors.transforms import TransformTree
+from any2seg_core.messages.transforms import TransformTree
 
 pytest.importorskip("rclpy")
 

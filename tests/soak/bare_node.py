@@ -10,7 +10,7 @@ from fake_car import TOPICS, TYPES
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import Image, PointCloud2
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 from any2seg_ros import qos
 
 

@@ -28,8 +28,8 @@ from storm import LISTENERS, Driver, schedule  # noqa: E402
 from trend import Trend, trend  # noqa: E402
 
 from any2seg_core.messages import stamp_ns  # noqa: E402
-from any2seg_core.modalities import MODALITIES  # noqa: E402
-from any2seg_core.sync_parameters import SYNC_DEFAULTS  # noqa: E402
+from any2seg_core.sync.parameters import SYNC_DEFAULTS  # noqa: E402
+from any2seg_core.vocabulary.modalities import MODALITIES  # noqa: E402
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile  # noqa: E402
 
 CHECKPOINT = ROOT / "checkpoints" / "drive_b0.safetensors"

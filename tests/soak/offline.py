@@ -16,7 +16,7 @@ from node_stand_in import StandInNode, stamp, steady_stamps  # noqa: E402
 from resources import held_by  # noqa: E402
 from trend import Trend, trend  # noqa: E402
 
-from any2seg_core.allocator import keep_freed_memory  # noqa: E402
+from any2seg_core.base.allocator import keep_freed_memory  # noqa: E402
 
 SAMPLES = 400
 COLUMNS = ("frames", "memory_mb", "shared_mb", "threads", "descriptors", "python_blocks")

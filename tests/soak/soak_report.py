@@ -9,10 +9,10 @@ from pathlib import Path
 from live import Storm
 from storm import schedule
 
-from any2seg_core.atomic import replacing
-from any2seg_core.evaluation.charts import Lane, Panel, Span, Timeline, nice_top
-from any2seg_core.evaluation.report import page
-from any2seg_core.modalities import MODALITIES, modality
+from any2seg_core.base.atomic import replacing
+from any2seg_core.reports.page import page
+from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 _COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")
 _PIECES = 200  # of the time axis: of each the worst label is drawn

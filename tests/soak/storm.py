@@ -15,7 +15,7 @@ import rclpy
 from fake_car import NS_PER_S, OFFSETS_NS, PERIOD_NS, START_NS, TOPICS, TYPES
 from sensor_msgs.msg import Image, PointCloud2
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 _KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
 _MEAN_S = 0.5  # between two events of any sensor

@@ -14,7 +14,7 @@ import resources
 from scipy.stats import linregress, pearsonr
 from trend import trend
 
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 HERE = Path(__file__).resolve().parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from any2seg_core.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 SEQUENCES = {"cloud": "MAP_1_point1", "night": "MAP_1_point2_motionblur"}
 

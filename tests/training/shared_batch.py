@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 from training.batch_norm import with_global_batch_norm
 from training.batches import SampleKey
 from training.build import build_optimizer

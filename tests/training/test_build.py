@@ -11,10 +11,10 @@ import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.contract import InputContract
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 from training.build import build_contract, build_model, build_run, open_split
 from training.config import TrainConfig
 from training.guard import require_val

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.config import TrainConfig, load_config
 from training.evaluate import main as evaluate_main
 from training.train import main, make_run_folder

@@ -14,13 +14,13 @@ from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 
 import training.build
-from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.samples import FrameDataset
-from any2seg_core.labels import DELIVER
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.predictor import Predictor
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.teachers.cached import write_embeddings
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES
 from training.config import load_config
 from training.processes import Processes
 from training.study import StudyConfig, arguments, read_study

@@ -14,9 +14,9 @@ import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 
-from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
-from any2seg_core.errors import UserError
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from training.batches import MixedNumbers, SampleNumbers, training_batches
 from training.build import build_augment, build_run, open_split
 from training.config import TrainConfig, load_config

@@ -10,7 +10,7 @@ import torch
 from tiny_run import ALONE, settings, state, values
 
 import training.train as train_module
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.config import TrainConfig
 from training.processes import Processes
 from training.train import main, train

@@ -12,11 +12,11 @@ from fake_data import write_deliver
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from any2seg_core.checkpoint import load_checkpoint
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import VEHICLE
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.vocabulary.modalities import VEHICLE
 from training.batches import SampleKey
 from training.build import Run, build_optimizer
 from training.config import TrainConfig

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import MODALITIES, VEHICLE
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 from training.batches import SampleKey
 from training.config import TrainConfig
 from training.methods import Supervised, TeacherStudent, build_method, one_or_none

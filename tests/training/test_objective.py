@@ -12,16 +12,16 @@ import torch.distributed as dist
 from fake_data import write_deliver
 from torch.nn.parallel import DistributedDataParallel
 
-from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import DeliverDataset
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, UNLABELLED
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.modalities import MODALITIES
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
+from any2seg_core.vocabulary.labels import DELIVER, UNLABELLED
+from any2seg_core.vocabulary.modalities import MODALITIES
 from training.config import TrainConfig, load_config
 from training.objective import Objective, mean_terms
 from training.processes import Processes

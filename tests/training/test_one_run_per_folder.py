@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_run import ALONE, command_line, settings, started, values
 
-from any2seg_core.atomic import only_one
+from any2seg_core.base.atomic import only_one
 from training.train import main, train
 
 WAITS = """

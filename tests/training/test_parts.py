@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from any2seg_core.contract import InputContract
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.contract import InputContract
 from training.batches import MixedNumbers, SampleNumbers
 from training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
 from training.config import TrainConfig

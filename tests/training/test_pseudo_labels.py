@@ -12,13 +12,13 @@ import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER, IGNORE, MCUBES, UNLABELLED, is_labelled
-from any2seg_core.predictor import Predictor
+from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, MCUBES, UNLABELLED, is_labelled
 from training.config import load_config
 from training.processes import Processes
 from training.pseudo_labels import main

@@ -11,9 +11,9 @@ import torch
 from bag_files import kitti_entries, labelled_kitti_entries, write_bag
 from fake_data import write_deliver
 
-from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
-from any2seg_core.errors import UserError
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.teachers.captions import Caption
 from training.build import Run

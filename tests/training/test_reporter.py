@@ -10,7 +10,7 @@ import pytest
 from tiny_run import ALONE, settings
 
 import training.train as train_module
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.config import TrainConfig
 from training.reporter import Reporter, cut_log
 from training.train import train

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.config import load_config
 from training.settings import load_settings
 

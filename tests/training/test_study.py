@@ -9,7 +9,7 @@ import pytest
 from fake_data import write_deliver
 
 import training.study as study
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from training.config import load_config
 from training.study import (
     STUDIES,

@@ -15,8 +15,8 @@ from tiny_run import ALONE, command_line, settings, started, state, values
 from torch import nn
 
 import training.train as train_module
-from any2seg_core.checkpoint import load_checkpoint
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from training.batch_norm import GlobalBatchNorm2d, with_global_batch_norm
 from training.build import build_run
 from training.config import TrainConfig

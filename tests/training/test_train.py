@@ -15,7 +15,7 @@ import torch
 from fake_data import write_deliver
 
 import training.train as train_module
-from any2seg_core.checkpoint import load_checkpoint
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from training.build import Run
 from training.config import TrainConfig
 from training.evaluate import main as evaluate_main

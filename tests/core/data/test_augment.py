@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from any2seg_core.data.augment import Augment, jitter_colour
-from any2seg_core.modalities import MODALITIES, SPARSE
+from any2seg_core.vocabulary.modalities import MODALITIES, SPARSE
 
 SIZE = (70, 101)
 

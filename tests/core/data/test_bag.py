@@ -31,23 +31,23 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin
 
 from any2seg_core.bags.conditions import write_conditions
-from any2seg_core.bags.extract import ExtractOptions, extract
 from any2seg_core.bags.opened import BagOptions, open_bag
-from any2seg_core.bags.usable import Known, Selection, Tally, UsableSets
-from any2seg_core.contract import InputContract
+from any2seg_core.base.errors import UserError
 from any2seg_core.data import bag_store
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.bag_settings import BagSettings, read_settings
 from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.plane_cache import PLANE_FOLDER
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.drive import bag_messages
-from any2seg_core.errors import UserError
+from any2seg_core.data.usable_sets import Known, Selection, Tally, UsableSets
 from any2seg_core.evaluation.batches import evaluation_batches
-from any2seg_core.labels import UNLABELLED
+from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import save_calibration
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import UNLABELLED
 
 CACHES = ("none", "ram", "disk")
 
@@ -316,7 +316,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (time_ns, topic, kind, _) in enumerate(small_entries(80)):
         seed = 15 if 15 <= number <= 70 else number
         pixels = np.random.default_rng(seed).integers(0, 256, (5, 7), np.uint8)
-        entries.append((time_ns, topic, kind, bag_messages.image(pixels, "mono8", time_ns - 10, "camera")))
+        entries.append((time_ns, topic, kind, serialise.image(pixels, "mono8", time_ns - 10, "camera")))
     return write_bag(tmp_path_factory.mktemp("frozen") / "drive", entries)
 
 

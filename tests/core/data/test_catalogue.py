@@ -8,8 +8,8 @@ import pytest
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
-from any2seg_core.errors import UserError
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from fake_trees import write_mcubes, write_muses
 from PIL import Image
 from typer.testing import CliRunner
 
-from any2seg_core.cli import app
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
-from any2seg_core.errors import UserError
-from any2seg_core.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import UNLABELLED
 
 SIZE = (20, 30)
 

@@ -12,10 +12,10 @@ from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 from typer.testing import CliRunner
 
-from any2seg_core.cli import app
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.convert import convert_tree
-from any2seg_core.errors import UserError
 
 
 @pytest.fixture

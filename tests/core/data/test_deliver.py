@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from any2seg_core.contract import default_encodings
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import DeliverDataset, read_labels
 from any2seg_core.data.images import CorruptFileError, read_plane
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
-from any2seg_core.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.contract import default_encodings
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 SIZE = (6, 10)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.dropout import sample_present, subset_weights
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MCUBES, MODALITIES, MUSES
+from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES
 
 
 def draw(count: int, names, distribution, **options) -> torch.Tensor:

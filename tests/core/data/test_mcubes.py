@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fake_trees import write_mcubes
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.mcubes import McubesDataset
-from any2seg_core.errors import UserError
 
 SIZE = (40, 256)
 CROPPED = (40, 64)

@@ -18,10 +18,10 @@ from fake_trees import (
     write_projection,
 )  # fmt: skip
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.muses import MusesDataset
-from any2seg_core.errors import UserError
 
 SIZE = (54, 96)
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.muses_files import read_calibration, read_events, read_points, read_projection
-from any2seg_core.errors import UserError
 
 FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON = st.recursive(

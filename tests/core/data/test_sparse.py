@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse import SparseConfig, sparse_labels
-from any2seg_core.errors import UserError
-from any2seg_core.labels import IGNORE, UNLABELLED, is_labelled
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED, is_labelled
 
 KINDS = (
     SparseConfig(kind="points", count=7, seed=3),

@@ -11,11 +11,11 @@ import pytest
 from fake_data import write_deliver
 from typer.testing import CliRunner
 
-from any2seg_core.cli import app
+from any2seg_core.base.errors import UserError
+from any2seg_core.cli.main import app
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse_sheet import sparse_config, sparse_sheet
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.splits import fair_sequence, labelled_count, labelling_order, read_names
-from any2seg_core.errors import UserError
 
 
 class Listed:

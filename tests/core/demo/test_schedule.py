@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from any2seg_core.demo.schedule import demo_phases, outages, phase_at, segments
 from any2seg_core.faults.kinds import Drop, load_faults, save_faults
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 def test_value_phases_are_those_of_the_issue_and_leave_no_gap():

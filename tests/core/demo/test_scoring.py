@@ -17,7 +17,7 @@ from any2seg_core.demo.scoring import (
     nearest_truth,
     score_demo,
 )
-from any2seg_core.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER
 
 START_NS = 100_000_000_000
 MS = 1_000_000

@@ -9,7 +9,7 @@ from test_scoring import PHASES, record, recording
 
 from any2seg_core.demo.scoring import score_demo
 from any2seg_core.demo.view import WIDTH, DemoView, score_table
-from any2seg_core.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER
 
 
 def test_value_without_a_terminal_each_phase_is_one_plain_line():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 from fake_data import write_deliver
 
-from any2seg_core.checkpoint import save_checkpoint
-from any2seg_core.cli import main
-from any2seg_core.contract import InputContract
-from any2seg_core.evaluation.documents import html, markdown, sections, text
+from any2seg_core.cli.main import main
 from any2seg_core.evaluation.judge import Subject, judge
 from any2seg_core.evaluation.settings import EvaluateSettings
-from any2seg_core.modalities import MODALITIES
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.reports.dataset import html, markdown, sections, text
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 def write_checkpoint(path: Path, modalities: tuple[str, ...] = MODALITIES, seed: int = 0) -> Path:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.labels import label_space
+from any2seg_core.vocabulary.labels import label_space
 
 MS = 1_000_000
 SPACE = label_space("deliver-25")

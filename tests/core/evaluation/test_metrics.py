@@ -12,9 +12,9 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER
 
 # Four classes: 0 and 1 in truth, 2 only predicted, 3 nowhere.
 TRUTH = np.array([[0, 0, 0, 1, 1], [0, 1, 1, 255, 255]], np.uint8)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise, noise_level
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 def images() -> dict[str, torch.Tensor]:

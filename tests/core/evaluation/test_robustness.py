@@ -15,7 +15,7 @@ from any2seg_core.evaluation.robustness import (
     random_missing,
     retention,
 )
-from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
 
 TABLE = {"R": 40.0, "D": 60.0, "RD": 50.0}
 

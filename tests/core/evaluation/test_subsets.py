@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch, resized_truth, spread
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix
@@ -20,10 +20,10 @@ from any2seg_core.evaluation.subsets import (
     subset_predictions,
     zeros,
 )
-from any2seg_core.labels import DELIVER
-from any2seg_core.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.preprocess import logits_to_labels
+from any2seg_core.runtime.preprocess import logits_to_labels
+from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from bag_files import NS_PER_S, PACKET, START_NS, event_packet, lidar_entries, s
 
 from any2seg_core.bags.reader import Bag
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector

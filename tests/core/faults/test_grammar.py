@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.kinds import KINDS, Blur, Delay, Drop, Noise, Skew, load_faults, save_faults
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 def test_value_drops_of_the_command_line():

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from recording import CAMERA, MS, START_NS, TOPICS, decoded, image, images, packet, sweep
 
 from any2seg_core.bags.reader import Recorded, header_stamp_ns
-from any2seg_core.drive import bag_messages
 from any2seg_core.faults.grammar import parse_drop, parse_fault
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import KINDS
-from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_rgb
+from any2seg_core.messages import cloud_to_events, cloud_to_points, image_to_rgb, serialise
 
 
 def inject(messages, *texts, seed=0):
@@ -31,7 +30,7 @@ def arrivals_ms(messages):
 
 
 def test_value_drop_takes_the_window_and_the_camera_info_with_it():
-    info = bag_messages.camera_info
+    info = serialise.camera_info
     infos = [
         Recorded(TOPICS.camera_infos["rgb"], "sensor_msgs/msg/CameraInfo", m.time_ns, info(CAMERA, m.time_ns))
         for m in images(10)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from recording import MS, START_NS, decoded, image, packet, sweep
 
-from any2seg_core.errors import MessageError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.faults.kernels import expose, lost_beams, smear_display
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Noise, Shake
 from any2seg_core.faults.payloads import change_payload, shift_events

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from any2seg_core.modalities import MODALITIES
 from any2seg_core.models.any2seg import Encoded
 from any2seg_core.models.fusion import MFF, MFFConfig
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 CONFIGS = [
     MFFConfig(),

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from any2seg_core.kernels.labels import upsampled_labels
-from any2seg_core.preprocess import logits_to_labels
+from any2seg_core.runtime.preprocess import logits_to_labels
 
 
 def by_torch(logits: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

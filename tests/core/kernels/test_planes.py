@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from any2seg_core.contract import InputContract
 from any2seg_core.kernels.planes import picked_plane, resized_plane
-from any2seg_core.preprocess import normalise, planes_to_tensor, resize_planes
+from any2seg_core.runtime.preprocess import normalise, planes_to_tensor, resize_planes
+from any2seg_core.vocabulary.contract import InputContract
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZES = [(97, 61, 32, 64), (37, 51, 64, 96), (1, 1, 3, 5), (64, 7, 9, 64), (130, 200, 65, 50), (40, 40, 40, 20)]

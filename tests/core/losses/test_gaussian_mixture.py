@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from any2seg_core.labels import IGNORE, UNLABELLED
 from any2seg_core.losses.gaussian_mixture import (
     GaussianMixtureConfig,
     GaussianMixtureLoss,
@@ -20,6 +19,7 @@ from any2seg_core.losses.gaussian_mixture import (
     sparse_loss,
 )
 from any2seg_core.losses.segmentation import CrossEntropy
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
 
 K = 6
 EPS = 1e-6

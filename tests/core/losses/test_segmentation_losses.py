@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from any2seg_core.labels import IGNORE, UNLABELLED
 from any2seg_core.losses.functional_entropy import FisherConfig, gradient_information, logit_information
 from any2seg_core.losses.lscd import ClassGeometryLoss
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
 
 K = 5
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from any2seg_core.limits import limits
+from any2seg_core.base.limits import limits
 from any2seg_core.messages import MessageError, compressed_to_depth_m, compressed_to_rgb
 
 H, W = 25, 38

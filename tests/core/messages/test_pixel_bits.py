@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import array_to_image_fields, compressed_to_rgb, image_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES, all_subsets
+from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from any2seg_core.checkpoint import load_checkpoint, save_checkpoint
-from any2seg_core.contract import InputContract
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.backbones import TimmBackbone, import_timm, make_encoder
 from any2seg_core.models.mit import MixTransformer
 from any2seg_core.models.pretrained import load_encoder_weights
+from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 
 
 def timm_is_here() -> bool:

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from any2seg_core.checkpoint import load_checkpoint, save_checkpoint
-from any2seg_core.contract import InputContract
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.fusion import MFFConfig
 from any2seg_core.models.linear import LinearFusionConfig
+from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 
 NAMES = ("rgb", "depth", "lidar")
 

@@ -8,8 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from any2seg_core.contract import InputContract
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import STAND_INS, subset_logits
 from any2seg_core.losses.branches import branch_loss
@@ -17,8 +16,9 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, LinearFusionConfig, ModelConfig
 from any2seg_core.models.linear import LinearFusion, LinearRows, ModalityNorm
 from any2seg_core.models.mit import MixTransformer, to_map
-from any2seg_core.predictor import Predictor
-from any2seg_core.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.vocabulary.contract import InputContract
 
 NAMES = ("rgb", "depth", "lidar")
 EVERY = [[True, True, True]] * 2

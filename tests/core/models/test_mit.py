@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.models.key_maps import from_hugging_face, from_official
 from any2seg_core.models.mit import VARIANTS, DropPath, MixTransformer, to_map
 

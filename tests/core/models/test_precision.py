@@ -7,11 +7,11 @@ from typing import get_args
 import pytest
 import torch
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.precision import with_precision
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 def model(fusion: str = "mff", **linear: str) -> Any2Seg:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.mit import VARIANTS, MixTransformer

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info, save_calibration
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import MessageError
 from any2seg_core.sensors.camera import CameraModel
 

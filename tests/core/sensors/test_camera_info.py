@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from any2seg_core.errors import MESSAGE_REASONS, MessageError
-from any2seg_core.frames import FrameBuilder
+from any2seg_core.base.errors import MESSAGE_REASONS, MessageError
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.camera_info import camera_info_notes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import _angle_codes, decode_carla_depth, encode_hha, register_depth, resample_depth
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.errors import MESSAGE_REASONS, UserError
+from any2seg_core.base.errors import MESSAGE_REASONS, UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.health import HEALTH_REASONS, HealthConfig, HealthMonitor, image_fault
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.lidar import footprint_centres, label_points, project_labels, project_points
 

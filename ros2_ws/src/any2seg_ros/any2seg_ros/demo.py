@@ -16,16 +16,16 @@ import typer
 from rich.console import Console
 
 from any2seg_core.bags.lookup import start_ns
-from any2seg_core.checkpoint import read_metadata
-from any2seg_core.demo.outcome import RESULTS, write_outcome
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
 from any2seg_core.demo.view import WIDTH, DemoView, score_table
-from any2seg_core.errors import UserError
 from any2seg_core.faults.kinds import save_faults
-from any2seg_core.labels import label_space
-from any2seg_core.topics import carla_bridge
-from any2seg_core.units import NS_PER_S
+from any2seg_core.reports.demo import RESULTS, write_outcome
+from any2seg_core.runtime.checkpoint import read_metadata
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros import distro
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile
 
@@ -58,7 +58,7 @@ class DemoError(RuntimeError):
 
 def render(options: DemoOptions, phases: list[Phase]) -> Path:
     """Render the drive into out/bag, in place of an earlier one."""
-    from any2seg_core.drive.bag_writer import write_bag
+    from any2seg_drive.bag_writer import write_bag
 
     bag = options.out / "bag"
     shutil.rmtree(bag, ignore_errors=True)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from any2seg_core.accounts import FUSED, WAITING
-from any2seg_core.errors import MESSAGE_REASONS
-from any2seg_core.freshness import DeadlineWatch
-from any2seg_core.reliability import Reliability
+from any2seg_core.base.errors import MESSAGE_REASONS
+from any2seg_core.base.units import NS_PER_S
+from any2seg_core.runtime.accounts import FUSED, WAITING
+from any2seg_core.runtime.freshness import DeadlineWatch
+from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.sensors.health import HEALTH_REASONS
 from any2seg_core.sync import StreamStats
-from any2seg_core.units import NS_PER_S
 from any2seg_ros.judgement import Counts, Judgement, SensorFault, Situation, Snapshot, judge, state_fault
 from any2seg_ros.segmenter import LiveResult
 

@@ -13,10 +13,10 @@ from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from any2seg_core.errors import UserError
-from any2seg_core.freshness import MessageDelay
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import event_array_from_cdr, stamp_ns
-from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
+from any2seg_core.runtime.freshness import MessageDelay
+from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, NODE_INPUTS
 from any2seg_ros import distro, qos
 from any2seg_ros.guard import Guard
 from any2seg_ros.parameters import NodeParameters

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
-from any2seg_core.freshness import ERROR, OK, WARN
-from any2seg_core.reliability import Reliability
+from any2seg_core.runtime.freshness import ERROR, OK, WARN
+from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.sync import StreamStats, SyncConfig, SyncStats
 from any2seg_ros.segmenter import LiveResult
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from any2seg_core.errors import UserError
-from any2seg_core.topics import TopicMap
+from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.topics import TopicMap
 from any2seg_ros.parameter_table import TABLE, Parameter
 from any2seg_ros.topic_table import INPUTS
 

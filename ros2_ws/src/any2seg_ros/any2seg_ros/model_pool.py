@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from any2seg_core.errors import UserError
-from any2seg_core.live import Turns
+from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.pipeline import Turns
 
 if TYPE_CHECKING:
-    from any2seg_core.predictor import Predictor
+    from any2seg_core.runtime.predictor import Predictor
 
 
 class ModelPool:
@@ -44,7 +44,7 @@ class ModelPool:
 def _predictor_class() -> type[Predictor]:
     """PyTorch is loaded with the model, not with the node, which is there to say that it is missing."""
     try:
-        from any2seg_core.predictor import Predictor
+        from any2seg_core.runtime.predictor import Predictor
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

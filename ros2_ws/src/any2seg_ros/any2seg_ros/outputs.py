@@ -16,11 +16,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header, String
 
-from any2seg_core.labels import LabelSpace
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.overlay import overlay
+from any2seg_core.runtime.overlay import overlay
 from any2seg_core.sensors.lidar import label_points
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_ros import distro, qos
 from any2seg_ros.diagnostics import pairs, reliability_values
 from any2seg_ros.segmenter import LiveCloud, LiveResult

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from any2seg_core.modalities import MODALITIES
-from any2seg_core.precisions import PRECISIONS
+from any2seg_core.base.precisions import PRECISIONS
+from any2seg_core.vocabulary.modalities import MODALITIES
 
 
 @dataclass(frozen=True)

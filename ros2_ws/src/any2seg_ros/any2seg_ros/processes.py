@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_ros.distro import config_file
 
 _DOMAINS = range(1, 102)  # above 101 the ports of a domain reach into Linux's ephemeral range

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import read_plan
-from any2seg_core.modalities import modality
+from any2seg_core.vocabulary.modalities import modality
 from any2seg_ros import distro
 from any2seg_ros.processes import use_large_message_profile
 

@@ -28,14 +28,14 @@ from rosgraph_msgs.msg import Clock
 from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.prefetch import Prefetched
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault
-from any2seg_core.prefetch import Prefetched
-from any2seg_core.topics import TopicMap
-from any2seg_core.units import NS_PER_S
+from any2seg_core.vocabulary.topics import TopicMap
 from any2seg_ros import qos
 from any2seg_ros.distro import message_class
 

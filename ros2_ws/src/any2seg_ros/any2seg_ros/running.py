@@ -13,7 +13,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from any2seg_core.allocator import collect_and_freeze, keep_freed_memory
+from any2seg_core.base.allocator import collect_and_freeze, keep_freed_memory
 
 if TYPE_CHECKING:
     from any2seg_ros.segment_node import SegmentNode

@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.table import Table
 from sensor_msgs.msg import Image
 
-from any2seg_core.atomic import replacing
-from any2seg_core.carla import semantic_to_train, tag_list
-from any2seg_core.checkpoint import read_metadata
-from any2seg_core.errors import UserError
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.live import LiveScorer
-from any2seg_core.labels import DELIVER, LabelSpace, label_space
 from any2seg_core.messages import image_to_array, stamp_ns
+from any2seg_core.messages.carla_tags import semantic_to_train, tag_list
+from any2seg_core.runtime.checkpoint import read_metadata
+from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, label_space
 from any2seg_ros import qos
 from any2seg_ros.guard import Guard
 from any2seg_ros.throttle import Throttle

@@ -14,7 +14,7 @@ import sys
 
 from rclpy.utilities import remove_ros_args
 
-from any2seg_core.errors import UserError
+from any2seg_core.base.errors import UserError
 from any2seg_ros.launch_arguments import camera_names, node_name
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.running import run_nodes

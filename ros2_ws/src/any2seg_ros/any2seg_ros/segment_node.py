@@ -26,13 +26,13 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool
 
-from any2seg_core.accounts import Verdict
-from any2seg_core.allocator import release_freed_memory
-from any2seg_core.errors import UserError
-from any2seg_core.freshness import inference_deadline_ns, longest_label_age_ns
-from any2seg_core.live import LivePipeline
+from any2seg_core.base.allocator import release_freed_memory
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.units import NS_PER_S
+from any2seg_core.runtime.accounts import Verdict
+from any2seg_core.runtime.freshness import inference_deadline_ns, longest_label_age_ns
+from any2seg_core.runtime.pipeline import LivePipeline
 from any2seg_core.sync import SampleSet, Synchronizer
-from any2seg_core.units import NS_PER_S
 from any2seg_ros import diagnostics, parameters
 from any2seg_ros.guard import Guard
 from any2seg_ros.inputs import Inputs, Received, input_type

@@ -10,24 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from any2seg_core.errors import UserError
-from any2seg_core.frames import CAMERA_STREAMS, MOUNTED_STREAMS, WINDOWED, CameraUpdate, Frame, FrameBuilder
-from any2seg_core.input_options import InputOptions
-from any2seg_core.labels import LabelSpace
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
-from any2seg_core.reliability import Reliability, ReliabilityMonitor, observations
+from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.frame_builder import (
+    CAMERA_STREAMS,
+    MOUNTED_STREAMS,
+    WINDOWED,
+    CameraUpdate,
+    Frame,
+    FrameBuilder,
+)
+from any2seg_core.runtime.input_options import InputOptions
+from any2seg_core.runtime.reliability import Reliability, ReliabilityMonitor, observations
 from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
-from any2seg_core.sensors.transforms import TransformTree
 from any2seg_core.sync import Sample, SampleSet
+from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.parameters import NodeParameters
 
 if TYPE_CHECKING:
-    from any2seg_core.predictor import Predictor
+    from any2seg_core.runtime.predictor import Predictor
 
 _CAMERA, _LIDAR = CAMERA_STREAMS[0], MOUNTED_STREAMS[-1]
 

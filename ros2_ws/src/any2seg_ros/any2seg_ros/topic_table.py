@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from any2seg_core.topics import NODE_CAMERA_INFOS, NODE_INPUTS
+from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, NODE_INPUTS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.node import Node
 
-from any2seg_core.sensors.transforms import TransformTree
+from any2seg_core.messages.transforms import TransformTree
 from any2seg_ros import distro, qos
 from any2seg_ros.guard import Guard
 

@@ -1,0 +1,94 @@
+"""`any2seg bag inspect` and `any2seg bag extract`: options in, tables, JSON and files out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from any2seg_core.base.progress import counting
+from any2seg_core.base.screen import Screen, say
+
+BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
+TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
+RulesOption = Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")]
+CalibrationOption = Annotated[Path | None, typer.Option(help="Calibration YAML; wins over what the recording says.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def inspect(
+    bag: BagArgument,
+    topic: TopicOption = None,
+    rules: RulesOption = None,
+    calibration: CalibrationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is in a recording: sensors, rates, phases, gaps, calibration, and parameters for the node.
+
+    Example: any2seg bag inspect runs/drive
+    """
+    from any2seg_core.bags.inspection import inspect_bag
+    from any2seg_core.bags.opened import BagOptions
+    from any2seg_core.cli.inspect_tables import WIDTH, render_inspection
+
+    options = BagOptions(topics=topic or (), rules=rules, calibration=calibration)
+    with counting(f"inspect {bag.name}") as count:
+        found = inspect_bag(bag, options, count)
+    if as_json:
+        say(json.dumps(found.document(), indent=1))
+    else:
+        Screen(width=WIDTH).print(render_inspection(found))
+
+
+def extract(
+    bag: BagArgument,
+    out: Annotated[Path, typer.Option(help="Root of the data set to write, in DELIVER's layout.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    condition: Annotated[str, typer.Option(help="DELIVER's weather folder: cloud, fog, night, rain, sun.")] = "sun",
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th complete set.")] = 1,
+    min_motion: Annotated[
+        str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
+    ] = "",
+    modalities: Annotated[
+        str, typer.Option(help="Sensors that every frame must have: rgb,lidar or RL; default: all that are mapped.")
+    ] = "",
+    truth: Annotated[
+        str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")
+    ] = "",
+    truth_tags: Annotated[str, typer.Option(help="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")] = "",
+    topic: TopicOption = None,
+    rules: RulesOption = None,
+    calibration: CalibrationOption = None,
+    params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file with synchroniser settings.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the synchronised sets of a recording as a data set, with labels where it has truth.
+
+    Example: any2seg bag extract runs/drive --out data/own --every 5
+    """
+    from any2seg_core.bags.opened import BagOptions, open_bag
+    from any2seg_core.data.extract import ExtractOptions
+    from any2seg_core.data.extract import extract as extract_bag
+    from any2seg_core.vocabulary.modalities import parse_subset
+
+    topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
+    wanted = parse_subset(modalities) if modalities else ()
+    options = BagOptions(topics, rules, calibration, params, wanted)
+    wish = ExtractOptions(out, split, condition, every, min_motion, truth_tags=truth_tags)
+    with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
+        total = opened.message_total
+        report = extract_bag(opened, wish, lambda: count(total))
+        warnings = [*opened.bag.warnings, *opened.notes]
+    if as_json:
+        say(json.dumps({**report.document(), "warnings": warnings}, indent=1))
+        return
+    for line in warnings:
+        say(f"! {line}", err=True)
+    labels = "with labels" if report.labelled else "without labels: open with labelled=False"
+    say(f"{out}: {report.written} {split} frames of {', '.join(report.modalities)}, {labels}")
+    for reason, count_of in report.skipped.most_common():
+        say(f"  left out {count_of} of {report.sets} sets: {reason}")
+    for reason, count_of in report.problems.most_common(5):
+        say(f"  {count_of} times {reason}")

@@ -1,0 +1,95 @@
+"""`any2seg bag evaluate`: options in, tables and files out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from any2seg_core.base.screen import PlainColumn, Screen, say
+
+DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent.parent / "checkpoints" / "drive_b0.safetensors"
+
+
+def evaluate(
+    bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
+    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
+    truth: Annotated[
+        str,
+        typer.Option(
+            help="Topic, folder of <stamp in ns>.png, or what bag extract wrote; default: the recording's own; none."
+        ),
+    ] = "",
+    subsets: Annotated[str, typer.Option(help="all, full, or a list such as R,RL,DEL.")] = "all",
+    drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
+    fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
+    faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
+    noise: Annotated[str, typer.Option(help="Noise on the model's input: low, mid or high.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random in faults and noise.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Judge every n-th set.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
+    out: Annotated[Path | None, typer.Option(help="Folder for results; default: runs/evaluate/<recording>.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Also write inputs and labels to this .mcap.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Calibration YAML; default: of the recording.")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")] = None,
+    params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file with synchroniser settings.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")] = False,
+) -> None:
+    """Score a recording: every sensor subset in one pass, whole or broken, with or without a truth.
+
+    Writes report.html, summary.json and frames.jsonl (first the conditions, then one line per frame).
+
+    Example: any2seg bag evaluate runs/drive --drop camera@4:8,lidar@10: --fault blur:rgb@2:5 --record out.mcap
+    """
+    from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+    from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
+    from any2seg_core.faults.grammar import read_plan
+    from any2seg_core.reports.recording import terminal_tables, write_evaluation
+
+    request = EvaluateRequest(
+        bag=bag, checkpoint=checkpoint, out=out or Path("runs/evaluate") / (bag.stem or "bag"), truth=truth,
+        subsets=subsets, faults=read_plan(drop or (), fault or (), faults or ()), seed=seed, noise=noise, every=every,
+        device=device, precision=precision, record=record, topics=tuple(topic or ()), rules=rules,
+        calibration=calibration, params=params,
+    )  # fmt: skip
+    console = Screen(stderr=True)
+    with _bar(console) as bar:
+        task = bar.add_task(f"load {checkpoint.name}", total=None, said="")
+
+        def show(done_s: float, total_s: float) -> None:
+            done_s = min(done_s, total_s)
+            said = f"{done_s:.1f} of {total_s:.1f} s"
+            bar.update(task, completed=done_s, total=total_s, said=said, description=f"evaluate {bag.name}")
+
+        document: dict[str, Any] = {}
+
+        def report(result: Evaluation, folder: Path) -> None:
+            document.update(write_evaluation(result, folder, shlex.join(["any2seg", *sys.argv[1:]])))
+
+        result = evaluate_bag(request, show, report)
+        show(result.end_s, result.end_s)
+    if as_json:
+        say(json.dumps(document))
+        return
+    screen = Screen() if sys.stdout.isatty() else Screen(width=100)
+    for table in terminal_tables(result, document):
+        screen.print(table)
+    for warning in result.warnings:
+        screen.print(f"warning: {warning}", soft_wrap=True)
+    files = ", ".join(str(request.out / name) for name in ("report.html", "summary.json", "frames.jsonl"))
+    screen.print(f"written: {files}" + (f", {record}" if record else ""), soft_wrap=True)
+
+
+def _bar(console: Screen) -> Progress:
+    return Progress(
+        PlainColumn("{task.description}"), BarColumn(), PlainColumn("{task.fields[said]}"), PlainColumn("elapsed"),
+        TimeElapsedColumn(), PlainColumn("left"), TimeRemainingColumn(), console=console,
+        disable=not console.is_terminal,
+    )  # fmt: skip

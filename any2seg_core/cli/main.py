@@ -1,0 +1,304 @@
+"""The ``any2seg`` command. Bad input ends with one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.table import Table
+
+from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import Screen, refusal, say
+from any2seg_core.cli import bag as bag_commands
+from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
+from any2seg_core.cli.data import data_app
+from any2seg_core.cli.evaluate import evaluate
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Label images from whichever of camera, depth, event camera and LiDAR are alive.",
+)
+drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
+app.add_typer(drive_app, name="drive")
+bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look in, extract, score, replay, broken as one likes.")
+app.add_typer(bag_app, name="bag")
+app.add_typer(data_app, name="data")
+bag_app.command("inspect")(bag_commands.inspect)
+bag_app.command("extract")(bag_commands.extract)
+app.command()(evaluate)
+bag_app.command("evaluate")(evaluate_bag_command)
+
+DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
+
+CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command()
+def predict(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Label image to write: PNG of class ids, 255 = unlabelled.")],
+    rgb: Annotated[Path | None, typer.Option(help="Camera image (PNG, JPEG).")] = None,
+    depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG (--depth-scale).")] = None,
+    event: Annotated[Path | None, typer.Option(help="Events: .npz or structured .npy with x, y, t [ns], p.")] = None,
+    lidar: Annotated[Path | None, typer.Option(help="LiDAR: .bin rows of float32 x y z intensity, or .npy.")] = None,
+    depth_scale: Annotated[float, typer.Option(help="Units per metre of a depth PNG; KITTI's: 256.")] = 1000.0,
+    lidar_columns: Annotated[int, typer.Option(help="Columns of a LiDAR .bin, 3 to 6; 0: by its values.")] = 0,
+    intensity_max: Annotated[float, typer.Option(min=0, help="LiDAR intensity that means 1; 0: by its values.")] = 0.0,
+    calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
+    color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
+    confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
+    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
+    as_json: JsonOption = False,
+) -> None:
+    """Segment one set of sensor files, any non-empty subset of the four sensors.
+
+    Example: any2seg predict --rgb a.png --lidar b.bin --calib c.yaml -o out.png
+    """
+    from any2seg_core.runtime import input_files as files
+    from any2seg_core.runtime.predictor import Predictor
+    from any2seg_core.sensors.calibration import load_calibration
+    from any2seg_core.sensors.rig import SensorRig
+
+    paths = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
+    given = {name: path for name, path in paths.items() if path is not None}
+    if not given:
+        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar")
+    if calib is None and set(given) != {"rgb"}:
+        raise UserError(f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml")
+    _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
+    calibration = load_calibration(calib) if calib is not None else None
+    predictor = Predictor.load(checkpoint, device, precision=precision)
+    camera_size = None if calibration is None else (calibration.camera.height, calibration.camera.width)
+    readers = {
+        "rgb": lambda path: files.read_rgb(path, camera_size),
+        "depth": lambda path: files.read_depth_m(path, depth_scale),
+        "event": files.read_events,
+        "lidar": lambda path: files.read_points(path, lidar_columns, intensity_max),
+    }
+    samples = {name: readers[name](path) for name, path in given.items()}
+    if calibration is not None and rgb is not None:
+        _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
+    rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None
+    stamp_ns = int(samples["event"]["t"].max()) if "event" in samples and len(samples["event"]) else 0
+    result = predictor(samples, rig, stamp_ns)
+    for why in result.empty.values():
+        typer.echo(f"any2seg: {why}: left out", err=True)
+    if result.invalid_share:
+        share = f"{result.invalid_share:.2%} of the pixels"
+        typer.echo(f"any2seg: {share} have no finite logits: unlabelled, with confidence 0", err=True)
+
+    _write_image(out, result.labels)
+    if color is not None:
+        _write_image(color, predictor.label_space.colourise(result.labels))
+    if confidence is not None:
+        _write_image(confidence, np.round(result.confidence * 255).astype(np.uint8))
+    _print_prediction(result, predictor.label_space, out, as_json)
+
+
+def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -> None:
+    height, width = image.shape[:2]
+    if (width, height) != (camera.width, camera.height):
+        raise UserError(
+            f"{path} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
+            "give the image and the calibration of the same camera"
+        )
+
+
+def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Before anything is computed or written: a bad name among the outputs must not leave the others behind."""
+    outputs = [path for path in wanted if path is not None]
+    for path in outputs:
+        if path.suffix.lower() != ".png":
+            raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give the name of the file to write")
+    taken = [path.resolve() for path in inputs if path is not None]
+    for path in (path.resolve() for path in outputs):
+        if path in taken:
+            raise UserError(f"{path} is given twice or is an input: it would be overwritten, choose another name")
+        taken.append(path)
+
+
+def _write_image(path: Path, pixels: np.ndarray) -> None:
+    from any2seg_core.base.atomic import replacing
+
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial)
+
+
+def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None:
+    counts = np.bincount(result.labels.ravel(), minlength=256)[: len(space)]
+    share = {space.classes[k]: counts[k] / result.labels.size for k in np.argsort(-counts) if counts[k]}
+    if as_json:
+        document = {
+            "out": str(out),
+            "used": result.used,
+            "empty": result.empty,
+            "invalid_share": round(result.invalid_share, 6),
+            "height": result.labels.shape[0],
+            "width": result.labels.shape[1],
+            "mean_confidence": round(float(result.confidence.mean()), 4),
+            "share": {name: round(float(value), 5) for name, value in share.items()},
+        }
+        say(json.dumps(document))
+        return
+    say(f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    table = Table()
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    for name, value in share.items():
+        table.add_row(name, f"{100 * value:.1f} %")
+    Screen().print(table)
+
+
+@app.command()
+def info(
+    checkpoint: Annotated[Path, typer.Argument(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a checkpoint is: model, input contract, training and its 15-subset table.
+
+    Example: any2seg info checkpoints/drive_b0.safetensors
+    """
+    from any2seg_core.runtime.checkpoint import read_metadata, require_sound
+
+    document = read_metadata(checkpoint)
+    require_sound(checkpoint)
+    if as_json:
+        say(json.dumps(document, indent=2))
+        return
+    provenance = document["provenance"]
+    results = provenance.pop("results", None)
+    table = Table(title=str(checkpoint), show_header=False)
+    for part in ("model", "contract", "provenance"):
+        for key, value in document[part].items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            table.add_row(part, key, text)
+    Screen().print(table)
+    if results is not None:
+        say(_rendered(results))
+
+
+def _rendered(results: Any) -> str:
+    """The table of a training's results; as they stand where another program wrote them."""
+    from any2seg_core.evaluation.tables import render
+
+    try:
+        return render(results)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return f"results: {json.dumps(results)}"
+
+
+@drive_app.command("deliver")
+def drive_deliver(
+    root: Annotated[Path, typer.Argument(help="Folder to make, in DELIVER's layout.")],
+    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "train",
+    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 180,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which towns.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Render a labelled data set.
+
+    Example: any2seg drive deliver data/drive --split val --sequences 20 --seed 0
+    """
+    from any2seg_drive.deliver_writer import write_deliver
+
+    write_deliver(root, split, sequences, frames, seed, workers)
+
+
+@drive_app.command("bag")
+def drive_bag(
+    out: Annotated[Path, typer.Argument(help="rosbag2 folder to make.")],
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of the drive.")] = 20.0,
+    weather: Annotated[str, typer.Option(help="cloudy, foggy, night, rainy or sunny.")] = "sunny",
+    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "test",
+    seed: Annotated[int, typer.Option(help="Town.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    semantic_lidar: Annotated[bool, typer.Option(help="Also what each LiDAR point has hit, as CARLA's tags.")] = False,
+) -> None:
+    """Render a drive into a rosbag2 MCAP with the topics and encodings of the CARLA bridge.
+
+    Example: any2seg drive bag runs/night --seconds 30 --weather night
+    """
+    from any2seg_drive.bag_writer import write_bag
+
+    write_bag(out, [(seconds, weather)], seed, split, workers, semantic_lidar=semantic_lidar)
+
+
+# What talks ROS, which this package does not import, runs as a program of its own and reads its own options.
+_PROGRAM = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def _run_program(module: str, context: typer.Context) -> None:
+    import subprocess
+
+    with subprocess.Popen([sys.executable, "-m", module, *context.args]) as program:
+        try:
+            code = program.wait()
+        except SystemExit:  # this command was told to end: so is the program, which cleans up by itself
+            program.terminate()
+            raise
+    raise typer.Exit(code)
+
+
+@bag_app.command("replay", context_settings=_PROGRAM)
+def bag_replay(context: typer.Context) -> None:
+    """Publish a recording through ROS 2, with faults on a schedule.
+
+    Example: any2seg bag replay runs/drive --rate 0.5 --drop camera@4:8 --fault blur:rgb@2:5,length=0.08
+    """
+    _run_program("any2seg_ros.replay", context)
+
+
+@app.command(context_settings=_PROGRAM)
+def demo(context: typer.Context) -> None:
+    """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
+
+    Example: any2seg demo --out runs/demo
+    """
+    _run_program("any2seg_ros.demo", context)
+
+
+_TERMINATED, _INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
+
+
+def _end_in_order(*_: object) -> None:
+    raise SystemExit(_TERMINATED)
+
+
+def main() -> None:
+    """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2.
+
+    SIGTERM ends like Ctrl-C, so that nothing half-written is left.
+    """
+    keep_freed_memory()
+    signal.signal(signal.SIGTERM, _end_in_order)
+    try:
+        app()
+    except (UserError, OSError) as error:
+        say(f"any2seg: {refusal(error)}", err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        _say_interrupted()
+        raise SystemExit(_INTERRUPTED) from None
+    except SystemExit as error:  # typer turns Ctrl-C into one
+        if error.code == _INTERRUPTED:
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    say("any2seg: interrupted, nothing written", err=True)

@@ -1,0 +1,162 @@
+"""A recording as a folder of DELIVER's layout: one frame per synchronised set, ready for `DeliverDataset`.
+
+    root/{img,hha,event,lidar,semantic}/<condition>/<split>/<recording>_bag/<stamp>_{rgb,depth,event,lidar,semantic}_front.png
+
+Planes are those that the node would feed to the model. Without truth there is no folder `semantic`:
+``DeliverDataset(root, split, modalities, labelled=False)`` reads such a folder, every pixel unlabelled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.bags.opened import OpenBag
+from any2seg_core.base.atomic import make_empty
+from any2seg_core.base.errors import UserError
+from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
+from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.images import write_png
+from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSet, UsableSets
+from any2seg_core.sensors.calibration import save_calibration
+from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.contract import default_encodings
+from any2seg_core.vocabulary.modalities import modality
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What to write.
+
+    Attributes:
+        out: root of the data set; other splits may be there. split: train, val or test.
+        condition: DELIVER's folder for the weather of the recording.
+        every: take every n-th complete set. min_motion: "0.5m", "4%" or "" for no such rule.
+        event_window_ns: length of the event window, as in the input contract that will be trained.
+        truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
+    """
+
+    out: Path
+    split: str = "train"
+    condition: str = "sun"
+    every: int = 1
+    min_motion: str = ""
+    event_window_ns: int = 50_000_000
+    truth_tags: str = ""
+
+
+@dataclass(kw_only=True)
+class ExtractReport(Tally):
+    """What happened.
+
+    Attributes:
+        root: where the data is. written: frames.
+        modalities: that every frame has. labelled: whether every frame has truth.
+    """
+
+    root: Path
+    modalities: tuple[str, ...]
+    labelled: bool
+    written: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "root": str(self.root), "modalities": list(self.modalities), "labelled": self.labelled,
+            "written": self.written, **super().document(),
+        }  # fmt: skip
+
+
+def extract(
+    opened: OpenBag, options: ExtractOptions, on_message: Callable[[], None] = lambda: None
+) -> ExtractReport:
+    """Write the complete sets of a recording; nothing appears below `out` before the last frame is done.
+
+    Args:
+        on_message: called for every message that was read, for a progress bar.
+
+    Raises:
+        UserError: a target that already holds data or cannot be written, unknown split or condition, or not a single
+            set that has all sensors in use (the reasons are counted in the message).
+    """
+    check_target(options.out, options.split)
+    recording, out = opened.bag.path.resolve(), options.out.resolve()
+    if recording == out or recording in out.parents:
+        raise UserError(f"--out {options.out}: lies in the recording itself; choose another place")
+    if options.condition not in CONDITIONS:
+        raise UserError(f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}")
+    tags = options.truth_tags
+    selection = Selection(
+        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
+    )
+    report = ExtractReport(
+        root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth)
+    )
+    found = UsableSets(opened, selection, report, on_message)
+    partial = partial_folder(options.out, options.split)
+    with alone_with(options.out, options.split):
+        make_empty(partial)
+        try:
+            folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
+            writer = _FrameWriter(partial, opened, options, folders)
+            for usable in found:
+                writer.write(usable)
+                report.written += 1
+            if not report.written:
+                raise UserError(found.why_nothing())
+            writer.finish(report)
+            publish(partial, options.out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+class _FrameWriter:
+    """Files of one recording below a folder that is published later."""
+
+    def __init__(
+        self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]
+    ) -> None:
+        self._label_folders, self._names = label_folders, StampNames()
+        name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
+        self._folder, self._opened, self._options = folder, opened, options
+        self._below = Path(options.condition) / options.split / f"{name}_bag"  # "_bag" is no sensor failure
+
+    def write(self, usable: UsableSet) -> None:
+        bag_set, labels = usable.bag_set, usable.labels
+        stem = self._names.name(bag_set.stamp_ns)
+        for name, plane in usable.planes.items():
+            entry = modality(name)
+            write_png(self._folder / entry.folder / self._below / f"{stem}_{entry.suffix}_front.png", plane)
+        for name in () if labels is None else self._label_folders:
+            write_png(self._folder / name / self._below / f"{stem}_{name}_front.png", semantic_image(labels))
+        self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
+
+    def finish(self, report: ExtractReport) -> None:
+        """What a later reader must know: encoding of the planes, geometry, and where all of it came from."""
+        split, topics = self._options.split, self._opened.choice.map
+        for name in report.modalities:
+            marker = self._folder / modality(name).folder / ENCODING_FILE
+            marker.write_text(json.dumps({"encoding": default_encodings()[name]}))
+        if self._calibration is not None:
+            fixed = self._opened.calibration.fixed_part(self._calibration)
+            save_calibration(self._folder / f"calibration_{split}.yaml", fixed)
+        document = {
+            "recording": self._opened.bag.path.name,
+            "topics": topics.streams,
+            "truth": topics.truth,
+            "calibration": self._opened.calibration.source,
+            "mounts": self._opened.calibration.found,
+            "parameters": self._opened.parameters,
+            "every": self._options.every,
+            "min_motion": self._options.min_motion,
+            "event_window_ns": self._options.event_window_ns,
+            "warnings": [*self._opened.bag.warnings, *self._opened.notes],
+            **{key: value for key, value in report.document().items() if key != "root"},
+        }
+        (self._folder / f"bag_{split}.json").write_text(json.dumps(document, indent=1))

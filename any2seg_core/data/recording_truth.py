@@ -1,0 +1,171 @@
+"""Ground truth of a recording: a topic of its own, or a folder of label images named by their stamps."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.bags.codec import LazyPayload
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.listing import listed
+from any2seg_core.data.deliver import read_labels
+from any2seg_core.data.label_images import read_ids
+from any2seg_core.demo.scoring import nearest_truth
+from any2seg_core.messages import image_to_array
+from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.lidar import project_labels
+from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+
+NO_TRUTH = "none"
+"""What to give instead of a topic or folder where labels shall not be compared with anything."""
+_ENCODINGS = ("mono8", "8UC1")
+_EXTRACTED = "_semantic_front.png"
+
+
+def truth_labels(message: Any, topic: str) -> np.ndarray:
+    """(H, W) uint8 train ids of a truth message; UserError when it holds something else."""
+    encoding = getattr(message, "encoding", "no image")
+    if encoding not in _ENCODINGS:
+        raise UserError(
+            f"truth topic {topic}: holds {encoding}, truth is mono8 train ids with 255 = unlabelled; "
+            f"name another one with --truth, or --truth {NO_TRUTH}"
+        )
+    return image_to_array(message)
+
+
+class Truth:
+    """Truth of one moment, read when somebody wants it.
+
+    Args:
+        stamp_ns: header stamp, or what the file is named by. read: gives (H, W) uint8 train ids, or raises UserError.
+
+    Attributes:
+        stamp_ns: as given. shape: (H, W) once it was read, None before and where it cannot be read.
+        problem: why it cannot be read, one line; "" as long as nobody has found out.
+    """
+
+    def __init__(self, stamp_ns: int, read: Callable[[], np.ndarray]) -> None:
+        self.stamp_ns = stamp_ns
+        self.shape: tuple[int, int] | None = None
+        self.problem = ""
+        self._read: Callable[[], np.ndarray] | None = read
+        self._pixels: np.ndarray | None = None
+
+    def labels(self, num_classes: int) -> np.ndarray | None:
+        """(H, W) uint8 train ids below K, or 254 and 255 which do not count; None where it cannot be read."""
+        try:
+            labels = self._read()
+            pixels = pixels_per_class(labels, num_classes)
+        except UserError as error:
+            self.problem = str(error)
+            return None
+        self.shape, self._pixels = labels.shape, pixels
+        return labels
+
+    def settle(self, num_classes: int) -> None:
+        """Keep the pixels of each class and let go of the picture: `labels` cannot be called any more."""
+        if self._pixels is None and not self.problem:
+            self.labels(num_classes)
+        self._read = None
+
+    def pixels(self, num_classes: int) -> np.ndarray | None:
+        """(K,) int64 pixels of each class; None where it cannot be read."""
+        self.settle(num_classes)
+        return self._pixels
+
+
+def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """(K,) int64 of (H, W) uint8 train ids, 254 and 255 left out; UserError for another id that is not below K."""
+    counts = np.bincount(labels.ravel(), minlength=256)
+    strange = np.flatnonzero(counts[num_classes:UNLABELLED])
+    if strange.size:
+        raise UserError(
+            f"has id {num_classes + strange[0]}, known are 0..{num_classes - 1} and {IGNORE}: another label space; "
+            f"name another truth with --truth, or --truth {NO_TRUTH}"
+        )
+    return counts[:num_classes]
+
+
+def topic_truth(payload: LazyPayload, topic: str) -> Truth:
+    """Truth of a recorded message."""
+    return Truth(payload.recorded.stamp_ns, lambda: truth_labels(payload, topic))
+
+
+def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:
+    """Sparse truth: CARLA's semantic LiDAR on the camera plane.
+
+    Args:
+        message: sensor_msgs/PointCloud2. topic: for messages. tags: list of the CARLA version.
+        calibration: its camera is the plane; it must know where the LiDAR is.
+
+    Returns:
+        (H, W) uint8 train ids of DELIVER, 255 where no point falls or nobody knows what it has hit.
+
+    Raises:
+        UserError: no such cloud, or no extrinsics.
+    """
+    if calibration.lidar_to_camera is None:
+        raise UserError(f"truth topic {topic}: the calibration does not say where the LiDAR is (lidar_to_camera)")
+    try:
+        points, labels = semantic_cloud_to_train(message, tags)
+    except MessageError as error:
+        raise UserError(f"truth topic {topic}: {error}; name another one with --truth, or --truth {NO_TRUTH}") from None
+    return project_labels(points, labels, calibration.lidar_to_camera, calibration.camera)
+
+
+class TruthFolder:
+    """Truth of PNG files that are named by their stamps in nanoseconds.
+
+    Two kinds of folders: ``<stamp>.png`` of train ids (255 unlabelled) in the folder itself; or what `any2seg bag
+    extract` has written, at any level of it: ``semantic/<condition>/<split>/<name>_bag/<stamp>_semantic_front.png``,
+    train ids + 1 as in DELIVER.
+
+    Raises:
+        UserError: neither is there, or several files have one stamp (the data of several recordings).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        files = {int(path.stem): path for path in listed(folder, "*.png") if path.stem.isdecimal()}
+        files = files or _extracted(folder)
+        self._truths = [(stamp_ns, (stamp_ns, path)) for stamp_ns, path in sorted(files.items())]
+        if not self._truths:
+            raise UserError(
+                f"--truth {folder}: holds neither <stamp in nanoseconds>.png nor <stamp>_semantic_front.png of a "
+                "labelled `bag extract`; name label images by their stamp"
+            )
+
+    def nearest(self, stamp_ns: int) -> Truth | None:
+        """Truth nearest to a stamp, None if none is near enough."""
+        found = nearest_truth(self._truths, stamp_ns)
+        return None if found is None else _file_truth(*found)
+
+    def between(self, start_ns: int, end_ns: int) -> list[Truth]:
+        """Truths of stamps in (start_ns, end_ns), in order."""
+        first = bisect_right(self._truths, start_ns, key=lambda entry: entry[0])
+        last = bisect_left(self._truths, end_ns, key=lambda entry: entry[0])
+        return [_file_truth(*found) for _, found in self._truths[first:last]]
+
+
+def _file_truth(stamp_ns: int, path: Path) -> Truth:
+    return Truth(stamp_ns, lambda: read_ids(path) if path.stem.isdecimal() else read_labels(path))
+
+
+def _extracted(folder: Path) -> dict[int, Path]:
+    files: dict[int, Path] = {}
+    for path in listed(folder, f"**/*{_EXTRACTED}"):
+        stem = path.name.removesuffix(_EXTRACTED)
+        if not re.fullmatch("[0-9]+", stem):
+            continue
+        other = files.setdefault(int(stem), path)
+        if other is not path:
+            raise UserError(
+                f"--truth {folder}: {path.parent} and {other.parent} both have labels of stamp {int(stem)}: give the "
+                "folder of one recording"
+            )
+    return files

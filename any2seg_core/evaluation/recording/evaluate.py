@@ -1,0 +1,363 @@
+"""Score a recording: the node's own sets and planes in virtual time, every sensor subset from one encoding.
+
+Two runs with the same arguments write the same bytes: no wall clock, no thread and no hash order is in the results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.bags.sets import SetStream
+from any2seg_core.base.atomic import only_on_success, publishing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.prefetch import Prefetched
+from any2seg_core.base.units import NS_PER_S
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
+from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
+from any2seg_core.evaluation.noise import add_noise, noise_level
+from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
+from any2seg_core.evaluation.recording.prepared import Passed, PreparedSet, prepared_sets
+from any2seg_core.evaluation.recording.record import ResultRecorder
+from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
+from any2seg_core.evaluation.recording.scores import FrameJudge, SubsetScore, phases_of, rounded
+from any2seg_core.evaluation.recording.silence import SilenceWatch
+from any2seg_core.evaluation.recording.truth_tally import TruthTally
+from any2seg_core.evaluation.recording.worst import WorstFrames
+from any2seg_core.faults.check import check_faults
+from any2seg_core.faults.injector import FaultInjector
+from any2seg_core.faults.kinds import fault_document
+from any2seg_core.reports.demo import versions
+from any2seg_core.runtime.predictor import Predictor, Segmentation
+from any2seg_core.sync import Sample
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.modalities import all_subsets, canonical, modality, parse_subset, subset_letters
+
+_AHEAD = 3
+_PER_FRAME = ("miou_present", "pixel_accuracy")
+
+
+class _Run:
+    """One evaluation in progress."""
+
+    def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
+        self.request = request
+        self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
+        self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
+        options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
+        self._opened = stack.enter_context(open_bag(request.bag, options))
+        self._bag, self._topics = self._opened.bag, self._opened.choice.map
+        self._start_ns = self._bag.start_ns or 0
+        self._has_truth = self._folder is not None or bool(self._topics.truth)
+        self.modalities = self._modalities()
+        self.subsets = parse_subsets(request.subsets, self.modalities)
+        self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
+        self._notes = check_faults(request.faults, self._bag, self._topics)
+        self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
+        self._recorder: ResultRecorder | None = None
+        if request.record is not None:
+            recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space)
+            stack.enter_context(only_on_success(request.record.parent))
+            self._recorder = stack.enter_context(recorder)
+        self._noise = noise_level(request.noise) if request.noise else None
+        end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
+        phases = phases_of(request.faults, max(end_s, 1e-9))
+        self._judge = FrameJudge(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
+        self._worst = WorstFrames()
+        scores = [self._judge.empty() for _ in phases]
+        self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
+        self._absent_since: dict[str, float] = {}
+        self._has_begun = False
+        self._truths = TruthTally(str(self.result.conditions["truth"]))
+        self._reliability = ReliabilityTally(self._sync)
+
+    def _wishes(self) -> list[str]:
+        truth = NO_TRUTH if self._folder is not None else self.request.truth
+        return [*self.request.topics, *([f"truth={truth}"] if truth else [])]
+
+    def _modalities(self) -> tuple[str, ...]:
+        known = self.predictor.contract.modalities
+        there = tuple(name for name in self._opened.modalities if name in known)
+        if not there:
+            raise UserError(
+                f"{self.request.bag}: has {', '.join(self._opened.modalities)}, the checkpoint takes {', '.join(known)}"
+            )
+        return there
+
+    def _conditions(self) -> dict[str, Any]:
+        request, contract = self.request, self.predictor.contract
+        return {
+            "versions": versions(),
+            "bag": {
+                "name": request.bag.name,
+                "start_ns": self._bag.start_ns,
+                "end_ns": self._bag.end_ns,
+                "topics": {name: topic.count for name, topic in sorted(self._bag.topics.items())},
+            },
+            "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
+            "label_space": contract.label_space,
+            "streams": {name: self._topics.streams[name] for name in self.modalities},
+            "calibration": self._opened.calibration.source or None,
+            "mounts": self._opened.calibration.found,
+            "synchroniser": asdict(self._sync),
+            "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
+            "subsets": [subset_letters(subset) for subset in self.subsets],
+            "protocol": "drop",
+            "every": request.every,
+            "seed": request.seed,
+            "faults": [{"text": str(fault), **fault_document(fault)} for fault in request.faults],
+            "noise": request.noise or None,
+            "device": str(self.predictor.device),
+            "precision": self.predictor.precision,
+        }
+
+    def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:
+        """Judge every set; `progress` gets seconds of the recording."""
+        lines.write(json.dumps(self.result.conditions) + "\n")
+        is_copied = self._recorder is not None
+        calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
+        seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
+        unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
+        watch = SilenceWatch(self._topics, self._sync, self._folder, num_classes, unseen)
+        recorded = self._bag.messages(seen)
+        messages = self._injector(watch.messages(recorded))
+        stream = SetStream(
+            passed := Passed(messages, is_copied),
+            self._topics,
+            self._sync,
+            self._opened.frames(self.predictor.contract.event_window_ns),
+            use_camera_info=not calibration.is_final,
+            mounts=self._opened.mounts,
+        )
+        sets = prepared_sets(stream, passed, watch, self.request.every, num_classes)
+        with Prefetched(sets, _AHEAD) as items:
+            for prepared in items:
+                if self._recorder is not None:
+                    for message in prepared.passed:
+                        self._recorder.copy(message)
+                self._notes += [] if prepared.frame is None else prepared.frame.notes
+                if prepared.frame is not None and prepared.frame.planes:
+                    lines.write(json.dumps(self._frame(prepared)) + "\n")
+                elif prepared.frame is not None or prepared.missed_ns is not None:
+                    lines.write(json.dumps(self._missed(prepared)) + "\n")
+                progress(self._time_s(prepared))
+        if not self._has_begun:
+            raise UserError(self._why_nothing(stream))
+        self._finish()
+        self.result.warnings += [f"{pause.text(self._start_ns)}: nothing is missed there" for pause in watch.pauses]
+        self.result.warnings += [
+            f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
+            for name, why in stream.reasons.items()
+        ]
+
+    def _time_s(self, found: PreparedSet) -> float:
+        return (found.time_ns - self._start_ns) / NS_PER_S
+
+    def _frame(self, found: PreparedSet) -> dict[str, Any]:
+        stamp_ns, planes = found.frame.stamp_ns, found.frame.planes
+        used, time_s = canonical(planes), self._time_s(found)
+        kept = {subset: tuple(name for name in subset if name in used) for subset in self.subsets}
+        wanted = dict.fromkeys([used, *(part for part in kept.values() if part)])
+        change = None
+        if self._noise is not None:
+            change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
+        compared = self._reliability.turn(used)
+        segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change, compared)
+        full = segmentations[used]
+        self.result.invalid_frames += full.invalid_share > 0
+        results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
+        read = self._truths.take(found.truth, full.labels.shape, time_s)
+        truth = None if read is None else read.labels
+        scores = self._judge.judge(results, full, truth)
+        phase = self._add(scores, time_s)
+        self._note_silence(used, time_s)
+        for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
+            self.result.absent.setdefault(name, Counter())[why] += 1
+        everything = scores[subset_letters(self.subsets[-1])]
+        self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
+        if self._recorder is not None:
+            self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
+        line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
+        reliability = self._reliability.take(
+            found.time_ns, time_s, found.sample_set, found.frame, compared, full.agreement
+        )
+        return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
+
+    def _missed(self, found: PreparedSet) -> dict[str, Any]:
+        """A moment without labels: no set came, or one of which nothing could be used."""
+        time_s = self._time_s(found)
+        read = self._truths.take(found.truth, None, time_s)
+        scores = self._judge.missed(None if read is None else read.pixels)
+        if found.frame is None:
+            self.result.silent_frames += 1
+        else:
+            reasons = (f"{modality(name).title} {why}" for name, why in found.frame.reasons.items())
+            self.result.unusable[", ".join(reasons)] += 1
+        phase = self._add(scores, time_s)
+        self._note_silence((), time_s)
+        entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
+        reliability = self._reliability.take(found.time_ns, time_s, found.sample_set, found.frame)
+        return self._line(found, phase, entries, read is not None) | {"reliability": reliability}
+
+    def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
+        phase = self._phase(time_s)
+        for name, score in scores.items():
+            self.result.scores[phase][name].merge(score)
+        return phase
+
+    @staticmethod
+    def _subset_entries(
+        results: dict[str, Segmentation | None], scores: dict[str, SubsetScore], has_truth: bool
+    ) -> dict[str, Any]:
+        subsets = {}
+        for name, result in results.items():
+            document = scores[name].document()
+            entry = {key: document[key] for key in ("confidence", "agreement", "flicker")}
+            if has_truth:
+                entry |= {key: document[key] for key in _PER_FRAME}
+            entry["used"] = "" if result is None else subset_letters(result.used)
+            entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
+            subsets[name] = entry
+        return subsets
+
+    def _line(self, found: PreparedSet, phase: int, subsets: dict[str, Any], has_truth: bool) -> dict[str, Any]:
+        sample_set, frame = found.sample_set, found.frame
+        samples = {} if sample_set is None else sample_set.samples
+        return {
+            "stamp_ns": found.missed_ns if frame is None else frame.stamp_ns,
+            "time_s": rounded(self._time_s(found), 6),
+            "phase": phase,
+            "reference": None if sample_set is None else sample_set.reference,
+            "used": "" if frame is None else subset_letters(frame.planes),
+            "missing": {} if frame is None else {**sample_set.missing, **frame.errors},
+            "stamps_ns": {name: [each.stamp_ns for each in _as_tuple(samples[name])] for name in canonical(samples)},
+            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()} if samples else {},
+            "truth": has_truth,
+            "subsets": subsets,
+        }
+
+    def _phase(self, time_s: float) -> int:
+        phases = self.result.phases
+        return next((i for i, phase in enumerate(phases) if phase.start_s <= time_s < phase.end_s), len(phases) - 1)
+
+    def _note_silence(self, used: tuple[str, ...], time_s: float) -> None:
+        for name in self.modalities:
+            if name not in used:
+                self._absent_since.setdefault(name, time_s if self._has_begun else 0.0)
+            elif name in self._absent_since:
+                self.result.silent.setdefault(name, []).append((self._absent_since.pop(name), time_s))
+        self._has_begun = True
+
+    def _why_nothing(self, stream: SetStream) -> str:
+        """For a run without one judged set."""
+        read = ", ".join(f"{modality(name).title} {stream.read[name]}" for name in self.modalities)
+        hits = self._injector.counts
+        hit = ", ".join(f"{fault} hit {sum(count.values())}" for fault, count in hits.items() if count)
+        unusable = ", ".join(f"{why} ({count})" for why, count in self.result.unusable.items())
+        reasons = [f"messages that came: {read}"]
+        reasons += [f"unusable sets: {unusable}"] if unusable else []
+        reasons += [f"faults: {hit}"] if hit else []
+        reasons += [f"{name}: {why}" for name, why in stream.reasons.items()]
+        return f"{self.request.bag}: not one set of sensors could be made, so nothing was judged ({'; '.join(reasons)})"
+
+    def _finish(self) -> None:
+        self._truths.require()
+        for name, since_s in self._absent_since.items():
+            self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
+        self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
+        self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
+        self.result.worst = self._worst.frames()
+        self.result.reliability = self._reliability.document()
+        told = (*self._notes, *self._injector.idle(), *self._truths.warnings())
+        self.result.warnings = [*self._bag.warnings, *self._opened.notes, *told]
+        if self.result.silent_frames:
+            self.result.warnings.append(
+                f"{self.result.silent_frames} times a set was due and none came: no labels, missed by every subset"
+            )
+        if self.result.invalid_frames:
+            self.result.warnings.append(
+                f"{self.result.invalid_frames} frames have pixels whose logits are not finite: unlabelled there"
+            )
+        if self._has_truth and not any(score.with_truth for score in self.result.total().values()):
+            self.result.has_truth = False
+            self.result.warnings.append(
+                f"truth {self.result.conditions['truth']}: no judged frame has one within "
+                f"{TRUTH_TOLERANCE_NS / 1e6:g} ms of its stamp, so nothing is compared with it"
+            )
+        if self._recorder is not None and self._recorder.left_out:
+            self.result.warnings += [f"{topic}: not copied, no definition of {kind} is known"
+                                     for topic, kind in self._recorder.left_out.items()]  # fmt: skip
+
+
+def evaluate_bag(
+    request: EvaluateRequest,
+    progress: Callable[[float, float], None] | None = None,
+    report: Callable[[Evaluation, Path], None] | None = None,
+) -> Evaluation:
+    """Judge a recording and write out/frames.jsonl, whole or not at all.
+
+    Memory does not grow with the length of the recording.
+
+    Args:
+        progress: called with seconds done and seconds in all.
+        report: called at the end with the result and a folder that holds frames.jsonl; what it writes there appears in
+            `request.out` together with frames.jsonl, and the recording of the results just before.
+
+    Raises:
+        UserError: a recording, checkpoint, truth or option that cannot be used.
+    """
+    if request.every < 1:
+        raise UserError(f"--every {request.every}: must be at least 1")
+    recording, out = request.bag.resolve(), request.out.resolve()
+    if recording == out or recording in out.parents:
+        raise UserError(f"--out {request.out}: lies in the recording itself; choose another place")
+    with ExitStack() as stack:
+        folder = stack.enter_context(publishing(request.out))
+        run = _Run(request, stack)
+        with (folder / "frames.jsonl").open("w", encoding="utf-8") as lines:
+            end_s = run.result.end_s
+            run.run(lines, lambda done_s: progress(done_s, end_s) if progress is not None else None)
+        if report is not None:
+            report(run.result, folder)
+        return run.result
+
+
+def _as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def parse_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Subsets of what is there, the full one always among them and last."""
+    if text == "all":
+        return all_subsets(modalities)
+    words = text.replace(",", " ").split()
+    letters = subset_letters(modalities)
+    for word in words:
+        if word not in ("full", *modalities) and not set(word) <= set(letters):
+            there = ", ".join(f"{modality(name).letter} {modality(name).title}" for name in modalities)
+            raise UserError(
+                f"--subsets {word}: this recording and checkpoint have {there}; write all, full or {letters}"
+            )
+    chosen = [modalities if word == "full" else parse_subset(word) for word in words]
+    if not chosen:
+        raise UserError("--subsets is empty: give all, full, or subsets such as R,RL")
+    return list(dict.fromkeys([*(subset for subset in chosen if subset != modalities), modalities]))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

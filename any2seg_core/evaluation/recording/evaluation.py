@@ -1,0 +1,87 @@
+"""An evaluation of a recording: what is asked for, and what comes of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.evaluation.recording.scores import Phase, SubsetScore
+from any2seg_core.evaluation.recording.worst import FrameView
+from any2seg_core.faults.kinds import Fault
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to judge.
+
+    Attributes:
+        bag, checkpoint: files. out: folder for the results.
+        truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
+        subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
+        faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
+        every: judge every n-th set. device, precision: as in `Predictor`.
+        record: .mcap to write inputs and results to, or None.
+        topics, rules, calibration, params: as in `BagOptions`.
+    """
+
+    bag: Path
+    checkpoint: Path
+    out: Path
+    truth: str = ""
+    subsets: str = "all"
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    noise: str = ""
+    every: int = 1
+    device: str = "cpu"
+    precision: str = "float32"
+    record: Path | None = None
+    topics: tuple[str, ...] = ()
+    rules: Path | None = None
+    calibration: Path | None = None
+    params: Path | None = None
+
+
+@dataclass
+class Evaluation:
+    """What came of it.
+
+    Attributes:
+        conditions: first line of the JSON lines file. phases: stretches between faults.
+        scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
+        spared: the same of messages that a fault should have hit and that could not be read.
+        absent: modality -> why it was not fused -> frames.
+        unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
+            came (`SilenceWatch`). Both have no labels and are missed by every subset.
+        invalid_frames: frames with pixels whose logits are not finite; they are unlabelled and missed.
+        reliability: sensor -> mean and lowest score, see `ReliabilityTally.document`.
+        worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
+    """
+
+    conditions: dict[str, Any]
+    phases: list[Phase]
+    scores: list[dict[str, SubsetScore]]
+    injected: dict[str, dict[str, int]] = field(default_factory=dict)
+    spared: dict[str, dict[str, int]] = field(default_factory=dict)
+    absent: dict[str, Counter[str]] = field(default_factory=dict)
+    unusable: Counter[str] = field(default_factory=Counter)
+    silent_frames: int = 0
+    invalid_frames: int = 0
+    reliability: dict[str, dict[str, Any]] = field(default_factory=dict)
+    worst: list[FrameView] = field(default_factory=list)
+    silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    end_s: float = 0.0
+    has_truth: bool = False
+
+    def total(self) -> dict[str, SubsetScore]:
+        """Scores over all phases."""
+        merged: dict[str, SubsetScore] = {}
+        for phase in self.scores:
+            for name, score in phase.items():
+                if name not in merged:
+                    merged[name] = SubsetScore(type(score.matrix)(score.matrix.num_classes, score.matrix.other))
+                merged[name].merge(score)
+        return merged

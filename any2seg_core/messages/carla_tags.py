@@ -1,0 +1,215 @@
+"""CARLA's semantic tags and palettes, 0.9.10 to 0.9.16, as train ids of DELIVER.
+
+The list of tags changed with 0.9.14: the same number means something else, so whoever reads tags must say which list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.messages.clouds import cloud_columns
+from any2seg_core.messages.images import image_to_array, image_to_rgb
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, lookup_table
+
+_RIDERS = ("Pedestrian", "TwoWheeler", "ignore")
+_UNKNOWN_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class TagList:
+    """Semantic tags of a range of CARLA versions.
+
+    Attributes:
+        name: for options and messages. tags: tag -> (CARLA's name, RGB of CARLA's palette, class of DELIVER or "").
+    """
+
+    name: str
+    tags: Mapping[int, tuple[str, tuple[int, int, int], str]]
+
+    def to_train(self, rider: str = "ignore") -> np.ndarray:
+        """(256,) uint8 table from tags to train ids of DELIVER; what has no class there is 255.
+
+        Args:
+            rider: class of riders, a tag of its own since 0.9.14 that DELIVER does not have: "Pedestrian",
+                "TwoWheeler" or "ignore".
+        """
+        if rider not in _RIDERS:
+            raise UserError(f"rider {rider!r}: use one of {', '.join(_RIDERS)}")
+        classes = {tag: rider if name == "Rider" else deliver for tag, (name, _, deliver) in self.tags.items()}
+        return lookup_table({tag: DELIVER.id(name) for tag, name in classes.items() if name not in ("", "ignore")})
+
+    def from_train(self) -> np.ndarray:
+        """(256,) uint8 table from train ids of DELIVER to the lowest tag of that class; 0 where there is none."""
+        table = np.zeros(256, np.uint8)
+        for tag, (_, _, name) in sorted(self.tags.items(), reverse=True):
+            if name:
+                table[DELIVER.id(name)] = tag
+        return table
+
+    @cached_property
+    def _colour_to_tag(self) -> np.ndarray:
+        """(2^24,) uint8, 255 for a colour that no tag has."""
+        table = np.full(1 << 24, 255, np.uint8)
+        for tag, (_, (red, green, blue), _) in self.tags.items():
+            table[red << 16 | green << 8 | blue] = tag
+        return table
+
+    def tags_of_palette(self, rgb: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 palette colours to (H, W) uint8 tags; 255 for a colour that no tag has."""
+        code = rgb[..., 0].astype(np.int32) << 16 | rgb[..., 1].astype(np.int32) << 8 | rgb[..., 2]
+        return np.take(self._colour_to_tag, code)
+
+
+CARLA_0_9_10 = TagList(
+    "0.9.10-0.9.13",
+    MappingProxyType(
+        {
+            0: ("Unlabeled", (0, 0, 0), ""),
+            1: ("Building", (70, 70, 70), "Building"),
+            2: ("Fence", (100, 40, 40), "Fence"),
+            3: ("Other", (55, 90, 80), "Other"),
+            4: ("Pedestrian", (220, 20, 60), "Pedestrian"),
+            5: ("Pole", (153, 153, 153), "Pole"),
+            6: ("RoadLine", (157, 234, 50), "RoadLine"),
+            7: ("Road", (128, 64, 128), "Road"),
+            8: ("SideWalk", (244, 35, 232), "SideWalk"),
+            9: ("Vegetation", (107, 142, 35), "Vegetation"),
+            10: ("Vehicle", (0, 0, 142), "Cars"),
+            11: ("Wall", (102, 102, 156), "Wall"),
+            12: ("TrafficSign", (220, 220, 0), "TrafficSign"),
+            13: ("Sky", (70, 130, 180), "Sky"),
+            14: ("Ground", (81, 0, 81), "Ground"),
+            15: ("Bridge", (150, 100, 100), "Bridge"),
+            16: ("RailTrack", (230, 150, 140), "RailTrack"),
+            17: ("GuardRail", (180, 165, 180), "GroundRail"),
+            18: ("TrafficLight", (250, 170, 30), "TrafficLight"),
+            19: ("Static", (110, 190, 160), "Static"),
+            20: ("Dynamic", (170, 120, 50), "Dynamic"),
+            21: ("Water", (45, 60, 150), "Water"),
+            22: ("Terrain", (145, 170, 100), "Terrain"),
+        }
+    ),
+)
+"""23 tags; vehicles of every kind share tag 10, so cars, two-wheelers, buses and trucks cannot be told apart."""
+
+CARLA_0_9_14 = TagList(
+    "0.9.14-0.9.16",
+    MappingProxyType(
+        {
+            0: ("None", (0, 0, 0), ""),
+            1: ("Roads", (128, 64, 128), "Road"),
+            2: ("Sidewalks", (244, 35, 232), "SideWalk"),
+            3: ("Buildings", (70, 70, 70), "Building"),
+            4: ("Walls", (102, 102, 156), "Wall"),
+            5: ("Fences", (190, 153, 153), "Fence"),
+            6: ("Poles", (153, 153, 153), "Pole"),
+            7: ("TrafficLight", (250, 170, 30), "TrafficLight"),
+            8: ("TrafficSigns", (220, 220, 0), "TrafficSign"),
+            9: ("Vegetation", (107, 142, 35), "Vegetation"),
+            10: ("Terrain", (152, 251, 152), "Terrain"),
+            11: ("Sky", (70, 130, 180), "Sky"),
+            12: ("Pedestrians", (220, 20, 60), "Pedestrian"),
+            13: ("Rider", (255, 0, 0), ""),
+            14: ("Car", (0, 0, 142), "Cars"),
+            15: ("Truck", (0, 0, 70), "Truck"),
+            16: ("Bus", (0, 60, 100), "Bus"),
+            17: ("Train", (0, 80, 100), ""),
+            18: ("Motorcycle", (0, 0, 230), "TwoWheeler"),
+            19: ("Bicycle", (119, 11, 32), "TwoWheeler"),
+            20: ("Static", (110, 190, 160), "Static"),
+            21: ("Dynamic", (170, 120, 50), "Dynamic"),
+            22: ("Other", (55, 90, 80), "Other"),
+            23: ("Water", (45, 60, 150), "Water"),
+            24: ("RoadLines", (157, 234, 50), "RoadLine"),
+            25: ("Ground", (81, 0, 81), "Ground"),
+            26: ("Bridge", (150, 100, 100), "Bridge"),
+            27: ("RailTrack", (230, 150, 140), "RailTrack"),
+            28: ("GuardRail", (180, 165, 180), "GroundRail"),
+        }
+    ),
+)
+"""29 tags in the order of Cityscapes. Tag 29, rock, exists in CARLA's UE5 branch only and counts as unlabelled."""
+
+
+def tag_list(version: str) -> TagList:
+    """The tags of a CARLA version such as "0.9.13"; UserError for one before 0.9.10 or no version at all."""
+    try:
+        number = tuple(int(part) for part in version.split("."))
+    except ValueError:
+        number = ()
+    if len(number) != 3 or number < (0, 9, 10):
+        raise UserError(f"CARLA version {version!r}: expected 0.9.10 or newer, such as 0.9.13")
+    return CARLA_0_9_10 if number < (0, 9, 14) else CARLA_0_9_14
+
+
+def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore") -> np.ndarray:
+    """CARLA's semantic camera to train ids of DELIVER.
+
+    Args:
+        msg: sensor_msgs/Image. tags: list of the CARLA version.
+        coding: "palette" (the ROS bridge sends colours) or "tag" (native ROS 2 sends the tag in the red channel).
+        rider: see `TagList.to_train`.
+
+    Returns:
+        (H, W) uint8, 255 where CARLA has no label or DELIVER no class.
+
+    Raises:
+        MessageError: not a readable image, or more than 1 % of its pixels have a colour or tag of no class of this
+            list: the wrong version or coding.
+    """
+    if coding == "palette":
+        found = tags.tags_of_palette(image_to_rgb(msg))
+    elif coding == "tag":
+        pixels = image_to_array(msg)
+        found = image_to_rgb(msg)[..., 0] if pixels.ndim == 3 else pixels.astype(np.uint8)
+    else:
+        raise UserError(f"coding {coding!r}: use 'palette' (ROS bridge) or 'tag' (native ROS 2)")
+    known = np.zeros(256, bool)
+    known[list(tags.tags)] = True
+    unknown = float(1.0 - known[found].mean())
+    if unknown > _UNKNOWN_SHARE:
+        raise MessageError(
+            f"semantic image: {unknown:.0%} of its pixels are no {coding} of CARLA {tags.name}; choose the other "
+            "version or coding",
+            "value",
+        )
+    return np.take(tags.to_train(rider), found)
+
+
+def semantic_cloud_to_train(msg: Any, tags: TagList, rider: str = "ignore") -> tuple[np.ndarray, np.ndarray]:
+    """CARLA's semantic LiDAR (fields x, y, z, CosAngle, ObjIdx, ObjTag) to points with train ids of DELIVER.
+
+    Args:
+        msg: sensor_msgs/PointCloud2. tags: list of the CARLA version. rider: see `TagList.to_train`.
+
+    Returns:
+        points (N, 3) float32 in metres, (N,) uint8, 255 where CARLA has no label or DELIVER no class.
+
+    Raises:
+        MessageError: no such cloud, or more than 1 % of its points have a tag that is not in this list.
+    """
+    columns = cloud_columns(msg, required=("x", "y", "z", "ObjTag"), optional=())
+    points = np.stack([columns[axis].reshape(-1).astype(np.float32) for axis in "xyz"], axis=1)  # (N, 3)
+    found = columns["ObjTag"].reshape(-1)
+    unknown = 1.0 - np.isin(found, list(tags.tags)).mean() if found.size else 0.0
+    if unknown > _UNKNOWN_SHARE:
+        raise MessageError(
+            f"semantic cloud: {unknown:.0%} of its points have no tag of CARLA {tags.name}; choose the other version",
+            "value",
+        )
+    return points, np.take(tags.to_train(rider), np.minimum(found, 255).astype(np.uint8))
+
+
+def is_scorable(tags: TagList) -> np.ndarray:
+    """(K,) bool: classes of DELIVER that this list of tags can show; the others must not count in a score."""
+    train = tags.to_train("TwoWheeler")
+    shown = np.zeros(len(DELIVER), bool)
+    shown[train[train != IGNORE]] = True
+    return shown

@@ -1,0 +1,185 @@
+"""Scores and pictures of a demonstration -> metrics.json and report.html."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.bags.lookup import read_sets
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.units import NS_PER_S
+from any2seg_core.demo.schedule import DAY, Phase
+from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord, nearest_truth
+from any2seg_core.demo.view import COLUMNS, figure, score_row
+from any2seg_core.reports import page as report
+from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.sensors.calibration import load_calibration
+from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.topics import carla_bridge
+
+RESULTS = ("metrics.json", "report.html")
+"""Files that a demonstration leaves for its reader."""
+_LANE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")  # Okabe and Ito: told apart by every kind of eye
+_PACKAGES = ("any2seg", "torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with; packages that are not installed are left out."""
+    found = {"python": platform.python_version(), "system": platform.platform(), "cpu_count": str(os.cpu_count())}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str) -> dict[str, Any]:
+    """All numbers as plain JSON types; a value that does not exist is null."""
+    phases = []
+    for score in scores.phases:
+        entry = asdict(score) | {"rate_hz": score.rate_hz}
+        phases.append(entry.pop("phase") | entry)
+    document = {
+        "command": command,
+        "versions": versions(),
+        "checkpoint": {"model": metadata["model"], "provenance": metadata["provenance"]},
+        "definitions": {
+            "frames_in": "messages of the phase's reference sensor that the replay published",
+            "miou": "int64 confusion over the phase, classes present in its truth, truth within 60 ms",
+            "latency": "label received minus publication of the message whose stamp the label carries",
+            "longest_gap": "longest time between two labels that ended in the phase, the step into it included",
+        },
+        "phases": phases,
+        "timeline": [asdict(point) for point in scores.timeline],
+    }
+    return _without_nan(document)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def representative(recording: DemoRecording, phase: Phase) -> LabelRecord | None:
+    """The label to show for a phase: near its middle, and made of all sensors that live if there is such a one."""
+    middle_ns = recording.start_ns + (phase.start_s + phase.end_s) / 2 * NS_PER_S
+    half_ns = (phase.end_s - phase.start_s) / 2 * NS_PER_S
+    inside = [record for record in recording.labels if abs(record.stamp_ns - middle_ns) < half_ns]
+    return min(
+        inside,
+        key=lambda record: (set(record.used) != set(phase.alive), abs(record.stamp_ns - middle_ns)),
+        default=None,
+    )
+
+
+def sheet_rows(
+    recording: DemoRecording, phases: Sequence[Phase], bag: Path, event_window_ns: int, space: LabelSpace
+) -> list[report.SheetRow]:
+    """Per phase: the node's very input, read from the recording through the same code, the truth and the prediction."""
+    shown = {phase: record for phase in phases if (record := representative(recording, phase)) is not None}
+    messages = read_sets(bag, carla_bridge(), {record.stamp_ns: record.stamps_ns for record in shown.values()})
+    frames = FrameBuilder(load_calibration(bag / "calibration.yaml"), event_window_ns)
+    truths = sorted(recording.truths, key=lambda truth: truth[0])
+    rows = []
+    for phase, record in shown.items():
+        planes = frames.build(messages[record.stamp_ns], record.stamp_ns).planes
+        truth = nearest_truth(truths, record.stamp_ns)
+        used = ", ".join(modality(name).title for name in record.used)
+        seconds = (record.stamp_ns - recording.start_ns) / NS_PER_S
+        pictures = (
+            *(planes.get(name) for name in MODALITIES),
+            None if truth is None else space.colourise(truth),
+            space.colourise(record.labels),
+        )
+        rows.append(report.SheetRow(phase.name, f"{seconds:.1f} s; fused {used}", pictures))
+    return rows
+
+
+def timeline_svg(scores: DemoScores) -> str:
+    """mIoU and latency of every label over time, with what was silent."""
+    phases = [score.phase for score in scores.phases]
+    spans = [
+        Span(p.start_s, p.end_s, p.name, "night" if p.weather != DAY else "outage" if p.dead else "") for p in phases
+    ]
+    lanes = [
+        Lane(modality(name).title, colour, tuple(Span(p.start_s, p.end_s) for p in phases if name in p.dead))
+        for name, colour in zip(MODALITIES, _LANE_COLOURS, strict=True)
+    ]
+    hovers = [f"{point.time_s:.2f} s, {', '.join(point.used)}" for point in scores.timeline]
+    pairs = list(zip(scores.timeline, hovers, strict=True))
+    quality = Panel(
+        "mIoU", "% per label", [(p.time_s, 100 * p.miou, f"{figure(100 * p.miou, '.1f')} %: {h}") for p, h in pairs],
+        [100 * score.miou for score in scores.phases],
+    )  # fmt: skip
+    latency = Panel(
+        "latency", "ms per label", [(p.time_s, p.latency_ms, f"{figure(p.latency_ms)} ms: {h}") for p, h in pairs],
+        [score.latency_p50_ms for score in scores.phases],
+        nice_top([p.latency_ms for p in scores.timeline]),
+    )  # fmt: skip
+    return Timeline(spans, lanes, [quality, latency]).svg()
+
+
+def demo_html(scores: DemoScores, rows: Sequence[report.SheetRow], document: dict[str, Any], space: LabelSpace) -> str:
+    """The report as one document."""
+    columns = [modality(name).title for name in MODALITIES] + ["truth", "prediction"]
+    lossless = [False] * len(MODALITIES) + [True, True]
+    explained = "".join(
+        f'<p class="muted"><b>{escape(name.replace("_", " "))}</b>: {escape(text)}.</p>'
+        for name, text in document["definitions"].items()
+    )
+    made_with = number_table_of(document["versions"])
+    legend = report.swatches(list(zip(space.classes, space.colours, strict=True)))
+    sections = [
+        (
+            "Over time",
+            f'<div class="scroll">{timeline_svg(scores)}</div>'
+            '<p class="muted">Dots: one label each. Red: mIoU and median latency of a phase. Hatched: taken away.</p>',
+        ),
+        ("Per phase", report.number_table(COLUMNS, [score_row(score) for score in scores.phases]) + explained),
+        ("What the model saw", report.contact_sheet(columns, rows, lossless) + legend),
+        ("How to repeat it", f"<p><code>{escape(document['command'])}</code></p>{made_with}"),
+    ]
+    introduction = (
+        "A drive through a town of the simulated world that the model has never seen, replayed over ROS 2 into the "
+        "segmentation node. Sensors were taken away and given back while it ran."
+    )
+    return report.page("Any2Seg: labels from whichever sensors are alive", introduction, sections)
+
+
+def number_table_of(pairs: dict[str, str]) -> str:
+    """Two-column table of names and texts."""
+    return report.number_table((("part", "left"), ("version", "left")), list(pairs.items()))
+
+
+def write_outcome(
+    out: Path, recording: DemoRecording, scores: DemoScores, bag: Path, metadata: dict[str, Any], arguments: list[str]
+) -> None:
+    """Write out/metrics.json and out/report.html, each whole or not at all.
+
+    Args:
+        recording, scores: from the monitor and `score_demo`. bag: recording with its calibration.yaml.
+        metadata: of the checkpoint. arguments: command line, for the reader who wants to repeat it.
+    """
+    space = label_space(metadata["contract"]["label_space"])
+    document = metrics_document(scores, metadata, shlex.join(arguments))
+    phases = [score.phase for score in scores.phases]
+    rows = sheet_rows(recording, phases, bag, metadata["contract"]["event_window_ns"], space)
+    html = demo_html(scores, rows, document, space)
+    for name, text in zip(RESULTS, (json.dumps(document, indent=1), html), strict=True):
+        with replacing(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,74 @@
+"""Charts of an evaluation as inline SVG: mIoU per sensor subset, reliability diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from any2seg_core.reports.timeline import nice_top, svg_line, svg_rect, svg_text
+
+_WIDTH, _LEFT, _TOP, _PLOT, _BOTTOM = 980, 46, 14, 200, 40
+_SIDE, _GAP = 120, 34
+_EVEN = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)  # half of them is a round number too
+
+
+def subset_bars(values: Mapping[str, float | None], rivals: Sequence[tuple[str, Mapping[str, float]]] = ()) -> str:
+    """<svg> of one bar per subset, with the rows of others as lettered marks on it.
+
+    Args:
+        values: subset letters -> percent; None is left out.
+        rivals: (name, subset letters -> percent); drawn as "a", "b", ... and named below.
+    """
+    others = [value for _, row in rivals for value in row.values()]
+    top = nice_top([value for value in values.values() if value is not None] + others, _EVEN)
+    slot = (_WIDTH - _LEFT - 10) / max(1, len(values))
+
+    def y(value: float) -> float:
+        return _TOP + _PLOT * (1.0 - value / top)
+
+    height = _TOP + _PLOT + _BOTTOM + (16 if rivals else 0)
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" class="timeline">']
+    for share in (0.0, 0.5, 1.0):
+        parts.append(svg_line(_LEFT, y(share * top), _WIDTH - 10, y(share * top), "grid"))
+        parts.append(svg_text(_LEFT - 8, y(share * top) + 4, f"{share * top:g}", "end muted"))
+    for number, (letters, value) in enumerate(values.items()):
+        left = _LEFT + number * slot
+        middle = left + slot / 2
+        parts.append(svg_text(middle, _TOP + _PLOT + 16, letters, "middle strong"))
+        if value is not None:
+            parts.append(svg_rect(left + 0.18 * slot, y(value), 0.64 * slot, _TOP + _PLOT - y(value), "outage"))
+            parts.append(svg_line(left + 0.18 * slot, y(value), left + 0.82 * slot, y(value), "level"))
+            parts.append(svg_text(middle, y(value) - 4, f"{value:.1f}", "level-number middle"))
+        for index, (_, row) in enumerate(rivals):
+            if letters in row:
+                x = left + (0.3 + 0.4 * (index % 4) / 3) * slot
+                parts.append(svg_text(x, y(row[letters]) + 4, chr(ord("a") + index), "middle muted"))
+    named = "   ".join(f"{chr(ord('a') + index)} {name}" for index, (name, _) in enumerate(rivals))
+    return "\n".join([*parts, svg_text(_LEFT, _TOP + _PLOT + 34, named, "muted"), "</svg>"])
+
+
+def reliability(bins: Mapping[str, Mapping[str, Sequence[float | None]]]) -> str:
+    """<svg> with one reliability diagram per subset: share of right pixels over confidence, dots as large as the bin.
+
+    Args:
+        bins: subset letters -> ``accuracy`` and ``confidence`` in percent (None: empty bin) and ``pixels`` per bin.
+    """
+    columns = _WIDTH // (_SIDE + _GAP)
+    rows = -(-len(bins) // columns)
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {rows * (_SIDE + _GAP) + 10}" role="img" class="timeline">']
+    for number, (letters, entry) in enumerate(bins.items()):
+        left = 20 + (number % columns) * (_SIDE + _GAP)
+        bottom = _SIDE + 16 + (number // columns) * (_SIDE + _GAP)
+        parts.append(svg_line(left, bottom, left + _SIDE, bottom - _SIDE, "grid"))
+        parts.append(svg_line(left, bottom, left + _SIDE, bottom, "border"))
+        parts.append(svg_line(left, bottom, left, bottom - _SIDE, "border"))
+        parts.append(svg_text(left + 6, bottom - _SIDE + 10, letters, "strong"))
+        largest = max(entry["pixels"], default=0)
+        for pixels, right, promised in zip(entry["pixels"], entry["accuracy"], entry["confidence"], strict=True):
+            if right is None or promised is None:
+                continue
+            x, y = left + _SIDE * promised / 100, bottom - _SIDE * right / 100
+            radius = 2 + 5 * (pixels / largest) ** 0.5
+            hover = escape(f"{letters}: confidence {promised:.0f} %, right {right:.0f} %, {pixels} pixels")
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{hover}</title></circle>')
+    return "\n".join([*parts, "</svg>"])

@@ -1,0 +1,180 @@
+"""Checkpoints: one .safetensors file whose metadata says everything a caller must know. No pickle is ever read."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.finite import all_finite, unusable_tensor
+from any2seg_core.base.limits import limits, raising
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.preprocess import normalise
+from any2seg_core.vocabulary.contract import InputContract, default_encodings, unknown_encodings
+
+_KEY = "any2seg"
+_FORMAT = 1
+_PARTS = ("model", "contract", "provenance")
+_PROBE_SIDE = 64
+
+
+def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, provenance: dict[str, Any]) -> None:
+    """Write model, contract and provenance to ``path``; a reader never sees half a file.
+
+    Args:
+        path: target, ``.safetensors``.
+        model: weights are stored as they are, contiguous, on the CPU.
+        contract: what the model was trained to be fed.
+        provenance: JSON-serialisable: command, seed, data recipe, results.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    document = {
+        "format": _FORMAT,
+        "model": model.config.model_dump(mode="json"),
+        "contract": contract.model_dump(mode="json"),
+        "provenance": provenance,
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replacing(Path(path)) as partial:
+        try:
+            save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        except SafetensorError as error:  # how the library tells a full disk
+            raise OSError(str(error)) from None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise UserError(f"no checkpoint at {path}: train one with training/train.py or correct the path")
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+    except (SafetensorError, OSError, struct.error) as error:
+        raise UserError(f"{path} is not a readable .safetensors file ({error}): give an Any2Seg checkpoint") from None
+    if text is None:
+        raise UserError(
+            f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py"
+        )
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} has damaged metadata (no JSON object): copy the file again")
+    if document.get("format") != _FORMAT:
+        found = document.get("format")
+        raise UserError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train")
+    missing = [part for part in _PARTS if not isinstance(document.get(part), dict)]
+    if missing:
+        raise UserError(f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again")
+    return document
+
+
+def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str, Any]]:
+    """Read a checkpoint strictly.
+
+    Returns:
+        The model in evaluation mode on the CPU, its contract, its provenance.
+
+    Raises:
+        UserError: missing, foreign or damaged file, one whose parts contradict each other, or one that cannot give
+            finite numbers; it names the tensor or the field.
+    """
+    document = read_metadata(path)
+    config, contract = _shape_of(path, document)
+    stale = unknown_encodings(contract.encodings)
+    if stale:
+        own = default_encodings(contract.modalities)
+        raise UserError(f"{path} was trained on encodings {stale}, this version makes {own}: re-train")
+    if contract.width * contract.height > limits().camera_pixels:
+        told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
+        raise UserError(f"{path}: {told}; {raising('camera_mpx')}")
+    tensors = _weights_of(path)
+    try:
+        with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
+            Any2Seg(config).load_state_dict(tensors, strict=True, assign=True)
+        model = Any2Seg(config)
+        model.load_state_dict(tensors, strict=True)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except RuntimeError as error:
+        raise UserError(f"{path}: weights do not fit its own model config ({_first_line(error)})") from None
+    model.eval()
+    _require_finite_output(path, model, contract)
+    return model, contract, document["provenance"]
+
+
+def require_sound(path: str | Path) -> None:
+    """UserError where :func:`load_checkpoint` refuses metadata or weights, without building the model."""
+    _shape_of(path, read_metadata(path))
+    _weights_of(path)
+
+
+def _shape_of(path: str | Path, document: dict[str, Any]) -> tuple[ModelConfig, InputContract]:
+    """Model config and contract, which agree."""
+    part = "model"
+    try:
+        config = ModelConfig.model_validate(document[part])
+        part = "contract"
+        contract = InputContract.model_validate(document[part])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(place) for place in (part, *first["loc"]))
+        said = f"{where}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]}"
+        raise UserError(f"{path} has damaged metadata ({said}): copy the file again or re-train") from None
+    if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
+        raise UserError(
+            f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
+            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
+        )
+    return config, contract
+
+
+def _weights_of(path: str | Path) -> dict[str, Tensor]:
+    """All tensors; those of any floating type as float32, which is what a model computes in."""
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: its weights cannot be read ({error}): copy the file again") from None
+    for name, values in tensors.items():
+        if values.is_floating_point():
+            tensors[name] = values.float()
+        elif values.is_complex() or name.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var"):
+            raise UserError(f"{path}: tensor {name} is {values.dtype}, expected float32: the file was changed by hand")
+    if problem := unusable_tensor(tensors):
+        raise UserError(
+            f"{path}: tensor {problem}; no label can come of it: copy the file again or take an earlier checkpoint"
+        )
+    return tensors
+
+
+def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputContract) -> None:
+    """Weights may be finite and so large that nothing else is: one small grey image tells."""
+    grey = torch.full((1, 3, _PROBE_SIDE, _PROBE_SIDE), 127.5)
+    with torch.inference_mode():
+        logits = model({name: normalise(grey, name, contract) for name in contract.modalities}).logits
+    if not all_finite(logits):
+        sizes = {name: float(values.abs().max()) for name, values in model.state_dict().items() if values.numel()}
+        largest = max(sizes, key=sizes.get)
+        raise UserError(
+            f"{path}: labels of a grey image are not finite; the largest number of the weights is "
+            f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines[:2])

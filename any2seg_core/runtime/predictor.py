@@ -1,0 +1,273 @@
+"""Predictor: whatever is alive of the four sensors in, a label image out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.models import Any2Seg, Encoded
+from any2seg_core.models.precision import with_precision
+from any2seg_core.runtime.anchor_memory import AnchorMemory
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
+from any2seg_core.sensors.camera import read_only
+from any2seg_core.sensors.emptiness import is_empty, why_empty
+from any2seg_core.sensors.returns import IntensityScale
+from any2seg_core.sensors.rig import SensorRig, is_plane
+from any2seg_core.vocabulary.contract import InputContract, default_encodings
+from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+
+_LIDAR = MODALITIES[3]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Result for one set of samples.
+
+    Attributes:
+        labels: (H, W) uint8 train ids, 255 = unlabelled (uint16 and 65535 for more than 255 classes).
+        confidence: (H, W) float32, 0..1, softmax of the winning class; None where the caller did not want it.
+        used: modalities that were fused, canonical order.
+        invalid_share: share of pixels, 0..1, whose logits are not finite: they are unlabelled, with confidence 0.
+        empty: per modality that was given and has no pixel in its plane, one line that says why; it is not fused.
+        agreement: share of the model's own pixels, 0..1, at which the compared sensor alone gives the same label; None
+            where nothing was compared.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray | None
+    used: tuple[str, ...]
+    invalid_share: float = 0.0
+    empty: dict[str, str] = field(default_factory=dict)
+    agreement: float | None = None
+
+
+def available_device(device: str | torch.device) -> torch.device:
+    """The device if it exists on this machine and can compute; UserError otherwise."""
+    try:
+        present = torch.device(device)
+        torch.ones(1, device=present).cpu()
+    except (RuntimeError, AssertionError):  # a build without CUDA asserts
+        raise UserError(f"device {str(device)!r} is not available here: use 'cpu'") from None
+    return present
+
+
+def _is_plane_of_any_depth(array: np.ndarray) -> bool:
+    return is_plane(array) or (array.dtype == np.float32 and array.ndim == 3 and array.shape[2] == 3)
+
+
+def _require_shares(points: np.ndarray) -> None:
+    """UserError for a cloud (N, 4) whose intensity is not 0..1; a wrong shape or dtype is told by the rig."""
+    if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
+        full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
+        if full > 1.0:
+            raise UserError(f"lidar: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}")
+
+
+class Predictor:
+    """A loaded model behind a NumPy door. Stateless, unless it is made with ``stream=True``.
+
+    Args:
+        model, contract: of a checkpoint; :meth:`load` reads one.
+        device: where it runs.
+        stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
+            anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
+            a second, or a change of size. ``subsets`` takes no part.
+        precision: of the encoder. "bfloat16" is faster where the processor has instructions for it.
+
+    Example:
+        >>> predictor = Predictor.load("checkpoints/drive_b0.safetensors")
+        >>> segmentation = predictor({"rgb": image})  # (H, W, 3) uint8
+    """
+
+    def __init__(
+        self,
+        model: Any2Seg,
+        contract: InputContract,
+        device: str | torch.device = "cpu",
+        stream: bool = False,
+        precision: str = "float32",
+    ) -> None:
+        if stream and not (model.config.fusion == "mff" and model.config.mff.reweight):
+            raise UserError("stream=True needs a model of fusion mff with reweight: this one has no anchor")
+        self._memory = AnchorMemory() if stream else None
+        self.device = torch.device(device)
+        self.precision = precision
+        self.model = with_precision(model, precision, contract.width).to(self.device).eval()
+        self.contract = contract
+        self.label_space: LabelSpace = label_space(contract.label_space)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, device: str | torch.device = "cpu", stream: bool = False, precision: str = "float32"
+    ) -> Predictor:
+        """Read a checkpoint; UserError names a missing, foreign or damaged file, or a device that is not there."""
+        present = available_device(device)
+        model, contract, _ = load_checkpoint(path)
+        return cls(model, contract, present, stream, precision)
+
+    def warm_up(self) -> None:
+        """Run once on dark planes, so that the first real frame is not the slow one."""
+        # Larger than the model's input, as pictures of cameras are: both resizes are warm too.
+        dark = np.ones((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
+        self.subsets(dict.fromkeys(self.contract.modalities, dark), (self.contract.modalities,))
+        as_large = dark[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
+        planes_to_tensor(dict.fromkeys(self.contract.modalities, as_large), self.contract, self.device)
+
+    def reset(self) -> None:
+        """Forget the stream so far; without effect on a stateless predictor."""
+        if self._memory is not None:
+            self._memory.reset()
+
+    def __call__(
+        self,
+        samples: dict[str, np.ndarray],
+        rig: SensorRig | None = None,
+        stamp_ns: int = 0,
+        size: tuple[int, int] | None = None,
+        with_confidence: bool = True,
+        compared: str | None = None,
+    ) -> Segmentation:
+        """Segment one set of samples.
+
+        Args:
+            samples: per modality either a plane, (H, W, 3) uint8 (float32 in 0..255 where a data set is finer, without
+                a rig) on the camera grid, or a raw array: depth (H, W)
+                float32 metres, lidar (N, 4) float32 x y z intensity, event structured array (EVENT_DTYPE).
+            rig: geometry, needed as soon as one sample is raw.
+            stamp_ns: end of the event window.
+            size: (H, W) of the output; default: that of the first plane in canonical order, which is the camera size of
+                the rig unless a plane of another scale was passed in.
+            with_confidence: False saves time: 8 of 15 ms after the model for 25 classes at 1024x1024.
+            compared: a modality whose label alone is compared with the fused one, from features that are there anyway.
+                Without effect where it is the only one or not there, and for models of fusion early_concat and linear,
+                which encode the sensors together.
+
+        Raises:
+            UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
+                on planes of other code, planes of different sizes or with numbers that are not finite, points whose
+                intensity is not 0..1, or not one plane with a pixel that is not 0.
+        """
+        given = self._check(samples, rig)
+        maps = with_confidence, compared
+        return self._segment(samples, (given,), rig, stamp_ns, size, None, self._memory, *maps)[given]
+
+    def subsets(
+        self,
+        samples: dict[str, np.ndarray],
+        subsets: Sequence[tuple[str, ...]],
+        rig: SensorRig | None = None,
+        stamp_ns: int = 0,
+        size: tuple[int, int] | None = None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        compared: str | None = None,
+    ) -> dict[tuple[str, ...], Segmentation]:
+        """Segment one set of samples from several subsets of them; every sensor is encoded once.
+
+        But for models of fusion early_concat and linear, which encode the sensors of each subset together.
+
+        Args:
+            subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
+            change: applied to the model's input, per modality (1, 3, h, w) float32, before it is encoded.
+            samples, rig, stamp_ns, size, compared: as in a call.
+
+        Returns:
+            Subset -> its Segmentation. That of all samples equals a plain call bit for bit; those of smaller subsets
+            up to the rounding of a matrix product of another size. Empty planes are left out of every subset; a subset
+            that holds no other has no entry, as nothing of it was seen.
+        """
+        self._check(samples, rig)
+        return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared)
+
+    def _segment(
+        self,
+        samples: dict[str, np.ndarray],
+        subsets: Sequence[tuple[str, ...]],
+        rig: SensorRig | None,
+        stamp_ns: int,
+        size: tuple[int, int] | None,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None,
+        memory: AnchorMemory | None,
+        with_confidence: bool = True,
+        compared: str | None = None,
+    ) -> dict[tuple[str, ...], Segmentation]:
+        given = canonical(samples)
+        planes = rig.planes(samples, stamp_ns) if rig is not None else samples
+        if size is None:
+            size = planes[given[0]].shape[:2]
+        empty = {name: why_empty(name, samples[name], rig, stamp_ns) for name in given if is_empty(planes[name])}
+        used = tuple(name for name in given if name not in empty)
+        if not used:
+            raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}")
+        parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
+        wanted = dict.fromkeys(part for part in parts.values() if part)
+        found = {}
+        with torch.inference_mode():
+            images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
+            encoded = self.model.encode(images if change is None else change(images))
+            folded = None
+            if len(wanted) > 1 or compared in used:
+                encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
+            for kept in wanted:
+                features = encoded if kept == used else encoded.keep(kept)
+                fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
+                if memory is not None:
+                    memory.keep(fused, stamp_ns)
+                logits = self.model.decode(fused, folded)
+                agreement = self._agreement(logits, features, kept, compared, folded)
+                maps = logits_to_labels(logits, *size, with_confidence)
+                labels, confidence = (None if each is None else each[0].cpu().numpy() for each in maps)
+                found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
+        return {subset: found[part] for subset, part in parts.items() if part}
+
+    def _agreement(
+        self,
+        logits: Tensor,
+        features: Encoded,
+        kept: tuple[str, ...],
+        compared: str | None,
+        folded: tuple[list[Tensor], Tensor] | None,
+    ) -> float | None:
+        """Share of the places of (1, K, h, w) logits at which one sensor alone has the same largest one."""
+        if compared not in kept or len(kept) < 2 or not self.model.encodes_alone:
+            return None
+        alone = self.model.decode(self.model.fuse(features.keep((compared,))), folded)
+        return float((alone.argmax(dim=1) == logits.argmax(dim=1)).float().mean())
+
+    def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
+        used = canonical(samples)
+        unknown = [name for name in used if name not in self.contract.modalities]
+        if not used or unknown:
+            raise UserError(
+                f"samples of {', '.join(used) or 'no modality'}: this checkpoint takes any non-empty subset of "
+                f"{', '.join(self.contract.modalities)}"
+            )
+        raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
+        for name in used:
+            if name not in raw and samples[name].dtype.kind == "f" and not np.isfinite(samples[name]).all():
+                raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255")
+        made_here = default_encodings(self.contract.modalities)
+        foreign = [name for name in raw if self.contract.encodings[name] != made_here[name]]
+        if foreign:
+            raise UserError(
+                f"raw {foreign[0]}: this checkpoint was trained on planes of the encoding "
+                f"{self.contract.encodings[foreign[0]]}, of its data set; train on raw files (source=raw) or "
+                "give such a plane, (H, W, 3) uint8"
+            )
+        if rig is None:
+            if raw:
+                shapes = {name: (samples[name].dtype.name, samples[name].shape) for name in raw}
+                raise UserError(f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes")
+            sizes = {name: samples[name].shape[:2] for name in used}
+            if len(set(sizes.values())) > 1:
+                raise UserError(f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)")
+        if _LIDAR in raw:
+            _require_shares(samples[_LIDAR])
+        return used

@@ -1,0 +1,133 @@
+"""Planes -> tensors, logits -> labels: the only normalise and the only resize on the way in and out of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from any2seg_core.kernels.bilinear import taps
+from any2seg_core.kernels.labels import upsampled_labels
+from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
+from any2seg_core.kernels.running import on_kernels
+from any2seg_core.sensors.camera import read_only
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import SPARSE
+
+_LARGEST_LOGIT = 1.7e38  # half of the largest float32: no mean of two of them overflows
+
+
+def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
+    """(B, 3, H, W) uint8 or float -> (B, 3, height, width): nearest for sparse planes, else antialiased bilinear."""
+    if planes.shape[-2:] == (height, width):
+        return planes
+    if modality in SPARSE:
+        return F.interpolate(planes, (height, width), mode="nearest-exact")
+    return F.interpolate(planes.float(), (height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+def normalise(planes: Tensor, modality: str, contract: InputContract) -> Tensor:
+    """planes (B, 3, H, W) uint8 or float 0..255 -> float32 as the contract says."""
+    statistics = contract.normalisation[modality]
+    mean = torch.tensor(statistics.mean, device=planes.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
+    std = torch.tensor(statistics.std, device=planes.device).view(1, 3, 1, 1)  # (1, C, 1, 1)
+    return (planes.float() / 255.0 - mean) / std
+
+
+def planes_to_tensor(
+    planes: dict[str, np.ndarray], contract: InputContract, device: str | torch.device = "cpu"
+) -> dict[str, Tensor]:
+    """Planes of one frame -> model input.
+
+    Args:
+        planes: per modality (H, W, 3) uint8, or float32 in 0..255, any size.
+        contract: size and normalisation.
+        device: where the tensors go. On the CPU a plane is resized and normalised in one pass: a tenth of the time.
+
+    Returns:
+        Per modality (1, 3, contract.height, contract.width) float32.
+    """
+    return {name: _plane_to_tensor(name, plane, contract, torch.device(device)) for name, plane in planes.items()}
+
+
+def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, device: torch.device) -> Tensor:
+    size = (contract.height, contract.width)
+    if device.type == "cpu":
+        pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
+        if plane.shape[:2] == size:
+            image = scaled_plane(pixels, statistics.mean, statistics.std)
+        else:
+            resize = picked_plane if name in SPARSE else resized_plane
+            image = resize(pixels, *size, statistics.mean, statistics.std)
+        return torch.from_numpy(image)[None]  # (1, C, H, W)
+    owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
+    pixels = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
+    return normalise(resize_planes(pixels, name, *size), name, contract)
+
+
+def logits_to_labels(
+    logits: Tensor, height: int, width: int, with_confidence: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """logits (B, K, h, w) -> labels (B, height, width) uint8 and confidence (B, height, width) float32 in 0..1.
+
+    Labels are uint16 when K is larger than 255, as 255 (65535) means unlabelled.
+    The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class. Of
+    equal classes the first wins. On the CPU without gradients no upsampled logits are written: a tenth of the time.
+    Without `with_confidence`, None in its place and less than half of what is left.
+    Pixels that a logit reaches which is not finite are unlabelled, with confidence 0.
+    """
+    invalid = _invalid(logits)
+    if invalid is None:
+        return _labels_of_finite(logits, height, width, with_confidence)
+    clean = logits.masked_fill(invalid[:, None], 0.0)
+    labels, confidence = _labels_of_finite(clean, height, width, with_confidence)
+    reached = _reached(invalid, height, width)
+    unlabelled = torch.tensor(torch.iinfo(labels.dtype).max, dtype=labels.dtype, device=labels.device)
+    labels = torch.where(reached, unlabelled, labels)
+    return labels, None if confidence is None else confidence.masked_fill(reached, 0.0)
+
+
+def unlabelled_share(labels: np.ndarray) -> float:
+    """Share of pixels of uint8 or uint16 labels that are unlabelled; of a model's labels: whose logits are not finite.
+
+    No class has this number, so that nothing else makes a model's label unlabelled.
+    """
+    return int(np.count_nonzero(labels == np.iinfo(labels.dtype).max)) / labels.size
+
+
+def _invalid(logits: Tensor) -> Tensor | None:
+    """(B, K, h, w) -> (B, h, w) bool, where a class has no usable logit; None where there is no such place."""
+    if bool(torch.isfinite(torch.linalg.vector_norm(logits))):  # one fast pass: what is not finite shows in the sum
+        return None
+    invalid = ~(logits.abs() <= _LARGEST_LOGIT).all(dim=1)
+    return invalid if bool(invalid.any()) else None
+
+
+def _reached(invalid: Tensor, height: int, width: int) -> Tensor:
+    """(B, h, w) bool -> (B, height, width): pixels whose bilinear interpolation reads such a place."""
+    for axis, wanted in ((1, height), (2, width)):
+        if invalid.shape[axis] != wanted:
+            low, high, _ = taps(invalid.shape[axis], wanted)
+            places = (torch.from_numpy(each.astype(np.int64)).to(invalid.device) for each in (low, high))
+            below, above = (invalid.index_select(axis, each) for each in places)
+            invalid = below | above
+    return invalid
+
+
+def _labels_of_finite(logits: Tensor, height: int, width: int, with_confidence: bool) -> tuple[Tensor, Tensor | None]:
+    if on_kernels(logits):
+        maps = logits.permute(0, 2, 3, 1).contiguous().numpy()  # (B, h, w, K): a view of what the head returns
+        labels, confidence = upsampled_labels(maps, height, width, with_confidence)
+        return torch.from_numpy(labels), None if confidence is None else torch.from_numpy(confidence)
+    is_own = logits.shape[-2:] != (height, width)
+    if is_own:
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+    top, labels = logits.max(dim=1)  # (B, H, W)
+    labels = labels.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
+    if not with_confidence:
+        return labels, None
+    # The softmax of the winner is 1 / sum_k exp(l_k - l_top): logsumexp would look for the maximum once more.
+    below = logits.sub_(top[:, None]) if is_own and not logits.requires_grad else logits - top[:, None]
+    confidence = below.exp_().sum(dim=1).reciprocal()
+    return labels, confidence

@@ -1,0 +1,157 @@
+"""The synchroniser's settings as people write them: seconds, names of the node's parameters, the node's YAML file."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.base.units import NS_PER_S
+from any2seg_core.runtime.frame_builder import WINDOWED
+from any2seg_core.sync import StreamConfig, SyncConfig
+from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+
+STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False, "enabled": True}
+)
+"""Per stream, written ``<modality>.<name>``; `StreamConfig` says what they mean."""
+
+SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
+    "reference_priority": MODALITIES,
+    "timeout_s": 0.05,
+    "timeout_without_reference_s": 0.2,
+    "min_modalities": 1,
+    "max_collectors": 10,
+    "jump_reset_s": 10.0,
+    "publish_late_output": False,
+})  # fmt: skip
+"""For the synchroniser as a whole; `SyncConfig` says what they mean."""
+
+NODE_NAME = "segment"
+"""Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
+
+_EVENT_BUFFER = 200
+_MOST_SECONDS = 1e9  # stamps are 64 bits of nanoseconds
+_PARAMETERS = "ros__parameters"
+_OURS = (NODE_NAME, "*", "**")
+
+
+def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_window_ns: int) -> SyncConfig:
+    """Settings by parameter name -> SyncConfig.
+
+    Args:
+        values: what differs from STREAM_DEFAULTS and SYNC_DEFAULTS; other names are ignored.
+        modalities: streams to synchronise.
+        event_window_ns: length of the event window, from the checkpoint's input contract.
+
+    Raises:
+        UserError: a value of the wrong type or out of range.
+    """
+    names = canonical(modalities)
+    streams = {}
+    for name in names:
+        own = {key: values.get(f"{name}.{key}", default) for key, default in STREAM_DEFAULTS.items()}
+        is_window = name in WINDOWED
+        if _ns(f"{name}.noise_window_s", own["noise_window_s"]) > _ns(f"{name}.max_age_s", own["max_age_s"]):
+            raise UserError(
+                f"parameter {name}.noise_window_s is {own['noise_window_s']}: max_age_s allows {own['max_age_s']}"
+            )
+        streams[name] = StreamConfig(
+            offset_ns=_ns(f"{name}.offset_s", own["offset_s"]),
+            noise_window_ns=_ns(f"{name}.noise_window_s", own["noise_window_s"]),
+            max_age_ns=_ns(f"{name}.max_age_s", own["max_age_s"]),
+            required=bool(own["required"]),
+            enabled=bool(own["enabled"]),
+            kind="window" if is_window else "sample",
+            window_ns=event_window_ns,
+            buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
+        )
+    common = {key: values.get(key, default) for key, default in SYNC_DEFAULTS.items()}
+    canonical(common["reference_priority"])  # an unknown name is an error, one that is not synchronised is left out
+    return SyncConfig(
+        streams,
+        tuple(name for name in common["reference_priority"] if name in names),
+        timeout_ns=_ns("timeout_s", common["timeout_s"]),
+        timeout_without_reference_ns=_ns("timeout_without_reference_s", common["timeout_without_reference_s"]),
+        min_streams=int(common["min_modalities"]),
+        max_collectors=int(common["max_collectors"]),
+        jump_reset_ns=_ns("jump_reset_s", common["jump_reset_s"]),
+        publish_late=bool(common["publish_late_output"]),
+    )
+
+
+def load_params_file(path: Path) -> dict[str, Any]:
+    """Parameters of the segmentation node in a ROS 2 params file, nested names joined with dots.
+
+    As ROS 2 reads it: the sections whose name matches that of the node count (``/**``, ``/*``, ``/ns/segment``,
+    namespaces nested or not), and what stands later in the file wins. The node is the one called ``segment`` (or
+    ``segment_<camera>``), in any namespace; where neither such a section nor a pattern is there, the only one that is
+    named.
+
+    Raises:
+        UserError: one line naming the file and the defect: no section for the node, or several nodes that may be meant.
+    """
+    sections = list(_sections(read_yaml(path, "parameter file"), ""))
+    if not sections:
+        raise UserError(f"{path}: holds no {_PARAMETERS}; write them below '/**:', as bag inspect prints them")
+    node = _node_meant(path, [name for name, _ in sections])
+    values: dict[str, Any] = {}
+    for name, section in sections:
+        if re.fullmatch(_pattern(name), node) or (not node and name.rpartition("/")[2] in _OURS):
+            values.update(_flat(section))
+    return values
+
+
+def _sections(document: Any, namespace: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(name with a slash before it, parameters) in the order of the file."""
+    for key, value in document.items() if isinstance(document, dict) else ():
+        if key == _PARAMETERS:
+            if isinstance(value, dict):
+                yield namespace, value
+        else:
+            yield from _sections(value, f"{namespace}/{str(key).strip('/')}")
+
+
+def _node_meant(path: Path, names: Sequence[str]) -> str:
+    """Full name of the node whose parameters are wanted; "" where only patterns match it."""
+    nodes = list(dict.fromkeys(name for name in names if "*" not in name))
+    own = [name for name in nodes if re.fullmatch(rf"{NODE_NAME}(_\w+)?", name.rpartition("/")[2])]
+    if not own and any(name.rpartition("/")[2] in _OURS for name in names):
+        return ""
+    if len(own or nodes) > 1:
+        told = " and ".join((own or nodes)[:4])
+        raise UserError(
+            f"{path}: holds parameters of {told}: which is the segmentation node? Leave one, or call it /{NODE_NAME}"
+        )
+    if not nodes:
+        raise UserError(f"{path}: holds parameters of {names[0]} and none of /{NODE_NAME}; write them below '/**:'")
+    return (own or nodes)[0]
+
+
+def _pattern(name: str) -> str:
+    """A name as ROS 2's params files write it, as a regular expression: ** is any number of parts, * is one."""
+    parts = {"**": r"(/\w+)*", "*": r"/\w+"}
+    return "".join(parts.get(part, f"/{re.escape(part)}") for part in name.strip("/").split("/"))
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:  # YAML 1.1 wants a point in 1.0e-3, ROS 2 does not
+            is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+            flat[f"{prefix}{key}"] = float(value) if is_number else value
+    return flat
+
+
+def _ns(name: str, seconds: Any) -> int:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or abs(seconds) > _MOST_SECONDS:
+        raise UserError(f"parameter {name} is {seconds!r}: give a number of seconds")
+    return round(seconds * NS_PER_S)

@@ -1,0 +1,1 @@
+"""Names: sensors, classes, the contract of a checkpoint, topics, conditions."""

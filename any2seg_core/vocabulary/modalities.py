@@ -1,0 +1,172 @@
+"""Modalities and the sets that vehicles and data sets have of them. The only place that lists modality strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from any2seg_core.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of sensor.
+
+    Attributes:
+        name: key in every dict of images, samples and streams.
+        letter: its capital in the first set that has it (RDEL for the vehicle); see `ModalitySet` for the others.
+        title: for tables and pictures.
+        channels: meaning of the three channels of a plane, in order.
+        encodings: versions of the plane encoding that this program knows; the first is what `SensorRig` makes of raw
+            data (or the reader, where a modality exists in files alone).
+        folder: DELIVER folder that holds the planes; empty where DELIVER has no such sensor.
+        suffix: DELIVER file suffix, ``<frame>_<suffix>_front.png``.
+    """
+
+    name: str
+    letter: str
+    title: str
+    channels: tuple[str, str, str]
+    encodings: tuple[str, ...]
+    folder: str = ""
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class ModalitySet:
+    """The sensors of a vehicle or a data set, with the letters that its papers give them.
+
+    Attributes:
+        name: "vehicle", "muses" or "mcubes".
+        members: modality names in canonical order.
+        letters: one capital each, in the order of ``members``; letters of different sets may clash.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    letters: str
+
+    def letter(self, name: str) -> str:
+        """Capital of a modality in this set; UserError for one that is not in it."""
+        if name not in self.members:
+            raise UserError(f"modality {name!r} is not in the set {self.name}: it has {', '.join(self.members)}")
+        return self.letters[self.members.index(name)]
+
+
+_ALL = (
+    Modality("rgb", "R", "camera", ("red", "green", "blue"), ("rgb8", "linear16-1"), "img", "rgb"),
+    Modality(
+        "depth",
+        "D",
+        "depth",
+        ("inverse depth", "height over camera", "angle to gravity"),
+        ("hha-1", "deliver-hha"),
+        "hha",
+        "depth",
+    ),
+    Modality(
+        "event",
+        "E",
+        "event",
+        ("positive count", "negative count", "recency"),
+        ("counts-recency-1", "deliver-event", "muses-sdk-counts-1", "muses-hkust-1"),
+        "event",
+        "event",
+    ),
+    Modality(
+        "lidar",
+        "L",
+        "LiDAR",
+        ("inverse range", "intensity", "height over camera"),
+        ("range-intensity-height-1", "deliver-lidar", "muses-sdk-range-1", "muses-hkust-1"),
+        "lidar",
+        "lidar",
+    ),
+    Modality("aolp", "A", "angle of polarisation", ("sine", "cosine", "sine"), ("sin-cos-sin-1",)),
+    Modality("dolp", "D", "degree of polarisation", ("degree", "degree", "degree"), ("degree-1",)),
+    Modality("nir", "N", "near infrared", ("intensity", "intensity", "intensity"), ("nir-1",)),
+)
+_BY_NAME = {m.name: m for m in _ALL}
+
+KNOWN: tuple[str, ...] = tuple(m.name for m in _ALL)
+"""All modalities in canonical order. Every (B, M) mask and every subset follows it."""
+
+VEHICLE = ModalitySet("vehicle", KNOWN[:4], "".join(m.letter for m in _ALL[:4]))
+MUSES = ModalitySet("muses", ("rgb", "event", "lidar"), "FEL")
+MCUBES = ModalitySet("mcubes", ("rgb", "aolp", "dolp", "nir"), "IADN")
+_SETS = (VEHICLE, MUSES, MCUBES)
+
+MODALITIES: tuple[str, ...] = VEHICLE.members
+"""The four modalities of the vehicle: what the node, the rig and the simulated drive have."""
+
+SPARSE = ("event", "lidar")
+"""Planes that must not be averaged when resized: a mean of a point and "nothing" is a point at a wrong range."""
+
+
+def modality(name: str) -> Modality:
+    """Look a modality up by name; UserError lists the known ones."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}") from None
+
+
+def modality_set(name: str) -> ModalitySet:
+    """Look a set up by name; UserError lists the known ones."""
+    for entry in _SETS:
+        if entry.name == name:
+            return entry
+    raise UserError(f"unknown set of modalities {name!r}: known are {', '.join(entry.name for entry in _SETS)}")
+
+
+def set_of(names: Iterable[str]) -> ModalitySet:
+    """The set that lends its letters to these modalities: the first one that has all of them (the vehicle's, if any).
+
+    UserError for a mixture that no set has: its subsets would have no letters.
+    """
+    wanted = canonical(names)
+    for entry in _SETS:
+        if set(wanted) <= set(entry.members):
+            return entry
+    known = "; ".join(f"{entry.name}: {', '.join(entry.members)}" for entry in _SETS)
+    raise UserError(f"no data set has {', '.join(wanted)} together: known sets are {known}")
+
+
+def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str, ...]:
+    """Sort names into canonical order, without repetitions; UserError for an unknown name or one not ``within``."""
+    listed = list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in listed):
+        raise UserError(f"modalities are {names!r}: give a list of names of {', '.join(within)}")
+    wanted = {modality(name).name for name in listed}
+    strange = sorted(wanted - set(within))
+    if strange:
+        raise UserError(f"modality {strange[0]!r} does not exist here: possible are {', '.join(within)}")
+    return tuple(name for name in KNOWN if name in wanted)
+
+
+def parse_subset(text: str, family: ModalitySet = VEHICLE) -> tuple[str, ...]:
+    """Read ``"rgb,lidar"``, ``"RL"`` or ``"all"`` into canonical names; UserError for anything else."""
+    text = text.strip()
+    if text == "all":
+        return family.members
+    if text and all(letter in family.letters for letter in text):
+        return canonical(family.members[family.letters.index(letter)] for letter in text)
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise UserError(
+            f"no modality in {text!r}: give names ({','.join(family.members)}), letters ({family.letters}) or 'all'"
+        )
+    return canonical(names, family.members)
+
+
+def all_subsets(names: Sequence[str] = MODALITIES) -> list[tuple[str, ...]]:
+    """All 2^M - 1 non-empty subsets, singles first, the full set last."""
+    names = canonical(names)
+    return [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
+
+
+def subset_letters(names: Iterable[str], family: ModalitySet | None = None) -> str:
+    """``("rgb", "lidar") -> "RL"``; ``family`` says whose letters, default: those of ``set_of(names)``."""
+    names = canonical(names)
+    return "".join(map((family or set_of(names)).letter, names))

@@ -1,0 +1,180 @@
+"""Sensor files: round trips written by NumPy, Pillow and OpenCV, and every kind of broken file."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.input_files import read_depth_m, read_events, read_points, read_rgb
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_shape_rgb_from_any_colour_mode(tmp_path, rng, mode):
+    bands = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
+    pixels = rng.integers(0, 256, (7, 11, bands), dtype=np.uint8).squeeze()
+    Image.fromarray(pixels, mode).save(tmp_path / "a.png")
+    image = read_rgb(tmp_path / "a.png")
+    assert image.shape == (7, 11, 3)
+    assert image.dtype == np.uint8
+    if mode != "L":
+        assert (image == pixels[..., :3]).all()
+
+
+def test_value_depth_png_is_millimetres_and_npy_is_metres(tmp_path):
+    millimetres = np.array([[0, 1500], [65535, 20]], np.uint16)
+    cv2.imwrite(str(tmp_path / "d.png"), millimetres)
+    np.testing.assert_allclose(read_depth_m(tmp_path / "d.png"), [[0, 1.5], [65.535, 0.02]], rtol=1e-6)
+    np.save(tmp_path / "d.npy", np.array([[1.25, 1000.0]]))
+    assert read_depth_m(tmp_path / "d.npy").tolist() == [[1.25, 1000.0]]
+
+
+def test_value_points_from_kitti_bin_and_npy(tmp_path, rng):
+    points = np.column_stack([rng.normal(size=(5, 3)), rng.random(5)]).astype(np.float32)
+    points.tofile(tmp_path / "p.bin")
+    np.save(tmp_path / "p.npy", points[:, :3])
+    assert (read_points(tmp_path / "p.bin") == points).all()
+    from_npy = read_points(tmp_path / "p.npy")
+    assert (from_npy[:, :3] == points[:, :3]).all()
+    assert (from_npy[:, 3] == 1).all()
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_value_events_of_both_polarity_conventions(tmp_path, low):
+    np.savez(tmp_path / "e.npz", x=[1, 2], y=[3, 4], t=[10**18, 10**18 + 5], p=[low, 1])
+    events = read_events(tmp_path / "e.npz")
+    assert events["p"].tolist() == [-1, 1]
+    assert events["t"].tolist() == [10**18, 10**18 + 5]
+    np.save(tmp_path / "e.npy", events)
+    assert (read_events(tmp_path / "e.npy") == events).all()
+
+
+READERS = {"rgb.png": read_rgb, "depth.png": read_depth_m, "depth.npy": read_depth_m, "points.bin": read_points,
+           "points.npy": read_points, "events.npz": read_events, "events.npy": read_events}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("content", [None, b"", b"not what the name says"])
+def test_exception_names_the_file(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=name) as caught:
+        READERS[name](path)
+    assert "\n" not in str(caught.value)
+
+
+def test_exception_contents_of_another_kind(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "colour.png")
+    with pytest.raises(UserError, match="one 16-bit channel"):
+        read_depth_m(tmp_path / "colour.png")
+    np.save(tmp_path / "flat.npy", np.zeros(8))
+    with pytest.raises(UserError, match=r"\(N, 4\)"):
+        read_points(tmp_path / "flat.npy")
+    with pytest.raises(UserError, match=r"\(H, W\) float"):
+        read_depth_m(tmp_path / "flat.npy")
+    np.savez(tmp_path / "short.npz", x=[1], y=[1], t=[1])
+    with pytest.raises(UserError, match="has no p"):
+        read_events(tmp_path / "short.npz")
+    np.savez(tmp_path / "uneven.npz", x=[1], y=[1, 2], t=[1], p=[1])
+    with pytest.raises(UserError, match="equally long"):
+        read_events(tmp_path / "uneven.npz")
+
+
+def test_exception_a_pickle_is_never_loaded(tmp_path):
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="not a readable NumPy file"):
+        read_points(tmp_path / "p.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("x", [70000, 1]), ("y", [-1, 1]), ("t", [0.001, 0.5]), ("t", [np.nan, 1]), ("p", ["a", "b"])]
+)
+def test_exception_events_that_would_wrap_round(tmp_path, name, values):
+    """Seconds, negative pixels and text are told, not stored as other numbers."""
+    columns = {"x": [1, 2], "y": [3, 4], "t": [5, 6], "p": [0, 1]} | {name: values}
+    np.savez(tmp_path / "e.npz", **columns)
+    with pytest.raises(UserError, match=rf"e.npz.*\b{name}\b"):
+        read_events(tmp_path / "e.npz")
+
+
+def test_value_events_of_whole_floats_are_read(tmp_path):
+    np.savez(tmp_path / "e.npz", x=[1.0], y=[65535.0], t=[2.0**40], p=[True])
+    assert read_events(tmp_path / "e.npz").tolist() == [(1, 65535, 2**40, 1)]
+
+
+def test_exception_damaged_and_misnamed_archives(tmp_path):
+    np.savez(tmp_path / "whole.npz", x=np.arange(100))
+    data = bytearray((tmp_path / "whole.npz").read_bytes())
+    (tmp_path / "cut.npz").write_bytes(data[:-60])
+    (tmp_path / "archive.npy").write_bytes(data)
+    data[300] ^= 0xFF
+    (tmp_path / "flipped.npz").write_bytes(data)
+    np.savez(tmp_path / "object.npz", x=np.array([1, None]))
+    for name in ("cut.npz", "flipped.npz", "object.npz"):
+        with pytest.raises(UserError, match=f"{name} is not a readable NumPy file"):
+            read_events(tmp_path / name)
+    for read in (read_depth_m, read_points):
+        with pytest.raises(UserError, match=r"archive.npy is an .npz archive of x"):
+            read(tmp_path / "archive.npy")
+
+
+def test_exception_camera_image_of_16_bits(tmp_path):
+    cv2.imwrite(str(tmp_path / "i.png"), np.array([[0, 300, 65535]], np.uint16))
+    with pytest.raises(UserError, match="i.png has .* 8 bits per channel"):
+        read_rgb(tmp_path / "i.png")
+    for channels in (3, 4):  # of colours Pillow alone would keep the upper bits
+        cv2.imwrite(str(tmp_path / "c.png"), np.full((2, 3, channels), 4000, np.uint16))
+        with pytest.raises(UserError, match="c.png has .* 8 bits per channel"):
+            read_rgb(tmp_path / "c.png")
+
+
+# What was done to an upright picture before it was stored, by the definition of each orientation in EXIF 2.3.
+STORED = {
+    2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a), 7: lambda a: a.swapaxes(0, 1)[::-1, ::-1], 8: lambda a: np.rot90(a, -1),
+}  # fmt: skip
+
+
+def oriented(path, pixels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_value_a_picture_with_an_orientation_is_upright_unless_calibrated_as_stored(tmp_path, rng, caplog, orientation):
+    upright = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    stored = STORED[orientation](upright)
+    path = oriented(tmp_path / "a.png", stored, orientation)
+    np.testing.assert_array_equal(read_rgb(path), upright)
+    assert "a.png: has an EXIF orientation: turned upright" in caplog.text
+    caplog.clear()
+    np.testing.assert_array_equal(read_rgb(path, stored.shape[:2]), stored)
+    assert "read as stored" in caplog.text
+    other = upright.shape[:2] if upright.shape != stored.shape else (7, 7)
+    np.testing.assert_array_equal(read_rgb(path, other), upright)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 300])
+def test_value_no_or_unknown_orientation_changes_nothing(tmp_path, rng, caplog, orientation):
+    pixels = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(read_rgb(oriented(tmp_path / "a.png", pixels, orientation)), pixels)
+    assert caplog.text == ""
+
+
+def test_value_depth_of_other_scales(tmp_path):
+    """KITTI stores metres times 256."""
+    cv2.imwrite(str(tmp_path / "d.png"), np.array([[0, 256, 20480]], np.uint16))
+    assert read_depth_m(tmp_path / "d.png", 256.0).tolist() == [[0, 1, 80]]
+    for scale in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(UserError, match="depth scale .*256 for KITTI"):
+            read_depth_m(tmp_path / "d.png", scale)

@@ -1,0 +1,44 @@
+"""InputContract: defaults of the vehicle stay, other sets bring their own."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES, VEHICLE
+
+
+def test_value_the_default_is_the_vehicle_as_ever():
+    contract = InputContract()
+    assert contract.modalities == tuple(contract.normalisation) == tuple(contract.encodings) == MODALITIES
+    assert contract.encodings == {
+        "rgb": "rgb8",
+        "depth": "hha-1",
+        "event": "counts-recency-1",
+        "lidar": "range-intensity-height-1",
+    }
+    assert contract.normalisation["rgb"].mean == (0.485, 0.456, 0.406)
+    assert contract.normalisation["lidar"].std == (1.0, 1.0, 1.0)
+    assert InputContract(modalities=("rgb", "lidar")).encodings == contract.encodings
+    assert contract.family is VEHICLE
+
+
+def test_value_other_sets_bring_their_defaults_and_letters():
+    materials = InputContract(modalities=MCUBES.members, label_space="mcubes-20")
+    assert tuple(materials.normalisation) == tuple(materials.encodings) == ("rgb", "aolp", "dolp", "nir")
+    assert materials.num_classes == 20
+    assert materials.family is MCUBES
+    assert InputContract(modalities=("rgb",), label_space="mcubes-20").family is MCUBES
+    assert InputContract(modalities=("rgb", "lidar"), label_space="muses-19").family is MUSES
+    assert InputContract(modalities=("rgb", "depth"), label_space="muses-19").family is VEHICLE
+    assert InputContract.model_validate(materials.model_dump(mode="json")) == materials
+
+
+def test_exception_incomplete_or_mixed():
+    with pytest.raises(ValidationError, match="normalisation has no entry for dolp"):
+        InputContract(modalities=("dolp",), normalisation={})
+    with pytest.raises(ValidationError, match="no data set has depth, nir together"):
+        InputContract(modalities=("depth", "nir"))
+    with pytest.raises(ValidationError, match="in that order"):
+        InputContract(modalities=("lidar", "rgb"))
