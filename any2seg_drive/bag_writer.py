@@ -17,10 +17,10 @@ from pathlib import Path
 
 import cv2
 from rich.progress import track
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from any2seg_core.bags.conditions import write_conditions
+from any2seg_core.bags.qos import offered_qos
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
@@ -163,14 +163,16 @@ def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]]
             )
 
 
-def offered_qos(is_latched: bool, depth: int) -> Qos:
-    """Return the profile of a reliable publisher that keeps `depth` messages; latched: for late joiners too."""
-    durability = QosDurability.TRANSIENT_LOCAL if is_latched else QosDurability.VOLATILE
-    forever = QosTime(9223372036, 854775807)
-    return Qos(
-        QosHistory.KEEP_LAST, depth, QosReliability.RELIABLE, durability, forever, forever,
-        QosLiveliness.AUTOMATIC, forever, False,
-    )  # fmt: skip
+def _static_transforms(rig: DriveRig) -> bytes:
+    extrinsics = {
+        rig.camera.frame_id: rig.camera_to_vehicle,
+        rig.depth_camera.frame_id: rig.depth_to_vehicle,
+        rig.event_camera.frame_id: rig.event_to_vehicle,
+        "ego_vehicle/semantic_front": rig.camera_to_vehicle,
+        LIDAR_FRAME: rig.lidar_to_vehicle,
+        "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
+    }
+    return messages.static_transforms("ego_vehicle", extrinsics, CLOCK_START_NS)
 
 
 def _write(bag: Path, topics: dict[str, str], messages_in_order: Iterator[list[Message]], static_tf: bytes) -> None:
@@ -229,7 +231,7 @@ def write_bag(
         rendered = ordered_map(_render_chunk, chunks, workers)
         in_order = track(rendered, f"drive {path.name}", total=len(chunks), disable=not progress)
         topics = TOPICS | ({SEMANTIC_LIDAR: "sensor_msgs/msg/PointCloud2"} if semantic_lidar else {})
-        _write(bag, topics, in_order, messages.static_transforms(rig, CLOCK_START_NS))
+        _write(bag, topics, in_order, _static_transforms(rig))
         save_calibration(bag / "calibration.yaml", rig.calibration())
         write_conditions(bag, [(seconds, FOLDERS[name]) for seconds, name in segments], seed=seed, split=split)
         os.replace(bag, path)

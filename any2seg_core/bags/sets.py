@@ -17,10 +17,10 @@ from any2seg_core.bags.mounts import MountFollower, RecordedMounts
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, WINDOWED, Frame, FrameBuilder
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
+from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.topics import TopicMap
 
 _TRUTH, _TRANSFORMS = "truth", "tf"

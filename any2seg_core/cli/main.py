@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,8 +29,6 @@ app = typer.Typer(
     add_completion=False,
     help="Label images from whichever of camera, depth, event camera and LiDAR are alive.",
 )
-drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
-app.add_typer(drive_app, name="drive")
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look in, extract, score, replay, broken as one likes.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
@@ -37,6 +36,8 @@ bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)
 app.command()(evaluate)
 bag_app.command("evaluate")(evaluate_bag_command)
+for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
+    app.add_typer(_group.load(), name=_group.name)
 
 DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
 
@@ -199,43 +200,6 @@ def _rendered(results: Any) -> str:
         return render(results)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         return f"results: {json.dumps(results)}"
-
-
-@drive_app.command("deliver")
-def drive_deliver(
-    root: Annotated[Path, typer.Argument(help="Folder to make, in DELIVER's layout.")],
-    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "train",
-    sequences: Annotated[int, typer.Option(min=1, help="Number of drives, each with its own town.")] = 180,
-    frames: Annotated[int, typer.Option(min=1, help="Frames per drive.")] = 10,
-    seed: Annotated[int, typer.Option(help="Which towns.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-) -> None:
-    """Render a labelled data set.
-
-    Example: any2seg drive deliver data/drive --split val --sequences 20 --seed 0
-    """
-    from any2seg_drive.deliver_writer import write_deliver
-
-    write_deliver(root, split, sequences, frames, seed, workers)
-
-
-@drive_app.command("bag")
-def drive_bag(
-    out: Annotated[Path, typer.Argument(help="rosbag2 folder to make.")],
-    seconds: Annotated[float, typer.Option(min=0.2, help="Length of the drive.")] = 20.0,
-    weather: Annotated[str, typer.Option(help="cloudy, foggy, night, rainy or sunny.")] = "sunny",
-    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "test",
-    seed: Annotated[int, typer.Option(help="Town.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    semantic_lidar: Annotated[bool, typer.Option(help="Also what each LiDAR point has hit, as CARLA's tags.")] = False,
-) -> None:
-    """Render a drive into a rosbag2 MCAP with the topics and encodings of the CARLA bridge.
-
-    Example: any2seg drive bag runs/night --seconds 30 --weather night
-    """
-    from any2seg_drive.bag_writer import write_bag
-
-    write_bag(out, [(seconds, weather)], seed, split, workers, semantic_lidar=semantic_lidar)
 
 
 # What talks ROS, which this package does not import, runs as a program of its own and reads its own options.

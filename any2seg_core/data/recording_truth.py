@@ -15,11 +15,11 @@ from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.listing import listed
 from any2seg_core.data.deliver import read_labels
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.demo.scoring import nearest_truth
 from any2seg_core.messages import image_to_array
 from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
+from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
 
 NO_TRUTH = "none"

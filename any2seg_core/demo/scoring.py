@@ -13,7 +13,6 @@ Definitions:
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,10 +24,9 @@ import numpy as np
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import subset_letters
-
-TRUTH_TOLERANCE_NS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -113,13 +111,6 @@ class DemoScores:
 def load_published(path: Path) -> list[Published]:
     """Read the log of the replay: one JSON object per line."""
     return [Published(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
-def nearest_truth(truths: Sequence[tuple[int, np.ndarray]], stamp_ns: int) -> np.ndarray | None:
-    """Truth nearest to a stamp, or None if none lies within TRUTH_TOLERANCE_NS; `truths` ordered by stamp."""
-    index = bisect_left(truths, stamp_ns, key=lambda truth: truth[0])
-    near = min(truths[max(0, index - 1) : index + 1], key=lambda truth: abs(truth[0] - stamp_ns), default=None)
-    return near[1] if near is not None and abs(near[0] - stamp_ns) <= TRUTH_TOLERANCE_NS else None
 
 
 def score_demo(recording: DemoRecording, phases: Sequence[Phase], space: LabelSpace) -> DemoScores:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.tables import summarise
+from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import subset_letters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -12,7 +13,6 @@ from rosbags.typesys.store import Typestore
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.carla_tags import CARLA_0_9_14
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_drive.rig import LIDAR_FRAME, DriveRig
 
 _INT8, _UINT16, _UINT32, _FLOAT32, _FLOAT64 = 1, 4, 6, 7, 8  # sensor_msgs/PointField
 _CLOUD_FIELDS = MappingProxyType({name: (4 * k, _FLOAT32) for k, name in enumerate(("x", "y", "z", "intensity"))})
@@ -159,26 +159,18 @@ def _quaternion(rotation: np.ndarray) -> np.ndarray:
     return quaternion if quaternion[3] >= 0 else -quaternion
 
 
-def static_transforms(rig: DriveRig, stamp_ns: int) -> bytes:
-    """Return a tf2_msgs/TFMessage: ego_vehicle -> every sensor frame."""
-    mounts = {
-        rig.camera.frame_id: rig.camera_to_vehicle,
-        rig.depth_camera.frame_id: rig.depth_to_vehicle,
-        rig.event_camera.frame_id: rig.event_to_vehicle,
-        "ego_vehicle/semantic_front": rig.camera_to_vehicle,
-        LIDAR_FRAME: rig.lidar_to_vehicle,
-        "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
-    }
+def static_transforms(parent: str, extrinsics: Mapping[str, np.ndarray], stamp_ns: int) -> bytes:
+    """Return a tf2_msgs/TFMessage: per frame of a sensor its (4,4) transform to the frame `parent`."""
     transforms = []
-    for frame_id, mount in mounts.items():
-        x, y, z = (float(v) for v in mount[:3, 3])
-        qx, qy, qz, qw = (float(v) for v in _quaternion(mount[:3, :3]))
+    for frame_id, pose in extrinsics.items():
+        x, y, z = (float(v) for v in pose[:3, 3])
+        qx, qy, qz, qw = (float(v) for v in _quaternion(pose[:3, :3]))
         transform = _make(
             "geometry_msgs/msg/Transform",
             translation=_make("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
             rotation=_make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
         )
-        header = _header(stamp_ns, "ego_vehicle")
+        header = _header(stamp_ns, parent)
         transforms.append(
             _make("geometry_msgs/msg/TransformStamped", header=header, child_frame_id=frame_id, transform=transform)
         )

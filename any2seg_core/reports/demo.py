@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.lookup import read_sets
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.base.versions import versions
 from any2seg_core.demo.schedule import DAY, Phase
-from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord, nearest_truth
+from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord
 from any2seg_core.demo.view import COLUMNS, figure, score_row
 from any2seg_core.reports import page as report
 from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import load_calibration
+from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace, label_space
 from any2seg_core.vocabulary.modalities import MODALITIES, modality
 from any2seg_core.vocabulary.topics import carla_bridge
@@ -31,18 +30,6 @@ from any2seg_core.vocabulary.topics import carla_bridge
 RESULTS = ("metrics.json", "report.html")
 """Files that a demonstration leaves for its reader."""
 _LANE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")  # Okabe and Ito: told apart by every kind of eye
-_PACKAGES = ("any2seg", "torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
-
-
-def versions() -> dict[str, str]:
-    """What the run was made with; packages that are not installed are left out."""
-    found = {"python": platform.python_version(), "system": platform.platform(), "cpu_count": str(os.cpu_count())}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from any2seg_core.base.atomic import only_on_success, publishing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.base.versions import versions
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
-from any2seg_core.demo.scoring import TRUTH_TOLERANCE_NS
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.evaluation.recording.prepared import Passed, PreparedSet, prepared_sets
@@ -38,9 +38,9 @@ from any2seg_core.evaluation.recording.worst import WorstFrames
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
-from any2seg_core.reports.demo import versions
 from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.sync import Sample
+from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import all_subsets, canonical, modality, parse_subset, subset_letters
 

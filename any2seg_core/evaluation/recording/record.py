@@ -12,6 +12,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from any2seg_core.bags.codec import Codec, common_codec
+from any2seg_core.bags.qos import offered_qos
 from any2seg_core.bags.reader import Bag, Recorded
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
@@ -19,7 +20,6 @@ from any2seg_core.messages import serialise
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_drive.bag_writer import offered_qos
 
 _OVERLAY_ALPHA = 0.5
 _IMAGE = "sensor_msgs/msg/Image"
