@@ -20,18 +20,16 @@ from any2seg_core.messages.readers import StreamReader
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
-from any2seg_core.sensors.calibration import Calibration, load_calibration
+from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rectified import rectified_note
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES, RGB
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _STATIC_TF = "/tf_static"
 _FILE_IN_BAG = "calibration.yaml"
 _MOVING_MESSAGES = 400
 _TRIES = 5  # a recording may begin with a broken message
-_CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
-_MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
 _COSTS = {
     "depth": ": taken as mounted at the colour camera",
     "event": ": taken as mounted at the colour camera",
@@ -71,11 +69,11 @@ class BagCalibration:
             return calibration
         moving = self.mounts.names
         frame = None if "lidar" in moving else calibration.lidar_frame
-        return replace(calibration, lidar_frame=frame, **{_MOUNT_FIELDS[name]: None for name in moving})
+        return replace(calibration, lidar_frame=frame, **{EXTRINSICS_FIELDS[name]: None for name in moving})
 
     def require(self, topics: Mapping[str, str]) -> None:
         """UserError when the given sensors (modality -> topic) cannot be brought to a camera plane."""
-        if self.calibration is None and tuple(topics) != MODALITIES[:1]:
+        if self.calibration is None and tuple(topics) != (RGB,):
             raise UserError(
                 f"no calibration: {'; '.join(self.missing)}: give --calibration FILE.yaml with the camera and "
                 "lidar_to_camera (its format: any2seg_core/sensors/calibration.py)"
@@ -106,8 +104,8 @@ def find_calibration(
     if inside.is_file():
         calibration = load_calibration(inside)
         found = dict.fromkeys(_parts(calibration), inside.name)
-        calibration = replace(calibration, **{_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()})
-        found.update({_CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
+        calibration = replace(calibration, **{CAMERA_FIELDS[name]: camera for name, camera in cameras.items()})
+        found.update({CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
         source = f"{_FILE_IN_BAG} of the recording" + (" and its camera_info" if cameras else "")
         missing = _missing(calibration, choice, complaints)
         return BagCalibration(calibration, source, False, found, missing, notes=notes)
@@ -118,23 +116,23 @@ def find_calibration(
 def _from_messages(
     bag: Bag, choice: TopicChoice, cameras: Mapping[str, CameraModel], complaints: Mapping[str, str]
 ) -> BagCalibration:
-    camera_name = MODALITIES[0]
+    camera_name = RGB
     if camera_name not in cameras:
         has_camera = camera_name in choice.map.streams
         problem = "no camera_info of the colour camera in the bag" if has_camera else "no camera in the bag"
         problem = complaints.get(camera_name, problem)
         return BagCalibration(None, missing=(problem,))
-    found = {_CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras}
+    found = {CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras}
     frames = _frames_of(choice, cameras)
     recorded = _read_transforms(bag)
     problems = dict(complaints)
     mounts: dict[str, np.ndarray] = {}
     moving: list[str] = []
     fixed: list[str] = []
-    for name, part in _MOUNT_FIELDS.items():
-        if name not in choice.map.streams or (frames[name] == frames[camera_name] and name in _CAMERA_FIELDS):
+    for name, part in EXTRINSICS_FIELDS.items():
+        if name not in choice.map.streams or (frames[name] == frames[camera_name] and name in CAMERA_FIELDS):
             continue
-        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name], name in _CAMERA_FIELDS)
+        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name], name in CAMERA_FIELDS)
         if mount is not None:
             (fixed if is_fixed else moving).append(name)
             followed = "" if is_fixed else ", followed through /tf at each stamp"
@@ -142,7 +140,7 @@ def _from_messages(
         if problem:
             cost = "" if mount is not None else _COSTS[name]
             problems[part] = f"{problem}{cost}"
-    own = {_CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
+    own = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
     calibration = Calibration(**own, **mounts, lidar_frame=frames["lidar"] if "lidar" in fixed else None)
     source = "camera_info" + (" and tf" if mounts else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
@@ -151,19 +149,19 @@ def _from_messages(
 
 
 def _parts(calibration: Calibration) -> list[str]:
-    names = (*_CAMERA_FIELDS.values(), *_MOUNT_FIELDS.values())
+    names = (*CAMERA_FIELDS.values(), *EXTRINSICS_FIELDS.values())
     return [name for name in names if getattr(calibration, name) is not None]
 
 
 def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[str, str]) -> tuple[str, ...]:
     """One line for each thing that the mapped sensors need or would profit from."""
     lines = [f"{name}: {why}" for name, why in problems.items() if name in choice.map.streams]
-    lines += [why for part, why in problems.items() if part in _MOUNT_FIELDS.values()]
+    lines += [why for part, why in problems.items() if part in EXTRINSICS_FIELDS.values()]
     streams = choice.map.streams
     if "lidar" in streams and calibration.lidar_to_camera is None and "lidar_to_camera" not in problems:
         lines.append(f"lidar_to_camera is not known{_COSTS['lidar']}")
     for name in ("depth", "event"):
-        if name in streams and getattr(calibration, _CAMERA_FIELDS[name]) is None:
+        if name in streams and getattr(calibration, CAMERA_FIELDS[name]) is None:
             lines.append(f"no camera_info of the {name} camera: the colour camera's is taken")
     return tuple(lines)
 

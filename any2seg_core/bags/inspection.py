@@ -18,8 +18,7 @@ from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
-from any2seg_core.runtime.frame_builder import WINDOWED
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import EVENT, MODALITIES
 from any2seg_core.vocabulary.topics import TopicMap
 
 _FEW_POINTS = 0.005
@@ -151,7 +150,7 @@ def inspect_bag(
         found = {name: phase_of(logs[streams[name]], logs[streams[reference]]) for name in sensors[1:]}
         phases = {name: phase for name, phase in found.items() if phase is not None}
         timings = {name: reports[streams[name]].timing for name in sensors}
-        lead_ms = _packet_lead_ms(firsts.get(streams.get(WINDOWED[0], "")))
+        lead_ms = _packet_lead_ms(firsts.get(streams.get(EVENT, "")))
         parameters = recommend(timings, phases, lead_ms)
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
         notes = [*choice.notes, *calibration.notes]

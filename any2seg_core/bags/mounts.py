@@ -10,9 +10,9 @@ import numpy as np
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.transforms import TransformTree
-from any2seg_core.runtime.frame_builder import MOUNTED_STREAMS, FrameBuilder
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sync import SampleSet
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import LIDAR, RGB
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RecordedMounts:
         """The same by way of a frame that stands still: then a LiDAR moves between its stamp and the camera's."""
         if not fixed_frame:
             return self
-        moved = tuple(name for name in self.fixed if name == MOUNTED_STREAMS[-1])
+        moved = tuple(name for name in self.fixed if name == LIDAR)
         return replace(self, names=(*self.names, *moved), fixed_frame=fixed_frame)
 
 
@@ -57,7 +57,7 @@ class MountFollower:
     def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
         """Modality -> (4, 4) to the camera, of what is connected now."""
         newest = {}
-        for name in (*MODALITIES[:1], *self._mounts.names):
+        for name in (RGB, *self._mounts.names):
             if name in sample_set.samples:
                 found = sample_set.samples[name]
                 sample = found[-1] if isinstance(found, tuple) else found

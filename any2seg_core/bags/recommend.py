@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from any2seg_core.bags.timing import Phase, Timing
-from any2seg_core.runtime.frame_builder import WINDOWED
 from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.vocabulary.modalities import WINDOWED
 
 _LEAST_NOISE_MS, _LEAST_TIMEOUT_MS, _LONGEST_TIMEOUT_MS = 2.0, 20.0, 1000.0
 _MARGIN_MS = 10.0

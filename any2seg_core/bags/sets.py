@@ -18,9 +18,11 @@ from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import event_array_from_cdr
-from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, WINDOWED, Frame, FrameBuilder
+from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
+from any2seg_core.sensors.calibration import CAMERA_FIELDS
 from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
+from any2seg_core.vocabulary.modalities import EVENT
 from any2seg_core.vocabulary.topics import TopicMap
 
 _TRUTH, _TRANSFORMS = "truth", "tf"
@@ -76,7 +78,7 @@ class BagSet:
 
     @property
     def _event_offset_ns(self) -> int:
-        return self.sample_set.offsets_ns.get(WINDOWED[0], 0)
+        return self.sample_set.offsets_ns.get(EVENT, 0)
 
     def _mount(self) -> None:
         for name, mount in self.mounts.items():
@@ -124,7 +126,7 @@ class SetStream:
         self._streams = {topic: name for name, topic in topics.streams.items() if name in sync.streams}
         infos = topics.camera_infos if use_camera_info else {}
         self._infos: dict[str, list[str]] = {}  # a registered depth image shares the camera's
-        for name in CAMERA_STREAMS:
+        for name in CAMERA_FIELDS:
             if name in infos:
                 self._infos.setdefault(infos[name], []).append(name)
         self._truth_topic = topics.truth

@@ -17,7 +17,7 @@ from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES, RGB
 from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
 
 RULES_FILE = Path(__file__).with_name("topics.yaml")
@@ -322,7 +322,7 @@ def _camera_infos(
             frame = peeks.get(chosen[name], Peek()).frame_id
             same = [info for info in infos if frame and peeks.get(info, Peek()).frame_id == frame]
             found[name] = _sibling_info(bag, chosen[name]) or (same[0] if len(same) == 1 else "")
-    camera = MODALITIES[0]
+    camera = RGB
     left = [info for info in infos if info not in found.values()]
     if not found.get(camera) and not chosen.get(camera) and camera + _INFO_SUFFIX not in wishes and len(left) == 1:
         found[camera] = left[0]  # a recording without pictures still knows its camera plane

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import MODALITIES, SPARSE
+from any2seg_core.vocabulary.modalities import RGB, SPARSE
 
-_CAMERA = MODALITIES[0]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -71,11 +70,11 @@ class Augment:
             method = cv2.INTER_NEAREST_EXACT if name in SPARSE else cv2.INTER_LINEAR
             cropped[name] = self._crop(plane, window, flip, method, 0)
         jitter, blur = rng.random(2) < (self.jitter_probability, self.blur_probability)
-        if _CAMERA in cropped:
+        if RGB in cropped:
             if jitter:
-                cropped[_CAMERA] = jitter_colour(cropped[_CAMERA], rng, self.jitter_strength)
+                cropped[RGB] = jitter_colour(cropped[RGB], rng, self.jitter_strength)
             if blur:
-                cropped[_CAMERA] = cv2.GaussianBlur(cropped[_CAMERA], (3, 3), 0)
+                cropped[RGB] = cv2.GaussianBlur(cropped[RGB], (3, 3), 0)
         return cropped, labels
 
     def _draw_window(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int, int, int]:

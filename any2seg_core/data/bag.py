@@ -36,9 +36,8 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, UNLABELLED
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
+from any2seg_core.vocabulary.modalities import LIDAR, VEHICLE
 
-_LIDAR = MODALITIES[3]
 _SHOWN_PROBLEMS = 3
 _BESIDE = ("calibration.yaml", "drive.json")  # of a single storage file
 _TEMPORARY: weakref.WeakValueDictionary[Path, PlaneFolder] = weakref.WeakValueDictionary()
@@ -167,7 +166,7 @@ class BagDataset(FrameDataset):
         """
         labels = self.read_labels(frame)
         if not self.has_lidar_labels:
-            return super().read_lidar_labels(frame) if _LIDAR in frame.present else np.full_like(labels, UNLABELLED)
+            return super().read_lidar_labels(frame) if LIDAR in frame.present else np.full_like(labels, UNLABELLED)
         return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: BagFrame) -> str:

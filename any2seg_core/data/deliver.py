@@ -28,7 +28,7 @@ from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE, modality
+from any2seg_core.vocabulary.modalities import DEPTH, VEHICLE, modality
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
@@ -42,7 +42,6 @@ LIDAR_LABELS = "lidar_semantic"
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 # What any2seg extracts from a recording ends with _bag.
 _SEQUENCE = re.compile(rf".+_bag|MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
-_DEPTH = MODALITIES[1]
 _RAW_DEPTH_FOLDER = "depth"
 _KNOWN_IDS = (DELIVER_PNG_TO_TRAIN != IGNORE) | np.isin(np.arange(256), (0, IGNORE))
 
@@ -172,7 +171,7 @@ class DeliverDataset(FrameDataset):
         return tuple(
             name
             for name in cls.family.members
-            if (root / modality(name).folder).is_dir() or (name == _DEPTH and (root / _RAW_DEPTH_FOLDER).is_dir())
+            if (root / modality(name).folder).is_dir() or (name == DEPTH and (root / _RAW_DEPTH_FOLDER).is_dir())
         )
 
     @property
@@ -183,12 +182,12 @@ class DeliverDataset(FrameDataset):
     @property
     def computed(self) -> tuple[str, ...]:
         """Depth, from raw files."""
-        return tuple(name for name in self.modalities if name == _DEPTH and self.source == "raw")
+        return tuple(name for name in self.modalities if name == DEPTH and self.source == "raw")
 
     @cached_property
     def planes_on_disk(self) -> PlaneCache:
         """HHA of this program."""
-        recipe = {"encoding": modality(_DEPTH).encodings[0], "hfov_deg": HFOV_DEG}
+        recipe = {"encoding": modality(DEPTH).encodings[0], "hfov_deg": HFOV_DEG}
         return PlaneCache(self.root, recipe, self._keep)
 
     def strays(self) -> list[str]:
@@ -214,7 +213,7 @@ class DeliverDataset(FrameDataset):
 
     def _prepare(self, cache: Cache) -> None:
         if self.source == "auto":
-            has_hha = (self.root / modality(_DEPTH).folder).is_dir()
+            has_hha = (self.root / modality(DEPTH).folder).is_dir()
             self.source = "projected" if has_hha or not (self.root / _RAW_DEPTH_FOLDER).is_dir() else "raw"
         self._keep = cache == "disk"
         super()._prepare(cache)

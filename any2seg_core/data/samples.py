@@ -28,12 +28,11 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
 from any2seg_core.vocabulary.labels import UNLABELLED, LabelSpace
-from any2seg_core.vocabulary.modalities import MODALITIES, ModalitySet, canonical
+from any2seg_core.vocabulary.modalities import LIDAR, ModalitySet, canonical
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
 
-_LIDAR = MODALITIES[3]
 
 Cache = Literal["none", "ram", "disk"]
 Source = Literal["auto", "raw", "projected"]
@@ -365,13 +364,13 @@ class FrameDataset(Dataset):
         """
         labels = self.read_labels(frame)
         height, width = labels.shape
-        plane = self.read_plane(frame, _LIDAR)
+        plane = self.read_plane(frame, LIDAR)
         if plane.shape[:2] != labels.shape:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return where_points_fell(labels, footprint_centres(plane))
 
     def _require_lidar(self) -> None:
-        if _LIDAR not in self.family.members:
+        if LIDAR not in self.family.members:
             raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks")
         if not self.has_lidar_labels:
             _LOG.warning("%s has no labels of LiDAR points: taken from the images where planes show one", self.root)

@@ -16,25 +16,16 @@ from any2seg_core.messages.readers import StreamReader, needs_event_stream, read
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.messages.typical import typical_messages
 from any2seg_core.runtime.input_options import InputOptions
-from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
 from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import LIDAR, MODALITIES, RGB, WINDOWED, canonical
 
-_CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
-WINDOWED = ("event",)
-"""Modalities of which all messages that reach into the event window count, not only the nearest."""
-CAMERA_STREAMS: tuple[str, ...] = canonical(_CAMERA_FIELDS)
-"""Modalities whose intrinsics may come as a sensor_msgs/CameraInfo."""
-
-_MOUNT_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
 _SAME_MOUNT = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
-MOUNTED_STREAMS: tuple[str, ...] = canonical(_MOUNT_FIELDS)
-"""Modalities that have a transform to the camera."""
 _REMEMBERED_PACKETS = 256
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
 
@@ -167,14 +158,14 @@ class FrameBuilder:
         return self._event_streams.setdefault(stream, EventStream()).decode(message)
 
     def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
-        """Use the intrinsics of a sensor_msgs/CameraInfo for one of CAMERA_STREAMS.
+        """Use the intrinsics of a sensor_msgs/CameraInfo for one of CAMERA_FIELDS.
 
         Raises:
             MessageError: uncalibrated, malformed, implausible (CARLA 0.9.16), or a focal length more than twofold off
                 that of the given calibration; the present intrinsics stay in use.
         """
         camera = CameraModel.from_camera_info(message, self.options.rectified, self._size_of(stream))
-        check_focal_lengths(camera, getattr(self._given, _CAMERA_FIELDS[stream], None))
+        check_focal_lengths(camera, getattr(self._given, CAMERA_FIELDS[stream], None))
         notes = tuple(
             note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
         )
@@ -183,18 +174,18 @@ class FrameBuilder:
 
     def _size_of(self, stream: str) -> tuple[int, int] | None:
         """(H, W) of the images of a stream, for intrinsics that do not say it: of the last one, else as calibrated."""
-        camera = None if self._rig is None else getattr(self._rig.calibration, _CAMERA_FIELDS[stream])
+        camera = None if self._rig is None else getattr(self._rig.calibration, CAMERA_FIELDS[stream])
         return self._sizes.get(stream) or (None if camera is None else (camera.height, camera.width))
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
-        """Use other intrinsics for one of CAMERA_STREAMS; returns whether that changed the geometry in use.
+        """Use other intrinsics for one of CAMERA_FIELDS; returns whether that changed the geometry in use.
 
         Before the first ones of the camera there is no geometry: those of other sensors wait for them.
         """
-        key = _CAMERA_FIELDS[stream]
+        key = CAMERA_FIELDS[stream]
         if self._rig is None:
             self._cameras[key] = camera
-            if stream == CAMERA_STREAMS[0]:
+            if stream == RGB:
                 self._rig = SensorRig(Calibration(**self._cameras), self.event_window_ns)
             return self._rig is not None
         calibration = self._rig.calibration
@@ -204,8 +195,8 @@ class FrameBuilder:
         return True
 
     def set_mount(self, stream: str, to_camera: np.ndarray | None) -> bool:
-        """Use another (4, 4) transform of one of MOUNTED_STREAMS, None: none; returns whether it is another one."""
-        key = _MOUNT_FIELDS[stream]
+        """Use another (4, 4) transform of one of EXTRINSICS_FIELDS, None: none; returns whether it is another one."""
+        key = EXTRINSICS_FIELDS[stream]
         if self._rig is None:
             return False
         present = getattr(self._rig.calibration, key)
@@ -229,18 +220,18 @@ class FrameBuilder:
             fixed_frame: see `TransformTree.lookup`.
 
         Returns:
-            Modality -> (4, 4) to the camera, for those of MOUNTED_STREAMS that are connected to it; None for one whose
-            last transform was between other frames.
+            Modality -> (4, 4) to the camera, for those of EXTRINSICS_FIELDS that are connected to it; None for one
+            whose last transform was between other frames.
         """
         found: dict[str, np.ndarray | None] = {}
-        image_frame, _ = newest.get(CAMERA_STREAMS[0], ("", 0))
+        image_frame, _ = newest.get(RGB, ("", 0))
         self._image_frame = image_frame or self._image_frame
         if self._rig is None:
             return found
-        for name in (name for name in MOUNTED_STREAMS if name in newest):
+        for name in (name for name in EXTRINSICS_FIELDS if name in newest):
             frame_id, taken_ns = newest[name]
             # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
-            source_ns = taken_ns if name == MOUNTED_STREAMS[-1] else stamp_ns
+            source_ns = taken_ns if name == LIDAR else stamp_ns
             mount = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
             if mount is not None:
                 found[name], self._connected[name] = mount, (self.camera_frame, frame_id)
@@ -294,7 +285,7 @@ class FrameBuilder:
         self, name: str, payloads: Sequence[Any], stamp_ns: int, event_offset_ns: int
     ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
         """As `_read`, after a look at the frame_id."""
-        if name == CAMERA_STREAMS[0]:
+        if name == RGB:
             self._image_frame = _frame_of(payloads[-1]) or self._image_frame
         if self.options.check_frames:
             self._check_frame(name, payloads[-1])
@@ -312,9 +303,9 @@ class FrameBuilder:
             return events, size, fault
         message = payloads[-1]
         array = self._reader.read(name, message)
-        if name in CAMERA_STREAMS:
+        if name in CAMERA_FIELDS:
             self._sizes[name] = array.shape[:2]
-        if name == CAMERA_STREAMS[0] and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
+        if name == RGB and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
             self._image_size = array.shape[:2]
         return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))
 
@@ -370,7 +361,7 @@ class FrameBuilder:
 
     def _check_frame(self, name: str, message: Any) -> None:
         calibration, said = None if self._rig is None else self._rig.calibration, _frame_of(message)
-        camera = getattr(calibration, _CAMERA_FIELDS.get(name, ""), None)
+        camera = getattr(calibration, CAMERA_FIELDS.get(name, ""), None)
         known = camera.frame_id if camera is not None else getattr(calibration, f"{name}_frame", None)
         if not said or known in (None, UNNAMED_FRAME) or said.lstrip("/") == known.lstrip("/"):
             return
@@ -382,7 +373,7 @@ class FrameBuilder:
         )
 
     def _check_pose(self, name: str, message: Any) -> None:
-        if name == MOUNTED_STREAMS[-1] and self._rig is not None and self._rig.calibration.lidar_to_camera is None:
+        if name == LIDAR and self._rig is not None and self._rig.calibration.lidar_to_camera is None:
             raise UserError(
                 f"{name}: no transform from its frame {_frame_of(message)[:60]!r} to the camera's "
                 f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file"
@@ -396,7 +387,7 @@ class FrameBuilder:
     def _project(self, name: str, array: np.ndarray, stamp_ns: int, size: tuple[int, int] | None) -> np.ndarray:
         if self._rig is not None:
             return self._rig.planes({name: array}, stamp_ns, self._grid(), size)[name]
-        if name == CAMERA_STREAMS[0]:
+        if name == RGB:
             return array
         raise UserError(f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info")
 

@@ -22,9 +22,7 @@ from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane
 from any2seg_core.vocabulary.contract import InputContract, default_encodings
 from any2seg_core.vocabulary.labels import LabelSpace, label_space
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
-
-_LIDAR = MODALITIES[3]
+from any2seg_core.vocabulary.modalities import LIDAR, canonical
 
 
 @dataclass(frozen=True)
@@ -268,6 +266,6 @@ class Predictor:
             sizes = {name: samples[name].shape[:2] for name in used}
             if len(set(sizes.values())) > 1:
                 raise UserError(f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)")
-        if _LIDAR in raw:
-            _require_shares(samples[_LIDAR])
+        if LIDAR in raw:
+            _require_shares(samples[LIDAR])
         return used

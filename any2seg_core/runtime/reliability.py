@@ -15,14 +15,13 @@ from statistics import median
 import numpy as np
 
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.runtime.frame_builder import WINDOWED, Frame
+from any2seg_core.runtime.frame_builder import Frame
 from any2seg_core.sync import SampleSet, SyncConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import LIDAR, RGB, WINDOWED, canonical
 
 PARTS = ("presence", "data", "agreement", "repetition", "lateness", "clock")
 """What a score is made of, each 0..1: the score is the smallest of them."""
 
-_LIDAR = MODALITIES[-1]
 _NOT_SEEN = ("never_seen", "disabled")
 _REPEATS = "repeats"  # of SYNC_REASONS, and how its texts begin
 _FAULT_OF_FUSED = 0.5  # one sequence of two is followed, or single stamps are wrong: usable, and not to be trusted
@@ -81,7 +80,7 @@ def filled_share(name: str, plane: np.ndarray) -> float:
     strides = [max(1, side // _SAMPLES_PER_SIDE) for side in plane.shape[:2]]
     sample = plane[:: strides[0], :: strides[1]]
     brightest = sample.max(axis=2)  # (h,w)
-    if name == MODALITIES[0]:
+    if name == RGB:
         return float(((brightest > _BLACK) & (sample.min(axis=2) < _WHITE)).mean())
     return float((brightest > 0).mean())
 
@@ -110,7 +109,7 @@ def observations(
                 abs(sample_set.age_ns[name]),
                 frame.repeats.get(name, 0.0),
                 fault,
-                len(frame.samples[name]) if name == _LIDAR else None,
+                len(frame.samples[name]) if name == LIDAR else None,
             )
         elif name not in WINDOWED or frame.reasons.get(name) != "empty":
             found[name] = Observation(False, repeats=frame.repeats.get(name, 0.0), fault=fault)

@@ -31,9 +31,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB
 
-_TRANSFORMS = ("lidar_to_camera", "event_to_camera", "depth_to_camera")
-_CAMERAS = ("camera", "depth_camera", "event_camera")
+CAMERA_FIELDS = {RGB: "camera", DEPTH: "depth_camera", EVENT: "event_camera"}
+"""Per modality that has intrinsics their field of `Calibration`."""
+
+EXTRINSICS_FIELDS = {DEPTH: "depth_to_camera", EVENT: "event_to_camera", LIDAR: "lidar_to_camera"}
+"""Per modality that has a transform to the camera its field of `Calibration`."""
+
 _ORTHONORMAL_TOLERANCE = 1e-3
 
 
@@ -61,7 +66,7 @@ class Calibration:
     lidar_frame: str | None = None
 
     def __post_init__(self) -> None:
-        for name in _TRANSFORMS:
+        for name in EXTRINSICS_FIELDS.values():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, rigid_transform(value, name))
@@ -100,8 +105,8 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     data = _read_mapping(path)
     try:
         file = _CalibrationFile.model_validate(data)
-        cameras = {name: _camera(getattr(file, name), name) for name in _CAMERAS}
-        mounts = {name: getattr(file, name) for name in _TRANSFORMS}
+        cameras = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
+        mounts = {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
         return Calibration(**cameras, **mounts, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}") from None

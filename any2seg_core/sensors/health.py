@@ -16,7 +16,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.returns import count_returns
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import RGB, canonical
 
 HEALTH_REASONS = MappingProxyType(
     {
@@ -70,7 +70,7 @@ class HealthConfig:
     black_level: int = 8
     saturated_share: float = 0.9
     frozen_frames: int = 50
-    frozen_sensors: tuple[str, ...] = MODALITIES[:1]
+    frozen_sensors: tuple[str, ...] = (RGB,)
     min_depth_share: float = 0.001
     min_points: int = 20
     max_event_rate_hz: float = 100.0

@@ -12,9 +12,8 @@ from typing import Any
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.runtime.frame_builder import WINDOWED
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False, "enabled": True}

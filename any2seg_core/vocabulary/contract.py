@@ -15,6 +15,7 @@ from any2seg_core.vocabulary.modalities import (
     MCUBES,
     MODALITIES,
     MUSES,
+    RGB,
     ModalitySet,
     canonical,
     modality,
@@ -45,7 +46,7 @@ def default_normalisation(names: Iterable[str] = MODALITIES) -> dict[str, Normal
     """ImageNet statistics for RGB, plain 0..1 for all others, as in the DELIVER recipe."""
     plain = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     imagenet = Normalisation(mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
-    return {name: imagenet if name == MODALITIES[0] else plain for name in names}
+    return {name: imagenet if name == RGB else plain for name in names}
 
 
 def default_encodings(names: Iterable[str] = MODALITIES) -> dict[str, str]:

@@ -100,7 +100,12 @@ _SETS = (VEHICLE, MUSES, MCUBES)
 MODALITIES: tuple[str, ...] = VEHICLE.members
 """The four modalities of the vehicle: what the node, the rig and the simulated drive have."""
 
-SPARSE = ("event", "lidar")
+RGB, DEPTH, EVENT, LIDAR = MODALITIES
+
+WINDOWED = (EVENT,)
+"""Modalities of which all messages that reach into the event window count, not only the nearest."""
+
+SPARSE = (EVENT, LIDAR)
 """Planes that must not be averaged when resized: a mean of a point and "nothing" is a point at a wrong range."""
 
 

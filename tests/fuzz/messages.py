@@ -18,8 +18,8 @@ from any2seg_core.messages import EventStream
 from any2seg_core.messages.carla_tags import semantic_cloud_to_train, semantic_to_train, tag_list
 from any2seg_core.messages.images import _GENERIC_KINDS, _NAMED, encoding_of
 from any2seg_core.messages.transforms import TransformTree
-from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, FrameBuilder
-from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.sensors.calibration import CAMERA_FIELDS, Calibration
 from any2seg_core.sensors.camera import CameraModel
 
 ENCODINGS = (*_NAMED, *(f"{kind}C{count}" for kind in _GENERIC_KINDS for count in (1, 2, 3, 4)))
@@ -233,7 +233,7 @@ class Messages:
             builder.find_mounts(tree, {"lidar": ("lidar", 10**9), "rgb": ("camera", 10**9)}, 10**9)
             return True
         if hasattr(message, "distortion_model"):
-            builder.set_camera_info(rng.choice(CAMERA_STREAMS), message)
+            builder.set_camera_info(rng.choice(CAMERA_FIELDS), message)
             message = rng.choice((cloud, image, event_packet))(rng)
         payload = builder.receive(modality, message)
         frame = builder.build({modality: [payload]}, rng.choice((10**9, 1, 2**62)))

@@ -15,7 +15,7 @@ from any2seg_core.evaluation.recording.truth_tally import ReadTruth
 from any2seg_core.runtime.frame_builder import Frame
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import SampleSet
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import RGB
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], truth: ReadTruth | N
     camera = rig.camera() if rig is not None else None
     size = (camera.height, camera.width) if camera is not None else None
     frame_id = bag_set.frames.camera_frame if camera is not None else ""
-    if MODALITIES[0] in bag_set.sample_set.samples:
-        frame_id = _frame_id(bag_set.payloads[MODALITIES[0]][0], frame_id)
+    if RGB in bag_set.sample_set.samples:
+        frame_id = _frame_id(bag_set.payloads[RGB][0], frame_id)
     return PreparedSet(bag_set.time_ns, passed, bag_set.sample_set, frame, None, rig, size, frame_id, truth)
 
 

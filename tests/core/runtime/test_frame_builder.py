@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from any2seg_core.base.errors import MESSAGE_REASONS, MessageError
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.messages.images import _NAMED
-from any2seg_core.runtime.frame_builder import CAMERA_STREAMS, FrameBuilder
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
-from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.calibration import CAMERA_FIELDS, Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.health import HEALTH_REASONS, HealthConfig
 
@@ -153,7 +153,7 @@ def test_value_camera_info_replaces_intrinsics_once():
     assert frames.set_camera("event", other)
     assert frames.rig.calibration.event_camera is other
     assert frames.rig.calibration.camera is CAMERA
-    assert CAMERA_STREAMS == ("rgb", "depth", "event")
+    assert CAMERA_FIELDS == ("rgb", "depth", "event")
 
 
 def test_value_camera_info_bug_of_carla_keeps_the_calibration(frames):

@@ -20,7 +20,7 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import LIDAR, MODALITIES, all_subsets
 
 HEIGHT, WIDTH = 70, 101
 LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0.4], [1, 0, 0, -0.5], [0, 0, 0, 1]], float)
@@ -123,7 +123,7 @@ def test_exception_modality_the_checkpoint_does_not_know(raw):
     predictor = Predictor(model, InputContract(height=64, width=96, modalities=("rgb", "depth")))
     with pytest.raises(UserError, match="lidar.*rgb, depth"):
         predictor({"lidar": np.zeros((64, 96, 3), np.uint8)})
-    assert MODALITIES[3] not in predictor.contract.modalities
+    assert LIDAR not in predictor.contract.modalities
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:first", "meta", ""])

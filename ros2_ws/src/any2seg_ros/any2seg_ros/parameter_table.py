@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES, RGB
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ _HEALTH = {
     "health.black_level": _tunable(8, "Black when 99 % of the pixels are at most this bright; 0: off.", 0, 255),
     "health.saturated_share": _tunable(0.9, "Saturated when this share of the pixels is white; 0: off.", 0.0, 1.0),
     "health.frozen_frames": _tunable(50, "Frozen after so many identical messages in a row; 0: off.", 0, 100000),
-    "health.frozen_sensors": _tunable([MODALITIES[0]], "Sensors that are checked for freezing."),
+    "health.frozen_sensors": _tunable([RGB], "Sensors that are checked for freezing."),
     "health.min_depth_share": _tunable(0.001, "Least share of depth pixels with a depth; 0: off.", 0.0, 1.0),
     "health.min_points": _tunable(20, "Least number of points of a cloud; 0: off.", 0, 10000000),
     "health.max_event_rate_hz": _tunable(100.0, "Most events per pixel and second; 0: off.", 0.0, 1e6),

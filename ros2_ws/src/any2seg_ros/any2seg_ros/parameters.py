@@ -12,12 +12,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.runtime.frame_builder import WINDOWED
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.parameter_table import Parameter as TableEntry
 

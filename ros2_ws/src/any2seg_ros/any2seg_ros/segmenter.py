@@ -14,29 +14,28 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.messages.transforms import TransformTree
-from any2seg_core.runtime.frame_builder import (
-    CAMERA_STREAMS,
-    MOUNTED_STREAMS,
-    WINDOWED,
-    CameraUpdate,
-    Frame,
-    FrameBuilder,
-)
+from any2seg_core.runtime.frame_builder import CameraUpdate, Frame, FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.runtime.reliability import Reliability, ReliabilityMonitor, observations
-from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
+from any2seg_core.sensors.calibration import (
+    CAMERA_FIELDS,
+    EXTRINSICS_FIELDS,
+    Calibration,
+    load_calibration,
+    load_camera_info,
+)
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import Sample, SampleSet
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import EVENT, LIDAR, RGB, WINDOWED
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.parameters import NodeParameters
 
 if TYPE_CHECKING:
     from any2seg_core.runtime.predictor import Predictor
 
-_CAMERA, _LIDAR = CAMERA_STREAMS[0], MOUNTED_STREAMS[-1]
 
 
 @dataclass(frozen=True)
@@ -230,7 +229,7 @@ class Segmenter:
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
             notes = self._remount(samples, sample_set.stamp_ns)
-            offset_ns = sample_set.offsets_ns.get(WINDOWED[0], 0)
+            offset_ns = sample_set.offsets_ns.get(EVENT, 0)
             frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
             rig = self._frames.rig
         if not frame.planes:
@@ -246,13 +245,13 @@ class Segmenter:
         used = segmentation.used
         return LiveResult(
             stamp_ns=_header_ns(samples[sample_set.reference], sample_set),
-            frame_id=messages[_CAMERA][0].header.frame_id if _CAMERA in messages else self._frames.camera_frame,
+            frame_id=messages[RGB][0].header.frame_id if RGB in messages else self._frames.camera_frame,
             labels=labels,
             confidence=segmentation.confidence,
             planes=frame.planes,
             used=used,
             reference=sample_set.reference,
-            cloud=_cloud(frame.samples[_LIDAR], samples[_LIDAR][-1], rig) if _LIDAR in used else None,
+            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], rig) if LIDAR in used else None,
             missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
@@ -283,7 +282,7 @@ class Segmenter:
         mounts = self._frames.find_mounts(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
         for name, mount in mounts.items():
             self._frames.set_mount(name, mount)
-        mounted = [name for name in MOUNTED_STREAMS if name in newest]
+        mounted = [name for name in EXTRINSICS_FIELDS if name in newest]
         notes = [self._note_mount(name, newest[name][0], mounts) for name in mounted]
         return tuple(note for note in notes if note)
 
@@ -297,8 +296,8 @@ class Segmenter:
         elif mounts.get(name) is not None:
             self.mounts[name] = "tf"
         elif name not in self.mounts or name in mounts:  # never connected, or no longer
-            self.mounts[name] = "none" if name == _LIDAR else "assumed"
-            if name == _LIDAR:
+            self.mounts[name] = "none" if name == LIDAR else "assumed"
+            if name == LIDAR:
                 return ""  # a cloud without a pose is left out, and that is told for every one
             return (
                 f"{name}: nothing says where its frame {frame!r} is in the camera's {camera_frame!r}: it is taken as "
@@ -339,12 +338,12 @@ def _why_missing(sample_set: SampleSet) -> dict[str, str]:
 def _mounts_of(calibration: Calibration | None) -> set[str]:
     if calibration is None:
         return set()
-    return {name for name in MOUNTED_STREAMS if getattr(calibration, f"{name}_to_camera") is not None}
+    return {name for name in EXTRINSICS_FIELDS if getattr(calibration, f"{name}_to_camera") is not None}
 
 
 def _urls_of(settings: NodeParameters) -> dict[str, str]:
     urls = (settings.camera_info_url, settings.depth_camera_info_url, settings.events_camera_info_url)
-    return {stream: url for stream, url in zip(CAMERA_STREAMS, urls, strict=True) if url}
+    return {stream: url for stream, url in zip(CAMERA_FIELDS, urls, strict=True) if url}
 
 
 def _reject(labels: np.ndarray, confidence: np.ndarray | None, threshold: float) -> np.ndarray:
