@@ -6,14 +6,18 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "scripts"))
+from import_graph import PICTURE, import_graph, levels, picture, rooms_for_picture  # noqa: E402
+
 SOURCES = sorted(
     path
-    for folder in ("any2seg_core", "training", "ros2_ws", "bags", "launch", "benchmarks")
+    for folder in ("any2seg_core", "any2seg_drive", "training", "ros2_ws", "bags", "launch", "benchmarks", "scripts")
     for path in (ROOT / folder).rglob("*.py")
 )
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
@@ -42,6 +46,69 @@ print("imported", len({modules!r}))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == f"imported {len(modules)}"
+
+
+FORBIDDEN = {  # package -> packages that it must not import
+    "any2seg_core": {"any2seg_drive", "any2seg_ros", "training"},
+    "any2seg_drive": {"any2seg_ros", "training"},
+    "any2seg_ros": {"training"},
+    "training": {"any2seg_ros"},
+}
+
+
+def broken_arrows(graph: dict[str, set[str]]) -> list[str]:
+    return [
+        f"{room} -> {other}"
+        for room, others in sorted(graph.items())
+        for other in sorted(others)
+        if other.split(".")[0] in FORBIDDEN[room.split(".")[0]]
+    ]
+
+
+def test_value_rooms_do_not_lean_on_each_other_in_a_circle():
+    rooms = [room for level in levels(import_graph()) for room in level]
+    assert rooms[0] == "any2seg_core.base"
+    assert set(FORBIDDEN) <= set(rooms)
+
+
+def test_value_arrows_between_packages_point_one_way():
+    assert broken_arrows(import_graph()) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "says"),
+    [
+        ("any2seg_core", "from any2seg_drive.rig import DriveRig", "any2seg_core.base -> any2seg_drive"),
+        ("any2seg_core", "def late():\n    import training.train", "any2seg_core.base -> training"),
+        ("training", "from any2seg_ros import inputs", "training -> any2seg_ros"),
+        ("any2seg_ros", "import training.build as build", "any2seg_ros -> training"),
+    ],
+)
+def test_value_a_wrong_arrow_is_seen(tmp_path, package, source, says):
+    """The rules above can fail: one line in one file breaks them."""
+    folders = {name: tmp_path / name for name in FORBIDDEN}
+    for folder in folders.values():
+        (folder / "base").mkdir(parents=True)
+        (folder / "base" / "errors.py").write_text("")
+    (folders[package] / "base" / "errors.py").write_text(source)
+    assert broken_arrows(import_graph(folders)) == [says]
+
+
+def test_exception_a_circle_between_rooms_is_seen(tmp_path):
+    for room, other in (("bags", "data"), ("data", "demo"), ("demo", "bags")):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "files.py").write_text(f"def read():\n    from any2seg_core.{other} import files")
+    with pytest.raises(CycleError, match="bags"):
+        levels(import_graph({"any2seg_core": tmp_path}))
+
+
+def test_value_no_file_of_the_core_lies_outside_of_a_room():
+    loose = {path.name for path in (ROOT / "any2seg_core").glob("*.py")}
+    assert loose == {"__init__.py", "__main__.py"}
+
+
+def test_value_the_picture_of_the_rooms_is_that_of_the_sources():
+    assert PICTURE.read_text() == picture(rooms_for_picture()), "run python scripts/import_graph.py"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
