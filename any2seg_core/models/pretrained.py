@@ -27,10 +27,11 @@ _HEADS = ("head.", "decode_head.", "auxiliary_head.", "classifier.")
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a ``.safetensors`` or ``.pth`` file, whatever a training has put beside them (see `load_torch`).
 
-    The weights are found under ``state_dict``, ``model`` and the like; what is no tensor is left out.
+    The weights are found under ``state_dict``, ``model`` and the like, else in whichever dictionaries hold some; what
+    is no tensor is left out.
 
     Raises:
-        UserError: missing, damaged, no state of tensors, or with values that are not finite.
+        UserError: missing, damaged, or no state of tensors.
     """
     if not path.is_file():
         raise UserError(f"pretrained={path}: no such file")
@@ -42,17 +43,30 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"pretrained={path}: not a file of weights ({reason})") from None
-    loaded = innermost_state(loaded, _STATES)
-    entries = loaded.items() if isinstance(loaded, dict) else ()
-    state = {name: value for name, value in entries if isinstance(name, str) and isinstance(value, Tensor)}
+    state = _tensors(innermost_state(loaded, _STATES))
     if not state and strangers:
         raise UserError(f"pretrained={path}: not a file of weights (it holds {', '.join(strangers[:_SHOWN])})")
     if not state:
         raise UserError(f"pretrained={path}: holds no dictionary of tensors")
-    broken = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
-    if broken is not None:
-        raise UserError(f"pretrained={path}: {broken} has values that are not finite; take an earlier checkpoint")
     return state
+
+
+def _tensors(loaded: object) -> dict[str, Tensor]:
+    """Tensors of a dictionary; where it has no weights, those of the dictionaries in it, with their names before."""
+    level = [("", loaded)] if isinstance(loaded, dict) else []
+    seen: set[int] = set()
+    outer: dict[str, Tensor] = {}
+    while level:
+        found = {f"{place}{name}": value for place, state in level for name, value in state.items()
+                 if isinstance(name, str) and isinstance(value, Tensor)}  # fmt: skip
+        outer = outer or found
+        if any(value.ndim > 1 for value in found.values()):  # a count of steps or a state of a generator has fewer
+            return found
+        seen |= {id(state) for _, state in level}
+        inner = {id(value): (f"{place}{name}.", value) for place, state in level for name, value in state.items()
+                 if isinstance(value, dict)}  # fmt: skip
+        level = [entry for key, entry in inner.items() if key not in seen]
+    return outer
 
 
 def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str, Tensor]:
@@ -63,7 +77,7 @@ def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str
     is, and heads are left out.
 
     Raises:
-        UserError: several encoders, of a student and its teacher for example.
+        UserError: several encoders, of a student and its teacher for example, or values that are not finite.
     """
     for first, translate in DIALECTS.items():
         places = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
@@ -72,7 +86,12 @@ def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str
             raise UserError(f"pretrained={source}: holds several encoders, under {held}: save one of them alone")
         if places:
             inside = {name.removeprefix(places[0]): v for name, v in state.items() if name.startswith(places[0])}
-            return translate({name: v for name, v in inside.items() if not name.startswith(_HEADS)})
+            inside = {name: v for name, v in inside.items() if not name.startswith(_HEADS)}
+            broken = next((name for name, value in inside.items() if not bool(value.isfinite().all())), None)
+            if broken is not None:
+                problem = f"{places[0]}{broken} has values that are not finite"
+                raise UserError(f"pretrained={source}: {problem}; take an earlier checkpoint")
+            return translate(inside)
     return from_official(state)
 
 

@@ -11,6 +11,7 @@ import pickletools
 import re
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ _ITEM_BYTES = {
     "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4, "Untyped": 1,
 }  # fmt: skip
 _TAKES_MEMORY = ("bytearray", "Storage")  # ends of the names of what allocates as many bytes as it is told
+_ENCODE = "_codecs.encode"
 _LEGACY_PICKLES = 5  # magic number, protocol, machine, objects, keys of the storages that follow
 _MOST_STRANGERS = 64
 _LONGEST_REASON = 200
@@ -52,13 +54,27 @@ class _Stranger:
         """Nothing is kept."""
 
 
+class _Items:
+    """Stands for a list of a class of its own, or a queue: PyTorch fills nothing but lists."""
+
+    def __new__(cls, *_arguments: object, **_options: object) -> list:
+        return []
+
+
+class _Entries:
+    """Stands for a dictionary of a class of its own; PyTorch gives attributes to this kind alone."""
+
+    def __new__(cls, *_arguments: object, **_options: object) -> OrderedDict:
+        return OrderedDict()
+
+
 def load_torch(path: Path, strangers: list[str] | None = None) -> Any:
     """What torch.save wrote: tensors, plain values and containers of them; nothing else is made.
 
     Args:
         strangers: None: a file that names anything else is refused. A list: what else trainings store (NumPy scalars,
-            options, paths, histories) becomes an empty object of ours, so that no code of the file or of another
-            package runs, and its names are added to the list.
+            options, paths, histories) becomes an empty object of ours, or a plain list or dictionary of what it holds,
+            so that no code of the file or of another package runs, and its names are added to the list.
 
     Raises:
         UserError: missing, empty, cut off or damaged, made by something else, or asking for more than it holds; the
@@ -84,18 +100,37 @@ def _unpickled(path: Path, strangers: list[str] | None) -> Any:
     if strangers is not None:
         with suppress(ValueError):  # a file of before PyTorch 1.6: its names come one by one
             strangers += get_unsafe_globals_in_checkpoint(path)
+    stand_ins: dict[str, type] = {}
     while True:
+        for name in strangers or ():
+            stand_ins.setdefault(name, type(name, (_Stranger,), {}))
         try:
-            with safe_globals([(_Stranger, name) for name in strangers or ()]):
+            with safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-            if found is None or strangers is None or len(strangers) >= _MOST_STRANGERS:
+            if strangers is None or not _get_to_know(str(error), strangers, stand_ins):
                 raise
-            name = found[1] if "." in found[1] else f"builtins.{found[1]}"
-            if name in strangers:
-                raise
-            strangers.append(name)
+
+
+def _get_to_know(complaint: str, strangers: list[str], stand_ins: dict[str, type]) -> bool:
+    """Take from a complaint of PyTorch what another try needs; False where there is nothing in it.
+
+    ValueError for what PyTorch fills into no stand-in.
+    """
+    missing = re.search(r"GLOBAL (\S+) was not an allowed global", complaint)
+    if missing:
+        name = missing[1] if "." in missing[1] else f"builtins.{missing[1]}"
+        is_new = name not in strangers and len(strangers) < _MOST_STRANGERS
+        strangers += [name] if is_new else []
+        return is_new
+    filled = re.search(r"Can only (append|extend|SETITEMS?|build) .*but got <class '(.+)'>", complaint)
+    if filled is None:
+        return False
+    name = filled[2].removeprefix(f"{__name__}.")
+    if filled[1] == "build" or name not in stand_ins:
+        raise ValueError(f"it holds a {name} with content of its own beside the weights: save its state_dict alone")
+    stand_ins[name] = _Entries if filled[1].startswith("SETITEM") else _Items
+    return True
 
 
 def reason_of(error: Exception) -> str:
@@ -149,9 +184,17 @@ def _walk(file: BinaryIO, check_storage: CheckStorage) -> None:
         elif name == "BINPERSID":
             stack.append(_check_persistent(stack.pop(), check_storage))
         else:
-            if name in ("REDUCE", "NEWOBJ") and str(stack[-2]).endswith(_TAKES_MEMORY):
+            if name in ("REDUCE", "NEWOBJ") and str(stack[-2]).endswith(_TAKES_MEMORY) and not _is_written(*stack[-2:]):
                 raise ValueError(f"it makes a {stack[-2]} of its own")
+            is_text = name == "REDUCE" and stack[-2] == _ENCODE and _is_written(*stack[-2:])
             _step(operation, argument, stack)
+            stack[-1:] = [b""] if is_text else stack[-1:]
+
+
+def _is_written(called: str, arguments: Any) -> bool:
+    """Whether a call makes its bytes of text that the file holds."""
+    is_known = isinstance(arguments, tuple) and all(type(argument) in (str, bytes) for argument in arguments)
+    return is_known and not called.endswith("Storage")
 
 
 def _step(operation: pickletools.OpcodeInfo, argument: Any, stack: list[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +106,86 @@ def test_value_what_trainings_store_beside_the_weights_is_left_out(tmp_path, sou
     encoder = make_encoder("mit_b0")
     load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
     assert_equal(encoder, source)
+
+
+class Settings(dict):
+    """Like mmengine's ConfigDict: a dictionary with attributes."""
+
+
+class Losses(list):
+    """A list of a class of its own."""
+
+
+CONTAINERS = {
+    "a queue": deque([1.0, 2.0], maxlen=9),
+    "a dictionary with a default": defaultdict(list, {"loss": [1.0]}),
+    "a dictionary of a class of its own": Settings(model=Settings(depth=3)),
+    "a list of a class of its own": Losses([1.0, 2.0]),
+    "an array of bytes": bytearray(b"abc"),
+    "an array without a byte": bytearray(),
+    "in one another": Settings(losses=Losses([deque([defaultdict(int, {"a": 1})])])),
+}
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("beside", CONTAINERS.values(), ids=CONTAINERS)
+def test_value_containers_beside_the_weights_are_read_past(tmp_path, source, beside, is_new):
+    document = {"state_dict": official_names(source), "meta": beside}
+    torch.save(document, tmp_path / "m.pth", _use_new_zipfile_serialization=is_new)
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+def test_value_weights_in_a_dictionary_of_a_class_of_its_own(tmp_path, source):
+    state = Settings(official_names(source))
+    state.version = 3
+    torch.save(Settings(state_dict=state), tmp_path / "m.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+def test_exception_what_cannot_be_read_past_is_named_with_a_way_out(tmp_path, source):
+    losses = Losses([1.0])
+    losses.name = "train"
+    torch.save({"state_dict": official_names(source), "meta": losses}, tmp_path / "m.pth")
+    with pytest.raises(UserError, match="a list with content of its own beside the weights: save its state_dict alone"):
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "m.pth"))
+
+
+@pytest.mark.parametrize("place", ["weights", "model_weights", "best.network", "encoder"])
+def test_value_the_only_dictionary_of_weights_is_taken_whatever_it_is_called(tmp_path, source, place):
+    document = official_names(source)
+    for name in reversed(place.split(".")):
+        document = {name: document, "epoch": torch.tensor(3), "rng_state": torch.zeros(9, dtype=torch.uint8)}
+    document["itself"] = document
+    document["optimizer"] = {"state": {0: {"exp_avg": torch.zeros(3, 4)}}}
+    torch.save(document, tmp_path / "m.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+def test_exception_weights_of_two_networks_in_one_file(tmp_path, source):
+    state = official_names(source)
+    torch.save({"student_weights": state, "teacher_weights": dict(state)}, tmp_path / "m.pth")
+    with pytest.raises(UserError, match="several encoders, under student_weights., teacher_weights.: save one of them"):
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "m.pth"))
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.backbone."])
+def test_value_what_is_left_out_need_not_be_finite(tmp_path, source, prefix):
+    outer = prefix.removesuffix("backbone.")
+    state = {prefix + name: value for name, value in official_names(source).items()}
+    torch.save({"state_dict": state | {f"{outer}decode_head.x": torch.full((2, 2), torch.nan)}}, tmp_path / "m.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+    broken = f"{prefix}norm1.bias"
+    torch.save({"state_dict": state | {broken: state[broken].clone().fill_(torch.inf)}}, tmp_path / "m.pth")
+    with pytest.raises(UserError, match=f"m.pth: {broken} has values that are not finite"):
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / "m.pth"))
 
 
 def test_exception_several_encoders_and_values_that_are_not_finite(tmp_path, source):

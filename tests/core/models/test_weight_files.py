@@ -76,6 +76,11 @@ def test_exception_pickles_that_take_memory_of_their_own():
         with pytest.raises(ValueError, match="it makes a .* of its own"):
             _walk(pickled([1, {"a": _Call(function, 3)}]), lambda key, needed: None)
     _walk(pickled([1, _Call(OrderedDict)]), lambda key, needed: None)
+    number = _Call(complex, 1e12, 0.0)  # not known before it is made
+    for arguments in ((number,), (b"abc", number)):
+        with pytest.raises(ValueError, match="it makes a .* of its own"):
+            _walk(pickled([_Call(bytearray, *arguments)]), lambda key, needed: None)
+    _walk(pickled([bytearray(b"abc"), bytearray(), _Call(bytearray, "abc", "latin1")]), lambda key, needed: None)
 
 
 def test_value_storages_are_named_with_the_bytes_that_they_claim():
