@@ -23,7 +23,8 @@ from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rectified import rectified_note
-from any2seg_core.vocabulary.modalities import MODALITIES, RGB
+from any2seg_core.sensors.rig import same_view
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, MODALITIES, RGB
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _STATIC_TF = "/tf_static"
@@ -46,6 +47,7 @@ class BagCalibration:
         source: where it came from, in words; "" if there is none.
         is_final: the user's own file: what the bag says about cameras is not used.
         found: part of the calibration -> where it was found. missing: what is not there and what that costs.
+        unusable: sensors of which nothing can be used with it, because their pictures have another shape.
         mounts: what transforms of the recording give; of sensors that move the calibration holds one moment, `frames`
             none. None: there are no transforms, or a file wins over them.
         notes: what else a user should know, one line each.
@@ -58,6 +60,7 @@ class BagCalibration:
     missing: tuple[str, ...] = ()
     mounts: RecordedMounts | None = None
     notes: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     def frames(self, event_window_ns: int, options: InputOptions | None = None) -> FrameBuilder:
         """A builder of planes that starts with what is fixed in this calibration."""
@@ -95,6 +98,11 @@ def find_calibration(
     Raises:
         UserError: the file that was given, or the one in the folder, is wrong.
     """
+    found = _calibration_of(bag, choice, file, rectified)
+    return found if found.calibration is None else _with_views(found, bag, choice)
+
+
+def _calibration_of(bag: Bag, choice: TopicChoice, file: Path | None, rectified: bool) -> BagCalibration:
     if file is not None:
         calibration = load_calibration(file)
         found = dict.fromkeys(_parts(calibration), file.name)
@@ -160,10 +168,24 @@ def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[st
     streams = choice.map.streams
     if "lidar" in streams and calibration.lidar_to_camera is None and "lidar_to_camera" not in problems:
         lines.append(f"lidar_to_camera is not known{_COSTS['lidar']}")
-    for name in ("depth", "event"):
-        if name in streams and getattr(calibration, CAMERA_FIELDS[name]) is None:
-            lines.append(f"no camera_info of the {name} camera: the colour camera's is taken")
     return tuple(lines)
+
+
+def _with_views(found: BagCalibration, bag: Bag, choice: TopicChoice) -> BagCalibration:
+    """Adds what is to be said of cameras without intrinsics, and of pictures of another shape than the intrinsics."""
+    lines, unusable = [], []
+    for name, what, they in ((DEPTH, "depth images are", "depth"), (EVENT, "event sensor is", "events")):
+        own = getattr(found.calibration, CAMERA_FIELDS[name])
+        camera = own or found.calibration.camera
+        size = _size_of(bag, choice, name)
+        if size is not None and not same_view(size, camera):
+            known = f"{'the camera' if own is None else 'its calibration says'} {camera.width}x{camera.height}"
+            lack = f"without a calibration of the {name} camera" if own is None else "with that calibration"
+            lines.append(f"{what} {size[1]}x{size[0]}, {known}: {they} cannot be used {lack}")
+            unusable.append(name)
+        elif own is None and name in choice.map.streams:
+            lines.append(f"no camera_info of the {name} camera: the colour camera's is taken")
+    return replace(found, missing=(*found.missing, *lines), unusable=tuple(unusable))
 
 
 def _first_cameras(
@@ -200,7 +222,7 @@ def _size_of(bag: Bag, choice: TopicChoice, name: str) -> tuple[int, int] | None
         return None
     for message in islice(bag.messages([topic]), _TRIES):
         with suppress(UserError):
-            return StreamReader().read(name, message.value).shape[:2]
+            return StreamReader().read(RGB if name == EVENT else name, message.value).shape[:2]  # pictures of events
     return None
 
 
@@ -281,8 +303,11 @@ def _why_not_optical(mount: np.ndarray, camera: str, sensor: str, is_camera: boo
     Two optical frames that look the same way have the same z axis; that of a LiDAR points up, its x axis forward.
     """
     if is_camera:
-        is_suspect = abs(mount[2, 2]) < 0.1 and mount[2, 0] > 0.9
-        return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?" if is_suspect else ""
+        if abs(mount[2, 2]) >= 0.1 or max(mount[2, 0], mount[0, 2]) <= 0.9:
+            return ""
+        if mount[2, 0] > 0.9:
+            return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?"
+        return f"{sensor} looks along x of {camera}: is {camera} an optical frame (REP 103)?"
     if abs(mount[2, 2]) <= 0.9 or camera == sensor:
         return ""
     return f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"

@@ -151,7 +151,8 @@ def inspect_bag(
         phases = {name: phase for name, phase in found.items() if phase is not None}
         timings = {name: reports[streams[name]].timing for name in sensors}
         lead_ms = _packet_lead_ms(firsts.get(streams.get(EVENT, "")))
-        parameters = recommend(timings, phases, lead_ms)
+        usable = {name: timing for name, timing in timings.items() if name not in calibration.unusable}
+        parameters = recommend(usable, phases, lead_ms)
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
         notes = [*choice.notes, *calibration.notes]
         notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]

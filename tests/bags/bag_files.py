@@ -125,8 +125,10 @@ def _store_of(kind: str):
     return store
 
 
-def event_array(stamp_ns: int, columns: Iterable[int], package: str = "dvs_msgs") -> bytes:
-    """Serialised EventArray: one event a millisecond up to the stamp, in row 1 of a 9x6 sensor."""
+def event_array(
+    stamp_ns: int, columns: Iterable[int], package: str = "dvs_msgs", size: tuple[int, int] = (6, 9)
+) -> bytes:
+    """Serialised EventArray: one event a millisecond up to the stamp, in row 1 of a sensor of (H, W) pixels."""
     kind = f"{package}/msg/EventArray"
     store = _store_of(kind)
     time = store.types["builtin_interfaces/msg/Time"]
@@ -136,7 +138,7 @@ def event_array(stamp_ns: int, columns: Iterable[int], package: str = "dvs_msgs"
     event = store.types[f"{package}/msg/Event"]
     events = [event(x, 1, at, True) for x, at in zip(columns, times, strict=True)]
     header = store.types["std_msgs/msg/Header"](time(*divmod(stamp_ns, NS_PER_S)), "dvs")
-    return bytes(store.serialize_cdr(store.types[kind](header, 6, 9, events), kind))
+    return bytes(store.serialize_cdr(store.types[kind](header, *size, events), kind))
 
 
 def event_packet(stamp_ns: int, seq: int, data: bytes, size: tuple[int, int], encoding: str = "evt3") -> bytes:

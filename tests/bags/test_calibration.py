@@ -10,9 +10,13 @@ from bag_files import (
     KITTI_CAMERA,
     LIDAR_TO_CAMERA,
     NS_PER_S,
+    PACKET,
     START_NS,
     STORE,
     compressed_image,
+    compressed_pixels,
+    event_array,
+    event_packet,
     kitti_entries,
     lidar_calibration,
     lidar_entries,
@@ -186,6 +190,54 @@ def test_value_depth_without_a_camera_info_of_its_own(tmp_path, frame, lines):
         assert "depth" in line and ("taken as mounted" in line or "colour camera's is taken" in line)
 
 
+def with_sensor(topic, kind, messages):
+    """A camera of 96x64, a LiDAR, and a sensor that has no camera_info, three times in a fifth of a second."""
+    return [*lens_entries("plumb_bob", [0.0] * 5),
+            *((START_NS + k * NS_PER_S // 10 + 3, topic, kind, data) for k, data in enumerate(messages))]  # fmt: skip
+
+
+STAMPS = [START_NS + k * NS_PER_S // 10 for k in range(3)]
+PICTURE_48X48 = np.ones((48, 48, 3), np.uint8)
+OTHER_SHAPES = {
+    "event array": (
+        "/dvs/events", "dvs_msgs/msg/EventArray", [event_array(stamp, range(5), size=(9, 6)) for stamp in STAMPS],
+        "event sensor is 6x9", "event"),
+    "event packets": (
+        "/dvs/events", PACKET, [event_packet(stamp, k, b"", (10, 10)) for k, stamp in enumerate(STAMPS)],
+        "event sensor is 10x10", "event"),
+    "depth": (
+        "/depth/image", IMAGE, [serialise.image(np.ones((48, 48), np.uint16), "16UC1", stamp, "d") for stamp in STAMPS],
+        "depth images are 48x48", "depth"),
+    "compressed depth": (
+        "/depth/image/compressed", COMPRESSED,
+        [compressed_pixels(PICTURE_48X48[..., 0].astype(np.uint16), stamp, "d", ".png", "png") for stamp in STAMPS],
+        "depth images are 48x48", "depth"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("topic", "kind", "messages", "told", "name"), OTHER_SHAPES.values(), ids=OTHER_SHAPES)
+def test_value_a_sensor_of_another_shape_without_intrinsics_is_not_recommended(
+    tmp_path, topic, kind, messages, told, name
+):
+    bag = write_bag(tmp_path / "bag", sorted(with_sensor(topic, kind, messages), key=lambda entry: entry[0]))
+    they = {"event": "events", "depth": "depth"}[name]
+    got = found_in(bag)
+    line = f"{told}, the camera 96x64: {they} cannot be used without a calibration of the {name} camera"
+    assert (got.missing[-1], got.unusable) == (line, (name,))
+    found = inspect_bag(bag)
+    assert found.parameters["modalities"] == found.parameters["reference_priority"] == ["rgb", "lidar"]
+    with open_bag(bag) as opened:
+        assert all(name not in each.frame().planes for each in opened.sets())  # as it says
+
+
+def test_value_a_sensor_of_the_shape_of_the_camera_or_with_intrinsics_is_recommended(tmp_path):
+    depth = [serialise.image(np.ones((32, 48), np.uint16), "16UC1", stamp, "cam") for stamp in STAMPS]
+    bag = write_bag(tmp_path / "half", sorted(with_sensor("/depth/image", IMAGE, depth), key=lambda entry: entry[0]))
+    assert (found_in(bag).missing, found_in(bag).unusable) == ((), ())
+    assert inspect_bag(bag).parameters["modalities"] == ["rgb", "depth", "lidar"]
+    assert found_in(write_bag(tmp_path / "own", with_depth_camera(np.eye(4)))).unusable == ()
+
+
 CAMERA_TO_BASE = np.linalg.inv(LIDAR_TO_CAMERA)
 
 
@@ -216,6 +268,16 @@ def test_value_two_optical_frames_that_look_the_same_way_are_right(tmp_path):
 def test_value_a_depth_frame_whose_x_axis_looks_forward_is_suspected(tmp_path):
     (line,) = found_in(write_bag(tmp_path / "bag", with_depth_camera(np.eye(4)))).missing
     assert line == f"x of depth_frame looks along {KITTI_CAMERA.frame_id}: is it an optical frame (REP 103)?"
+
+
+def test_value_a_camera_frame_beside_an_optical_depth_frame_is_suspected(tmp_path):
+    """The colour images carry the frame of the camera's body, x forward; depth carries an optical one."""
+    edges = [("base", KITTI_CAMERA.frame_id, np.eye(4)), ("base", "depth_frame", CAMERA_TO_BASE)]
+    entries = [entry for entry in with_depth_camera(CAMERA_TO_BASE) if entry[2] not in (TF, CLOUD)]
+    entries.insert(0, (START_NS - 5, "/tf_static", TF, tf_message(edges, START_NS)))
+    (line,) = found_in(write_bag(tmp_path / "bag", entries)).missing
+    name = KITTI_CAMERA.frame_id
+    assert line == f"depth_frame looks along x of {name}: is {name} an optical frame (REP 103)?"
 
 
 def spoilt_tf(entries, topic, stamp_ns, translation, quaternion):
