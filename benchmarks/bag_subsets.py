@@ -24,6 +24,7 @@ from rich.progress import track
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
 from any2seg_core.evaluation.recording.prepared import Passed, prepared_sets
@@ -33,7 +34,7 @@ from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
 from any2seg_drive.bag_writer import write_bag
 
-CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
+CHECKPOINT = default_checkpoint()
 
 T = TypeVar("T")
 

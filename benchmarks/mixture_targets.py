@@ -15,6 +15,7 @@ import sys
 import torch
 import torch.nn.functional as F
 
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.samples import Sample
 from any2seg_core.data.sparse import SparseConfig, sparse_labels
@@ -53,7 +54,7 @@ def figures(model: Any2Seg, images: dict[str, torch.Tensor], sample: Sample, cli
 def main() -> None:
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    path = sys.argv[2] if len(sys.argv) == 3 else "checkpoints/drive_b0.safetensors"
+    path = sys.argv[2] if len(sys.argv) == 3 else default_checkpoint()
     trained, contract, _ = load_checkpoint(path)
     torch.manual_seed(0)
     untrained = Any2Seg(trained.config).train()  # its BatchNorm knows no statistics yet

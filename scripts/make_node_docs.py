@@ -18,7 +18,7 @@ from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS, Topic
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "node.md"
-PARAMETER_FILE = ROOT / "ros2_ws" / "src" / "any2seg_ros" / "config" / "segment.param.yaml"
+PARAMETER_FILE = ROOT / "ros2_ws" / "src" / "any2seg_ros" / "any2seg_ros" / "config" / "segment.param.yaml"
 
 _YAML_HEAD = """\
 # Parameters of the segmentation node: every one with its default. Made by scripts/make_node_docs.py.

@@ -16,11 +16,12 @@ from any2seg_core.bags.reader import Bag, BagTopic
 from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
+from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.vocabulary.modalities import MODALITIES, RGB
 from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
 
-RULES_FILE = Path(__file__).with_name("topics.yaml")
+RULES_FILE = shipped_file("any2seg_core.bags", "topics.yaml")
 
 COMPRESSED_KIND = "sensor_msgs/msg/CompressedImage"
 IMAGE_KINDS = ("sensor_msgs/msg/Image", COMPRESSED_KIND)

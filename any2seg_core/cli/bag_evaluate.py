@@ -12,13 +12,12 @@ import typer
 from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from any2seg_core.base.screen import PlainColumn, Screen, say
-
-DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent.parent / "checkpoints" / "drive_b0.safetensors"
+from any2seg_core.base.shipped import default_checkpoint
 
 
 def evaluate(
     bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
-    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
+    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = default_checkpoint(),
     truth: Annotated[
         str,
         typer.Option(

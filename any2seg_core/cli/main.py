@@ -18,6 +18,7 @@ from rich.table import Table
 from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import Screen, refusal, say
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
 from any2seg_core.cli.data import data_app
@@ -39,8 +40,6 @@ bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)
 
-DEFAULT_CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "drive_b0.safetensors"
-
 CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -58,7 +57,7 @@ def predict(
     calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
     color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
-    checkpoint: CheckpointOption = DEFAULT_CHECKPOINT,
+    checkpoint: CheckpointOption = default_checkpoint(),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
     as_json: JsonOption = False,
@@ -166,7 +165,7 @@ def _print_prediction(result: Any, space: Any, out: Path, as_json: bool) -> None
 
 @app.command()
 def info(
-    checkpoint: Annotated[Path, typer.Argument(help="Any2Seg checkpoint (.safetensors).")] = DEFAULT_CHECKPOINT,
+    checkpoint: Annotated[Path, typer.Argument(help="Any2Seg checkpoint (.safetensors).")] = default_checkpoint(),
     as_json: JsonOption = False,
 ) -> None:
     """Show what a checkpoint is: model, input contract, training and its 15-subset table.

@@ -9,7 +9,6 @@ import itertools
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import fake_car
 import numpy as np
@@ -17,12 +16,13 @@ import pytest
 from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until, longest_gap_ms, wait_for
 from fake_car import NS_PER_S, PERIOD_NS, TOPICS
 
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.messages import serialise
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
-CHECKPOINT = Path(__file__).resolve().parents[2] / "checkpoints" / "drive_b0.safetensors"
+CHECKPOINT = default_checkpoint()
 SENSORS = ("rgb", "lidar")
 # The longest gap of the promise for 10 Hz sensors: 2.5 periods and the wait for the others; the rest is the model.
 BOUND_MS = 250.0 + 50.0

@@ -16,7 +16,7 @@ FROM_WHEELS = {
     "rcl_interfaces", "builtin_interfaces", "geometry_msgs",
     # dependencies of the core
     "numpy", "cv2", "yaml", "rich", "typer",
-    "any2seg_core", "any2seg_ros",
+    "any2seg_core", "any2seg_drive", "any2seg_ros",
 }  # fmt: skip
 GUARD = "distro.py"
 

@@ -27,12 +27,13 @@ from sensor_msgs.msg import Image  # noqa: E402
 from storm import LISTENERS, Driver, schedule  # noqa: E402
 from trend import Trend, trend  # noqa: E402
 
+from any2seg_core.base.shipped import default_checkpoint  # noqa: E402
 from any2seg_core.messages import stamp_ns  # noqa: E402
 from any2seg_core.sync.parameters import SYNC_DEFAULTS  # noqa: E402
 from any2seg_core.vocabulary.modalities import MODALITIES  # noqa: E402
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile  # noqa: E402
 
-CHECKPOINT = ROOT / "checkpoints" / "drive_b0.safetensors"
+CHECKPOINT = default_checkpoint()
 BOUNDS = {"memory_mb": 6.0, "threads": 0.5, "descriptors": 0.5}  # what counts as flat, per hour
 _SAMPLE_S = 2.0
 _SPOKEN_S = 10.0

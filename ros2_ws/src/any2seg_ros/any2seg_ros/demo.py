@@ -17,6 +17,7 @@ from rich.console import Console
 
 from any2seg_core.bags.lookup import start_ns
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
@@ -36,7 +37,6 @@ NODE_NAME = "segment"
 _START_S = 90.0
 _DRAIN_S = 1.0
 _REDRAW_S = 0.25
-_DEFAULT_CHECKPOINT = Path(__file__).resolve().parents[4] / "checkpoints" / "drive_b0.safetensors"
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for recording, report and metrics.")] = Path("runs/demo"),
-    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = _DEFAULT_CHECKPOINT,
+    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = default_checkpoint(),
     seconds_per_phase: Annotated[float, typer.Option(min=1.0, max=30.0, help="Length of each phase.")] = 6.0,
     seed: Annotated[int, typer.Option(min=0, help="Which town of the test split.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,

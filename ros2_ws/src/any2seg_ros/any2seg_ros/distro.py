@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from any2seg_core.base.shipped import shipped_file
+
 
 def has(package: str) -> bool:
     """Whether a ROS Python package is installed here, without importing it."""
@@ -58,10 +60,5 @@ def subscription_events() -> type:
 
 
 def config_file(name: str) -> Path:
-    """A file of this package's config folder, in a source tree or in a colcon installation."""
-    beside_source = Path(__file__).resolve().parent.parent / "config" / name
-    if beside_source.is_file():
-        return beside_source
-    from ament_index_python.packages import get_package_share_directory
-
-    return Path(get_package_share_directory("any2seg_ros")) / "config" / name
+    """A file of this package's config folder."""
+    return shipped_file("any2seg_ros", "config", name)
