@@ -101,7 +101,9 @@ def check_tree(
     report = TreeReport(root, kind)
     splits = _splits(kind)
     if kind == BagDataset.kind:
-        _conclude(report, check_recording(report, modalities, read, progress))
+        pixels = check_recording(report, modalities, read, progress)
+        next(iter(report.problems.values())).extend(_problems_of(kind, pixels))
+        _conclude(report, pixels)
         return report
     if modalities is None:
         modalities = DATASETS[kind].on_disk(root) or None
@@ -141,6 +143,7 @@ def _check_split(
     report.encodings = dataset.encodings
     counts: Counter[str] = Counter()
     problems: list[str] = []
+    own_pixels = np.zeros(256, np.int64)
     skip_labels = bool(dataset.why_unlabelled)
     if skip_labels:
         report.notes.append(f"{dataset.split}: no labels: {dataset.why_unlabelled}")
@@ -150,13 +153,14 @@ def _check_split(
             counts[finding.condition] += 1
             problems += finding.problems
             if finding.pixels is not None:
-                pixels += finding.pixels
+                own_pixels += finding.pixels
             for key, size in finding.sizes.items():
                 table = report.sizes.setdefault(key, {})
                 table[size] = table.get(size, 0) + 1
             progress(dataset.split, done, len(dataset))
+    pixels += own_pixels
     report.frames[dataset.split] = dict(counts)
-    report.problems[dataset.split] = problems + dataset.strays()
+    report.problems[dataset.split] = problems + _problems_of(dataset.kind, own_pixels) + dataset.strays()
     published = PUBLISHED[dataset.kind][dataset.split]
     is_simulated = (dataset.root / f"drive_{dataset.split}.json").is_file()
     if len(dataset) != published and not is_simulated:
@@ -181,6 +185,13 @@ def _check_frame(dataset: FrameDataset, frame: Any, read: bool, skip_labels: boo
         if key == LABELS:
             finding.pixels = np.bincount(array.ravel(), minlength=256)
     return finding
+
+
+def _problems_of(kind: str, pixels: np.ndarray) -> list[str]:
+    """What the (256,) counts of the ids of a whole split show to be wrong."""
+    if not pixels.any() or pixels[: len(DATASETS[kind].label_space)].any():
+        return []
+    return ["no pixel of any label image has a label: are they pictures of colours, or ids of another data set?"]
 
 
 def _conclude(report: TreeReport, pixels: np.ndarray) -> None:

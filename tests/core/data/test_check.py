@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from bag_files import IMAGE, KITTI_CAMERA, START_NS, kitti_entries, write_bag
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 from PIL import Image
@@ -18,6 +19,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
+from any2seg_core.messages import serialise
 from any2seg_core.vocabulary.labels import UNLABELLED
 
 SIZE = (20, 30)
@@ -74,6 +76,28 @@ def test_value_every_planted_defect_is_named(root: Path):
     assert len(report.problems["train"]) == 10
     assert report.problems["val"] == []
     assert "lidar: 1 file(s) of 15x10, the others have 30x20" in report.notes
+
+
+@pytest.mark.parametrize("colour", [(90, 30, 0), (30, 30, 255)], ids=["red is 0", "red is 255"])
+def test_value_labels_of_which_none_is_one_are_a_problem_of_their_split(root: Path, colour):
+    """Pictures of colours for people (blue, green, red): DELIVER reads the red channel."""
+    for path in (root / "semantic").glob("*/train/*/*.png"):
+        assert cv2.imwrite(str(path), np.full((*SIZE, 3), colour, np.uint8))
+    report = check_tree(root)
+    (line,) = report.problems["train"]
+    assert line.startswith("no pixel of any label image has a label") and report.problems["val"] == []
+    assert CliRunner().invoke(app, ["data", "check", str(root)]).exit_code == 1
+
+
+def test_value_a_recording_whose_truth_has_no_label(tmp_path: Path):
+    truth = serialise.image(np.full((375, 1242), 255, np.uint8), "mono8", START_NS, KITTI_CAMERA.frame_id)
+    entries = kitti_entries(2)
+    stamps_ns = [entry[0] for entry in entries if entry[2] == IMAGE]
+    entries += [(stamp_ns, "/segmentation/labels", IMAGE, truth) for stamp_ns in stamps_ns]
+    report = check_tree(write_bag(tmp_path / "bag", sorted(entries, key=lambda entry: entry[0])), modalities=["rgb"])
+    (line,) = [line for lines in report.problems.values() for line in lines]
+    assert line.startswith("no pixel of any label image has a label")
+    assert check_tree(write_bag(tmp_path / "other", kitti_entries(2)), modalities=["rgb"]).count == 0  # without truth
 
 
 def test_value_quick_looks_but_does_not_read(root: Path):
