@@ -8,14 +8,16 @@ from any2seg_core.base.errors import UserError
 
 _USUAL = (10, 12, 14, 16)
 _WHOLE = 16
+_STRAYS = 2000  # one of so many values may be any: that of a broken pixel, or of one without a measurement
 _TELLING = 512  # darker images tell nothing: a covered lens must stay black
 
 
 class PixelBits:
     """Significant bits of the 16-bit images of one camera.
 
-    Found with the first image that has a value of 512 or more: the fewest of 10, 12, 14 and 16 bits that hold all its
-    values; 16 before. Later images may only widen them, so that brightness does not jump; `take_note` says when.
+    Found with the first image that has values of 512 or more: the fewest of 10, 12, 14 and 16 bits that hold all of
+    them but one in 2000 (pixels that are broken); 16 before. Later images may only widen them, so that brightness does
+    not jump; `take_note` says when.
 
     Args:
         bits: 8 to 16; 0 finds them.
@@ -30,6 +32,7 @@ class PixelBits:
         self._given = bits
         self._found = 0
         self._note = ""
+        self._has_seen = self._has_told = False
 
     @property
     def bits(self) -> int:
@@ -39,7 +42,7 @@ class PixelBits:
     def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
         """uint16 of any shape -> the upper 8 of the significant bits, uint8; what has more bits becomes 255."""
         if not self._given:
-            self._see(int(pixels.max(initial=0)))
+            self._see(pixels)
         if self.bits == _WHOLE:
             return (pixels >> 8).astype(np.uint8)
         return np.minimum(pixels >> (self.bits - 8), 255).astype(np.uint8)
@@ -49,11 +52,25 @@ class PixelBits:
         note, self._note = self._note, ""
         return note
 
-    def _see(self, largest: int) -> None:
-        if largest >= max(_TELLING, 1 << self._found):
+    def why_black(self) -> str:
+        """What else than darkness a black image may mean, to end a sentence; "" where its bits are known."""
+        if self._given or self._found or not self._has_seen:
+            return ""
+        if not self._has_told:
+            self._note = "16-bit image is black: no light, or its values have few bits; image_bits says how many"
+            self._has_told = True
+        return ", or its values have few bits: image_bits"
+
+    def _see(self, pixels: np.ndarray) -> None:
+        self._has_seen = True
+        least, strays = max(_TELLING, 1 << self._found), pixels.size // _STRAYS
+        top = int(pixels.max(initial=0))
+        if top >= least and np.count_nonzero(pixels >= least) > strays:
+            largest = int(np.partition(pixels, pixels.size - 1 - strays, axis=None)[pixels.size - 1 - strays])
             before, self._found = self._found, next(bits for bits in _USUAL if largest < 1 << bits)
             if before:
                 self._note = f"16-bit image reaches {largest}: read as {self._found} bits now, as {before} before"
             elif self._found < _WHOLE:
-                self._note = f"16-bit image stays below {1 << self._found}: read as {self._found} bits"
+                few = " but for a few values" if top >> self._found else ""
+                self._note = f"16-bit image stays below {1 << self._found}{few}: read as {self._found} bits"
             self._note += "; image_bits fixes it" if self._note else ""

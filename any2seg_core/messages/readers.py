@@ -71,6 +71,10 @@ class StreamReader:
         """
         return {"rgb": self._rgb, "depth": _depth_m, "lidar": self._points}[name](msg)
 
+    def why_black(self) -> str:
+        """What else than darkness a black camera image may mean; see `PixelBits.why_black`."""
+        return self._bits.why_black()
+
     def take_notes(self) -> list[str]:
         """What a user should know since the last call, one line each."""
         notes = {"rgb": self._bits.take_note(), "lidar": self._intensity.take_note()}

@@ -307,7 +307,10 @@ class FrameBuilder:
             self._sizes[name] = array.shape[:2]
         if name == RGB and (self._rig is None or same_view(array.shape, self._rig.calibration.camera)):
             self._image_size = array.shape[:2]
-        return array, None, self._health.check(name, array, _stamp_key(message, stamp_ns))
+        fault = self._health.check(name, array, _stamp_key(message, stamp_ns))
+        if fault is not None and fault.reason == "black":
+            fault = fault._replace(text=fault.text + self._reader.why_black())
+        return array, None, fault
 
     def _read_events(
         self, name: str, payloads: Sequence[Any], stamp_ns: int, offset_ns: int

@@ -59,6 +59,48 @@ def test_value_brightness_changes_only_when_more_bits_come_and_that_is_told():
     assert finder.take_note() == ""
 
 
+def picture_with_strays(bits, strays, stray=65535):
+    """40x60: one in 2000 are 1; every value below 2**bits comes, and `strays` above."""
+    deep = np.random.default_rng(2).integers(0, 1 << bits, (40, 60)).astype(np.uint16)
+    deep[0, 0] = (1 << bits) - 1
+    deep.reshape(-1)[7 : 7 + strays] = stray
+    return deep
+
+
+@pytest.mark.parametrize(("bits", "stray"), [(10, 65535), (12, 65535), (12, 20000), (14, 65535)])
+def test_value_a_broken_pixel_says_nothing_of_the_bits(bits, stray):
+    finder = PixelBits()
+    deep = picture_with_strays(bits, 1, stray)
+    expected = np.minimum(deep >> (bits - 8), 255)
+    for _ in range(3):
+        np.testing.assert_array_equal(finder.to_bytes(deep), expected)
+    assert finder.take_note() == (
+        f"16-bit image stays below {2**bits} but for a few values: read as {bits} bits; image_bits fixes it"
+    )
+    assert finder.take_note() == ""
+    finder.to_bytes(picture_with_strays(bits, 2))
+    assert finder.bits == 16 and "read as 16 bits now" in finder.take_note()
+
+
+def test_value_a_broken_pixel_on_a_covered_lens_tells_nothing():
+    finder = PixelBits()
+    dark = np.full((40, 60), 40, np.uint16)
+    dark[3, 5] = 65535
+    assert finder.to_bytes(dark).sum() == 255 and finder.bits == 16 and finder.take_note() == ""
+
+
+def test_value_why_an_image_may_be_black():
+    finder = PixelBits()
+    assert finder.why_black() == ""  # no 16-bit image came
+    finder.to_bytes(np.full((5, 7), 200, np.uint16))
+    assert [finder.why_black(), finder.why_black()] == [", or its values have few bits: image_bits"] * 2
+    assert finder.take_note().startswith("16-bit image is black: no light, or its values have few bits; image_bits")
+    finder.why_black()
+    assert finder.take_note() == ""
+    finder.to_bytes(np.full((5, 7), 4000, np.uint16))
+    assert finder.why_black() == PixelBits(8).why_black() == ""
+
+
 def test_value_a_covered_lens_of_16_bits_stays_black():
     noise = np.random.default_rng(1).integers(0, 400, (20, 30)).astype(np.uint16)
     finder = PixelBits()

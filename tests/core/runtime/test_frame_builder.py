@@ -524,3 +524,16 @@ def test_value_12_bits_in_16_are_no_darkness():
     assert frame.notes == ["rgb: 16-bit image stays below 4096: read as 12 bits; image_bits fixes it"]
     fixed = FrameBuilder(None, options=InputOptions(image_bits=16)).build({"rgb": [image(grey << 2, "mono16")]}, 1)
     assert fixed.reasons == {"rgb": "black"}
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "mono8"])
+def test_value_a_black_image_of_16_bits_may_have_few_bits(encoding):
+    """8 significant bits, the brightest 255; of an image of 8 bits nothing else is known."""
+    builder = FrameBuilder(None, 50_000_000)
+    pixels = np.full((19, 26), 255 if encoding == "mono16" else 5, np.uint16 if encoding == "mono16" else np.uint8)
+    first, second = (builder.build({"rgb": [image(pixels, encoding)]}, stamp_ns) for stamp_ns in (1, 2))
+    assert first.reasons == second.reasons == {"rgb": "black"}
+    told = ", or its values have few bits: image_bits"
+    assert first.errors["rgb"].endswith(told) == second.errors["rgb"].endswith(told) == (encoding == "mono16")
+    assert [note.startswith("rgb: 16-bit image is black") for note in first.notes] == [True] * (encoding == "mono16")
+    assert second.notes == []
