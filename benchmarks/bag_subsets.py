@@ -83,7 +83,7 @@ def ratios(one: Timed, often: Timed, frames: int, frames_often: int) -> Timed:
 
 
 def main(
-    recording: Annotated[Path | None, typer.Argument(help="Bag of the simulated drive.")] = None,
+    recording: Annotated[Path | None, typer.Argument(help="Recording of the simulated drive.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of the drive that is rendered otherwise.")] = 60.0,
     turns: Annotated[int, typer.Option(min=1, help="How often the 15 passes are made.")] = 1,
 ) -> None:

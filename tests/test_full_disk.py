@@ -60,10 +60,11 @@ BODIES = {
 """,
     "recording with results": """
     from bag_files import kitti_entries, write_bag
-    from any2seg_core.bags.reader import Bag
+    from any2seg_core.bags.reader import Recording
     from any2seg_core.evaluation.recording.record import ResultRecorder
     from any2seg_core.vocabulary.labels import label_space
-    with Bag(Path(sys.argv[1])) as bag, ResultRecorder(folder / "out.mcap", bag, label_space("deliver-25")) as recorder:
+    space = label_space("deliver-25")
+    with Recording(Path(sys.argv[1])) as bag, ResultRecorder(folder / "out.mcap", bag, space) as recorder:
         for message in bag.messages():
             recorder.copy(message)
 """,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from any2seg_core.bags.mounts import RecordedMounts
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages.readers import StreamReader
@@ -84,7 +84,7 @@ class BagCalibration:
 
 
 def find_calibration(
-    bag: Bag, choice: TopicChoice, file: Path | None = None, rectified: bool = False
+    bag: Recording, choice: TopicChoice, file: Path | None = None, rectified: bool = False
 ) -> BagCalibration:
     """Calibration of a bag.
 
@@ -102,7 +102,7 @@ def find_calibration(
     return found if found.calibration is None else _with_views(found, bag, choice)
 
 
-def _calibration_of(bag: Bag, choice: TopicChoice, file: Path | None, rectified: bool) -> BagCalibration:
+def _calibration_of(bag: Recording, choice: TopicChoice, file: Path | None, rectified: bool) -> BagCalibration:
     if file is not None:
         calibration = load_calibration(file)
         found = dict.fromkeys(_parts(calibration), file.name)
@@ -122,7 +122,7 @@ def _calibration_of(bag: Bag, choice: TopicChoice, file: Path | None, rectified:
 
 
 def _from_messages(
-    bag: Bag, choice: TopicChoice, cameras: Mapping[str, CameraModel], complaints: Mapping[str, str]
+    bag: Recording, choice: TopicChoice, cameras: Mapping[str, CameraModel], complaints: Mapping[str, str]
 ) -> BagCalibration:
     camera_name = RGB
     if camera_name not in cameras:
@@ -171,7 +171,7 @@ def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[st
     return tuple(lines)
 
 
-def _with_views(found: BagCalibration, bag: Bag, choice: TopicChoice) -> BagCalibration:
+def _with_views(found: BagCalibration, bag: Recording, choice: TopicChoice) -> BagCalibration:
     """Adds what is to be said of cameras without intrinsics, and of pictures of another shape than the intrinsics."""
     lines, unusable = [], []
     for name, what, they in ((DEPTH, "depth images are", "depth"), (EVENT, "event sensor is", "events")):
@@ -189,7 +189,7 @@ def _with_views(found: BagCalibration, bag: Bag, choice: TopicChoice) -> BagCali
 
 
 def _first_cameras(
-    bag: Bag, choice: TopicChoice, rectified: bool
+    bag: Recording, choice: TopicChoice, rectified: bool
 ) -> tuple[dict[str, CameraModel], dict[str, str], tuple[str, ...]]:
     """(modality -> intrinsics of its first good camera_info, modality -> why there is none, what to tell)."""
     cameras: dict[str, CameraModel] = {}
@@ -212,7 +212,7 @@ def _first_cameras(
     return cameras, complaints, tuple(f"{name}: {note}" for name, note in notes.items() if note)
 
 
-def _size_of(bag: Bag, choice: TopicChoice, name: str) -> tuple[int, int] | None:
+def _size_of(bag: Recording, choice: TopicChoice, name: str) -> tuple[int, int] | None:
     """(H, W) of the images of a sensor, for a camera_info that does not say it; None where no image says it either."""
     topic = choice.map.streams.get(name, "")
     peek = choice.peeks.get(topic, Peek())
@@ -247,7 +247,7 @@ class _Transforms(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _read_transforms(bag: Bag) -> _Transforms:
+def _read_transforms(bag: Recording) -> _Transforms:
     topics = {name: topic for name, topic in bag.topics.items() if topic.kind in _TF_KINDS and topic.count}
     static_topics = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
     moving_topics = [name for name in topics if name not in static_topics]
@@ -263,7 +263,7 @@ def _read_transforms(bag: Bag) -> _Transforms:
     return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0], notes)
 
 
-def _transforms(bag: Bag, topics: Sequence[str]) -> Iterator[Any]:
+def _transforms(bag: Recording, topics: Sequence[str]) -> Iterator[Any]:
     """Messages that can be read; of a damaged one the lookup says what is missing, if it was needed."""
     for message in bag.messages(topics) if topics else ():
         try:

@@ -12,7 +12,7 @@ import numpy as np
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.pauses import PauseLog
-from any2seg_core.bags.reader import Bag, BagTopic
+from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
@@ -117,7 +117,7 @@ def inspect_bag(
         UserError: nothing can be read, or an option is wrong.
     """
     options = options or BagOptions()
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         choice = choose_topics(bag, options.rules, options.topics)
         calibration = _calibration(bag, choice, options.calibration)
         logs = {name: StreamLog() for name in bag.topics}
@@ -163,7 +163,7 @@ def inspect_bag(
         )  # fmt: skip
 
 
-def _calibration(bag: Bag, choice: TopicChoice, file: Path | None) -> BagCalibration:
+def _calibration(bag: Recording, choice: TopicChoice, file: Path | None) -> BagCalibration:
     """A bad file that the user gave is an error, a bad one in the recording is a finding."""
     try:
         return find_calibration(bag, choice, file)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.codec import LazyPayload
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.vocabulary.topics import TopicMap
 
@@ -32,7 +32,7 @@ def read_sets(
         for name, stamps_ns in members.items():
             for stamp_ns in stamps_ns:
                 sets_of.setdefault((name, stamp_ns), []).append(set_stamp_ns)
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         for message in bag.messages(names):
             name = names[message.topic]
             try:
@@ -46,7 +46,7 @@ def read_sets(
 
 def start_ns(path: Path) -> int:
     """The bag's time of its first message; UserError for a bag that cannot be read or holds none."""
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         if bag.start_ns is None:
             raise UserError(f"{path}: holds no message; record it anew or give another bag")
         return bag.start_ns

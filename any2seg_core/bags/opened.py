@@ -10,7 +10,7 @@ from typing import Any
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
 from any2seg_core.bags.mounts import RecordedMounts
-from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
@@ -53,7 +53,7 @@ class OpenBag:
         parameters: of the params file, by name.
     """
 
-    bag: Bag
+    bag: Recording
     choice: TopicChoice
     calibration: BagCalibration
     modalities: tuple[str, ...]
@@ -120,7 +120,7 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
     """
     options = options or BagOptions()
     wanted = canonical(options.modalities)
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         choice = choose_topics(bag, options.rules, options.topics)
         streams = choice.map.streams
         if not streams:

@@ -1,7 +1,7 @@
-"""Bag: any recording as one stream of messages in the order of the bag's time. Needs no ROS.
+"""Any recording as one stream of messages in the order of the bag's time. Needs no ROS.
 
 MCAP and sqlite3 with or without compression, split recordings, missing metadata.yaml, ROS 1 bags. What is damaged is
-read up to the break, and `Bag.warnings` says where that is.
+read up to the break, and `Recording.warnings` says where that is.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from any2seg_core.base.listing import listed
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.base.units import NS_PER_S
 
-__all__ = ["Bag", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
+__all__ = ["Recording", "BagTopic", "LazyPayload", "Recorded", "RecordedQos", "header_stamp_ns", "is_recording"]
 
 ZSTD_SUFFIXES = (".zstd", ".zst")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a CDR message begins with 0
@@ -71,7 +71,7 @@ def is_recording(path: Path) -> bool:
     return any(_storage_suffix(file) for file in files)
 
 
-class Bag:
+class Recording:
     """A recording: a rosbag2 folder, or a single .mcap, .db3 or .bag file, each also with .zstd behind it.
 
     Args:
@@ -86,12 +86,14 @@ class Bag:
         UserError: nothing can be read; it names the file and why.
 
     Example:
-        >>> with Bag(Path("runs/drive")) as bag:
-        ...     for message in bag.messages(["/lidar"]):
-        ...         points = cloud_to_points(message.value)
+        >>> from any2seg_core import Recording
+        >>> with Recording("drive") as recording:
+        ...     images = [message.value for message in recording.messages(["/camera/image_raw"])]
+        >>> len(images), images[0].encoding
+        (3, 'mono8')
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.topics: dict[str, BagTopic] = {}
         self.warnings: list[str] = []
@@ -101,7 +103,7 @@ class Bag:
         self._codecs: dict[StoredTopic, Codec] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> Bag:
+    def __enter__(self) -> Recording:
         try:
             self._open()
         except OSError as error:

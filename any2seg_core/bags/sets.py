@@ -89,7 +89,7 @@ class SetStream:
     """Iterates over the sets of a stream of messages.
 
     Args:
-        messages: in order of arrival, `time_ns` being when; ``Bag.messages`` or what a FaultInjector makes of it.
+        messages: in order of arrival, `time_ns` being when; ``Recording.messages`` or what a FaultInjector makes of it.
         topics: which topic carries which sensor; other topics are ignored.
         sync: settings of the synchroniser; only its streams are fed.
         frames: builds planes; gets the intrinsics of every camera_info, as in the node.
@@ -102,7 +102,7 @@ class SetStream:
         time_ns: the bag's time so far; None before the first message.
 
     Example:
-        >>> with Bag(path) as bag:
+        >>> with Recording(path) as bag:
         ...     for bag_set in SetStream(bag.messages(topics.names), topics, sync, frames):
         ...         planes = bag_set.frame().planes
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from any2seg_core.bags.reader import Bag, BagTopic
+from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
@@ -97,7 +97,7 @@ class TopicChoice:
     notes: tuple[str, ...] = ()
 
 
-def choose_topics(bag: Bag, rules_file: Path | None = None, fixed: Sequence[str] = ()) -> TopicChoice:
+def choose_topics(bag: Recording, rules_file: Path | None = None, fixed: Sequence[str] = ()) -> TopicChoice:
     """Map the topics of a bag to roles.
 
     Args:
@@ -153,7 +153,7 @@ def _depth_notes(streams: Mapping[str, str], peeks: Mapping[str, Peek], wishes: 
 
 
 def _refused_notes(
-    bag: Bag, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str]
+    bag: Recording, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str]
 ) -> Iterator[str]:
     """Topics that could be a sensor for which none was found, but for a word in their name: of a node, it may be."""
     for role in MODALITIES:
@@ -194,7 +194,7 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
     return wishes
 
 
-def _fixed_topics(wishes: Mapping[str, str], bag: Bag, rules: Mapping[str, Rule]) -> dict[str, str]:
+def _fixed_topics(wishes: Mapping[str, str], bag: Recording, rules: Mapping[str, Rule]) -> dict[str, str]:
     roles = (*MODALITIES, *(name + _INFO_SUFFIX for name in NODE_CAMERA_INFOS), _TRUTH, _ODOMETRY)
     fixed = {}
     for role, topic in wishes.items():
@@ -237,7 +237,7 @@ def _require_kind(role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: P
             )
 
 
-def _peek(bag: Bag, rules: Mapping[str, Rule]) -> dict[str, Peek]:
+def _peek(bag: Recording, rules: Mapping[str, Rule]) -> dict[str, Peek]:
     """First message of every topic that some rule or a camera_info could want."""
     kinds = {kind for rule in rules.values() for kind in rule.types} | {CAMERA_INFO_KIND}
     wanted = {name for name, topic in bag.topics.items() if topic.kind in kinds and topic.count and not topic.problem}
@@ -279,7 +279,7 @@ def _compressed_encoding(words: list[str], message: Any) -> str:
 
 
 def _ranked(
-    bag: Bag, rule: Rule, peeks: Mapping[str, Peek], taken: set[str]
+    bag: Recording, rule: Rule, peeks: Mapping[str, Peek], taken: set[str]
 ) -> list[tuple[tuple[int, bool, int, str], str, str]]:
     """(rank, topic, why), best first."""
     ranked = []
@@ -310,7 +310,7 @@ def _fits(topic: BagTopic, rule: Rule, peek: Peek | None) -> bool:
 
 
 def _camera_infos(
-    bag: Bag, chosen: Mapping[str, str], wishes: Mapping[str, str], peeks: Mapping[str, Peek]
+    bag: Recording, chosen: Mapping[str, str], wishes: Mapping[str, str], peeks: Mapping[str, Peek]
 ) -> dict[str, str]:
     """Modality -> its camera_info: the sibling topic, else the one of the same frame."""
     infos = {name: topic for name, topic in bag.topics.items() if topic.kind == CAMERA_INFO_KIND and topic.count}
@@ -330,7 +330,7 @@ def _camera_infos(
     return {name: info for name, info in found.items() if info}
 
 
-def _sibling_info(bag: Bag, topic: str) -> str | None:
+def _sibling_info(bag: Recording, topic: str) -> str | None:
     """image_transport's rule: camera_info beside the image, one level higher for ``image/compressed``."""
     image = topic if not topic.endswith(("/compressed", "/compressedDepth")) else posixpath.dirname(topic)
     for candidate in (f"{posixpath.dirname(image)}/camera_info", f"{image}/camera_info"):

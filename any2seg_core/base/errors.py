@@ -27,6 +27,14 @@ class UserError(ValueError):
     """Bad input from outside: one line that names the file or argument, what is wrong and the fix.
 
     The command line prints it and exits with code 2; the node logs it and goes on.
+
+    Example:
+        >>> from any2seg_core import UserError, load_calibration
+        >>> try:
+        ...     load_calibration("nowhere.yaml")
+        ... except UserError as error:
+        ...     print(error)
+        nowhere.yaml: ...
     """
 
 

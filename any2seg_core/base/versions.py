@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""The version of this program, and what a run was made with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("any2seg", "torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
+__version__ = "0.1.0"
+
+_PACKAGES = ("torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
 
 
 def versions() -> dict[str, str]:
     """What the run was made with; packages that are not installed are left out."""
-    found = {"python": platform.python_version(), "system": platform.platform(), "cpu_count": str(os.cpu_count())}
+    machine = {"python": platform.python_version(), "system": platform.platform(), "cpu_count": str(os.cpu_count())}
+    found = {**machine, "any2seg": __version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -19,17 +19,13 @@ from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import Screen, refusal, say
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    help="Label images from whichever of camera, depth, event camera and LiDAR are alive.",
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: look in, extract, score, replay, broken as one likes.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
@@ -42,6 +38,12 @@ for _group in entry_points(group="any2seg.commands"):  # of packages that the co
 
 CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"any2seg {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -233,6 +235,15 @@ def demo(context: typer.Context) -> None:
     Example: any2seg demo --out runs/demo
     """
     _run_program("any2seg_ros.demo", context)
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Label images from whichever of camera, depth, event camera and LiDAR are alive."""
 
 
 _TERMINATED, _INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.injector import with_changed_payload, with_shifted_events
@@ -17,7 +17,7 @@ from any2seg_core.vocabulary.topics import TopicMap
 _TRIES = 5  # a recording may begin with a broken message
 
 
-def check_faults(faults: Sequence[Fault], bag: Bag, topics: TopicMap) -> list[str]:
+def check_faults(faults: Sequence[Fault], bag: Recording, topics: TopicMap) -> list[str]:
     """Try each fault on the first messages of its sensors.
 
     Returns:
@@ -46,7 +46,7 @@ def check_faults(faults: Sequence[Fault], bag: Bag, topics: TopicMap) -> list[st
     ]  # fmt: skip
 
 
-def _try(fault: Fault, bag: Bag, topic: str) -> None:
+def _try(fault: Fault, bag: Recording, topic: str) -> None:
     problem = ""
     for number, message in enumerate(bag.messages([topic])):
         try:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.models import Any2Seg, Encoded
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.anchor_memory import AnchorMemory
@@ -37,6 +38,13 @@ class Segmentation:
         empty: per modality that was given and has no pixel in its plane, one line that says why; it is not fused.
         agreement: share of the model's own pixels, 0..1, at which the compared sensor alone gives the same label; None
             where nothing was compared.
+
+    Example:
+        >>> import numpy as np
+        >>> from any2seg_core import Segmentation, label_space
+        >>> segmentation = Segmentation(np.array([[6, 12, 255]], np.uint8), None, ("rgb",))
+        >>> label_space("deliver-25").colourise(segmentation.labels).tolist()
+        [[[128, 64, 128], [70, 130, 180], [0, 0, 0]]]
     """
 
     labels: np.ndarray
@@ -81,8 +89,13 @@ class Predictor:
         precision: of the encoder. "bfloat16" is faster where the processor has instructions for it.
 
     Example:
-        >>> predictor = Predictor.load("checkpoints/drive_b0.safetensors")
-        >>> segmentation = predictor({"rgb": image})  # (H, W, 3) uint8
+        >>> import numpy as np
+        >>> from any2seg_core import Predictor
+        >>> predictor = Predictor.load()  # the shipped checkpoint; or the path of another one
+        >>> image = np.full((97, 161, 3), 128, np.uint8)
+        >>> segmentation = predictor({"rgb": image})
+        >>> segmentation.labels.shape, segmentation.used
+        ((97, 161), ('rgb',))
     """
 
     def __init__(
@@ -104,11 +117,18 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str | torch.device = "cpu", stream: bool = False, precision: str = "float32"
+        cls,
+        path: str | Path | None = None,
+        device: str | torch.device = "cpu",
+        stream: bool = False,
+        precision: str = "float32",
     ) -> Predictor:
-        """Read a checkpoint; UserError names a missing, foreign or damaged file, or a device that is not there."""
+        """Read a checkpoint, by default the shipped one.
+
+        UserError names a missing, foreign or damaged file, or a device that is not there.
+        """
         present = available_device(device)
-        model, contract, _ = load_checkpoint(path)
+        model, contract, _ = load_checkpoint(default_checkpoint() if path is None else path)
         return cls(model, contract, present, stream, precision)
 
     def warm_up(self) -> None:

@@ -27,8 +27,14 @@ class SensorRig:
         event_window_ns: length of the event window that ends at the stamp of a set.
 
     Example:
-        >>> rig = SensorRig(load_calibration("calibration.yaml"))
-        >>> planes = rig.planes({"rgb": image, "lidar": points}, stamp_ns)
+        >>> import numpy as np
+        >>> from any2seg_core import Calibration, CameraModel, SensorRig
+        >>> lidar_to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+        >>> rig = SensorRig(Calibration(CameraModel.from_fov(161, 97, 90.0), lidar_to_camera=lidar_to_camera))
+        >>> points = np.array([[10, 0, 0, 0.5]], np.float32)  # one return, 10 m ahead
+        >>> plane = rig.planes({"lidar": points}, stamp_ns=0)["lidar"]
+        >>> plane.shape, np.argwhere(plane[..., 0]).mean(axis=0).tolist()  # it is drawn around the middle
+        ((97, 161, 3), [48.0, 80.0])
     """
 
     def __init__(self, calibration: Calibration, event_window_ns: int = DEFAULT_WINDOW_NS) -> None:

@@ -23,6 +23,12 @@ class SyncConfig:
         max_collectors: most sets open at a time; the oldest is emitted early.
         jump_reset_ns: a reference stamp this far after the last set is a jump in time.
         publish_late: also emit sets that are older than the last one.
+
+    Example:
+        >>> from any2seg_core import StreamConfig, SyncConfig
+        >>> SyncConfig({"rgb": StreamConfig()}, reference_priority=("lidar",))
+        Traceback (most recent call last):
+        any2seg_core.base.errors.UserError: reference_priority ('lidar',): name each of ['rgb'] at most once
     """
 
     streams: dict[str, StreamConfig]

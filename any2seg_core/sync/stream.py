@@ -31,6 +31,11 @@ class StreamConfig:
         kind: "sample" (the nearest one is taken) or "window" (all packets that reach into the window before the set).
         window_ns: length of that window.
         buffer: most samples held; the oldest goes first.
+
+    Example:
+        >>> from any2seg_core import StreamConfig
+        >>> StreamConfig(kind="window", window_ns=33_000_000).oldest_ns  # the window and the noise before it
+        53000000
     """
 
     offset_ns: int = 0

@@ -50,10 +50,16 @@ class Synchronizer:
     Not thread-safe: the caller holds one lock around all calls.
 
     Example:
+        >>> from any2seg_core import StreamConfig, SyncConfig, Synchronizer
         >>> streams = {"rgb": StreamConfig(), "lidar": StreamConfig(max_age_ns=100_000_000)}
-        >>> sync = Synchronizer(SyncConfig(streams, ("rgb", "lidar")))
-        >>> for sample_set in sync.add("rgb", stamp_ns, image, now_ns): ...
-        >>> for sample_set in sync.poll(now_ns): ...  # at the latest at sync.next_deadline_ns()
+        >>> sync = Synchronizer(SyncConfig(streams, reference_priority=("rgb", "lidar")))
+        >>> sync.add("lidar", stamp_ns=980_000_000, payload="cloud", now_ns=1_000_000_000)
+        []
+        >>> [sample_set] = sync.add("rgb", stamp_ns=1_000_000_000, payload="image", now_ns=1_010_000_000)
+        >>> sample_set.reference, sample_set.age_ns
+        ('rgb', {'rgb': 0, 'lidar': 20000000})
+        >>> sync.poll(now_ns=1_020_000_000)  # what waits for others is ready at the latest at sync.next_deadline_ns()
+        []
     """
 
     def __init__(self, config: SyncConfig) -> None:

@@ -30,7 +30,7 @@ from bag_files import (
 from any2seg_core.bags.calibration import find_calibration
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import BagOptions, open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import serialise
@@ -41,7 +41,7 @@ TF = "tf2_msgs/msg/TFMessage"
 
 
 def found_in(path, file=None):
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         return find_calibration(bag, choose_topics(bag), file)
 
 

@@ -22,7 +22,7 @@ from bag_files import KITTI_CAMERA, kitti_entries, lidar_calibration, lidar_entr
 from PIL import Image
 
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag, header_stamp_ns
+from any2seg_core.bags.reader import Recording, header_stamp_ns
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import MESSAGE_REASONS, UserError
@@ -168,7 +168,7 @@ def test_value_coverage_counts_frames_without_any_sensor_of_the_subset(faulty):
 
 def sets_of(folder):
     contract = InputContract(height=32, width=64)
-    with Bag(folder / "bag") as bag:
+    with Recording(folder / "bag") as bag:
         frames = FrameBuilder(load_calibration(folder / "bag" / "calibration.yaml"), contract.event_window_ns)
         sync = sync_config({}, MODALITIES, contract.event_window_ns)
         for bag_set in SetStream(bag.messages(), fake_car.TOPICS, sync, frames):
@@ -201,7 +201,7 @@ def test_value_scores_are_those_of_the_plain_predictor_on_the_same_sets(folder, 
 def test_value_truth_of_a_folder_equals_truth_of_a_topic(folder, tmp_path):
     labels = tmp_path / "labels"
     labels.mkdir()
-    with Bag(folder / "bag") as bag:
+    with Recording(folder / "bag") as bag:
         for message in bag.messages([fake_car.TOPICS.truth]):
             image = Image.frombytes("P", (fake_car.WIDTH, fake_car.HEIGHT), image_to_array(message.value).tobytes())
             image.putpalette([0, 0, 142] * 256)  # ids are its indices
@@ -266,7 +266,7 @@ def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, 
     _, _, out = faulty
     _, frames = lines_of(out)
     by_stamp = {frame["stamp_ns"]: frame["subsets"]["RDEL"]["labels_crc32"] for frame in frames}
-    with Bag(out / "out.mcap") as bag, Bag(folder / "bag") as inputs:
+    with Recording(out / "out.mcap") as bag, Recording(folder / "bag") as inputs:
         assert bag.warnings == []
         counts = {name: topic.count for name, topic in bag.topics.items()}
         assert counts[fake_car.TOPICS.streams["rgb"]] == inputs.topics[fake_car.TOPICS.streams["rgb"]].count - 10
@@ -300,7 +300,7 @@ def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, camera
     assert list(summary["subsets"]) == subsets
     assert summary["subsets"]["L"]["frames_with_label"] >= 3
     _, frames = lines_of(request.out)
-    with Bag(tmp_path / "out.mcap") as recorded:
+    with Recording(tmp_path / "out.mcap") as recorded:
         label = next(recorded.messages([OUTPUTS["label"]])).value
         assert (label.width, label.height) == (camera.width, camera.height)
         assert recorded.topics[OUTPUTS["label"]].count == len(frames)
@@ -403,7 +403,7 @@ def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
 def changed(folder, path, spoil, topic=fake_car.TOPICS.truth):
     """The recording with `spoil(index, data)` instead of its truths, or of the messages of another topic."""
     entries, index = [], 0
-    with Bag(folder / "bag") as bag:
+    with Recording(folder / "bag") as bag:
         for message in bag.messages():
             data = message.data
             if message.topic == topic:
@@ -479,7 +479,7 @@ def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(f
         {"event": 4}, "freeze:event@1.8:": {"event": 2},
     }  # fmt: skip
     assert "followed" in summaries[0]["conditions"]["mounts"]["lidar_to_camera"]
-    with Bag(tmp_path / "a.mcap") as recorded, Bag(bag) as source:
+    with Recording(tmp_path / "a.mcap") as recorded, Recording(bag) as source:
         assert recorded.warnings == []
         topics = choose_topics(source).map
         injector = FaultInjector(faults, topics, 3, source.start_ns)

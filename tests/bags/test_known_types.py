@@ -26,7 +26,7 @@ from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.known_types import known_types
 from any2seg_core.bags.livox import livox_to_cloud
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag, LazyPayload
+from any2seg_core.bags.reader import LazyPayload, Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages import cloud_to_points, event_array_from_cdr
@@ -60,7 +60,7 @@ def test_value_events_of_every_driver_with_and_without_definitions(tmp_path, pac
     entries = sorted([*kitti_entries(3), *events(package, kind)], key=lambda entry: entry[0])
     bag = write_bag(tmp_path / "bag", entries, StoragePlugin.SQLITE3)
     builder = FrameBuilder(None)
-    with Bag(bag if has_definitions else without_definitions(bag)) as opened:
+    with Recording(bag if has_definitions else without_definitions(bag)) as opened:
         assert opened.topics["/dvs/events"].kind == read_as
         assert choose_topics(opened).map.streams["event"] == "/dvs/events"
         assert opened.warnings == []
@@ -85,7 +85,7 @@ def test_value_livox_custom_messages_are_points(tmp_path, package, write):
         storage = StoragePlugin.MCAP if write == "mcap" else StoragePlugin.SQLITE3
         bag = write_bag(tmp_path / "bag", entries, storage)
         bag = without_definitions(bag) if write == "humble" else bag
-    with Bag(bag) as opened:
+    with Recording(bag) as opened:
         topic = opened.topics["/livox/lidar"]
         assert (topic.kind, topic.stored_kind) == ("sensor_msgs/msg/PointCloud2", f"{package}/msg/CustomMsg")
         (message,) = opened.messages()

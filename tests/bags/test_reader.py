@@ -12,7 +12,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.lookup import read_sets, start_ns
-from any2seg_core.bags.reader import Bag, LazyPayload, header_stamp_ns, is_recording
+from any2seg_core.bags.reader import LazyPayload, Recording, header_stamp_ns, is_recording
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages import image_to_array
 from any2seg_core.vocabulary.topics import TopicMap
@@ -24,7 +24,7 @@ MCAP, SQLITE = StoragePlugin.MCAP, StoragePlugin.SQLITE3
 
 def read(path, topics=None):
     """(header stamp, bag time, first pixel) of all messages, and the warnings."""
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         got = [(m.stamp_ns, m.time_ns, int(image_to_array(m.value)[0, 0])) for m in bag.messages(topics)]
         return got, bag.warnings
 
@@ -66,7 +66,7 @@ def test_value_every_format_gives_the_same_messages(tmp_path, options):
 def test_value_ros1_bags_read_as_ros2(tmp_path, compression):
     bag = write_ros1(tmp_path / "drive.bag", small_entries(4), compression)
     assert read(bag) == (expected(4), [])
-    with Bag(bag) as opened:
+    with Recording(bag) as opened:
         assert opened.topics[TOPIC].kind == "sensor_msgs/msg/Image"
         message = next(opened.messages())
         assert message.data[:4] == b"\x00\x01\x00\x00"  # CDR, which rclpy publishes
@@ -74,7 +74,7 @@ def test_value_ros1_bags_read_as_ros2(tmp_path, compression):
 
 
 def test_value_topics_with_type_count_and_qos(tmp_path):
-    with Bag(write_bag(tmp_path / "bag", small_entries(3))) as bag:
+    with Recording(write_bag(tmp_path / "bag", small_entries(3))) as bag:
         topic = bag.topics[TOPIC]
         assert (topic.kind, topic.count, topic.problem) == ("sensor_msgs/msg/Image", 3, "")
         assert [(q.reliability, q.durability, q.history, q.depth) for q in topic.qos] == [
@@ -102,7 +102,7 @@ def test_value_files_that_overlap_are_merged_by_time(tmp_path):
     left = small_entries(6, "/left")
     right = [(time_ns + 5, topic, kind, data) for time_ns, topic, kind, data in small_entries(6, "/right")]
     bag = write_split(tmp_path / "split", [left, right])
-    with Bag(bag) as opened:
+    with Recording(bag) as opened:
         topics = [message.topic for message in opened.messages()]
     assert topics == ["/left", "/right"] * 6
 
@@ -115,7 +115,7 @@ def test_value_unknown_types_are_named_with_counts_and_cost_nothing_else(tmp_pat
 
     with sqlite3.connect(storage_file(bag)) as database:
         database.execute("DELETE FROM message_definitions")
-    with Bag(bag) as opened:
+    with Recording(bag) as opened:
         assert opened.topics["/status"].problem
         assert len(opened.warnings) == 1
         for word in ("/status", "acme_msgs/msg/Status", "4 messages"):
@@ -130,7 +130,7 @@ def test_value_unknown_types_are_named_with_counts_and_cost_nothing_else(tmp_pat
 
 def test_value_definition_in_the_bag_is_used(tmp_path):
     entries = [(START_NS, "/status", "acme_msgs/msg/Status", b"\0\1\0\0\7\0\0\0")]
-    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+    with Recording(write_bag(tmp_path / "bag", entries)) as bag:
         message = next(bag.messages())
         assert message.value.value == 7
         assert message.stamp_ns is None
@@ -138,7 +138,7 @@ def test_value_definition_in_the_bag_is_used(tmp_path):
 
 
 def test_value_payload_is_deserialised_when_it_is_looked_at(tmp_path):
-    with Bag(write_bag(tmp_path / "bag", small_entries(1))) as bag:
+    with Recording(write_bag(tmp_path / "bag", small_entries(1))) as bag:
         message = next(bag.messages())
         payload = LazyPayload(message)
         assert "value" not in vars(message)
@@ -193,7 +193,7 @@ def test_value_mcap_with_a_damaged_chunk_goes_on_behind_it(tmp_path, options, hu
     if hurt == "content":
         assert "read 36 of 40" in warnings[0]
         assert "0.30 s from" in warnings[0]
-    with Bag(bag) as again:  # a pass over few topics warns too, and a second one reads the same
+    with Recording(bag) as again:  # a pass over few topics warns too, and a second one reads the same
         assert len(list(again.messages([TOPIC]))) == len(list(again.messages([TOPIC]))) == 36
 
 
@@ -349,19 +349,19 @@ def test_exception_unreadable_bag_names_the_path(tmp_path, name, content):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"drive\..*bag") as caught, Bag(path):
+    with pytest.raises(UserError, match=r"drive\..*bag") as caught, Recording(path):
         pass
     assert "\n" not in str(caught.value)
 
 
 def test_exception_folders_that_are_no_bag(tmp_path):
-    with pytest.raises(UserError, match="holds no file of"), Bag(tmp_path):
+    with pytest.raises(UserError, match="holds no file of"), Recording(tmp_path):
         pass
     for storage in (MCAP, SQLITE):
         shutil.copy(storage_file(write_bag(tmp_path / storage.name, small_entries(1), storage)), tmp_path)
-    with pytest.raises(UserError, match="several formats"), Bag(tmp_path):
+    with pytest.raises(UserError, match="several formats"), Recording(tmp_path):
         pass
-    with pytest.raises(UserError, match="cannot be read as a bag"), Bag(tmp_path / ("n" * 300)):
+    with pytest.raises(UserError, match="cannot be read as a bag"), Recording(tmp_path / ("n" * 300)):
         pass
 
 
@@ -385,7 +385,7 @@ def test_value_files_that_operating_systems_leave_are_no_recordings(tmp_path, st
     (bag / "._metadata.yaml").write_bytes(b"\0\5\x16\7")
     (bag / ".DS_Store").touch()
     for metadata in (True, False):
-        with Bag(bag) as opened:
+        with Recording(bag) as opened:
             assert len(list(opened.messages())) == len(small_entries(4))
             assert all("._" not in warning for warning in opened.warnings)
         if metadata:
@@ -419,7 +419,7 @@ def test_property_flipped_and_cut_bytes_raise_only_user_errors(originals, tmp_pa
     path = tmp_path_factory.mktemp("damaged") / f"drive{suffix}"
     path.write_bytes(bytes(damaged))
     try:
-        with Bag(path) as bag:
+        with Recording(path) as bag:
             for message in bag.messages():
                 assert message.topic in bag.topics
                 try:
@@ -444,7 +444,7 @@ def test_value_metadata_of_the_helper_is_what_rosbag2_writes(tmp_path):
 def test_exception_a_file_without_content_or_sense(tmp_path, data, told):
     path = tmp_path / "a.mcap"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=told), Bag(path):
+    with pytest.raises(UserError, match=told), Recording(path):
         pass
 
 

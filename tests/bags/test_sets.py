@@ -20,7 +20,7 @@ from bag_files import (
 )  # fmt: skip
 
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector
@@ -41,7 +41,7 @@ KITTI = TopicMap(
 
 
 def sets_of(path, topics, frames=None, transform=None, **values):
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         messages = bag.messages(topics.names)
         stream = SetStream(
             messages if transform is None else transform(messages),
@@ -144,7 +144,7 @@ def test_value_no_truth_near_enough_is_none_and_a_silent_truth_holds_nothing_bac
     entries = sorted(small_entries(40) + truth_entries([START_NS + 70_000_000], 0))
     topics = TopicMap({"rgb": "/camera/image_raw"}, {}, truth="/semantic")
     path = write_bag(tmp_path / "bag", entries)
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         config = sync_config({}, ["rgb"], WINDOW_NS)
         stream = SetStream(bag.messages(), topics, config, FrameBuilder(None, WINDOW_NS))
         held = [(stream.time_ns - s.time_ns, s.truth is None) for s in stream]
@@ -270,7 +270,7 @@ def test_value_a_sensor_of_which_nothing_can_be_used_does_not_lead_offline_eithe
         entries.append((time_ns + 5, "/depth", IMAGE, depth))
     topics = TopicMap({"rgb": "/camera/image_raw", "depth": "/depth"}, {})
     camera = CameraModel(7, 5, np.array([[5.0, 0, 3], [0, 5, 2], [0, 0, 1]]))
-    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+    with Recording(write_bag(tmp_path / "bag", entries)) as bag:
         frames = builder(Calibration(camera=camera), WINDOW_NS)
         stream = SetStream(bag.messages(topics.names), topics, sync_config({}, topics.streams, WINDOW_NS), frames)
         leaders = [bag_set.sample_set.reference for bag_set in stream if bag_set.frame() is not None]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bag_files import IMAGE, NS_PER_S, START_NS, small_entries, write_bag
 
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.evaluation.recording.silence import MissedFrame, SilenceWatch
 from any2seg_core.messages import serialise
@@ -29,7 +29,7 @@ def truths(stamps_ms):
 
 def missed_of(path, entries, lost_ms=range(0)):
     """(stamp in ms, has a truth, its pixels) of every missed moment; pictures of `lost_ms` are lost on the way."""
-    with Bag(write_bag(path, sorted(entries))) as bag:
+    with Recording(write_bag(path, sorted(entries))) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
         watch = SilenceWatch(TOPICS, sync, None, 25)
         kept = (
@@ -82,7 +82,7 @@ def test_value_a_clock_that_is_set_is_no_silence(tmp_path, step_s):
         pixels = np.full((3, 4), k, np.uint8)
         data = serialise.image(pixels, "mono8", time_ns + step_s * NS_PER_S, "camera")
         entries.append((time_ns, "/camera/image_raw", IMAGE, data))
-    with Bag(write_bag(tmp_path / "bag", entries)) as bag:
+    with Recording(write_bag(tmp_path / "bag", entries)) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
         watch = SilenceWatch(TOPICS, sync, None, 25)
         sets = SetStream(watch.messages(bag.messages()), TOPICS, sync, FrameBuilder(None, 50 * MS))
@@ -99,7 +99,7 @@ def paused(gap_s, more=()):
 
 def found_in(path, entries, chosen=("/camera/image_raw",), lost=lambda message: False):
     """(sets, missed moments, pauses) of a recording of which `chosen` topics are read."""
-    with Bag(write_bag(path, sorted(entries))) as bag:
+    with Recording(write_bag(path, sorted(entries))) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
         others = bag.messages([name for name in bag.topics if name not in chosen])
         watch = SilenceWatch(TOPICS, sync, None, 25, others)

@@ -9,7 +9,7 @@ from mcap.writer import CompressionType, IndexType
 from mcap_files import ros1_schema, ros2_schema, write_mcap
 
 from any2seg_core.bags.inspection import inspect_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.data.check import check_tree
 from any2seg_core.messages import cloud_to_points, image_to_array
 from any2seg_core.sensors.camera import CameraModel
@@ -18,7 +18,7 @@ TOPIC, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
 
 
 def pixels_of(path):
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         return [int(image_to_array(message.value)[0, 0]) for message in bag.messages([TOPIC])], bag.warnings, bag.damage
 
 
@@ -46,7 +46,7 @@ def test_value_whatever_is_optional_in_mcap_may_be_missing(tmp_path, options):
     entries = small_entries(9) + small_entries(5, "/other", START_NS + NS_PER_S // 20)
     order = np.random.default_rng(3).permutation(len(entries))
     path = write_mcap(tmp_path / "drive.mcap", [entries[k] for k in order], **options)
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         got = [(message.time_ns, message.topic, message.data) for message in bag.messages()]
         assert got == sorted((time_ns, topic, data) for time_ns, topic, _, data in entries)
         assert {name: topic.count for name, topic in bag.topics.items()} == {TOPIC: 9, "/other": 5}
@@ -57,9 +57,9 @@ def test_value_whatever_is_optional_in_mcap_may_be_missing(tmp_path, options):
 def test_value_ros1_messages_in_mcap_read_like_the_bag_that_they_came_from(tmp_path):
     entries = kitti_entries(3)
     converted = write_mcap(tmp_path / "drive.mcap", entries, ros1_schema, "ros1", "ros1")
-    with Bag(write_ros1(tmp_path / "drive.bag", entries)) as bag:
+    with Recording(write_ros1(tmp_path / "drive.bag", entries)) as bag:
         expected = [(m.topic, m.kind, m.time_ns, m.stamp_ns, m.data) for m in bag.messages()]
-    with Bag(converted) as bag:
+    with Recording(converted) as bag:
         got = [(m.topic, m.kind, m.time_ns, m.stamp_ns, m.data) for m in bag.messages()]
         assert bag.warnings == []
     assert got == expected
@@ -72,7 +72,7 @@ def test_value_ros1_messages_in_mcap_read_like_the_bag_that_they_came_from(tmp_p
 def test_value_ros1_messages_without_definitions(tmp_path, encoding):
     entries = kitti_entries(2)
     path = write_mcap(tmp_path / "drive.mcap", entries, lambda kind: (ros1_schema(kind)[0], encoding, b""), "ros1")
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         messages = {message.kind.rpartition("/")[2]: message.value for message in bag.messages()}
         assert bag.warnings == []
     assert CameraModel.from_camera_info(messages["CameraInfo"]).width == 1242
@@ -113,7 +113,7 @@ def test_value_common_types_are_known_without_a_definition(tmp_path, schema, opt
 @pytest.mark.parametrize("schema", [TEXTS["empty"], TEXTS["type's name"], TEXTS["unknown"]])
 def test_value_a_type_that_nobody_knows_is_named_with_a_way_out(tmp_path, schema):
     entries = [(START_NS, "/status", "acme/msg/Status", b"\0\1\0\0\7\0\0\0")]
-    with Bag(write_mcap(tmp_path / "drive.mcap", entries, schema)) as bag:
+    with Recording(write_mcap(tmp_path / "drive.mcap", entries, schema)) as bag:
         (warning,) = bag.warnings
     assert warning.startswith("/status: 1 messages of type acme/msg/Status are skipped: ")
     assert "ros2 bag convert" in warning or "cannot be parsed" in warning
@@ -165,7 +165,7 @@ def test_value_a_foreign_channel_on_the_topic_of_a_sensor_costs_itself(
 ):
     add = partial(add_foreign, name=name, schema_encoding=schema_encoding, encoding=encoding, count=count)
     path = write_mcap(tmp_path / "drive.mcap", small_entries(4), **{place: add})
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         topic = bag.topics[TOPIC]
         assert (topic.kind, topic.count, topic.problem) == (IMAGE, 4, "")
     pixels, warnings, damage = pixels_of(path)
@@ -175,7 +175,7 @@ def test_value_a_foreign_channel_on_the_topic_of_a_sensor_costs_itself(
 
 def test_value_of_two_types_that_can_be_read_the_one_with_more_messages_counts(tmp_path):
     string = [(START_NS, TOPIC, "std_msgs/msg/String", b"\0\1\0\0\2\0\0\0a\0")]
-    with Bag(write_split(tmp_path / "bag", [string, small_entries(4)])) as bag:
+    with Recording(write_split(tmp_path / "bag", [string, small_entries(4)])) as bag:
         assert (bag.topics[TOPIC].kind, bag.topics[TOPIC].count) == (IMAGE, 4)
         assert bag.warnings == [f"{TOPIC}: 1 messages of a second type, std_msgs/msg/String, are left out"]
 

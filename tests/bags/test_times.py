@@ -7,7 +7,7 @@ from mcap_files import write_mcap
 from rosbags.rosbag2 import StoragePlugin
 
 from any2seg_core.bags.inspection import inspect_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.messages import image_to_array
 
 FILES = {
@@ -24,7 +24,7 @@ FILES = {
 
 
 def read(path):
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         got = [(int(image_to_array(message.value)[0, 0]), message.time_ns) for message in bag.messages()]
         return got, bag.start_ns, bag.end_ns, bag.warnings
 

@@ -20,7 +20,7 @@ from bag_files import (
 )  # fmt: skip
 
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import RULES_FILE, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import images, serialise
@@ -29,7 +29,7 @@ from any2seg_core.vocabulary.topics import carla_bridge
 
 
 def chosen(path, *fixed, rules=None):
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         return choose_topics(bag, rules, fixed)
 
 

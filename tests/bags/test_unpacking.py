@@ -9,7 +9,7 @@ import pytest
 from bag_files import small_entries, write_ros1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.unpacking import Break, Budget, decompress, unpack_file, unpack_message, zstd
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.limits import limits_of
@@ -32,7 +32,7 @@ def text_bag(path: Path, count: int, size: int, mode: CompressionMode, plugin=St
 
 
 def read(path: Path) -> tuple[int, str]:
-    with Bag(path) as bag:
+    with Recording(path) as bag:
         count = sum(1 for _ in bag.messages())
         return count, " ".join(bag.warnings)
 
@@ -92,7 +92,7 @@ def test_value_chunks_that_overlap_are_not_held_together(tmp_path):
             data = bytes(store.serialize_cdr(store.types[NOTE](str(number) * 1_100_000), NOTE))
             writer.write(connection, 10**9 + (number % 2) * 10**6, data)  # one chunk each
     for changes in ({}, {"result_mib": 2, "ratio": 1}):
-        with limits_of(**changes), Bag(tmp_path / "bag") as bag:
+        with limits_of(**changes), Recording(tmp_path / "bag") as bag:
             first = [(message.time_ns, message.value.data[0]) for message in bag.messages()]
         assert sorted(first) == sorted((10**9 + (k % 2) * 10**6, str(k)) for k in range(8))
 
@@ -112,7 +112,7 @@ def test_exception_sqlite_whose_rows_are_computed(tmp_path, made):
     database.execute(made)
     database.commit()
     database.close()
-    with pytest.raises(UserError, match=r"table messages \(made by a query"), Bag(tmp_path / "a.db3"):
+    with pytest.raises(UserError, match=r"table messages \(made by a query"), Recording(tmp_path / "a.db3"):
         pass
 
 

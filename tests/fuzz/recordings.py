@@ -13,7 +13,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.unpacking import zstd
 from any2seg_core.base.errors import MessageError
 
@@ -57,7 +57,7 @@ class Recordings:
         path = self._folder / f"a{'.mcap' if suffix == 'drive' else suffix}"
         path.write_bytes(data)
         whole = self._folder if rng.random() < 0.3 else path
-        with Bag(whole) as bag:
+        with Recording(whole) as bag:
             for message in bag.messages():
                 try:
                     _ = message.value, message.stamp_ns

@@ -14,7 +14,7 @@ from bag_files import pan_entries, write_bag
 from fake_car import CAMERA, EVENT_CAMERA, TOPICS
 
 from any2seg_core.bags.lookup import read_sets
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
@@ -126,7 +126,7 @@ def node_labels(settings, path):
 
     segmenter = Segmenter(settings, ModelPool())
     window_ns = segmenter.event_window_ns
-    with Bag(path) as recording:
+    with Recording(path) as recording:
         topics = choose_topics(recording).map
         injector = FaultInjector([parse_fault(text) for text in _FAULTS], topics, 0, recording.start_ns)
 

@@ -13,7 +13,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from any2seg_core.bags.codec import Codec, common_codec
 from any2seg_core.bags.qos import offered_qos
-from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import serialise
@@ -40,7 +40,7 @@ class ResultRecorder:
         UserError: another suffix, a folder, an output that lies in the bag itself, or a place that cannot be written.
     """
 
-    def __init__(self, path: Path, bag: Bag, space: LabelSpace) -> None:
+    def __init__(self, path: Path, bag: Recording, space: LabelSpace) -> None:
         if path.suffix != ".mcap":
             raise UserError(f"--record {path}: is written as MCAP; name it {path.stem or 'out'}.mcap")
         if path.resolve() == bag.path.resolve() or bag.path.resolve() in path.resolve().parents:

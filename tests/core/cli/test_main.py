@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import any2seg_core
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import read_metadata, save_checkpoint
 from any2seg_core.sensors.calibration import Calibration, save_calibration
@@ -43,6 +44,11 @@ def run(folder, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "any2seg_core", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )
+
+
+def test_value_the_version_is_that_of_the_package(folder):
+    done = run(folder, "--version")
+    assert (done.returncode, done.stdout) == (0, f"any2seg {any2seg_core.__version__}\n")
 
 
 FILES = {"--rgb": "a.png", "--depth": "d.png", "--event": "e.npz", "--lidar": "b.bin"}

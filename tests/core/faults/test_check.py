@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bag_files import NS_PER_S, PACKET, START_NS, event_packet, lidar_entries, small_entries, write_bag
 
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.faults.check import check_faults
@@ -25,7 +25,7 @@ def packets(encoding):
 
 def checked(path, entries, *texts, fixed=()):
     faults = [parse_fault(text) for text in texts]
-    with Bag(write_bag(path, sorted(entries))) as bag:
+    with Recording(write_bag(path, sorted(entries))) as bag:
         topics = choose_topics(bag, None, fixed).map
         notes = check_faults(faults, bag, topics)
         injector = FaultInjector(faults, topics, start_ns=bag.start_ns)

@@ -26,7 +26,7 @@ from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
 from any2seg_core.bags.pauses import PauseLog
-from any2seg_core.bags.reader import Bag, Recorded
+from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
@@ -119,7 +119,7 @@ class ReplayNode(Node):
         """
         options = self._options
         with ExitStack() as stack:
-            bag = stack.enter_context(Bag(options.bag))
+            bag = stack.enter_context(Recording(options.bag))
             for warning in bag.warnings:
                 self.get_logger().warning(warning)
             self._check_start(bag)
@@ -145,14 +145,14 @@ class ReplayNode(Node):
         faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [])
         return ReplayOptions(**values | {"bag": Path(values["bag"]), "faults": faults})
 
-    def _check_start(self, bag: Bag) -> None:
+    def _check_start(self, bag: Recording) -> None:
         if bag.start_ns is None or bag.end_ns is None:
             raise UserError(f"{bag.path}: holds no message; record it anew or give another bag")
         length_s = (bag.end_ns - bag.start_ns) / NS_PER_S
         if self._options.start_s > length_s:
             raise UserError(f"start_s {self._options.start_s:g} lies behind the end: {bag.path} lasts {length_s:.1f} s")
 
-    def _create_publishers(self, bag: Bag) -> None:
+    def _create_publishers(self, bag: Recording) -> None:
         for topic in bag.topics.values():
             cls = message_class(topic.kind)
             if cls is None:
@@ -177,7 +177,7 @@ class ReplayNode(Node):
         if wait_s and lonely:
             self.get_logger().warning(f"nobody subscribes to {', '.join(lonely)}; starting nevertheless")
 
-    def _play(self, bag: Bag, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
+    def _play(self, bag: Recording, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
         options, published = self._options, 0
         first_ns = bag.start_ns + round(options.start_s * NS_PER_S)
         self._publish_latched(bag, first_ns)
@@ -218,12 +218,12 @@ class ReplayNode(Node):
         found = self.get_subscriptions_info_by_topic(name)
         return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found}
 
-    def _faulty(self, bag: Bag, first_ns: int, pauses: PauseLog) -> Iterator[Recorded]:
+    def _faulty(self, bag: Recording, first_ns: int, pauses: PauseLog) -> Iterator[Recorded]:
         injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
         self.injectors.append(injector)
         return (message for message in injector(pauses.watched(bag.messages())) if message.time_ns >= first_ns)
 
-    def _publish_latched(self, bag: Bag, before_ns: int) -> None:
+    def _publish_latched(self, bag: Recording, before_ns: int) -> None:
         """What late joiners of the real system would have got: latched messages from before the start."""
         if before_ns <= bag.start_ns or not self._latched:
             return
