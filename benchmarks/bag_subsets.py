@@ -66,7 +66,7 @@ def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:
     results = {}
     for subset in track(all_subsets(), "15 passes", transient=True):
         absent = tuple(f"{name}=none" for name in MODALITIES if name not in subset)
-        request = EvaluateRequest(bag, CHECKPOINT, out, subsets="full", topics=absent)
+        request = EvaluateRequest(bag, CHECKPOINT, out, subsets="all", topics=absent)
         results[subset_letters(subset)] = evaluate_bag(request)
     return results
 

@@ -49,7 +49,7 @@ class CacheConfig(BaseModel):
     out: Path
     dataset: Kind = "auto"
     split: str = "train"
-    modalities: tuple[str, ...] | None = None
+    modalities: str | tuple[str, ...] | None = None
     captions: Path | None = Field(None, description="JSON or CSV; default: made from labels and condition")
     encoder: Path | None = Field(None, description="folder of a sentence encoder; default: that of the extra")
     device: Literal["cpu", "cuda"] = "cpu"

@@ -16,7 +16,7 @@ from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.any2seg import require_effect
-from any2seg_core.vocabulary.modalities import canonical
+from any2seg_core.vocabulary.modalities import settled_subset
 from training.settings import load_settings
 
 
@@ -156,7 +156,9 @@ class TrainConfig(BaseModel):
     data: DataConfig = Field(description="a path stands for data.root")
     dataset: Kind = Field("auto", description="auto: look into the folder")
     out: Path = Field(description="folder for checkpoints, training state and log")
-    modalities: tuple[str, ...] | None = Field(None, description="which to train on; default: all of the data set")
+    modalities: str | tuple[str, ...] | None = Field(
+        None, description="which to train on: camera+lidar, RL, all; default: all of the data set"
+    )
     cases: tuple[str, ...] | None = Field(None, description="keep only these conditions or failures")
     cache: Literal["none", "ram", "disk"] = Field("ram", description="ram: all decoded; disk: computed planes")
     skip_corrupt: bool = Field(False, description="leave frames with an unreadable file out, log and count them")
@@ -187,7 +189,7 @@ class TrainConfig(BaseModel):
 
     # Modality dropout, per sample
     modality_dropout: Literal["uniform_subsets"] | float | dict[str, float] = Field(
-        0.4, description="'uniform_subsets', probability of the full set, or weights by letters"
+        0.4, description="'uniform_subsets', probability of the full set, or weights by subset"
     )
     dropout_warmup_steps: int = Field(0, ge=0, description="dropout grows linearly over these steps")
 
@@ -250,12 +252,13 @@ class TrainConfig(BaseModel):
 
     @field_validator("modalities")
     @classmethod
-    def _canonical_modalities(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names is None:
+    def _known_modalities(cls, sensors: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        """Names where no data set is needed to say so; letters are those of the data set, which reads them."""
+        if sensors is None:
             return None
-        if not names:
+        if not sensors:
             raise ValueError("name at least one modality")
-        return canonical(names)
+        return settled_subset(sensors)
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

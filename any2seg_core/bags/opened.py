@@ -19,7 +19,7 @@ from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import load_params_file, sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
 
 _FIXED_FRAME = "fixed_frame"  # the node's parameter
 
@@ -32,7 +32,8 @@ class BagOptions:
 
     Attributes:
         topics: ``role=/topic`` each. rules: YAML with own topic rules. calibration: YAML that wins over the bag.
-        params: the node's params file, for the synchroniser. modalities: sensors to use; empty: all that are mapped.
+        params: the node's params file, for the synchroniser. modalities: sensors to use, see
+            `parse_subset`; empty: all that are mapped.
         may_lack: of those named it is enough that one is mapped; the others are left out.
     """
 
@@ -40,8 +41,11 @@ class BagOptions:
     rules: Path | None = None
     calibration: Path | None = None
     params: Path | None = None
-    modalities: Sequence[str] = ()
+    modalities: str | Sequence[str] = ()
     may_lack: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modalities", parse_subset(self.modalities))
 
 
 @dataclass
@@ -119,7 +123,7 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
             needed, or a file of the options is wrong.
     """
     options = options or BagOptions()
-    wanted = canonical(options.modalities)
+    wanted = options.modalities
     with Recording(path) as bag:
         choice = choose_topics(bag, options.rules, options.topics)
         streams = choice.map.streams

@@ -52,7 +52,7 @@ def extract(
         str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
     ] = "",
     modalities: Annotated[
-        str, typer.Option(help="Sensors that every frame must have: rgb,lidar or RL; default: all that are mapped.")
+        str, typer.Option(help="Sensors that every frame must have: camera+lidar or RL; default: all that are mapped.")
     ] = "",
     truth: Annotated[
         str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")
@@ -71,11 +71,9 @@ def extract(
     from any2seg_core.bags.opened import BagOptions, open_bag
     from any2seg_core.data.extract import ExtractOptions
     from any2seg_core.data.extract import extract as extract_bag
-    from any2seg_core.vocabulary.modalities import parse_subset
 
     topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
-    wanted = parse_subset(modalities) if modalities else ()
-    options = BagOptions(topics, rules, calibration, params, wanted)
+    options = BagOptions(topics, rules, calibration, params, modalities or ())
     wish = ExtractOptions(out, split, condition, every, min_motion, truth_tags=truth_tags)
     with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
         total = opened.message_total

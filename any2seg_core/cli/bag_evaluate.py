@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingC
 
 from any2seg_core.base.screen import PlainColumn, Screen, say
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.vocabulary.modalities import EVERY_SUBSET
 
 
 def evaluate(
@@ -24,7 +25,7 @@ def evaluate(
             help="Topic, folder of <stamp in ns>.png, or what bag extract wrote; default: the recording's own; none."
         ),
     ] = "",
-    subsets: Annotated[str, typer.Option(help="all, full, or a list such as R,RL,DEL.")] = "all",
+    subsets: Annotated[str, typer.Option(help="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET,
     drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
     faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,

@@ -46,7 +46,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
 def check(
     root: RootArgument,
     kind: KindOption = "auto",
-    modalities: Annotated[str | None, typer.Option(help="Sensors that must be there, e.g. rgb,lidar.")] = None,
+    modalities: Annotated[str | None, typer.Option(help="Sensors that must be there: camera+lidar, RL, all.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look whether files are there; read none.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
     as_json: JsonOption = False,
@@ -59,9 +59,8 @@ def check(
     """
     from any2seg_core.data.check import check_tree
 
-    wanted = None if modalities is None else [name.strip() for name in modalities.split(",")]
     with _bar() as progress:
-        report = check_tree(root, kind, wanted, not quick, workers, progress)
+        report = check_tree(root, kind, modalities, not quick, workers, progress)
     if as_json:
         say(json.dumps(report.as_json(), indent=1))
     else:

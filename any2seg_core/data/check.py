@@ -18,6 +18,7 @@ from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
 from any2seg_core.vocabulary.labels import IGNORE
+from any2seg_core.vocabulary.modalities import parse_subset
 
 PUBLISHED = {
     "deliver": {"train": 3983, "val": 2005, "test": 1897},
@@ -79,7 +80,7 @@ class _FrameFinding:
 def check_tree(
     root: str | Path,
     kind: str = "auto",
-    modalities: Sequence[str] | None = None,
+    modalities: str | Sequence[str] | None = None,
     read: bool = True,
     workers: int = 2,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
@@ -88,7 +89,8 @@ def check_tree(
 
     Args:
         root: folder, or file of a recording. kind: see `open_dataset`.
-        modalities: which sensors must be there; None: those of the data set that the folder has a place for.
+        modalities: which sensors must be there (`parse_subset`); None: those of the data set that the folder has a
+            place for.
         read: decode every file; False only looks whether it is there.
         workers: threads.
         progress: called with the split, frames done and frames of the split.
@@ -100,6 +102,8 @@ def check_tree(
     kind = detect_kind(root) if kind == "auto" else kind
     report = TreeReport(root, kind)
     splits = _splits(kind)
+    if modalities is not None:
+        modalities = parse_subset(modalities, DATASETS[kind].family)
     if kind == BagDataset.kind:
         pixels = check_recording(report, modalities, read, progress)
         next(iter(report.problems.values())).extend(_problems_of(kind, pixels))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of, subset_letters
+from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of
 
 
 def subset_weights(
@@ -19,7 +19,7 @@ def subset_weights(
     Args:
         modalities: names, M of them.
         distribution: ``"uniform_subsets"``; or the probability of the full set, the rest being uniform over the other
-            subsets; or weights by letters, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
+            subsets; or weights by subset, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
         family: whose letters; None: those of ``set_of(modalities)``.
 
     Returns:
@@ -31,11 +31,7 @@ def subset_weights(
         return torch.full((count,), 1.0 / count, dtype=torch.float64)
     if isinstance(distribution, Mapping):
         family = family or set_of(modalities)
-        named = {parse_subset(text, family): weight for text, weight in distribution.items()}
-        strangers = [subset for subset in named if subset not in subsets]
-        if strangers:
-            stranger, whole = (subset_letters(names, family) for names in (strangers[0], modalities))
-            raise UserError(f"subset {stranger} is no part of {whole}")
+        named = {parse_subset(text, family, modalities): weight for text, weight in distribution.items()}
         weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
         if (weights < 0).any() or weights.sum() <= 0:
             raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}")

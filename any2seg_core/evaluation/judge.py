@@ -45,7 +45,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.predictor import available_device
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
-from any2seg_core.vocabulary.modalities import all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import parse_subset, subset_letters
 
 _LOG = logging.getLogger(__name__)
 
@@ -184,22 +184,32 @@ def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | 
         raise UserError(f"{path}: not a readable JSON file ({error}); `any2seg evaluate --help` shows one") from None
     if not isinstance(given, dict) or not given:
         raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}')
-    return {letters: _specialist(path, letters, value, subject) for letters, value in given.items()}
+    family, there = subject.frames.family, subject.model.modalities
+    rivals: dict[str, float | Subject] = {}
+    for text, value in given.items():
+        try:
+            sensors = parse_subset(text, family, there)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        letters = subset_letters(sensors, family)
+        if letters in rivals:
+            raise UserError(f"{path}: {text} is {letters}, which is there already: give each subset once")
+        rivals[letters] = _specialist(path, letters, sensors, value, subject)
+    return rivals
 
 
-def _specialist(path: Path, letters: str, value: object, subject: Subject) -> float | Subject:
-    sensors = {subset_letters(names, subject.frames.family): names for names in all_subsets(subject.model.modalities)}
-    if letters not in sensors:
-        raise UserError(f"{path}: no sensor subset {letters!r}: the checkpoint has {', '.join(sensors)}")
+def _specialist(
+    path: Path, letters: str, sensors: tuple[str, ...], value: object, subject: Subject
+) -> float | Subject:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
         return float(value)
     if not isinstance(value, str):
         raise UserError(f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint")
     rival = Subject.open(subject.settings, path.parent / value)
-    if rival.model.modalities != sensors[letters]:
+    if rival.model.modalities != sensors:
         raise UserError(
             f"{path}: {value} was trained on {', '.join(rival.model.modalities)}; a specialist of {letters} is trained "
-            f"on {', '.join(sensors[letters])} alone"
+            f"on {', '.join(sensors)} alone"
         )
     return rival
 

@@ -6,7 +6,8 @@
     --fault noise                        no sensor: all that can have this fault
     --faults plan.yaml                   a list of {kind, sensors, start_s, end_s, ...}
 
-Seconds count from the first message of the recording. A sensor is a name, a title or a letter (rgb, camera, R).
+Seconds count from the first message of the recording. Sensors are subsets as everywhere (`parse_subset`): camera, rgb,
+R, RL, camera+lidar, all. A comma separates subsets, so a fault, which has one, is written delay:lidar+camera.
 """
 
 from __future__ import annotations
@@ -15,12 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.faults.kinds import KINDS, Drop, Fault, load_faults, make_fault
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
-
-_SENSORS = {
-    alias: name for name in MODALITIES for alias in (name, modality(name).title.lower(), modality(name).letter)
-}
+from any2seg_core.faults.kinds import KINDS, Fault, load_faults, make_fault
+from any2seg_core.vocabulary.modalities import parse_subset
 
 
 def parse_drop(text: str) -> tuple[Fault, ...]:
@@ -31,7 +28,7 @@ def parse_drop(text: str) -> tuple[Fault, ...]:
         sensors, at, window = part.partition("@")
         try:
             start_s, end_s = _window(window if at else ":")
-            faults.append(make_fault("drop", sensors=_sensors(sensors, Drop), start_s=start_s, end_s=end_s))
+            faults.append(make_fault("drop", sensors=sensors, start_s=start_s, end_s=end_s))
         except UserError as error:
             raise UserError(f"drop {part!r}: {error}; write for example camera@4:8,lidar@10:") from None
     return tuple(faults)
@@ -50,11 +47,14 @@ def parse_fault(text: str) -> Fault:
         fields["start_s"], fields["end_s"] = _window(window if at else ":")
         for pair in pairs:
             name, equals, value = pair.partition("=")
+            if not equals and _is_subset(more := pair.partition("@")[0]):
+                sensors += f",{more}"  # two subsets, which `parse_subset` refuses with the words for it
+                continue
             if not equals or name not in KINDS[kind].parameters():
                 known = ", ".join(KINDS[kind].parameters())
                 raise UserError(f"{pair!r} is no name=value with one of {known}")
             fields[name] = value
-        return make_fault(kind, sensors=_sensors(sensors, KINDS[kind]) if sensors else (), **fields)
+        return make_fault(kind, sensors=sensors or "all", **fields)
     except UserError as error:
         raise UserError(f"fault {text!r}: {error}; {example}") from None
 
@@ -67,14 +67,11 @@ def read_plan(drops: Sequence[str] = (), faults: Sequence[str] = (), files: Sequ
     return tuple(plan)
 
 
-def _sensors(text: str, kind: type) -> tuple[str, ...]:
-    found = []
-    for word in (part.strip() for part in text.split("+")):
-        name = _SENSORS.get(word) or _SENSORS.get(word.lower())
-        if name is None:
-            raise UserError(f"unknown sensor {word!r}, known are {', '.join(kind.takes)}")
-        found.append(name)
-    return tuple(found)
+def _is_subset(text: str) -> bool:
+    try:
+        return bool(parse_subset(text))
+    except UserError:
+        return False
 
 
 def _window(text: str) -> tuple[float, float | None]:

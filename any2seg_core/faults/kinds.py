@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, parse_yaml, read_text
-from any2seg_core.vocabulary.modalities import MODALITIES, canonical
+from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
 
 
 class _Window(BaseModel):
@@ -29,14 +29,10 @@ class _Window(BaseModel):
     end_s: float | None = None
     probability: float = Field(1.0, ge=0.0, le=1.0)
 
-    @field_validator("sensors")
+    @field_validator("sensors", mode="before")
     @classmethod
-    def _known_sensors(cls, sensors: tuple[str, ...]) -> tuple[str, ...]:
-        sensors = canonical(sensors)
-        strange = [name for name in sensors if name not in cls.takes]
-        if strange:
-            raise ValueError(f"{', '.join(strange)} cannot have this fault; it takes {', '.join(cls.takes)}")
-        return sensors or cls.takes
+    def _known_sensors(cls, sensors: str | Iterable[str]) -> tuple[str, ...]:
+        return parse_subset(sensors, within=cls.takes) or cls.takes
 
     @model_validator(mode="after")
     def _has_length(self) -> _Window:

@@ -16,7 +16,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.returns import count_returns
-from any2seg_core.vocabulary.modalities import RGB, canonical
+from any2seg_core.vocabulary.modalities import RGB, parse_subset
 
 HEALTH_REASONS = MappingProxyType(
     {
@@ -77,7 +77,7 @@ class HealthConfig:
     event_silence_s: float = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frozen_sensors", canonical(self.frozen_sensors))
+        object.__setattr__(self, "frozen_sensors", parse_subset(self.frozen_sensors))
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name not in ("enabled", "frozen_sensors") and not value >= 0:

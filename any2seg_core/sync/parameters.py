@@ -13,7 +13,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical, parse_order
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False, "enabled": True}
@@ -71,10 +71,10 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
             buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
         )
     common = {key: values.get(key, default) for key, default in SYNC_DEFAULTS.items()}
-    canonical(common["reference_priority"])  # an unknown name is an error, one that is not synchronised is left out
+    order = parse_order(common["reference_priority"])  # an unknown name is an error; not synchronised: left out
     return SyncConfig(
         streams,
-        tuple(name for name in common["reference_priority"] if name in names),
+        tuple(name for name in order if name in names),
         timeout_ns=_ns("timeout_s", common["timeout_s"]),
         timeout_without_reference_ns=_ns("timeout_without_reference_s", common["timeout_without_reference_s"]),
         min_streams=int(common["min_modalities"]),

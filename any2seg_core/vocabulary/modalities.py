@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -109,6 +109,11 @@ SPARSE = (EVENT, LIDAR)
 """Planes that must not be averaged when resized: a mean of a point and "nothing" is a point at a wrong range."""
 
 
+_EVERYTHING = ("all", "full")
+EVERY_SUBSET = "every"
+"""In a list of subsets: each of the 2^M - 1 that are possible."""
+
+
 def modality(name: str) -> Modality:
     """Look a modality up by name; UserError lists the known ones."""
     try:
@@ -150,19 +155,112 @@ def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str,
     return tuple(name for name in KNOWN if name in wanted)
 
 
-def parse_subset(text: str, family: ModalitySet = VEHICLE) -> tuple[str, ...]:
-    """Read ``"rgb,lidar"``, ``"RL"`` or ``"all"`` into canonical names; UserError for anything else."""
-    text = text.strip()
-    if text == "all":
-        return family.members
-    if text and all(letter in family.letters for letter in text):
-        return canonical(family.members[family.letters.index(letter)] for letter in text)
-    names = [part.strip() for part in text.split(",") if part.strip()]
-    if not names:
-        raise UserError(
-            f"no modality in {text!r}: give names ({','.join(family.members)}), letters ({family.letters}) or 'all'"
-        )
-    return canonical(names, family.members)
+def parse_subset(
+    sensors: str | Iterable[str], family: ModalitySet = VEHICLE, within: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Read one subset of the sensors: the same words in every command, file, launch argument and node parameter.
+
+    ``camera``, ``rgb`` or ``R`` is one sensor, ``RL`` or ``camera+lidar`` are several, ``all`` (or ``full``) is every
+    possible one. Names and titles in any case, letters in capitals.
+
+    Args:
+        sensors: such a text; or a list of them, as YAML has it, which together are one subset.
+        family: whose letters, and which sensors there can be.
+        within: which of them are possible here; None: all of the family.
+
+    Returns:
+        Names in canonical order; none for an empty list alone.
+
+    Raises:
+        UserError: an unknown or impossible sensor, nothing at all, or a comma, which separates subsets.
+    """
+    possible = canonical(family.members if within is None else within)
+    return canonical(name for text in _texts(sensors, family) for name in _sensors_of(text, family, possible))
+
+
+def parse_subsets(
+    subsets: str | Iterable[str], family: ModalitySet = VEHICLE, within: Sequence[str] | None = None
+) -> list[tuple[str, ...]]:
+    """Read a list of subsets, as text with commas or as YAML list: ``R,camera+lidar,all``; ``every`` is all 2^M - 1.
+
+    Args and errors as of `parse_subset`, for each of them. Returns them as they were given, without repetitions.
+    """
+    found: list[tuple[str, ...]] = []
+    for text in subsets.split(",") if isinstance(subsets, str) else _texts(subsets, family):
+        is_every = text.strip().casefold() == EVERY_SUBSET
+        found += all_subsets(within or family.members) if is_every else [parse_subset(text, family, within)]
+    return list(dict.fromkeys(found))
+
+
+def parse_order(sensors: str | Iterable[str], family: ModalitySet = VEHICLE) -> tuple[str, ...]:
+    """Read sensors in an order of preference: a list of subsets (`parse_subsets`) of one sensor each."""
+    subsets = parse_subsets(sensors, family)
+    for names in subsets:
+        if len(names) != 1:
+            raise UserError(f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(family)}")
+    return tuple(name for (name,) in subsets)
+
+
+def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
+    """Names of a subset that is the same in every data set that has it; what needs a data set stays as it is.
+
+    UserError where no data set can read it.
+    """
+    texts, readings, refusals = _texts(sensors, VEHICLE), set(), []
+    for family in _SETS:
+        try:
+            readings.add(parse_subset(texts, family))
+        except UserError as error:
+            refusals.append(error)
+    if not readings:
+        raise refusals[0]
+    has_letters = any(part.strip().isupper() for text in texts for part in text.split("+"))
+    return sensors if has_letters or len(readings) > 1 else readings.pop()
+
+
+def _listed(family: ModalitySet) -> str:
+    return f"[{', '.join(family.members)}]"
+
+
+def _texts(sensors: Iterable[str], family: ModalitySet) -> list[str]:
+    texts = [sensors] if isinstance(sensors, str) or not isinstance(sensors, Iterable) else list(sensors)
+    if not all(isinstance(text, str) for text in texts):
+        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(family.members)}")
+    return texts
+
+
+def _sensors_of(text: str, family: ModalitySet, possible: Sequence[str]) -> Iterator[str]:
+    names = (family.members[0], family.members[-1])
+    way_out = f"one subset is written {'+'.join(names)} or {''.join(map(family.letter, names))}"
+    if "," in text:
+        raise UserError(f"{text.strip()!r}: a comma separates subsets; {way_out}")
+    known = ", ".join(f"{name} ({_other_words(name, family)})" for name in possible)
+    for word in (part.strip() for part in text.split("+")):
+        if word.casefold() in _EVERYTHING:
+            yield from possible
+            continue
+        found = _named(word, family)
+        if not found:
+            raise UserError(f"unknown sensor {word!r}: possible are {known}, all; {way_out}")
+        absent = [name for name in found if name not in possible]
+        if absent:
+            raise UserError(f"{absent[0]} is not possible here: possible are {known}, all")
+        yield from found
+
+
+def _other_words(name: str, family: ModalitySet) -> str:
+    title = modality(name).title
+    return family.letter(name) if title.casefold() == name else f"{family.letter(name)}, {title}"
+
+
+def _named(word: str, family: ModalitySet) -> tuple[str, ...]:
+    """What a name, a title or letters stand for; nothing for another word."""
+    for name in family.members:
+        if word.casefold() in (name, modality(name).title.casefold()):
+            return (name,)
+    if set(word) <= set(family.letters):
+        return tuple(family.members[family.letters.index(letter)] for letter in word)
+    return ()
 
 
 def all_subsets(names: Sequence[str] = MODALITIES) -> list[tuple[str, ...]]:

@@ -30,7 +30,7 @@ from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.recording import evaluate, prepared
-from any2seg_core.evaluation.recording.evaluate import evaluate_bag, parse_subsets
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
 from any2seg_core.evaluation.recording.record import OUTPUTS
 from any2seg_core.evaluation.recording.scores import phases_of
@@ -207,8 +207,8 @@ def test_value_truth_of_a_folder_equals_truth_of_a_topic(folder, tmp_path):
             image.putpalette([0, 0, 142] * 256)  # ids are its indices
             image.save(labels / f"{message.stamp_ns}.png")
             (labels / f"._{message.stamp_ns}.png").write_bytes(b"\0\5\x16\7")
-    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="full", truth=fake_car.TOPICS.truth))
-    by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="full", truth=str(labels)))
+    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="all", truth=fake_car.TOPICS.truth))
+    by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="all", truth=str(labels)))
     np.testing.assert_array_equal(by_topic.total()["RDEL"].matrix.counts, by_folder.total()["RDEL"].matrix.counts)
     assert by_topic.total()["RDEL"].matrix.counts.sum() > 0
     assert lines_of(tmp_path / "b")[0]["truth"] == str(labels)
@@ -218,10 +218,10 @@ def test_value_truth_of_an_extracted_data_set_equals_truth_of_a_topic(folder, tm
     """The folder that `bag extract` writes, ids + 1 in a colour PNG, at any level; a copy beside it is ambiguous."""
     with open_bag(folder / "bag") as opened:
         written = extract(opened, ExtractOptions(tmp_path / "data", "val", "night")).written
-    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="full"))
+    by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="all"))
     labels = tmp_path / "data" / "semantic" / "night" / "val" / "bag_bag"
     for place in (tmp_path / "data", labels):
-        by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="full", truth=str(place)))
+        by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="all", truth=str(place)))
         judged = [line["truth"] for line in lines_of(tmp_path / "b")[1]]
         assert sum(judged) == written >= 20
         assert len(judged) - sum(judged) <= 2  # only sets with all sensors were extracted
@@ -238,7 +238,7 @@ def test_value_a_truth_of_other_moments_is_told_and_compared_with_nothing(folder
     labels = tmp_path / "labels"
     labels.mkdir()
     Image.fromarray(np.zeros((fake_car.HEIGHT, fake_car.WIDTH), np.uint8)).save(labels / "5.png")
-    request = request_of(folder, tmp_path / "out", subsets="full", truth=str(labels), every=5)
+    request = request_of(folder, tmp_path / "out", subsets="all", truth=str(labels), every=5)
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert [warning for warning in summary["warnings"] if "no judged frame has one within" in warning]
     assert not any(key.startswith("miou") for key in summary["subsets"]["RDEL"])
@@ -349,7 +349,7 @@ PIXELS = fake_car.WIDTH * fake_car.HEIGHT
     ],
 )
 def test_value_silence_of_all_is_missed(folder, tmp_path, truth, drop, topics, every, labelled, missed):
-    request = request_of(folder, tmp_path, faults=read_plan([drop]), topics=topics, every=every, subsets="full",
+    request = request_of(folder, tmp_path, faults=read_plan([drop]), topics=topics, every=every, subsets="all",
                          truth=truth)  # fmt: skip
     result = evaluate_bag(request)
     summary = write_evaluation(result, tmp_path, "x")
@@ -373,7 +373,7 @@ def test_value_silence_of_all_is_missed(folder, tmp_path, truth, drop, topics, e
 
 def test_value_the_timeline_ends_with_the_last_set(folder, tmp_path):
     late = [parse_fault("delay:rgb@1:,delay_s=0.5")]
-    request = request_of(folder, tmp_path, faults=late, topics=CAMERA_ALONE, subsets="full", every=3)
+    request = request_of(folder, tmp_path, faults=late, topics=CAMERA_ALONE, subsets="all", every=3)
     result = evaluate_bag(request)
     write_evaluation(result, tmp_path, "x")
     assert max(line["time_s"] for line in lines_of(tmp_path)[1]) > result.end_s + 0.4
@@ -394,7 +394,7 @@ def test_value_reasons_are_said_in_words(faulty):
 
 def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
     with pytest.raises(UserError, match="not one set") as caught:
-        evaluate_bag(request_of(folder, tmp_path / "out", faults=read_plan(["R+D+E+L"]), subsets="full"))
+        evaluate_bag(request_of(folder, tmp_path / "out", faults=read_plan(["R+D+E+L"]), subsets="all"))
     assert "camera 0, depth 0, event 0, LiDAR 0" in str(caught.value)
     assert "hit 99" in str(caught.value)  # 25 pictures, 25 of depth, 25 packets, 24 sweeps
     assert "\n" not in str(caught.value)
@@ -425,7 +425,7 @@ def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
         9: lambda data: picture(np.zeros((fake_car.HEIGHT, fake_car.WIDTH, 3), np.uint8), "rgb8", data),
     }
     bag = changed(folder, tmp_path / "bag", lambda k, data: spoilt.get(k, bytes)(data))
-    request = request_of(folder, tmp_path / "out", bag=bag, subsets="full", topics=CAMERA_ALONE)
+    request = request_of(folder, tmp_path / "out", bag=bag, subsets="all", topics=CAMERA_ALONE)
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert summary["subsets"]["R"]["frames_with_truth"] == 21
     assert [k for k, line in enumerate(lines_of(request.out)[1]) if not line["truth"]] == [3, 5, 7, 9]
@@ -437,7 +437,7 @@ def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
         pixels = np.zeros((fake_car.HEIGHT, fake_car.WIDTH), np.uint8)
         Image.fromarray(pixels).save(labels / f"{fake_car.START_NS + k * fake_car.PERIOD_NS}.png")
     (labels / f"{fake_car.START_NS}.png").write_bytes(b"no picture")
-    request = request_of(folder, tmp_path / "b", subsets="full", truth=str(labels), topics=CAMERA_ALONE)
+    request = request_of(folder, tmp_path / "b", subsets="all", truth=str(labels), topics=CAMERA_ALONE)
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert summary["subsets"]["R"]["frames_with_truth"] == 24
     assert "not a readable image" in "".join(summary["warnings"])
@@ -450,7 +450,7 @@ def test_value_how_16_bits_are_read_is_a_warning(folder, tmp_path):
         return serialise.image(pixels, "mono16", header_stamp_ns(data), fake_car.CAMERA.frame_id)
 
     bag = changed(folder, tmp_path / "bag", as_12_bits, fake_car.TOPICS.streams["rgb"])
-    result = evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", truth=NO_TRUTH, every=5))
+    result = evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="all", truth=NO_TRUTH, every=5))
     told = [warning for warning in result.warnings if warning.startswith("rgb: ")]
     assert told == ["rgb: 16-bit image stays below 4096: read as 12 bits; image_bits fixes it"]
 
@@ -459,7 +459,7 @@ def test_exception_not_one_truth_can_be_read(folder, tmp_path):
     bag = changed(folder, tmp_path / "bag", lambda k, data: picture(np.full((3, 4), k, np.uint8), "mono8", data))
     for every in (1, 9):  # seen after a few frames, or at the end
         with pytest.raises(UserError, match="not one can be used, the first at 0.0. s: is 4x3, labels are 96x64"):
-            evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="full", every=every))
+            evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="all", every=every))
     assert not list(tmp_path.glob("out/*"))
 
 
@@ -469,7 +469,7 @@ def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(f
     faults = read_plan(["lidar@1.7:1.9"], ["exposure:rgb@1.2:1.6,stops=2", "noise:event@1.3:1.7", "freeze:event@1.8:"])
     summaries = []
     for name in ("a", "b"):
-        request = request_of(folder, tmp_path / name, bag=bag, faults=faults, subsets="full", seed=3,
+        request = request_of(folder, tmp_path / name, bag=bag, faults=faults, subsets="all", seed=3,
                              record=tmp_path / f"{name}.mcap")  # fmt: skip
         summaries.append(write_evaluation(evaluate_bag(request), request.out, "x"))
     for file in ("frames.jsonl", "summary.json", "report.html"):
@@ -501,7 +501,7 @@ def test_value_memory_is_bounded_by_the_sets_ahead(folder, tmp_path, monkeypatch
 
     monkeypatch.setattr(prepared.PreparedSet, "__hash__", object.__hash__)
     monkeypatch.setattr(prepared, "_prepare", counted)
-    evaluate_bag(request_of(folder, tmp_path, subsets="full"))
+    evaluate_bag(request_of(folder, tmp_path, subsets="all"))
     assert 1 <= most <= 3 + 3  # in the queue, before it, in the consumer's hands
 
 
@@ -518,10 +518,11 @@ def test_value_phases_cut_where_a_fault_begins_or_ends():
 
 
 def test_value_subsets_of_the_command_line():
-    assert parse_subsets("all", ("lidar",)) == [("lidar",)]
-    assert parse_subsets("full", MODALITIES) == [MODALITIES]
-    assert parse_subsets("RL,R", ("rgb", "lidar")) == [("rgb",), ("rgb", "lidar")]
-    assert len(parse_subsets("all", MODALITIES)) == 15
+    assert wanted_subsets("every", ("lidar",)) == [("lidar",)]
+    assert wanted_subsets("all", MODALITIES) == wanted_subsets("full", MODALITIES) == [MODALITIES]
+    assert wanted_subsets("camera,lidar", MODALITIES) == [("rgb",), ("lidar",), MODALITIES]
+    assert wanted_subsets("RL,R", ("rgb", "lidar")) == [("rgb",), ("rgb", "lidar")]
+    assert len(wanted_subsets("every", MODALITIES)) == 15
 
 
 @pytest.mark.parametrize(
@@ -529,9 +530,9 @@ def test_value_subsets_of_the_command_line():
     [
         (
             {"subsets": "RX"},
-            "--subsets RX: this recording and checkpoint have R camera, D depth, E event, L LiDAR; write",
+            "--subsets RX: of what recording and checkpoint have: unknown sensor 'RX': possible are rgb (R, camera)",
         ),
-        ({"subsets": ","}, "--subsets is empty"),
+        ({"subsets": ","}, "unknown sensor ''"),
         ({"every": 0}, "at least 1"),
         ({"truth": "/nowhere"}, "has no /nowhere, nor is there such a folder; it has /carla/ego_vehicle/"),
         ({"truth": "/carla/ego_vehicle/rgb_front/image"}, "bgra8"),
@@ -581,7 +582,7 @@ def test_exception_an_output_that_cannot_be_is_known_before_the_work(folder, tmp
 
 
 def test_exception_a_report_that_fails_leaves_the_results_of_before(folder, tmp_path):
-    request = request_of(folder, tmp_path, subsets="full", every=5, record=tmp_path / "out.mcap")
+    request = request_of(folder, tmp_path, subsets="all", every=5, record=tmp_path / "out.mcap")
     evaluate_bag(request, report=lambda result, place: write_evaluation(result, place, "first"))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(before) == ["frames.jsonl", "out.mcap", "report.html", "summary.json"]
@@ -613,7 +614,7 @@ def test_exception_a_command_that_is_ended_leaves_nothing(folder, tmp_path, numb
 
 def test_smoke_command_prints_json_and_refuses_in_one_line(folder, tmp_path):
     command = [sys.executable, "-m", "any2seg_core", "bag", "evaluate", str(folder / "bag"), "--out", str(tmp_path)]
-    command += ["--checkpoint", str(folder / "m.safetensors"), "--subsets", "full"]
+    command += ["--checkpoint", str(folder / "m.safetensors"), "--subsets", "all"]
     done = subprocess.run([*command, "--every", "9", "--json"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "summary.json").read_text())

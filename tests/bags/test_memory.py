@@ -38,7 +38,7 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 def evaluate(name):
     request = EvaluateRequest(folder / name, folder / "m.safetensors", folder / f"out_{name}", faults=faults,
-                              subsets="full", record=folder / f"{name}.mcap")
+                              subsets="all", record=folder / f"{name}.mcap")
     evaluate_bag(request)
 def extracted(name):
     with open_bag(folder / name) as opened:

@@ -41,9 +41,14 @@ def test_value_numbers_as_people_write_them(text, expected):
     assert la.given_parameters({"timeout_s": text}, "front") == {"timeout_s": expected}
 
 
-@pytest.mark.parametrize("text", ["[rgb, lidar]", "rgb,lidar", "['rgb', \"lidar\"]"])
+@pytest.mark.parametrize("text", ["[rgb, lidar]", "camera+lidar", "RL", "[RL]", "['rgb', \"lidar\"]"])
 def test_value_lists_as_people_write_them(text):
     assert la.given_parameters({"modalities": text}, "front") == {"modalities": ["rgb", "lidar"]}
+
+
+@pytest.mark.parametrize("text", ["[lidar, rgb]", "lidar,rgb", "L,camera"])
+def test_value_an_order_is_a_list_of_single_sensors(text):
+    assert la.given_parameters({"reference_priority": text}, "front") == {"reference_priority": ["lidar", "rgb"]}
 
 
 @pytest.mark.parametrize(
@@ -55,8 +60,9 @@ def test_value_lists_as_people_write_them(text):
         ("input_depth", "1.5", "is no int"),
         ("input_depth", "0", "outside 1 to 1000"),
         ("autostart", "maybe", "is no bool"),
-        ("modalities", "[]", "is no list"),
-        ("modalities", "rgb,,lidar", "is no list"),
+        ("modalities", "[]", "unknown sensor ''"),
+        ("modalities", "rgb,lidar", "a comma separates subsets; one subset is written rgb.lidar or RL"),
+        ("reference_priority", "RL", "rgb.lidar has no order"),
         ("input_reliability", "sometimes", "not one of best_effort, reliable"),
     ],
 )
@@ -83,7 +89,7 @@ def test_value_cameras_name_nodes():
 def test_value_nodes_of_one_process_get_their_own_files_and_topics():
     values = {argument.name: f"/{argument.name}/{{camera}}" for argument in la.topic_arguments(carla_bridge())}
     values |= {"namespace": "a/b", "calibration_file": "/{camera}.yaml"}
-    values |= {"modalities": "rgb,lidar", "autostart": "false"}
+    values |= {"modalities": "[rgb,lidar]", "autostart": "false"}
     arguments = la.remappings_of_cameras(values, ("front", "left"))
     assert arguments[::2] == ["-r"] * 2 * len(INPUTS)
     assert "segment_left:~/in/points:=/points_topic/left" in arguments[1::2]

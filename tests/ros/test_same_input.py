@@ -93,7 +93,7 @@ def test_value_node_and_offline_reader_make_the_same_input(live_results, bag):
 
 def test_value_node_and_evaluation_give_the_same_labels(live_results, checkpoint, bag, tmp_path):
     """For every set that both made of the same messages; which these are depends on the load of the machine."""
-    evaluate_bag(EvaluateRequest(bag, checkpoint, tmp_path, subsets="full"))
+    evaluate_bag(EvaluateRequest(bag, checkpoint, tmp_path, subsets="all"))
     lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()[1:]]
     offline = {line["stamp_ns"]: line for line in lines}
     same = 0
@@ -162,7 +162,7 @@ def test_value_moving_head_jpeg_and_event_packets_with_faults(checkpoint, tmp_pa
     plan = tuple(parse_fault(text) for text in _FAULTS)
     defaults = {name: entry.default for name, entry in TABLE.items()}
     settings = check({**defaults, **_PARAMETERS, "checkpoint": str(checkpoint)})
-    request = EvaluateRequest(path, checkpoint, tmp_path / "out", faults=plan, subsets="full", params=params)
+    request = EvaluateRequest(path, checkpoint, tmp_path / "out", faults=plan, subsets="all", params=params)
     result = evaluate_bag(request)
     lines = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()[1:]]
     offline = {line["stamp_ns"]: (line["used"], line["subsets"]["REL"]["labels_crc32"]) for line in lines}

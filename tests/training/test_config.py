@@ -44,7 +44,7 @@ def test_value_later_settings_win(tmp_path: Path):
         ([*NEEDED, "lr=fast"], "lr='fast'"),
         ([*NEEDED, "crop_width=100"], "multiple of 32"),
         ([*NEEDED, "scale=[2, 1]"], "smallest <= largest"),
-        ([*NEEDED, "modalities=[radar]"], "unknown modality 'radar'"),
+        ([*NEEDED, "modalities=[radar]"], "unknown sensor 'radar'"),
         ([*NEEDED, "--lr", "3"], "expected a .yaml file or key=value"),
         ([*NEEDED, "lr=[1"], "not YAML"),
         ([*NEEDED, "lr=2001-99-99"], "not YAML"),

@@ -42,7 +42,7 @@ from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.sync import Sample
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import all_subsets, canonical, modality, parse_subset, subset_letters
+from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
 
 _AHEAD = 3
 _PER_FRAME = ("miou_present", "pixel_accuracy")
@@ -61,7 +61,7 @@ class _Run:
         self._start_ns = self._bag.start_ns or 0
         self._has_truth = self._folder is not None or bool(self._topics.truth)
         self.modalities = self._modalities()
-        self.subsets = parse_subsets(request.subsets, self.modalities)
+        self.subsets = wanted_subsets(request.subsets, self.modalities)
         self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
         self._notes = check_faults(request.faults, self._bag, self._topics)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
@@ -337,22 +337,13 @@ def _as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def parse_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+def wanted_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Subsets of what is there, the full one always among them and last."""
-    if text == "all":
-        return all_subsets(modalities)
-    words = text.replace(",", " ").split()
-    letters = subset_letters(modalities)
-    for word in words:
-        if word not in ("full", *modalities) and not set(word) <= set(letters):
-            there = ", ".join(f"{modality(name).letter} {modality(name).title}" for name in modalities)
-            raise UserError(
-                f"--subsets {word}: this recording and checkpoint have {there}; write all, full or {letters}"
-            )
-    chosen = [modalities if word == "full" else parse_subset(word) for word in words]
-    if not chosen:
-        raise UserError("--subsets is empty: give all, full, or subsets such as R,RL")
-    return list(dict.fromkeys([*(subset for subset in chosen if subset != modalities), modalities]))
+    try:
+        chosen = parse_subsets(text, within=modalities)
+    except UserError as error:
+        raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}") from None
+    return [*(subset for subset in chosen if subset != modalities), modalities]
 
 
 def _sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from any2seg_core.evaluation.recording.scores import Phase, SubsetScore
 from any2seg_core.evaluation.recording.worst import FrameView
 from any2seg_core.faults.kinds import Fault
+from any2seg_core.vocabulary.modalities import EVERY_SUBSET
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class EvaluateRequest:
     Attributes:
         bag, checkpoint: files. out: folder for the results.
         truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
-        subsets: "all", or subsets as letters, separated by commas; "full" is all that recording and checkpoint have.
+        subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are judged
+            always.
         faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
         every: judge every n-th set. device, precision: as in `Predictor`.
         record: .mcap to write inputs and results to, or None.
@@ -30,7 +32,7 @@ class EvaluateRequest:
     checkpoint: Path
     out: Path
     truth: str = ""
-    subsets: str = "all"
+    subsets: str = EVERY_SUBSET
     faults: tuple[Fault, ...] = ()
     seed: int = 0
     noise: str = ""

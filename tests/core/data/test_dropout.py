@@ -75,7 +75,7 @@ def test_value_ends_of_the_range():
 
 
 def test_exception_bad_distributions():
-    with pytest.raises(UserError, match="RD is no part of RL"):
+    with pytest.raises(UserError, match="depth is not possible here"):
         subset_weights(("rgb", "lidar"), {"RD": 1})
     with pytest.raises(UserError, match="positive sum"):
         subset_weights(MODALITIES, {"R": 0})

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_deliver(root / "data", {"train": 1, "val": 3}, (37, 66))
     write_checkpoint(root / "all.safetensors")
     write_checkpoint(root / "depth.safetensors", ("depth",), seed=1)
-    (root / "specialists.json").write_text(json.dumps({"R": 57.2, "D": "depth.safetensors"}))
+    (root / "specialists.json").write_text(json.dumps({"camera": 57.2, "D": "depth.safetensors"}))
     return root
 
 
@@ -177,7 +177,7 @@ def test_exception_bad_input_is_one_line_and_exit_2(folder: Path, tmp_path: Path
     for content, message in (
         ("{", "not a readable JSON file"),
         ("[]", "expected subset letters"),
-        ('{"X": 3}', "no sensor subset 'X'"),
+        ('{"X": 3}', "unknown sensor 'X'"),
         ('{"R": -1}', "expected mIoU in percent above 0"),
         ('{"R": "depth.safetensors"}', "a specialist of R is trained on rgb alone"),
     ):

@@ -27,7 +27,8 @@ def test_value_faults_of_the_command_line():
     assert parse_fault("delay:lidar+camera,delay_s=0.2,probability=0.5") == Delay(
         sensors=("rgb", "lidar"), delay_s=0.2, probability=0.5
     )
-    assert parse_fault("noise") == Noise()
+    assert parse_fault("noise") == parse_fault("noise:all") == Noise()
+    assert parse_fault("skew:RL").sensors == ("rgb", "lidar")
     assert parse_fault("skew@3:") == Skew(sensors=MODALITIES, start_s=3.0)
 
 
@@ -54,7 +55,7 @@ def test_value_schedule_file_round_trip(tmp_path, suffix):
 
 def test_value_yaml_written_by_hand(tmp_path):
     path = tmp_path / "plan.yaml"
-    path.write_text("- {kind: drop, sensors: [rgb, lidar], start_s: 2}\n- kind: noise\n  rate_hz: 3\n")
+    path.write_text("- {kind: drop, sensors: [camera, L], start_s: 2}\n- kind: noise\n  rate_hz: 3\n")
     expected = (Drop(sensors=("rgb", "lidar"), start_s=2.0), Noise(rate_hz=3.0))
     assert load_faults(path) == expected
     assert read_plan(["depth"], ["blur"], [path]) == (Drop(sensors=("depth",)), Blur(), *expected)
@@ -83,12 +84,15 @@ def test_exception_drop_names_the_part_and_shows_an_example(text, told):
     ("text", "told"),
     [
         ("blurr:rgb", "unknown kind 'blurr'"),
-        ("blur:lidar", "lidar cannot have this fault; it takes rgb"),
+        ("blur:lidar", "lidar is not possible here: possible are rgb"),
         ("blur:rgb,strength=1", "'strength=1' is no name=value with one of probability, length"),
         ("blur:rgb,length", "no name=value"),
         ("blur:rgb,length=x", "length: Input should be a valid number"),
         ("blur:rgb,length=2", "length: Input should be less than or equal to 0.5"),
         ("blur:rgb,kind=drop", "no name=value"),
+        ("delay:rgb,lidar,delay_s=0.2", "'rgb,lidar': a comma separates subsets; one subset is written rgb+lidar"),
+        ("delay:rgb,lidar@2:5", "'rgb,lidar': a comma separates subsets"),
+        ("delay:rgb@2:5,lidar", "a comma separates subsets"),
         ("duplicate:rgb,copies=0", "copies"),
         ("delay:rgb,delay_s=inf", "delay_s"),
         ("drop:rgb,probability=1.1", "probability"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.modalities import (
@@ -13,8 +15,11 @@ from any2seg_core.vocabulary.modalities import (
     canonical,
     modality,
     modality_set,
+    parse_order,
     parse_subset,
+    parse_subsets,
     set_of,
+    settled_subset,
     subset_letters,
 )  # fmt: skip
 
@@ -25,16 +30,22 @@ from any2seg_core.vocabulary.modalities import (
         ("all", MODALITIES),
         ("RDEL", MODALITIES),
         ("LR", ("rgb", "lidar")),
-        ("lidar, rgb", ("rgb", "lidar")),
+        ("full", MODALITIES),
+        ("lidar + rgb", ("rgb", "lidar")),
         ("event", ("event",)),
-        ("rgb,rgb", ("rgb",)),
+        ("rgb+rgb", ("rgb",)),
+        ("Camera+LIDAR", ("rgb", "lidar")),
+        ("RL+event", ("rgb", "event", "lidar")),
+        (["lidar", "Camera"], ("rgb", "lidar")),
+        (["RD", "L"], ("rgb", "depth", "lidar")),
+        ([], ()),
     ],
 )
 def test_value_parse_subset(text, expected):
     assert parse_subset(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", " ", ",", "radar", "rgb,radar", "RX", "rgbd"])
+@pytest.mark.parametrize("text", ["", " ", ",", "radar", "rgb+radar", "RX", "rgbd", "rl", "rgb+", "every", ["rgb", ""]])
 def test_exception_parse_subset(text):
     with pytest.raises(UserError, match="rgb"):
         parse_subset(text)
@@ -93,11 +104,91 @@ def test_exception_modalities_of_other_sets():
         subset_letters(("depth",), MCUBES)
     with pytest.raises(UserError, match="'cars': known are vehicle, muses, mcubes"):
         modality_set("cars")
-    with pytest.raises(UserError, match=r"letters \(IADN\)"):
+    with pytest.raises(UserError, match=r"aolp \(A, angle of polarisation\)"):
         parse_subset("", MCUBES)
 
 
 def test_exception_what_is_no_list_of_names():
     for wrong in (3, None, [3], [["rgb"]], [None], {1: 2}):
-        with pytest.raises(UserError, match="give a list of names of rgb, depth"):
-            canonical(wrong)
+        for read in (canonical, parse_subset, parse_subsets, parse_order):
+            with pytest.raises(UserError, match="give a list of names of rgb, depth"):
+                read(wrong)
+
+
+@pytest.mark.parametrize(
+    ("family", "example"), [(VEHICLE, "rgb+lidar or RL"), (MUSES, "rgb+lidar or FL"), (MCUBES, "rgb+nir or IN")]
+)
+def test_exception_a_comma_separates_subsets(family, example):
+    with pytest.raises(UserError) as caught:
+        parse_subset("rgb,lidar", family)
+    assert str(caught.value) == f"'rgb,lidar': a comma separates subsets; one subset is written {example}"
+
+
+def test_value_subsets_are_separated_by_commas():
+    assert parse_subsets("RL, camera,all") == [("rgb", "lidar"), ("rgb",), MODALITIES]
+    assert parse_subsets(["RL", "camera+lidar"]) == [("rgb", "lidar")]
+    assert parse_subsets("every") == all_subsets()
+    assert parse_subsets("R,every", within=("rgb", "lidar")) == [("rgb",), ("lidar",), ("rgb", "lidar")]
+    assert parse_subsets("all", MUSES, ("rgb", "event")) == [("rgb", "event")]
+    for wrong in ("", "R,,L", "R,", "R L"):
+        with pytest.raises(UserError, match="unknown sensor"):
+            parse_subsets(wrong)
+
+
+def test_exception_sensors_that_are_not_there():
+    with pytest.raises(UserError, match=r"depth is not possible here: possible are rgb \(R, camera\), lidar \(L\)"):
+        parse_subset("RD", within=("rgb", "lidar"))
+
+
+def test_value_an_order_has_one_sensor_per_place():
+    assert parse_order("LiDAR,R") == parse_order(["lidar", "camera"]) == ("lidar", "rgb")
+    assert parse_order([]) == ()
+    with pytest.raises(UserError, match="rgb\\+lidar has no order: list one sensor after the other"):
+        parse_order("E,RL")
+
+
+@pytest.mark.parametrize(
+    ("sensors", "settled"),
+    [
+        (["lidar", "Camera"], ("rgb", "lidar")),
+        ("nir+rgb", ("rgb", "nir")),
+        ("D", "D"),  # depth, or degree of polarisation
+        ("FL", "FL"),
+        (("E", "rgb"), ("E", "rgb")),
+        ("all", "all"),
+    ],
+)
+def test_value_letters_wait_for_the_data_set(sensors, settled):
+    assert settled_subset(sensors) == settled
+
+
+def test_exception_sensors_that_no_data_set_has():
+    for wrong in ("radar", ["depth", "nir"], "FLX"):
+        with pytest.raises(UserError, match="unknown sensor"):
+            settled_subset(wrong)
+
+
+@pytest.mark.parametrize("family", [VEHICLE, MUSES, MCUBES], ids=lambda family: family.name)
+def test_property_every_way_to_write_a_subset_reads_back(family):
+    titles = {name: modality(name).title for name in family.members}
+    for subset in all_subsets(family.members):
+        for text in (subset_letters(subset, family), "+".join(subset), " + ".join(titles[name] for name in subset)):
+            assert parse_subset(text, family) == parse_subset(text.split("+"), family) == subset
+            assert parse_subsets(f"{text},{family.letters}", family) == list(dict.fromkeys([subset, family.members]))
+
+
+_WORDS = st.sampled_from(["rgb", "camera", "LiDAR", "R", "RDEL", "all", "every", "FEL", "nir", "+", ",", " ", "x"])
+_TEXTS = st.one_of(st.text(max_size=20), st.lists(_WORDS, max_size=6).map("".join))
+
+
+@given(_TEXTS, st.sampled_from([VEHICLE, MUSES, MCUBES]))
+def test_property_any_text_is_a_subset_or_one_line_of_error(text, family):
+    for read in (parse_subset, parse_subsets, parse_order):
+        try:
+            found = read(text, family)
+        except UserError as error:
+            assert "\n" not in str(error)
+        else:
+            subset = found if read is parse_subset else found[0]
+            assert set([subset] if isinstance(subset, str) else subset) <= set(family.members)
+            assert subset

@@ -12,7 +12,7 @@ from typing import Any
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.topics import TopicMap
-from any2seg_ros.parameter_table import TABLE, Parameter
+from any2seg_ros.parameter_table import TABLE, Parameter, sensors_of
 from any2seg_ros.topic_table import INPUTS
 
 CAMERA = "{camera}"
@@ -167,11 +167,12 @@ def _choices(entry: Parameter) -> tuple[str, ...]:
 
 def _parse(name: str, text: str, entry: Parameter) -> Any:
     kind = type(entry.default)
+    if kind is list:
+        return _sensors(name, text, entry)
     try:
         value = _READERS[kind](text)
     except (ValueError, KeyError):
-        wanted = "list such as [rgb,lidar]" if kind is list else kind.__name__
-        raise UserError(f"argument {name}: {text!r} is no {wanted}") from None
+        raise UserError(f"argument {name}: {text!r} is no {kind.__name__}") from None
     if entry.low is not None and not entry.low <= value <= entry.high:
         raise UserError(f"argument {name}: {text} is outside {entry.low:g} to {entry.high:g}")
     if entry.choices and value not in entry.choices:
@@ -179,12 +180,15 @@ def _parse(name: str, text: str, entry: Parameter) -> Any:
     return value
 
 
-def _words(text: str) -> list[str]:
-    """``[a, b]``, ``['a', 'b']`` or ``a,b``; ValueError for none at all, which ROS cannot give a type."""
-    words = [part.strip().strip("'\"") for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
-    if not all(words):
-        raise ValueError(text)
-    return words
+def _sensors(name: str, text: str, entry: Parameter) -> list[str]:
+    """``[rgb, lidar]``, ``['rgb', 'lidar']`` as in YAML, or ``rgb+lidar``; not empty, which ROS cannot give a type."""
+    text = text.strip()
+    is_list = text.startswith("[") and text.endswith("]")
+    value = [part.strip().strip("'\"") for part in text[1:-1].split(",")] if is_list else text
+    try:
+        return sensors_of(entry, value)
+    except UserError as error:
+        raise UserError(f"argument {name}: {error}") from None
 
 
 _READERS: dict[type, Callable[[str], Any]] = {
@@ -192,5 +196,4 @@ _READERS: dict[type, Callable[[str], Any]] = {
     int: int,
     float: float,
     str: str,
-    list: _words,
 }

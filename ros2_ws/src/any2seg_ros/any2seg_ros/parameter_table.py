@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
-from any2seg_core.vocabulary.modalities import MODALITIES, RGB
+from any2seg_core.vocabulary.modalities import MODALITIES, RGB, parse_order, parse_subset
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,12 @@ class Parameter:
     """One parameter.
 
     Attributes:
-        default: value, which also fixes the type: bool, int, float, str or a list of str.
+        default: value, which also fixes the type: bool, int, float, str or a list of sensors.
         description: one sentence, with the unit unless the name has it.
         low, high: inclusive range; of numbers only, and of every number.
         choices: the accepted words; of texts only, empty: any.
         tunable: changes at run time; all others are read-only.
+        is_ordered: of lists; sensors in an order of preference (`parse_order`) and no subset (`parse_subset`).
     """
 
     default: Any
@@ -32,6 +33,12 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     tunable: bool = False
+    is_ordered: bool = False
+
+
+def sensors_of(entry: Parameter, value: str | list[str]) -> list[str]:
+    """Names of a parameter that is a list of sensors; UserError for what is none."""
+    return list((parse_order if entry.is_ordered else parse_subset)(value))
 
 
 def _tunable(default: Any, description: str, low: float | None = None, high: float | None = None) -> Parameter:
@@ -78,7 +85,9 @@ _GEOMETRY = {
 }
 _INPUTS = {
     "modalities": Parameter(
-        list(MODALITIES), "Sensors that the node has; at run time they are switched with SENSOR.enabled."
+        list(MODALITIES),
+        "Sensors that the node has: names, titles, letters ([camera, LiDAR], [RL], [all]); at run time they are "
+        "switched with SENSOR.enabled.",
     ),
     "image_transport": Parameter("raw", "Transport of the camera image.", choices=("raw", "compressed")),
     "depth_transport": Parameter("raw", "Transport of the depth image.", choices=("raw", "compressedDepth")),
@@ -102,7 +111,9 @@ _INPUTS = {
     "event_depth": Parameter(100, "Queue length of the event subscription.", 1, 10000),
 }
 _SYNC = {
-    "reference_priority": Parameter(list(MODALITIES), "Whose stamp the output takes: the first one that is alive."),
+    "reference_priority": Parameter(
+        list(MODALITIES), "Whose stamp the output takes: the first one that is alive.", is_ordered=True
+    ),
     "timeout_s": _tunable(0.05, "Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
     "timeout_without_reference_s": _tunable(
         0.2, "Wait for a better reference at the start; least silence of a dead sensor.", 0.001, 10.0

@@ -16,8 +16,8 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import HealthConfig
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
-from any2seg_ros.parameter_table import TABLE
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, parse_subset
+from any2seg_ros.parameter_table import TABLE, sensors_of
 from any2seg_ros.parameter_table import Parameter as TableEntry
 
 
@@ -113,18 +113,26 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
         raise UserError("parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)")
     for name, entry in TABLE.items():
         value = values[name]
+        if isinstance(entry.default, list):
+            _check_sensors(name, entry, value)
         if entry.choices and value not in entry.choices:
             raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}")
         if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
             raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}")
-    modalities = canonical(values["modalities"], within=MODALITIES)
-    canonical(values["reference_priority"], within=MODALITIES)  # unknown: an error; not subscribed: left out later
+    modalities = parse_subset(values["modalities"])
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
     copied = {name: values[name] for name in _COPIED}
     health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
     checked = {"modalities": modalities, "sync": sync_config(values, modalities, DEFAULT_WINDOW_NS), "health": health}
     return NodeParameters(**{**copied, **checked})
+
+
+def _check_sensors(name: str, entry: TableEntry, value: list[str]) -> None:
+    try:
+        sensors_of(entry, value)
+    except UserError as error:
+        raise UserError(f"parameter {name}: {error}") from None
 
 
 def tuned(node: Node, changes: Iterable[Parameter]) -> NodeParameters:

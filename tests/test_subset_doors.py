@@ -1,0 +1,161 @@
+"""The same texts through every door that takes a subset of the sensors: one grammar, one error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_data import write_deliver
+
+from any2seg_core.bags.opened import BagOptions
+from any2seg_core.base.errors import UserError
+from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.check import check_tree
+from any2seg_core.data.dropout import subset_weights
+from any2seg_core.evaluation.recording.evaluate import wanted_subsets
+from any2seg_core.faults.grammar import parse_drop, parse_fault
+from any2seg_core.faults.kinds import load_faults
+from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.modalities import MODALITIES, MUSES, all_subsets
+from any2seg_ros import launch_arguments
+from any2seg_ros.parameter_table import TABLE
+from training.cache_teacher import CacheConfig
+from training.config import load_config
+from training.settings import load_settings
+
+SUBSETS = {
+    "rgb": ("rgb",),
+    "camera": ("rgb",),
+    "LIDAR": ("lidar",),
+    "R": ("rgb",),
+    "RL": ("rgb", "lidar"),
+    "LR": ("rgb", "lidar"),
+    "camera+lidar": ("rgb", "lidar"),
+    " event + D ": ("depth", "event"),
+    "all": MODALITIES,
+    "full": MODALITIES,
+}
+REFUSED = {
+    "rgb,lidar": "'rgb,lidar': a comma separates subsets; one subset is written rgb+lidar or RL",
+    "radar": "unknown sensor 'radar': possible are rgb (R, camera), depth (D), event (E), lidar (L)",
+    "rl": "unknown sensor 'rl'",
+    "rgb+": "unknown sensor ''",
+    "FEL": "unknown sensor 'FEL'",  # letters of MUSES
+    "every": "unknown sensor 'every'",  # a list of subsets
+}
+
+
+@pytest.fixture(scope="module")
+def deliver(tmp_path_factory) -> Path:
+    return write_deliver(tmp_path_factory.mktemp("data"), {"train": 1}, size=(33, 48))
+
+
+def written(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True)
+
+
+def of_schedule(sensors: object, folder: Path) -> tuple[str, ...]:
+    path = folder / "plan.yaml"
+    path.write_text(written([{"kind": "drop", "sensors": sensors}]))
+    return load_faults(path)[0].sensors
+
+
+def of_training(sensors: object, deliver: Path) -> tuple[str, ...]:
+    config = load_config([f"data={deliver}", "out=o", f"modalities={written(sensors)}"])
+    return open_dataset("deliver", deliver, "train", config.modalities).modalities
+
+
+def of_teacher(sensors: object, deliver: Path) -> tuple[str, ...]:
+    needed = ["teacher=text", f"data={deliver}", "out=o"]
+    config = load_settings(CacheConfig, [*needed, f"modalities={written(sensors)}"])
+    return open_dataset("deliver", deliver, "train", config.modalities).modalities
+
+
+def of_check(sensors: object, deliver: Path) -> tuple[str, ...]:
+    return tuple(check_tree(deliver, "deliver", sensors, read=False).encodings)
+
+
+def of_dropout(text: str) -> tuple[str, ...]:
+    return all_subsets()[int(subset_weights(MODALITIES, {text: 1.0}).argmax())]
+
+
+def of_node(sensors: list[str]) -> tuple[str, ...]:
+    pytest.importorskip("rclpy")
+    from any2seg_ros.parameters import check
+
+    values = {name: entry.default for name, entry in TABLE.items()} | {"checkpoint": "m.safetensors"}
+    found = check(values | {"modalities": sensors, "health.frozen_sensors": sensors})
+    assert found.health.frozen_sensors == found.modalities
+    return found.modalities
+
+
+def of_launch(text: str) -> tuple[str, ...]:
+    return tuple(launch_arguments.given_parameters({"modalities": text}, "front")["modalities"])
+
+
+TEXT_DOORS: dict[str, Callable[[str, Path, Path], tuple[str, ...]]] = {
+    "--drop": lambda text, *_: parse_drop(f"{text}@1:2")[0].sensors,
+    "--fault": lambda text, *_: parse_fault(f"delay:{text}@1:2,delay_s=0.2").sensors,
+    "weights of dropout": lambda text, *_: of_dropout(text),
+    "launch argument": lambda text, *_: of_launch(text),
+    "launch argument, list": lambda text, *_: of_launch(f"[{text}]"),
+    "--subsets": lambda text, *_: wanted_subsets(text, MODALITIES)[0],
+}
+DOORS: dict[str, Callable[[object, Path, Path], tuple[str, ...]]] = {
+    "--faults": lambda sensors, folder, _: of_schedule(sensors, folder),
+    "bag extract --modalities": lambda sensors, *_: BagOptions(modalities=sensors).modalities,
+    "data check --modalities": lambda sensors, _, deliver: of_check(sensors, deliver),
+    "training": lambda sensors, _, deliver: of_training(sensors, deliver),
+    "cache_teacher": lambda sensors, _, deliver: of_teacher(sensors, deliver),
+    "health": lambda sensors, *_: HealthConfig(frozen_sensors=sensors).frozen_sensors,
+    "node parameter": lambda sensors, *_: of_node([sensors] if isinstance(sensors, str) else sensors),
+}
+"""These take a text, and the list that YAML has."""
+
+LISTS = ("--drop", "--subsets", "launch argument, list")
+"""Doors at which a comma has the meaning that it has everywhere: another subset, or the next entry of a YAML list."""
+
+
+@pytest.mark.parametrize("door", [*TEXT_DOORS, *DOORS])
+@pytest.mark.parametrize("text", SUBSETS)
+def test_value_a_subset_is_the_same_at_every_door(door, text, tmp_path, deliver):
+    assert (TEXT_DOORS | DOORS)[door](text, tmp_path, deliver) == SUBSETS[text]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_value_a_list_is_one_subset(door, tmp_path, deliver):
+    assert DOORS[door](["LiDAR", "camera"], tmp_path, deliver) == ("rgb", "lidar")
+
+
+@pytest.mark.parametrize("door", [*TEXT_DOORS, *DOORS])
+@pytest.mark.parametrize("text", REFUSED)
+def test_exception_what_is_no_subset_is_refused_at_every_door(door, text, tmp_path, deliver):
+    if ("," in text and door in LISTS) or (text, door) == ("every", "--subsets"):
+        (TEXT_DOORS | DOORS)[door](text, tmp_path, deliver)
+        return
+    with pytest.raises(UserError) as caught:
+        (TEXT_DOORS | DOORS)[door](text, tmp_path, deliver)
+    assert REFUSED[text] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_value_a_comma_separates_subsets():
+    drops = parse_drop("camera,lidar@3:")
+    assert [(drop.sensors, drop.start_s) for drop in drops] == [(("rgb",), 0.0), (("lidar",), 3.0)]
+    assert wanted_subsets("rgb,lidar", MODALITIES) == [("rgb",), ("lidar",), MODALITIES]
+    assert of_launch("[rgb,lidar]") == ("rgb", "lidar")  # YAML's own comma, between the parts of one subset
+
+
+@pytest.mark.parametrize("value", ["L,camera", ["LiDAR", "rgb"], ["lidar", "R"]])
+def test_value_an_order_is_a_list_of_sensors(value):
+    assert sync_config({"reference_priority": value}, MODALITIES, 1).reference_priority == ("lidar", "rgb")
+
+
+def test_value_letters_are_those_of_the_data_set(deliver):
+    for read in (of_training, of_teacher, of_check):
+        with pytest.raises(UserError, match="unknown sensor 'FEL'"):
+            read("FEL", deliver)
+    assert subset_weights(("rgb", "lidar"), {"FL": 1.0}, MUSES).tolist() == [0, 0, 1]
