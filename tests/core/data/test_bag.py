@@ -111,7 +111,7 @@ def test_value_sensors_that_were_asked_for_and_are_not_there(kitti: Path, caplog
     assert {frame.present for frame in alone.frames} == {("lidar",)}
     with pytest.raises(UserError, match="no topic for depth, event"):
         open_dataset("bag", kitti, "train", ["depth", "event"], labelled=False)
-    with pytest.raises(UserError, match="unknown modality 'radar'"):
+    with pytest.raises(UserError, match="unknown sensor 'radar'"):
         open_dataset("bag", kitti, "train", ["radar"], labelled=False)
 
 

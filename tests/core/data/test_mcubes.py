@@ -75,7 +75,7 @@ def test_exception_errors_name_what_is_wrong(root: Path, tmp_path: Path):
         McubesDataset(root, "val", cases=["night"])
     with pytest.raises(UserError, match="cache=disk: mcubes has nothing to compute"):
         McubesDataset(root, "val", cache="disk")
-    with pytest.raises(UserError, match="'lidar' does not exist here: possible are rgb, aolp, dolp, nir"):
+    with pytest.raises(UserError, match="unknown sensor 'lidar': possible are rgb .I, camera., aolp"):
         McubesDataset(root, "val", ["lidar"])
     name = McubesDataset(root, "val").frames[0].name
     np.save(root / "polL_aolp_cos" / f"{name}.npy", np.zeros((40, 250), np.float32))

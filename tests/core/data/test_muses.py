@@ -172,7 +172,7 @@ def test_exception_what_is_missing_is_named(root: Path, tmp_path: Path):
     with pytest.raises(UserError, match="REC0000_frame_000000_lidar.bin: missing"):
         MusesDataset(root, "val")
     assert len(MusesDataset(root, "val", ["rgb"])) == 2
-    with pytest.raises(UserError, match="'depth' does not exist here: possible are rgb, event, lidar"):
+    with pytest.raises(UserError, match="unknown sensor 'depth': possible are rgb .F, camera., event .E., lidar .L."):
         MusesDataset(root, "val", ["rgb", "depth"])
     with pytest.raises(UserError, match="cache=disk: muses from projected files has nothing to compute"):
         MusesDataset(root, "val", source="projected", cache="disk")
