@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.bags.mounts import RecordedMounts
+from any2seg_core.bags.mounts import RecordedMounts, left_out_notes
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
 from any2seg_core.base.errors import MessageError, UserError
@@ -259,7 +259,7 @@ def _read_transforms(bag: Recording) -> _Transforms:
     for message in islice(_transforms(bag, moving_topics), _MOVING_MESSAGES):
         complaints.update(tree.add_message(message, is_static=False))
         stamps_ns.update(_stamp_ns(item) for item in message.transforms)
-    notes = tuple(f"{line}: left out ({count} times), the others are used" for line, count in complaints.most_common(5))
+    notes = left_out_notes(complaints)
     return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0], notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sync import SampleSet
 from any2seg_core.vocabulary.modalities import LIDAR, RGB
+
+_MOST_COMPLAINTS, _TOLD_COMPLAINTS = 100, 5
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,30 @@ class RecordedMounts:
         return replace(self, names=(*self.names, *moved), fixed_frame=fixed_frame)
 
 
+def left_out_notes(complaints: Counter[str]) -> tuple[str, ...]:
+    """One line for each of the most frequent things that make no sense in transforms."""
+    return tuple(f"{line}: left out ({count} times), the others are used"
+                 for line, count in complaints.most_common(_TOLD_COMPLAINTS))  # fmt: skip
+
+
 class MountFollower:
-    """One pass: takes transforms as they come, and gives the extrinsics of a set at the moment it is emitted."""
+    """One pass: takes transforms as they come, and gives the extrinsics of a set at the moment it is emitted.
+
+    Attributes:
+        left_out: what makes no sense in a transform -> how often; the others of its message are used.
+    """
 
     def __init__(self, mounts: RecordedMounts) -> None:
+        self.left_out: Counter[str] = Counter()
         self._mounts, self._tree = mounts, TransformTree()
         for message in mounts.static:
             self._tree.add_message(message, is_static=True)
 
     def take(self, message: Recorded) -> None:
-        """Any message of the recording; those of other topics are ignored. MessageError names what was left out."""
+        """Any message of the recording; those of other topics are ignored. MessageError: it cannot be read."""
         if message.topic in self._mounts.topics:
             complaints = self._tree.add_message(message.value, is_static=False)
-            if complaints:
-                raise MessageError(f"{'; '.join(complaints)}: left out, the others are used", "value")
+            self.left_out.update(c for c in complaints if c in self.left_out or len(self.left_out) < _MOST_COMPLAINTS)
 
     def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
         """Modality -> (4, 4) to the camera, of what is connected now."""

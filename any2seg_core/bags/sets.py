@@ -140,6 +140,11 @@ class SetStream:
         """What the synchroniser counted so far."""
         return self._synchronizer.stats
 
+    @property
+    def left_out(self) -> Counter[str]:
+        """What made no sense in single transforms of messages that were used otherwise -> how often, so far."""
+        return Counter() if self._follower is None else self._follower.left_out
+
     def __iter__(self) -> Iterator[BagSet]:
         for message in self._messages:
             now_ns = message.time_ns if self.time_ns is None else max(message.time_ns, self.time_ns)

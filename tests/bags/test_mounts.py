@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from bag_files import NS_PER_S, PAN_CAMERA, START_NS, pan_entries, pan_mount, scan, tf_message, write_bag
+from bag_files import NS_PER_S, PAN_CAMERA, START_NS, STORE, pan_entries, pan_mount, scan, tf_message, write_bag
 
+from any2seg_core.bags.mounts import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.sensors.calibration import Calibration, load_calibration
@@ -67,6 +68,32 @@ def test_value_extracted_calibration_leaves_out_what_moves(tmp_path, params):
         extract(opened, ExtractOptions(tmp_path / "out"))
     assert load_calibration(tmp_path / "out" / "calibration_train.yaml").lidar_to_camera is None
     assert "followed" in json.loads((tmp_path / "out" / "bag_train.json").read_text())["mounts"]["lidar_to_camera"]
+
+
+def test_value_a_bad_transform_beside_the_good_ones_is_a_note(tmp_path, params):
+    """Every second message from the third on has one more, of an IMU without a value."""
+    spoilt, count = [], 0
+    for index, (time_ns, topic, kind, data) in enumerate(pan_entries()):
+        if topic == "/tf" and index > 8 and index % 2:
+            message = STORE.deserialize_cdr(data, TF)
+            edge = STORE.deserialize_cdr(data, TF).transforms[0]
+            edge.child_frame_id, edge.transform.rotation.w = "imu", float("nan")
+            message.transforms.append(edge)
+            data, count = bytes(STORE.serialize_cdr(message, TF)), count + 1
+        spoilt.append((time_ns, topic, kind, data))
+    options = BagOptions(params=params, topics=("event=none",))
+    found = []
+    for name, entries in (("bag", pan_entries()), ("spoilt", spoilt)):
+        with open_bag(write_bag(tmp_path / name, entries), options) as opened:
+            stream = opened.sets()
+            found.append([bag_set.mounts for bag_set in stream])
+            assert stream.bad == {} and stream.reasons == {}
+    assert count > 2
+    ((line, times),) = stream.left_out.items()
+    assert "imu" in line and times == count
+    assert left_out_notes(stream.left_out) == (f"{line}: left out ({count} times), the others are used",)
+    for before, after in zip(*found, strict=True):
+        assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
 
 
 def test_value_a_fixed_frame_corrects_for_the_way_between_the_stamps(tmp_path):

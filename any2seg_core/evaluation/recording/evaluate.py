@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from any2seg_core.bags.mounts import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.base.atomic import only_on_success, publishing
@@ -160,6 +161,9 @@ class _Run:
             f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
             for name, why in stream.reasons.items()
         ]
+        told = " ".join(self._opened.notes)
+        untold = Counter({line: count for line, count in stream.left_out.items() if line not in told})
+        self.result.warnings += left_out_notes(untold)
 
     def _time_s(self, found: PreparedSet) -> float:
         return (found.time_ns - self._start_ns) / NS_PER_S
