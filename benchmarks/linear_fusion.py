@@ -23,7 +23,7 @@ from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
-from training.train import attention_kernels
+from any2seg_training.train import attention_kernels
 
 ROUNDS = 5
 BATCH, K = 2, 25

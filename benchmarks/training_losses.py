@@ -25,10 +25,10 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import UNLABELLED
 from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
-from training.batches import SampleKey
-from training.config import TrainConfig
-from training.methods import build_method
-from training.objective import Objective
+from any2seg_training.batches import SampleKey
+from any2seg_training.config import TrainConfig
+from any2seg_training.methods import build_method
+from any2seg_training.objective import Objective
 
 ROUNDS = 5
 BATCH, SIZE, K = 2, 192, 25

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
     "any2seg_core": ROOT / "any2seg_core",
     "any2seg_drive": ROOT / "any2seg_drive",
-    "training": ROOT / "training",
+    "any2seg_training": ROOT / "training",
     "any2seg_ros": ROOT / "ros2_ws" / "src" / "any2seg_ros" / "any2seg_ros",
 }
 """Import name of each package -> its folder."""

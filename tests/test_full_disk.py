@@ -39,7 +39,7 @@ BODIES = {
     save_checkpoint(folder / "a.safetensors", Any2Seg(ModelConfig(head_width=8)), contract, {})
 """,
     "training state": """
-    from training.state import save_state
+    from any2seg_training.state import save_state
     save_state(folder / "last.pt", {"a": torch.zeros(100_000)})
 """,
     "embeddings": """

@@ -22,9 +22,9 @@ from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import MODALITIES, MUSES, all_subsets
 from any2seg_ros import launch_arguments
 from any2seg_ros.parameter_table import TABLE
-from training.cache_teacher import CacheConfig
-from training.config import load_config
-from training.settings import load_settings
+from any2seg_training.cache_teacher import CacheConfig
+from any2seg_training.config import load_config
+from any2seg_training.settings import load_settings
 
 SUBSETS = {
     "rgb": ("rgb",),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from any2seg_core.base.errors import UserError
-from training.processes import SumOverProcesses
+from any2seg_training.processes import SumOverProcesses
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):

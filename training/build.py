@@ -33,13 +33,13 @@ from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import subset_letters
-from training.batch_norm import with_global_batch_norm
-from training.config import TrainConfig
-from training.few_labels import FramePool, split_frames
-from training.methods import Supervised, build_method
-from training.objective import Objective
-from training.processes import Processes
-from training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
+from any2seg_training.batch_norm import with_global_batch_norm
+from any2seg_training.config import TrainConfig
+from any2seg_training.few_labels import FramePool, split_frames
+from any2seg_training.methods import Supervised, build_method
+from any2seg_training.objective import Objective
+from any2seg_training.processes import Processes
+from any2seg_training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
 _PLACES = ("out", "init", "teacher", "pretrained")
 _DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {

@@ -34,7 +34,7 @@ from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher
 from any2seg_core.teachers.text import TextTeacher
-from training.settings import load_settings
+from any2seg_training.settings import load_settings
 
 _PART = 64
 """Frames per part: what an interruption costs at most."""

@@ -17,7 +17,7 @@ from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.any2seg import require_effect
 from any2seg_core.vocabulary.modalities import settled_subset
-from training.settings import load_settings
+from any2seg_training.settings import load_settings
 
 
 class DataConfig(BaseModel):
@@ -300,5 +300,5 @@ class TrainConfig(BaseModel):
 
 
 def load_config(arguments: Sequence[str]) -> TrainConfig:
-    """Training configuration from ``[config.yaml] [key=value ...]``; see :func:`training.settings.load_settings`."""
+    """Training configuration from ``[config.yaml] [key=value ...]``; see `load_settings`."""
     return load_settings(TrainConfig, arguments)

@@ -23,7 +23,7 @@ from any2seg_core.cli.evaluate import progress_bar
 from any2seg_core.evaluation.judge import judge
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.reports.dataset import text
-from training.settings import load_settings
+from any2seg_training.settings import load_settings
 
 
 class ScriptSettings(EvaluateSettings):

@@ -14,7 +14,7 @@ from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset, Sample
 from any2seg_core.data.splits import labelled_count, labelling_order, read_names
-from training.config import TrainConfig
+from any2seg_training.config import TrainConfig
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import spread
 from any2seg_core.vocabulary.labels import is_labelled
-from training.batches import SampleKey
-from training.build import Run
-from training.config import TrainConfig
-from training.processes import Processes
+from any2seg_training.batches import SampleKey
+from any2seg_training.build import Run
+from any2seg_training.config import TrainConfig
+from any2seg_training.processes import Processes
 
 
 def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:

@@ -19,10 +19,10 @@ from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import ModalitySet, canonical, subset_letters
-from training.batches import DROPOUT, MASKING, SampleKey
-from training.config import TrainConfig
-from training.objective import Objective
-from training.state import MovingAverage
+from any2seg_training.batches import DROPOUT, MASKING, SampleKey
+from any2seg_training.config import TrainConfig
+from any2seg_training.objective import Objective
+from any2seg_training.state import MovingAverage
 
 _AGREEMENT_STRIDE = 4  # every 16th pixel is enough for a figure in the log
 

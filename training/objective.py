@@ -14,7 +14,7 @@ from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
 from any2seg_core.losses.whole_batch import Total, alone
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.teachers.cached import CachedEmbeddings
-from training.config import TrainConfig
+from any2seg_training.config import TrainConfig
 
 
 class Objective(nn.Module):

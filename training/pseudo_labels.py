@@ -26,7 +26,7 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.labels import IGNORE
-from training.settings import load_settings
+from any2seg_training.settings import load_settings
 
 
 class PseudoConfig(BaseModel):

@@ -15,8 +15,8 @@ from torch import nn
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.models.weight_files import load_torch
-from training.batches import Frames
-from training.config import TrainConfig
+from any2seg_training.batches import Frames
+from any2seg_training.config import TrainConfig
 
 _MAY_CHANGE = frozenset({
     # Where things lie: data are compared by the names of the frames, and first weights are in the state.

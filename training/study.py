@@ -26,16 +26,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from any2seg_core.base.atomic import only_one, replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import refusal
+from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
 from any2seg_core.runtime.checkpoint import read_metadata
-from training.build import shown_command
-from training.config import load_config
-from training.settings import load_settings
+from any2seg_training.build import shown_command
+from any2seg_training.config import load_config
+from any2seg_training.settings import load_settings
 
 SCRIPTS = Path(__file__).parent
-RECIPE = SCRIPTS / "configs" / "drive_b0_short.yaml"
-STUDIES = SCRIPTS / "configs" / "study"
+RECIPE = shipped_file("any2seg_training", "configs", "drive_b0_short.yaml")
+STUDIES = shipped_file("any2seg_training", "configs", "study")
 COLUMNS = ("RDEL", "mean of 15", "MM-Robust", "R", "D", "E", "L", "steps lowered of 28")
 
 

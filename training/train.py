@@ -30,14 +30,14 @@ from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, s
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.labels import label_space
-from training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
-from training.build import Run, build_augment, build_run, learning_rate, outline, provenance
-from training.config import TrainConfig, load_config
-from training.few_labels import write_names
-from training.guard import require_finite, require_val
-from training.objective import mean_terms
-from training.processes import Processes
-from training.reporter import Reporter
+from any2seg_training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
+from any2seg_training.build import Run, build_augment, build_run, learning_rate, outline, provenance
+from any2seg_training.config import TrainConfig, load_config
+from any2seg_training.few_labels import write_names
+from any2seg_training.guard import require_finite, require_val
+from any2seg_training.objective import mean_terms
+from any2seg_training.processes import Processes
+from any2seg_training.reporter import Reporter
 
 
 def attention_kernels(device: torch.device) -> AbstractContextManager:

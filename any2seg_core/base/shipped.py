@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def shipped_file(package: str, *parts: str) -> Path:
-    """Path of a file below an importable package. pip unpacks wheels, so it is a file on disk."""
-    return Path(str(files(package).joinpath(*parts)))
+    """Path of a file below an importable package, links followed. pip unpacks wheels, so it is a file on disk."""
+    return Path(str(files(package).joinpath(*parts))).resolve()
 
 
 def default_checkpoint() -> Path:

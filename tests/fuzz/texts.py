@@ -17,7 +17,7 @@ from any2seg_core.faults.kinds import load_faults
 from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.calibration import load_calibration, load_camera_info
 from any2seg_core.sync.parameters import load_params_file, sync_config
-from training.config import load_config
+from any2seg_training.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 _CALIBRATION = """version: 1

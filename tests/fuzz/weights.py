@@ -16,7 +16,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.pretrained import read_state
 from any2seg_core.runtime.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
-from training.state import load_state
+from any2seg_training.state import load_state
 
 
 def _torch_file(state: Any, is_zip: bool) -> bytes:

@@ -19,14 +19,14 @@ from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
-from training.batch_norm import with_global_batch_norm
-from training.batches import SampleKey
-from training.build import build_optimizer
-from training.config import TrainConfig
-from training.methods import build_method
-from training.objective import Objective
-from training.processes import Processes
-from training.train import attention_kernels
+from any2seg_training.batch_norm import with_global_batch_norm
+from any2seg_training.batches import SampleKey
+from any2seg_training.build import build_optimizer
+from any2seg_training.config import TrainConfig
+from any2seg_training.methods import build_method
+from any2seg_training.objective import Objective
+from any2seg_training.processes import Processes
+from any2seg_training.train import attention_kernels
 
 EXACT = {"sigma": 0, "locations": None}
 LSCD = {"teacher": "t", "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1}

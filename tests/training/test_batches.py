@@ -14,7 +14,7 @@ from fake_trees import write_mcubes
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.images import CorruptFileError
-from training.batches import (
+from any2seg_training.batches import (
     AugmentedSample,
     MixedNumbers,
     SampleKey,
@@ -23,8 +23,8 @@ from training.batches import (
     to_model_input,
     training_batches,
 )
-from training.build import build_contract
-from training.config import TrainConfig
+from any2seg_training.build import build_contract
+from any2seg_training.config import TrainConfig
 
 AUGMENT = Augment(32, 48, jitter_probability=0.5, blur_probability=0.5)
 

@@ -15,10 +15,10 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
-from training.build import build_contract, build_model, build_run, open_split
-from training.config import TrainConfig
-from training.guard import require_val
-from training.processes import Processes
+from any2seg_training.build import build_contract, build_model, build_run, open_split
+from any2seg_training.config import TrainConfig
+from any2seg_training.guard import require_val
+from any2seg_training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from fake_data import write_deliver
 
-import training.cache_teacher as module
+import any2seg_training.cache_teacher as module
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings
 from any2seg_core.teachers.captions import Caption
-from training.cache_teacher import main
+from any2seg_training.cache_teacher import main
 
 
 class CountingTeacher(Teacher):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from any2seg_core.base.errors import UserError
-from training.config import TrainConfig, load_config
-from training.evaluate import main as evaluate_main
-from training.train import main, make_run_folder
+from any2seg_training.config import TrainConfig, load_config
+from any2seg_training.evaluate import main as evaluate_main
+from any2seg_training.train import main, make_run_folder
 
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
 NEEDED = ["data=d", "out=o"]
@@ -128,7 +128,7 @@ def test_exception_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.train.train", interrupt)
+    monkeypatch.setattr("any2seg_training.train.train", interrupt)
     assert main([*NEEDED, "device=cpu"]) == 130
     assert "resume=true" in capsys.readouterr().err
 

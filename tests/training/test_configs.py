@@ -13,7 +13,7 @@ import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 
-import training.build
+import any2seg_training.build
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
@@ -21,13 +21,13 @@ from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.teachers.cached import write_embeddings
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES
-from training.config import load_config
-from training.processes import Processes
-from training.study import StudyConfig, arguments, read_study
-from training.train import train
+from any2seg_training.config import load_config
+from any2seg_training.processes import Processes
+from any2seg_training.study import StudyConfig, arguments, read_study
+from any2seg_training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-FOLDER = Path(training.build.__file__).parent / "configs"
+FOLDER = Path(any2seg_training.build.__file__).parent / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
 # Not narrower: PyTorch 2.13 convolves bfloat16 maps of width 2 with what lies behind them in memory (on a CPU).
 TINY = [
@@ -81,7 +81,7 @@ def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Pa
     assert list(results["subsets"])[-1] == letters
     assert len(results["subsets"]) == 2 ** len(letters) - 1
     assert math.isfinite(results["subset_mean"]["miou_present"])
-    assert_predicts(tmp_path / "final.safetensors", training.build.open_split(config, "val", "none"))
+    assert_predicts(tmp_path / "final.safetensors", any2seg_training.build.open_split(config, "val", "none"))
 
 
 def study_variants() -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ def test_smoke_every_kind_of_variant_trains_a_step(
     assert len(results["subsets"]) in (1, 15)
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     assert all(math.isfinite(log[0][key]) for key in ("loss", "norm"))
-    assert_predicts(config.out / "final.safetensors", training.build.open_split(config, "val", "none"))
+    assert_predicts(config.out / "final.safetensors", any2seg_training.build.open_split(config, "val", "none"))
 
 
 def test_value_the_papers_recipe():

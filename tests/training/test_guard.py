@@ -9,11 +9,11 @@ import pytest
 import torch
 from tiny_run import ALONE, settings, state, values
 
-import training.train as train_module
+import any2seg_training.train as train_module
 from any2seg_core.base.errors import UserError
-from training.config import TrainConfig
-from training.processes import Processes
-from training.train import main, train
+from any2seg_training.config import TrainConfig
+from any2seg_training.processes import Processes
+from any2seg_training.train import main, train
 
 
 def test_exception_nan_stops_before_the_weights_are_spoilt(data: Path, tmp_path: Path, monkeypatch, capsys):

@@ -17,13 +17,13 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.modalities import VEHICLE
-from training.batches import SampleKey
-from training.build import Run, build_optimizer
-from training.config import TrainConfig
-from training.methods import TeacherStudent
-from training.objective import Objective
-from training.processes import Processes
-from training.train import train
+from any2seg_training.batches import SampleKey
+from any2seg_training.build import Run, build_optimizer
+from any2seg_training.config import TrainConfig
+from any2seg_training.methods import TeacherStudent
+from any2seg_training.objective import Objective
+from any2seg_training.processes import Processes
+from any2seg_training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 NAMES = ("rgb", "depth", "lidar")

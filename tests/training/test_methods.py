@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
-from training.batches import SampleKey
-from training.config import TrainConfig
-from training.methods import Supervised, TeacherStudent, build_method, one_or_none
-from training.objective import Objective
+from any2seg_training.batches import SampleKey
+from any2seg_training.config import TrainConfig
+from any2seg_training.methods import Supervised, TeacherStudent, build_method, one_or_none
+from any2seg_training.objective import Objective
 
 TWO = ("rgb", "lidar")
 K = 5

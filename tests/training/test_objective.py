@@ -22,10 +22,10 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from any2seg_core.vocabulary.labels import DELIVER, UNLABELLED
 from any2seg_core.vocabulary.modalities import MODALITIES
-from training.config import TrainConfig, load_config
-from training.objective import Objective, mean_terms
-from training.processes import Processes
-from training.train import main, train
+from any2seg_training.config import TrainConfig, load_config
+from any2seg_training.objective import Objective, mean_terms
+from any2seg_training.processes import Processes
+from any2seg_training.train import main, train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

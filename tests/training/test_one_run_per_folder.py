@@ -9,7 +9,7 @@ import pytest
 from tiny_run import ALONE, command_line, settings, started, values
 
 from any2seg_core.base.atomic import only_one
-from training.train import main, train
+from any2seg_training.train import main, train
 
 WAITS = """
 import time
@@ -55,7 +55,7 @@ def test_exception_all_processes_of_a_run_learn_that_it_is_refused(data: Path, t
 
 @pytest.mark.parametrize("program", ["study", "cache_teacher"])
 def test_exception_studies_and_teachers_hold_their_folders_too(data: Path, tmp_path: Path, program: str, capsys):
-    module = __import__(f"training.{program}", fromlist=["main"])
+    module = __import__(f"any2seg_training.{program}", fromlist=["main"])
     lock = tmp_path / (".lock" if program == "study" else ".train.lock")
     given = {"study": ["study=losses"], "cache_teacher": ["teacher=text"]}[program]
     with only_one(lock, "a test"):

@@ -13,10 +13,10 @@ from torch import nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.contract import InputContract
-from training.batches import MixedNumbers, SampleNumbers
-from training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
-from training.config import TrainConfig
-from training.state import MovingAverage, load_state, save_state
+from any2seg_training.batches import MixedNumbers, SampleNumbers
+from any2seg_training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
+from any2seg_training.config import TrainConfig
+from any2seg_training.state import MovingAverage, load_state, save_state
 
 
 def first(numbers: SampleNumbers, count: int) -> list:

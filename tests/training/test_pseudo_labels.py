@@ -19,10 +19,10 @@ from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, MCUBES, UNLABELLED, is_labelled
-from training.config import load_config
-from training.processes import Processes
-from training.pseudo_labels import main
-from training.train import train
+from any2seg_training.config import load_config
+from any2seg_training.processes import Processes
+from any2seg_training.pseudo_labels import main
+from any2seg_training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 TINY = [

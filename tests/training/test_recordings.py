@@ -16,12 +16,12 @@ from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.teachers.captions import Caption
-from training.build import Run
-from training.cache_teacher import CacheConfig, embed_part, frame_captions
-from training.config import load_config
-from training.evaluate import main as evaluate_main
-from training.processes import Processes
-from training.train import train
+from any2seg_training.build import Run
+from any2seg_training.cache_teacher import CacheConfig, embed_part, frame_captions
+from any2seg_training.config import load_config
+from any2seg_training.evaluate import main as evaluate_main
+from any2seg_training.processes import Processes
+from any2seg_training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 CAMERA = CameraModel.from_fov(96, 64, 90.0, "camera_color_left")

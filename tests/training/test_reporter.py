@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tiny_run import ALONE, settings
 
-import training.train as train_module
+import any2seg_training.train as train_module
 from any2seg_core.base.errors import UserError
-from training.config import TrainConfig
-from training.reporter import Reporter, cut_log
-from training.train import train
+from any2seg_training.config import TrainConfig
+from any2seg_training.reporter import Reporter, cut_log
+from any2seg_training.train import train
 
 
 def test_smoke_tensorboard(data: Path, tmp_path: Path):

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from any2seg_core.base.errors import UserError
-from training.config import load_config
-from training.settings import load_settings
+from any2seg_training.config import load_config
+from any2seg_training.settings import load_settings
 
 
 class Group(BaseModel):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fake_data import write_deliver
 
-import training.study as study
+import any2seg_training.study as study
 from any2seg_core.base.errors import UserError
-from training.config import load_config
-from training.study import (
+from any2seg_training.config import load_config
+from any2seg_training.study import (
     STUDIES,
     StudyConfig,
     arguments,

@@ -14,14 +14,14 @@ import torch
 from tiny_run import ALONE, command_line, settings, started, state, values
 from torch import nn
 
-import training.train as train_module
+import any2seg_training.train as train_module
 from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.checkpoint import load_checkpoint
-from training.batch_norm import GlobalBatchNorm2d, with_global_batch_norm
-from training.build import build_run
-from training.config import TrainConfig
-from training.processes import Processes
-from training.train import main, train
+from any2seg_training.batch_norm import GlobalBatchNorm2d, with_global_batch_norm
+from any2seg_training.build import build_run
+from any2seg_training.config import TrainConfig
+from any2seg_training.processes import Processes
+from any2seg_training.train import main, train
 
 PLAIN = {"scale": (1.0, 1.0), "modality_dropout": 1.0, "drop_path": 0.0, "clip_norm": 1e9, "crop_width": 96}
 """Nothing that depends on which process draws it: whole frames, all sensors, no clipping."""
@@ -68,7 +68,7 @@ def test_value_two_and_two_steps_are_four(data: Path, tmp_path: Path, monkeypatc
 
 
 KILLED_WHILE_SAVING = """
-import os, signal, training.state as s
+import os, signal, any2seg_training.state as s
 write = s.torch.save
 def die(state, path):
     if state["step"] < 4:
@@ -138,7 +138,7 @@ def test_gradient_accumulated_batches_equal_one_larger(data: Path, tmp_path: Pat
 
 WATCHED = """
 import numpy as np
-import training.build as b
+import any2seg_training.build as b
 model = b.build_model
 def quiet(config, contract):
     made = model(config, contract)

@@ -14,13 +14,13 @@ import pytest
 import torch
 from fake_data import write_deliver
 
-import training.train as train_module
+import any2seg_training.train as train_module
 from any2seg_core.runtime.checkpoint import load_checkpoint
-from training.build import Run
-from training.config import TrainConfig
-from training.evaluate import main as evaluate_main
-from training.processes import Processes
-from training.train import main, train
+from any2seg_training.build import Run
+from any2seg_training.config import TrainConfig
+from any2seg_training.evaluate import main as evaluate_main
+from any2seg_training.processes import Processes
+from any2seg_training.train import main, train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

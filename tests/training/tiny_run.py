@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from training.config import TrainConfig
-from training.processes import Processes
+from any2seg_training.config import TrainConfig
+from any2seg_training.processes import Processes
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -36,7 +36,7 @@ def command_line(arguments: dict) -> list[str]:
 
 def started(program: str, arguments: dict, **environment: str) -> subprocess.Popen:
     """The training command line in a process of its own, after ``program`` has changed what it must."""
-    code = f"import sys\nimport training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
+    code = f"import sys\nimport any2seg_training.train as t\n{program}\nsys.exit(t.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *command_line(arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
