@@ -72,9 +72,13 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
         )
     common = {key: values.get(key, default) for key, default in SYNC_DEFAULTS.items()}
     order = parse_order(common["reference_priority"])  # an unknown name is an error; not synchronised: left out
+    leaders = tuple(name for name in order if name in names)
+    if not leaders:
+        names_none = "names no sensor in use" if order else "is empty"
+        raise UserError(f"parameter reference_priority {names_none}: name at least one of {', '.join(names)}")
     return SyncConfig(
         streams,
-        tuple(name for name in order if name in names),
+        leaders,
         timeout_ns=_ns("timeout_s", common["timeout_s"]),
         timeout_without_reference_ns=_ns("timeout_without_reference_s", common["timeout_without_reference_s"]),
         min_streams=int(common["min_modalities"]),

@@ -23,6 +23,8 @@ def test_value_seconds_become_nanoseconds_and_events_a_window():
         ({"rgb.max_age_s": float("nan")}, "rgb.max_age_s"),
         ({"rgb.noise_window_s": 0.2}, r"rgb\.noise_window_s is 0\.2: max_age_s allows 0\.15"),
         ({"reference_priority": ["radar"]}, "radar"),
+        ({"reference_priority": []}, "parameter reference_priority is empty: name at least one of rgb"),
+        ({"reference_priority": ["lidar"]}, "reference_priority names no sensor in use: name at least one of rgb"),
         ({"timeout_without_reference_s": True}, "timeout_without_reference_s"),
     ],
 )
