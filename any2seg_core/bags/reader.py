@@ -44,6 +44,7 @@ ZSTD_SUFFIXES = (".zstd", ".zst")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a CDR message begins with 0
 _METADATA = "metadata.yaml"
 _NO_CLOCK_NS = NS_PER_S  # a time of 0 is none when the next one is later than this
+_YEARS_NS = 10 * 365 * 86400 * NS_PER_S  # no simulation runs so long: times near 0 are then none either
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Recording:
                 continue
             codec = self._codecs[stored]
             try:
-                time_ns = time_ns if time_ns > 0 else self.start_ns or 0
+                time_ns = max(time_ns, self.start_ns or 0)
                 yield Recorded(stored.name, codec.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
             except MessageError as error:
                 self._warn(f"{stored.name}: message left out: {error}")
@@ -174,15 +175,27 @@ class Recording:
         ends = [storage.end_ns for storage in self._storages if storage.end_ns is not None]
         self.start_ns = min((start_ns for start_ns in starts if start_ns), default=min(starts, default=None))
         self.end_ns = max(ends, default=None)
-        zeros = sum(storage.zeros for storage in self._storages)
-        if zeros and self.start_ns and self.start_ns < _NO_CLOCK_NS:
-            self.start_ns = 0  # a simulation that begins at 0
-        elif zeros:
+        zeros, when = sum(storage.zeros for storage in self._storages), "the log time 0"
+        if self.start_ns and self.start_ns < _NO_CLOCK_NS:
+            if self.end_ns < _YEARS_NS:
+                self.start_ns = 0 if zeros else self.start_ns  # a simulation that begins at 0
+                return
+            zeros, self.start_ns = self._first_after(_NO_CLOCK_NS)
+            when = "a log time near 0"
+        if zeros:
             otherwise = "" if self.start_ns else ", as all have"
             self._warn(
-                f"{zeros} messages have the log time 0{otherwise}: recorded with simulated time before the first "
+                f"{zeros} messages have {when}{otherwise}: recorded with simulated time before the first "
                 f"/clock{', they count as received at the first time that is known' if self.start_ns else ''}"
             )
+
+    def _first_after(self, least_ns: int) -> tuple[int, int]:
+        """(messages before a bag time, first bag time from there on), of those that are read."""
+        times_ns = (time_ns for _, stored, time_ns, _ in _in_time_order(self._storages, self._codecs) if stored)
+        for count, time_ns in enumerate(times_ns):
+            if time_ns >= least_ns:
+                return count, time_ns
+        return 0, self.start_ns or 0
 
     def _list_topics(self) -> None:
         counts: dict[str, Counter[StoredTopic]] = {}

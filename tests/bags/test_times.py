@@ -43,6 +43,25 @@ def test_value_messages_before_the_first_clock_count_from_the_first_time_that_is
 
 
 @pytest.mark.parametrize("write", FILES.values(), ids=FILES)
+@pytest.mark.parametrize("times_ns", [(1000,), (0, 1000, 3000), (999, 999_999_999)])
+def test_value_times_near_zero_are_none_where_the_others_are_years_later(tmp_path, write, times_ns):
+    entries, count = small_entries(6), len(times_ns)
+    untimed = [(time_ns, *rest) for time_ns, (_, *rest) in zip(times_ns, entries, strict=False)]
+    got, start_ns, end_ns, warnings = read(write(tmp_path / "bag", untimed + entries[count:]))
+    first_ns = entries[count][0]
+    assert got == [(k, max(time_ns, first_ns)) for k, (time_ns, *_) in enumerate(entries)]
+    assert (start_ns, end_ns) == (first_ns, entries[-1][0])
+    (warning,) = warnings
+    assert f"{count} messages have a log time near 0: recorded with simulated time before the first" in warning
+
+
+def test_value_a_simulation_that_begins_near_zero_keeps_its_times(tmp_path):
+    entries = [(time_ns - START_NS + 1000, *rest) for time_ns, *rest in small_entries(30)]
+    got, start_ns, _, warnings = read(write_bag(tmp_path / "bag", entries))
+    assert got == [(k, entries[k][0]) for k in range(30)] and (start_ns, warnings) == (entries[0][0], [])
+
+
+@pytest.mark.parametrize("write", FILES.values(), ids=FILES)
 def test_value_a_simulation_that_begins_at_zero_has_no_untimed_messages(tmp_path, write):
     entries = [(time_ns - START_NS - 10, *rest) for time_ns, *rest in small_entries(5)]
     got, start_ns, end_ns, warnings = read(write(tmp_path / "bag", entries))
