@@ -73,7 +73,7 @@ class MountFollower:
         for name in (RGB, *self._mounts.names):
             if name in sample_set.samples:
                 found = sample_set.samples[name]
-                sample = found[-1] if isinstance(found, tuple) else found
+                sample = found[-1]
                 newest[name] = (_frame_id(sample.payload), sample.stamp_ns)
         return frames.find_mounts(self._tree, newest, sample_set.stamp_ns, self._mounts.fixed_frame)
 

@@ -20,7 +20,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
 from any2seg_core.sensors.calibration import CAMERA_FIELDS
-from any2seg_core.sync import Sample, SampleSet, SyncConfig, Synchronizer, SyncStats
+from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.modalities import EVENT
 from any2seg_core.vocabulary.topics import TopicMap
@@ -57,12 +57,7 @@ class BagSet:
     @property
     def payloads(self) -> dict[str, list[Any]]:
         """Modality -> its messages in order of stamp, as ``FrameBuilder.build`` takes them."""
-        return {name: [sample.payload for sample in self.samples(name)] for name in self.sample_set.samples}
-
-    def samples(self, name: str) -> tuple[Sample, ...]:
-        """The samples of one modality, always as a tuple."""
-        found = self.sample_set.samples[name]
-        return found if isinstance(found, tuple) else (found,)
+        return {name: [sample.payload for sample in found] for name, found in self.sample_set.samples.items()}
 
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""

@@ -94,7 +94,7 @@ class Accounts:
 def samples_of(sample_set: SampleSet) -> Iterator[tuple[str, Sample]]:
     """Every sample of a set with its stream."""
     for stream, found in sample_set.samples.items():
-        for sample in found if isinstance(found, tuple) else (found,):
+        for sample in found:
             yield stream, sample
 
 
@@ -104,8 +104,5 @@ def untracked(sample_set: SampleSet) -> SampleSet:
     def bare(sample: Sample) -> Sample:
         return replace(sample, payload=sample.payload.payload)
 
-    samples = {
-        stream: tuple(map(bare, found)) if isinstance(found, tuple) else bare(found)
-        for stream, found in sample_set.samples.items()
-    }
+    samples = {stream: tuple(map(bare, found)) for stream, found in sample_set.samples.items()}
     return replace(sample_set, samples=samples)

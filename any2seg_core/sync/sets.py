@@ -61,7 +61,7 @@ class SampleSet:
     Attributes:
         stamp_ns: time of the set: stamp of the reference sample minus the offset of its stream.
         reference: stream that opened the set.
-        samples: per stream that is there, one Sample, or for a "window" stream a tuple of them ordered by stamp.
+        samples: per stream that is there, its samples ordered by stamp: one, of a "window" stream one or more.
         missing: per stream that is not there, a key of SYNC_REASONS where something is wrong with what it sends, else
             "never_seen", "dead", "disabled", "stale" (alive, but nothing near enough) or "timeout" (was waited for in
             vain).
@@ -73,17 +73,12 @@ class SampleSet:
 
     stamp_ns: int
     reference: str
-    samples: dict[str, Sample | tuple[Sample, ...]]
+    samples: dict[str, tuple[Sample, ...]]
     missing: dict[str, str]
     age_ns: dict[str, int]
     offsets_ns: dict[str, int] = field(default_factory=dict)
     gaps: dict[str, Gap] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
-
-    def of(self, stream: str) -> tuple[Sample, ...]:
-        """The samples of a stream that is there, always as a tuple."""
-        found = self.samples[stream]
-        return found if isinstance(found, tuple) else (found,)
 
 
 @dataclass(frozen=True)

@@ -379,14 +379,13 @@ class Synchronizer:
         self._counters.emitted += 1
         self._time.emitted_ns = now_ns
         faults = self._faults(now_ns)
-        samples: dict[str, Sample | tuple[Sample, ...]] = {}
+        samples: dict[str, tuple[Sample, ...]] = {}
         age_ns = {}
         for name, entries in found.items():
             stream = self._streams[name]
             stream.use(entries)
-            chosen = tuple(entry.sample for entry in entries)
-            samples[name] = chosen if stream.config.kind == "window" else chosen[0]
-            age_ns[name] = time_ns + stream.config.offset_ns - chosen[-1].stamp_ns
+            samples[name] = tuple(entry.sample for entry in entries)
+            age_ns[name] = time_ns + stream.config.offset_ns - samples[name][-1].stamp_ns
         missing = {
             name: faults[name].reason if name in faults else self._why_missing(stream, name in awaited, now_ns)
             for name, stream in self._streams.items()

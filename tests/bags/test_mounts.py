@@ -41,7 +41,7 @@ def test_value_a_panning_lidar_is_projected_with_the_mount_of_its_own_stamp(tmp_
     for bag_set, frame in sets_of(path, BagOptions(params=params, topics=("event=none",))):
         if "lidar" not in frame.planes:
             continue
-        stamp_ns = bag_set.samples("lidar")[0].stamp_ns
+        stamp_ns = bag_set.sample_set.samples["lidar"][0].stamp_ns
         index = round((stamp_ns - START_NS + 20_000_000) / 1e8)
         np.testing.assert_allclose(bag_set.mounts["lidar"], pan_mount(stamp_ns), atol=1e-6)
         expected = expected_plane(index, pan_mount(stamp_ns))

@@ -61,7 +61,7 @@ def test_value_sets_of_a_camera_and_a_lidar(tmp_path):
     assert stream.read == {"rgb": 8, "lidar": 7}
     assert stream.bad == {}
     for bag_set in sets[1:]:
-        assert bag_set.samples("lidar")[0].stamp_ns == bag_set.stamp_ns - 30_000_000
+        assert bag_set.sample_set.samples["lidar"][0].stamp_ns == bag_set.stamp_ns - 30_000_000
         assert bag_set.sample_set.age_ns["lidar"] == 0
 
 
@@ -229,7 +229,7 @@ def test_smoke_events_come_as_windows(tmp_path):
     topics = TopicMap({"event": "/dvs/events"}, {})
     sets, _ = sets_of(write_bag(tmp_path / "bag", entries), topics)
     assert len(sets) == 8
-    assert all(len(s.samples("event")) >= 1 for s in sets)
+    assert all(len(s.sample_set.samples["event"]) >= 1 for s in sets)
     with pytest.raises(ValueError, match="no field"):
         cloud_to_points(sets[0].payloads["event"][0])
 

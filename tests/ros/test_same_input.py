@@ -142,10 +142,8 @@ def node_labels(settings, path):
         sets = SetStream(heard(), topics, settings.sync_for(window_ns), FrameBuilder(None, window_ns))
         for bag_set in sets:
             samples = {
-                name: tuple(
-                    replace(each, payload=Received(each.payload, each.stamp_ns, 0)) for each in bag_set.samples(name)
-                )
-                for name in bag_set.sample_set.samples
+                name: tuple(replace(each, payload=Received(each.payload, each.stamp_ns, 0)) for each in found)
+                for name, found in bag_set.sample_set.samples.items()
             }
             result = segmenter(replace(bag_set.sample_set, samples=samples))
             yield result.stamp_ns, (result.used, zlib.crc32(result.labels))

@@ -39,7 +39,7 @@ def sample_set(sensors: tuple[str, ...] = SENSORS, **frames: str) -> SampleSet:
         sent = cloud_all_around() if name == "lidar" else fake_car.message(name, START_NS)
         message = STORE.deserialize_cdr(sent, TYPES[name])
         message.header.frame_id = frames.get(name, CAMERA.frame_id)
-        samples[name] = Sample(START_NS, START_NS, Received(message, START_NS, START_NS))
+        samples[name] = (Sample(START_NS, START_NS, Received(message, START_NS, START_NS)),)
     return SampleSet(START_NS, sensors[0], samples, {}, dict.fromkeys(samples, 0))
 
 
@@ -126,14 +126,14 @@ def test_value_a_picture_of_events_keeps_its_place_in_the_window_whenever_it_arr
     message.header = SimpleNamespace(frame_id=CAMERA.frame_id, stamp=stamp)
     shift_ns = 3_600_005_000_000
     found = sample_set()
-    sent = replace(found.samples["event"].payload, message=segmenter.receive("event", message, shift_ns))
-    samples = {**found.samples, "event": Sample(START_NS + 5_000_000, START_NS, sent)}
+    sent = replace(found.samples["event"][0].payload, message=segmenter.receive("event", message, shift_ns))
+    samples = {**found.samples, "event": (Sample(START_NS + 5_000_000, START_NS, sent),)}
     assert segmenter(replace(found, samples=samples)).planes["event"].any()
 
 
 def test_value_times_of_events_move_with_the_stamp_of_their_arrival(make_segmenter):
     segmenter = make_segmenter()
-    message = sample_set().samples["event"].payload.message
+    message = sample_set().samples["event"][0].payload.message
     plain, moved = (segmenter.receive("event", message, shift_ns) for shift_ns in (1, 5_000_000))
     np.testing.assert_array_equal(moved.events["t"], plain.events["t"] + 4_999_999)
 
@@ -215,11 +215,11 @@ def test_value_cloud_of_another_frame_than_the_calibrations_is_left_out(checkpoi
 
 def resized(found: SampleSet, height: int, width: int) -> SampleSet:
     """The same set with a camera image of another size."""
-    payload = found.samples["rgb"].payload
+    payload = found.samples["rgb"][0].payload
     pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     message = SimpleNamespace(header=payload.message.header, **array_to_image_fields(pixels, "rgb8"))
-    sample = replace(found.samples["rgb"], payload=replace(payload, message=message))
-    return replace(found, samples={**found.samples, "rgb": sample})
+    sample = replace(found.samples["rgb"][0], payload=replace(payload, message=message))
+    return replace(found, samples={**found.samples, "rgb": (sample,)})
 
 
 def test_value_outputs_have_the_size_of_the_image_whatever_camera_info_says(make_segmenter):
@@ -289,4 +289,3 @@ def test_value_age_is_that_of_the_newest_message_on_the_clock_that_makes_it_youn
         received = Received(None, 1, (5000 - ago_ms) * ms, late_ms * ms)
         samples.append(Sample(1, START_NS - round(ago_ms * clock_rate) * ms, received))
     assert age_ns(samples, 5000 * ms, START_NS) == expected_ms * ms
-    assert age_ns([tuple(samples)], 5000 * ms, START_NS) == expected_ms * ms

@@ -74,7 +74,7 @@ def run(plan: Schedule, names: tuple[str, ...] = ("rgb", "depth", "event", "lida
         violations.append(f"silent for {gap_ns / MS:.0f} ms, at most {bound_ns / MS:.0f} are promised")
     settled = [each for moment, each, _ in emitted if moment > plan.first_ns + 500 * MS and moment <= plan.last_ns]
     oldest_ns = max((moment - sample.arrival_ns for moment, each, _ in emitted
-                     for name in each.samples for sample in each.of(name)), default=0)  # fmt: skip
+                     for name in each.samples for sample in each.samples[name]), default=0)  # fmt: skip
     with_healthy = sum(plan.healthy in each.samples for each in settled)
     return Outcome(violations, gap_ns, bound_ns, len(settled), with_healthy, oldest_ns)
 
@@ -95,7 +95,7 @@ def _longest_gap(plan: Schedule, moments_ns: list[int]) -> int:
 def _accounts(plan: Schedule, sync: Synchronizer, sets: list[SampleSet]) -> list[str]:
     """Every message was used, dropped with a reason, or is still there."""
     found = []
-    used = {name: {sample.payload for each in sets if name in each.samples for sample in each.of(name)}
+    used = {name: {sample.payload for each in sets if name in each.samples for sample in each.samples[name]}
             for name in sync.config.streams}  # fmt: skip
     for name, stats in sync.stats.streams.items():
         sent = sum(each == name for _, each, _ in plan.messages)
@@ -119,10 +119,10 @@ def _order(emitted: list[tuple[int, SampleSet, int]]) -> list[str]:
 def _content(plan: Schedule, each: SampleSet) -> list[str]:
     """The label is as old as its reference, and nothing is in it that is too far away."""
     found = []
-    if each.stamp_ns not in {sample.stamp_ns for sample in each.of(each.reference)}:
+    if each.stamp_ns not in {sample.stamp_ns for sample in each.samples[each.reference]}:
         found.append(f"set at {each.stamp_ns - BASE} does not have the stamp of its reference")
     for name in each.samples:
-        for sample in each.of(name):
+        for sample in each.samples[name]:
             age_ns = each.stamp_ns - sample.stamp_ns
             oldest_ns, newest_ns = (WINDOW_NS + NOISE_NS, NOISE_NS) if name == "event" else (MAX_AGE_NS, MAX_AGE_NS)
             if not -newest_ns <= age_ns <= oldest_ns:

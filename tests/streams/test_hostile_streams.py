@@ -136,7 +136,7 @@ def test_value_a_recording_that_loops_gives_the_same_sets_after_any_pause(names,
     sync, emitted = _play([*messages, (9_000 * MS, "event", BASE + 99_000 * MS)])
     rounds = [[], [], []]
     for each in (each for _, each in emitted if each.reference != "event"):
-        first = each.of(each.reference)[0]
+        first = each.samples[each.reference][0]
         rounds[(first.arrival_ns // MS - 980) // length_ms].append((each.stamp_ns, sorted(each.samples)))
     assert rounds[1] == rounds[2] and len(rounds[0]) >= 18
     assert rounds[0] == rounds[1] or names == ("lidar",)  # at the very start better sensors are waited for

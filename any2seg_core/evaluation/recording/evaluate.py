@@ -40,7 +40,6 @@ from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
 from any2seg_core.runtime.predictor import Predictor, Segmentation
-from any2seg_core.sync import Sample
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
@@ -245,7 +244,7 @@ class _Run:
             "reference": None if sample_set is None else sample_set.reference,
             "used": "" if frame is None else subset_letters(frame.planes),
             "missing": {} if frame is None else {**sample_set.missing, **frame.errors},
-            "stamps_ns": {name: [each.stamp_ns for each in _as_tuple(samples[name])] for name in canonical(samples)},
+            "stamps_ns": {name: [each.stamp_ns for each in samples[name]] for name in canonical(samples)},
             "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()} if samples else {},
             "truth": has_truth,
             "subsets": subsets,
@@ -335,10 +334,6 @@ def evaluate_bag(
         if report is not None:
             report(run.result, folder)
         return run.result
-
-
-def _as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
-    return found if isinstance(found, tuple) else (found,)
 
 
 def wanted_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -129,7 +129,7 @@ class SilenceWatch:
         before = None
         for bag_set in sets:
             reference = bag_set.sample_set.reference
-            opened_ns = bag_set.sample_set.of(reference)[-1].arrival_ns
+            opened_ns = bag_set.sample_set.samples[reference][-1].arrival_ns
             mark = _Mark(bag_set.stamp_ns, bag_set.time_ns, reference, opened_ns, self._truth_of(bag_set))
             if before is not None:
                 usual_ns = self._usual_ns(before.reference, mark.reference)

@@ -23,7 +23,7 @@ def wait_for(condition, timeout_s=5.0):
 
 
 def set_of(**payloads) -> SampleSet:
-    samples = {name: Sample(1, 1, payload) for name, payload in payloads.items()}
+    samples = {name: (Sample(1, 1, payload),) for name, payload in payloads.items()}
     return SampleSet(1, "rgb", samples, {}, dict.fromkeys(samples, 0))
 
 
@@ -58,7 +58,7 @@ def test_property_every_message_is_accounted_for_at_every_moment(seed):
         if fate in ("", "ill"):
             for name, found in sample_set.samples.items():
                 if name not in unusable:
-                    seen.update((name, each.payload) for each in (found if isinstance(found, tuple) else (found,)))
+                    seen.update((name, each.payload) for each in found)
         return Verdict("" if fate == "ill" else fate, unusable)
 
     streams = {"rgb": StreamConfig(), "lidar": StreamConfig(), "event": StreamConfig(kind="window", buffer=8)}

@@ -38,7 +38,7 @@ def test_value_incomplete_set_goes_out_at_its_deadline_without_another_message()
     pipeline.offer("rgb", 1_000 * MS, "image")
     assert wait_for(lambda: sets)
     assert pipeline.stop()
-    assert sets[0].samples["rgb"].payload == "image"
+    assert sets[0].samples["rgb"][0].payload == "image"
     assert "lidar" in sets[0].missing
 
 

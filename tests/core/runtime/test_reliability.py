@@ -145,9 +145,9 @@ def test_value_points_that_are_lost_show_although_they_overlap_in_the_plane():
 
 def test_value_a_set_becomes_observations():
     plane = np.full((4, 5, 3), 9, np.uint8)
-    sample = Sample(10, 11, None)
+    sample = (Sample(10, 11, None),)
     found = SampleSet(
-        0, "rgb", {"rgb": sample, "depth": sample, "event": (sample,)}, {"lidar": "never_seen"},
+        0, "rgb", {"rgb": sample, "depth": sample, "event": sample}, {"lidar": "never_seen"},
         {"rgb": 0, "depth": -7, "event": 3}, faults={"depth": "jumps"},
     )  # fmt: skip
     frame = Frame(0, {"rgb": plane, "depth": plane}, {"event": "event: no event"}, {"event": "empty"},

@@ -204,7 +204,7 @@ class AnyTimeSynchronizer(SimpleFilter):
             for name, gap in sample_set.gaps.items():
                 if sample_set.missing[name] == "stale":
                     self._warn(f"{name} gap", f"input {name}: not in the set: {gap.text('slop')}")
-            found = {name: sample.payload for name, sample in sample_set.samples.items()}
+            found = {name: samples[-1].payload for name, samples in sample_set.samples.items()}
             try:
                 self.signalMessage(*(found.get(name) for name in self._names))
             except Exception as error:  # whatever it is, the sets behind it are innocent

@@ -296,7 +296,8 @@ class SegmentNode(LifecycleNode):
     def _is_too_old(
         self, pipeline: LivePipeline, found: SampleSet, names: Iterable[str], limit_ns: int, was_computed: bool = False
     ) -> bool:
-        own_ns = age_ns((found.samples[name] for name in names), time.monotonic_ns(), pipeline.now_ns())
+        samples = [sample for name in names for sample in found.samples[name]]
+        own_ns = age_ns(samples, time.monotonic_ns(), pipeline.now_ns())
         if own_ns <= limit_ns:
             return False
         text = self._monitor.too_old(own_ns / NS_PER_S, limit_ns / NS_PER_S, was_computed)

@@ -225,7 +225,7 @@ class Segmenter:
             confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
         """
         start_ns = time.monotonic_ns()
-        samples = {name: as_tuple(found) for name, found in sample_set.samples.items()}
+        samples = sample_set.samples
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
             notes = self._remount(samples, sample_set.stamp_ns)
@@ -306,12 +306,7 @@ class Segmenter:
         return ""
 
 
-def as_tuple(found: Sample | tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """The samples that a set holds of one stream, always as a tuple."""
-    return found if isinstance(found, tuple) else (found,)
-
-
-def age_ns(samples: Iterable[Sample | tuple[Sample, ...]], steady_ns: int, clock_ns: int) -> int:
+def age_ns(samples: Iterable[Sample], steady_ns: int, clock_ns: int) -> int:
     """Age of the newest of these messages, nanoseconds; what it was late on its way counts.
 
     Where time is simulated, the smaller of its age in wall time and in simulated time: neither a slow simulation nor a
@@ -320,10 +315,9 @@ def age_ns(samples: Iterable[Sample | tuple[Sample, ...]], steady_ns: int, clock
     Args:
         steady_ns: now, by the clock of `Received.arrived_ns`. clock_ns: now, by that of `Sample.arrival_ns`.
     """
-    found = [sample for each in samples for sample in as_tuple(each)]
     return min(
         min(steady_ns - sample.payload.arrived_ns, clock_ns - sample.arrival_ns) + sample.payload.late_ns
-        for sample in found
+        for sample in samples
     )
 
 
