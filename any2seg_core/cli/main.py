@@ -110,8 +110,10 @@ def predict(
 
 
 def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -> None:
+    from any2seg_core.sensors.rig import same_view
+
     height, width = image.shape[:2]
-    if (width, height) != (camera.width, camera.height):
+    if not same_view(image.shape, camera):
         raise UserError(
             f"{path} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
             "give the image and the calibration of the same camera"

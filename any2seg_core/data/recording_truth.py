@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from any2seg_core.bags.codec import LazyPayload
@@ -37,6 +38,19 @@ def truth_labels(message: Any, topic: str) -> np.ndarray:
             f"name another one with --truth, or --truth {NO_TRUTH}"
         )
     return image_to_array(message)
+
+
+def on_grid(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H', W') label image of the same view -> (H, W), by the nearest pixel; UserError for another view.
+
+    Labels have the size of the camera image; truth may be finer or coarser than it.
+    """
+    (height, width), (rows, columns) = size, labels.shape
+    if abs(columns * height - rows * width) > max(height, width):
+        raise UserError(f"is {columns}x{rows}, another view than the labels' {width}x{height}")
+    if labels.shape == size:
+        return labels
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 class Truth:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from any2seg_core.bags.motion import MotionGate, parse_motion
@@ -18,7 +17,7 @@ from any2seg_core.bags.sets import BagSet
 from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.data.recording_truth import cloud_truth
+from any2seg_core.data.recording_truth import cloud_truth, on_grid
 from any2seg_core.messages import image_to_array
 from any2seg_core.messages.carla_tags import tag_list
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
@@ -265,9 +264,4 @@ def labels_on_grid(message: object, size: tuple[int, int]) -> np.ndarray:
     if strange.size:
         last = len(DELIVER) - 1
         raise UserError(f"id {strange[0]} is none of {DELIVER.name}'s 0..{last}; or go without truth (none)")
-    height, width = size
-    if abs(labels.shape[1] * height - labels.shape[0] * width) > max(height, width):
-        raise UserError(f"{labels.shape[1]}x{labels.shape[0]} is another view than the planes' {width}x{height}")
-    if labels.shape == size:
-        return labels
-    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return on_grid(labels, size)

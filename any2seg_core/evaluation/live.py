@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.data.recording_truth import on_grid
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
@@ -76,7 +77,7 @@ class LiveScorer:
             return
         matrix = self._table.get(letters) or ConfusionMatrix.of(self._space)
         try:
-            matrix.update(labels, truth)
+            matrix.update(labels, on_grid(truth, labels.shape))
         except UserError:
             self.rejected += 1
             return

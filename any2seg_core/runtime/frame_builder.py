@@ -46,6 +46,8 @@ class Frame:
             events in the clock of the stamp.
         notes: what somebody should know about the streams, one line each, told once.
         repeats: per modality that repeats itself, how near it is to frozen, 0..1 (`HealthMonitor.repetition`).
+        rig: geometry that the planes were made with; None as long as no camera is known.
+        frame_id: frame of the planes: that of the camera image of the set, else of the camera.
     """
 
     stamp_ns: int
@@ -55,6 +57,8 @@ class Frame:
     samples: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repeats: dict[str, float] = field(default_factory=dict)
+    rig: SensorRig | None = None
+    frame_id: str = ""
 
 
 class CameraUpdate(NamedTuple):
@@ -253,7 +257,7 @@ class FrameBuilder:
         Returns:
             Frame with what could be used; never raises for a bad message.
         """
-        frame = Frame(stamp_ns, {}, {}, {})
+        frame = Frame(stamp_ns, {}, {}, {}, rig=self._rig)
         for name in canonical(payloads, within=MODALITIES):
             try:
                 sample, size, fault = self._judged(name, payloads[name], stamp_ns, event_offset_ns)
@@ -273,7 +277,7 @@ class FrameBuilder:
             if repeated := self._health.repetition(name):
                 frame.repeats[name] = repeated
         frame.notes.extend(self._reader.take_notes())
-        return frame
+        return replace(frame, frame_id=(self._image_frame if RGB in payloads else "") or self.camera_frame)
 
     def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> None:
         """Take a set in without projecting it: later sets are then judged as if it had been built."""

@@ -23,13 +23,13 @@ from PIL import Image
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording, header_stamp_ns
-from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.sets import BagSet, SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import MESSAGE_REASONS, UserError
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.recording import evaluate, prepared
+from any2seg_core.evaluation.recording import evaluate
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
 from any2seg_core.evaluation.recording.record import OUTPUTS
@@ -40,7 +40,7 @@ from any2seg_core.messages import image_to_array, serialise
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.recording import absent_rows, injected_rows, write_evaluation
 from any2seg_core.runtime.checkpoint import save_checkpoint
-from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import load_calibration, save_calibration
 from any2seg_core.sync.parameters import sync_config
@@ -421,7 +421,7 @@ def test_value_a_bad_truth_costs_its_own_frame(folder, tmp_path):
     spoilt = {
         3: lambda data: data[:200],
         5: lambda data: picture(np.full((fake_car.HEIGHT, fake_car.WIDTH), 99, np.uint8), "mono8", data),
-        7: lambda data: picture(np.zeros((5, 7), np.uint8), "mono8", data),
+        7: lambda data: picture(np.zeros((7, 5), np.uint8), "mono8", data),
         9: lambda data: picture(np.zeros((fake_car.HEIGHT, fake_car.WIDTH, 3), np.uint8), "rgb8", data),
     }
     bag = changed(folder, tmp_path / "bag", lambda k, data: spoilt.get(k, bytes)(data))
@@ -456,9 +456,9 @@ def test_value_how_16_bits_are_read_is_a_warning(folder, tmp_path):
 
 
 def test_exception_not_one_truth_can_be_read(folder, tmp_path):
-    bag = changed(folder, tmp_path / "bag", lambda k, data: picture(np.full((3, 4), k, np.uint8), "mono8", data))
+    bag = changed(folder, tmp_path / "bag", lambda k, data: picture(np.full((4, 3), k, np.uint8), "mono8", data))
     for every in (1, 9):  # seen after a few frames, or at the end
-        with pytest.raises(UserError, match="not one can be used, the first at 0.0. s: is 4x3, labels are 96x64"):
+        with pytest.raises(UserError, match="not one can be used, the first at 0.0. s: is 3x4, another view"):
             evaluate_bag(request_of(folder, tmp_path / "out", bag=bag, subsets="all", every=every))
     assert not list(tmp_path.glob("out/*"))
 
@@ -490,17 +490,17 @@ def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(f
 
 def test_value_memory_is_bounded_by_the_sets_ahead(folder, tmp_path, monkeypatch):
     alive, most = weakref.WeakSet(), 0
-    make = prepared._prepare
+    make = BagSet.frame
 
-    def counted(*arguments):
+    def counted(bag_set):
         nonlocal most
-        made = make(*arguments)
+        made = make(bag_set)
         alive.add(made)
         most = max(most, len(alive))
         return made
 
-    monkeypatch.setattr(prepared.PreparedSet, "__hash__", object.__hash__)
-    monkeypatch.setattr(prepared, "_prepare", counted)
+    monkeypatch.setattr(Frame, "__hash__", object.__hash__)
+    monkeypatch.setattr(BagSet, "frame", counted)
     evaluate_bag(request_of(folder, tmp_path, subsets="all"))
     assert 1 <= most <= 3 + 3  # in the queue, before it, in the consumer's hands
 

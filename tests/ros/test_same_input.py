@@ -115,8 +115,10 @@ _FAULTS = [
 ]  # fmt: skip
 
 
-def node_labels(settings, path):
-    """Labels and sensors in use by stamp, through the node's Segmenter; messages reach it in the order of the bag.
+def labels_of_node(settings, path, faults):
+    """Stamp, sensors in use and labels of each set, through the node's Segmenter.
+
+    Messages reach it in the order of the bag.
 
     No wheel has tf2_msgs or event_camera_msgs, so what a subscription would do is done here by hand.
     """
@@ -128,7 +130,7 @@ def node_labels(settings, path):
     window_ns = segmenter.event_window_ns
     with Recording(path) as recording:
         topics = choose_topics(recording).map
-        injector = FaultInjector([parse_fault(text) for text in _FAULTS], topics, 0, recording.start_ns)
+        injector = FaultInjector([parse_fault(text) for text in faults], topics, 0, recording.start_ns)
 
         def heard():
             for message in injector(recording.messages()):
@@ -146,7 +148,7 @@ def node_labels(settings, path):
                 for name, found in bag_set.sample_set.samples.items()
             }
             result = segmenter(replace(bag_set.sample_set, samples=samples))
-            yield result.stamp_ns, (result.used, zlib.crc32(result.labels))
+            yield result.stamp_ns, result.used, result.labels
 
 
 def test_value_moving_head_jpeg_and_event_packets_with_faults(checkpoint, tmp_path):
@@ -164,7 +166,10 @@ def test_value_moving_head_jpeg_and_event_packets_with_faults(checkpoint, tmp_pa
     result = evaluate_bag(request)
     lines = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()[1:]]
     offline = {line["stamp_ns"]: (line["used"], line["subsets"]["REL"]["labels_crc32"]) for line in lines}
-    online = {stamp: (subset_letters(used), crc) for stamp, (used, crc) in node_labels(settings, path)}
+    online = {
+        stamp_ns: (subset_letters(used), zlib.crc32(labels))
+        for stamp_ns, used, labels in labels_of_node(settings, path, _FAULTS)
+    }
     assert online == offline
     assert sum(used == "REL" for used, _ in offline.values()) >= 10
     assert all(sum(hits.values()) >= 2 for hits in result.injected.values()), result.injected

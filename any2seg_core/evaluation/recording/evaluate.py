@@ -40,6 +40,7 @@ from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
 from any2seg_core.runtime.predictor import Predictor, Segmentation
+from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
@@ -80,7 +81,8 @@ class _Run:
         self._absent_since: dict[str, float] = {}
         self._has_begun = False
         self._truths = TruthTally(str(self.result.conditions["truth"]))
-        self._reliability = ReliabilityTally(self._sync)
+        self._segmenter = SetSegmenter(self.predictor, self._sync)
+        self._reliability = ReliabilityTally()
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
@@ -170,16 +172,13 @@ class _Run:
     def _frame(self, found: PreparedSet) -> dict[str, Any]:
         stamp_ns, planes = found.frame.stamp_ns, found.frame.planes
         used, time_s = canonical(planes), self._time_s(found)
-        kept = {subset: tuple(name for name in subset if name in used) for subset in self.subsets}
-        wanted = dict.fromkeys([used, *(part for part in kept.values() if part)])
         change = None
         if self._noise is not None:
             change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
-        compared = self._reliability.turn(used)
-        segmentations = self.predictor.subsets(planes, tuple(wanted), found.rig, stamp_ns, found.size, change, compared)
-        full = segmentations[used]
+        segmented = self._segmenter.segment(found.sample_set, found.frame, found.time_ns, self.subsets, change=change)
+        full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0
-        results = {subset_letters(subset): segmentations.get(part) for subset, part in kept.items()}
+        results = {subset_letters(subset): result for subset, result in segmented.subsets.items()}
         read = self._truths.take(found.truth, full.labels.shape, time_s)
         truth = None if read is None else read.labels
         scores = self._judge.judge(results, full, truth)
@@ -190,11 +189,9 @@ class _Run:
         everything = scores[subset_letters(self.subsets[-1])]
         self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
         if self._recorder is not None:
-            self._recorder.add(found.time_ns, stamp_ns, found.frame_id, full, planes)
+            self._recorder.add(found.time_ns, stamp_ns, found.frame.frame_id, full, planes)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
-        reliability = self._reliability.take(
-            found.time_ns, time_s, found.sample_set, found.frame, compared, full.agreement
-        )
+        reliability = self._reliability.take(time_s, segmented.reliability)
         return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
 
     def _missed(self, found: PreparedSet) -> dict[str, Any]:
@@ -210,7 +207,9 @@ class _Run:
         phase = self._add(scores, time_s)
         self._note_silence((), time_s)
         entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
-        reliability = self._reliability.take(found.time_ns, time_s, found.sample_set, found.frame)
+        reliability = self._reliability.take(
+            time_s, self._segmenter.rate(found.sample_set, found.frame, found.time_ns)
+        )
         return self._line(found, phase, entries, read is not None) | {"reliability": reliability}
 
     def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.bags.sets import BagSet
-from any2seg_core.base.errors import MessageError
 from any2seg_core.data.recording_truth import Truth
 from any2seg_core.evaluation.recording.silence import MissedFrame, SilenceWatch
 from any2seg_core.evaluation.recording.truth_tally import ReadTruth
 from any2seg_core.runtime.frame_builder import Frame
-from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import SampleSet
-from any2seg_core.vocabulary.modalities import RGB
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class PreparedSet:
         time_ns: the bag's time. passed: messages that came since the set before, in order, where they are wanted.
         sample_set, frame: as the node has them; None at the end, for what is skipped, and where there was no set.
         missed_ns: stamp at which a set was due and none came; None for all else.
-        rig, size, frame_id: geometry, (H, W) and frame of the labels. truth: of sets and missed moments, if known.
+        truth: of sets and missed moments, if known.
     """
 
     time_ns: int
@@ -34,9 +30,6 @@ class PreparedSet:
     sample_set: SampleSet | None = None
     frame: Frame | None = None
     missed_ns: int | None = None
-    rig: SensorRig | None = None
-    size: tuple[int, int] | None = None
-    frame_id: str = ""
     truth: ReadTruth | None = None
 
 
@@ -78,7 +71,8 @@ def prepared_sets(
             yield PreparedSet(time_ns, passed.take(), missed_ns=found.stamp_ns, truth=truth)
         else:
             truth = _read(watch.truth_of(found), num_classes, is_compared=True)
-            yield _prepare(found, passed.take(), truth)
+            frame = found.frame()
+            yield PreparedSet(time_ns, passed.take(), found.sample_set, frame, truth=truth)
     yield PreparedSet(time_ns, passed.take())
 
 
@@ -87,20 +81,3 @@ def _read(truth: Truth | None, num_classes: int, is_compared: bool) -> ReadTruth
         return None
     labels = truth.labels(num_classes) if is_compared else None
     return ReadTruth(labels, truth.pixels(num_classes), truth.shape, truth.problem)
-
-
-def _prepare(bag_set: BagSet, passed: tuple[Recorded, ...], truth: ReadTruth | None) -> PreparedSet:
-    frame, rig = bag_set.frame(), bag_set.frames.rig
-    camera = rig.camera() if rig is not None else None
-    size = (camera.height, camera.width) if camera is not None else None
-    frame_id = bag_set.frames.camera_frame if camera is not None else ""
-    if RGB in bag_set.sample_set.samples:
-        frame_id = _frame_id(bag_set.payloads[RGB][0], frame_id)
-    return PreparedSet(bag_set.time_ns, passed, bag_set.sample_set, frame, None, rig, size, frame_id, truth)
-
-
-def _frame_id(message: Any, otherwise: str) -> str:
-    try:
-        return str(message.header.frame_id)
-    except MessageError:
-        return otherwise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.data.recording_truth import on_grid
 
 _HOPELESS = 10  # unusable truths and not one usable: the rest will not be better
 
@@ -24,6 +25,18 @@ class ReadTruth:
     pixels: np.ndarray | None = None
     shape: tuple[int, int] | None = None
     problem: str = ""
+
+
+def _on_grid(read: ReadTruth, shape: tuple[int, int]) -> ReadTruth:
+    """The same truth for labels of `shape` (H, W): pixels count as large as those of the labels."""
+    if read.shape == shape:
+        return read
+    if read.labels is None:
+        on_grid(np.broadcast_to(np.uint8(0), read.shape), shape)
+        share = shape[0] * shape[1] / (read.shape[0] * read.shape[1])
+        return replace(read, pixels=np.rint(read.pixels * share).astype(np.int64), shape=shape)
+    labels = on_grid(read.labels, shape)
+    return ReadTruth(labels, np.bincount(labels.ravel(), minlength=256)[: len(read.pixels)], shape)
 
 
 class TruthTally:
@@ -52,12 +65,14 @@ class TruthTally:
         if read is None:
             return None
         problem = read.problem
-        if not problem and self._shape not in (None, read.shape):
-            (height, width), (rows, columns) = read.shape, self._shape
-            problem = f"is {width}x{height}, labels are {columns}x{rows}; give truth of the camera's own grid"
+        if not problem:
+            try:
+                found = read if self._shape is None else _on_grid(read, self._shape)
+            except UserError as error:
+                problem = f"{error}; give truth of the camera's own view"
         if not problem:
             self._good += 1
-            return read
+            return found
         self._bad += 1
         self._first = self._first or f"at {time_s:.2f} s: {problem}"
         if self._bad == _HOPELESS:

@@ -67,9 +67,21 @@ def test_value_bag_that_loops_counts_both_rounds():
 def test_value_labels_that_cannot_be_judged_are_counted():
     scorer = LiveScorer(SPACE)
     scorer.add_truth(0, image(6))
-    scorer.add_label(0, np.zeros((2, 5), np.uint8), ("rgb",))
+    scorer.add_label(0, np.zeros((6, 5), np.uint8), ("rgb",))
     scorer.add_label(500 * MS, image(6), ("rgb",))
     scorer.finish()
     assert (scorer.labels, scorer.judged, scorer.rejected) == (2, 0, 1)
     with pytest.raises(UserError, match="nothing to score: 2 labels"):
         scorer.summary()
+
+
+def test_value_truth_of_twice_the_size_scores_the_same():
+    truth, labels = image(6, 2), image(6, 3)
+    summaries = []
+    for given in (truth, truth.repeat(2, axis=0).repeat(2, axis=1)):
+        scorer = LiveScorer(SPACE)
+        scorer.add_truth(0, given)
+        scorer.add_label(0, labels, ("rgb",))
+        scorer.finish()
+        summaries.append(scorer.summary())
+    assert summaries[0] == summaries[1]

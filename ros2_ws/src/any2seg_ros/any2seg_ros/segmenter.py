@@ -14,9 +14,10 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.messages.transforms import TransformTree
-from any2seg_core.runtime.frame_builder import CameraUpdate, Frame, FrameBuilder
+from any2seg_core.runtime.frame_builder import CameraUpdate, FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
-from any2seg_core.runtime.reliability import Reliability, ReliabilityMonitor, observations
+from any2seg_core.runtime.reliability import Reliability
+from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sensors.calibration import (
     CAMERA_FIELDS,
     EXTRINSICS_FIELDS,
@@ -29,7 +30,7 @@ from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import Sample, SampleSet
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import EVENT, LIDAR, RGB, WINDOWED
+from any2seg_core.vocabulary.modalities import EVENT, LIDAR, WINDOWED
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.parameters import NodeParameters
 
@@ -139,7 +140,7 @@ class Segmenter:
             settings.intensity_max, settings.check_frames, settings.rectified, settings.image_bits, settings.health
         )
         self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
-        self._reliability = ReliabilityMonitor.of(settings.sync_for(contract.event_window_ns))
+        self._segmenter = SetSegmenter(self._predictor, settings.sync_for(contract.event_window_ns))
         self._lock = threading.Lock()  # camera_info and questions come in another thread than the sets
         self._urls = _urls_of(settings)
         for stream, url in self._urls.items():
@@ -168,8 +169,7 @@ class Segmenter:
 
     def reliability(self) -> dict[str, Reliability]:
         """Scores by now."""
-        with self._lock:
-            return self._reliability.scores(time.monotonic_ns())
+        return self._segmenter.reliability(time.monotonic_ns())
 
     def receive(self, name: str, message: Any, shift_ns: int = 0) -> Any:
         """What goes into a set for a message that has just come in; MessageError when it cannot be decoded.
@@ -192,7 +192,7 @@ class Segmenter:
         self.transforms.clear()
         with self._lock:
             self._frames.reset()
-            self._reliability.reset()
+        self._segmenter.reset()
 
     def set_health(self, config: HealthConfig) -> None:
         """Use other thresholds from now on."""
@@ -231,27 +231,27 @@ class Segmenter:
             notes = self._remount(samples, sample_set.stamp_ns)
             offset_ns = sample_set.offsets_ns.get(EVENT, 0)
             frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
-            rig = self._frames.rig
         if not frame.planes:
-            self._rate(sample_set, frame)
+            self._segmenter.rate(sample_set, frame, time.monotonic_ns())
             raise UnusableSetError(frame.errors, frame.reasons)
-        is_needed = with_confidence or confidence_threshold > 0.0
-        with self._lock:
-            compared = self._reliability.turn(frame.planes)
-        segmentation = self._predictor(
-            frame.planes, rig, sample_set.stamp_ns, with_confidence=is_needed, compared=compared
+        segmented = self._segmenter.segment(
+            sample_set,
+            frame,
+            time.monotonic_ns(),
+            confidence_threshold=confidence_threshold,
+            with_confidence=with_confidence,
         )
-        labels = _reject(segmentation.labels, segmentation.confidence, confidence_threshold)
+        segmentation = segmented.segmentation
         used = segmentation.used
         return LiveResult(
             stamp_ns=_header_ns(samples[sample_set.reference], sample_set),
-            frame_id=messages[RGB][0].header.frame_id if RGB in messages else self._frames.camera_frame,
-            labels=labels,
+            frame_id=frame.frame_id,
+            labels=segmentation.labels,
             confidence=segmentation.confidence,
             planes=frame.planes,
             used=used,
             reference=sample_set.reference,
-            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], rig) if LIDAR in used else None,
+            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], frame.rig) if LIDAR in used else None,
             missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
@@ -262,15 +262,8 @@ class Segmenter:
             received_ns=max(samples[name][-1].payload.arrived_ns for name in used),
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
             invalid_share=segmentation.invalid_share,
-            reliability=self._rate(sample_set, frame, compared, segmentation.agreement),
+            reliability=segmented.reliability,
         )
-
-    def _rate(
-        self, sample_set: SampleSet, frame: Frame, compared: str | None = None, agreement: float | None = None
-    ) -> dict[str, Reliability]:
-        with self._lock:
-            seen = observations(sample_set, frame, compared, agreement)
-            return self._reliability.update(time.monotonic_ns(), seen)
 
     def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
@@ -338,13 +331,6 @@ def _mounts_of(calibration: Calibration | None) -> set[str]:
 def _urls_of(settings: NodeParameters) -> dict[str, str]:
     urls = (settings.camera_info_url, settings.depth_camera_info_url, settings.events_camera_info_url)
     return {stream: url for stream, url in zip(CAMERA_FIELDS, urls, strict=True) if url}
-
-
-def _reject(labels: np.ndarray, confidence: np.ndarray | None, threshold: float) -> np.ndarray:
-    """Labels of too little confidence become unlabelled."""
-    if threshold <= 0.0:
-        return labels
-    return np.where(confidence < threshold, np.iinfo(labels.dtype).max, labels).astype(labels.dtype)
 
 
 def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:

@@ -1,0 +1,129 @@
+"""SetSegmenter: planes of a synchronised set -> labels, and how far each sensor can be relied on. One road for all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.predictor import Predictor, Segmentation
+from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
+from any2seg_core.sync import SampleSet, SyncConfig
+from any2seg_core.vocabulary.modalities import canonical
+
+
+@dataclass(frozen=True)
+class SegmentedSet:
+    """Labels of one set, on the grid of its planes.
+
+    Attributes:
+        segmentation: of all sensors that could be used.
+        subsets: per subset that was asked for its own, None where nothing of it could be used.
+        reliability: score of every sensor that was seen.
+    """
+
+    segmentation: Segmentation
+    subsets: dict[tuple[str, ...], Segmentation | None]
+    reliability: dict[str, Reliability]
+
+
+class SetSegmenter:
+    """The last stage of the road that the node, recordings and demonstrations share.
+
+    messages of a set -> `FrameBuilder.build` -> Frame -> `SetSegmenter.segment` -> SegmentedSet
+
+    One thread segments; `reliability` and `reset` may be called from another.
+
+    Args:
+        predictor: the model. sync: of the synchroniser that makes the sets.
+
+    Example:
+        >>> frame = frames.build(messages, sample_set.stamp_ns)
+        >>> labels = SetSegmenter(predictor, sync).segment(sample_set, frame, now_ns).segmentation.labels
+    """
+
+    def __init__(self, predictor: Predictor, sync: SyncConfig) -> None:
+        self.predictor = predictor
+        self._monitor = ReliabilityMonitor.of(sync)
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def segment(
+        self,
+        sample_set: SampleSet,
+        frame: Frame,
+        now_ns: int,
+        subsets: Sequence[tuple[str, ...]] = (),
+        confidence_threshold: float = 0.0,
+        with_confidence: bool = True,
+        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> SegmentedSet:
+        """Labels of a set.
+
+        Args:
+            sample_set: as the synchroniser made it. frame: its planes, at least one.
+            now_ns: time on a clock that only goes forward: of the set, not of the machine, where results must repeat.
+            subsets: sensors to segment apart, from the same encoding; what a set lacks is left out of them.
+            confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
+            change: applied to the model's input, see `Predictor.subsets`.
+        """
+        used = canonical(frame.planes)
+        with self._lock:
+            compared = self._monitor.turn(used)
+        if subsets or change is not None:
+            parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
+            wanted = tuple(dict.fromkeys([used, *(part for part in parts.values() if part)]))
+            found = self.predictor.subsets(
+                frame.planes, wanted, stamp_ns=frame.stamp_ns, change=change, compared=compared
+            )
+            full, apart = found[used], {subset: found.get(part) for subset, part in parts.items()}
+        else:
+            is_needed = with_confidence or confidence_threshold > 0.0
+            full = self.predictor(
+                frame.planes, stamp_ns=frame.stamp_ns, with_confidence=is_needed, compared=compared
+            )
+            apart = {}
+        reliability = self.rate(sample_set, frame, now_ns, compared, full.agreement)
+        return SegmentedSet(_reject(full, confidence_threshold), apart, reliability)
+
+    def rate(
+        self,
+        sample_set: SampleSet | None,
+        frame: Frame | None,
+        now_ns: int,
+        compared: str | None = None,
+        agreement: float | None = None,
+    ) -> dict[str, Reliability]:
+        """Scores after a set that has no labels: nothing of it could be used, or, with None, it did not come."""
+        with self._lock:
+            if sample_set is None or frame is None:
+                seen = {name: Observation(False) for name in self._known}
+            else:
+                seen = observations(sample_set, frame, compared, agreement)
+            scores = self._monitor.update(now_ns, seen)
+            self._known = set(scores)
+            return scores
+
+    def reliability(self, now_ns: int) -> dict[str, Reliability]:
+        """Scores by now."""
+        with self._lock:
+            return self._monitor.scores(now_ns)
+
+    def reset(self) -> None:
+        """Time has jumped: what was usual of the sensors is forgotten."""
+        with self._lock:
+            self._monitor.reset()
+            self._known.clear()
+
+
+def _reject(segmentation: Segmentation, threshold: float) -> Segmentation:
+    """Labels of too little confidence become unlabelled."""
+    if threshold <= 0.0:
+        return segmentation
+    labels = segmentation.labels
+    kept = np.where(segmentation.confidence < threshold, np.iinfo(labels.dtype).max, labels).astype(labels.dtype)
+    return replace(segmentation, labels=kept)
