@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from any2seg_core.bags.opened import BagOptions, open_bag
-from any2seg_core.bags.reader import Bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.cli.main import app
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
@@ -85,7 +85,7 @@ def evaluated(bag, checkpoint, calibration, out):
     request = EvaluateRequest(bag, checkpoint, out, subsets="full", truth="/truth/label", calibration=calibration,
                               record=out / "labels.mcap")  # fmt: skip
     result = evaluate_bag(request)
-    with Bag(out / "labels.mcap") as recorded:
+    with Recording(out / "labels.mcap") as recorded:
         shapes = {(each.value.height, each.value.width) for each in recorded.messages([OUTPUTS["label"]])}
     lines = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()[1:]]
     assert {line["used"] for line in lines} == {"RL"}
