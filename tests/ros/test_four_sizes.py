@@ -82,7 +82,7 @@ def calibration_of(path, size: str):
 
 def evaluated(bag, checkpoint, calibration, out):
     """Shapes of the labels of `bag evaluate`, and how many of them had truth."""
-    request = EvaluateRequest(bag, checkpoint, out, subsets="full", truth="/truth/label", calibration=calibration,
+    request = EvaluateRequest(bag, checkpoint, out, subsets="all", truth="/truth/label", calibration=calibration,
                               record=out / "labels.mcap")  # fmt: skip
     result = evaluate_bag(request)
     with Recording(out / "labels.mcap") as recorded:
