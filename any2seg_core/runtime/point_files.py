@@ -60,7 +60,7 @@ def _array(path: Path) -> np.ndarray:
     points = read_array(path)
     if points.ndim != 2 or points.shape[1] not in _COLUMNS or points.dtype.kind != "f":
         raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
         return points.astype(np.float32)
 
 

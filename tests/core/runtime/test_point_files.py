@@ -119,6 +119,21 @@ def test_exception_numbers_of_another_type_are_no_points(tmp_path):
             read_points(tmp_path / f"{name}.bin")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_value_signalling_nans_are_nans_without_a_warning_of_numpy(tmp_path):
+    """Numbers of another type hold them by chance; in the columns of a scan they are rays without a return."""
+    rows = scan()[:, :4].astype("<f4")
+    rows.view(np.uint32)[[3, 11], [0, 2]] = 0x7F800001
+    expected = np.delete(rows, [3, 11], axis=0)
+    np.testing.assert_array_equal(read_points(write(tmp_path / "a.bin", rows)), expected)
+    doubles = scan()[:, :4].astype("<f8")
+    doubles.view(np.uint64)[[3, 11], [0, 2]] = 0x7FF0000000000001
+    np.save(tmp_path / "a.npy", doubles)
+    np.testing.assert_array_equal(read_points(tmp_path / "a.npy"), expected)
+    (tmp_path / "b.bin").write_bytes(np.full((60, 4), 0x7F800001, "<u4").tobytes())
+    assert read_points(tmp_path / "b.bin").shape == (0, 4)
+
+
 def test_exception_files_that_say_themselves_what_they_are(tmp_path):
     pcd = b"# .PCD v0.7 - Point Cloud Data file format\nFIELDS x y z\nDATA binary\n" + bytes(16)
     heads = {
