@@ -1,7 +1,7 @@
 """The wheel, built and installed into an empty environment: whole, and at work outside of the repository.
 
-Third-party packages are those of the running environment, added as a folder: its .pth files, and with them an editable
-installation of the checkout, have no effect there.
+Of the running environment that one sees what the wheel says that it needs, and no more: neither extras, nor an editable
+installation of the checkout.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import distribution, files, requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bag_files import small_entries, write_bag
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 import any2seg_core
@@ -74,14 +76,36 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
+def required(*names: str) -> set[str]:
+    """Distributions that are installed here for these, without extras, and for what they need in turn."""
+    found: set[str] = set()
+    pending = [Requirement(name) for name in names]
+    while pending:
+        wanted = pending.pop()
+        name = canonicalize_name(wanted.name)
+        if name not in found and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+            found.add(name)
+            pending += [Requirement(line) for line in requires(name) or ()]
+    return found
+
+
+def link_third_party(folder: Path) -> None:
+    """Links to what belongs to the wheel's dependencies, and to pip, which installs it."""
+    folder.mkdir()
+    for name in required("any2seg", "pip") - {"any2seg"}:
+        for top in {path.parts[0] for path in files(name) or ()} - {"..", "__pycache__"}:
+            if not (folder / top).exists():  # several may share one
+                (folder / top).symlink_to(distribution(name).locate_file(top))
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Installed:
     folder = tmp_path_factory.mktemp("wheel")
     wheel, prefix, work = build_wheel(folder), folder / "environment", folder / "work"
     venv.create(prefix, with_pip=False, symlinks=True)
     [site_packages] = prefix.glob("lib/python*/site-packages")
-    third_party = dict.fromkeys(sysconfig.get_paths()[name] for name in ("purelib", "platlib"))
-    (site_packages / "third_party.pth").write_text("\n".join(third_party))
+    link_third_party(folder / "third_party")
+    (site_packages / "third_party.pth").write_text(str(folder / "third_party"))
     pip(prefix / "bin" / "python", "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
     work.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)).save(work / "camera.png")
