@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-from rich.progress import track
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from any2seg_core.bags.conditions import write_conditions
@@ -24,6 +23,7 @@ from any2seg_core.bags.qos import offered_qos
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
+from any2seg_core.base.progress import track
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import serialise as messages
 from any2seg_core.sensors.calibration import save_calibration
@@ -229,7 +229,7 @@ def write_bag(
     make_empty(partial)
     try:
         rendered = ordered_map(_render_chunk, chunks, workers)
-        in_order = track(rendered, f"drive {path.name}", total=len(chunks), disable=not progress)
+        in_order = track(rendered, f"drive {path.name}", len(chunks), is_shown=progress)
         topics = TOPICS | ({SEMANTIC_LIDAR: "sensor_msgs/msg/PointCloud2"} if semantic_lidar else {})
         _write(bag, topics, in_order, _static_transforms(rig))
         save_calibration(bag / "calibration.yaml", rig.calibration())

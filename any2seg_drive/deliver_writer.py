@@ -21,11 +21,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
+from any2seg_core.base.progress import track
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.deliver import LIDAR_LABELS
 from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
@@ -161,7 +161,7 @@ def write_deliver(
         try:
             jobs = ((partial, sequence, rig) for sequence in plan)
             done = ordered_map(_write_job, jobs, workers)
-            for _ in track(done, f"drive {split}", total=len(plan), disable=not progress):
+            for _ in track(done, f"drive {split}", len(plan), is_shown=progress):
                 pass
             recipe = {"seed": seed, "frames": frames, "interval_s": interval_s, "sequences": [asdict(s) for s in plan]}
             (partial / f"drive_{split}.json").write_text(json.dumps(recipe, indent=1))

@@ -20,10 +20,10 @@ from typing import Annotated, NamedTuple, TypeVar
 import numpy as np
 import torch
 import typer
-from rich.progress import track
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.progress import track
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
@@ -64,7 +64,7 @@ def read_and_project(bag: Path) -> int:
 def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:
     """One evaluation per subset."""
     results = {}
-    for subset in track(all_subsets(), "15 passes", transient=True):
+    for subset in track(all_subsets(), "15 passes", len(all_subsets())):
         absent = tuple(f"{name}=none" for name in MODALITIES if name not in subset)
         request = EvaluateRequest(bag, CHECKPOINT, out, subsets="all", topics=absent)
         results[subset_letters(subset)] = evaluate_bag(request)

@@ -75,6 +75,10 @@ def test_value_arrows_between_packages_point_one_way():
     assert broken_arrows(import_graph()) == []
 
 
+def test_value_nobody_takes_code_from_the_command_line():
+    assert {room for room, others in import_graph().items() if "any2seg_core.cli" in others} <= {"any2seg_core"}
+
+
 @pytest.mark.parametrize(
     ("package", "source", "says"),
     [

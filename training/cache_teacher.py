@@ -20,10 +20,10 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import track
 
 from any2seg_core.base.atomic import only_one
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import track
 from any2seg_core.base.screen import refusal
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
@@ -117,7 +117,7 @@ def cache(config: CacheConfig) -> Path:
     folder = config.out / f".{config.split}.parts"
     starts = range(0, len(frames), _PART)
     parts = [folder / f"{start:08d}.safetensors" for start in starts]
-    for start, path in track(list(zip(starts, parts, strict=True)), f"{config.teacher} x {len(frames)} frames"):
+    for start, path in track(zip(starts, parts, strict=True), f"{config.teacher} x {len(frames)} frames", len(parts)):
         numbers = range(start, min(start + _PART, len(frames)))
         key = part_key(teacher, frames, captions, numbers)
         if not usable(path, key):

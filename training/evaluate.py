@@ -18,8 +18,8 @@ from pydantic import Field
 from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import refusal
-from any2seg_core.cli.evaluate import progress_bar
 from any2seg_core.evaluation.judge import judge
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.reports.dataset import text
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         settings = load_settings(ScriptSettings, sys.argv[1:] if arguments is None else arguments)
-        with progress_bar() as progress:
-            document = judge(settings, progress)
+        with Progress(f"judge {settings.checkpoint.name}") as progress:
+            document = judge(settings, progress.stage)
         print(text(document))  # first: minutes of work are not lost when the file cannot be written
         if settings.json_path is not None:
             with replacing(settings.json_path) as partial:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from rich.progress import track
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import track
 from any2seg_core.base.screen import refusal
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
@@ -55,7 +55,7 @@ def label(config: PseudoConfig) -> tuple[int, float]:
     write_facts(config.out, config.split, facts)
     files = PseudoLabels(config.out, config.split, frames.label_space)
     shares = []
-    for index in track(range(len(frames)), f"pseudo labels of {config.split}"):
+    for index in track(range(len(frames)), f"pseudo labels of {config.split}", len(frames)):
         path = files.path(frames.frames[index].name)
         if path.is_file():
             continue

@@ -1,4 +1,4 @@
-"""What a run shows (progress bar or plain lines) and keeps (JSON lines)."""
+"""What a run shows (progress and plain lines) and keeps (JSON lines)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.screen import PlainColumn
+from any2seg_core.base.progress import Progress
 
 
 def cut_log(path: Path, step: int) -> None:
@@ -53,35 +51,23 @@ class Reporter:
     def __init__(self, log_path: Path, enabled: bool, tensorboard: Path | None = None, step: int = 0):
         self.enabled = enabled
         self.log_path = log_path
-        self._bar: Progress | None = None
+        self._progress = Progress("training", "%", is_shown=enabled)
         self._writer = _tensorboard_writer(tensorboard, step) if enabled and tensorboard is not None else None
         if enabled:
             cut_log(log_path, step)
 
     def __enter__(self) -> Reporter:
-        if self.enabled and sys.stdout.isatty():
-            self._bar = Progress(
-                PlainColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._task = self._bar.add_task("training", total=1000)
-            self._bar.start()
+        self._progress.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def __exit__(self, *exception: Any) -> None:
+        self._progress.__exit__(*exception)
         if self._writer is not None:
             self._writer.close()
 
     def note(self, text: str) -> None:
         """Show a line that is of no use in the log."""
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
-        elif self.enabled:
+        if self.enabled:
             print(text, flush=True)
 
     def event(self, kind: str, progress: float, **values: Any) -> None:
@@ -95,12 +81,10 @@ class Reporter:
                 if isinstance(value, int | float) and name != "step":
                     self._writer.add_scalar(f"{kind}/{name}", value, values.get("step"))
         text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
-        if self._bar is None:
+        is_in_bar = kind == "step" and self._progress.is_bar and sys.stdout.isatty()
+        self._progress.stage(text if is_in_bar else "training", 100 * progress, 100.0)
+        if not is_in_bar:
             print(f"{kind} {progress:6.1%}  {text}", flush=True)
-            return
-        self._bar.update(self._task, completed=round(1000 * progress), description=text if kind == "step" else None)
-        if kind != "step":
-            self._bar.console.print(f"{kind}  {text}")
 
 
 def _tensorboard_writer(folder: Path, step: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from any2seg_core.base.progress import counting
+from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 
 BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
@@ -34,8 +34,8 @@ def inspect(
     from any2seg_core.cli.inspect_tables import WIDTH, render_inspection
 
     options = BagOptions(topics=topic or (), rules=rules, calibration=calibration)
-    with counting(f"inspect {bag.name}") as count:
-        found = inspect_bag(bag, options, count)
+    with Progress(f"inspect {bag.name}") as progress:
+        found = inspect_bag(bag, options, progress.step)
     if as_json:
         say(json.dumps(found.document(), indent=1))
     else:
@@ -75,9 +75,9 @@ def extract(
     topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
     options = BagOptions(topics, rules, calibration, params, modalities or ())
     wish = ExtractOptions(out, split, condition, every, min_motion, truth_tags=truth_tags)
-    with open_bag(bag, options) as opened, counting(f"extract {bag.name}") as count:
+    with open_bag(bag, options) as opened, Progress(f"extract {bag.name}") as progress:
         total = opened.message_total
-        report = extract_bag(opened, wish, lambda: count(total))
+        report = extract_bag(opened, wish, lambda: progress.step(total))
         warnings = [*opened.bag.warnings, *opened.notes]
     if as_json:
         say(json.dumps({**report.document(), "warnings": warnings}, indent=1))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from any2seg_core.base.screen import PlainColumn, Screen, say
+from any2seg_core.base.progress import Progress
+from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.vocabulary.modalities import EVERY_SUBSET
 
@@ -59,22 +59,13 @@ def evaluate(
         device=device, precision=precision, record=record, topics=tuple(topic or ()), rules=rules,
         calibration=calibration, params=params,
     )  # fmt: skip
-    console = Screen(stderr=True)
-    with _bar(console) as bar:
-        task = bar.add_task(f"load {checkpoint.name}", total=None, said="")
-
-        def show(done_s: float, total_s: float) -> None:
-            done_s = min(done_s, total_s)
-            said = f"{done_s:.1f} of {total_s:.1f} s"
-            bar.update(task, completed=done_s, total=total_s, said=said, description=f"evaluate {bag.name}")
-
+    with Progress(f"evaluate {bag.name}", "s") as progress:
         document: dict[str, Any] = {}
 
         def report(result: Evaluation, folder: Path) -> None:
             document.update(write_evaluation(result, folder, shlex.join(["any2seg", *sys.argv[1:]])))
 
-        result = evaluate_bag(request, show, report)
-        show(result.end_s, result.end_s)
+        result = evaluate_bag(request, progress.show, report)
     if as_json:
         say(json.dumps(document))
         return
@@ -85,11 +76,3 @@ def evaluate(
         screen.print(f"warning: {warning}", soft_wrap=True)
     files = ", ".join(str(request.out / name) for name in ("report.html", "summary.json", "frames.jsonl"))
     screen.print(f"written: {files}" + (f", {record}" if record else ""), soft_wrap=True)
-
-
-def _bar(console: Screen) -> Progress:
-    return Progress(
-        PlainColumn("{task.description}"), BarColumn(), PlainColumn("{task.fields[said]}"), PlainColumn("elapsed"),
-        TimeElapsedColumn(), PlainColumn("left"), TimeRemainingColumn(), console=console,
-        disable=not console.is_terminal,
-    )  # fmt: skip

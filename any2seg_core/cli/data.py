@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from any2seg_core.base.screen import PlainColumn, Screen, say
+from any2seg_core.base.progress import Progress
+from any2seg_core.base.screen import Screen, say
 
 if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
@@ -24,22 +22,6 @@ _SHOWN_PROBLEMS = 20
 RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a drive; or a recording.")]
 KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; auto looks into the folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, one line per split, so that --json stays clean."""
-    console = Screen(stderr=True)
-    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, int] = {}
-
-        def report(split: str, done: int, total: int) -> None:
-            if split not in tasks:
-                tasks[split] = progress.add_task(split, total=total)
-            progress.update(tasks[split], completed=done)
-
-        yield report
 
 
 @data_app.command()
@@ -59,8 +41,8 @@ def check(
     """
     from any2seg_core.data.check import check_tree
 
-    with _bar() as progress:
-        report = check_tree(root, kind, modalities, not quick, workers, progress)
+    with Progress(f"check {root.name}") as progress:
+        report = check_tree(root, kind, modalities, not quick, workers, progress.stage)
     if as_json:
         say(json.dumps(report.as_json(), indent=1))
     else:
@@ -86,8 +68,8 @@ def convert(
     """
     from any2seg_core.data.convert import convert_tree
 
-    with _bar() as progress:
-        done = convert_tree(root, kind, None if split is None else [split], workers, skip_corrupt, progress)
+    with Progress(f"convert {root.name}") as progress:
+        done = convert_tree(root, kind, None if split is None else [split], workers, skip_corrupt, progress.stage)
     if as_json:
         document = {"folder": str(done.folder), "frames": done.frames, "made": done.made, "skipped": done.skipped}
         say(json.dumps(document, indent=1))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.screen import PlainColumn, Screen, say
+from any2seg_core.base.progress import Progress
+from any2seg_core.base.screen import say
 from any2seg_core.evaluation.settings import EvaluateSettings
-from any2seg_core.evaluation.settings import Progress as Report
 
 
 def _help(field: str) -> str:
@@ -56,8 +53,8 @@ def evaluate(
         protocol=protocol, noise=noise, specialists=specialists, eval_size=eval_size, batch_size=batch_size,
         device=device, precision=precision, seed=seed, dataset=dataset, parity=parity, skip_corrupt=skip_corrupt,
     )  # fmt: skip
-    with progress_bar() as progress:
-        document = judge(settings, progress)
+    with Progress(f"judge {checkpoint.name}") as progress:
+        document = judge(settings, progress.stage)
     # Printed first: minutes of work are not lost when the folder cannot be written.
     say(json.dumps(document) if as_json else text(document))
     if out is not None:
@@ -71,17 +68,3 @@ def _settings(**values: Any) -> EvaluateSettings:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{str(first['loc'][0]).replace('_', '-')} {first['input']}: {first['msg']}") from None
-
-
-@contextmanager
-def progress_bar() -> Iterator[Report]:
-    """A bar with the time left on stderr, so that stdout holds the result alone; nothing where that is no terminal."""
-    console = Screen(stderr=True)
-    columns = (PlainColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("frames")
-
-        def progress(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total)
-
-        yield progress

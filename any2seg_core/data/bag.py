@@ -24,7 +24,7 @@ from any2seg_core.bags.opened import OpenBag, open_bag
 from any2seg_core.bags.reader import is_recording
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import listed
-from any2seg_core.base.progress import counting
+from any2seg_core.base.progress import Progress
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import SETTINGS_FILE, BagSettings, read_settings
 from any2seg_core.data.bag_store import BagFrame, FolderWriter, MemoryPlanes, PlaneFolder, RecordingIndex
@@ -62,12 +62,13 @@ def read_recording(
             reasons are counted in the message).
     """
     conditions = Conditions(root)
-    with open_bag(root, settings.bag_options(modalities, labelled)) as opened, counting(f"read {root.name}") as count:
+    options = settings.bag_options(modalities, labelled)
+    with open_bag(root, options) as opened, Progress(f"read {root.name}") as progress:
         if labelled:
             require_truth(opened)
         total = opened.message_total
         known, frames = sink.known()
-        found = UsableSets(opened, settings.selection(), None, lambda: count(total), known)
+        found = UsableSets(opened, settings.selection(), None, lambda: progress.step(total), known)
         names = StampNames(frame.name.rpartition("/")[2] for frame in frames)
         start_ns, end_ns = opened.bag.start_ns or 0, opened.bag.end_ns or 0
         for usable in found:

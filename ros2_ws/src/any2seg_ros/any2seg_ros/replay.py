@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import Progress
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.vocabulary.modalities import modality
 from any2seg_ros import distro
@@ -57,7 +57,7 @@ def replay(
 
 
 def run(options: ReplayOptions) -> None:
-    """Play with a progress bar on a terminal, and say at the end what went out."""
+    """Play, show how far it is, and say at the end what went out."""
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
@@ -67,18 +67,10 @@ def run(options: ReplayOptions) -> None:
     use_large_message_profile()
     rclpy.init(args=_ros_arguments())
     node = None
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
-                   TextColumn("left"), TimeRemainingColumn(), console=console,
-                   disable=not console.is_terminal)  # fmt: skip
     try:
         node = ReplayNode(options)
-        with bar:
-            task = bar.add_task(f"replay {options.bag.name}", total=None, said="")
-
-            def show(done_s: float, total_s: float) -> None:
-                bar.update(task, completed=done_s, total=total_s, said=f"{done_s:.1f} of {total_s:.1f} s")
-
-            count = node.run(show)
+        with Progress(f"replay {options.bag.name}", "s") as progress:
+            count = node.run(progress.show)
         console.print(f"replayed {count} messages", highlight=False)
     except (KeyboardInterrupt, ExternalShutdownException):
         raise typer.Exit(130) from None
