@@ -171,6 +171,13 @@ def test_exception_a_script_of_the_training_runs_as_a_module(installed):
     assert (done.returncode, done.stderr) == (2, "train: data is not set: add data=<value>\n")
 
 
+@pytest.mark.parametrize(("command", "extra"), [("demo", "any2seg[ros]"), ("drive bag out", "any2seg[drive]")])
+def test_exception_without_an_extra_its_commands_name_it(installed, command, extra):
+    done = installed.run("any2seg", *command.split())
+    assert done.returncode == 2
+    assert extra in done.stderr and "Traceback" not in done.stderr
+
+
 def test_value_the_files_of_the_node_and_of_a_study_are_found(installed):
     program = """
 from any2seg_ros.distro import config_file

@@ -233,7 +233,7 @@ class Messages:
             builder.find_mounts(tree, {"lidar": ("lidar", 10**9), "rgb": ("camera", 10**9)}, 10**9)
             return True
         if hasattr(message, "distortion_model"):
-            builder.set_camera_info(rng.choice(CAMERA_FIELDS), message)
+            builder.set_camera_info(rng.choice([*CAMERA_FIELDS]), message)
             message = rng.choice((cloud, image, event_packet))(rng)
         payload = builder.receive(modality, message)
         frame = builder.build({modality: [payload]}, rng.choice((10**9, 1, 2**62)))

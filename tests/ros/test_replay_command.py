@@ -20,7 +20,7 @@ def test_exception_without_rclpy_the_command_says_how_to_get_it(monkeypatch, cap
     assert caught.value.exit_code == 2
     told = capsys.readouterr().err
     assert len(told.strip().splitlines()) == 1
-    assert "rclpy is not installed: pip install -e '.[ros]'" in told
+    assert "rclpy is not installed: pip install 'any2seg[ros]'" in told
 
 
 @pytest.mark.ros
