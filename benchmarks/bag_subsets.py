@@ -27,8 +27,8 @@ from any2seg_core.base.progress import track
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
-from any2seg_core.evaluation.recording.prepared import Passed, prepared_sets
-from any2seg_core.evaluation.recording.silence import SilenceWatch
+from any2seg_core.evaluation.recording.prepared import RecordingTap, prepared_sets
+from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
@@ -56,9 +56,9 @@ def timed(work: Callable[[], T]) -> tuple[T, Timed]:
 def read_and_project(bag: Path) -> int:
     """Everything before the model, alone; returns the number of sets."""
     with open_bag(bag) as opened:
-        watch = SilenceWatch(opened.choice.map, opened.sync_config(DEFAULT_WINDOW_NS), None, len(DELIVER))
+        watch = ExpectedOutputMonitor(opened.choice.map, opened.sync_config(DEFAULT_WINDOW_NS), None, len(DELIVER))
         sets = opened.sets(DEFAULT_WINDOW_NS, watch.messages)
-        return sum(1 for _ in prepared_sets(sets, Passed((), False), watch, 1, len(DELIVER))) - 1
+        return sum(1 for _ in prepared_sets(sets, RecordingTap((), False), watch, 1, len(DELIVER))) - 1
 
 
 def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:

@@ -13,7 +13,7 @@ import torch
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.runtime.pipeline import Turns
+from any2seg_core.runtime.pipeline import FairLock
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.sensors.calibration import Calibration, save_calibration
@@ -70,7 +70,7 @@ class StandInNode:
     def __init__(self, folder: Path, side: int, points: int, events: int) -> None:
         camera = CameraModel.from_fov(side, side, 91.0, "camera")
         save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
-        pool = SimpleNamespace(turns=Turns(), get=lambda *_: FreePredictor())
+        pool = SimpleNamespace(turns=FairLock(), get=lambda *_: FreePredictor())
         # A long silence is no death here: a busy machine must not look like dead sensors.
         parameters = {"checkpoint": "none", "calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
         rclpy.init(args=ros_arguments(parameters))

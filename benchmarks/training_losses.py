@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.vocabulary.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 from any2seg_training.batches import SampleKey
 from any2seg_training.config import TrainConfig
@@ -85,10 +85,10 @@ def stepper(title: str, changes: dict) -> Callable[[], float]:
     labels = torch.randint(0, K, (BATCH, SIZE // 8, SIZE // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     if clicks:
         kept = torch.rand(BATCH, SIZE * SIZE).topk(CLICKS).indices  # (B, n)
-        sparse = torch.full((BATCH, SIZE * SIZE), UNLABELLED)
+        sparse = torch.full((BATCH, SIZE * SIZE), NOT_ANNOTATED)
         labels = sparse.scatter(1, kept, labels.flatten(1).gather(1, kept)).view(BATCH, SIZE, SIZE)
 
-    labels = torch.cat([labels, torch.full((unlabelled, SIZE, SIZE), UNLABELLED)])
+    labels = torch.cat([labels, torch.full((unlabelled, SIZE, SIZE), NOT_ANNOTATED)])
 
     def step() -> float:
         number = next(numbers)  # other samples, other masks

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/two_trees.py OLD NEW [--recording BAG] [--data FOLDER] [--turns 3]
 
 Each checkout runs its own code in processes of its own, under this interpreter. Compared are the labels of every set
-and sensor subset of a recording (CRC), its mIoU, and the losses of 20 training steps. Processor time is measured in turns
-(old, new, old, new ...); the ratio is new / old of the medians.
+and sensor subset of a recording (CRC), its mIoU, and the losses of 20 training steps. Processor time is measured in
+turns (old, new, old, new ...); the ratio is new / old of the medians.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(
     new: Annotated[Path, typer.Argument(help="Checkout to judge.")],
     recording: Annotated[Path | None, typer.Option(help="Default: 6 s of the simulated drive.")] = None,
     data: Annotated[Path | None, typer.Option(help="DELIVER's layout. Default: a few frames of the drive.")] = None,
-    turns: Annotated[int, typer.Option(min=1, help="Turns of old and new.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="FairLock of old and new.")] = 3,
 ) -> None:
     """Compare, print one line per question, exit code 1 where labels, scores or losses differ."""
     trees = {"old": old.resolve(), "new": new.resolve()}

@@ -45,8 +45,8 @@ def with_global_batch_norm(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and type(module) is not nn.BatchNorm2d:
             raise UserError(
-                f"global_batch_norm=true: {name} is {type(module).__name__}, which can only average over its own "
-                "process; choose another encoder, or leave global_batch_norm out"
+                f"sync_batch_norm=true: {name} is {type(module).__name__}, which can only average over its own "
+                "process; choose another encoder, or leave sync_batch_norm out"
             )
     for parent in list(model.modules()):
         for name, child in parent.named_children():

@@ -322,7 +322,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         raise UserError(f"{config.data.root}: no labelled pixel in {len(train_frames)} train frames: nothing to learn")
     teacher = read_teacher(config, train_frames)
     model = build_model(config, contract)
-    if config.global_batch_norm and processes.world_size > 1:
+    if config.sync_batch_norm and processes.world_size > 1:
         model = with_global_batch_norm(model)
     model = model.to(processes.device, memory_format=torch.channels_last)
     run = Run(

@@ -230,7 +230,7 @@ class TrainConfig(BaseModel):
     threads: int | None = Field(None, gt=0, description="CPU threads of the training process")
     bf16: bool = Field(False, description="forward in bfloat16, losses and weights in float32")
     fp16: bool = Field(False, description="forward in float16 with a scaled loss, for GPUs without bfloat16")
-    global_batch_norm: bool = Field(False, description="BatchNorm over all processes; N processes equal one")
+    sync_batch_norm: bool = Field(False, description="BatchNorm over all processes; N processes equal one")
     compile_fusion: bool = Field(
         False, description="compile MFF, if it is the fusion: a third of a step on a CPU; needs C++"
     )

@@ -126,7 +126,7 @@ class TeacherStudent(Supervised):
     def __init__(self, config: TrainConfig, family: ModalitySet, model: Any2Seg):
         super().__init__(config, family)
         self.teacher = MovingAverage(model, config.m3l.decay, ramp=(0, 1))
-        self.useg = CrossEntropy()
+        self.unsupervised_loss = CrossEntropy()
 
     def student_batch(
         self,
@@ -180,7 +180,7 @@ class TeacherStudent(Supervised):
         shown = {name: image[rows] for name, image in student.images.items()}
         supervised, terms = objective(model, shown, prediction.samples(rows), student.labels, student.frames)
         taught = prediction.samples(student.taught)
-        l_u = objective.mean_loss(self.useg, taught, student.pseudo)
+        l_u = objective.mean_loss(self.unsupervised_loss, taught, student.pseudo)
         terms = {"l_sup": supervised.detach(), **terms, "l_u": l_u.detach(), **pseudo_figures(taught, student.pseudo)}
         return supervised + student.lambda_u * l_u, terms
 

@@ -96,7 +96,7 @@ def tagged_records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes,
 
 
 def open_chunk(content: bytes, missing: bool, budget: Budget) -> tuple[bytes, str]:
-    """(records of the chunk as far as they can be had, complaint); Break where the budget is used up."""
+    """(as many records of the chunk as could be decompressed, complaint); Break where the budget is used up."""
     try:
         _, _, raw_size, checksum, compression, packed_size = read_fields(content, "QQQISQ")
     except (struct.error, UnicodeDecodeError):

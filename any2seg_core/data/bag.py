@@ -35,7 +35,7 @@ from any2seg_core.data.usable_sets import StampNames, UsableSets
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import LIDAR, VEHICLE
 
 _SHOWN_PROBLEMS = 3
@@ -167,7 +167,7 @@ class BagDataset(FrameDataset):
         """
         labels = self.read_labels(frame)
         if not self.has_lidar_labels:
-            return super().read_lidar_labels(frame) if LIDAR in frame.present else np.full_like(labels, UNLABELLED)
+            return super().read_lidar_labels(frame) if LIDAR in frame.present else np.full_like(labels, NOT_ANNOTATED)
         return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: BagFrame) -> str:

@@ -20,7 +20,7 @@ from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import read_image, read_plane, write_png
-from any2seg_core.data.usable_sets import Known, Tally, UsableSet
+from any2seg_core.data.usable_sets import ResumePoint, Tally, UsableSet
 
 _LABELS = "labels"
 _INDEX, _JOURNAL, _LOCK = "index.json", "sets.jsonl", ".lock"
@@ -82,9 +82,9 @@ class MemoryPlanes:
         self._planes: dict[str, dict[str, np.ndarray]] = {}
         self._labels: dict[str, np.ndarray | None] = {}
 
-    def known(self) -> tuple[Known, list[BagFrame]]:
+    def known(self) -> tuple[ResumePoint, list[BagFrame]]:
         """Nothing is known from before."""
-        return Known(), []
+        return ResumePoint(), []
 
     def add(self, usable: UsableSet, frame: BagFrame, tally: Tally) -> None:
         """Keep one frame."""
@@ -190,16 +190,16 @@ class FolderWriter:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._journal.close()
 
-    def known(self) -> tuple[Known, list[BagFrame]]:
+    def known(self) -> tuple[ResumePoint, list[BagFrame]]:
         """What an interrupted pass has left, for the next one to go on behind it."""
         frames = [_frame(entry["frame"]) for entry in self._entries]
         if not frames:
-            return Known(), []
+            return ResumePoint(), []
         readers = {
             entry["index"]: partial(self._target.plane, frame, frame.present[0])
             for entry, frame in zip(self._entries, frames, strict=True)
         }
-        return Known(self._entries[-1]["index"], readers, _tally(self._entries[-1]["tally"])), frames
+        return ResumePoint(self._entries[-1]["index"], readers, _tally(self._entries[-1]["tally"])), frames
 
     def add(self, usable: UsableSet, frame: BagFrame, tally: Tally) -> None:
         """Write one frame, in threads; UserError where an earlier one could not be written."""

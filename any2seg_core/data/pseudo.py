@@ -19,7 +19,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED, LabelSpace
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, LabelSpace
 
 _HOW = "python training/pseudo_labels.py writes such a folder"
 
@@ -64,7 +64,7 @@ class PseudoLabels:
         pseudo = read_ids(path)
         if pseudo.shape != labels.shape or not self._known[pseudo].all():
             raise CorruptFileError(f"{path}: {pseudo.shape} is no label image of this frame, which has {labels.shape}")
-        return np.where((labels == UNLABELLED) & (pseudo != IGNORE), pseudo, labels)
+        return np.where((labels == NOT_ANNOTATED) & (pseudo != IGNORE), pseudo, labels)
 
 
 def read_facts(folder: str | Path, split: str) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sync.association import nearest_truth
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 NO_TRUTH = "none"
 """What to give instead of a topic or folder where labels shall not be compared with anything."""
@@ -97,7 +97,7 @@ class Truth:
 def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """(K,) int64 of (H, W) uint8 train ids, 254 and 255 left out; UserError for another id that is not below K."""
     counts = np.bincount(labels.ravel(), minlength=256)
-    strange = np.flatnonzero(counts[num_classes:UNLABELLED])
+    strange = np.flatnonzero(counts[num_classes:NOT_ANNOTATED])
     if strange.size:
         raise UserError(
             f"has id {num_classes + strange[0]}, known are 0..{num_classes - 1} and {IGNORE}: another label space; "

@@ -27,7 +27,7 @@ from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_f
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
-from any2seg_core.vocabulary.labels import UNLABELLED, LabelSpace
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
 from any2seg_core.vocabulary.modalities import LIDAR, ModalitySet, parse_subset
 
 LABELS = "labels"
@@ -390,7 +390,7 @@ class FrameDataset(Dataset):
         if self.labelled:
             labels = self._labels(frame)
         else:
-            labels = np.full(next(iter(planes.values())).shape[:2], UNLABELLED, np.uint8)  # (H, W)
+            labels = np.full(next(iter(planes.values())).shape[:2], NOT_ANNOTATED, np.uint8)  # (H, W)
         height, width = labels.shape
         for name, plane in planes.items():
             if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events

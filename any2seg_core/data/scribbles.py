@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from any2seg_core.vocabulary.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 _SHORTEST = 5
 """Pixels; a region whose middle line is shorter is too small for anybody to scribble on."""
@@ -53,8 +53,8 @@ def _thinned(labels):
             doomed[:] = False
             for row in range(height):
                 for column in range(width):
-                    if image[row, column] >= UNLABELLED:
-                        image[row, column] = UNLABELLED
+                    if image[row, column] >= NOT_ANNOTATED:
+                        image[row, column] = NOT_ANNOTATED
                         continue
                     same = _neighbours(image, row, column)
                     steps = 0  # from a neighbour outside to one inside, once around
@@ -70,7 +70,7 @@ def _thinned(labels):
             for row in range(height):
                 for column in range(width):
                     if doomed[row, column]:
-                        image[row, column] = UNLABELLED
+                        image[row, column] = NOT_ANNOTATED
                         changed = True
     return image
 
@@ -102,7 +102,7 @@ def _longest_paths(skeleton):
     queue, parent = np.empty(height * width, dtype=np.int64), np.empty(height * width, dtype=np.int64)
     kept = np.zeros((height, width), dtype=np.bool_)
     for start in range(height * width):
-        if skeleton[start // width, start % width] == UNLABELLED or seen[start]:
+        if skeleton[start // width, start % width] == NOT_ANNOTATED or seen[start]:
             continue
         one_end = _farthest(skeleton, start, seen, 1, queue, parent)
         place = _farthest(skeleton, one_end, seen, 2, queue, parent)
@@ -118,7 +118,7 @@ def _longest_paths(skeleton):
 @numba.njit(cache=True)
 def _draw(labels, kept, reach):
     height, width = labels.shape
-    drawn = np.full((height, width), UNLABELLED, dtype=np.uint8)
+    drawn = np.full((height, width), NOT_ANNOTATED, dtype=np.uint8)
     for row in range(height):
         for column in range(width):
             if kept[row, column]:

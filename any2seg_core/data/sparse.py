@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from any2seg_core.data.scribbles import scribbles
-from any2seg_core.vocabulary.labels import UNLABELLED, is_labelled
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED, is_labelled
 
 SparseKind = Literal["points", "scribbles", "blocks", "lidar"]
 
@@ -78,7 +78,7 @@ def sparse_labels(labels: np.ndarray, name: str, config: SparseConfig) -> np.nda
 
 def where_points_fell(labels: np.ndarray, hit: np.ndarray) -> np.ndarray:
     """labels (H, W) uint8 where ``hit`` (H, W) is not 0 and there is a label, elsewhere 254."""
-    return np.where((hit != 0) & is_labelled(labels), labels, UNLABELLED).astype(np.uint8)
+    return np.where((hit != 0) & is_labelled(labels), labels, NOT_ANNOTATED).astype(np.uint8)
 
 
 def _drawn(labels: np.ndarray, count: int, every_class: bool, rng: np.random.Generator) -> np.ndarray:

@@ -103,7 +103,7 @@ class StampNames:
 
 
 @dataclass(frozen=True)
-class Known:
+class ResumePoint:
     """Sets of an earlier pass with the same selection: they are not given again.
 
     Attributes:
@@ -143,11 +143,11 @@ class UsableSets:
         selection: Selection,
         tally: Tally | None = None,
         on_message: Callable[[], None] = lambda: None,
-        known: Known | None = None,
+        known: ResumePoint | None = None,
     ) -> None:
         self.tally = tally or Tally()
         self._opened, self._selection, self._on_message = opened, selection, on_message
-        self._known = known or Known()
+        self._known = known or ResumePoint()
         self._is_labelled = bool(opened.choice.map.truth)
         self.has_cloud_truth = _has_cloud_truth(opened, selection)
         self._gate: MotionGate | None = None

@@ -1,4 +1,4 @@
-"""Whether a plan can be carried out on a recording: said before the run, not by a count of 0 after it."""
+"""Checks a fault plan against a recording before the run."""
 
 from __future__ import annotations
 

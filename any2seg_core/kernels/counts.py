@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from any2seg_core.kernels.running import KERNEL
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 CONFIDENCE_UNIT = 2.0**-24
 """Spacing of float32 just below 1: confidences are summed as multiples of it, integers that any order sums alike."""
@@ -52,7 +52,7 @@ def _count_pairs(prediction, truth, counts):
     strange, worst = False, np.int64(0)
     for n in range(truth.shape[0]):
         row, column = np.int64(truth[n]), np.int64(prediction[n])
-        if row >= UNLABELLED:
+        if row >= NOT_ANNOTATED:
             continue
         if column == IGNORE:
             column = K
@@ -70,7 +70,7 @@ def _count_pairs(prediction, truth, counts):
 def _count_confidence(confidence, prediction, truth, sums):
     bins = sums.shape[1]
     for n in range(truth.shape[0]):
-        if np.int64(truth[n]) >= UNLABELLED or prediction[n] == IGNORE:
+        if np.int64(truth[n]) >= NOT_ANNOTATED or prediction[n] == IGNORE:
             continue
         value = np.float64(confidence[n])
         if not 0.0 <= value <= 1.0 + _ABOVE_ONE:  # also true for NaN

@@ -298,7 +298,7 @@ class FrameBuilder:
     def _read(
         self, name: str, payloads: Sequence[Any], stamp_ns: int, event_offset_ns: int = 0
     ) -> tuple[np.ndarray, tuple[int, int] | None, Fault | None]:
-        """Array of a modality, size of its sensor where the message says it, and what ails the sensor."""
+        """Array of a modality, size of its sensor where the message says it, and its fault, if any."""
         if name in WINDOWED:
             events, size, total = self._read_events(name, payloads, stamp_ns, event_offset_ns)
             if size is not None:

@@ -21,11 +21,11 @@ from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
 _PAUSE_AFTER_ERROR_S = 0.05
 
 
-class Turns:
-    """A lock that goes round in the order in which it was asked for, which `threading.Lock` does not promise.
+class FairLock:
+    """A fair (first in, first out) lock, which `threading.Lock` does not promise to be.
 
     Example:
-        >>> turns = Turns()
+        >>> turns = FairLock()
         >>> with turns: ...  # one thread at a time, none is overtaken
     """
 
@@ -256,7 +256,7 @@ class LivePipeline:
     def _process_one(self, sample_set: SampleSet) -> None:
         try:
             verdict = self._process(untracked(sample_set)) or Verdict()
-        except Exception as error:  # one bad set must never stop the road
+        except Exception as error:  # an exception in one set must not end the worker
             self.failed += 1
             verdict = Verdict("failed")
             self._tell(error)

@@ -9,8 +9,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, project_into, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
 from any2seg_core.sensors.returns import NO_RETURN_M2
+from any2seg_core.vocabulary.labels import IGNORE
 
-UNLABELLED = 255
 _HIDDEN_BEHIND_M = 0.3
 _HIDDEN_BEHIND_SHARE = 0.03
 _CHUNK = 256
@@ -61,7 +61,7 @@ def project_labels(
     column, row, distance, _ = _visible(points, lidar_to_camera, camera)
     column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
     winner = _nearest(column, row, distance, camera.height, camera.width)
-    return np.append(labels, np.uint8(UNLABELLED))[winner]  # (H,W); index -1 reads the appended 255
+    return np.append(labels, np.uint8(IGNORE))[winner]  # (H,W); index -1 reads the appended 255
 
 
 def footprint_centres(plane: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from any2seg_core.base.errors import UserError
 IGNORE = 255
 """Train id of a pixel that no loss and no score may look at: void in the truth, or the padding of a crop."""
 
-UNLABELLED = 254
+NOT_ANNOTATED = 254
 """Train id, in memory only, of a real pixel whose class nobody has said. Supervised losses and scores skip it like
 IGNORE; pseudo labels and self-supervision apply to it. Files and messages say 255 for both."""
 
@@ -21,16 +21,16 @@ Ids = TypeVar("Ids")  # np.ndarray or Tensor; torch is not imported for it
 
 
 def is_labelled(labels: Ids) -> Ids:
-    """Train ids of any shape -> bool of that shape: neither IGNORE nor UNLABELLED."""
-    return labels < UNLABELLED
+    """Train ids of any shape -> bool of that shape: neither IGNORE nor NOT_ANNOTATED."""
+    return labels < NOT_ANNOTATED
 
 
 def require_train_ids(num_classes: int) -> None:
-    """UserError for more classes than train ids of truth: with 255 of them 254 would be a class and UNLABELLED."""
-    if num_classes > UNLABELLED:
+    """UserError for more classes than train ids of truth: with 255 of them 254 would be a class and NOT_ANNOTATED."""
+    if num_classes > NOT_ANNOTATED:
         raise UserError(
-            f"{num_classes} classes cannot be trained or scored: truth is 8-bit with {UNLABELLED} and {IGNORE} taken, "
-            f"so it has room for {UNLABELLED}; merge some classes"
+            f"{num_classes} classes cannot be trained or scored: truth is 8-bit with {NOT_ANNOTATED} and {IGNORE} "
+            f"taken, so it has room for {NOT_ANNOTATED}; merge some classes"
         )
 
 
@@ -47,7 +47,7 @@ class LabelSpace:
     Example:
         >>> from any2seg_core import LabelSpace
         >>> space = LabelSpace("yard", ("ground", "crate"), ((81, 0, 81), (180, 140, 90)))
-        >>> len(space), space.id("crate"), space.unlabelled
+        >>> len(space), space.id("crate"), space.void_id
         (2, 1, 255)
     """
 
@@ -67,14 +67,14 @@ class LabelSpace:
             raise UserError(f"no class {class_name!r} in {self.name}: it has {', '.join(self.classes)}") from None
 
     @property
-    def unlabelled(self) -> int:
+    def void_id(self) -> int:
         """Id of an unlabelled pixel in a label image that leaves the program: 255, or 65535 where 255 is a class."""
         return 255 if len(self) <= 255 else 65535
 
     @cached_property
     def palette(self) -> np.ndarray:
         """(256, 3) or (65536, 3) uint8 RGB lookup table; unlabelled and unknown ids are black."""
-        table = np.zeros((self.unlabelled + 1, 3), np.uint8)
+        table = np.zeros((self.void_id + 1, 3), np.uint8)
         table[: len(self.colours)] = np.asarray(self.colours, np.uint8)
         return table
 

@@ -16,7 +16,7 @@ from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.messages import serialise
 from any2seg_core.sensors.lidar import project_labels
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 TOPIC = "/kitti/semantic_lidar"
 BAG = {"topics": {"truth": TOPIC}, "truth_tags": "0.9.14", "complete": True}
@@ -47,7 +47,7 @@ def test_value_labels_are_those_of_the_projected_points(recording: Path):
         expected = project_labels(scan(index), point_labels(index), LIDAR_TO_CAMERA, KITTI_CAMERA)
         assert (expected != IGNORE).sum() > 200
         np.testing.assert_array_equal(dense[number].labels, expected)
-        np.testing.assert_array_equal(sparse[number].labels, np.where(expected == IGNORE, UNLABELLED, expected))
+        np.testing.assert_array_equal(sparse[number].labels, np.where(expected == IGNORE, NOT_ANNOTATED, expected))
 
 
 def test_value_extracted_folder_has_the_same_labels(recording: Path, tmp_path: Path, caplog):

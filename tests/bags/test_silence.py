@@ -8,7 +8,7 @@ from bag_files import IMAGE, NS_PER_S, START_NS, small_entries, write_bag
 
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.sets import SetStream
-from any2seg_core.evaluation.recording.silence import MissedFrame, SilenceWatch
+from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor, MissedOutput
 from any2seg_core.messages import serialise
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sync.parameters import sync_config
@@ -31,7 +31,7 @@ def missed_of(path, entries, lost_ms=range(0)):
     """(stamp in ms, has a truth, its pixels) of every missed moment; pictures of `lost_ms` are lost on the way."""
     with Recording(write_bag(path, sorted(entries))) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
-        watch = SilenceWatch(TOPICS, sync, None, 25)
+        watch = ExpectedOutputMonitor(TOPICS, sync, None, 25)
         kept = (
             message
             for message in watch.messages(bag.messages())
@@ -39,7 +39,7 @@ def missed_of(path, entries, lost_ms=range(0)):
         )
         frames = list(watch.frames(SetStream(kept, TOPICS, sync, FrameBuilder(None, 50 * MS))))
     assert [found.stamp_ns for found in frames] == sorted(found.stamp_ns for found in frames)
-    missed = [found for found in frames if isinstance(found, MissedFrame)]
+    missed = [found for found in frames if isinstance(found, MissedOutput)]
     for found in missed:
         assert found.time_ns - found.stamp_ns <= 10 * MS
         assert found.truth is None or found.truth.pixels(25).tolist() == [0, 0, 8] + [0] * 22
@@ -84,11 +84,11 @@ def test_value_a_clock_that_is_set_is_no_silence(tmp_path, step_s):
         entries.append((time_ns, "/camera/image_raw", IMAGE, data))
     with Recording(write_bag(tmp_path / "bag", entries)) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
-        watch = SilenceWatch(TOPICS, sync, None, 25)
+        watch = ExpectedOutputMonitor(TOPICS, sync, None, 25)
         sets = SetStream(watch.messages(bag.messages()), TOPICS, sync, FrameBuilder(None, 50 * MS))
         found = list(watch.frames(sets))
     assert len(found) >= 39
-    assert not any(isinstance(frame, MissedFrame) for frame in found)
+    assert not any(isinstance(frame, MissedOutput) for frame in found)
 
 
 def paused(gap_s, more=()):
@@ -102,10 +102,10 @@ def found_in(path, entries, chosen=("/camera/image_raw",), lost=lambda message: 
     with Recording(write_bag(path, sorted(entries))) as bag:
         sync = sync_config({}, ["rgb"], 50 * MS)
         others = bag.messages([name for name in bag.topics if name not in chosen])
-        watch = SilenceWatch(TOPICS, sync, None, 25, others)
+        watch = ExpectedOutputMonitor(TOPICS, sync, None, 25, others)
         kept = (message for message in watch.messages(bag.messages(chosen)) if not lost(message))
         frames = list(watch.frames(SetStream(kept, TOPICS, sync, FrameBuilder(None, 50 * MS))))
-        missed = [frame for frame in frames if isinstance(frame, MissedFrame)]
+        missed = [frame for frame in frames if isinstance(frame, MissedOutput)]
         return len(frames) - len(missed), len(missed), watch.pauses
 
 

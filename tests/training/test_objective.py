@@ -20,7 +20,7 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
-from any2seg_core.vocabulary.labels import DELIVER, UNLABELLED
+from any2seg_core.vocabulary.labels import DELIVER, NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import MODALITIES
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.objective import Objective, mean_terms
@@ -101,7 +101,7 @@ def test_value_mixture_terms_add_up_with_one_weight(fusion, agmm, modalities):
     model = Any2Seg(ModelConfig(head_width=16, num_classes=7, fusion=fusion, modalities=modalities)).train()
     objective = Objective(CrossEntropy(), config)
     images = {name: torch.randn(2, 3, 32, 64) for name in modalities}
-    labels = torch.full((2, 32, 64), UNLABELLED)
+    labels = torch.full((2, 32, 64), NOT_ANNOTATED)
     labels[0, 4, 9], labels[0, 20, 50], labels[1, 31, 63] = 2, 6, 2
     prediction = model(images)
     loss, terms = objective(model, images, prediction, labels, [0, 1])

@@ -18,7 +18,7 @@ from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.runtime.predictor import Predictor
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE, MCUBES, UNLABELLED, is_labelled
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, MCUBES, NOT_ANNOTATED, is_labelled
 from any2seg_training.config import load_config
 from any2seg_training.processes import Processes
 from any2seg_training.pseudo_labels import main
@@ -71,7 +71,7 @@ def test_value_threshold_leaves_the_rest_unlabelled_and_a_second_run_goes_on(dat
     path = files.path(frames.frames[0].name)
     raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert 0 < (raw == IGNORE).sum() < raw.size
-    assert np.all(labels[raw == IGNORE][labels[raw == IGNORE] >= 25] == UNLABELLED)
+    assert np.all(labels[raw == IGNORE][labels[raw == IGNORE] >= 25] == NOT_ANNOTATED)
     before = {p: p.read_bytes() for p in folder.rglob("*.png")}
     path.unlink()
     with pytest.raises(UserError, match="missing, and 0 more; the command that wrote the others goes on"):
@@ -109,4 +109,4 @@ def test_exception_what_does_not_fit(data, checkpoint, tmp_path, capsys):
     name = DeliverDataset(data, "train").frames[0].name
     cv2.imwrite(str(files.path(name)), np.full((64, 96), 77, np.uint8))
     with pytest.raises(CorruptFileError, match="no label image of this frame"):
-        files.complete(np.full((64, 96), UNLABELLED, np.uint8), name)
+        files.complete(np.full((64, 96), NOT_ANNOTATED, np.uint8), name)

@@ -175,7 +175,7 @@ def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: st
     """
     train(settings(data, tmp_path / "start", steps=30, lr=3e-3, **PLAIN), ALONE)
     start = tmp_path / "start" / "final.safetensors"
-    shared = PLAIN | {"steps": 1, "lr": 1e-12, "init": start, "ema_decay": 0.0, "global_batch_norm": True}
+    shared = PLAIN | {"steps": 1, "lr": 1e-12, "init": start, "ema_decay": 0.0, "sync_batch_norm": True}
     shared |= {"eval_every": 1, "eval_frames": 3, "accumulate": 2}
     # Padded crops and dropped sensors: no two processes hold as many labelled pixels or encode as many images.
     shared |= {"scale": (0.5, 2.0), "modality_dropout": 0.4, "class_weight_power": 0.3}
@@ -229,7 +229,7 @@ def test_exception_batch_norm_that_cannot_be_global():
 
     for norm in (NormAndActivation(3), nn.BatchNorm1d(3)):
         model = nn.ModuleDict({"stem": nn.Sequential(nn.BatchNorm2d(3), norm)})
-        with pytest.raises(UserError, match=rf"global_batch_norm=true: stem.1 is {type(norm).__name__}"):
+        with pytest.raises(UserError, match=rf"sync_batch_norm=true: stem.1 is {type(norm).__name__}"):
             with_global_batch_norm(model)
         assert type(model["stem"][0]) is nn.BatchNorm2d  # nothing was changed
 

@@ -29,11 +29,11 @@ from any2seg_core.base.versions import versions
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
-from any2seg_core.evaluation.recording.prepared import Passed, PreparedSet, prepared_sets
+from any2seg_core.evaluation.recording.prepared import PreparedSet, RecordingTap, prepared_sets
 from any2seg_core.evaluation.recording.record import ResultRecorder
 from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
 from any2seg_core.evaluation.recording.scores import FrameJudge, SubsetScore, phases_of, rounded
-from any2seg_core.evaluation.recording.silence import SilenceWatch
+from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.worst import WorstFrames
 from any2seg_core.faults.check import check_faults
@@ -131,11 +131,11 @@ class _Run:
         calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
         seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
         unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
-        watch = SilenceWatch(self._topics, self._sync, self._folder, num_classes, unseen)
+        watch = ExpectedOutputMonitor(self._topics, self._sync, self._folder, num_classes, unseen)
         recorded = self._bag.messages(seen)
         messages = self._injector(watch.messages(recorded))
         stream = SetStream(
-            passed := Passed(messages, is_copied),
+            passed := RecordingTap(messages, is_copied),
             self._topics,
             self._sync,
             self._opened.frames(self.predictor.contract.event_window_ns),

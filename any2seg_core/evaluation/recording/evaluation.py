@@ -56,7 +56,7 @@ class Evaluation:
         spared: the same of messages that a fault should have hit and that could not be read.
         absent: modality -> why it was not fused -> frames.
         unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
-            came (`SilenceWatch`). Both have no labels and are missed by every subset.
+            came (`ExpectedOutputMonitor`). Both have no labels and are missed by every subset.
         invalid_frames: frames with pixels whose logits are not finite; they are unlabelled and missed.
         reliability: sensor -> mean and lowest score, see `ReliabilityTally.document`.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.

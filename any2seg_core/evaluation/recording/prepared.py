@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.bags.sets import BagSet
 from any2seg_core.data.recording_truth import Truth
-from any2seg_core.evaluation.recording.silence import MissedFrame, SilenceWatch
+from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor, MissedOutput
 from any2seg_core.evaluation.recording.truth_tally import ReadTruth
 from any2seg_core.runtime.frame_builder import Frame
 from any2seg_core.sync import SampleSet
@@ -33,7 +33,7 @@ class PreparedSet:
     truth: ReadTruth | None = None
 
 
-class Passed:
+class RecordingTap:
     """Messages on their way to the synchroniser, remembered until somebody takes them if `is_kept`."""
 
     def __init__(self, messages: Iterable[Recorded], is_kept: bool) -> None:
@@ -53,7 +53,7 @@ class Passed:
 
 
 def prepared_sets(
-    sets: Iterable[BagSet], passed: Passed, watch: SilenceWatch, every: int, num_classes: int
+    sets: Iterable[BagSet], passed: RecordingTap, watch: ExpectedOutputMonitor, every: int, num_classes: int
 ) -> Iterator[PreparedSet]:
     """Decode and project the sets of a stream; at the end one without a set, with the messages that came last.
 
@@ -66,7 +66,7 @@ def prepared_sets(
         time_ns = found.time_ns
         if index % every:
             yield PreparedSet(time_ns, passed.take())
-        elif isinstance(found, MissedFrame):
+        elif isinstance(found, MissedOutput):
             truth = _read(found.truth, num_classes, is_compared=False)
             yield PreparedSet(time_ns, passed.take(), missed_ns=found.stamp_ns, truth=truth)
         else:

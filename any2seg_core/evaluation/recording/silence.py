@@ -1,4 +1,4 @@
-"""The moments of a recording at which labels were due and the system made none.
+"""Detects missing outputs: moments of a recording at which labels were due and none were made.
 
 A set is due about as often as the sensor that opens sets sends in the recording itself, before any fault. Between two
 sets, and behind the last one up to the last message of the recording's sensors, what counts as missed is
@@ -34,7 +34,7 @@ _SETTLE_NS = NS_PER_S  # a truth that waits longer for a set keeps its counts al
 
 
 @dataclass(frozen=True)
-class MissedFrame:
+class MissedOutput:
     """A moment without a set: when a set would have been due, and what was to be seen there, where it is known."""
 
     stamp_ns: int
@@ -71,7 +71,7 @@ class _Pace:
         return median_low(self._intervals_ns) if self._intervals_ns else 0
 
 
-class SilenceWatch:
+class ExpectedOutputMonitor:
     """Sees the messages of a recording before any fault, and its sets after them.
 
     Args:
@@ -83,7 +83,7 @@ class SilenceWatch:
         pauses: stretches in which nothing was recorded.
 
     Example:
-        >>> watch = SilenceWatch(topics, sync, None, 25)
+        >>> watch = ExpectedOutputMonitor(topics, sync, None, 25)
         >>> for found in watch.frames(SetStream(injector(watch.messages(bag.messages())), topics, sync, frames)): ...
     """
 
@@ -124,7 +124,7 @@ class SilenceWatch:
                     self._await(message)
             yield message
 
-    def frames(self, sets: Iterable[BagSet]) -> Iterator[BagSet | MissedFrame]:
+    def frames(self, sets: Iterable[BagSet]) -> Iterator[BagSet | MissedOutput]:
         """The sets in order, and between them the moments at which there should have been one."""
         before = None
         for bag_set in sets:
@@ -173,7 +173,7 @@ class SilenceWatch:
         least = known[min(self._sync.min_streams, len(known)) - 1] if known else 0
         return max(least, *(self._paces[name].period_ns for name in references))
 
-    def _behind(self, last: _Mark) -> Iterator[MissedFrame]:
+    def _behind(self, last: _Mark) -> Iterator[MissedOutput]:
         """After the last set, as long as the recording's own sensors go on."""
         paces = {name: pace for name, pace in self._paces.items() if pace.period_ns}
         usual_ns = self._usual_ns(last.reference)
@@ -191,7 +191,7 @@ class SilenceWatch:
             end = _Mark(last.stamp_ns + span_ns, last.time_ns + span_ns, last.reference, last.opened_ns + span_ns)
             yield from self._between(last, end, usual_ns)
 
-    def _between(self, left: _Mark, right: _Mark, usual_ns: int) -> Iterator[MissedFrame]:
+    def _between(self, left: _Mark, right: _Mark, usual_ns: int) -> Iterator[MissedOutput]:
         if not usual_ns or right.stamp_ns <= left.stamp_ns:
             return
         found = [(left.stamp_ns, None), *self._missed_truths(left, right, usual_ns), (right.stamp_ns, None)]
@@ -230,8 +230,8 @@ class SilenceWatch:
             least_ns = found[-1][0] + apart_ns if found else first_ns
         return found
 
-    def _missed(self, stamp_ns: int, right: _Mark, truth: Truth | None = None) -> MissedFrame:
-        return MissedFrame(stamp_ns, min(self._time_ns(stamp_ns), right.time_ns), truth)
+    def _missed(self, stamp_ns: int, right: _Mark, truth: Truth | None = None) -> MissedOutput:
+        return MissedOutput(stamp_ns, min(self._time_ns(stamp_ns), right.time_ns), truth)
 
     def _time_ns(self, stamp_ns: int) -> int:
         """The bag's time at which a set of this stamp would have been complete, had all gone well."""

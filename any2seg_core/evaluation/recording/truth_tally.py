@@ -9,7 +9,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.recording_truth import on_grid
 
-_HOPELESS = 10  # unusable truths and not one usable: the rest will not be better
+_MOST_UNREADABLE = 10  # unusable truths and not one usable: the rest will not be better
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class TruthTally:
             return found
         self._bad += 1
         self._first = self._first or f"at {time_s:.2f} s: {problem}"
-        if self._bad == _HOPELESS:
+        if self._bad == _MOST_UNREADABLE:
             self.require()
         return None
 

@@ -42,12 +42,12 @@ from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.plane_cache import PLANE_FOLDER
 from any2seg_core.data.sparse import SparseConfig
-from any2seg_core.data.usable_sets import Known, Selection, Tally, UsableSets
+from any2seg_core.data.usable_sets import ResumePoint, Selection, Tally, UsableSets
 from any2seg_core.evaluation.batches import evaluation_batches
 from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 CACHES = ("none", "ram", "disk")
 
@@ -96,7 +96,7 @@ def test_value_sets_that_lack_a_sensor_are_kept_with_what_they_have(kitti: Path,
     assert [frame.present for frame in dataset.frames] == [("rgb",)] + 9 * [("rgb", "lidar")]
     for frame, sample in zip(dataset.frames, map(dataset.__getitem__, range(10)), strict=True):
         assert tuple(sample.planes) == frame.present == dataset.present(frame)
-        assert sample.labels.shape == (375, 1242) and (sample.labels == UNLABELLED).all()
+        assert sample.labels.shape == (375, 1242) and (sample.labels == NOT_ANNOTATED).all()
     assert {dataset.condition(frame) for frame in dataset.frames} == {"bag"}
 
 
@@ -332,7 +332,7 @@ def test_property_a_pass_that_goes_on_gives_what_one_pass_gives(frozen: Path, cu
             states.append(Tally(sets=tally.sets, skipped=Counter(tally.skipped), problems=Counter(tally.problems)))
         done = whole[: cut % len(whole)]
         planes = {found.index: (lambda found=found: found.planes["rgb"]) for found in done}
-        known = Known(done[-1].index, planes, states[len(done) - 1]) if done else Known()
+        known = ResumePoint(done[-1].index, planes, states[len(done) - 1]) if done else ResumePoint()
         again = UsableSets(opened, selection, None, known=known)
         rest = list(again)
     assert [found.index for found in [*done, *rest]] == [found.index for found in whole]
@@ -420,8 +420,8 @@ def test_value_lidar_labels_of_label_images(labelled: Path):
     """Where the truth is dense: at the points of the plane, and nowhere in a frame without LiDAR."""
     dense = open_dataset("bag", labelled, "train", cache="ram")
     sparse = open_dataset("bag", labelled, "train", cache="ram", sparse=SparseConfig(kind="lidar"))
-    assert (sparse[0].labels == UNLABELLED).all()
-    kept = sparse[5].labels != UNLABELLED
+    assert (sparse[0].labels == NOT_ANNOTATED).all()
+    kept = sparse[5].labels != NOT_ANNOTATED
     assert 100 < kept.sum() < 4000
     np.testing.assert_array_equal(sparse[5].labels[kept], dense[5].labels[kept])
     assert sparse[5].planes["lidar"][kept].any(axis=1).all()

@@ -20,7 +20,7 @@ from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.messages import serialise
-from any2seg_core.vocabulary.labels import UNLABELLED
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 SIZE = (20, 30)
 
@@ -157,7 +157,7 @@ def test_value_parts_of_a_data_set_and_recordings_without_truth(root: Path):
     assert check_tree(root, modalities=["rgb", "depth"]).count == 6
     with pytest.raises(UserError, match="train: there is no folder semantic; nothing can be trained or judged on it"):
         open_dataset("auto", root, "train", ["rgb"])
-    assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == UNLABELLED)
+    assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == NOT_ANNOTATED)
 
 
 def test_exception_nothing_to_check(tmp_path: Path):

@@ -21,7 +21,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse import SparseConfig, sparse_labels
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED, is_labelled
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, is_labelled
 
 KINDS = (
     SparseConfig(kind="points", count=7, seed=3),
@@ -32,7 +32,7 @@ KINDS = (
     SparseConfig(kind="scribbles", side=3),
 )
 TRUTHS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=23)).map(
-    lambda array: np.select([array < 200, array < 230], [array % 4, np.uint8(IGNORE)], np.uint8(UNLABELLED))
+    lambda array: np.select([array < 200, array < 230], [array % 4, np.uint8(IGNORE)], np.uint8(NOT_ANNOTATED))
 )
 
 
@@ -53,7 +53,7 @@ def test_property_part_of_the_truth_and_the_same_again(config, labels, name):
     kept = is_labelled(sparse)
     assert sparse.dtype == np.uint8 and sparse.shape == labels.shape
     assert np.array_equal(sparse[kept], labels[kept])
-    assert np.all(sparse[~kept] == UNLABELLED)
+    assert np.all(sparse[~kept] == NOT_ANNOTATED)
     assert np.array_equal(sparse_labels(labels, name, config), sparse)
     assert np.array_equal(labels, before)
 

@@ -19,7 +19,7 @@ from any2seg_core.losses.gaussian_mixture import (
     sparse_loss,
 )
 from any2seg_core.losses.segmentation import CrossEntropy
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 K = 6
 EPS = 1e-6
@@ -35,7 +35,7 @@ def scene(B: int = 2, size: tuple[int, int] = (13, 18), clicks: int = 9, seed: i
     H, W = size
     features = torch.randn(B, 5, -(-H // 4), -(-W // 4), generator=generator)
     logits = 2 * torch.randn(B, K, H, W, generator=generator)
-    labels = torch.full((B, H, W), UNLABELLED)
+    labels = torch.full((B, H, W), NOT_ANNOTATED)
     for b in range(B):
         for place in torch.randperm(H * W, generator=generator)[:clicks].tolist():
             labels[b, place // W, place % W] = int(torch.randint(0, K, (1,), generator=generator))
@@ -54,7 +54,7 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
     distances: dict[tuple[int, int], torch.Tensor] = {}
     spreads_of: dict[tuple[int, int], float | None] = {}
     for b in range(B):
-        own = sorted({int(k) for k in labels[b].unique() if k < UNLABELLED})
+        own = sorted({int(k) for k in labels[b].unique() if k < NOT_ANNOTATED})
         for k in own:
             mu = large[b, :, labels[b] == k].mean(dim=1)
             prototypes.setdefault(k, []).append(mu)
@@ -94,7 +94,7 @@ def by_hand(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, 
                     both[0] -= (soft * math.log(q) + (1 - soft) * math.log(1 - q)) / 2 / len(own)
                     both[1] -= (math.log(g) if labels[b, y, x] == k else math.log(1 - g)) / 2 / len(own)
                 terms["l_self"].append(both[0])
-                if labels[b, y, x] < UNLABELLED:
+                if labels[b, y, x] < NOT_ANNOTATED:
                     terms["l_spar"].append(both[1])
                 absent = [k for k in range(K) if k not in own]
                 terms["l_cls"].append(-sum(math.log(1 - float(p[b, k, y, x])) for k in absent))
@@ -124,7 +124,7 @@ def test_value_all_terms_by_hand(sigma, B, size, clicks):
 
 def test_value_one_pixel_on_paper():
     """Feature 0.5 everywhere, both clicks on it: G = 1 for the one class, so L_spar = 0 and L_self = -log p / 2."""
-    labels = torch.full((1, 4, 4), UNLABELLED)
+    labels = torch.full((1, 4, 4), NOT_ANNOTATED)
     labels[0, 0, 0] = labels[0, 3, 2] = 2
     logits = torch.zeros(1, 4, 4, 4)  # p = 1/4
     terms = GaussianMixtureLoss(config(l_cls=True))(torch.full((1, 7, 1, 1), 0.5), logits, labels)
@@ -155,7 +155,7 @@ def test_property_twice_the_same_batch_changes_nothing():
 def test_value_spread_of_labelled_pixels():
     """Two clicks of a class at features 0 and 1: prototype 0.5, sigma 0.5, so G is e^-0.5 at both of them."""
     features = torch.tensor([[[[0.0, 0.5, 0.5, 1.0]]]])
-    labels = torch.tensor([[[3, UNLABELLED, UNLABELLED, 3]]])
+    labels = torch.tensor([[[3, NOT_ANNOTATED, NOT_ANNOTATED, 3]]])
     logits = torch.zeros(1, K, 1, 4)
     mixture = gaussian_mixture(features, logits, labels, config(sigma="labelled"))
     expected = torch.tensor([math.exp(-0.5), 1.0, 1.0, math.exp(-0.5)])
@@ -170,7 +170,7 @@ def test_value_spread_of_labelled_pixels():
 def test_value_a_zoomed_click_has_no_spread_of_its_own(zoom):
     """Its pixels share one feature: their tiny spread must not become that of the whole image."""
     features = torch.randn(1, 5, 12, 12, generator=torch.Generator().manual_seed(0))
-    labels = torch.full((1, 48, 48), UNLABELLED)
+    labels = torch.full((1, 48, 48), NOT_ANNOTATED)
     labels[0, 4::10, 5] = 2  # spread over the height
     wide = gaussian_mixture(features, torch.zeros(1, K, 48, 48), labels, config(sigma="labelled"))
     labels[0, 21 : 21 + zoom, 30 : 30 + zoom] = 1
@@ -185,7 +185,7 @@ def test_value_a_zoomed_click_has_no_spread_of_its_own(zoom):
 
 
 @pytest.mark.parametrize("sigma", ["unit", "labelled", "predicted"])
-@pytest.mark.parametrize("fill", [UNLABELLED, IGNORE])
+@pytest.mark.parametrize("fill", [NOT_ANNOTATED, IGNORE])
 def test_gradient_without_a_label_all_terms_are_zero(sigma, fill):
     features, logits, labels = scene(2)
     features.requires_grad_()
@@ -203,7 +203,7 @@ def test_gradient_without_a_label_all_terms_are_zero(sigma, fill):
 def test_gradient_finite_with_one_click_and_any_scale(sigma, scale):
     """One labelled pixel in one of two images; features all alike, usual, or far apart; saturated logits."""
     features, logits, labels = scene(2)
-    labels.fill_(UNLABELLED)
+    labels.fill_(NOT_ANNOTATED)
     labels[1, 7, 5] = 4
     features, logits = (scale * features).requires_grad_(), (100 * logits).requires_grad_()
     terms = GaussianMixtureLoss(config(sigma=sigma, l_cls=True))(features, logits, labels)
@@ -281,7 +281,7 @@ def test_shape_terms_alone():
     """Called with what they say they take: two classes in one image, one in the other."""
     probability = torch.full((2, 2, 3, 5), 0.5)
     exists = torch.tensor([[True, True], [True, False]])
-    labels = torch.full((2, 3, 5), UNLABELLED)
+    labels = torch.full((2, 3, 5), NOT_ANNOTATED)
     labels[0, 1, 1], labels[1, 2, 4] = 1, 0
     classes = torch.tensor([[1, 3], [0, 1]])
     half = math.log(2) / 2
@@ -305,7 +305,7 @@ def test_value_a_click_spreads_over_the_region_that_looks_alike(sigma):
         half = torch.arange(24) >= 11
         truth = half.long().expand(1, 16, 24)
         features = torch.where(half, 1.0, -1.0) + 0.3 * torch.randn(1, 40, 16, 24, generator=generator)
-        labels = torch.full((1, 16, 24), UNLABELLED)
+        labels = torch.full((1, 16, 24), NOT_ANNOTATED)
         labels[0, 8, 4], labels[0, 3, 20] = 0, 1
         logits = torch.randn(1, 2, 16, 24, generator=generator).requires_grad_()
         optimizer = torch.optim.Adam([logits], 0.1)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from any2seg_core.losses.functional_entropy import FisherConfig, gradient_information, logit_information
 from any2seg_core.losses.lscd import ClassGeometryLoss
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.vocabulary.labels import IGNORE, UNLABELLED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 K = 5
 
@@ -64,7 +64,7 @@ def test_property_supervision_skips_unlabelled_like_ignored(loss):
     logits, labels = make()
     labels[:, 2:4] = IGNORE
     ignored = loss(logits, labels)
-    labels[:, 2:4, ::2] = UNLABELLED
+    labels[:, 2:4, ::2] = NOT_ANNOTATED
     assert float(ignored) > 0.0
     assert torch.equal(loss(logits, labels), ignored)
 
@@ -91,7 +91,7 @@ def test_value_ohem_keeps_a_sixteenth_when_all_is_easy():
 @pytest.mark.parametrize("count", [1, 15])
 def test_gradient_ohem_keeps_one_of_a_few_easy_pixels(count):
     """The hardest one, and nothing where nothing is labelled."""
-    labels = torch.full((1, 5, 7), UNLABELLED)
+    labels = torch.full((1, 5, 7), NOT_ANNOTATED)
     labels.view(-1)[:count] = 1
     logits = torch.zeros(1, K, 5, 7)
     logits[:, 1] = 6.0 + torch.arange(35.0).view(5, 7) / 10
@@ -100,7 +100,7 @@ def test_gradient_ohem_keeps_one_of_a_few_easy_pixels(count):
     assert float(loss) == pytest.approx(math.log1p((K - 1) * math.exp(-6.0)), rel=1e-4)
     loss.backward()
     assert torch.nonzero(logits.grad.abs().sum(1)).tolist() == [[0, 0, 0]]
-    assert float(OhemCrossEntropy(0.7)(logits, torch.full((1, 5, 7), UNLABELLED))) == 0.0
+    assert float(OhemCrossEntropy(0.7)(logits, torch.full((1, 5, 7), NOT_ANNOTATED))) == 0.0
 
 
 def test_value_bfloat16_logits_give_a_float32_loss():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 
-from any2seg_core.runtime.pipeline import LatestOnly, LivePipeline, Turns
+from any2seg_core.runtime.pipeline import FairLock, LatestOnly, LivePipeline
 from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
 
 MS = 1_000_000
@@ -110,7 +110,7 @@ def test_exception_in_the_error_handler_does_not_end_the_worker():
 
 def test_property_turns_go_round_in_the_order_of_asking():
     """Three pipelines that always have work: after the first round nobody is served twice before the others."""
-    turns, served, threads = Turns(), [], []
+    turns, served, threads = FairLock(), [], []
 
     def work(name):
         for _ in range(20):
@@ -129,7 +129,7 @@ def test_property_turns_go_round_in_the_order_of_asking():
 
 
 def test_value_shared_turn_picks_the_newest_set_when_it_comes():
-    turns, seen = Turns(), []
+    turns, seen = FairLock(), []
     config = SyncConfig({"rgb": StreamConfig()}, ("rgb",), 40 * MS, 60 * MS)
     pipeline = LivePipeline(
         Synchronizer(config), lambda found: seen.append(found.stamp_ns // MS), lambda error: None, turns=turns

@@ -13,7 +13,7 @@ from any2seg_core.vocabulary.labels import (
     IGNORE,
     MCUBES,
     MUSES,
-    UNLABELLED,
+    NOT_ANNOTATED,
     LabelSpace,
     is_labelled,
     label_space,
@@ -63,7 +63,7 @@ def test_exception_names():
 
 
 def test_value_two_ids_without_a_class():
-    ids = np.array([[0, 25, 253, UNLABELLED, IGNORE]], np.uint8)
+    ids = np.array([[0, 25, 253, NOT_ANNOTATED, IGNORE]], np.uint8)
     assert is_labelled(ids).tolist() == [[True, True, True, False, False]]
     assert is_labelled(torch.from_numpy(ids)).tolist() == [[True, True, True, False, False]]
 
@@ -73,7 +73,7 @@ def test_exception_no_room_for_the_unlabelled_id():
     with pytest.raises(UserError, match="255 classes cannot be trained or scored: truth is 8-bit with 254 and 255"):
         require_train_ids(255)
     space = LabelSpace("many", tuple(map(str, range(255))), ((1, 2, 3),) * 255)
-    assert space.unlabelled == 255  # its label images still have a free id
+    assert space.void_id == 255  # its label images still have a free id
     for door in (lambda: ConfusionMatrix.of(space), lambda: PriorStatistics(len(space))):
         with pytest.raises(UserError, match="255 classes"):
             door()
@@ -81,6 +81,6 @@ def test_exception_no_room_for_the_unlabelled_id():
 
 def test_value_many_classes_need_wide_labels():
     space = LabelSpace("many", tuple(map(str, range(300))), tuple((k % 256, k // 256, 7) for k in range(300)))
-    assert (space.unlabelled, DELIVER.unlabelled) == (65535, 255)
+    assert (space.void_id, DELIVER.void_id) == (65535, 255)
     labels = np.array([[0, 299, 65535]], np.uint16)
     assert space.colourise(labels).tolist() == [[[0, 0, 7], [43, 1, 7], [0, 0, 0]]]

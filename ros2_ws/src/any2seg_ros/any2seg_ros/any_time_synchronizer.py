@@ -207,7 +207,7 @@ class AnyTimeSynchronizer(SimpleFilter):
             found = {name: samples[-1].payload for name, samples in sample_set.samples.items()}
             try:
                 self.signalMessage(*(found.get(name) for name in self._names))
-            except Exception as error:  # whatever it is, the sets behind it are innocent
+            except Exception as error:  # later sets must still be delivered
                 raised = raised or error
         if raised is not None:
             raise raised

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.runtime.pipeline import Turns
+from any2seg_core.runtime.pipeline import FairLock
 
 if TYPE_CHECKING:
     from any2seg_core.runtime.predictor import Predictor
@@ -23,7 +23,7 @@ class ModelPool:
     """
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = FairLock()
         self._lock = threading.Lock()
         self._loaded: WeakValueDictionary[tuple[Path, int, str, str], Predictor] = WeakValueDictionary()
 

@@ -157,7 +157,7 @@ class Outputs:
         text = json.dumps(
             {
                 "label_space": self._space.name,
-                "unlabelled": self._space.unlabelled,
+                "unlabelled": self._space.void_id,
                 "threshold": threshold,
                 "class_map": classes,
             }

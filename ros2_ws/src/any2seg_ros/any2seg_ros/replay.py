@@ -1,4 +1,4 @@
-"""The program behind `any2seg bag replay`: a recording goes out on its topics, broken as one likes."""
+"""The program behind `any2seg bag replay`: a recording goes out on its topics, with injected faults."""
 
 from __future__ import annotations
 
