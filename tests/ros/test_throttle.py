@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy")
@@ -32,3 +34,13 @@ def test_value_kinds_without_end_are_forgotten_the_oldest_first():
     assert len(told._told_s) <= 256
     assert not told.is_due(("rgb", "two publishers 9999 s apart"), 1000.0)
     assert told.is_due(("rgb", "two publishers 0 s apart"), 1000.0)
+
+
+def test_value_the_node_has_one_throttle_and_one_default():
+    from any2seg_ros import throttle
+    from any2seg_ros.parameter_table import TABLE
+
+    assert TABLE["log_period_s"].default == throttle.LOG_PERIOD_S
+    others = ("throttle_duration_sec", "skip_first", "_LOG_EVERY")
+    texts = {path.name: path.read_text() for path in Path(throttle.__file__).parent.glob("*.py")}
+    assert [name for name, text in texts.items() if any(word in text for word in others)] == []

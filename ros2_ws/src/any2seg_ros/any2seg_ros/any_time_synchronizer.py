@@ -30,7 +30,6 @@ from any2seg_ros.throttle import Throttle
 
 SimpleFilter = simple_filter()
 _LOGGER = logging.getLogger(__name__)
-_LOG_PERIOD_S = 5.0
 
 
 class Subscriber(SimpleFilter):
@@ -214,7 +213,7 @@ class AnyTimeSynchronizer(SimpleFilter):
 
     def _warn(self, key: str, text: str) -> None:
         """To the log, each kind of trouble once in a while."""
-        if self._throttle.is_due(key, _LOG_PERIOD_S):
+        if self._throttle.is_due(key):
             _LOGGER.warning(text)
 
 

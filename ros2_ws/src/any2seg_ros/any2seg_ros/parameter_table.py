@@ -12,6 +12,7 @@ from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.vocabulary.modalities import MODALITIES, RGB, parse_order, parse_subset
+from any2seg_ros.throttle import LOG_PERIOD_S
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ _LIMITS = {
 _OUTPUTS = {
     "confidence_threshold": _tunable(0.0, "Labels below this confidence become unlabelled.", 0.0, 1.0),
     "overlay_alpha": _tunable(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
-    "log_period_s": _tunable(5.0, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
+    "log_period_s": _tunable(LOG_PERIOD_S, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
 }
 TABLE: Mapping[str, Parameter] = MappingProxyType(
     {**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_LIMITS, **_HEALTH, **_OUTPUTS}

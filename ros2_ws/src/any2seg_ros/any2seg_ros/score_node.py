@@ -38,7 +38,6 @@ from any2seg_ros.throttle import Throttle
 
 _QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
 _JOINED = 50
-_LOG_EVERY_S = 5.0
 _PARAMETERS = (
     ("checkpoint", "", "Checkpoint of the judged node: tells the classes."),
     ("out", "", "JSON file for the figures; empty: none."),
@@ -116,7 +115,7 @@ class ScoreNode(Node):
 
     def _leave_out(self, name: str, error: Exception) -> None:
         text = str(error) if isinstance(error, UserError) else repr(error)
-        if self._throttle.is_due(name, _LOG_EVERY_S):
+        if self._throttle.is_due(name):
             self.get_logger().warning(f"{name} left out: {text}")
 
 

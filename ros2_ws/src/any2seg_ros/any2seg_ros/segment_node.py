@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -42,7 +42,7 @@ from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter, UnusableSetError, age_ns
 from any2seg_ros.steady import create_steady_timer
-from any2seg_ros.throttle import Throttle
+from any2seg_ros.throttle import LOG_PERIOD_S, Throttle
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -100,13 +100,13 @@ class SegmentNode(LifecycleNode):
     def report_callback_error(self, name: str, error: Exception) -> None:
         """Count and tell an exception that nobody expected; the node goes on."""
         self._monitor.callback_failed(name, error)
-        if self._throttle.is_due(("callback", name), self._log_period_s):
+        if self._is_due(("callback", name)):
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
             self.get_logger().error(f"callback {name} failed: {text}")
 
-    @property
-    def _log_period_s(self) -> float:
-        return TABLE["log_period_s"].default if self._settings is None else self._settings.log_period_s
+    def _is_due(self, trouble: Hashable) -> bool:
+        """Whether a kind of trouble belongs into the log again."""
+        return self._throttle.is_due(trouble, LOG_PERIOD_S if self._settings is None else self._settings.log_period_s)
 
     @_told
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -156,7 +156,8 @@ class SegmentNode(LifecycleNode):
         )
         self._releases.append(self._inputs.destroy)
         if settings.use_tf:
-            self._releases.append(TransformListener(self, self._segmenter.transforms, self._guard).destroy)
+            tree = self._segmenter.transforms
+            self._releases.append(TransformListener(self, tree, self._guard, self._is_due).destroy)
         timer = create_steady_timer(self, _LOOK_PERIOD_S, self._guard("diagnostics", self._publish_diagnostics))
         self._releases.append(lambda: self.destroy_timer(timer))
         backward, forward = Duration(seconds=_BACKWARD_JUMP_S), Duration(nanoseconds=settings.sync.jump_reset_ns)
@@ -301,7 +302,7 @@ class SegmentNode(LifecycleNode):
         if own_ns <= limit_ns:
             return False
         text = self._monitor.too_old(own_ns / NS_PER_S, limit_ns / NS_PER_S, was_computed)
-        if self._throttle.is_due("too old", self._settings.log_period_s):
+        if self._is_due("too old"):
             self.get_logger().warning(text)
         return True
 
@@ -321,12 +322,12 @@ class SegmentNode(LifecycleNode):
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
-        if self._throttle.is_due(type(error), self._settings.log_period_s):
+        if self._is_due(type(error)):
             self.get_logger().error(f"set left out: {error!r}")
 
     def _warn(self, name: str, kind: str, text: str) -> None:
         """To the log; of each modality and kind of trouble once per log_period_s."""
-        if self._throttle.is_due((name, kind), self._settings.log_period_s):
+        if self._is_due((name, kind)):
             self.get_logger().warning(f"{name}: {text}")
 
     def _publish_diagnostics(self) -> None:

@@ -6,6 +6,9 @@ import math
 import time
 from collections.abc import Hashable
 
+LOG_PERIOD_S = 5.0
+"""Each kind of trouble is told at most once in this time, where no parameter says otherwise."""
+
 _MOST_KINDS = 256  # kinds may be made of what arrives
 
 
@@ -18,7 +21,7 @@ class Throttle:
     def __init__(self) -> None:
         self._told_s: dict[Hashable, float] = {}  # in the order in which they were told
 
-    def is_due(self, trouble: Hashable, period_s: float) -> bool:
+    def is_due(self, trouble: Hashable, period_s: float = LOG_PERIOD_S) -> bool:
         """Whether this kind has not been told for ``period_s``; True counts as told. The clock is the steady one."""
         now_s = time.monotonic()
         if now_s - self._told_s.get(trouble, -math.inf) < period_s:

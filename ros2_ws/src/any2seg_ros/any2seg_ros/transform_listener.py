@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -11,18 +12,17 @@ from any2seg_core.messages.transforms import TransformTree
 from any2seg_ros import distro, qos
 from any2seg_ros.guard import Guard
 
-_LOG_EVERY_S = 5.0
-
 
 class TransformListener:
     """Subscriptions to the transforms of the robot; does nothing where tf2_msgs is not installed.
 
     Args:
         node: gets the subscriptions. tree: is filled. guard: wraps the callbacks.
+        is_due: `Throttle.is_due` with the node's period.
     """
 
-    def __init__(self, node: Node, tree: TransformTree, guard: Guard) -> None:
-        self._node, self._tree, self._subscriptions = node, tree, []
+    def __init__(self, node: Node, tree: TransformTree, guard: Guard, is_due: Callable[[Hashable], bool]) -> None:
+        self._node, self._tree, self._is_due, self._subscriptions = node, tree, is_due, []
         kind = distro.transform_message()
         if kind is None:
             return
@@ -33,8 +33,8 @@ class TransformListener:
     def receive(self, is_static: bool, message: Any) -> None:
         """One tf2_msgs/TFMessage; what makes no sense in it is logged and left out."""
         complaints = self._tree.add_message(message, is_static)
-        if complaints:
-            self._node.get_logger().warning("; ".join(complaints), throttle_duration_sec=_LOG_EVERY_S)
+        if complaints and self._is_due(("tf", is_static)):
+            self._node.get_logger().warning("; ".join(complaints))
 
     def destroy(self) -> None:
         """Unsubscribe."""
