@@ -14,9 +14,10 @@ Example:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ answers
+TYPE_CHECKING = False  # type checkers take it for that of typing, whose import takes longer than all else here
+
+if TYPE_CHECKING:  # at run time __getattr__ answers; checkers do not see it, so that they know a wrong name
     from any2seg_core.bags.reader import Recording
     from any2seg_core.base.errors import UserError
     from any2seg_core.base.shipped import default_checkpoint
@@ -66,12 +67,14 @@ _HOMES = {
 """Public name -> module below this package."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -40,7 +40,7 @@ def frame_folder(tmp_path, monkeypatch) -> Path:
 def type_checker_imports() -> set[str]:
     """Names below `if TYPE_CHECKING` of the package, with the module they come from: "sync.SyncConfig"."""
     tree = ast.parse((ROOT / "any2seg_core" / "__init__.py").read_text())
-    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     return {f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
 
 
