@@ -23,7 +23,7 @@ from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sensors.health_config import HealthConfig
 
 SIDE, POINTS, EVENTS = 1024, 120_000, 200_000
 BUDGET_MS = 25.0

@@ -17,7 +17,7 @@ from any2seg_core.data.dropout import subset_weights
 from any2seg_core.evaluation.recording.evaluate import wanted_subsets
 from any2seg_core.faults.grammar import parse_drop, parse_fault
 from any2seg_core.faults.kinds import load_faults
-from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import MODALITIES, MUSES, all_subsets
 from any2seg_ros import launch_arguments

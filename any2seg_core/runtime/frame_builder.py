@@ -21,7 +21,8 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.sensors.health import Fault, HealthConfig, HealthMonitor
+from any2seg_core.sensors.health import Fault, HealthMonitor
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view
 from any2seg_core.vocabulary.modalities import LIDAR, MODALITIES, RGB, WINDOWED, canonical
 

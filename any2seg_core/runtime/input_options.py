@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sensors.health_config import HealthConfig
 
 _PLAIN_OPTIONS = ("intensity_max", "check_frames", "rectified", "image_bits")
 

@@ -5,18 +5,17 @@ Every threshold is set so that weather, darkness and a standing car are no illne
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.returns import count_returns
-from any2seg_core.vocabulary.modalities import RGB, parse_subset
 
 HEALTH_REASONS = MappingProxyType(
     {
@@ -44,47 +43,6 @@ class Fault(NamedTuple):
 
     reason: str
     text: str
-
-
-@dataclass(frozen=True)
-class HealthConfig:
-    """When a sensor counts as ill. 0 switches a check off.
-
-    Attributes:
-        enabled: False switches everything off.
-        black_level: camera; black when 99 % of the pixels have no channel above this (0..255). A street at night with
-            lamps or headlights has its brightest percent at 100 and more, a covered lens at its noise.
-        saturated_share: camera; saturated when this share of the pixels has all channels at 250 or more.
-        frozen_frames: so many messages in a row with identical bytes. A real sensor's noise never repeats, not even
-            while the car stands.
-        frozen_sensors: sensors that are checked for it. A simulated depth camera repeats itself exactly before a
-            standing car, so it is left out.
-        min_depth_share: depth; least share of pixels with a depth (finite, > 0, < 999 m).
-        min_points: LiDAR; least number of points of a cloud, without those at the origin. Fog and rain leave thousands.
-        max_event_rate_hz: events per pixel and second, averaged over sensor and window. Busy scenes stay below 20.
-        event_silence_s: messages come and are looked at, but not one event for so long; the time begins anew when
-            nobody looked for half of it. Simulated event cameras have no noise: set 0 if the car stands for long.
-    """
-
-    enabled: bool = True
-    black_level: int = 8
-    saturated_share: float = 0.9
-    frozen_frames: int = 50
-    frozen_sensors: tuple[str, ...] = (RGB,)
-    min_depth_share: float = 0.001
-    min_points: int = 20
-    max_event_rate_hz: float = 100.0
-    event_silence_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "frozen_sensors", parse_subset(self.frozen_sensors))
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if part.name not in ("enabled", "frozen_sensors") and not value >= 0:
-                raise UserError(f"health: {part.name} must not be negative (0 switches the check off), got {value}")
-        for name, largest in (("black_level", 255), ("saturated_share", 1.0), ("min_depth_share", 1.0)):
-            if getattr(self, name) > largest:
-                raise UserError(f"health: {name} must be at most {largest}, got {getattr(self, name)}")
 
 
 def image_fault(rgb: np.ndarray, config: HealthConfig) -> Fault | None:

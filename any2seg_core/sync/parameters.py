@@ -16,20 +16,26 @@ from any2seg_core.sync import StreamConfig, SyncConfig
 from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical, parse_order
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {"offset_s": 0.0, "noise_window_s": 0.02, "max_age_s": 0.15, "required": False, "enabled": True}
+    {
+        "offset_s": StreamConfig.offset_ns / NS_PER_S,
+        "noise_window_s": StreamConfig.noise_window_ns / NS_PER_S,
+        "max_age_s": StreamConfig.max_age_ns / NS_PER_S,
+        "required": StreamConfig.required,
+        "enabled": StreamConfig.enabled,
+    }
 )
-"""Per stream, written ``<modality>.<name>``; `StreamConfig` says what they mean."""
+"""Per stream, written ``<modality>.<name>``: the defaults of `StreamConfig`, which says what they mean."""
 
 SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "reference_priority": MODALITIES,
-    "timeout_s": 0.05,
-    "timeout_without_reference_s": 0.2,
-    "min_modalities": 1,
-    "max_collectors": 10,
-    "jump_reset_s": 10.0,
-    "publish_late_output": False,
+    "timeout_s": SyncConfig.timeout_ns / NS_PER_S,
+    "timeout_without_reference_s": SyncConfig.timeout_without_reference_ns / NS_PER_S,
+    "min_modalities": SyncConfig.min_streams,
+    "max_collectors": SyncConfig.max_collectors,
+    "jump_reset_s": SyncConfig.jump_reset_ns / NS_PER_S,
+    "publish_late_output": SyncConfig.publish_late,
 })  # fmt: skip
-"""For the synchroniser as a whole; `SyncConfig` says what they mean."""
+"""For the synchroniser as a whole: the defaults of `SyncConfig`, which says what they mean."""
 
 NODE_NAME = "segment"
 """Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""

@@ -194,8 +194,11 @@ def parse_subsets(
 
 def parse_order(sensors: str | Iterable[str], family: ModalitySet = VEHICLE) -> tuple[str, ...]:
     """Read sensors in an order of preference: a list of subsets (`parse_subsets`) of one sensor each."""
-    subsets = parse_subsets(sensors, family)
-    for names in subsets:
+    texts = sensors.split(",") if isinstance(sensors, str) else _texts(sensors, family)
+    subsets = [parse_subset(text, family) for text in texts]
+    for number, names in enumerate(subsets):
+        if names in subsets[:number]:
+            raise UserError(f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(family)}")
         if len(names) != 1:
             raise UserError(f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(family)}")
     return tuple(name for (name,) in subsets)

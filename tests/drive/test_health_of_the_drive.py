@@ -12,7 +12,8 @@ pytest.importorskip("open3d")
 
 from small_rig import small_rig
 
-from any2seg_core.sensors.health import HealthConfig, HealthMonitor, image_fault
+from any2seg_core.sensors.health import HealthMonitor, image_fault
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_drive.simulator import Drive
 
 SMALL = small_rig()

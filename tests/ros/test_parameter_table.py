@@ -52,7 +52,10 @@ def test_value_health_thresholds_are_those_of_the_core():
 
 
 def test_value_synchroniser_defaults_are_those_of_the_core():
-    """What is scored offline without a params file is what the node does without one."""
+    """What is scored offline without a params file is what the node does without one; figures of docs/node.md."""
+    whole = ("timeout_s", "timeout_without_reference_s", "jump_reset_s")
+    assert [TABLE[name].default for name in whole] == [0.05, 0.2, 10.0]
+    assert [TABLE[f"rgb.{name}"].default for name in ("offset_s", "noise_window_s", "max_age_s")] == [0.0, 0.02, 0.15]
     for name, default in SYNC_DEFAULTS.items():
         assert TABLE[name].default == (list(default) if isinstance(default, tuple) else default), name
     for modality in MODALITIES:

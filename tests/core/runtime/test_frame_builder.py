@@ -18,7 +18,8 @@ from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import CAMERA_FIELDS, Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.health import HEALTH_REASONS, HealthConfig
+from any2seg_core.sensors.health import HEALTH_REASONS
+from any2seg_core.sensors.health_config import HealthConfig
 
 CAMERA = CameraModel.from_fov(52, 38, 80.0, "camera")
 LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)

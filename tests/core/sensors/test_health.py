@@ -7,7 +7,8 @@ import pytest
 
 from any2seg_core.base.errors import MESSAGE_REASONS, UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.sensors.health import HEALTH_REASONS, HealthConfig, HealthMonitor, image_fault
+from any2seg_core.sensors.health import HEALTH_REASONS, HealthMonitor, image_fault
+from any2seg_core.sensors.health_config import HealthConfig
 
 RNG = np.random.default_rng(1)
 SCENE = RNG.integers(0, 200, (190, 301, 3), dtype=np.uint8)

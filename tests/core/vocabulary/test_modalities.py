@@ -145,6 +145,8 @@ def test_value_an_order_has_one_sensor_per_place():
     assert parse_order([]) == ()
     with pytest.raises(UserError, match="rgb\\+lidar has no order: list one sensor after the other"):
         parse_order("E,RL")
+    with pytest.raises(UserError, match="rgb is there twice"):
+        parse_order(["camera", "L", "R"])
 
 
 @pytest.mark.parametrize(

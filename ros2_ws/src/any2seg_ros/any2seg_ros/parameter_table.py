@@ -6,12 +6,14 @@ Plain Python: launch files and documentation tools read it where rclpy is not to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
-from any2seg_core.vocabulary.modalities import MODALITIES, RGB, parse_order, parse_subset
+from any2seg_core.sensors.health_config import HealthConfig
+from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_subset
 from any2seg_ros.throttle import LOG_PERIOD_S
 
 
@@ -50,14 +52,21 @@ _OFFSET = "Expected stamp minus the stamp of the set (shutter, sweep)."
 _OFFSETS = {"event": "Clock of the event camera minus that of the set; its window and event times move with it."}
 
 
+def _of_core(defaults: Mapping[str, Any], prefix: str, texts: Mapping[str, tuple[Any, ...]]) -> dict[str, Parameter]:
+    """Tunable parameters whose defaults the core declares; ``texts``: description, and range of numbers."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+    return {f"{prefix}{name}": _tunable(plain[name], *text) for name, text in texts.items()}
+
+
 def _stream_table(name: str) -> dict[str, Parameter]:
-    return {
-        f"{name}.enabled": _tunable(True, "Subscribe to this sensor and use it; false: switched off."),
-        f"{name}.offset_s": _tunable(0.0, _OFFSETS.get(name, _OFFSET), -10.0, 10.0),
-        f"{name}.noise_window_s": _tunable(0.02, "A message this near needs no better one.", 0.0, 10.0),
-        f"{name}.max_age_s": _tunable(0.15, "A message farther away is not used.", 0.0, 60.0),
-        f"{name}.required": _tunable(False, "No output without this sensor."),
+    texts = {
+        "enabled": ("Subscribe to this sensor and use it; false: switched off.",),
+        "offset_s": (_OFFSETS.get(name, _OFFSET), -10.0, 10.0),
+        "noise_window_s": ("A message this near needs no better one.", 0.0, 10.0),
+        "max_age_s": ("A message farther away is not used.", 0.0, 60.0),
+        "required": ("No output without this sensor.",),
     }
+    return _of_core(STREAM_DEFAULTS, f"{name}.", texts)
 
 
 _MODEL = {
@@ -111,31 +120,37 @@ _INPUTS = {
     "input_depth": Parameter(5, "Queue length of image and LiDAR subscriptions.", 1, 1000),
     "event_depth": Parameter(100, "Queue length of the event subscription.", 1, 10000),
 }
+_SYNC_TEXTS = {
+    "timeout_s": ("Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
+    "timeout_without_reference_s": (
+        "Wait for a better reference at the start; least silence of a dead sensor.", 0.001, 10.0
+    ),
+    "min_modalities": ("No output with fewer sensors.", 1, len(MODALITIES)),
+    "max_collectors": ("Most sets that wait at a time; the oldest goes out early.", 1, 1000),
+    "publish_late_output": ("Also publish labels that are older than the last one.",),
+    "jump_reset_s": ("A stamp this far after the last output is a jump in time.", 0.5, 1e6),
+}
 _SYNC = {
     "reference_priority": Parameter(
-        list(MODALITIES), "Whose stamp the output takes: the first one that is alive.", is_ordered=True
+        list(SYNC_DEFAULTS["reference_priority"]),
+        "Whose stamp the output takes: the first one that is alive.",
+        is_ordered=True,
     ),
-    "timeout_s": _tunable(0.05, "Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
-    "timeout_without_reference_s": _tunable(
-        0.2, "Wait for a better reference at the start; least silence of a dead sensor.", 0.001, 10.0
-    ),
-    "min_modalities": _tunable(1, "No output with fewer sensors.", 1, len(MODALITIES)),
-    "max_collectors": _tunable(10, "Most sets that wait at a time; the oldest goes out early.", 1, 1000),
-    "publish_late_output": _tunable(False, "Also publish labels that are older than the last one."),
-    "jump_reset_s": _tunable(10.0, "A stamp this far after the last output is a jump in time.", 0.5, 1e6),
+    **_of_core(SYNC_DEFAULTS, "", _SYNC_TEXTS),
     **{key: value for name in MODALITIES for key, value in _stream_table(name).items()},
 }
-_HEALTH = {
-    "health.enabled": _tunable(True, "Leave ill sensors out: frozen, black, saturated, empty, flooded, silent."),
-    "health.black_level": _tunable(8, "Black when 99 % of the pixels are at most this bright; 0: off.", 0, 255),
-    "health.saturated_share": _tunable(0.9, "Saturated when this share of the pixels is white; 0: off.", 0.0, 1.0),
-    "health.frozen_frames": _tunable(50, "Frozen after so many identical messages in a row; 0: off.", 0, 100000),
-    "health.frozen_sensors": _tunable([RGB], "Sensors that are checked for freezing."),
-    "health.min_depth_share": _tunable(0.001, "Least share of depth pixels with a depth; 0: off.", 0.0, 1.0),
-    "health.min_points": _tunable(20, "Least number of points of a cloud; 0: off.", 0, 10000000),
-    "health.max_event_rate_hz": _tunable(100.0, "Most events per pixel and second; 0: off.", 0.0, 1e6),
-    "health.event_silence_s": _tunable(10.0, "Silent when messages bring no event for so long; 0: off.", 0.0, 1e6),
+_HEALTH_TEXTS = {
+    "enabled": ("Leave ill sensors out: frozen, black, saturated, empty, flooded, silent.",),
+    "black_level": ("Black when 99 % of the pixels are at most this bright; 0: off.", 0, 255),
+    "saturated_share": ("Saturated when this share of the pixels is white; 0: off.", 0.0, 1.0),
+    "frozen_frames": ("Frozen after so many identical messages in a row; 0: off.", 0, 100000),
+    "frozen_sensors": ("Sensors that are checked for freezing.",),
+    "min_depth_share": ("Least share of depth pixels with a depth; 0: off.", 0.0, 1.0),
+    "min_points": ("Least number of points of a cloud; 0: off.", 0, 10000000),
+    "max_event_rate_hz": ("Most events per pixel and second; 0: off.", 0.0, 1e6),
+    "event_silence_s": ("Silent when messages bring no event for so long; 0: off.", 0.0, 1e6),
 }
+_HEALTH = _of_core(asdict(HealthConfig()), "health.", _HEALTH_TEXTS)
 _LIMITS = {
     "max_label_age_s": _tunable(
         0.0,

@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, parse_subset

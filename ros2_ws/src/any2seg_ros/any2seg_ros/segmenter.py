@@ -25,7 +25,7 @@ from any2seg_core.sensors.calibration import (
     load_calibration,
     load_camera_info,
 )
-from any2seg_core.sensors.health import HealthConfig
+from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import Sample, SampleSet
