@@ -45,7 +45,7 @@ def test_value_reliabilities_are_those_of_the_qos_module():
 def test_value_health_thresholds_are_those_of_the_core():
     from dataclasses import asdict
 
-    from any2seg_core.sensors.health import HealthConfig
+    from any2seg_core.sensors.health_config import HealthConfig
 
     table = {name.removeprefix("health."): entry.default for name, entry in TABLE.items() if name.startswith("health.")}
     assert table == {**asdict(HealthConfig()), "frozen_sensors": list(HealthConfig().frozen_sensors)}
