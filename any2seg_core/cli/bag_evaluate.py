@@ -14,6 +14,7 @@ from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.vocabulary.modalities import EVERY_SUBSET
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 
 
 def evaluate(
@@ -25,6 +26,11 @@ def evaluate(
             help="Topic, folder of <stamp in ns>.png, or what bag extract wrote; default: the recording's own; none."
         ),
     ] = "",
+    truth_coding: Annotated[
+        str, typer.Option(help="Images of a truth topic: train_ids (mono8), or CARLA's, palette or tag.")
+    ] = TRAIN_IDS,
+    carla_version: Annotated[str, typer.Option(help="Whose tags CARLA's truth has.")] = CARLA_VERSION,
+    rider: Annotated[str, typer.Option(help="CARLA's riders are: ignore, Pedestrian or TwoWheeler.")] = RIDER,
     subsets: Annotated[str, typer.Option(help="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET,
     drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
     fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
@@ -48,6 +54,7 @@ def evaluate(
 
     Example: any2seg bag evaluate runs/drive --drop camera@4:8,lidar@10: --fault blur:rgb@2:5 --record out.mcap
     """
+    from any2seg_core.data.recording_truth import TruthCoding
     from any2seg_core.evaluation.recording.evaluate import evaluate_bag
     from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
     from any2seg_core.faults.grammar import read_plan
@@ -57,7 +64,7 @@ def evaluate(
         bag=bag, checkpoint=checkpoint, out=out or Path("runs/evaluate") / (bag.stem or "bag"), truth=truth,
         subsets=subsets, faults=read_plan(drop or (), fault or (), faults or ()), seed=seed, noise=noise, every=every,
         device=device, precision=precision, record=record, topics=tuple(topic or ()), rules=rules,
-        calibration=calibration, params=params,
+        calibration=calibration, params=params, truth_coding=TruthCoding(truth_coding, carla_version, rider),
     )  # fmt: skip
     with Progress(f"evaluate {bag.name}", "s") as progress:
         document: dict[str, Any] = {}

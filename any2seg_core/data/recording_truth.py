@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from any2seg_core.base.listing import listed
 from any2seg_core.data.deliver import read_labels
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.messages import image_to_array
-from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train
+from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train, semantic_to_train, tag_list
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sync.association import nearest_truth
-from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED, LabelSpace
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS
 
 NO_TRUTH = "none"
 """What to give instead of a topic or folder where labels shall not be compared with anything."""
@@ -29,13 +31,46 @@ _ENCODINGS = ("mono8", "8UC1")
 _EXTRACTED = "_semantic_front.png"
 
 
-def truth_labels(message: Any, topic: str) -> np.ndarray:
-    """(H, W) uint8 train ids of a truth message; UserError when it holds something else."""
+@dataclass(frozen=True)
+class TruthCoding:
+    """How images of a truth topic say their classes; the same for recordings and for topics that are live.
+
+    Attributes:
+        kind: of CODINGS.
+        carla_version: whose list of tags; rider: class of CARLA's riders, see `TagList.to_train`. Not for train_ids.
+
+    Raises:
+        UserError: an unknown kind, version or rider.
+    """
+
+    kind: str = TRAIN_IDS
+    carla_version: str = CARLA_VERSION
+    rider: str = RIDER
+
+    def __post_init__(self) -> None:
+        if self.kind not in CODINGS:
+            raise UserError(f"truth_coding is {self.kind!r}: {', '.join(CODINGS)}")
+        if self.kind != TRAIN_IDS:
+            tag_list(self.carla_version).to_train(self.rider)
+
+    def require_space(self, space: LabelSpace) -> None:
+        """UserError for CARLA's tags where the classes are not DELIVER's."""
+        if self.kind != TRAIN_IDS and space.name != DELIVER.name:
+            raise UserError(f"truth_coding is {self.kind!r}: the checkpoint's {space.name} is not {DELIVER.name}")
+
+    def read(self, message: Any, topic: str) -> np.ndarray:
+        """(H, W) uint8 train ids, 255 = no truth, of a message on `topic`; UserError when it holds something else."""
+        if self.kind == TRAIN_IDS:
+            return _train_ids(message, topic)
+        return semantic_to_train(message, tag_list(self.carla_version), self.kind, self.rider)
+
+
+def _train_ids(message: Any, topic: str) -> np.ndarray:
     encoding = getattr(message, "encoding", "no image")
     if encoding not in _ENCODINGS:
         raise UserError(
             f"truth topic {topic}: holds {encoding}, truth is mono8 train ids with 255 = unlabelled; "
-            f"name another one with --truth, or --truth {NO_TRUTH}"
+            f"name another one with --truth, CARLA's with --truth-coding palette or tag, or --truth {NO_TRUTH}"
         )
     return image_to_array(message)
 
@@ -106,9 +141,9 @@ def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return counts[:num_classes]
 
 
-def topic_truth(payload: LazyPayload, topic: str) -> Truth:
+def topic_truth(payload: LazyPayload, topic: str, coding: TruthCoding) -> Truth:
     """Truth of a recorded message."""
-    return Truth(payload.recorded.stamp_ns, lambda: truth_labels(payload, topic))
+    return Truth(payload.recorded.stamp_ns, lambda: coding.read(payload, topic))
 
 
 def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:

@@ -27,7 +27,7 @@ from any2seg_core.bags.sets import BagSet, SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import MESSAGE_REASONS, UserError
 from any2seg_core.data.extract import ExtractOptions, extract
-from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.recording import evaluate
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
@@ -37,6 +37,7 @@ from any2seg_core.evaluation.recording.scores import phases_of
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.messages import image_to_array, serialise
+from any2seg_core.messages.carla_tags import CARLA_0_9_10
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.recording import absent_rows, injected_rows, write_evaluation
 from any2seg_core.runtime.checkpoint import save_checkpoint
@@ -622,3 +623,29 @@ def test_smoke_command_prints_json_and_refuses_in_one_line(folder, tmp_path):
     done = subprocess.run([*command, "--drop", "camera@2"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_value_truth_of_carlas_semantic_camera_scores_as_train_ids_do(folder, tmp_path):
+    """The same truth, road below sky, as train ids and in the colours of the ROS bridge."""
+    colours = {deliver: colour for _, colour, deliver in CARLA_0_9_10.tags.values()}
+
+    def painted(_index, data):
+        labels = image_to_array(fake_car_truth(data))
+        pixels = np.zeros((*labels.shape, 4), np.uint8)
+        for train_id in np.unique(labels):
+            pixels[labels == train_id, :3] = colours[DELIVER.classes[train_id]][::-1]
+        return picture(pixels, "bgra8", data)
+
+    bag = changed(folder, tmp_path / "bag", painted)
+    requests = {
+        "ids": request_of(folder, tmp_path / "ids", subsets="all", every=5),
+        "palette": request_of(folder, tmp_path / "palette", bag=bag, subsets="all", every=5,
+                              truth=fake_car.TOPICS.truth, truth_coding=TruthCoding("palette")),
+    }  # fmt: skip
+    scores = {name: evaluate_bag(request).total()["RDEL"] for name, request in requests.items()}
+    assert scores["ids"].with_truth == scores["palette"].with_truth > 0
+    np.testing.assert_array_equal(scores["ids"].matrix.counts, scores["palette"].matrix.counts)
+
+
+def fake_car_truth(data):
+    return serialise.typestore().deserialize_cdr(data, "sensor_msgs/msg/Image")

@@ -13,7 +13,7 @@ import numpy as np
 from mutate import FLOATS, mutated_bytes, number, spoil
 
 from any2seg_core import messages as readers
-from any2seg_core.data.recording_truth import cloud_truth, truth_labels
+from any2seg_core.data.recording_truth import TruthCoding, cloud_truth
 from any2seg_core.messages import EventStream
 from any2seg_core.messages.carla_tags import semantic_cloud_to_train, semantic_to_train, tag_list
 from any2seg_core.messages.images import _GENERIC_KINDS, _NAMED, encoding_of
@@ -198,7 +198,7 @@ _DIRECT: tuple[Callable[[Any], Any], ...] = (
     readers.compressed_to_depth_m, readers.cloud_rows, readers.cloud_to_points, readers.cloud_to_events,
     readers.event_array_to_events, readers.stamp_ns, CameraModel.from_camera_info,
     lambda msg: EventStream().decode(msg), lambda msg: readers.recompressed(msg, readers.compressed_to_rgb(msg)),
-    lambda msg: truth_labels(msg, "/truth"), lambda msg: cloud_truth(msg, "/truth", _TAGS, CALIBRATIONS[1]),
+    lambda msg: TruthCoding().read(msg, "/truth"), lambda msg: cloud_truth(msg, "/truth", _TAGS, CALIBRATIONS[1]),
     lambda msg: semantic_cloud_to_train(msg, _TAGS), lambda msg: semantic_to_train(msg, _TAGS, "palette"),
     lambda msg: semantic_to_train(msg, _TAGS, "tag"),
 )  # fmt: skip

@@ -7,10 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.messages import array_to_image_fields
-from any2seg_core.messages.carla_tags import CARLA_0_9_10, CARLA_0_9_14
-from any2seg_core.vocabulary.labels import DELIVER, MUSES
+from any2seg_core.vocabulary.labels import DELIVER
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -22,39 +20,6 @@ def image(pixels: np.ndarray, encoding: str):
     from sensor_msgs.msg import Image
 
     return Image(**array_to_image_fields(pixels, encoding))
-
-
-@pytest.mark.parametrize(("coding", "version"), [("palette", "0.9.13"), ("tag", "0.9.16")])
-def test_value_truth_of_carla_becomes_train_ids(coding, version):
-    """A road with a car on it, as both profiles send it; ids by name."""
-    from any2seg_ros.score_node import truth_reader
-
-    tags = {"0.9.13": CARLA_0_9_10, "0.9.16": CARLA_0_9_14}[version].tags
-    by_class = {deliver: (tag, colour) for tag, (_, colour, deliver) in tags.items()}
-    pixels = np.zeros((3, 5, 4), np.uint8)
-    for rows, name in ((slice(0, 2), "Road"), (slice(2, 3), "Cars")):
-        tag, (red, green, blue) = by_class[name]
-        pixels[rows, :, :3] = (blue, green, red) if coding == "palette" else (0, 0, tag)
-    truth = truth_reader(coding, version, "ignore", DELIVER)(image(pixels, "bgra8"))
-    expected = np.full((3, 5), DELIVER.id("Road"))
-    expected[2] = DELIVER.id("Cars")
-    np.testing.assert_array_equal(truth, expected)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("colours", "0.9.13", "ignore", DELIVER), "truth_coding is 'colours'"),
-        (("tag", "0.9.13", "ignore", MUSES), "is not deliver-25"),
-        (("tag", "0.8.4", "ignore", DELIVER), "0.8.4"),
-        (("tag", "0.9.13", "Cyclist", DELIVER), "Cyclist"),
-    ],
-)
-def test_exception_settings_of_the_truth_are_checked_at_the_start(arguments, said):
-    from any2seg_ros.score_node import truth_reader
-
-    with pytest.raises(UserError, match=said):
-        truth_reader(*arguments)
 
 
 @pytest.mark.parametrize("label_first", [True, False])

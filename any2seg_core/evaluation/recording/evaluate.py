@@ -44,6 +44,7 @@ from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
+from any2seg_core.vocabulary.truth_codings import TRAIN_IDS
 
 _AHEAD = 3
 _PER_FRAME = ("miou_present", "pixel_accuracy")
@@ -55,6 +56,7 @@ class _Run:
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
         self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
+        request.truth_coding.require_space(self.predictor.label_space)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
         options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
         self._opened = stack.enter_context(open_bag(request.bag, options))
@@ -114,6 +116,7 @@ class _Run:
             "mounts": self._opened.calibration.found,
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
+            "truth_coding": asdict(request.truth_coding) if request.truth_coding.kind != TRAIN_IDS else None,
             "subsets": [subset_letters(subset) for subset in self.subsets],
             "protocol": "drop",
             "every": request.every,
@@ -131,7 +134,9 @@ class _Run:
         calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
         seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
         unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
-        watch = ExpectedOutputMonitor(self._topics, self._sync, self._folder, num_classes, unseen)
+        watch = ExpectedOutputMonitor(
+            self._topics, self._sync, self._folder, num_classes, unseen, self.request.truth_coding
+        )
         recorded = self._bag.messages(seen)
         messages = self._injector(watch.messages(recorded))
         stream = SetStream(

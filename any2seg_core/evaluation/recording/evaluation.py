@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.recording.scores import Phase, SubsetScore
 from any2seg_core.evaluation.recording.worst import FrameView
 from any2seg_core.faults.kinds import Fault
@@ -20,6 +21,7 @@ class EvaluateRequest:
     Attributes:
         bag, checkpoint: files. out: folder for the results.
         truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
+        truth_coding: how images of a truth topic say their classes.
         subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are judged
             always.
         faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
@@ -44,6 +46,7 @@ class EvaluateRequest:
     rules: Path | None = None
     calibration: Path | None = None
     params: Path | None = None
+    truth_coding: TruthCoding = TruthCoding()
 
 
 @dataclass

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,12 @@ from sensor_msgs.msg import Image
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
+from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
-from any2seg_core.messages.carla_tags import semantic_to_train, tag_list
 from any2seg_core.runtime.checkpoint import read_metadata
-from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, label_space
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 from any2seg_ros import qos
 from any2seg_ros.guard import Guard
 from any2seg_ros.throttle import Throttle
@@ -41,9 +41,9 @@ _JOINED = 50
 _PARAMETERS = (
     ("checkpoint", "", "Checkpoint of the judged node: tells the classes."),
     ("out", "", "JSON file for the figures; empty: none."),
-    ("truth_coding", "train_ids", "Truth images: train_ids (mono8), or CARLA's semantic camera as palette or tag."),
-    ("carla_version", "0.9.13", "Which list of tags CARLA's truth has; not for train_ids."),
-    ("rider", "ignore", "Class of CARLA's riders: ignore, Pedestrian or TwoWheeler."),
+    ("truth_coding", TRAIN_IDS, "Truth images: train_ids (mono8), or CARLA's semantic camera as palette or tag."),
+    ("carla_version", CARLA_VERSION, "Which list of tags CARLA's truth has; not for train_ids."),
+    ("rider", RIDER, "Class of CARLA's riders: ignore, Pedestrian or TwoWheeler."),
 )
 
 
@@ -60,19 +60,6 @@ def score_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def truth_reader(coding: str, carla_version: str, rider: str, space: LabelSpace) -> Callable[[Image], np.ndarray]:
-    """Image -> (H, W) uint8 train ids; UserError for an unknown coding, and for CARLA's tags in a foreign space."""
-    if coding == "train_ids":
-        return image_to_array
-    if coding not in ("palette", "tag"):
-        raise UserError(f"parameter truth_coding is {coding!r}: train_ids, palette or tag")
-    if space.name != DELIVER.name:
-        raise UserError(f"parameter truth_coding is {coding!r}: the checkpoint's {space.name} is not {DELIVER.name}")
-    tags = tag_list(carla_version)
-    tags.to_train(rider)
-    return lambda message: semantic_to_train(message, tags, coding, rider)
-
-
 class ScoreNode(Node):
     """Joins labels with what was fused for them and hands both to the scorer, next to the truth."""
 
@@ -85,7 +72,8 @@ class ScoreNode(Node):
             raise UserError("parameter checkpoint is empty: give the checkpoint of the node that is judged")
         self.out = values["out"]
         space = label_space(read_metadata(Path(values["checkpoint"]))["contract"]["label_space"])
-        self._read_truth = truth_reader(values["truth_coding"], values["carla_version"], values["rider"], space)
+        self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])
+        self._coding.require_space(space)
         self.scorer = LiveScorer(space)
         self._labels: dict[int, np.ndarray] = {}
         self._used: dict[int, list[str]] = {}
@@ -111,7 +99,7 @@ class ScoreNode(Node):
             del half[next(iter(half))]
 
     def _on_truth(self, message: Image) -> None:
-        self.scorer.add_truth(stamp_ns(message.header), self._read_truth(message))
+        self.scorer.add_truth(stamp_ns(message.header), self._coding.read(message, "~/in/truth"))
 
     def _leave_out(self, name: str, error: Exception) -> None:
         text = str(error) if isinstance(error, UserError) else repr(error)
