@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from any2seg_core.runtime.frame_builder import Frame
-from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
 from any2seg_core.sync import SampleSet, SyncConfig
 from any2seg_core.vocabulary.modalities import canonical
+
+if TYPE_CHECKING:  # the node loads without torch and says how to install it
+    from torch import Tensor
+
+    from any2seg_core.runtime.predictor import Predictor, Segmentation
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def test_value_memory_threads_and_descriptors_are_those_of_the_process(tmp_path)
     before, stop = resources.held_by(), threading.Event()
     thread = threading.Thread(target=stop.wait)
     thread.start()
-    block = np.ones(64 << 20, np.uint8)
+    pages = mmap(-1, 64 << 20, flags=MAP_PRIVATE | MAP_ANONYMOUS)  # new ones: NumPy may take what it freed before
+    block = np.frombuffer(pages, np.uint8)
+    block[:] = 1
     with open(tmp_path / "file", "w"):
         after = resources.held_by()
     stop.set()
