@@ -214,6 +214,8 @@ class MixTransformer(nn.Module):
             ]
             stages.append(Stage(embed, blocks, norm(width)))
         self.stages = nn.ModuleList(stages)
+        if self.stages[0].embed.proj.weight.is_meta:
+            return  # nothing to fill, and for random numbers there torch loads its compiler: two seconds
         self.apply(_init_weights)
         # An empty plane (a crop without a LiDAR point) must not be tokens of zeros: there every LayerNorm multiplies
         # the gradient by 1 / sqrt(eps), and the first step of an untrained encoder is NaN. Its own generator leaves
