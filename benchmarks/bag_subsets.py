@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/bag_subsets.py [RECORDING] [--seconds 60] [--turns 1]
 
 Renders a drive if no recording is given (600 frames of the camera at 10 Hz in 60 s; `--seconds 6` for a quick look).
-The 15 passes are what one does without `any2seg bag evaluate --subsets all`: one evaluation per subset of the sensors,
-each with the other topics left out. Both sides run in this process, one pass before and after each turn of 15, and give
-the same table up to the frames that a lone sensor has more or fewer: events alone come at 20 Hz. Therefore the ratio is
-printed per judged frame: 15 * (seconds per frame of the 15 passes) / (seconds per frame of the one pass).
+The 15 passes are what one does without `any2seg bag evaluate --subsets every`: one evaluation per subset of the
+sensors, each with the other topics left out. Both sides run in this process, one pass before and after each turn of 15,
+and give the same table up to the frames that a lone sensor has more or fewer: events alone come at 20 Hz. Therefore the
+ratio is printed per judged frame: 15 * (seconds per frame of the 15 passes) / (seconds per frame of the one pass).
 """
 
 from __future__ import annotations

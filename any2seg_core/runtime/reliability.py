@@ -173,7 +173,7 @@ class ReliabilityMonitor:
     Example:
         >>> monitor = ReliabilityMonitor.of(sync_config)
         >>> compared = monitor.turn(frame.planes)
-        >>> segmentation = predictor(frame.planes, rig, stamp_ns, compared=compared)
+        >>> segmentation = predictor(frame.planes, stamp_ns=frame.stamp_ns, compared=compared)
         >>> scores = monitor.update(now_ns, observations(sample_set, frame, compared, segmentation.agreement))
     """
 

@@ -74,6 +74,12 @@ class SetSegmenter:
             subsets: sensors to segment apart, from the same encoding; what a set lacks is left out of them.
             confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
             change: applied to the model's input, see `Predictor.subsets`.
+
+        Returns:
+            Labels (H, W) on the grid of the planes, see `Segmentation`.
+
+        Raises:
+            UserError: no plane, or one of a sensor that the checkpoint does not take.
         """
         used = canonical(frame.planes)
         with self._lock:
