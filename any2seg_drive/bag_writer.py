@@ -150,16 +150,19 @@ def _chunks(
 
 def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]], seed: int) -> None:
     if path.exists():
-        raise UserError(f"{path}: already exists; remove it or choose another name")
+        raise UserError(f"{path}: already exists; remove it or choose another name", "output-exists")
     if split not in SPLITS:
-        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}", "value-unknown")
     if seed < 0 or not segments:
-        raise UserError(f"drive: seed must be >= 0 and there must be a segment; got seed={seed} segments={segments}")
+        raise UserError(
+            f"drive: seed must be >= 0 and there must be a segment; got seed={seed} segments={segments}", "value-range"
+        )
     for duration_s, weather in segments:
         if weather not in FOLDERS or not 0 < duration_s < math.inf:  # NaN fails too
             raise UserError(
                 f"segment {weather}:{duration_s} is not possible; give a positive duration in seconds and one of "
-                f"{', '.join(FOLDERS)}"
+                f"{', '.join(FOLDERS)}",
+                "value-range",
             )
 
 
@@ -222,7 +225,8 @@ def write_bag(
     if chunks[-1].end_ns > SHORTEST_DRIVE_S * NS_PER_S:
         raise UserError(
             f"segments last {(chunks[-1].end_ns - _DRIVE_START_NS) / NS_PER_S:.1f} s, but a drive offers "
-            f"{SHORTEST_DRIVE_S - _DRIVE_START_NS // NS_PER_S} s; shorten them"
+            f"{SHORTEST_DRIVE_S - _DRIVE_START_NS // NS_PER_S} s; shorten them",
+            "drive-too-short",
         )
     partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     bag = partial / path.name  # the storage file inside takes the name of its folder

@@ -71,7 +71,8 @@ def plan_sequences(
     if last_first < _FIRST_FRAME:
         raise UserError(
             f"frames={frames} every {interval_s} s do not fit into a drive of {SHORTEST_DRIVE_S} s; "
-            "ask for more sequences of fewer frames"
+            "ask for more sequences of fewer frames",
+            "drive-too-short",
         )
     planned = []
     for index in range(sequences):
@@ -152,7 +153,8 @@ def write_deliver(
     if sequences < 1 or frames < 1 or interval_s <= 0 or not 0 <= failure_share <= 1 or seed < 0:
         raise UserError(
             "drive: sequences, frames and interval_s must be positive, seed >= 0 and failure_share within 0..1; got "
-            f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}"
+            f"sequences={sequences} frames={frames} interval_s={interval_s} seed={seed} failure_share={failure_share}",
+            "value-range",
         )
     plan = plan_sequences(split, sequences, frames, seed, interval_s, failure_share, rig)
     with alone_with(root, split):

@@ -15,7 +15,7 @@ from any2seg_drive.events import EventModel
 def checked_failure(name: str | None) -> str | None:
     """Return `name` if it is one of FAILURES or None; UserError otherwise."""
     if name is not None and name not in FAILURES:
-        raise UserError(f"failure {name!r} is unknown; choose one of {', '.join(FAILURES)} or none")
+        raise UserError(f"failure {name!r} is unknown; choose one of {', '.join(FAILURES)} or none", "value-unknown")
     return name
 
 

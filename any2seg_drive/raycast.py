@@ -67,7 +67,8 @@ def _open3d() -> Any:
     except (ImportError, OSError) as error:  # OSError: a shared library is missing
         raise UserError(
             f"the simulated drive needs Open3D, which did not import ({error}): "
-            'pip install "any2seg[drive]", and on Debian or Ubuntu apt install libusb-1.0-0'
+            'pip install "any2seg[drive]", and on Debian or Ubuntu apt install libusb-1.0-0',
+            "package-missing",
         ) from error
     return open3d
 
@@ -158,9 +159,9 @@ class World:
 
     def __init__(self, seed: int, split: str = "train") -> None:
         if split not in SPLITS:
-            raise UserError(f"split {split!r} is unknown: use one of {', '.join(SPLITS)}")
+            raise UserError(f"split {split!r} is unknown: use one of {', '.join(SPLITS)}", "value-unknown")
         if seed < 0:
-            raise UserError(f"seed {seed} is negative: use 0 or a positive integer")
+            raise UserError(f"seed {seed} is negative: use 0 or a positive integer", "value-range")
         streams = np.random.SeedSequence([SPLITS.index(split), int(seed)]).spawn(3)
         plan, build, act = (np.random.default_rng(stream) for stream in streams)
         self.layout = Layout(plan, split)

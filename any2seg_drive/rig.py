@@ -104,9 +104,13 @@ class DriveRig:
 
     def __post_init__(self) -> None:
         if (self.depth_camera.width, self.depth_camera.height) != (self.camera.width, self.camera.height):
-            raise UserError("DriveRig: depth_camera and camera differ in size; give both one pixel grid")
+            raise UserError(
+                "DriveRig: depth_camera and camera differ in size; give both one pixel grid", "value-conflict"
+            )
         if not np.array_equal(self.depth_to_vehicle, self.camera_to_vehicle):
-            raise UserError("DriveRig: depth_to_vehicle and camera_to_vehicle differ; mount both in one place")
+            raise UserError(
+                "DriveRig: depth_to_vehicle and camera_to_vehicle differ; mount both in one place", "value-conflict"
+            )
 
     def calibration(self) -> Calibration:
         """Return what a user of the recorded data needs to know: cameras and sensor -> camera transforms."""

@@ -73,7 +73,7 @@ class Drive:
         rig: DriveRig | None = None,
     ) -> None:
         if split not in SPLITS:
-            raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+            raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}", "value-unknown")
         self.seed, self.split = seed, split
         self._set_conditions(weather, failure, rig or DriveRig())  # before the town: a wrong name is told at once
         self._world = World(seed, split)
@@ -118,7 +118,9 @@ class Drive:
 
     def _checked_ns(self, t_s: float) -> int:
         if not 0.0 <= t_s <= self.duration_s:
-            raise UserError(f"t_s {t_s} lies outside this drive; choose a time in 0..{self.duration_s:.1f} s")
+            raise UserError(
+                f"t_s {t_s} lies outside this drive; choose a time in 0..{self.duration_s:.1f} s", "value-range"
+            )
         return to_ns(t_s)
 
     def camera(self, t_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,7 +160,7 @@ class Drive:
         """Return the events of [t0, t1): structured x, y, t (ns of drive time), p (+1/-1), ordered by time."""
         start_ns, end_ns = self._checked_ns(t0_s), self._checked_ns(t1_s)
         if end_ns <= start_ns:
-            raise UserError(f"events: t1_s {t1_s} must be later than t0_s {t0_s}")
+            raise UserError(f"events: t1_s {t1_s} must be later than t0_s {t0_s}", "value-range")
         times_ns = np.linspace(start_ns, end_ns, self.rig.event_sub_intervals + 1).astype(np.int64)
         levels = np.stack([self._levels.get(int(t), lambda t=t: self._log_luminance(int(t))) for t in times_ns])
         rng = self._rng(_EVENT, start_ns)

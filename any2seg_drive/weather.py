@@ -103,7 +103,7 @@ def draw_weather(name: str, seed: int) -> Weather:
         UserError: unknown name.
     """
     if name not in FOLDERS:
-        raise UserError(f"weather {name!r} is unknown; choose one of {', '.join(FOLDERS)}")
+        raise UserError(f"weather {name!r} is unknown; choose one of {', '.join(FOLDERS)}", "value-unknown")
     rng = np.random.default_rng([seed, 0x3EA, list(FOLDERS).index(name)])
     if name == "sunny":
         return Weather(name, _sun(rng, 12, 50), visibility_m=8000.0, glare=float(rng.uniform(0.6, 1.2)))

@@ -19,7 +19,9 @@ def parse_segments(text: str) -> list[tuple[float, str]]:
         try:
             segments.append((float(duration), weather))
         except ValueError:
-            raise UserError(f"segments: {part!r} is not weather:seconds; write for example sunny:20,night:10") from None
+            raise UserError(
+                f"segments: {part!r} is not weather:seconds; write for example sunny:20,night:10", "value-format"
+            ) from None
     return segments
 
 

@@ -50,7 +50,8 @@ def geometry_of_native(values: dict[str, str]) -> dict[str, str]:
     if not values.get("calibration_file"):
         raise UserError(
             "argument calibration_file: profile native needs one, because the camera_info and the transforms of "
-            "CARLA 0.9.16 are wrong"
+            "CARLA 0.9.16 are wrong",
+            "calibration-missing",
         )
     private = {la.topic_argument(name): name for name in (f"~/in/{below}" for below in NODE_CAMERA_INFOS.values())}
     return private | {"use_tf": "false"}

@@ -46,7 +46,8 @@ def with_global_batch_norm(model: nn.Module) -> nn.Module:
         if isinstance(module, _BatchNorm) and type(module) is not nn.BatchNorm2d:
             raise UserError(
                 f"sync_batch_norm=true: {name} is {type(module).__name__}, which can only average over its own "
-                "process; choose another encoder, or leave sync_batch_norm out"
+                "process; choose another encoder, or leave sync_batch_norm out",
+                "encoder-unsuitable",
             )
     for parent in list(model.modules()):
         for name, child in parent.named_children():

@@ -80,10 +80,14 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         if first.label_space != contract.label_space:
             raise UserError(
                 f"{config.init} was trained on labels {first.label_space}, {config.data.root} has "
-                f"{contract.label_space}: start from a checkpoint of the same data set, or leave init out"
+                f"{contract.label_space}: start from a checkpoint of the same data set, or leave init out",
+                "label-space-mismatch",
             )
         if _without_absence(start.config) != _without_absence(shape):
-            raise UserError(f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree")
+            raise UserError(
+                f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree",
+                "checkpoint-mismatch",
+            )
         fresh = model.state_dict()  # where only this model learns tokens for absent modalities, they start at random
         model.load_state_dict(fresh | {name: value for name, value in start.state_dict().items() if name in fresh})
     return model
@@ -145,7 +149,9 @@ def data_recipe(root: Path) -> dict[str, Any]:
     for path in sorted(root.glob("drive_*.json")):
         facts = read_json(path)
         if not isinstance(facts, dict):
-            raise UserError(f"{path}: says nothing about its drive; render it again, or remove the file")
+            raise UserError(
+                f"{path}: says nothing about its drive; render it again, or remove the file", "file-content"
+            )
         listed = facts.get("sequences")
         recipe[path.stem.removeprefix("drive_")] = facts | ({"sequences": len(listed)} if listed is not None else {})
     return recipe
@@ -247,7 +253,10 @@ class Run:
         """Go back to what ``save`` wrote; UserError when that was another run, which names the setting that differs."""
         state = load_state(path)
         if not isinstance(state, dict) or "run" not in state:
-            raise UserError(f"{path}: does not say with which settings it was trained; start anew without resume=true")
+            raise UserError(
+                f"{path}: does not say with which settings it was trained; start anew without resume=true",
+                "resume-format",
+            )
         require_same_run(path, state["run"], self.facts)
         try:
             self.model.load_state_dict(state["model"])
@@ -261,10 +270,14 @@ class Run:
             self.began_s = time.monotonic() - 60.0 * state["minutes"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
-            raise UserError(f"{path}: state of another model ({reason}); start anew without resume=true") from None
+            raise UserError(
+                f"{path}: state of another model ({reason}); start anew without resume=true", "resume-mismatch"
+            ) from None
         for part in ("model", "average"):
             if problem := unusable_tensor(state[part]):
-                raise UserError(f"{path}: {part}: tensor {problem}; start anew, with init=<an earlier checkpoint>")
+                raise UserError(
+                    f"{path}: {part}: tensor {problem}; start anew, with init=<an earlier checkpoint>", "not-finite"
+                )
 
 
 def outline(run: Run) -> str:
@@ -319,7 +332,10 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
         prior.update(labels)
     if prior.counts is None or not prior.counts.any():
-        raise UserError(f"{config.data.root}: no labelled pixel in {len(train_frames)} train frames: nothing to learn")
+        raise UserError(
+            f"{config.data.root}: no labelled pixel in {len(train_frames)} train frames: nothing to learn",
+            "data-unlabelled",
+        )
     teacher = read_teacher(config, train_frames)
     model = build_model(config, contract)
     if config.sync_batch_norm and processes.world_size > 1:

@@ -71,7 +71,10 @@ def frame_captions(config: CacheConfig, frames: FrameDataset) -> list[Caption]:
             captions.append(made)
             continue
         if frame.name not in written:
-            raise UserError(f"captions={config.captions}: no caption of frame {frame.name}; describe every frame")
+            raise UserError(
+                f"captions={config.captions}: no caption of frame {frame.name}; describe every frame",
+                "captions-missing",
+            )
         captions.append(Caption(written[frame.name], made.setting, made.failure))
     return captions
 

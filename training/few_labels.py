@@ -89,7 +89,8 @@ def split_frames(config: TrainConfig, frames: FrameDataset) -> tuple[FrameDatase
     if not sources and config.unlabelled_batch_size is not None:
         raise UserError(
             f"unlabelled_batch_size={config.unlabelled_batch_size}: there is no unlabelled frame; set "
-            "data.labelled_fraction or data.unlabelled, or leave it out"
+            "data.labelled_fraction or data.unlabelled, or leave it out",
+            "value-conflict",
         )
     return labelled, FramePool(sources) if sources else None
 
@@ -108,7 +109,10 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
         found = BagDataset.family.members if kind == BagDataset.kind else DATASETS[kind].on_disk(path)
         names = [name for name in like.modalities if name in found]
         if not names:
-            raise UserError(f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}")
+            raise UserError(
+                f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}",
+                "sensor-absent",
+            )
         alike = kind == like.kind
         options = config.data_options(kind) if alike else config.data.options(kind)
         cache = "none" if config.cache == "disk" and kind != BagDataset.kind else config.cache
@@ -117,7 +121,7 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
             skip_corrupt=config.skip_corrupt, labelled=False, **options,
         )  # fmt: skip
     except UserError as error:
-        raise UserError(f"data.unlabelled: {error}") from None
+        raise UserError(f"data.unlabelled: {error}", error.code) from None
     other = {name: code for name, code in frames.encodings.items() if code != like.encodings[name]}
     if other:
         _LOG.warning(

@@ -32,7 +32,10 @@ def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:
     for index in spread(len(frames), count)[processes.rank :: processes.world_size]:
         frames.readable(index)
     if processes.largest(labelled) == 0.0:
-        raise UserError(f"{frames.root}: no labelled pixel in {len(frames)} val frames: nothing to judge the model by")
+        raise UserError(
+            f"{frames.root}: no labelled pixel in {len(frames)} val frames: nothing to judge the model by",
+            "data-unlabelled",
+        )
 
 
 def require_finite(
@@ -67,5 +70,6 @@ def require_finite(
     raise UserError(
         f"step {run.step}: loss {values}, gradient norm {float(norm):g}: not finite; process {processes.rank} had the "
         f"samples {', '.join(frames)}; the weights were not changed. Lower lr or look at these samples, then go on "
-        f"from {config.out / 'last.pt'} with resume=true"
+        f"from {config.out / 'last.pt'} with resume=true",
+        "loss-not-finite",
     )

@@ -42,7 +42,7 @@ class Processes:
         """Join the other processes; ``wanted`` is "auto", "cpu" or "cuda"."""
         cuda = torch.cuda.is_available() if wanted == "auto" else wanted == "cuda"
         if cuda and not torch.cuda.is_available():
-            raise UserError("device=cuda: this PyTorch sees no GPU; use device=cpu")
+            raise UserError("device=cuda: this PyTorch sees no GPU; use device=cpu", "device-missing")
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
         if cuda:

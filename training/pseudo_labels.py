@@ -48,7 +48,8 @@ def label(config: PseudoConfig) -> tuple[int, float]:
     frames = open_dataset(config.dataset, config.data, config.split, predictor.contract.modalities, labelled=False)
     if frames.label_space is not predictor.label_space:
         raise UserError(
-            f"{config.checkpoint}: knows {predictor.label_space.name}, {config.data} has {frames.label_space.name}"
+            f"{config.checkpoint}: knows {predictor.label_space.name}, {config.data} has {frames.label_space.name}",
+            "label-space-mismatch",
         )
     digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
     facts = {"label_space": frames.label_space.name, "checkpoint": digest, "threshold": config.threshold}

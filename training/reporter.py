@@ -92,5 +92,5 @@ def _tensorboard_writer(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         reason = f"tensorboard=true: the package is missing ({error}); pip install 'any2seg[tensorboard]'"
-        raise UserError(f"{reason}, or leave it out: log.jsonl has the same numbers") from None
+        raise UserError(f"{reason}, or leave it out: log.jsonl has the same numbers", "package-missing") from None
     return SummaryWriter(str(folder), purge_step=step + 1)  # TensorBoard hides what a killed run logged after that

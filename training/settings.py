@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_yaml, read_yaml
 
@@ -38,11 +39,11 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
             _merge([kind], settings, given)
             files |= {str(key).partition(".")[0]: f"{argument}: " for key in given}
         else:
-            raise UserError(f"argument {argument!r}: expected a .yaml file or key=value")
+            raise UserError(f"argument {argument!r}: expected a .yaml file or key=value", "value-format")
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_explain(error, kind, files)) from None
+        raise UserError(_explain(error, kind, files), code_of(error)) from None
 
 
 def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any, Any], parents: str = "") -> None:
@@ -67,8 +68,10 @@ def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any,
 
 def _refuse_dotted(kinds: Sequence[type[BaseModel]], key: str, written: str, parents: str) -> None:
     if _field(kinds, key) is None:
-        raise UserError(_unknown(written, key, kinds))
-    raise UserError(f"{written}: {parents}{key} is one value and no group of settings; give {parents}{key}=<value>")
+        raise UserError(_unknown(written, key, kinds), "key-unknown")
+    raise UserError(
+        f"{written}: {parents}{key} is one value and no group of settings; give {parents}{key}=<value>", "key-unknown"
+    )
 
 
 def _field(kinds: Iterable[type[BaseModel]], name: object) -> FieldInfo | None:
@@ -97,7 +100,9 @@ def _groups(field: FieldInfo | None) -> list[type[BaseModel]]:
 def _read_yaml(path: Path) -> dict:
     settings = read_yaml(path, "configuration")
     if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected 'key: value' lines; the shipped ones are in training/configs")
+        raise UserError(
+            f"{path}: expected 'key: value' lines; the shipped ones are in training/configs", "file-content"
+        )
     return settings
 
 

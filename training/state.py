@@ -78,7 +78,9 @@ def require_same_run(path: Path, before: Mapping[str, Any], now: Mapping[str, An
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         named = ", ".join(changes[:3]) + more
-        raise UserError(f"{path}: its run had {named}; resume with the same, or start anew without resume=true")
+        raise UserError(
+            f"{path}: its run had {named}; resume with the same, or start anew without resume=true", "resume-mismatch"
+        )
 
 
 def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,11 +131,13 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """Read a file of ``save_state``; only tensors and plain containers are unpickled. UserError if it is not one."""
     if not path.is_file():
-        raise UserError(f"{path}: no training state to resume from; start without resume=true")
+        raise UserError(f"{path}: no training state to resume from; start without resume=true", "resume-missing")
     try:
         state = load_torch(path)
     except UserError as error:
-        raise UserError(f"{path}: not a training state ({error}); start without resume=true") from None
+        raise UserError(f"{path}: not a training state ({error}); start without resume=true", "resume-format") from None
     if not isinstance(state, dict):
-        raise UserError(f"{path}: not a training state ({type(state).__name__}); start without resume=true")
+        raise UserError(
+            f"{path}: not a training state ({type(state).__name__}); start without resume=true", "resume-format"
+        )
     return state

@@ -62,11 +62,11 @@ def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
     path = STUDIES / f"{config.study}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
-        raise UserError(f"unknown study {config.study!r}: known are {known}")
+        raise UserError(f"unknown study {config.study!r}: known are {known}", "value-unknown")
     variants = read_yaml(path, "study")
     unknown = [name for name in config.variants or () if name not in variants]
     if unknown:
-        raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}")
+        raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}", "value-unknown")
     chosen: dict[str, dict[str, Any]] = {}
     for name in config.variants or variants:
         before = variants[name].get("after")
@@ -85,7 +85,8 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
     steps = {load_config(arguments(config, name, variants[name], seed)).steps for name, seed in plan}
     if len(steps) > 1:
         raise UserError(
-            f"study={config.study}: its variants train {sorted(steps)} steps; set one with train={{steps: N}}"
+            f"study={config.study}: its variants train {sorted(steps)} steps; set one with train={{steps: N}}",
+            "study-mismatch",
         )
     document = {"study": config.study, "steps": steps.pop(), "seeds": list(config.seeds), "runs": []}
     for number, (name, seed) in enumerate(plan, start=1):
@@ -129,7 +130,9 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
         run_script([str(SCRIPTS / "train.py"), *given, *resume])
     provenance = read_metadata(finished)["provenance"]
     if provenance["steps"] != steps:
-        raise UserError(f"{finished} had {provenance['steps']} steps, not {steps}: choose another out")
+        raise UserError(
+            f"{finished} had {provenance['steps']} steps, not {steps}: choose another out", "study-mismatch"
+        )
     facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
     return {"variant": name, "seed": seed, "after": variant.get("after"), "command": shown_command(given)} | facts
 
@@ -138,7 +141,10 @@ def run_script(command: Sequence[str]) -> None:
     """A script of this folder in a process of its own; UserError if it fails."""
     code = subprocess.call([sys.executable, *command])
     if code != 0:
-        raise UserError(f"exit code {code} of: {shlex.join(['python', *command])}; the same study goes on from there")
+        raise UserError(
+            f"exit code {code} of: {shlex.join(['python', *command])}; the same study goes on from there",
+            "process-failed",
+        )
 
 
 def figures(results: dict[str, Any]) -> dict[str, float]:

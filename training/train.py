@@ -203,7 +203,9 @@ def alone_in(out: Path, processes: Processes) -> Iterator[None]:
         except UserError as error:
             refused = error
         if processes.largest(float(refused is not None)):
-            raise refused or UserError(f"out={out}: a training is under way there; choose another folder")
+            raise refused or UserError(
+                f"out={out}: a training is under way there; choose another folder", "output-busy"
+            )
         yield
 
 
@@ -214,7 +216,9 @@ def make_run_folder(out: Path) -> None:
         for half_written in out.glob(".*.partial.*"):  # of a run that was killed while it saved
             half_written.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"out={out}: no folder can be made there ({error.strerror}); choose another") from None
+        raise UserError(
+            f"out={out}: no folder can be made there ({error.strerror}); choose another", "output-unwritable"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -79,7 +79,8 @@ class BagCalibration:
         if self.calibration is None and tuple(topics) != (RGB,):
             raise UserError(
                 f"no calibration: {'; '.join(self.missing)}: give --calibration FILE.yaml with the camera and "
-                "lidar_to_camera (its format: any2seg_core/sensors/calibration.py)"
+                "lidar_to_camera (its format: any2seg_core/sensors/calibration.py)",
+                "calibration-missing",
             )
 
 

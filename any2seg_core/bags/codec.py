@@ -123,7 +123,7 @@ class Codec:
         try:
             return bytes(self._store.serialize_cdr(message, self.kind))
         except Exception as error:  # whatever generated code raises for a value of a wrong kind
-            raise MessageError(f"{self.kind}: cannot be written ({first_line(error)})") from None
+            raise MessageError(f"{self.kind}: cannot be written ({first_line(error)})", "value") from None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ class Conditions:
                 end_s += float(stretch["seconds"])
                 self._ends.append((end_s, CONDITIONS[CONDITIONS.index(stretch["condition"])]))
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: says nothing readable about the weather ({error}); remove it") from None
+            raise UserError(
+                f"{path}: says nothing readable about the weather ({error}); remove it", "file-content"
+            ) from None
 
     def at(self, time_s: float) -> str:
         """Condition so many seconds after the first message; after the last stretch that one's."""

@@ -20,7 +20,9 @@ def parse_motion(text: str) -> tuple[float, Literal["m", "%"]]:
     """Read "0.5m" or "4%"; UserError for anything else."""
     found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(m|%)\s*", text)
     if found is None or not math.isfinite(float(found[1])):
-        raise UserError(f"--min-motion {text!r}: give metres by odometry (0.5m) or change of the picture (4%)")
+        raise UserError(
+            f"--min-motion {text!r}: give metres by odometry (0.5m) or change of the picture (4%)", "value-format"
+        )
     return float(found[1]), "m" if found[2] == "m" else "%"
 
 
@@ -37,7 +39,9 @@ class MotionGate:
 
     def __init__(self, least: float, unit: Literal["m", "%"], odometry: str = "") -> None:
         if unit == "m" and not odometry:
-            raise UserError("--min-motion in metres needs odometry: name it, --topic odometry=/..., or use 4%")
+            raise UserError(
+                "--min-motion in metres needs odometry: name it, --topic odometry=/..., or use 4%", "bag-topic-missing"
+            )
         self._least, self._unit, self._odometry = least, unit, odometry
         self._position: np.ndarray | None = None
         self._last: np.ndarray | None = None

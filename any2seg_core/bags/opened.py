@@ -130,10 +130,14 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         if not streams:
             known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
             way_out = "; ".join(choice.notes) or "say which: --topic rgb=/x"
-            raise UserError(f"{path}: no camera, depth, event or LiDAR topic ({known}); {way_out}")
+            raise UserError(
+                f"{path}: no camera, depth, event or LiDAR topic ({known}); {way_out}", "bag-sensor-missing"
+            )
         absent = [name for name in wanted if name not in streams]
         if absent and (not options.may_lack or len(absent) == len(wanted)):
-            raise UserError(f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...")
+            raise UserError(
+                f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...", "bag-sensor-missing"
+            )
         modalities = tuple(name for name in MODALITIES if name in streams and name in (wanted or streams))
         parameters = {} if options.params is None else load_params_file(options.params)
         rectified = input_options(parameters).rectified

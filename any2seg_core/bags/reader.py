@@ -110,7 +110,9 @@ class Recording:
         except OSError as error:
             self._stack.close()
             reason = error.strerror or error
-            raise UserError(f"{self.path}: cannot be read as a bag ({reason}); check path and permissions") from None
+            raise UserError(
+                f"{self.path}: cannot be read as a bag ({reason}); check path and permissions", "file-unreadable"
+            ) from None
         except BaseException:
             self._stack.close()
             raise
@@ -166,7 +168,9 @@ class Recording:
                     self._warn(text)
         if not self._storages:
             reasons = "; ".join(self.warnings)
-            raise UserError(f"{self.path}: is not a readable bag ({reasons}); record it anew or give another one")
+            raise UserError(
+                f"{self.path}: is not a readable bag ({reasons}); record it anew or give another one", "bag-format"
+            )
         self._list_topics()
         self._find_times()
 
@@ -229,10 +233,14 @@ class Recording:
     def _files(self) -> list[Path]:
         """Storage files in natural order; UserError when there are none."""
         if not self.path.exists():
-            raise UserError(f"{self.path}: no such bag; give a rosbag2 folder or an .mcap, .db3 or .bag file")
+            raise UserError(
+                f"{self.path}: no such bag; give a rosbag2 folder or an .mcap, .db3 or .bag file", "bag-missing"
+            )
         if self.path.is_file():
             if not _storage_suffix(self.path):
-                raise UserError(f"{self.path}: is not a readable bag (its name ends in none of {', '.join(SUFFIXES)})")
+                raise UserError(
+                    f"{self.path}: is not a readable bag (its name ends in none of {', '.join(SUFFIXES)})", "bag-format"
+                )
             return [self.path]
         present = sorted((p for p in listed(self.path) if _storage_suffix(p)), key=_natural)
         named = self._listed_files()
@@ -241,10 +249,14 @@ class Recording:
                 self._warn(f"{_METADATA} names {name}, which is not there")
         files = [path for path in present if path.name in named] or present
         if not files:
-            raise UserError(f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})")
+            raise UserError(
+                f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})", "bag-format"
+            )
         formats = {_storage_suffix(path) for path in files}
         if len(formats) > 1:
-            raise UserError(f"{self.path}: holds several formats ({', '.join(sorted(formats))}); give one file")
+            raise UserError(
+                f"{self.path}: holds several formats ({', '.join(sorted(formats))}); give one file", "bag-ambiguous"
+            )
         return files
 
     def _listed_files(self) -> set[str]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.topic_notes import topic_notes
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
 from any2seg_core.base.shipped import shipped_file
@@ -113,7 +114,7 @@ def choose_topics(bag: Recording, rules_file: Path | None = None, fixed: Sequenc
     own = _RulesFile() if rules_file is None else _load_rules(rules_file)
     unknown = [role for role in own.roles if role not in rules]
     if unknown:
-        raise UserError(f"{rules_file}: unknown role {unknown[0]!r}: known are {', '.join(rules)}")
+        raise UserError(f"{rules_file}: unknown role {unknown[0]!r}: known are {', '.join(rules)}", "key-unknown")
     rules.update(own.roles)
     wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag, rules)
     peeks = _peek(bag, rules)
@@ -176,10 +177,12 @@ def _load_rules(path: Path) -> _RulesFile:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         problem = f"{where}: {first['msg']}" if where else "is no mapping with roles or topics"
-        raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml") from None
+        raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml", code_of(error)) from None
     except (re.error, RecursionError, OverflowError) as error:
         problem = " ".join(str(error).split())
-        raise UserError(f"{path}: a pattern cannot be parsed ({problem}); see bags/topics.yaml") from None
+        raise UserError(
+            f"{path}: a pattern cannot be parsed ({problem}); see bags/topics.yaml", "file-content"
+        ) from None
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
@@ -187,9 +190,13 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         role, equals, topic = pair.partition("=")
         if not equals or not role or not topic:
-            raise UserError(f"--topic {pair!r}: write role=/topic, for example rgb=/camera/image_raw or depth=none")
+            raise UserError(
+                f"--topic {pair!r}: write role=/topic, for example rgb=/camera/image_raw or depth=none", "value-format"
+            )
         if role.strip() in wishes:
-            raise UserError(f"--topic {pair!r}: {role.strip()} is {wishes[role.strip()]} already; give one of them")
+            raise UserError(
+                f"--topic {pair!r}: {role.strip()} is {wishes[role.strip()]} already; give one of them", "value-twice"
+            )
         wishes[role.strip()] = topic.strip()
     return wishes
 
@@ -199,18 +206,21 @@ def _fixed_topics(wishes: Mapping[str, str], bag: Recording, rules: Mapping[str,
     fixed = {}
     for role, topic in wishes.items():
         if role not in roles:
-            raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}")
+            raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}", "value-unknown")
         if topic != _NO_TOPIC and topic not in bag.topics:
             fitting = [name for name, found in bag.topics.items() if found.kind in _kinds(role, rules)]
             near = [name for name in fitting if topic.strip("/") in name] or fitting or list(bag.topics)
             nor = ", nor is there such a folder" if role == _TRUTH else ""
             raise UserError(
                 f"topic of {role}: {bag.path} has no {topic}{nor}; it has {', '.join(near[:5]) or 'no topics'}"
-                f"{' ...' if len(near) > 5 else ''}"
+                f"{' ...' if len(near) > 5 else ''}",
+                "bag-topic-missing",
             )
         others = [each for each, taken in fixed.items() if taken == topic]
         if others and not role.endswith(_INFO_SUFFIX):  # a registered depth image shares the camera's camera_info
-            raise UserError(f"topic of {role}: {topic} is that of {others[0]}; give another, or {_NO_TOPIC}")
+            raise UserError(
+                f"topic of {role}: {topic} is that of {others[0]}; give another, or {_NO_TOPIC}", "value-twice"
+            )
         fixed[role] = "" if topic == _NO_TOPIC else topic
     return fixed
 
@@ -226,14 +236,18 @@ def _require_kind(role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: P
     """UserError for a topic that was given and cannot play its role, by its type or by the fields of its clouds."""
     kinds, layout = _kinds(role, rules), rules[role].layout if role in rules else ""
     if topic.kind not in kinds:
-        raise UserError(f"topic of {role}: {topic.name} is {topic.kind}, expected {' or '.join(kinds)}; give another")
+        raise UserError(
+            f"topic of {role}: {topic.name} is {topic.kind}, expected {' or '.join(kinds)}; give another",
+            "bag-topic-type",
+        )
     if topic.kind == CLOUD_KIND and layout and peek is not None and not peek.problem:
         is_fitting = {"x", "y", "z"} <= set(peek.fields) if layout == "points" else peek.layout == layout
         if not is_fitting:
             wanted = "x, y, z" if layout == "points" else "x, y, t and no z"
             raise UserError(
                 f"topic of {role}: the points of {topic.name} have the fields {', '.join(peek.fields)}, expected "
-                f"{wanted}; give another"
+                f"{wanted}; give another",
+                "bag-topic-type",
             )
 
 

@@ -39,19 +39,24 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                 raise ValueError("it is empty" if not magic else "it begins with neither \\x93NUMPY nor PK")
             return _read_array(file, size)
     except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path") from None
+        raise UserError(f"no file at {path}: check the path", "file-missing") from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}", error.code) from None
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{path} is not a readable NumPy file ({reason}): write it with numpy.save or savez") from None
+        raise UserError(
+            f"{path} is not a readable NumPy file ({reason}): write it with numpy.save or savez", "file-format"
+        ) from None
 
 
 def read_array(path: Path) -> np.ndarray:
     """The array of an ``.npy`` file; UserError as `read_arrays`, and for an archive."""
     loaded = read_arrays(path)
     if isinstance(loaded, dict):
-        raise UserError(f"{path} is an .npz archive of {', '.join(loaded) or 'nothing'}: write one array, numpy.save")
+        raise UserError(
+            f"{path} is an .npz archive of {', '.join(loaded) or 'nothing'}: write one array, numpy.save",
+            "file-content",
+        )
     return loaded
 
 

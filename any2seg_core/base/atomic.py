@@ -26,7 +26,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): choose another place") from None
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): choose another place", "output-unwritable"
+        ) from None
     finally:
         with suppress(OSError):  # where nothing could be written there is nothing to remove
             partial.unlink()
@@ -43,7 +45,9 @@ def make_empty(folder: Path) -> None:
         folder.mkdir(parents=True)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"cannot write below {folder.parent} ({reason}): choose another place") from None
+        raise UserError(
+            f"cannot write below {folder.parent} ({reason}): choose another place", "output-unwritable"
+        ) from None
 
 
 @contextmanager
@@ -61,7 +65,9 @@ def publishing(folder: Path) -> Iterator[Path]:
             written = sorted(partial.iterdir())
             for path in written:
                 if (folder / path.name).is_dir():
-                    raise UserError(f"cannot write {folder / path.name} (is a folder): choose another place")
+                    raise UserError(
+                        f"cannot write {folder / path.name} (is a folder): choose another place", "output-unwritable"
+                    )
             for path in written:
                 os.replace(path, folder / path.name)
         finally:
@@ -116,7 +122,9 @@ def _locked(lock: Path, what: str) -> TextIO:
                 file.seek(0)
                 holder = file.read(200).strip() or "another process"
                 file.close()
-                raise UserError(f"{what} is under way ({holder}): wait for it, or choose another folder") from None
+                raise UserError(
+                    f"{what} is under way ({holder}): wait for it, or choose another folder", "output-busy"
+                ) from None
             except FileNotFoundError:
                 file.close()
         with suppress(OSError):  # on a full disk the lock holds all the same, without a name
@@ -125,4 +133,6 @@ def _locked(lock: Path, what: str) -> TextIO:
             file.flush()
         return file
     except OSError as error:
-        raise UserError(f"cannot write below {lock.parent} ({error.strerror or error}): choose another place") from None
+        raise UserError(
+            f"cannot write below {lock.parent} ({error.strerror or error}): choose another place", "output-unwritable"
+        ) from None

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from typing import Any
 
-MESSAGE_REASONS = MappingProxyType(
-    {
-        "field": "a field is missing or has a wrong type",
-        "stamp": "the stamp is negative or no stamp at all",
-        "frame": "the frame_id is not the calibrated one",
-        "size": "zero, odd or too many pixels, points or bytes",
-        "encoding": "unknown or unfitting encoding",
-        "step": "step, row_step or point_step contradict the size",
-        "length": "more or fewer bytes than the other fields say",
-        "layout": "the fields of a cloud do not fit",
-        "value": "numbers that mean nothing",
-        "codec": "compressed data that cannot be decoded",
-        "unsupported": "readable only with a package that is not installed",
-        "geometry": "does not fit the calibration",
-    }
-)
-"""Keys by which bad messages are counted, with their meaning. Keys are stable; texts may change."""
+from any2seg_core.base.error_codes import CODES, MESSAGE_REASONS
+
+
+def _restored(kind: type[UserError], args: tuple[Any, ...], state: dict[str, Any]) -> UserError:
+    """For pickle: an exception with all attributes, whatever its constructor takes."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UserError(ValueError):
@@ -28,25 +19,44 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2; the node logs it and goes on.
 
+    Args:
+        text: that line. code: key of `error_codes.CODES`.
+
+    Attributes:
+        code: what kind of error it is; stable, while texts may change. An error that passes another one on keeps its
+            code. It travels between processes.
+
     Example:
         >>> from any2seg_core import UserError, load_calibration
         >>> try:
         ...     load_calibration("nowhere.yaml")
         ... except UserError as error:
-        ...     print(error)
-        nowhere.yaml: ...
+        ...     print(error.code, "|", error)
+        file-missing | nowhere.yaml: ...
     """
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        if code not in CODES:
+            raise KeyError(f"{code!r} is no key of CODES in any2seg_core/base/error_codes.py")
+        self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class MessageError(UserError):
     """A message that contradicts itself or holds what this project cannot read; the caller drops it and goes on.
 
+    Args:
+        text: as for UserError. reason: key of MESSAGE_REASONS.
+
     Attributes:
-        reason: key of MESSAGE_REASONS to count by.
+        reason: what to count by. code: ``message-<reason>``.
     """
 
-    def __init__(self, text: str, reason: str = "value") -> None:
-        super().__init__(text)
+    def __init__(self, text: str, reason: str) -> None:
         if reason not in MESSAGE_REASONS:
             raise KeyError(f"{reason!r} is no key of MESSAGE_REASONS")
+        super().__init__(text, f"message-{reason}")
         self.reason = reason

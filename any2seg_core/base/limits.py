@@ -51,7 +51,7 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-                raise UserError(f"limit {each.name}={value!r}: give a whole number above 0")
+                raise UserError(f"limit {each.name}={value!r}: give a whole number above 0", "value-range")
 
     def result_bytes(self, delivered: int) -> int:
         """Bytes that a result may take that is made from so many delivered bytes."""
@@ -104,7 +104,9 @@ def parse_limits(text: str) -> Limits:
     for pair in text.replace(",", " ").split():
         name, _, number = pair.partition("=")
         if name not in known or not (number.isascii() and number.isdecimal() and len(number) < 10):
-            raise UserError(f"{VARIABLE}: {pair!r} is no name=number; names are {', '.join(sorted(known))}")
+            raise UserError(
+                f"{VARIABLE}: {pair!r} is no name=number; names are {', '.join(sorted(known))}", "value-format"
+            )
         values[name] = int(number)
     return Limits(**values)
 
@@ -119,4 +121,4 @@ def require_room(needed: int, delivered: int, what: str) -> None:
     allowed = limits().result_bytes(delivered)
     if needed > allowed:
         asked = f"asks for {needed / _MIB:.0f} MiB of memory, {allowed / _MIB:.0f} are allowed"
-        raise UserError(f"{what} of {delivered} bytes {asked}; {raising('result_mib')}")
+        raise UserError(f"{what} of {delivered} bytes {asked}; {raising('result_mib')}", "limit-exceeded")

@@ -51,7 +51,7 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
         UserError: workers < 1, or a worker was killed.
     """
     if workers < 1:
-        raise UserError(f"workers must be at least 1, got {workers}")
+        raise UserError(f"workers must be at least 1, got {workers}", "value-range")
     if workers == 1:
         yield from map(function, jobs)
         return
@@ -66,7 +66,9 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
                     result = pending.popleft().result()
                 except BrokenProcessPool:
                     raise UserError(
-                        f"a rendering process was killed, probably for lack of memory: use fewer than {workers} workers"
+                        "a rendering process was killed, probably for lack of memory: "
+                        f"use fewer than {workers} workers",
+                        "process-killed",
                     ) from None
                 pending.extend(pool.submit(function, job) for job in islice(jobs, 1))
                 yield result

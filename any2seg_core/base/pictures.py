@@ -103,7 +103,7 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(error.strerror or str(error)) from None
+        raise UserError(error.strerror or str(error), "file-unreadable") from None
     return decode_picture(np.frombuffer(data, np.uint8))
 
 

@@ -37,17 +37,17 @@ def read_text(path: Path, what: str = "text file") -> str:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such {what}; check the path") from None
+        raise UserError(f"{path}: no such {what}; check the path", "file-missing") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read ({reason}); give a {what}") from None
+        raise UserError(f"{path}: cannot be read ({reason}); give a {what}", "file-unreadable") from None
     if len(data) > most:
-        raise UserError(f"{path}: more than {most // 1024} KiB is no {what}; {raising('text_kib')}")
+        raise UserError(f"{path}: more than {most // 1024} KiB is no {what}; {raising('text_kib')}", "limit-exceeded")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}: line {line} is not UTF-8 text; save the {what} as UTF-8") from None
+        raise UserError(f"{path}: line {line} is not UTF-8 text; save the {what} as UTF-8", "text-syntax") from None
 
 
 def read_json(path: Path, what: str = "JSON file") -> Any:
@@ -60,11 +60,13 @@ def parse_json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{source}: is no JSON file (line {error.lineno}: {error.msg}); correct it") from None
+        raise UserError(
+            f"{source}: is no JSON file (line {error.lineno}: {error.msg}); correct it", "text-syntax"
+        ) from None
     except RecursionError:
-        raise UserError(f"{source}: is nested too deeply; write it flatter") from None
+        raise UserError(f"{source}: is nested too deeply; write it flatter", "limit-exceeded") from None
     except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"{source}: is no JSON file ({error}); correct it") from None
+        raise UserError(f"{source}: is no JSON file ({error}); correct it", "text-syntax") from None
 
 
 def read_yaml(path: Path, what: str = "YAML file") -> Any:
@@ -80,7 +82,7 @@ def parse_yaml(text: str, source: str) -> Any:
             a value that is none of its tag, a key given twice, or more nesting or nodes than the limits allow.
     """
     if len(text) > limits().text_bytes:
-        raise UserError(f"{source}: more than {limits().text_kib} KiB of YAML; {raising('text_kib')}")
+        raise UserError(f"{source}: more than {limits().text_kib} KiB of YAML; {raising('text_kib')}", "limit-exceeded")
     try:
         _check(text, source)
         loader = _PlainLoader(text)
@@ -92,7 +94,7 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         place = f"{_place(mark, text)}: " if mark else ""
         problem = " ".join((getattr(error, "problem", None) or str(error)).split())
-        raise UserError(f"{source}: is not YAML ({place}{problem}); correct it") from None
+        raise UserError(f"{source}: is not YAML ({place}{problem}); correct it", "text-syntax") from None
 
 
 def _place(mark: yaml.Mark, text: str) -> str:
@@ -117,10 +119,10 @@ def _check(text: str, source: str) -> None:
         if not isinstance(event, yaml.NodeEvent):
             continue
         if open_nodes and not open_nodes[-1].take(event):
-            raise UserError(f"{place}, key {event.value[:40]!r} is given twice; keep one of them")
+            raise UserError(f"{place}, key {event.value[:40]!r} is given twice; keep one of them", "key-twice")
         if isinstance(event, yaml.AliasEvent):
             if any(node.anchor == event.anchor for node in open_nodes):
-                raise UserError(f"{place}, *{event.anchor} stands within itself; write it out")
+                raise UserError(f"{place}, *{event.anchor} stands within itself; write it out", "text-syntax")
             count += sizes.get(event.anchor, 1)
         else:
             sizes[event.anchor] = 1
@@ -129,10 +131,10 @@ def _check(text: str, source: str) -> None:
             open_nodes.append(_Open(event.anchor, count - 1, isinstance(event, yaml.MappingStartEvent)))
             if len(open_nodes) > allowed.text_depth:
                 limit = f"more than {allowed.text_depth} levels"
-                raise UserError(f"{place} is nested too deeply ({limit}); {raising('text_depth')}")
+                raise UserError(f"{place} is nested too deeply ({limit}); {raising('text_depth')}", "limit-exceeded")
         if count > allowed.text_nodes:
             limit = f"more than {allowed.text_nodes} values, each alias counted in full"
-            raise UserError(f"{place} is too large ({limit}); {raising('text_nodes')}")
+            raise UserError(f"{place} is too large ({limit}); {raising('text_nodes')}", "limit-exceeded")
 
 
 class _Open:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import say
@@ -67,4 +68,6 @@ def _settings(**values: Any) -> EvaluateSettings:
         return EvaluateSettings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"--{str(first['loc'][0]).replace('_', '-')} {first['input']}: {first['msg']}") from None
+        raise UserError(
+            f"--{str(first['loc'][0]).replace('_', '-')} {first['input']}: {first['msg']}", code_of(error)
+        ) from None

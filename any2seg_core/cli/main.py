@@ -76,9 +76,12 @@ def predict(
     paths = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
     given = {name: path for name, path in paths.items() if path is not None}
     if not given:
-        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar")
+        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar", "sensor-none")
     if calib is None and set(given) != {"rgb"}:
-        raise UserError(f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml")
+        raise UserError(
+            f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml",
+            "calibration-missing",
+        )
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
     predictor = Predictor.load(checkpoint, device, precision=precision)
@@ -116,7 +119,8 @@ def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -
     if not same_view(image.shape, camera):
         raise UserError(
             f"{path} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
-            "give the image and the calibration of the same camera"
+            "give the image and the calibration of the same camera",
+            "calibration-size",
         )
 
 
@@ -125,13 +129,17 @@ def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None])
     outputs = [path for path in wanted if path is not None]
     for path in outputs:
         if path.suffix.lower() != ".png":
-            raise UserError(f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png")
+            raise UserError(
+                f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png", "file-name"
+            )
         if path.is_dir():
-            raise UserError(f"{path} is a folder: give the name of the file to write")
+            raise UserError(f"{path} is a folder: give the name of the file to write", "output-unwritable")
     taken = [path.resolve() for path in inputs if path is not None]
     for path in (path.resolve() for path in outputs):
         if path in taken:
-            raise UserError(f"{path} is given twice or is an input: it would be overwritten, choose another name")
+            raise UserError(
+                f"{path} is given twice or is an input: it would be overwritten, choose another name", "output-is-input"
+            )
         taken.append(path)
 
 

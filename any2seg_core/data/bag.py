@@ -77,7 +77,7 @@ def read_recording(
             frames.append(BagFrame(name, time_s, conditions.at(time_s), tuple(usable.planes)))
             sink.add(usable, frames[-1], found.tally)
         if not frames:
-            raise UserError(found.why_nothing())
+            raise UserError(found.why_nothing(), "bag-no-sets")
         warnings = [*opened.bag.warnings, *_lacking(opened, modalities, found, len(frames))]
         return RecordingIndex(opened.modalities, (end_ns - start_ns) / NS_PER_S, frames, found.tally, warnings)
 
@@ -92,7 +92,8 @@ def require_truth(opened: OpenBag) -> None:
     if not opened.choice.map.truth:
         raise UserError(
             f"{opened.bag.path}: has no label topic (mono8 train ids): name one, bag.topics={{truth: /...}}, or go "
-            "without labels: data.unlabelled=... in training, labelled=False in Python"
+            "without labels: data.unlabelled=... in training, labelled=False in Python",
+            "truth-missing",
         )
 
 
@@ -183,7 +184,7 @@ class BagDataset(FrameDataset):
     def _require_root(self) -> None:
         if not self.root.exists() or not is_recording(self.root):
             state = "is no recording (.mcap, .db3, .bag or a folder of them)" if self.root.exists() else "no such bag"
-            raise UserError(f"{self.root}: {state}; record one, or `any2seg drive bag` renders one")
+            raise UserError(f"{self.root}: {state}; record one, or `any2seg drive bag` renders one", "data-missing")
 
     def _prepare(self, cache: Cache) -> None:
         self.bag = read_settings(self.root, self.bag)

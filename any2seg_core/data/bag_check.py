@@ -50,7 +50,9 @@ def check_recording(
     with open_bag(root, settings.bag_options(wanted, labelled=True)) as opened:
         absent = [name for name in wanted if name not in opened.modalities]
         if absent:
-            raise UserError(f"{root}: no topic for {', '.join(absent)}: say which in any2seg.yaml (topics)")
+            raise UserError(
+                f"{root}: no topic for {', '.join(absent)}: say which in any2seg.yaml (topics)", "bag-sensor-missing"
+            )
         report.encodings = default_encodings(opened.modalities)
         return _Look(report, opened, settings, progress).through(read)
 
@@ -96,13 +98,13 @@ class _Look:
                 self._pixels += np.bincount(usable.labels.ravel(), minlength=256)
             yield usable.bag_set.time_ns, tuple(usable.planes)
         if not self._report.frames:
-            raise UserError(found.why_nothing())
+            raise UserError(found.why_nothing(), "bag-no-sets")
 
     def _counted(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         for bag_set in self._opened.sets(transform=self._passing):
             yield bag_set.time_ns, tuple(bag_set.sample_set.samples)
         if not self._report.frames:
-            raise UserError(f"{self._opened.bag.path}: its messages make no set; bag inspect says more")
+            raise UserError(f"{self._opened.bag.path}: its messages make no set; bag inspect says more", "bag-no-sets")
 
     def _passing(self, messages):
         for message in messages:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from any2seg_core.bags.motion import parse_motion
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.reader import ZSTD_SUFFIXES
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.data.recording_truth import NO_TRUTH
@@ -99,7 +100,7 @@ def read_settings(root: Path, given: BagSettings | Mapping[str, Any] | None = No
         key = ".".join(map(str, first["loc"]))
         place = "bag" if first["loc"][0] in said else str(path)
         known = f"; known are {', '.join(BagSettings.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise UserError(f"{place}: {key}={first['input']!r}: {first['msg']}{known}") from None
+        raise UserError(f"{place}: {key}={first['input']!r}: {first['msg']}{known}", code_of(error)) from None
     settings.selection()
     return settings
 
@@ -115,7 +116,9 @@ def settings_path(root: Path) -> Path:
 def _read_yaml(path: Path) -> dict[str, Any]:
     document = read_yaml(path, "file of settings")
     if document is not None and not isinstance(document, dict):
-        raise UserError(f"{path}: expected 'key: value' lines, known keys are {', '.join(BagSettings.model_fields)}")
+        raise UserError(
+            f"{path}: expected 'key: value' lines, known keys are {', '.join(BagSettings.model_fields)}", "file-content"
+        )
     settings = document or {}
     for name in _PATHS:
         if isinstance(settings.get(name), str):
@@ -129,4 +132,4 @@ def _content(path: Path | None) -> str | None:
     try:
         return path.read_bytes().hex()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give another file") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give another file", "file-unreadable") from None

@@ -143,7 +143,8 @@ class PlaneFolder:
             lock = (self.folder / _LOCK).open("w")
         except OSError as error:
             raise UserError(
-                f"cannot write below {self.folder.parent} ({error.strerror}): choose another place, bag.planes=FOLDER"
+                f"cannot write below {self.folder.parent} ({error.strerror}): choose another place, bag.planes=FOLDER",
+                "output-unwritable",
             ) from None
         with lock:
             try:

@@ -36,7 +36,10 @@ def detect_kind(root: str | Path) -> str:
     if root.is_file() and is_recording(root):
         return BagDataset.kind
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder or recording; write one with `any2seg drive` or point to a data set")
+        raise UserError(
+            f"{root}: no such folder or recording; write one with `any2seg drive` or point to a data set",
+            "data-missing",
+        )
     inner = root / INNER_FOLDER
     signs = {
         "deliver": any((path / condition).is_dir() for path in listed(root) for condition in CONDITIONS),
@@ -51,7 +54,9 @@ def detect_kind(root: str | Path) -> str:
     found = held_by(root)
     wanted = "; ".join(f"{kind}: {sign}" for kind, sign in _SIGNS.items())
     state = "several data sets at once" if kinds else "no data set that this program knows"
-    raise UserError(f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=")
+    raise UserError(
+        f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=", "data-unrecognised"
+    )
 
 
 def open_dataset(
@@ -75,5 +80,5 @@ def open_dataset(
     """
     chosen = detect_kind(root) if kind == "auto" else kind
     if chosen not in DATASETS:
-        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto")
+        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto", "value-unknown")
     return DATASETS[chosen](root, split, modalities, cases, **options)

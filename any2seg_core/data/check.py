@@ -125,14 +125,14 @@ def check_tree(
             continue
         _check_split(dataset, report, pixels, read, workers, progress)
     if not report.frames:
-        raise UserError(reasons[0])
+        raise UserError(reasons[0], "data-empty")
     _conclude(report, pixels)
     return report
 
 
 def _splits(kind: str) -> tuple[str, ...]:
     if kind not in DATASETS:
-        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto")
+        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto", "value-unknown")
     return DATASETS[kind].splits
 
 

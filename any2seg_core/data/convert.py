@@ -57,7 +57,9 @@ def convert_tree(
     kind = detect_kind(root) if kind == "auto" else kind
     if kind not in _COMPUTED:
         known = ", ".join(_COMPUTED)
-        raise UserError(f"{root}: {kind} has no planes to compute; `any2seg data convert` is for {known}")
+        raise UserError(
+            f"{root}: {kind} has no planes to compute; `any2seg data convert` is for {known}", "option-unsupported"
+        )
     result: Conversion | None = None
     reasons = []
     for split in splits or DATASETS[kind].splits:
@@ -76,7 +78,7 @@ def convert_tree(
             progress(split, min(start + _FRAMES_PER_JOB, total), total)
         result.frames += total
     if result is None:
-        raise UserError(reasons[0])
+        raise UserError(reasons[0], "data-empty")
     return result
 
 

@@ -108,7 +108,8 @@ def read_depth_m(path: Path) -> np.ndarray:
         opaque = np.full((*image.shape[:2], 1), 255, np.uint8)
         return decode_carla_depth(np.concatenate([image[..., ::-1], opaque], axis=2))  # RGB -> BGRA
     raise CorruptFileError(
-        f"{path}: {image.dtype} {image.shape} is neither CARLA's packed depth nor 16-bit millimetres; use hha"
+        f"{path}: {image.dtype} {image.shape} is neither CARLA's packed depth nor 16-bit millimetres; use hha",
+        "file-content",
     )
 
 
@@ -252,7 +253,9 @@ def _marked_encoding(path: Path) -> str:
     try:
         return str(read_json(path)["encoding"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: expected {{\"encoding\": ...}} ({error}); write this folder again") from None
+        raise UserError(
+            f'{path}: expected {{"encoding": ...}} ({error}); write this folder again', "file-content"
+        ) from None
 
 
 def _hha(path: Path) -> np.ndarray:

@@ -16,14 +16,16 @@ from any2seg_core.vocabulary.cases import SPLITS
 def check_target(root: Path, split: str) -> None:
     """UserError unless a split can be written below `root`, beside other splits that may be there."""
     if split not in SPLITS:
-        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+        raise UserError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}", "value-unknown")
     if "img" in root.resolve().parts:
-        raise UserError(f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it")
+        raise UserError(
+            f"{root}: a folder named 'img' above the data breaks DELIVER's path rules; move it", "output-unwritable"
+        )
     if root.exists() and not root.is_dir():
-        raise UserError(f"{root}: is a file; remove it or choose another root")
+        raise UserError(f"{root}: is a file; remove it or choose another root", "output-unwritable")
     taken = [path for path in root.glob(f"*/*/{split}") if any(path.iterdir())]
     if taken:
-        raise UserError(f"{taken[0]}: already holds data; remove it or choose another root")
+        raise UserError(f"{taken[0]}: already holds data; remove it or choose another root", "output-exists")
 
 
 def partial_folder(root: Path, split: str) -> Path:

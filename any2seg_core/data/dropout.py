@@ -34,11 +34,12 @@ def subset_weights(
         named = {parse_subset(text, family, modalities): weight for text, weight in distribution.items()}
         weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
         if (weights < 0).any() or weights.sum() <= 0:
-            raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}")
+            raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}", "value-range")
         return weights / weights.sum()
     if isinstance(distribution, str) or not 0.0 <= distribution <= 1.0:
         raise UserError(
-            f"modality dropout {distribution!r}: expected 'uniform_subsets', a probability of the full set, or weights"
+            f"modality dropout {distribution!r}: expected 'uniform_subsets', a probability of the full set, or weights",
+            "value-format",
         )
     weights = torch.full((count,), (1.0 - distribution) / (count - 1), dtype=torch.float64)
     weights[-1] = distribution  # the full set is last

@@ -87,9 +87,11 @@ def extract(
     check_target(options.out, options.split)
     recording, out = opened.bag.path.resolve(), options.out.resolve()
     if recording == out or recording in out.parents:
-        raise UserError(f"--out {options.out}: lies in the recording itself; choose another place")
+        raise UserError(f"--out {options.out}: lies in the recording itself; choose another place", "output-is-input")
     if options.condition not in CONDITIONS:
-        raise UserError(f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}")
+        raise UserError(
+            f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}", "value-unknown"
+        )
     tags = options.truth_tags
     selection = Selection(
         options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
@@ -108,7 +110,7 @@ def extract(
                 writer.write(usable)
                 report.written += 1
             if not report.written:
-                raise UserError(found.why_nothing())
+                raise UserError(found.why_nothing(), "bag-no-sets")
             writer.finish(report)
             publish(partial, options.out)
         finally:

@@ -24,10 +24,15 @@ def read_image(path: Path, kinds: Sequence[type] = (np.uint8,)) -> np.ndarray:
         image = read_picture(path)
     except UserError as error:
         problem = f"not a readable image ({error})" if path.exists() else "missing"
-        raise CorruptFileError(f"{path}: {problem}; write this frame again or remove it from all folders") from None
+        raise CorruptFileError(
+            f"{path}: {problem}; write this frame again or remove it from all folders",
+            "file-format" if path.exists() else "file-missing",
+        ) from None
     if image.dtype not in kinds or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         bits = " or ".join(str(np.dtype(kind).itemsize * 8) for kind in kinds)
-        raise CorruptFileError(f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}")
+        raise CorruptFileError(
+            f"{path}: expected {bits}-bit with 1, 3 or 4 channels, got {image.dtype} {image.shape}", "file-content"
+        )
     if image.ndim == 2:
         return image
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
@@ -50,7 +55,8 @@ def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path)
         known = np.flatnonzero(allowed)
         raise CorruptFileError(
             f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[known < 255][-1]} and 255); "
-            "is this the label image of another data set?"
+            "is this the label image of another data set?",
+            "label-ids",
         )
     return table[raw]
 
@@ -60,4 +66,4 @@ def write_png(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     if not cv2.imwrite(str(path), stored, _PNG_OPTIONS):
-        raise UserError(f"{path}: cannot write the image; check free space and permissions")
+        raise UserError(f"{path}: cannot write the image; check free space and permissions", "output-unwritable")

@@ -31,7 +31,7 @@ def read_ids(path: Path, only_red: bool = False) -> np.ndarray:
     """
     kind = _kind(path)
     if kind == "jpeg":
-        raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG")
+        raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG", "file-format")
     if kind == "palette":
         return _indices(path)
     image = read_image(path)
@@ -40,7 +40,9 @@ def read_ids(path: Path, only_red: bool = False) -> np.ndarray:
     if image.ndim == 2:
         return image
     if not only_red and (image != image[:, :, :1]).any():
-        raise CorruptFileError(f"{path}: holds colours, not ids; give the image of train ids, one 8-bit channel")
+        raise CorruptFileError(
+            f"{path}: holds colours, not ids; give the image of train ids, one 8-bit channel", "file-content"
+        )
     return image[:, :, 0]
 
 
@@ -58,18 +60,21 @@ def _indices(path: Path) -> np.ndarray:
     try:
         image = open_picture(path.read_bytes())
     except (OSError, UserError) as error:
-        raise CorruptFileError(f"{path}: not a readable image ({error}); write it again") from None
+        raise CorruptFileError(f"{path}: not a readable image ({error}); write it again", "file-format") from None
     indices = np.asarray(image)
     palette = np.asarray(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)  # (n, 3)
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     if used[-1] >= len(palette):
-        raise CorruptFileError(f"{path}: index {used[-1]} is not in its palette of {len(palette)} colours; restore it")
+        raise CorruptFileError(
+            f"{path}: index {used[-1]} is not in its palette of {len(palette)} colours; restore it", "file-content"
+        )
     colours = palette[used]  # (m, 3)
     is_grey = bool((colours == colours[:, :1]).all())
     if is_grey and used.any() and (colours[:, 0] != used).any():
         raise CorruptFileError(
             f"{path}: its palette is grey and its indices are other numbers (index {used[-1]} is grey "
-            f"{colours[-1, 0]}): nobody can tell which are the ids; write one 8-bit channel of ids"
+            f"{colours[-1, 0]}): nobody can tell which are the ids; write one 8-bit channel of ids",
+            "file-content",
         )
     return indices
 
@@ -80,5 +85,6 @@ def _require_whole_bits(path: Path) -> None:
     if head.startswith(_PNG) and head[_PNG_COLOUR] == _GREY and head[_PNG_BITS] < _WHOLE_BITS:
         raise CorruptFileError(
             f"{path}: is grey with {head[_PNG_BITS]} bits, which readers scale to 0..255: nobody can tell its ids; "
-            "write one 8-bit channel of ids"
+            "write one 8-bit channel of ids",
+            "file-content",
         )

@@ -73,7 +73,9 @@ class McubesDataset(FrameDataset):
         channels = [_load(path)[:, LEFT_CROP:] for path in paths]
         first, last = channels[0], channels[-1]
         if first.shape != last.shape:
-            raise CorruptFileError(f"{paths[0]}: is {first.shape}, {paths[1]} is {last.shape}; restore both")
+            raise CorruptFileError(
+                f"{paths[0]}: is {first.shape}, {paths[1]} is {last.shape}; restore both", "size-mismatch"
+            )
         return np.stack([first, last, first], axis=2) * np.float32(_FULL)  # (H, W, C)
 
     def read_labels(self, frame: McubesFrame) -> np.ndarray:
@@ -103,7 +105,7 @@ class McubesDataset(FrameDataset):
     def _find(self) -> list[McubesFrame]:
         path = self.root / LIST_FOLDER / f"{self.split}.txt"
         if not path.exists():
-            raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there")
+            raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there", "data-empty")
         lines = read_text(path, "list of items").splitlines()
         return [McubesFrame(line.split()[0]) for line in lines if line.strip()]
 
@@ -123,7 +125,9 @@ def _load(path: Path) -> np.ndarray:
     try:
         array = read_array(path)
     except UserError as error:
-        raise CorruptFileError(f"{path}: not a readable .npy file ({error}); restore it") from None
+        raise CorruptFileError(f"{path}: not a readable .npy file ({error}); restore it", error.code) from None
     if array.ndim != 2 or array.dtype.kind != "f":
-        raise CorruptFileError(f"{path}: holds {array.dtype} {array.shape}, expected (H, W) float; restore it")
+        raise CorruptFileError(
+            f"{path}: holds {array.dtype} {array.shape}, expected (H, W) float; restore it", "file-content"
+        )
     return array.astype(np.float32)

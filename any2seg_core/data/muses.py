@@ -232,7 +232,7 @@ class MusesDataset(FrameDataset):
             head = picture_head(path.read_bytes())
             return head.height, head.width
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: not a readable image ({error}); restore it") from None
+            raise UserError(f"{path}: not a readable image ({error}); restore it", "file-format") from None
 
     def _kept_as(self, frame: MusesFrame, name: str) -> Path:
         folder = _SENSOR_FOLDERS[name]
@@ -243,7 +243,9 @@ class MusesDataset(FrameDataset):
             return self._rig.planes({name: muses_files.read_points(path)}, 0, self._size)[name]
         events = muses_files.read_events(path, EVENT_WINDOW_NS)
         if not len(events):
-            raise CorruptFileError(f"{path}: holds no events; download this file again or remove the scene")
+            raise CorruptFileError(
+                f"{path}: holds no events; download this file again or remove the scene", "file-content"
+            )
         return self._rig.planes({name: events}, int(events["t"].max()), self._size)[name]
 
 

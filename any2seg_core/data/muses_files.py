@@ -38,7 +38,7 @@ def read_calibration(root: Path) -> Calibration:
     """
     path = root / CALIBRATION_FILE
     if not path.exists():
-        raise UserError(f"{path}: missing; raw sensor files need it, it comes with MUSES")
+        raise UserError(f"{path}: missing; raw sensor files need it, it comes with MUSES", "file-missing")
     document = read_json(path)
     try:
         camera, event = (_entry(document, "intrinsics", name, "K") for name in ("rgb", "event"))
@@ -52,13 +52,15 @@ def read_calibration(root: Path) -> Calibration:
             event_to_camera=event_to_camera,
         )
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}", error.code) from None
 
 
 def _entry(document: Any, *keys: str) -> Any:
     for depth, key in enumerate(keys):
         if not isinstance(document, dict) or key not in document:
-            raise UserError(f"has no {'.'.join(keys[: depth + 1])}; take the calib.json that comes with MUSES")
+            raise UserError(
+                f"has no {'.'.join(keys[: depth + 1])}; take the calib.json that comes with MUSES", "key-missing"
+            )
         document = document[key]
     return document
 
@@ -75,9 +77,11 @@ def read_points(path: Path) -> np.ndarray:
         values = np.fromfile(path, "<f8")
         size = path.stat().st_size
     except OSError as error:
-        raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); restore it") from None
+        raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); restore it", "file-unreadable") from None
     if size == 0 or size % (8 * _POINT_COLUMNS):
-        raise CorruptFileError(f"{path}: has {size} bytes, not rows of {_POINT_COLUMNS} float64; download it again")
+        raise CorruptFileError(
+            f"{path}: has {size} bytes, not rows of {_POINT_COLUMNS} float64; download it again", "file-content"
+        )
     rows = values.reshape(-1, _POINT_COLUMNS)  # (N, 6)
     points = rows[:, :4].astype(np.float32)
     points[:, 3] /= _FULL_INTENSITY
@@ -110,7 +114,8 @@ def read_events(path: Path, window_ns: int) -> np.ndarray:
         reason = " ".join(str(error).split())
         raise CorruptFileError(
             f"{path}: no readable HDF5 file with events/x, y, t, p ({reason}); download it again, or install the "
-            "compression filters with: pip install 'any2seg[muses]'"
+            "compression filters with: pip install 'any2seg[muses]'",
+            "file-format",
         ) from None
 
 
@@ -118,7 +123,9 @@ def _h5py() -> Any:
     try:
         import h5py
     except ImportError:
-        raise UserError("raw events are HDF5 files: pip install 'any2seg[muses]', or use source=projected") from None
+        raise UserError(
+            "raw events are HDF5 files: pip install 'any2seg[muses]', or use source=projected", "package-missing"
+        ) from None
     with suppress(ImportError):
         import hdf5plugin  # noqa: F401 (registers the filters that MUSES' files are compressed with)
     return h5py
@@ -132,15 +139,21 @@ def read_projection(path: Path, name: str) -> np.ndarray:
     """
     image = _load(path)
     if image.ndim != 3 or image.shape[2] != 3:
-        raise CorruptFileError(f"{path}: expected (H, W, 3) of the SDK, got {image.shape}; project it again")
+        raise CorruptFileError(
+            f"{path}: expected (H, W, 3) of the SDK, got {image.shape}; project it again", "file-content"
+        )
     if name == "event":
         if image.dtype.kind not in "uif":
-            raise CorruptFileError(f"{path}: holds {image.dtype}, expected counts of events; project it again")
+            raise CorruptFileError(
+                f"{path}: holds {image.dtype}, expected counts of events; project it again", "file-content"
+            )
         return np.clip(np.nan_to_num(image.astype(np.float32)) * 40.0, 0.0, 255.0).astype(np.uint8)
     if image.dtype == np.uint16:
         image = image.astype(np.float32) / _PNG_SCALE - _PNG_SHIFT
     elif image.dtype.kind != "f":
-        raise CorruptFileError(f"{path}: holds {image.dtype}, expected float32 or a 16-bit PNG; project it again")
+        raise CorruptFileError(
+            f"{path}: holds {image.dtype}, expected float32 or a 16-bit PNG; project it again", "file-content"
+        )
     scaled = image.astype(np.float32)
     scaled[..., 1] /= _FULL_INTENSITY
     return encode_projection(scaled)
@@ -151,10 +164,12 @@ def _load(path: Path) -> np.ndarray:
         try:
             return read_picture(path)  # written by OpenCV: comes back in the order it was in
         except UserError as error:
-            raise CorruptFileError(f"{path}: not a readable image ({error}); project this scene again") from None
+            raise CorruptFileError(
+                f"{path}: not a readable image ({error}); project this scene again", "file-format"
+            ) from None
     try:
         loaded = read_arrays(path)
         return loaded["arr_0"] if isinstance(loaded, dict) else loaded
     except (UserError, KeyError) as error:
         reason = error if isinstance(error, UserError) else f"{path}: no NumPy file of the SDK"
-        raise CorruptFileError(f"{reason}; project it again") from None
+        raise CorruptFileError(f"{reason}; project it again", "file-format") from None

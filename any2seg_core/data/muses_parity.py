@@ -26,7 +26,9 @@ def hkust_plane(path: Path) -> np.ndarray:
     try:
         return np.array(open_picture(path.read_bytes()).convert("RGB").resize((SIDE, SIDE)))
     except (OSError, ValueError) as error:
-        raise CorruptFileError(f"{path}: not a readable image ({error}); project this scene again as PNG") from None
+        raise CorruptFileError(
+            f"{path}: not a readable image ({error}); project this scene again as PNG", "file-format"
+        ) from None
 
 
 def hkust_labels(labels: np.ndarray) -> np.ndarray:

@@ -39,9 +39,14 @@ class PseudoLabels:
         self.folder = Path(folder) / split
         facts = read_facts(folder, split)
         if facts is None:
-            raise UserError(f"{folder}: no pseudo labels of {split}: {split}.json is missing; {_HOW}")
+            raise UserError(
+                f"{folder}: no pseudo labels of {split}: {split}.json is missing; {_HOW}", "pseudo-labels-missing"
+            )
         if facts.get("label_space") != space.name:
-            raise UserError(f"{folder}: pseudo labels of {facts.get('label_space')}, the data set has {space.name}")
+            raise UserError(
+                f"{folder}: pseudo labels of {facts.get('label_space')}, the data set has {space.name}",
+                "label-space-mismatch",
+            )
         self._known = np.arange(256) < len(space)
         self._known[IGNORE] = True
 
@@ -51,7 +56,8 @@ class PseudoLabels:
         if missing:
             raise UserError(
                 f"{self.path(missing[0])}: missing, and {len(missing) - 1} more; the command that wrote the others "
-                "goes on where it stopped"
+                "goes on where it stopped",
+                "pseudo-labels-missing",
             )
 
     def path(self, name: str) -> Path:
@@ -63,7 +69,9 @@ class PseudoLabels:
         path = self.path(name)
         pseudo = read_ids(path)
         if pseudo.shape != labels.shape or not self._known[pseudo].all():
-            raise CorruptFileError(f"{path}: {pseudo.shape} is no label image of this frame, which has {labels.shape}")
+            raise CorruptFileError(
+                f"{path}: {pseudo.shape} is no label image of this frame, which has {labels.shape}", "size-mismatch"
+            )
         return np.where((labels == NOT_ANNOTATED) & (pseudo != IGNORE), pseudo, labels)
 
 
@@ -74,7 +82,7 @@ def read_facts(folder: str | Path, split: str) -> dict[str, Any] | None:
         return None
     facts = read_json(path)
     if not isinstance(facts, dict):
-        raise UserError(f"{path}: says nothing about its labels; {_HOW}")
+        raise UserError(f"{path}: says nothing about its labels; {_HOW}", "file-content")
     return facts
 
 
@@ -83,7 +91,9 @@ def write_facts(folder: Path, split: str, facts: dict[str, Any]) -> None:
     before = read_facts(folder, split)
     if before is not None and before != facts:
         changed = [key for key in facts if before.get(key) != facts[key]]
-        raise UserError(f"{folder}: holds pseudo labels of another {', '.join(changed)}; choose another folder")
+        raise UserError(
+            f"{folder}: holds pseudo labels of another {', '.join(changed)}; choose another folder", "output-exists"
+        )
     with replacing(folder / f"{split}.json") as partial:
         partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 

@@ -49,14 +49,17 @@ class TruthCoding:
 
     def __post_init__(self) -> None:
         if self.kind not in CODINGS:
-            raise UserError(f"truth_coding is {self.kind!r}: {', '.join(CODINGS)}")
+            raise UserError(f"truth_coding is {self.kind!r}: {', '.join(CODINGS)}", "value-unknown")
         if self.kind != TRAIN_IDS:
             tag_list(self.carla_version).to_train(self.rider)
 
     def require_space(self, space: LabelSpace) -> None:
         """UserError for CARLA's tags where the classes are not DELIVER's."""
         if self.kind != TRAIN_IDS and space.name != DELIVER.name:
-            raise UserError(f"truth_coding is {self.kind!r}: the checkpoint's {space.name} is not {DELIVER.name}")
+            raise UserError(
+                f"truth_coding is {self.kind!r}: the checkpoint's {space.name} is not {DELIVER.name}",
+                "label-space-mismatch",
+            )
 
     def read(self, message: Any, topic: str) -> np.ndarray:
         """(H, W) uint8 train ids, 255 = no truth, of a message on `topic`; UserError when it holds something else."""
@@ -70,7 +73,8 @@ def _train_ids(message: Any, topic: str) -> np.ndarray:
     if encoding not in _ENCODINGS:
         raise UserError(
             f"truth topic {topic}: holds {encoding}, truth is mono8 train ids with 255 = unlabelled; "
-            f"name another one with --truth, CARLA's with --truth-coding palette or tag, or --truth {NO_TRUTH}"
+            f"name another one with --truth, CARLA's with --truth-coding palette or tag, or --truth {NO_TRUTH}",
+            "truth-encoding",
         )
     return image_to_array(message)
 
@@ -82,7 +86,7 @@ def on_grid(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     (height, width), (rows, columns) = size, labels.shape
     if abs(columns * height - rows * width) > max(height, width):
-        raise UserError(f"is {columns}x{rows}, another view than the labels' {width}x{height}")
+        raise UserError(f"is {columns}x{rows}, another view than the labels' {width}x{height}", "truth-size")
     if labels.shape == size:
         return labels
     return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -136,7 +140,8 @@ def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
     if strange.size:
         raise UserError(
             f"has id {num_classes + strange[0]}, known are 0..{num_classes - 1} and {IGNORE}: another label space; "
-            f"name another truth with --truth, or --truth {NO_TRUTH}"
+            f"name another truth with --truth, or --truth {NO_TRUTH}",
+            "label-ids",
         )
     return counts[:num_classes]
 
@@ -160,11 +165,16 @@ def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibratio
         UserError: no such cloud, or no extrinsics.
     """
     if calibration.lidar_to_camera is None:
-        raise UserError(f"truth topic {topic}: the calibration does not say where the LiDAR is (lidar_to_camera)")
+        raise UserError(
+            f"truth topic {topic}: the calibration does not say where the LiDAR is (lidar_to_camera)",
+            "extrinsics-missing",
+        )
     try:
         points, labels = semantic_cloud_to_train(message, tags)
     except MessageError as error:
-        raise UserError(f"truth topic {topic}: {error}; name another one with --truth, or --truth {NO_TRUTH}") from None
+        raise UserError(
+            f"truth topic {topic}: {error}; name another one with --truth, or --truth {NO_TRUTH}", error.code
+        ) from None
     return project_labels(points, labels, calibration.lidar_to_camera, calibration.camera)
 
 
@@ -186,7 +196,8 @@ class TruthFolder:
         if not self._truths:
             raise UserError(
                 f"--truth {folder}: holds neither <stamp in nanoseconds>.png nor <stamp>_semantic_front.png of a "
-                "labelled `bag extract`; name label images by their stamp"
+                "labelled `bag extract`; name label images by their stamp",
+                "truth-missing",
             )
 
     def nearest(self, stamp_ns: int) -> Truth | None:
@@ -215,6 +226,7 @@ def _extracted(folder: Path) -> dict[int, Path]:
         if other is not path:
             raise UserError(
                 f"--truth {folder}: {path.parent} and {other.parent} both have labels of stamp {int(stem)}: give the "
-                "folder of one recording"
+                "folder of one recording",
+                "truth-ambiguous",
             )
     return files

@@ -124,13 +124,16 @@ class FrameDataset(Dataset):
         self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
         strange = sorted(set(options) - set(self.options))
         if strange:
-            raise UserError(f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice")
+            raise UserError(
+                f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice",
+                "option-unsupported",
+            )
         for name, default in self.options.items():
             setattr(self, name, options.get(name, default))
         self.is_choice = modalities is not None
         self.modalities = parse_subset(modalities, self.family) if self.is_choice else self.family.members
         if split not in self.splits:
-            raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}")
+            raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}", "value-unknown")
         self._require_root()
         self._prepare(cache)
         if sparse is not None and sparse.kind == "lidar":
@@ -182,7 +185,9 @@ class FrameDataset(Dataset):
             sample = self.readable(number)
             if sample is not None:
                 return number, sample
-        raise UserError(f"{self.root}: none of the {len(self.frames)} {self.split} frames can be read")
+        raise UserError(
+            f"{self.root}: none of the {len(self.frames)} {self.split} frames can be read", "data-unreadable"
+        )
 
     def labels(self, index: int) -> np.ndarray:
         """(H, W) uint8 train ids of one frame without reading its planes; CorruptFileError as above."""
@@ -305,7 +310,10 @@ class FrameDataset(Dataset):
 
     def _require_root(self) -> None:
         if not self.root.is_dir():
-            raise UserError(f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}")
+            raise UserError(
+                f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}",
+                "data-missing",
+            )
 
     def _begin(self, cache: Cache) -> None:
         """Nothing skipped yet; all frames decoded if ``cache`` is "ram"."""
@@ -319,7 +327,9 @@ class FrameDataset(Dataset):
         """Read what the whole data set shares, before any frame is looked for."""
         if cache == "disk" and not self.computed:
             source = f" from {self.source} files" if "source" in self.options else ""
-            raise UserError(f"cache=disk: {self.kind}{source} has nothing to compute; use ram or none")
+            raise UserError(
+                f"cache=disk: {self.kind}{source} has nothing to compute; use ram or none", "option-unsupported"
+            )
 
     def _kept_as(self, frame: Any, name: str) -> Path:
         """Place of a computed plane in ``planes_on_disk``."""
@@ -330,25 +340,31 @@ class FrameDataset(Dataset):
             unknown = sorted(set(cases) - set(self.cases))
             if unknown:
                 known = ", ".join(self.cases) or f"none ({self.kind} has no conditions)"
-                raise UserError(f"unknown case {unknown[0]!r}: expected some of {known}")
+                raise UserError(f"unknown case {unknown[0]!r}: expected some of {known}", "value-unknown")
             frames = [frame for frame in frames if self._matches(frame, cases)]
         if not frames:
             chosen = "" if cases is None else f" of the cases {', '.join(cases)}"
-            raise NoFramesError(f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}")
+            raise NoFramesError(
+                f"{self.root}: no {self.split} frame{chosen}: looked for {self._expected()}", "data-empty"
+            )
         return frames
 
     def _require_files(self) -> None:
         if self.pseudo is not None:
             self.pseudo.require(frame.name for frame in self.frames)
         if self.labelled and self.why_unlabelled:
-            raise UserError(f"{self.root}: {self.split}: {self.why_unlabelled}; nothing can be trained or judged on it")
+            raise UserError(
+                f"{self.root}: {self.split}: {self.why_unlabelled}; nothing can be trained or judged on it",
+                "data-unlabelled",
+            )
         for frame in self.frames:
             for key, paths in self.files(frame).items():
                 for path in paths if self.labelled or key != LABELS else ():
                     if not path.is_file():
                         raise UserError(
                             f"{path}: missing, although frame {frame.name} exists in other folders; restore it "
-                            f"(`any2seg data check {self.root}` lists all that is missing)"
+                            f"(`any2seg data check {self.root}` lists all that is missing)",
+                            "frame-incomplete",
                         )
 
     @property
@@ -371,7 +387,10 @@ class FrameDataset(Dataset):
 
     def _require_lidar(self) -> None:
         if LIDAR not in self.family.members:
-            raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks")
+            raise UserError(
+                f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks",
+                "option-unsupported",
+            )
         if not self.has_lidar_labels:
             _LOG.warning("%s has no labels of LiDAR points: taken from the images where planes show one", self.root)
 

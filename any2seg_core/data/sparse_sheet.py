@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from pydantic import ValidationError
 
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.data.sparse import SparseConfig
@@ -39,7 +40,9 @@ def sparse_config(**settings: object) -> SparseConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise UserError(f"sparse labels: {f'{where}: ' if where else ''}{first['msg']}") from None
+        raise UserError(
+            f"sparse labels: {f'{where}: ' if where else ''}{first['msg']}", code_of(error)
+        ) from None
 
 
 def sparse_sheet(frames: FrameDataset, count: int) -> tuple[np.ndarray, list[SparseFrame]]:

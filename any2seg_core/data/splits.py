@@ -76,15 +76,18 @@ def read_names(path: Path, frames: FrameDataset) -> list[int]:
     try:
         lines = [line.strip() for line in read_text(path).splitlines()]
     except UserError as error:
-        raise UserError(f"{path}: cannot be read as a list of frames ({error}); one name a line") from None
+        raise UserError(f"{path}: cannot be read as a list of frames ({error}); one name a line", error.code) from None
     names = [line for line in lines if line and not line.startswith("#")]
     numbers = {frame.name: number for number, frame in enumerate(frames.frames)}
     absent = [name for name in names if name not in numbers]
     if absent or not names:
         what = f"{len(absent)} of {len(names)} names, the first is {absent[0]}," if absent else "a single name"
         known = next(iter(numbers))
-        raise UserError(f"{path}: {frames.root} has not {what} in {frames.split}; its frames have names like {known}")
+        raise UserError(
+            f"{path}: {frames.root} has not {what} in {frames.split}; its frames have names like {known}",
+            "frame-unknown",
+        )
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{path}: {twice} stands there twice; name each frame once")
+        raise UserError(f"{path}: {twice} stands there twice; name each frame once", "value-twice")
     return [numbers[name] for name in names]

@@ -48,9 +48,11 @@ class Selection:
         if self.truth_tags:
             tag_list(self.truth_tags)
         if self.every < 1:
-            raise UserError(f"every={self.every}: take every n-th set, n at least 1")
+            raise UserError(f"every={self.every}: take every n-th set, n at least 1", "value-range")
         if not 0.0 <= self.start_s < self.end_s:
-            raise UserError(f"start_s={self.start_s:g}, end_s={self.end_s:g}: expected 0 <= start_s < end_s")
+            raise UserError(
+                f"start_s={self.start_s:g}, end_s={self.end_s:g}: expected 0 <= start_s < end_s", "value-range"
+            )
 
 
 @dataclass(kw_only=True)
@@ -248,10 +250,14 @@ def _has_cloud_truth(opened: OpenBag, selection: Selection) -> bool:
     is_cloud = bool(topic) and opened.bag.topics[topic].kind == CLOUD_KIND
     if is_cloud and not selection.truth_tags:
         raise UserError(
-            f"truth topic {topic} holds points: say of which CARLA version their tags are, truth_tags=0.9.14"
+            f"truth topic {topic} holds points: say of which CARLA version their tags are, truth_tags=0.9.14",
+            "value-conflict",
         )
     if topic and not is_cloud and selection.truth_tags:
-        raise UserError(f"truth_tags={selection.truth_tags}: truth topic {topic} holds no points; leave truth_tags out")
+        raise UserError(
+            f"truth_tags={selection.truth_tags}: truth topic {topic} holds no points; leave truth_tags out",
+            "value-conflict",
+        )
     return is_cloud
 
 
@@ -259,9 +265,13 @@ def labels_on_grid(message: object, size: tuple[int, int]) -> np.ndarray:
     """Truth message -> (H, W) uint8 train ids on the grid of the planes; UserError when it holds something else."""
     labels = image_to_array(message)
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise UserError(f"expected mono8 train ids, got {labels.dtype} {labels.shape}; or go without truth (none)")
+        raise UserError(
+            f"expected mono8 train ids, got {labels.dtype} {labels.shape}; or go without truth (none)", "truth-encoding"
+        )
     strange = labels[(labels >= len(DELIVER)) & (labels != IGNORE)]
     if strange.size:
         last = len(DELIVER) - 1
-        raise UserError(f"id {strange[0]} is none of {DELIVER.name}'s 0..{last}; or go without truth (none)")
+        raise UserError(
+            f"id {strange[0]} is none of {DELIVER.name}'s 0..{last}; or go without truth (none)", "label-ids"
+        )
     return on_grid(labels, size)

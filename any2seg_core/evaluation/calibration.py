@@ -23,7 +23,7 @@ class CalibrationHistogram:
 
     def __init__(self, bins: int = BINS):
         if bins < 1:
-            raise UserError(f"calibration with {bins} bins: at least 1")
+            raise UserError(f"calibration with {bins} bins: at least 1", "value-range")
         self.sums = np.zeros((3, bins), np.int64)
 
     def update(
@@ -42,17 +42,18 @@ class CalibrationHistogram:
         if not confidence.shape == prediction.shape == truth.shape:
             raise UserError(
                 f"confidence {confidence.shape}, prediction {prediction.shape} and truth {truth.shape} differ: "
-                "resize them to one size"
+                "resize them to one size",
+                "size-mismatch",
             )
         sums, strange = count_confidence(confidence, prediction, truth, self.sums.shape[1])
         if strange is not None:
-            raise UserError(f"confidence of {strange:g}: expected 0..1")
+            raise UserError(f"confidence of {strange:g}: expected 0..1", "value-range")
         self.sums += sums
 
     def merge(self, other: CalibrationHistogram) -> None:
         """Add the counts of another histogram with as many bins."""
         if other.sums.shape != self.sums.shape:
-            raise UserError(f"cannot merge {other.sums.shape[1]} bins into {self.sums.shape[1]}")
+            raise UserError(f"cannot merge {other.sums.shape[1]} bins into {self.sums.shape[1]}", "value-conflict")
         self.sums += other.sums
 
     def accuracy(self) -> np.ndarray:

@@ -72,7 +72,8 @@ class Subject:
         if space.name != contract.label_space:
             raise UserError(
                 f"{checkpoint} was trained on labels {contract.label_space}, {settings.data} is {kind} with "
-                f"{space.name}: give the data set of the checkpoint"
+                f"{space.name}: give the data set of the checkpoint",
+                "label-space-mismatch",
             )
         frames = open_split(settings, settings.split, contract.modalities, settings.cases)
         other = {name: v for name, v in frames.encodings.items() if contract.encodings[name] != v}
@@ -130,7 +131,8 @@ def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
     if not any(is_labelled(labels).any() for labels in subject.frames.readable_labels(subject.indices)):
         raise UserError(
             f"{settings.data}: no labelled pixel in {len(subject.indices)} frames of split {settings.split}: nothing "
-            "to judge by; `any2seg predict` needs no labels"
+            "to judge by; `any2seg predict` needs no labels",
+            "data-unlabelled",
         )
     data_set = paper_data_set(subject.frames)
     rivals = _read_specialists(settings.specialists, subject)
@@ -181,19 +183,23 @@ def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | 
     try:
         given = read_json(path)
     except UserError as error:
-        raise UserError(f"{path}: not a readable JSON file ({error}); `any2seg evaluate --help` shows one") from None
+        raise UserError(
+            f"{path}: not a readable JSON file ({error}); `any2seg evaluate --help` shows one", error.code
+        ) from None
     if not isinstance(given, dict) or not given:
-        raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}')
+        raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}', "file-content")
     family, there = subject.frames.family, subject.model.modalities
     rivals: dict[str, float | Subject] = {}
     for text, value in given.items():
         try:
             sensors = parse_subset(text, family, there)
         except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise UserError(f"{path}: {error}", error.code) from None
         letters = subset_letters(sensors, family)
         if letters in rivals:
-            raise UserError(f"{path}: {text} is {letters}, which is there already: give each subset once")
+            raise UserError(
+                f"{path}: {text} is {letters}, which is there already: give each subset once", "value-twice"
+            )
         rivals[letters] = _specialist(path, letters, sensors, value, subject)
     return rivals
 
@@ -204,12 +210,15 @@ def _specialist(
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
         return float(value)
     if not isinstance(value, str):
-        raise UserError(f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint")
+        raise UserError(
+            f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint", "value-type"
+        )
     rival = Subject.open(subject.settings, path.parent / value)
     if rival.model.modalities != sensors:
         raise UserError(
             f"{path}: {value} was trained on {', '.join(rival.model.modalities)}; a specialist of {letters} is trained "
-            f"on {', '.join(sensors)} alone"
+            f"on {', '.join(sensors)} alone",
+            "checkpoint-mismatch",
         )
     return rival
 

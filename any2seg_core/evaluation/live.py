@@ -64,8 +64,9 @@ class LiveScorer:
         """As `evaluation.tables.summarise`, per subset that occurred; UserError when nothing was judged."""
         if not self._table:
             raise UserError(
-                f"nothing to score: {self.labels} labels, {len(self._truths)} truth images waiting, "
-                f"{self.rejected} of another size or label space; truth must be within {TRUTH_TOLERANCE_NS // 10**6} ms"
+                f"nothing to score: {self.labels} labels, {len(self._truths)} truth images waiting, {self.rejected} "
+                f"of another size or label space; truth must be within {TRUTH_TOLERANCE_NS // 10**6} ms",
+                "truth-missing",
             )
         ordered = dict(sorted(self._table.items(), key=lambda entry: (-len(entry[0]), entry[0])))
         counts = {"labels": self.labels, "judged": self.judged, "rejected": self.rejected}

@@ -44,17 +44,19 @@ class ConfusionMatrix:
         """Count integer arrays of one shape; pixels of truth 254 or 255 do not count, other ids must be below K."""
         prediction, truth = as_array(prediction), as_array(truth)
         if prediction.shape != truth.shape:
-            raise UserError(f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them")
+            raise UserError(
+                f"prediction {prediction.shape} and truth {truth.shape} differ: resize one of them", "size-mismatch"
+            )
         counts, strange = count_pairs(prediction, truth, self.num_classes)
         if strange is not None:
             known = f"below {self.num_classes} or {IGNORE}"
-            raise UserError(f"ids must be {known}, got {strange}: that is another label space")
+            raise UserError(f"ids must be {known}, got {strange}: that is another label space", "label-ids")
         self.counts += counts
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the counts of another matrix of the same K."""
         if other.num_classes != self.num_classes:
-            raise UserError(f"cannot merge {other.num_classes} classes into {self.num_classes}")
+            raise UserError(f"cannot merge {other.num_classes} classes into {self.num_classes}", "value-conflict")
         self.counts += other.counts
 
     def reset(self) -> None:
@@ -102,7 +104,7 @@ class ConfusionMatrix:
             if policy == "without_other" and self.other is not None:
                 kept[self.other] = False
         else:
-            raise UserError(f"unknown policy {policy!r}: expected present, all or without_other")
+            raise UserError(f"unknown policy {policy!r}: expected present, all or without_other", "value-unknown")
         return float(np.nan_to_num(per_class[kept]).mean()) if kept.any() else float("nan")
 
     def _hits_and_predicted(self) -> tuple[np.ndarray, np.ndarray]:

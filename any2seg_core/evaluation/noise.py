@@ -36,7 +36,7 @@ NOISE_LEVELS = MappingProxyType(
 def noise_level(name: str) -> NoiseLevel:
     """Look a level up by name; UserError lists the known ones."""
     if name not in NOISE_LEVELS:
-        raise UserError(f"unknown noise level {name!r}: known are {', '.join(NOISE_LEVELS)}")
+        raise UserError(f"unknown noise level {name!r}: known are {', '.join(NOISE_LEVELS)}", "value-unknown")
     return NOISE_LEVELS[name]
 
 

@@ -91,7 +91,7 @@ def _logits_by_letters(
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor | None]]:
     """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
     if model.training:
-        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets")
+        raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
     for batch in batches:
         for subset, logits in subset_logits(model, batch, subsets, stand_in):
             yield batch, subset_letters(subset, family), logits

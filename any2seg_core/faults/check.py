@@ -32,7 +32,9 @@ def check_faults(faults: Sequence[Fault], bag: Recording, topics: TopicMap) -> l
         there = [name for name in fault.sensors if name in topics.streams]
         if not there:
             has = ", ".join(topics.streams) or "none of the sensors"
-            raise UserError(f"fault {fault}: the recording has no {', '.join(fault.sensors)}; it has {has}")
+            raise UserError(
+                f"fault {fault}: the recording has no {', '.join(fault.sensors)}; it has {has}", "sensor-absent"
+            )
         for name in there:
             if isinstance(fault, CONTENT_FAULTS) or (name == "event" and isinstance(fault, Freeze | Skew)):
                 trials.setdefault(topics.streams[name], []).append(fault)
@@ -60,7 +62,8 @@ def _try(fault: Fault, bag: Recording, topic: str) -> None:
         others = [kind for kind, cls in KINDS.items() if cls not in CONTENT_FAULTS and not isinstance(fault, cls)]
         raise UserError(
             f"fault {fault}: cannot be done to {topic} ({bag.topics[topic].kind}): {problem}; choose among "
-            f"{', '.join(kind for kind in others if kind not in ('freeze', 'skew'))}, or leave this sensor out"
+            f"{', '.join(kind for kind in others if kind not in ('freeze', 'skew'))}, or leave this sensor out",
+            "fault-impossible",
         )
 
 

@@ -30,7 +30,7 @@ def parse_drop(text: str) -> tuple[Fault, ...]:
             start_s, end_s = _window(window if at else ":")
             faults.append(make_fault("drop", sensors=sensors, start_s=start_s, end_s=end_s))
         except UserError as error:
-            raise UserError(f"drop {part!r}: {error}; write for example camera@4:8,lidar@10:") from None
+            raise UserError(f"drop {part!r}: {error}; write for example camera@4:8,lidar@10:", error.code) from None
     return tuple(faults)
 
 
@@ -41,7 +41,9 @@ def parse_fault(text: str) -> Fault:
     kind, _, sensors = target.partition(":")
     example = "write for example blur:rgb@2:5,length=0.08"
     if kind not in KINDS:
-        raise UserError(f"fault {text!r}: unknown kind {kind!r}, known are {', '.join(KINDS)}; {example}")
+        raise UserError(
+            f"fault {text!r}: unknown kind {kind!r}, known are {', '.join(KINDS)}; {example}", "value-unknown"
+        )
     fields: dict[str, object] = {}
     try:
         fields["start_s"], fields["end_s"] = _window(window if at else ":")
@@ -52,11 +54,11 @@ def parse_fault(text: str) -> Fault:
                 continue
             if not equals or name not in KINDS[kind].parameters():
                 known = ", ".join(KINDS[kind].parameters())
-                raise UserError(f"{pair!r} is no name=value with one of {known}")
+                raise UserError(f"{pair!r} is no name=value with one of {known}", "value-format")
             fields[name] = value
         return make_fault(kind, sensors=sensors or "all", **fields)
     except UserError as error:
-        raise UserError(f"fault {text!r}: {error}; {example}") from None
+        raise UserError(f"fault {text!r}: {error}; {example}", error.code) from None
 
 
 def read_plan(drops: Sequence[str] = (), faults: Sequence[str] = (), files: Sequence[Path] = ()) -> tuple[Fault, ...]:
@@ -81,4 +83,4 @@ def _window(text: str) -> tuple[float, float | None]:
             raise ValueError
         return (float(start) if start.strip() else 0.0), (float(end) if end.strip() else None)
     except ValueError:
-        raise UserError(f"window {text!r} is not start:end in seconds") from None
+        raise UserError(f"window {text!r} is not start:end in seconds", "value-format") from None

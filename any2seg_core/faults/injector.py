@@ -198,4 +198,4 @@ def _decoded(message: Recorded, change: Callable[[Any], Any]) -> Recorded:
     except MessageError:
         raise
     except (LookupError, ValueError) as error:  # fields that contradict each other, found by NumPy
-        raise MessageError(f"{message.kind}: {error}") from None
+        raise MessageError(f"{message.kind}: {error}", "value") from None

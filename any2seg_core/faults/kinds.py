@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from any2seg_core.base.atomic import replacing
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, parse_yaml, read_text
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
@@ -161,11 +162,11 @@ _PLAN = TypeAdapter(tuple[Annotated[Fault, Field(discriminator="kind")], ...])
 def make_fault(kind: str, **fields: object) -> Fault:
     """A fault by the name of its kind; UserError names the field at fault."""
     if kind not in KINDS:
-        raise UserError(f"unknown fault {kind!r}: known are {', '.join(KINDS)}")
+        raise UserError(f"unknown fault {kind!r}: known are {', '.join(KINDS)}", "value-unknown")
     try:
         return KINDS[kind].model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"{kind}: {_first(error)}") from None
+        raise UserError(f"{kind}: {_first(error)}", code_of(error)) from None
 
 
 def load_faults(path: Path) -> tuple[Fault, ...]:
@@ -173,15 +174,15 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
     try:
         text = read_text(path, "schedule")
     except UserError as error:
-        raise UserError(f"cannot read the schedule: {error}") from None
+        raise UserError(f"cannot read the schedule: {error}", error.code) from None
     try:
         document = (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))
     except UserError as error:
-        raise UserError(f"schedule is neither YAML nor JSON: {error}") from None
+        raise UserError(f"schedule is neither YAML nor JSON: {error}", error.code) from None
     try:
         return _PLAN.validate_python(document)
     except ValidationError as error:
-        raise UserError(f"{path}: schedule, {_first(error)}") from None
+        raise UserError(f"{path}: schedule, {_first(error)}", code_of(error)) from None
 
 
 def save_faults(path: Path, faults: Sequence[Fault]) -> None:

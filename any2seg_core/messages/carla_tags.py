@@ -41,7 +41,7 @@ class TagList:
                 "TwoWheeler" or "ignore".
         """
         if rider not in _RIDERS:
-            raise UserError(f"rider {rider!r}: use one of {', '.join(_RIDERS)}")
+            raise UserError(f"rider {rider!r}: use one of {', '.join(_RIDERS)}", "value-unknown")
         classes = {tag: rider if name == "Rider" else deliver for tag, (name, _, deliver) in self.tags.items()}
         return lookup_table({tag: DELIVER.id(name) for tag, name in classes.items() if name not in ("", "ignore")})
 
@@ -145,7 +145,7 @@ def tag_list(version: str) -> TagList:
     except ValueError:
         number = ()
     if len(number) != 3 or number < (0, 9, 10):
-        raise UserError(f"CARLA version {version!r}: expected 0.9.10 or newer, such as 0.9.13")
+        raise UserError(f"CARLA version {version!r}: expected 0.9.10 or newer, such as 0.9.13", "value-unknown")
     return CARLA_0_9_10 if number < (0, 9, 14) else CARLA_0_9_14
 
 
@@ -170,7 +170,7 @@ def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore
         pixels = image_to_array(msg)
         found = image_to_rgb(msg)[..., 0] if pixels.ndim == 3 else pixels.astype(np.uint8)
     else:
-        raise UserError(f"coding {coding!r}: use 'palette' (ROS bridge) or 'tag' (native ROS 2)")
+        raise UserError(f"coding {coding!r}: use 'palette' (ROS bridge) or 'tag' (native ROS 2)", "value-unknown")
     known = np.zeros(256, bool)
     known[list(tags.tags)] = True
     unknown = float(1.0 - known[found].mean())

@@ -28,7 +28,9 @@ class PixelBits:
 
     def __init__(self, bits: int = 0) -> None:
         if bits and not 8 <= bits <= _WHOLE:
-            raise UserError(f"image_bits={bits}: 16-bit images have 8 to 16 significant bits; 0 finds them")
+            raise UserError(
+                f"image_bits={bits}: 16-bit images have 8 to 16 significant bits; 0 finds them", "value-range"
+            )
         self._given = bits
         self._found = 0
         self._note = ""

@@ -202,12 +202,14 @@ def _checked(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise MessageError(f"tf: no TransformStamped ({error})", "field") from None
     if not child or not parent or child == parent:
-        raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names")
+        raise MessageError(f"tf: frames {parent!r} and {child!r} must be two names", "value")
     if not np.isfinite(pose).all():
-        raise MessageError(f"tf: {parent} to {child} holds NaN or infinity")
+        raise MessageError(f"tf: {parent} to {child} holds NaN or infinity", "value")
     length = math.hypot(*pose[3:])
     if not abs(length - 1.0) <= _QUATERNION_TOLERANCE:
-        raise MessageError(f"tf: {parent} to {child} is no rigid transform (quaternion of length {length:.3g})")
+        raise MessageError(
+            f"tf: {parent} to {child} is no rigid transform (quaternion of length {length:.3g})", "value"
+        )
     try:
         stamp = stamp_ns(item.header)
     except MessageError as error:

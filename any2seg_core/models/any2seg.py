@@ -295,20 +295,25 @@ class Any2Seg(nn.Module):
         if not names or strange:
             raise UserError(
                 f"images of {', '.join(names) or 'no modality'}: this model takes any non-empty subset of "
-                f"{', '.join(self.modalities)}"
+                f"{', '.join(self.modalities)}",
+                "sensor-unknown",
             )
         shapes = {name: tuple(images[name].shape) for name in names}
         batch, channels, height, width = shapes[names[0]]
         if len(set(shapes.values())) > 1 or channels != 3 or height % 32 or width % 32:
             raise UserError(
                 f"image shapes {shapes}: expected one shape (B, 3, H, W) with H and W multiples of 32; "
-                "planes_to_tensor resizes"
+                "planes_to_tensor resizes",
+                "array-shape",
             )
         if present is not None:
             if tuple(present.shape) != (batch, len(names)) or present.dtype != torch.bool:
                 raise UserError(
-                    f"present is {present.dtype} {tuple(present.shape)}: expected bool {(batch, len(names))}"
+                    f"present is {present.dtype} {tuple(present.shape)}: expected bool {(batch, len(names))}",
+                    "array-shape",
                 )
             if not bool(present.any(dim=1).all()):
-                raise UserError("present has a sample without any modality: at least one must be True per row")
+                raise UserError(
+                    "present has a sample without any modality: at least one must be True per row", "sensor-none"
+                )
         return names

@@ -24,7 +24,8 @@ def import_timm():
         reason = str(error).splitlines()[0]
         raise UserError(
             f"encoder timm/...: timm cannot be imported ({reason}); pip install 'any2seg[timm]', with a torchvision "
-            "made for the installed torch, or use mit_b0 ... mit_b5"
+            "made for the installed torch, or use mit_b0 ... mit_b5",
+            "package-missing",
         ) from None
     return timm
 
@@ -49,19 +50,26 @@ class TimmBackbone(nn.Module):
         timm = import_timm()
         if not timm.is_model(name):
             near = ", ".join(timm.list_models(f"*{name[:6]}*")[:6]) or "see timm.list_models()"
-            raise UserError(f"encoder timm/{name}: timm {timm.__version__} has no such model; near are {near}")
+            raise UserError(
+                f"encoder timm/{name}: timm {timm.__version__} has no such model; near are {near}", "encoder-unknown"
+            )
         options: dict = {"features_only": True, "in_chans": in_channels}
         if drop_path > 0.0:
             options["drop_path_rate"] = drop_path
         try:
             levels = timm.create_model(name, **options).feature_info.reduction()
             if not set(STRIDES) <= set(levels):
-                raise UserError(f"encoder timm/{name}: has features at strides {levels}, needed are 4, 8, 16 and 32")
+                raise UserError(
+                    f"encoder timm/{name}: has features at strides {levels}, needed are 4, 8, 16 and 32",
+                    "encoder-unsuitable",
+                )
             chosen = tuple(max(i for i, stride in enumerate(levels) if stride == wanted) for wanted in STRIDES)
             self.body = timm.create_model(name, out_indices=chosen, **options)
         except (TypeError, RuntimeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"encoder timm/{name} cannot be built with {options} ({reason}); choose another") from None
+            raise UserError(
+                f"encoder timm/{name} cannot be built with {options} ({reason}); choose another", "encoder-unsuitable"
+            ) from None
         self._name, self._options = name, options | {"out_indices": chosen}
         self.widths: tuple[int, ...] = tuple(self.body.feature_info.channels())
         self._probe(name, in_channels)
@@ -84,15 +92,17 @@ class TimmBackbone(nn.Module):
         timm = import_timm()
         origin = {"pretrained_cfg_overlay": {"file": source}} if source != "imagenet" else {}
         if origin and not Path(source).is_file():
-            raise UserError(f"pretrained={source}: no such file")
+            raise UserError(f"pretrained={source}: no such file", "file-missing")
         try:
             timm.create_model(self._name, pretrained=True, in_chans=self._options["in_chans"], **origin)
             body = timm.create_model(self._name, pretrained=True, **origin, **self._options)
         except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
             reason = reason_of(error)
-            raise UserError(f"pretrained={source} does not give timm/{self._name} its weights ({reason})") from None
+            raise UserError(
+                f"pretrained={source} does not give timm/{self._name} its weights ({reason})", "weights-mismatch"
+            ) from None
         if problem := unusable_tensor(body.state_dict()):
-            raise UserError(f"pretrained={source}: tensor {problem}; take other weights")
+            raise UserError(f"pretrained={source}: tensor {problem}; take other weights", "not-finite")
         self.body.load_state_dict(body.state_dict(), strict=True)
 
     @torch.no_grad()
@@ -102,12 +112,16 @@ class TimmBackbone(nn.Module):
         try:
             shapes = [tuple(level.shape) for level in self.body(torch.zeros(1, in_channels, 64, 96))]
         except (AssertionError, RuntimeError, ValueError) as error:
-            raise UserError(f"encoder timm/{name} does not take images of any size ({error}); choose another") from None
+            raise UserError(
+                f"encoder timm/{name} does not take images of any size ({error}); choose another", "encoder-unsuitable"
+            ) from None
         finally:
             self.body.train()
         expected = [(1, c, 64 // s, 96 // s) for c, s in zip(self.widths, STRIDES, strict=True)]
         if shapes != expected:
-            raise UserError(f"encoder timm/{name}: gives features {shapes} for 64x96, expected {expected}")
+            raise UserError(
+                f"encoder timm/{name}: gives features {shapes} for 64x96, expected {expected}", "encoder-unsuitable"
+            )
 
 
 def make_encoder(
@@ -123,4 +137,6 @@ def make_encoder(
         return MixTransformer(variant, drop_path, in_channels, norm)
     if name.startswith("timm/"):
         return TimmBackbone(name.removeprefix("timm/"), drop_path, in_channels)
-    raise UserError(f"unknown encoder {name!r}: known are mit_b0 ... mit_b5 and timm/<name of a timm model>")
+    raise UserError(
+        f"unknown encoder {name!r}: known are mit_b0 ... mit_b5 and timm/<name of a timm model>", "encoder-unknown"
+    )

@@ -199,7 +199,7 @@ class MixTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
-            raise UserError(f"unknown MiT variant {variant!r}: known are {', '.join(VARIANTS)}")
+            raise UserError(f"unknown MiT variant {variant!r}: known are {', '.join(VARIANTS)}", "encoder-unknown")
         config = VARIANTS[variant]
         self.widths = config.widths
         rates = torch.linspace(0.0, drop_path, sum(config.depths), device="cpu").tolist()

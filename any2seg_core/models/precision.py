@@ -34,7 +34,10 @@ class BFloat16Encoder(nn.Module):
                 was_finite = _is_finite(module)
                 module.to(torch.bfloat16)  # once, not for every frame
                 if was_finite and not _is_finite(module):
-                    raise UserError(f"precision bfloat16: weights of encoder.{name} are too large for it: use float32")
+                    raise UserError(
+                        f"precision bfloat16: weights of encoder.{name} are too large for it: use float32",
+                        "precision-unsuitable",
+                    )
 
     def forward(self, images: Tensor, *rows: object) -> list[Tensor]:
         """images (B, 3, H, W) float32 -> four features (B, C_j, H_j, W_j) float32."""
@@ -59,10 +62,13 @@ def with_precision(model: Any2Seg, precision: str, width: int) -> Any2Seg:
         UserError: another precision, or images too narrow for it.
     """
     if precision not in PRECISIONS:
-        raise UserError(f"precision {precision!r}: choose {' or '.join(PRECISIONS)}")
+        raise UserError(f"precision {precision!r}: choose {' or '.join(PRECISIONS)}", "value-unknown")
     if precision == "bfloat16":
         # PyTorch's strided convolution in bfloat16 on a CPU is wrong on maps of width 2, which are images of width 32.
         if width < _NARROWEST:
-            raise UserError(f"precision bfloat16: needs images {_NARROWEST} wide or more, the model takes {width}")
+            raise UserError(
+                f"precision bfloat16: needs images {_NARROWEST} wide or more, the model takes {width}",
+                "precision-unsuitable",
+            )
         model.encoder = BFloat16Encoder(model.encoder)
     return model

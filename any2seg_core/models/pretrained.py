@@ -34,20 +34,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserError: missing, damaged, or no state of tensors.
     """
     if not path.is_file():
-        raise UserError(f"pretrained={path}: no such file")
+        raise UserError(f"pretrained={path}: no such file", "file-missing")
     strangers: list[str] = []
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else load_torch(path, strangers)
     except UserError as error:
-        raise UserError(f"pretrained={error}") from None
+        raise UserError(f"pretrained={error}", error.code) from None
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"pretrained={path}: not a file of weights ({reason})") from None
+        raise UserError(f"pretrained={path}: not a file of weights ({reason})", "file-format") from None
     state = _tensors(innermost_state(loaded, _STATES))
     if not state and strangers:
-        raise UserError(f"pretrained={path}: not a file of weights (it holds {', '.join(strangers[:_SHOWN])})")
+        raise UserError(
+            f"pretrained={path}: not a file of weights (it holds {', '.join(strangers[:_SHOWN])})", "file-content"
+        )
     if not state:
-        raise UserError(f"pretrained={path}: holds no dictionary of tensors")
+        raise UserError(f"pretrained={path}: holds no dictionary of tensors", "file-content")
     return state
 
 
@@ -83,14 +85,17 @@ def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str
         places = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
         if len(places) > 1:
             held = ", ".join(place or "(none)" for place in places)
-            raise UserError(f"pretrained={source}: holds several encoders, under {held}: save one of them alone")
+            raise UserError(
+                f"pretrained={source}: holds several encoders, under {held}: save one of them alone",
+                "weights-ambiguous",
+            )
         if places:
             inside = {name.removeprefix(places[0]): v for name, v in state.items() if name.startswith(places[0])}
             inside = {name: v for name, v in inside.items() if not name.startswith(_HEADS)}
             broken = next((name for name, value in inside.items() if not bool(value.isfinite().all())), None)
             if broken is not None:
                 problem = f"{places[0]}{broken} has values that are not finite"
-                raise UserError(f"pretrained={source}: {problem}; take an earlier checkpoint")
+                raise UserError(f"pretrained={source}: {problem}; take an earlier checkpoint", "not-finite")
             return translate(inside)
     return from_official(state)
 
@@ -128,7 +133,10 @@ def load_mit(encoder: MixTransformer, state: dict[str, Tensor], source: str) -> 
         if names
     ]
     if problems:
-        raise UserError(f"pretrained={source} does not fit the encoder: {'; '.join(problems)}; is it another MiT size?")
+        raise UserError(
+            f"pretrained={source} does not fit the encoder: {'; '.join(problems)}; is it another MiT size?",
+            "weights-mismatch",
+        )
     encoder.load_state_dict(state, strict=True)
 
 
@@ -137,13 +145,18 @@ def download_mit(variant: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError:
-        raise UserError("pretrained=imagenet needs huggingface_hub; pip install it, or give a local file") from None
+        raise UserError(
+            "pretrained=imagenet needs huggingface_hub; pip install it, or give a local file", "package-missing"
+        ) from None
     for name in ("model.safetensors", "pytorch_model.bin"):
         try:
             return Path(hf_hub_download(f"nvidia/mit-{variant}", name))
         except OSError as error:  # no network, no such file: all of the hub's errors are OSErrors
             reason = str(error).splitlines()[0]
-    raise UserError(f"pretrained=imagenet: nvidia/mit-{variant} cannot be fetched ({reason}); give a local file")
+    raise UserError(
+        f"pretrained=imagenet: nvidia/mit-{variant} cannot be fetched ({reason}); give a local file",
+        "weights-unavailable",
+    )
 
 
 def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:

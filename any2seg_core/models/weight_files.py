@@ -85,11 +85,11 @@ def load_torch(path: Path, strangers: list[str] | None = None) -> Any:
             _check(file, path.stat().st_size)
         return _unpickled(path, strangers)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file", "file-missing") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})", "file-unreadable") from None
     except _DAMAGE as error:
-        raise UserError(f"{path}: not a file of weights ({reason_of(error)})") from None
+        raise UserError(f"{path}: not a file of weights ({reason_of(error)})", "file-format") from None
 
 
 _DAMAGE = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, AssertionError,

@@ -13,7 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from any2seg_core.base.atomic import replacing
-from any2seg_core.base.errors import MESSAGE_REASONS
+from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.recording.scores import SubsetScore
 from any2seg_core.evaluation.recording.worst import FrameView

@@ -58,27 +58,36 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         if not path.is_file():
-            raise UserError(f"no checkpoint at {path}: train one with training/train.py or correct the path")
+            raise UserError(
+                f"no checkpoint at {path}: train one with training/train.py or correct the path", "checkpoint-missing"
+            )
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError, struct.error) as error:
-        raise UserError(f"{path} is not a readable .safetensors file ({error}): give an Any2Seg checkpoint") from None
+        raise UserError(
+            f"{path} is not a readable .safetensors file ({error}): give an Any2Seg checkpoint", "checkpoint-foreign"
+        ) from None
     if text is None:
         raise UserError(
-            f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py"
+            f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py",
+            "checkpoint-foreign",
         )
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise UserError(f"{path} has damaged metadata (no JSON object): copy the file again")
+        raise UserError(f"{path} has damaged metadata (no JSON object): copy the file again", "checkpoint-damaged")
     if document.get("format") != _FORMAT:
         found = document.get("format")
-        raise UserError(f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train")
+        raise UserError(
+            f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train", "checkpoint-version"
+        )
     missing = [part for part in _PARTS if not isinstance(document.get(part), dict)]
     if missing:
-        raise UserError(f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again")
+        raise UserError(
+            f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again", "checkpoint-damaged"
+        )
     return document
 
 
@@ -97,10 +106,12 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     stale = unknown_encodings(contract.encodings)
     if stale:
         own = default_encodings(contract.modalities)
-        raise UserError(f"{path} was trained on encodings {stale}, this version makes {own}: re-train")
+        raise UserError(
+            f"{path} was trained on encodings {stale}, this version makes {own}: re-train", "checkpoint-version"
+        )
     if contract.width * contract.height > limits().camera_pixels:
         told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
-        raise UserError(f"{path}: {told}; {raising('camera_mpx')}")
+        raise UserError(f"{path}: {told}; {raising('camera_mpx')}", "limit-exceeded")
     tensors = _weights_of(path)
     try:
         with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
@@ -108,9 +119,11 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
         model = Any2Seg(config)
         model.load_state_dict(tensors, strict=True)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}", error.code) from None
     except RuntimeError as error:
-        raise UserError(f"{path}: weights do not fit its own model config ({_first_line(error)})") from None
+        raise UserError(
+            f"{path}: weights do not fit its own model config ({_first_line(error)})", "checkpoint-damaged"
+        ) from None
     model.eval()
     _require_finite_output(path, model, contract)
     return model, contract, document["provenance"]
@@ -133,11 +146,14 @@ def _shape_of(path: str | Path, document: dict[str, Any]) -> tuple[ModelConfig, 
         first = error.errors()[0]
         where = ".".join(str(place) for place in (part, *first["loc"]))
         said = f"{where}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]}"
-        raise UserError(f"{path} has damaged metadata ({said}): copy the file again or re-train") from None
+        raise UserError(
+            f"{path} has damaged metadata ({said}): copy the file again or re-train", "checkpoint-damaged"
+        ) from None
     if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
         raise UserError(
             f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
-            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand"
+            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand",
+            "checkpoint-damaged",
         )
     return config, contract
 
@@ -148,15 +164,21 @@ def _weights_of(path: str | Path) -> dict[str, Tensor]:
         with safe_open(Path(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: its weights cannot be read ({error}): copy the file again") from None
+        raise UserError(
+            f"{path}: its weights cannot be read ({error}): copy the file again", "checkpoint-damaged"
+        ) from None
     for name, values in tensors.items():
         if values.is_floating_point():
             tensors[name] = values.float()
         elif values.is_complex() or name.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var"):
-            raise UserError(f"{path}: tensor {name} is {values.dtype}, expected float32: the file was changed by hand")
+            raise UserError(
+                f"{path}: tensor {name} is {values.dtype}, expected float32: the file was changed by hand",
+                "checkpoint-damaged",
+            )
     if problem := unusable_tensor(tensors):
         raise UserError(
-            f"{path}: tensor {problem}; no label can come of it: copy the file again or take an earlier checkpoint"
+            f"{path}: tensor {problem}; no label can come of it: copy the file again or take an earlier checkpoint",
+            "not-finite",
         )
     return tensors
 
@@ -171,7 +193,8 @@ def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputCont
         largest = max(sizes, key=sizes.get)
         raise UserError(
             f"{path}: labels of a grey image are not finite; the largest number of the weights is "
-            f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint"
+            f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint",
+            "not-finite",
         )
 
 

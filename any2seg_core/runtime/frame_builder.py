@@ -384,7 +384,8 @@ class FrameBuilder:
         if name == LIDAR and self._rig is not None and self._rig.calibration.lidar_to_camera is None:
             raise UserError(
                 f"{name}: no transform from its frame {_frame_of(message)[:60]!r} to the camera's "
-                f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file"
+                f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file",
+                "transform-unknown",
             )
 
     def _grid(self) -> tuple[int, int] | None:
@@ -397,7 +398,10 @@ class FrameBuilder:
             return self._rig.planes({name: array}, stamp_ns, self._grid(), size)[name]
         if name == RGB:
             return array
-        raise UserError(f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info")
+        raise UserError(
+            f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info",
+            "calibration-missing",
+        )
 
 
 def _stamp_key(message: Any, stamp_ns: int) -> int:

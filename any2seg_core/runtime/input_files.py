@@ -41,7 +41,8 @@ def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarr
     image = _open_image(path)
     if image.mode.startswith(("I", "F")) or _has_16_bits(path):  # Pillow would cut bits off
         raise UserError(
-            f"{path} has more than 8 bits per channel: a camera image has 8; convert it by its significant bits"
+            f"{path} has more than 8 bits per channel: a camera image has 8; convert it by its significant bits",
+            "file-content",
         )
     turned = _UPRIGHT.get(_orientation(image))
     if turned is not None:
@@ -59,17 +60,22 @@ def read_depth_m(path: Path, per_metre: float = 1000.0) -> np.ndarray:
     0 = invalid.
     """
     if not 0.0 < per_metre < float("inf"):
-        raise UserError(f"depth scale {per_metre:g}: give units per metre, 1000 for millimetres, 256 for KITTI")
+        raise UserError(
+            f"depth scale {per_metre:g}: give units per metre, 1000 for millimetres, 256 for KITTI", "value-range"
+        )
     if path.suffix == ".npy":
         depth = read_array(path)
         if depth.ndim != 2 or depth.dtype.kind != "f":
-            raise UserError(f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres")
+            raise UserError(
+                f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres", "file-content"
+            )
         return depth.astype(np.float32)
     image = np.asarray(_open_image(path))
     if image.ndim != 2 or image.dtype not in (np.uint16, np.int32):
         raise UserError(
             f"{path} has {image.dtype} pixels of shape {image.shape}: a depth image has one 16-bit channel of "
-            "millimetres; give metres as a float .npy otherwise"
+            "millimetres; give metres as a float .npy otherwise",
+            "file-content",
         )
     return image.astype(np.float32) / np.float32(per_metre)
 
@@ -82,17 +88,22 @@ def read_events(path: Path) -> np.ndarray:
     columns = _load_columns(path)
     missing = [name for name in _EVENT_FIELDS if name not in columns]
     if missing:
-        raise UserError(f"{path} has no {', '.join(missing)}: event files hold x, y, t (nanoseconds) and p")
+        raise UserError(
+            f"{path} has no {', '.join(missing)}: event files hold x, y, t (nanoseconds) and p", "file-content"
+        )
     sizes = {name: columns[name].shape for name in _EVENT_FIELDS}
     if len(set(sizes.values())) > 1 or columns["x"].ndim != 1:
-        raise UserError(f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long")
+        raise UserError(
+            f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long",
+            "file-content",
+        )
     count = len(columns["x"])
     require_room(count * EVENT_DTYPE.itemsize, path.stat().st_size, f"{path}: a file of {count} events")
     events = np.empty(count, EVENT_DTYPE)
     for name in ("x", "y", "t"):
         events[name] = _whole_numbers(path, name, columns[name], np.iinfo(EVENT_DTYPE[name]))
     if columns["p"].dtype.kind not in "biuf":
-        raise UserError(f"{path} has {columns['p'].dtype} as p: polarity is 0 or 1, or -1 and 1")
+        raise UserError(f"{path} has {columns['p'].dtype} as p: polarity is 0 or 1, or -1 and 1", "file-content")
     events["p"] = np.where(columns["p"] > 0, 1, -1)
     return events
 
@@ -102,7 +113,9 @@ def _whole_numbers(path: Path, name: str, values: np.ndarray, limits: np.iinfo) 
     whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.floor(values)).all()))
     if not whole or (values.size and not limits.min <= values.min() <= values.max() <= limits.max):
         unit = "nanoseconds" if name == "t" else "pixels"
-        raise UserError(f"{path}: {name} must be whole {unit} in {limits.min}..{limits.max}; convert this array")
+        raise UserError(
+            f"{path}: {name} must be whole {unit} in {limits.min}..{limits.max}; convert this array", "file-content"
+        )
     return values
 
 
@@ -110,9 +123,9 @@ def _open_image(path: Path) -> Image.Image:
     try:
         return open_picture(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"no image at {path}: check the path") from None
+        raise UserError(f"no image at {path}: check the path", "file-missing") from None
     except (OSError, UserError) as error:
-        raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG") from None
+        raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG", "file-format") from None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -45,7 +45,7 @@ def input_options(parameters: Mapping[str, Any]) -> InputOptions:
         value = parameters.get(name, default)
         kinds = {float: (int, float), tuple: (list, tuple)}.get(type(default), (type(default),))
         if type(value) not in kinds:
-            raise UserError(f"parameter {name} is {value!r}: expected {type(default).__name__}")
+            raise UserError(f"parameter {name} is {value!r}: expected {type(default).__name__}", "value-type")
         values[name] = type(default)(value)
     health = HealthConfig(**{name.partition(".")[2]: values[name] for name in values if name.startswith("health.")})
     return InputOptions(**{name: values[name] for name in _PLAIN_OPTIONS}, health=health)

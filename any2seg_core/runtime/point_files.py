@@ -44,7 +44,7 @@ def read_points(path: Path, columns: int = 0, intensity_max: float = 0.0) -> np.
         UserError: no such rows, or values that do not say how many columns they have.
     """
     if columns and columns not in _COLUMNS:
-        raise UserError(f"columns={columns}: rows of points have 3 to 6 columns, {_NAMES[6]}")
+        raise UserError(f"columns={columns}: rows of points have 3 to 6 columns, {_NAMES[6]}", "value-range")
     rows = _array(path) if path.suffix == ".npy" else _rows(path, columns)
     xyz = (read_only(rows[:, axis]) for axis in range(3))
     if rows.shape[1] == 3:
@@ -59,7 +59,9 @@ def read_points(path: Path, columns: int = 0, intensity_max: float = 0.0) -> np.
 def _array(path: Path) -> np.ndarray:
     points = read_array(path)
     if points.ndim != 2 or points.shape[1] not in _COLUMNS or points.dtype.kind != "f":
-        raise UserError(f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity")
+        raise UserError(
+            f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity", "file-content"
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
         return points.astype(np.float32)
 
@@ -71,14 +73,15 @@ def _rows(path: Path, columns: int) -> np.ndarray:
     fitting = [count for count in _COLUMNS if data and len(data) % (4 * count) == 0]
     if not fitting or (columns and columns not in fitting):
         wanted = f"rows of {columns or '3 to 6'} float32 ({_NAMES[columns or 4]})"
-        raise UserError(f"{path} has {len(data)} bytes, not {wanted}: convert it, or give an .npy")
+        raise UserError(f"{path} has {len(data)} bytes, not {wanted}: convert it, or give an .npy", "file-content")
     values = np.frombuffer(data, "<f4")
     found = columns or _columns_of(values, fitting, path.name.endswith(".pcd.bin"))
     if not found:
         raise UserError(
             f"{path}: {len(data)} bytes fit rows of {' or '.join(map(str, fitting))} float32, but the values do not "
             "look like one of them alone: name the columns with --lidar-columns (3 x y z, 4 with intensity, 5 with "
-            "ring, 6 with time), or give an .npy"
+            "ring, 6 with time), or give an .npy",
+            "points-ambiguous",
         )
     if found not in (4, columns):
         _LOG.warning("%s: read as rows of %d float32 (%s)", path, found, _NAMES[found])
@@ -92,7 +95,8 @@ def _refuse_other_kinds(path: Path, data: bytes) -> None:
         kind = "text"
     if kind:
         raise UserError(
-            f"{path} is a {kind} file, not rows of float32 (x y z intensity): convert it to an .npy of (N, 4) float"
+            f"{path} is a {kind} file, not rows of float32 (x y z intensity): convert it to an .npy of (N, 4) float",
+            "file-format",
         )
 
 
@@ -153,6 +157,8 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path") from None
+        raise UserError(f"no file at {path}: check the path", "file-missing") from None
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): check that it is a file you may read") from None
+        raise UserError(
+            f"cannot read {path} ({error.strerror}): check that it is a file you may read", "file-unreadable"
+        ) from None

@@ -61,7 +61,7 @@ def available_device(device: str | torch.device) -> torch.device:
         present = torch.device(device)
         torch.ones(1, device=present).cpu()
     except (RuntimeError, AssertionError):  # a build without CUDA asserts
-        raise UserError(f"device {str(device)!r} is not available here: use 'cpu'") from None
+        raise UserError(f"device {str(device)!r} is not available here: use 'cpu'", "device-missing") from None
     return present
 
 
@@ -74,7 +74,10 @@ def _require_shares(points: np.ndarray) -> None:
     if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
         full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
         if full > 1.0:
-            raise UserError(f"lidar: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}")
+            raise UserError(
+                f"lidar: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}",
+                "value-range",
+            )
 
 
 def _grid(samples: dict[str, np.ndarray], rig: SensorRig) -> tuple[int, int] | None:
@@ -114,7 +117,9 @@ class Predictor:
         precision: str = "float32",
     ) -> None:
         if stream and not (model.config.fusion == "mff" and model.config.mff.reweight):
-            raise UserError("stream=True needs a model of fusion mff with reweight: this one has no anchor")
+            raise UserError(
+                "stream=True needs a model of fusion mff with reweight: this one has no anchor", "model-unsuitable"
+            )
         self._memory = AnchorMemory() if stream else None
         self.device = torch.device(device)
         self.precision = precision
@@ -230,7 +235,7 @@ class Predictor:
         empty = {name: why_empty(name, samples[name], rig, stamp_ns) for name in given if is_empty(planes[name])}
         used = tuple(name for name in given if name not in empty)
         if not used:
-            raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}")
+            raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}", "sensor-empty")
         parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
         wanted = dict.fromkeys(part for part in parts.values() if part)
         found = {}
@@ -272,27 +277,34 @@ class Predictor:
         if not used or unknown:
             raise UserError(
                 f"samples of {', '.join(used) or 'no modality'}: this checkpoint takes any non-empty subset of "
-                f"{', '.join(self.contract.modalities)}"
+                f"{', '.join(self.contract.modalities)}",
+                "sensor-unknown",
             )
         raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
         for name in used:
             if name not in raw and samples[name].dtype.kind == "f" and not np.isfinite(samples[name]).all():
-                raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255")
+                raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255", "not-finite")
         made_here = default_encodings(self.contract.modalities)
         foreign = [name for name in raw if self.contract.encodings[name] != made_here[name]]
         if foreign:
             raise UserError(
                 f"raw {foreign[0]}: this checkpoint was trained on planes of the encoding "
                 f"{self.contract.encodings[foreign[0]]}, of its data set; train on raw files (source=raw) or "
-                "give such a plane, (H, W, 3) uint8"
+                "give such a plane, (H, W, 3) uint8",
+                "plane-encoding",
             )
         if rig is None:
             if raw:
                 shapes = {name: (samples[name].dtype.name, samples[name].shape) for name in raw}
-                raise UserError(f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes")
+                raise UserError(
+                    f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes",
+                    "calibration-missing",
+                )
             sizes = {name: samples[name].shape[:2] for name in used}
             if len(set(sizes.values())) > 1:
-                raise UserError(f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)")
+                raise UserError(
+                    f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)", "size-mismatch"
+                )
         if LIDAR in raw:
             _require_shares(samples[LIDAR])
         return used

@@ -28,6 +28,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
@@ -83,19 +84,27 @@ def rigid_transform(values: Any, name: str) -> np.ndarray:
     try:
         matrix = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"{name}: must be four rows of four numbers") from None
+        raise UserError(f"{name}: must be four rows of four numbers", "transform-invalid") from None
     if matrix.shape != (4, 4):
-        raise UserError(f"{name}: must be four rows of four numbers, got shape {matrix.shape}")
+        raise UserError(f"{name}: must be four rows of four numbers, got shape {matrix.shape}", "transform-invalid")
     if not np.isfinite(matrix).all():
-        raise UserError(f"{name}: holds NaN or infinity; write the measured numbers")
+        raise UserError(f"{name}: holds NaN or infinity; write the measured numbers", "not-finite")
     if not np.allclose(matrix[3], [0.0, 0.0, 0.0, 1.0]):
-        raise UserError(f"{name}: the last row must be [0, 0, 0, 1]; a transposed matrix has the translation there")
+        raise UserError(
+            f"{name}: the last row must be [0, 0, 0, 1]; a transposed matrix has the translation there",
+            "transform-invalid",
+        )
     rotation = matrix[:3, :3]
     error = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
     if error > _ORTHONORMAL_TOLERANCE:
-        raise UserError(f"{name}: the rotation is not orthonormal (error {error:.2g}); give a rotation with unit axes")
+        raise UserError(
+            f"{name}: the rotation is not orthonormal (error {error:.2g}); give a rotation with unit axes",
+            "transform-invalid",
+        )
     if np.linalg.det(rotation) < 0.0:
-        raise UserError(f"{name}: the rotation mirrors (determinant -1); flip the sign of one axis")
+        raise UserError(
+            f"{name}: the rotation mirrors (determinant -1); flip the sign of one axis", "transform-invalid"
+        )
     matrix.setflags(write=False)
     return matrix
 
@@ -121,7 +130,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         mounts = {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
         return Calibration(**cameras, **mounts, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
-        raise UserError(f"{path}: {_first_line(error)}") from None
+        raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
 
 
 def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
@@ -147,7 +156,7 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
         lens = ([], "") if use_projection else lens
         return CameraModel(file.image_width, file.image_height, matrix, *lens)
     except (ValidationError, UserError) as error:
-        raise UserError(f"{path}: {_first_line(error)}") from None
+        raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
 
 
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
@@ -165,7 +174,9 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
         temporary.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot write the calibration ({error.strerror}); choose a writable folder") from error
+        raise UserError(
+            f"{path}: cannot write the calibration ({error.strerror}); choose a writable folder", "output-unwritable"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -212,7 +223,9 @@ class _Matrix(BaseModel):
 
     def rows_of(self, rows: int, cols: int) -> np.ndarray:
         if (self.rows, self.cols, len(self.data)) != (rows, cols, rows * cols):
-            raise UserError(f"a matrix must be {rows} x {cols}, got {self.rows} x {self.cols} with {len(self.data)}")
+            raise UserError(
+                f"a matrix must be {rows} x {cols}, got {self.rows} x {self.cols} with {len(self.data)}", "array-shape"
+            )
         return np.array(self.data).reshape(rows, cols)
 
 
@@ -240,7 +253,7 @@ def _first_line(error: ValidationError | UserError) -> str:
 def _read_mapping(path: Path) -> dict[str, Any]:
     data = read_yaml(path, "calibration file")
     if not isinstance(data, dict):
-        raise UserError(f"{path}: must hold keys such as 'camera:', got {type(data).__name__}")
+        raise UserError(f"{path}: must hold keys such as 'camera:', got {type(data).__name__}", "file-content")
     return data
 
 
@@ -254,7 +267,7 @@ def _camera(entry: _CameraEntry | None, name: str) -> CameraModel | None:
             model = CameraModel(entry.width, entry.height, entry.K)
         return CameraModel(model.width, model.height, model.K, entry.D, entry.distortion_model, entry.frame_id)
     except UserError as error:
-        raise UserError(f"{name}: {str(error).removeprefix('camera: ')}") from None
+        raise UserError(f"{name}: {str(error).removeprefix('camera: ')}", error.code) from None
 
 
 def _camera_to_dict(camera: CameraModel) -> dict[str, Any]:

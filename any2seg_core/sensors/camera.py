@@ -63,7 +63,8 @@ class CameraModel:
         if model not in DISTORTION_COEFFICIENTS:
             raise UserError(
                 f"camera: unknown distortion_model {self.distortion_model!r}; "
-                f"use one of {sorted(DISTORTION_COEFFICIENTS)}"
+                f"use one of {sorted(DISTORTION_COEFFICIENTS)}",
+                "camera-distortion",
             )
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "height", height)
@@ -76,7 +77,7 @@ class CameraModel:
     def from_fov(cls, width: int, height: int, hfov_deg: float, frame_id: str = UNNAMED_FRAME) -> CameraModel:
         """Distortion-free camera with square pixels, horizontal field of view `hfov_deg` and a centred axis."""
         if not 0.0 < hfov_deg < 180.0:
-            raise UserError(f"camera: hfov_deg must lie in (0, 180), got {hfov_deg}")
+            raise UserError(f"camera: hfov_deg must lie in (0, 180), got {hfov_deg}", "camera-intrinsics")
         width, height = _size(width, height)
         focal = width / (2.0 * math.tan(math.radians(hfov_deg) / 2.0))
         K = np.array([[focal, 0.0, (width - 1) / 2.0], [0.0, focal, (height - 1) / 2.0], [0.0, 0.0, 1.0]])
@@ -104,7 +105,7 @@ class CameraModel:
         except MessageError:
             raise
         except UserError as error:
-            raise MessageError(f"camera_info: {error}") from error
+            raise MessageError(f"camera_info: {error}", "value") from error
 
     def scaled(self, width: int, height: int) -> CameraModel:
         """The same view on another pixel grid (what `cv2.resize` to that size sees)."""
@@ -133,7 +134,7 @@ class CameraModel:
         """
         points = np.ascontiguousarray(points_cam, dtype=np.float64)
         if points.ndim != 2 or points.shape[1] != 3:
-            raise UserError(f"points_cam: expected shape (N, 3), got {points.shape}")
+            raise UserError(f"points_cam: expected shape (N, 3), got {points.shape}", "array-shape")
         return _project(read_only(points), *self.lens)
 
     @property
@@ -307,11 +308,14 @@ def _first_positive_root(coefficients: Any) -> float:
 
 def _size(width: Any, height: Any) -> tuple[int, int]:
     if int(width) != width or int(height) != height or not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
-        raise UserError(f"camera: width and height must be whole numbers in 1..{_MAX_SIDE}, got {width} x {height}")
+        raise UserError(
+            f"camera: width and height must be whole numbers in 1..{_MAX_SIDE}, got {width} x {height}", "camera-size"
+        )
     if width * height > limits().camera_pixels:
         raise UserError(
             f"camera: {width} x {height} are {width * height / 1e6:.0f} million pixels, {limits().camera_mpx} are "
-            f"allowed; {raising('camera_mpx')}"
+            f"allowed; {raising('camera_mpx')}",
+            "limit-exceeded",
         )
     return int(width), int(height)
 
@@ -320,9 +324,11 @@ def _frozen(values: Any, name: str) -> np.ndarray:
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"camera: {name} must hold numbers, got {values!r}") from None
+        raise UserError(f"camera: {name} must hold numbers, got {values!r}", "camera-intrinsics") from None
     if not np.isfinite(array).all():
-        raise UserError(f"camera: {name} holds NaN or infinity; calibrate the camera again or correct the number")
+        raise UserError(
+            f"camera: {name} holds NaN or infinity; calibrate the camera again or correct the number", "not-finite"
+        )
     array.setflags(write=False)
     return array
 
@@ -330,14 +336,15 @@ def _frozen(values: Any, name: str) -> np.ndarray:
 def _intrinsics(values: Any) -> np.ndarray:
     K = _frozen(values, "K")
     if K.shape != (3, 3):
-        raise UserError(f"camera: K must have shape (3, 3), got {K.shape}")
+        raise UserError(f"camera: K must have shape (3, 3), got {K.shape}", "camera-intrinsics")
     if K[0, 0] <= 0.0 or K[1, 1] <= 0.0:
         raise UserError(
             f"camera: uncalibrated, focal lengths must be positive, got fx={K[0, 0]:g} fy={K[1, 1]:g}; "
-            "give a calibration file"
+            "give a calibration file",
+            "camera-uncalibrated",
         )
     if K[1, 0] != 0.0 or not np.array_equal(K[2], [0.0, 0.0, 1.0]):
-        raise UserError("camera: K must read [[fx, skew, cx], [0, fy, cy], [0, 0, 1]]")
+        raise UserError("camera: K must read [[fx, skew, cx], [0, fy, cy], [0, 0, 1]]", "camera-intrinsics")
     return K
 
 
@@ -345,7 +352,9 @@ def _coefficients(values: Any, model: str) -> tuple[np.ndarray, str]:
     """D in the length of its model, and the model; UserError for a lens that no model here describes."""
     D = _frozen(values, "D")
     if (np.abs(D) > _LARGEST_COEFFICIENT).any():
-        raise UserError(f"camera: D holds {np.abs(D).max():.3g}, which no lens has; calibrate the camera again")
+        raise UserError(
+            f"camera: D holds {np.abs(D).max():.3g}, which no lens has; calibrate the camera again", "camera-distortion"
+        )
     if model == "plumb_bob" and D.ndim == 1 and D[5:].any():
         model = "rational_polynomial"  # OpenCV goes by the number of coefficients, whatever the model is called
     expected = DISTORTION_COEFFICIENTS[model]
@@ -354,12 +363,15 @@ def _coefficients(values: Any, model: str) -> tuple[np.ndarray, str]:
             way_out = "calibrate with fewer coefficients, or publish rectified images and set rectified to true"
             raise UserError(
                 f"camera: {model} takes {expected} distortion coefficients in D, got {D.size} with others than 0 "
-                f"behind them (thin prism, tilt): {way_out}"
+                f"behind them (thin prism, tilt): {way_out}",
+                "camera-distortion",
             )
         D = _frozen(D[:expected], "D")
     may_be_shorter = D.size == 0 or (model == "plumb_bob" and D.size == 4) or (expected == 8 and D.size in (4, 5))
     if D.ndim == 1 and may_be_shorter:
         D = _frozen(np.concatenate([D, np.zeros(expected - D.size)]), "D")
     if D.shape != (expected,):
-        raise UserError(f"camera: {model} takes {expected} distortion coefficients in D, got shape {D.shape}")
+        raise UserError(
+            f"camera: {model} takes {expected} distortion coefficients in D, got shape {D.shape}", "camera-distortion"
+        )
     return D, model

@@ -54,7 +54,9 @@ def camera_info_fields(msg: Any, rectified: bool, size: tuple[int, int] | None) 
     """Arguments of a CameraModel, as `CameraModel.from_camera_info` says; MessageError as there."""
     K, D, model = _matrix(msg, "k", (3, 3)), _read(msg, "d", "D"), str(_read(msg, "distortion_model"))
     if K[0, 0] == 0.0:
-        raise MessageError("camera_info: uncalibrated (K[0] == 0); calibrate the camera or give a calibration file")
+        raise MessageError(
+            "camera_info: uncalibrated (K[0] == 0); calibrate the camera or give a calibration file", "value"
+        )
     if rectified:
         P = _matrix(msg, "p", (3, 4))
         if P[0, 0] != 0.0:  # publishers that leave P at zero are common
@@ -80,7 +82,8 @@ def camera_info_fields(msg: Any, rectified: bool, size: tuple[int, int] | None) 
     if K[0, 0] > _MAX_FOCAL_PER_WIDTH * max(width, 1):
         raise MessageError(
             f"camera_info: focal length {K[0, 0]:.0f} px is implausible for a width of {width} px "
-            "(CARLA 0.9.16 publishes such a K by mistake); give a calibration file"
+            "(CARLA 0.9.16 publishes such a K by mistake); give a calibration file",
+            "value",
         )
     frame_id = str(getattr(getattr(msg, "header", None), "frame_id", "") or UNNAMED_FRAME)
     return {"width": width, "height": height, "K": K, "D": D, "distortion_model": model, "frame_id": frame_id}

@@ -42,7 +42,8 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
     if depth.shape != (camera.height, camera.width):
         raise UserError(
             f"depth_m: expected shape {(camera.height, camera.width)} as the camera says, got {depth.shape}; "
-            "resample it first or correct the calibration"
+            "resample it first or correct the calibration",
+            "calibration-size",
         )
     return _hha(read_only(np.ascontiguousarray(depth)), *camera.ray_grid())
 
@@ -51,7 +52,9 @@ def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
     """CARLA's 24-bit packed depth, (H, W, 4) uint8 in B G R A order, to (H, W) float32 metres (sky is 1000 m)."""
     pixels = np.asarray(bgra)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
-        raise UserError(f"packed depth: expected (H, W, 4) uint8 in BGRA order, got {pixels.shape} {pixels.dtype}")
+        raise UserError(
+            f"packed depth: expected (H, W, 4) uint8 in BGRA order, got {pixels.shape} {pixels.dtype}", "array-shape"
+        )
     return _unpack_carla(read_only(np.ascontiguousarray(pixels)))
 
 
@@ -64,7 +67,8 @@ def resample_depth(depth_m: np.ndarray, depth_camera: CameraModel, camera: Camer
     if depth.shape != (depth_camera.height, depth_camera.width):
         raise UserError(
             f"depth_m: expected shape {(depth_camera.height, depth_camera.width)} as the calibration says for the "
-            f"depth camera, got {depth.shape}; correct depth_camera in the calibration"
+            f"depth camera, got {depth.shape}; correct depth_camera in the calibration",
+            "calibration-size",
         )
     source = pixel_lookup(camera, depth_camera, np.eye(3))
     return _look_up(read_only(np.ascontiguousarray(depth).reshape(-1)), source)
@@ -86,7 +90,8 @@ def register_depth(
     if depth.shape != (depth_camera.height, depth_camera.width):
         raise UserError(
             f"depth_m: expected shape {(depth_camera.height, depth_camera.width)} as the calibration says for the "
-            f"depth camera, got {depth.shape}; correct depth_camera in the calibration"
+            f"depth camera, got {depth.shape}; correct depth_camera in the calibration",
+            "calibration-size",
         )
     image = np.zeros((camera.height, camera.width), dtype=np.float32)
     ray_x, ray_y = depth_camera.ray_grid()

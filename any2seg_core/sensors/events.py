@@ -48,7 +48,8 @@ def render_events(
     rotation = np.asarray(event_to_camera_rotation, dtype=np.float64)
     if window_ns <= 0 or rotation.shape != (3, 3):
         raise UserError(
-            f"events: window_ns must be positive and the rotation (3, 3), got {window_ns}, {rotation.shape}"
+            f"events: window_ns must be positive and the rotation (3, 3), got {window_ns}, {rotation.shape}",
+            "value-range",
         )
     if camera.K[0, 0] <= event_camera.K[0, 0]:
         is_same = np.array_equal(rotation, np.eye(3)) and same_intrinsics(event_camera, camera)
@@ -66,7 +67,8 @@ def _check(events: np.ndarray) -> None:
     names = getattr(getattr(events, "dtype", None), "names", None) or ()
     if not {"x", "y", "t", "p"} <= set(names) or np.ndim(events) != 1:
         raise UserError(
-            f"events: expected a one-dimensional structured array with fields x, y, t (ns), p, got fields {names}"
+            f"events: expected a one-dimensional structured array with fields x, y, t (ns), p, got fields {names}",
+            "array-shape",
         )
 
 

@@ -43,7 +43,9 @@ class HealthConfig:
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name not in ("enabled", "frozen_sensors") and not value >= 0:
-                raise UserError(f"health: {part.name} must not be negative (0 switches the check off), got {value}")
+                raise UserError(
+                    f"health: {part.name} must not be negative (0 switches the check off), got {value}", "value-range"
+                )
         for name, largest in (("black_level", 255), ("saturated_share", 1.0), ("min_depth_share", 1.0)):
             if getattr(self, name) > largest:
-                raise UserError(f"health: {name} must be at most {largest}, got {getattr(self, name)}")
+                raise UserError(f"health: {name} must be at most {largest}, got {getattr(self, name)}", "value-range")

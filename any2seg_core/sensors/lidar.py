@@ -57,7 +57,7 @@ def project_labels(
     points = _checked(points)
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.shape != (len(points),):
-        raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}")
+        raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}", "array-shape")
     column, row, distance, _ = _visible(points, lidar_to_camera, camera)
     column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
     winner = _nearest(column, row, distance, camera.height, camera.width)
@@ -89,7 +89,9 @@ def encode_projection(projection: np.ndarray) -> np.ndarray:
     """
     array = np.ascontiguousarray(projection, dtype=np.float32)
     if array.ndim != 3 or array.shape[2] != 3:
-        raise UserError(f"projection: expected shape (H, W, 3) with range, intensity, height, got {array.shape}")
+        raise UserError(
+            f"projection: expected shape (H, W, 3) with range, intensity, height, got {array.shape}", "array-shape"
+        )
     return _encode(read_only(array))
 
 
@@ -115,7 +117,9 @@ def label_points(
     points = _checked(points)
     if not labels.shape == confidence.shape == (camera.height, camera.width):
         size = camera.height, camera.width
-        raise UserError(f"labels and confidence: expected shape {size}, got {labels.shape} and {confidence.shape}")
+        raise UserError(
+            f"labels and confidence: expected shape {size}, got {labels.shape} and {confidence.shape}", "array-shape"
+        )
     column, row, distance, _ = _visible(points, lidar_to_camera, camera)
     seen = _unhidden(column, row, distance, camera.height, camera.width)
     found = np.full(len(points), np.iinfo(labels.dtype).max, labels.dtype)  # (N,)
@@ -127,7 +131,7 @@ def label_points(
 def _checked(points: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(points, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] not in (3, 4):
-        raise UserError(f"points: expected shape (N, 4) with x, y, z, intensity, got {array.shape}")
+        raise UserError(f"points: expected shape (N, 4) with x, y, z, intensity, got {array.shape}", "array-shape")
     return read_only(array)
 
 
@@ -137,7 +141,7 @@ def _visible(
     """Column, row (-1: not visible), range and height over the camera, each (N,)."""
     transform = np.asarray(lidar_to_camera, dtype=np.float64)
     if transform.shape != (4, 4):
-        raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}")
+        raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}", "array-shape")
     return _pixels(points, read_only(np.ascontiguousarray(transform)), *camera.lens)
 
 

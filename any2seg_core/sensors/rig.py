@@ -39,7 +39,7 @@ class SensorRig:
 
     def __init__(self, calibration: Calibration, event_window_ns: int = DEFAULT_WINDOW_NS) -> None:
         if event_window_ns <= 0:
-            raise UserError(f"event_window_ns: must be positive, got {event_window_ns}")
+            raise UserError(f"event_window_ns: must be positive, got {event_window_ns}", "value-range")
         self.calibration = calibration
         self.event_window_ns = int(event_window_ns)
         # Look-up tables are kept per camera object, so each size that is in use gets one object.
@@ -76,7 +76,7 @@ class SensorRig:
         for name in canonical(raw, within=MODALITIES):
             array = raw[name]
             if not isinstance(array, np.ndarray):
-                raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}")
+                raise UserError(f"{name}: expected a NumPy array, got {type(array).__name__}", "array-shape")
             if is_plane(array):
                 planes[name] = self._plane(name, array)
             elif name not in _ENCODERS:
@@ -101,18 +101,20 @@ class SensorRig:
         if not same_view(plane.shape[:2], camera):
             raise UserError(
                 f"{name}: plane is {_w_x_h(plane.shape)} (W x H), the camera is {camera.width}x{camera.height} by "
-                "its calibration: give an image of that size or the calibration of this camera"
+                "its calibration: give an image of that size or the calibration of this camera",
+                "calibration-size",
             )
         return plane
 
     def _rgb(self, array: np.ndarray, _stamp_ns: int, _camera: CameraModel) -> np.ndarray:
-        raise UserError(f"rgb: expected (H, W, 3) uint8 in RGB order, got {array.shape} {array.dtype}")
+        raise UserError(f"rgb: expected (H, W, 3) uint8 in RGB order, got {array.shape} {array.dtype}", "array-shape")
 
     def _depth(self, array: np.ndarray, _stamp_ns: int, camera: CameraModel) -> np.ndarray:
         if array.ndim != 2 or array.dtype.kind != "f" or array.size == 0:
             raise UserError(
                 f"depth: expected (H, W) float32 in metres, got {array.shape} {array.dtype}; "
-                "divide 16-bit millimetres by 1000"
+                "divide 16-bit millimetres by 1000",
+                "array-shape",
             )
         source = self._depth_camera(array.shape)
         mount = self.calibration.depth_to_camera
@@ -128,7 +130,8 @@ class SensorRig:
             key = "depth_camera" if self.calibration.depth_camera is not None else "camera (there is no depth_camera)"
             raise UserError(
                 f"depth: image is {_w_x_h(shape)} (W x H), the calibration says {own.width}x{own.height} for {key}: "
-                "add or correct depth_camera in the calibration"
+                "add or correct depth_camera in the calibration",
+                "calibration-size",
             )
         return _cached_scale(self._depth_scaled, own, (shape[0], shape[1]))
 
@@ -138,7 +141,8 @@ class SensorRig:
             if not same_view(size, event_camera):
                 raise UserError(
                     f"event: sensor is {_w_x_h(size)} (W x H), the calibration says {event_camera.width}x"
-                    f"{event_camera.height}: add or correct event_camera in the calibration"
+                    f"{event_camera.height}: add or correct event_camera in the calibration",
+                    "calibration-size",
                 )
             event_camera = _cached_scale(self._event_scaled, event_camera, size)
         mount = self.calibration.event_to_camera
@@ -148,10 +152,14 @@ class SensorRig:
     def _lidar(self, array: np.ndarray, _stamp_ns: int, camera: CameraModel) -> np.ndarray:
         if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind != "f":
             raise UserError(
-                f"lidar: expected (N, 4) float32 x, y, z in metres and intensity 0..1, got {array.shape} {array.dtype}"
+                f"lidar: expected (N, 4) float32 x, y, z in metres and intensity 0..1, got {array.shape} {array.dtype}",
+                "array-shape",
             )
         if self.calibration.lidar_to_camera is None:
-            raise UserError("lidar: the calibration has no lidar_to_camera: add this 4x4 transform to the file")
+            raise UserError(
+                "lidar: the calibration has no lidar_to_camera: add this 4x4 transform to the file",
+                "extrinsics-missing",
+            )
         return project_points(array, self.calibration.lidar_to_camera, camera)
 
 

@@ -64,7 +64,8 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
         is_window = name in WINDOWED
         if _ns(f"{name}.noise_window_s", own["noise_window_s"]) > _ns(f"{name}.max_age_s", own["max_age_s"]):
             raise UserError(
-                f"parameter {name}.noise_window_s is {own['noise_window_s']}: max_age_s allows {own['max_age_s']}"
+                f"parameter {name}.noise_window_s is {own['noise_window_s']}: max_age_s allows {own['max_age_s']}",
+                "value-conflict",
             )
         streams[name] = StreamConfig(
             offset_ns=_ns(f"{name}.offset_s", own["offset_s"]),
@@ -81,7 +82,9 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
     leaders = tuple(name for name in order if name in names)
     if not leaders:
         names_none = "names no sensor in use" if order else "is empty"
-        raise UserError(f"parameter reference_priority {names_none}: name at least one of {', '.join(names)}")
+        raise UserError(
+            f"parameter reference_priority {names_none}: name at least one of {', '.join(names)}", "sensor-none"
+        )
     return SyncConfig(
         streams,
         leaders,
@@ -107,7 +110,9 @@ def load_params_file(path: Path) -> dict[str, Any]:
     """
     sections = list(_sections(read_yaml(path, "parameter file"), ""))
     if not sections:
-        raise UserError(f"{path}: holds no {_PARAMETERS}; write them below '/**:', as bag inspect prints them")
+        raise UserError(
+            f"{path}: holds no {_PARAMETERS}; write them below '/**:', as bag inspect prints them", "key-missing"
+        )
     node = _node_meant(path, [name for name, _ in sections])
     values: dict[str, Any] = {}
     for name, section in sections:
@@ -135,10 +140,13 @@ def _node_meant(path: Path, names: Sequence[str]) -> str:
     if len(own or nodes) > 1:
         told = " and ".join((own or nodes)[:4])
         raise UserError(
-            f"{path}: holds parameters of {told}: which is the segmentation node? Leave one, or call it /{NODE_NAME}"
+            f"{path}: holds parameters of {told}: which is the segmentation node? Leave one, or call it /{NODE_NAME}",
+            "node-ambiguous",
         )
     if not nodes:
-        raise UserError(f"{path}: holds parameters of {names[0]} and none of /{NODE_NAME}; write them below '/**:'")
+        raise UserError(
+            f"{path}: holds parameters of {names[0]} and none of /{NODE_NAME}; write them below '/**:'", "key-missing"
+        )
     return (own or nodes)[0]
 
 
@@ -162,5 +170,5 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _ns(name: str, seconds: Any) -> int:
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not math.isfinite(seconds) or abs(seconds) > _MOST_SECONDS:
-        raise UserError(f"parameter {name} is {seconds!r}: give a number of seconds")
+        raise UserError(f"parameter {name} is {seconds!r}: give a number of seconds", "value-type")
     return round(seconds * NS_PER_S)

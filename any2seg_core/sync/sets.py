@@ -45,13 +45,14 @@ class SyncConfig:
         unknown = [name for name in self.reference_priority if name not in self.streams]
         if unknown or not self.reference_priority or len(set(self.reference_priority)) < len(self.reference_priority):
             raise UserError(
-                f"reference_priority {self.reference_priority}: name each of {sorted(self.streams)} at most once"
+                f"reference_priority {self.reference_priority}: name each of {sorted(self.streams)} at most once",
+                "value-unknown",
             )
         least = {"timeout_ns": 0, "timeout_without_reference_ns": 1, "min_streams": 1, "max_collectors": 1,
                  "jump_reset_ns": BACKWARD_JUMP_NS}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
-                raise UserError(f"{name}: must be at least {low}, got {getattr(self, name)}")
+                raise UserError(f"{name}: must be at least {low}, got {getattr(self, name)}", "value-range")
 
 
 @dataclass(frozen=True)

@@ -49,13 +49,17 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in ("sample", "window"):
-            raise UserError(f"stream kind {self.kind!r}: use 'sample' or 'window'")
+            raise UserError(f"stream kind {self.kind!r}: use 'sample' or 'window'", "value-unknown")
         if not 0 <= self.noise_window_ns <= self.max_age_ns:
             raise UserError(
-                f"noise_window_ns {self.noise_window_ns} must lie between 0 and max_age_ns {self.max_age_ns}"
+                f"noise_window_ns {self.noise_window_ns} must lie between 0 and max_age_ns {self.max_age_ns}",
+                "value-range",
             )
         if self.window_ns <= 0 or self.buffer < 2:
-            raise UserError(f"window_ns must be positive and buffer at least 2, got {self.window_ns} and {self.buffer}")
+            raise UserError(
+                f"window_ns must be positive and buffer at least 2, got {self.window_ns} and {self.buffer}",
+                "value-range",
+            )
 
     @property
     def oldest_ns(self) -> int:

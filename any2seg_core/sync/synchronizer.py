@@ -83,7 +83,10 @@ class Synchronizer:
             now_ns: time of arrival on any steady clock.
         """
         if stream not in self._streams:
-            raise UserError(f"unknown stream {stream!r}: the synchroniser was built for {', '.join(self._streams)}")
+            raise UserError(
+                f"unknown stream {stream!r}: the synchroniser was built for {', '.join(self._streams)}",
+                "sensor-unknown",
+            )
         now_ns = self._advance_clock(now_ns)
         state = self._streams[stream]
         state.added += 1
@@ -117,7 +120,9 @@ class Synchronizer:
             UserError: other streams, kinds or priorities: that takes a new synchroniser.
         """
         if _structure(config) != _structure(self.config):
-            raise UserError("reconfigure: streams, kinds and reference_priority must be those of the construction")
+            raise UserError(
+                "reconfigure: streams, kinds and reference_priority must be those of the construction", "value-conflict"
+            )
         now_ns = self._advance_clock(now_ns)
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         for name, stream in self._streams.items():

@@ -39,14 +39,14 @@ def read_embeddings(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         if path.suffix == ".npz":
             content = read_arrays(path)
             if not isinstance(content, dict):
-                raise UserError(f"{path}: holds one array, no embeddings; write it again")
+                raise UserError(f"{path}: holds one array, no embeddings; write it again", "file-content")
             arrays = {name: value for name, value in content.items() if value.dtype.kind == "f"}
             return arrays, {name: value.tolist() for name, value in content.items() if name not in arrays}
         with safe_open(path, framework="numpy") as file:
             facts = parse_json((file.metadata() or {}).get("facts", "{}"), f"{path}, facts")
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118 (not a dict)
     except (OSError, ValueError, SafetensorError, struct.error) as error:
-        raise UserError(f"{path}: no embeddings can be read from it ({error}); write it again") from None
+        raise UserError(f"{path}: no embeddings can be read from it ({error}); write it again", "file-format") from None
 
 
 def _find(folder: Path, stem: str) -> Path:
@@ -54,7 +54,8 @@ def _find(folder: Path, stem: str) -> Path:
         if (folder / f"{stem}{suffix}").is_file():
             return folder / f"{stem}{suffix}"
     raise UserError(
-        f"teacher={folder}: no {stem}.safetensors or {stem}.npz there; training/cache_teacher.py writes them"
+        f"teacher={folder}: no {stem}.safetensors or {stem}.npz there; training/cache_teacher.py writes them",
+        "embeddings-missing",
     )
 
 
@@ -92,14 +93,20 @@ class CachedEmbeddings:
         arrays, facts = read_embeddings(path)
         names = _array(arrays, "class_names", 2, path)
         if len(names) != len(classes) or list(facts.get("classes", classes)) != list(classes):
-            raise UserError(f"{path}: embeds {facts.get('classes', len(names))}, the data has {len(classes)} classes")
+            raise UserError(
+                f"{path}: embeds {facts.get('classes', len(names))}, the data has {len(classes)} classes",
+                "embeddings-mismatch",
+            )
         self.class_names = torch.from_numpy(names)
         path = _find(folder, split)
         arrays, facts = read_embeddings(path)
         row = {name: number for number, name in enumerate(facts.get("frames", ()))}
         absent = [name for name in frames if name not in row]
         if absent:
-            raise UserError(f"{path}: {len(absent)} of {len(frames)} frames are not in it, the first is {absent[0]}")
+            raise UserError(
+                f"{path}: {len(absent)} of {len(frames)} frames are not in it, the first is {absent[0]}",
+                "embeddings-mismatch",
+            )
         order = [row[name] for name in frames]
         self._scene = torch.from_numpy(_array(arrays, "scene", 2, path, len(row))[order])  # (N, D)
         self._modality: Tensor | None = None
@@ -107,7 +114,9 @@ class CachedEmbeddings:
             columns = list(facts.get("modalities", ()))
             missing = [name for name in modalities if name not in columns]
             if missing:
-                raise UserError(f"{path}: no embeddings of {', '.join(missing)}: l_cr needs every modality")
+                raise UserError(
+                    f"{path}: no embeddings of {', '.join(missing)}: l_cr needs every modality", "embeddings-mismatch"
+                )
             cube = _array(arrays, "modality", 3, path, len(row))[order]
             self._modality = torch.from_numpy(cube[:, [columns.index(name) for name in modalities]])  # (N, M, D)
 
@@ -123,7 +132,10 @@ def _array(arrays: dict[str, np.ndarray], name: str, rank: int, path: Path, rows
     array = arrays.get(name)
     if array is None or array.ndim != rank or (rows is not None and len(array) != rows):
         found = "nothing" if array is None else array.shape
-        raise UserError(f"{path}: {name} is {found}, expected rank {rank}" + (f" and {rows} rows" if rows else ""))
+        raise UserError(
+            f"{path}: {name} is {found}, expected rank {rank}" + (f" and {rows} rows" if rows else ""),
+            "embeddings-mismatch",
+        )
     if not np.isfinite(array).all():
-        raise UserError(f"{path}: {name} has values that are not finite; write it again")
+        raise UserError(f"{path}: {name} has values that are not finite; write it again", "not-finite")
     return np.asarray(array, np.float32)

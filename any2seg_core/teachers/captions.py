@@ -96,16 +96,16 @@ def read_captions(path: Path) -> dict[str, str]:
     try:
         text = read_text(path, "JSON or CSV file")
     except UserError as error:
-        raise UserError(f"captions={path}: cannot be read ({error})") from None
+        raise UserError(f"captions={path}: cannot be read ({error})", error.code) from None
     if path.suffix == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
         if not rows or not {"frame", "caption"} <= set(rows[0]) or any(row["caption"] is None for row in rows):
-            raise UserError(f"captions={path}: expected the columns frame and caption in every row")
+            raise UserError(f"captions={path}: expected the columns frame and caption in every row", "file-content")
         return {row["frame"]: row["caption"] for row in rows}
     try:
         captions = parse_json(text, str(path))
     except UserError as error:
-        raise UserError(f"captions={path}: not JSON ({error}); or name it .csv") from None
+        raise UserError(f"captions={path}: not JSON ({error}); or name it .csv", "text-syntax") from None
     if not isinstance(captions, dict) or not all(isinstance(value, str) for value in captions.values()):
-        raise UserError(f'captions={path}: expected an object {{"name of the frame": "description"}}')
+        raise UserError(f'captions={path}: expected an object {{"name of the frame": "description"}}', "file-content")
     return captions

@@ -61,7 +61,8 @@ class LanguageBindTeacher(Teacher):
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"teacher=languagebind: the package cannot be imported ({reason}); it needs an environment of its own: "
-                "pip install 'languagebind[all]' 'transformers<5'. The cache it writes is read without it"
+                "pip install 'languagebind[all]' 'transformers<5'. The cache it writes is read without it",
+                "package-missing",
             ) from None
         wanted = (("image", LanguageBindImage, image), ("depth", LanguageBindDepth, depth))
         try:
@@ -69,7 +70,9 @@ class LanguageBindTeacher(Teacher):
             towers = {name: tower.from_pretrained(source) for name, tower, source in wanted}
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"teacher=languagebind: no weights at {image} and {depth} ({reason})") from None
+            raise UserError(
+                f"teacher=languagebind: no weights at {image} and {depth} ({reason})", "weights-unavailable"
+            ) from None
         for tower in towers.values():
             for part in (tower.config.text_config, tower.config.vision_config):
                 part._attn_implementation = "eager"  # later 4.x versions of transformers leave it unset in nested parts

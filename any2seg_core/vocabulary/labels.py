@@ -30,7 +30,8 @@ def require_train_ids(num_classes: int) -> None:
     if num_classes > NOT_ANNOTATED:
         raise UserError(
             f"{num_classes} classes cannot be trained or scored: truth is 8-bit with {NOT_ANNOTATED} and {IGNORE} "
-            f"taken, so it has room for {NOT_ANNOTATED}; merge some classes"
+            f"taken, so it has room for {NOT_ANNOTATED}; merge some classes",
+            "value-range",
         )
 
 
@@ -64,7 +65,9 @@ class LabelSpace:
         try:
             return self.classes.index(class_name)
         except ValueError:
-            raise UserError(f"no class {class_name!r} in {self.name}: it has {', '.join(self.classes)}") from None
+            raise UserError(
+                f"no class {class_name!r} in {self.name}: it has {', '.join(self.classes)}", "value-unknown"
+            ) from None
 
     @property
     def void_id(self) -> int:
@@ -185,7 +188,9 @@ def label_space(name: str) -> LabelSpace:
     try:
         return _SPACES[name]
     except KeyError:
-        raise UserError(f"unknown label space {name!r}: known are {', '.join(_SPACES)}") from None
+        raise UserError(
+            f"unknown label space {name!r}: known are {', '.join(_SPACES)}", "label-space-unknown"
+        ) from None
 
 
 def lookup_table(raw_to_train: dict[int, int]) -> np.ndarray:

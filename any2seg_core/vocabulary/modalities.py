@@ -50,7 +50,9 @@ class ModalitySet:
     def letter(self, name: str) -> str:
         """Capital of a modality in this set; UserError for one that is not in it."""
         if name not in self.members:
-            raise UserError(f"modality {name!r} is not in the set {self.name}: it has {', '.join(self.members)}")
+            raise UserError(
+                f"modality {name!r} is not in the set {self.name}: it has {', '.join(self.members)}", "sensor-absent"
+            )
         return self.letters[self.members.index(name)]
 
 
@@ -119,7 +121,7 @@ def modality(name: str) -> Modality:
     try:
         return _BY_NAME[name]
     except KeyError:
-        raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}") from None
+        raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}", "sensor-unknown") from None
 
 
 def modality_set(name: str) -> ModalitySet:
@@ -127,7 +129,9 @@ def modality_set(name: str) -> ModalitySet:
     for entry in _SETS:
         if entry.name == name:
             return entry
-    raise UserError(f"unknown set of modalities {name!r}: known are {', '.join(entry.name for entry in _SETS)}")
+    raise UserError(
+        f"unknown set of modalities {name!r}: known are {', '.join(entry.name for entry in _SETS)}", "value-unknown"
+    )
 
 
 def set_of(names: Iterable[str]) -> ModalitySet:
@@ -140,18 +144,20 @@ def set_of(names: Iterable[str]) -> ModalitySet:
         if set(wanted) <= set(entry.members):
             return entry
     known = "; ".join(f"{entry.name}: {', '.join(entry.members)}" for entry in _SETS)
-    raise UserError(f"no data set has {', '.join(wanted)} together: known sets are {known}")
+    raise UserError(f"no data set has {', '.join(wanted)} together: known sets are {known}", "sensor-absent")
 
 
 def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str, ...]:
     """Sort names into canonical order, without repetitions; UserError for an unknown name or one not ``within``."""
     listed = list(names) if isinstance(names, Iterable) else [names]
     if not all(isinstance(name, str) for name in listed):
-        raise UserError(f"modalities are {names!r}: give a list of names of {', '.join(within)}")
+        raise UserError(f"modalities are {names!r}: give a list of names of {', '.join(within)}", "value-type")
     wanted = {modality(name).name for name in listed}
     strange = sorted(wanted - set(within))
     if strange:
-        raise UserError(f"modality {strange[0]!r} does not exist here: possible are {', '.join(within)}")
+        raise UserError(
+            f"modality {strange[0]!r} does not exist here: possible are {', '.join(within)}", "sensor-absent"
+        )
     return tuple(name for name in KNOWN if name in wanted)
 
 
@@ -198,9 +204,13 @@ def parse_order(sensors: str | Iterable[str], family: ModalitySet = VEHICLE) -> 
     subsets = [parse_subset(text, family) for text in texts]
     for number, names in enumerate(subsets):
         if names in subsets[:number]:
-            raise UserError(f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(family)}")
+            raise UserError(
+                f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(family)}", "value-twice"
+            )
         if len(names) != 1:
-            raise UserError(f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(family)}")
+            raise UserError(
+                f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(family)}", "value-format"
+            )
     return tuple(name for (name,) in subsets)
 
 
@@ -228,7 +238,7 @@ def _listed(family: ModalitySet) -> str:
 def _texts(sensors: Iterable[str], family: ModalitySet) -> list[str]:
     texts = [sensors] if isinstance(sensors, str) or not isinstance(sensors, Iterable) else list(sensors)
     if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(family.members)}")
+        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(family.members)}", "value-type")
     return texts
 
 
@@ -236,7 +246,7 @@ def _sensors_of(text: str, family: ModalitySet, possible: Sequence[str]) -> Iter
     names = (family.members[0], family.members[-1])
     way_out = f"one subset is written {'+'.join(names)} or {''.join(map(family.letter, names))}"
     if "," in text:
-        raise UserError(f"{text.strip()!r}: a comma separates subsets; {way_out}")
+        raise UserError(f"{text.strip()!r}: a comma separates subsets; {way_out}", "value-format")
     known = ", ".join(f"{name} ({_other_words(name, family)})" for name in possible)
     for word in (part.strip() for part in text.split("+")):
         if word.casefold() in _EVERYTHING:
@@ -244,10 +254,10 @@ def _sensors_of(text: str, family: ModalitySet, possible: Sequence[str]) -> Iter
             continue
         found = _named(word, family)
         if not found:
-            raise UserError(f"unknown sensor {word!r}: possible are {known}, all; {way_out}")
+            raise UserError(f"unknown sensor {word!r}: possible are {known}, all; {way_out}", "sensor-unknown")
         absent = [name for name in found if name not in possible]
         if absent:
-            raise UserError(f"{absent[0]} is not possible here: possible are {known}, all")
+            raise UserError(f"{absent[0]} is not possible here: possible are {known}, all", "sensor-absent")
         yield from found
 
 

@@ -25,7 +25,8 @@ from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording, header_stamp_ns
 from any2seg_core.bags.sets import BagSet, SetStream
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.base.errors import MESSAGE_REASONS, UserError
+from any2seg_core.base.error_codes import MESSAGE_REASONS
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
@@ -590,7 +591,7 @@ def test_exception_a_report_that_fails_leaves_the_results_of_before(folder, tmp_
 
     def fails(result, place):
         write_evaluation(result, place, "second")
-        raise UserError("disk full")
+        raise UserError("disk full", "output-unwritable")
 
     with pytest.raises(UserError, match="disk full"):
         evaluate_bag(replace(request, seed=1, every=4), report=fails)

@@ -37,7 +37,7 @@ def test_value_the_judge_tells_what_rule_was_broken():
         raise struct.error("unpack")
 
     def tells() -> bool:
-        raise UserError("two\nlines")
+        raise UserError("two\nlines", "file-format")
 
     rng = random.Random(0)
     assert fuzz_worker.judge(_Reads(lambda: True), rng) == ("read", "")

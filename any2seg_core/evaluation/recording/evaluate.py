@@ -95,7 +95,9 @@ class _Run:
         there = tuple(name for name in self._opened.modalities if name in known)
         if not there:
             raise UserError(
-                f"{self.request.bag}: has {', '.join(self._opened.modalities)}, the checkpoint takes {', '.join(known)}"
+                f"{self.request.bag}: has {', '.join(self._opened.modalities)}, "
+                f"the checkpoint takes {', '.join(known)}",
+                "sensor-absent",
             )
         return there
 
@@ -160,7 +162,7 @@ class _Run:
                     lines.write(json.dumps(self._missed(prepared)) + "\n")
                 progress(self._time_s(prepared))
         if not self._has_begun:
-            raise UserError(self._why_nothing(stream))
+            raise UserError(self._why_nothing(stream), "bag-no-sets")
         self._finish()
         self.result.warnings += [f"{pause.text(self._start_ns)}: nothing is missed there" for pause in watch.pauses]
         self.result.warnings += [
@@ -325,10 +327,10 @@ def evaluate_bag(
         UserError: a recording, checkpoint, truth or option that cannot be used.
     """
     if request.every < 1:
-        raise UserError(f"--every {request.every}: must be at least 1")
+        raise UserError(f"--every {request.every}: must be at least 1", "value-range")
     recording, out = request.bag.resolve(), request.out.resolve()
     if recording == out or recording in out.parents:
-        raise UserError(f"--out {request.out}: lies in the recording itself; choose another place")
+        raise UserError(f"--out {request.out}: lies in the recording itself; choose another place", "output-is-input")
     with ExitStack() as stack:
         folder = stack.enter_context(publishing(request.out))
         run = _Run(request, stack)
@@ -345,7 +347,7 @@ def wanted_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ..
     try:
         chosen = parse_subsets(text, within=modalities)
     except UserError as error:
-        raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}") from None
+        raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}", error.code) from None
     return [*(subset for subset in chosen if subset != modalities), modalities]
 
 

@@ -42,11 +42,11 @@ class ResultRecorder:
 
     def __init__(self, path: Path, bag: Recording, space: LabelSpace) -> None:
         if path.suffix != ".mcap":
-            raise UserError(f"--record {path}: is written as MCAP; name it {path.stem or 'out'}.mcap")
+            raise UserError(f"--record {path}: is written as MCAP; name it {path.stem or 'out'}.mcap", "file-name")
         if path.resolve() == bag.path.resolve() or bag.path.resolve() in path.resolve().parents:
-            raise UserError(f"--record {path}: lies in the recording itself; choose another place")
+            raise UserError(f"--record {path}: lies in the recording itself; choose another place", "output-is-input")
         if path.is_dir():
-            raise UserError(f"--record {path}: is a folder; give the name of the file to write")
+            raise UserError(f"--record {path}: is a folder; give the name of the file to write", "output-unwritable")
         self.left_out: dict[str, str] = {}
         self._path, self._bag, self._space = path, bag, space
         self._partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
@@ -106,7 +106,9 @@ class ResultRecorder:
 
     def _refusal(self, error: OSError) -> UserError:
         way_out = "free some space or choose another place"
-        return UserError(f"--record {self._path}: cannot be written ({error.strerror or error}); {way_out}")
+        return UserError(
+            f"--record {self._path}: cannot be written ({error.strerror or error}); {way_out}", "output-unwritable"
+        )
 
     def _connection(self, topic: str, codec: Codec) -> Connection | None:
         if topic not in self._connections:

@@ -82,7 +82,7 @@ class TruthTally:
     def require(self) -> None:
         """UserError when there was truth, and none of it could be used."""
         if self._bad and not self._good:
-            raise UserError(f"truth {self._name}: not one can be used, the first {self._first}")
+            raise UserError(f"truth {self._name}: not one can be used, the first {self._first}", "truth-unusable")
 
     def warnings(self) -> list[str]:
         """One line where some could not be used."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from any2seg_core.base.errors import MESSAGE_REASONS
+from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.messages import MessageError, image_to_array, image_to_depth_m, image_to_rgb
 from any2seg_core.messages.images import encoding_of
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from any2seg_core.base.errors import MESSAGE_REASONS, MessageError
+from any2seg_core.base.error_codes import MESSAGE_REASONS
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.camera import CameraModel

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.base.errors import MESSAGE_REASONS, UserError
+from any2seg_core.base.error_codes import MESSAGE_REASONS
+from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.health import HEALTH_REASONS, HealthMonitor, image_fault
 from any2seg_core.sensors.health_config import HealthConfig

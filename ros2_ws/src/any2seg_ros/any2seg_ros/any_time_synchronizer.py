@@ -99,7 +99,7 @@ class AnyTimeSynchronizer(SimpleFilter):
     def connectInput(self, fs: Sequence[Any]) -> None:  # noqa: N802 name of message_filters
         """Take other inputs; what was held of the old ones is forgotten."""
         if not fs:
-            raise UserError("AnyTimeSynchronizer needs at least one input")
+            raise UserError("AnyTimeSynchronizer needs at least one input", "sensor-none")
         names = tuple(str(index) for index in range(len(fs)))
         slop_ns = _ns(self.slop)
         stream = StreamConfig(

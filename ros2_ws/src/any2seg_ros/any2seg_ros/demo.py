@@ -123,7 +123,10 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
         UserError: bad input. DemoError: the node or the replay failed.
     """
     if not distro.has("rclpy"):
-        raise UserError("rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first")
+        raise UserError(
+            "rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first",
+            "package-missing",
+        )
     from any2seg_ros.demo_monitor import Monitor
 
     metadata = read_metadata(options.checkpoint)

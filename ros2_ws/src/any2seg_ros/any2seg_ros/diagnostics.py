@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from any2seg_core.base.errors import MESSAGE_REASONS
+from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.runtime.accounts import FUSED, WAITING
 from any2seg_core.runtime.freshness import DeadlineWatch

@@ -72,7 +72,8 @@ def event_type(event_format: str) -> InputType:
     packages = " or ".join(kind.split("/")[0] for kind in kinds)
     raise UserError(
         f"parameter event_format is {event_format!r}: its message package {packages} is not installed here "
-        "(no wheel ships it: install it from your ROS 2 distribution); without it use cloud or image"
+        "(no wheel ships it: install it from your ROS 2 distribution); without it use cloud or image",
+        "package-missing",
     )
 
 

@@ -75,9 +75,11 @@ def camera_names(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     for name in names:
         if not (name.isidentifier() and name.isascii()):
-            raise UserError(f"argument cameras: {name!r} cannot name a node: letters, digits and _, no digit first")
+            raise UserError(
+                f"argument cameras: {name!r} cannot name a node: letters, digits and _, no digit first", "value-format"
+            )
     if len(set(names)) < len(names):
-        raise UserError(f"argument cameras: {text!r} lists a camera twice")
+        raise UserError(f"argument cameras: {text!r} lists a camera twice", "value-twice")
     return names
 
 
@@ -87,7 +89,8 @@ def check_distinct(cameras: Iterable[str], values: Mapping[str, str]) -> None:
     if len(set(topics.values())) < len(topics):
         raise UserError(
             f"argument image_topic: {values['image_topic']!r} is the same for {', '.join(topics)}: "
-            f"write {CAMERA} where the camera's name belongs, /robot/{CAMERA}/image"
+            f"write {CAMERA} where the camera's name belongs, /robot/{CAMERA}/image",
+            "value-twice",
         )
 
 
@@ -172,11 +175,11 @@ def _parse(name: str, text: str, entry: Parameter) -> Any:
     try:
         value = _READERS[kind](text)
     except (ValueError, KeyError):
-        raise UserError(f"argument {name}: {text!r} is no {kind.__name__}") from None
+        raise UserError(f"argument {name}: {text!r} is no {kind.__name__}", "value-type") from None
     if entry.low is not None and not entry.low <= value <= entry.high:
-        raise UserError(f"argument {name}: {text} is outside {entry.low:g} to {entry.high:g}")
+        raise UserError(f"argument {name}: {text} is outside {entry.low:g} to {entry.high:g}", "value-range")
     if entry.choices and value not in entry.choices:
-        raise UserError(f"argument {name}: {text!r} is not one of {', '.join(entry.choices)}")
+        raise UserError(f"argument {name}: {text!r} is not one of {', '.join(entry.choices)}", "value-unknown")
     return value
 
 
@@ -188,7 +191,7 @@ def _sensors(name: str, text: str, entry: Parameter) -> list[str]:
     try:
         return sensors_of(entry, value)
     except UserError as error:
-        raise UserError(f"argument {name}: {error}") from None
+        raise UserError(f"argument {name}: {error}", error.code) from None
 
 
 _READERS: dict[type, Callable[[str], Any]] = {

@@ -50,6 +50,7 @@ def _predictor_class() -> type[Predictor]:
             raise
         raise UserError(
             f"PyTorch is not installed for {sys.executable}: activate the environment that has it, or install it from "
-            "the project's folder with `pip install . -c constraints.txt` (docs/ros_install.md)"
+            "the project's folder with `pip install . -c constraints.txt` (docs/ros_install.md)",
+            "package-missing",
         ) from None
     return Predictor

@@ -110,18 +110,20 @@ def values_of(node: Node) -> dict[str, Any]:
 def check(values: Mapping[str, Any]) -> NodeParameters:
     """All values of the table -> one object; UserError names the parameter and what it accepts."""
     if not values["checkpoint"]:
-        raise UserError("parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)")
+        raise UserError(
+            "parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)", "argument-missing"
+        )
     for name, entry in TABLE.items():
         value = values[name]
         if isinstance(entry.default, list):
             _check_sensors(name, entry, value)
         if entry.choices and value not in entry.choices:
-            raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}")
+            raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}", "value-unknown")
         if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
-            raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}")
+            raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}", "value-range")
     modalities = parse_subset(values["modalities"])
     if not modalities:
-        raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}")
+        raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}", "sensor-none")
     copied = {name: values[name] for name in _COPIED}
     health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
     checked = {"modalities": modalities, "sync": sync_config(values, modalities, DEFAULT_WINDOW_NS), "health": health}
@@ -132,7 +134,7 @@ def _check_sensors(name: str, entry: TableEntry, value: list[str]) -> None:
     try:
         sensors_of(entry, value)
     except UserError as error:
-        raise UserError(f"parameter {name}: {error}") from None
+        raise UserError(f"parameter {name}: {error}", error.code) from None
 
 
 def tuned(node: Node, changes: Iterable[Parameter]) -> NodeParameters:

@@ -44,7 +44,9 @@ def private_domain() -> Iterator[int]:
             finally:
                 del os.environ[_DOMAIN_VARIABLE]
             return
-    raise UserError("no free ROS domain among 1..101: end other demos or tests, or set ROS_DOMAIN_ID")
+    raise UserError(
+        "no free ROS domain among 1..101: end other demos or tests, or set ROS_DOMAIN_ID", "ros-domain-taken"
+    )
 
 
 def use_large_message_profile() -> None:

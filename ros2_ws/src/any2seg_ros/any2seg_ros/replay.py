@@ -46,7 +46,10 @@ def replay(
     """
     try:
         if not distro.has("rclpy"):
-            raise UserError("rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first")
+            raise UserError(
+                "rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first",
+                "package-missing",
+            )
         plan = read_plan(drop or (), fault or (), faults or ())
         from any2seg_ros.replay_node import ReplayOptions
 

@@ -73,9 +73,11 @@ class ReplayOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < float("inf"):
-            raise UserError(f"rate is {self.rate}: give a positive speed factor")
+            raise UserError(f"rate is {self.rate}: give a positive speed factor", "value-range")
         if self.loops < 0 or self.start_s < 0 or self.seed < 0:
-            raise UserError(f"loops {self.loops}, start_s {self.start_s} and seed {self.seed} must not be negative")
+            raise UserError(
+                f"loops {self.loops}, start_s {self.start_s} and seed {self.seed} must not be negative", "value-range"
+            )
 
 
 _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
@@ -147,10 +149,13 @@ class ReplayNode(Node):
 
     def _check_start(self, bag: Recording) -> None:
         if bag.start_ns is None or bag.end_ns is None:
-            raise UserError(f"{bag.path}: holds no message; record it anew or give another bag")
+            raise UserError(f"{bag.path}: holds no message; record it anew or give another bag", "bag-empty")
         length_s = (bag.end_ns - bag.start_ns) / NS_PER_S
         if self._options.start_s > length_s:
-            raise UserError(f"start_s {self._options.start_s:g} lies behind the end: {bag.path} lasts {length_s:.1f} s")
+            raise UserError(
+                f"start_s {self._options.start_s:g} lies behind the end: {bag.path} lasts {length_s:.1f} s",
+                "value-range",
+            )
 
     def _create_publishers(self, bag: Recording) -> None:
         for topic in bag.topics.values():

@@ -69,7 +69,9 @@ class ScoreNode(Node):
             self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
         values = {name: self.get_parameter(name).value for name, *_ in _PARAMETERS}
         if not values["checkpoint"]:
-            raise UserError("parameter checkpoint is empty: give the checkpoint of the node that is judged")
+            raise UserError(
+                "parameter checkpoint is empty: give the checkpoint of the node that is judged", "argument-missing"
+            )
         self.out = values["out"]
         space = label_space(read_metadata(Path(values["checkpoint"]))["contract"]["label_space"])
         self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])

@@ -113,7 +113,7 @@ class SegmentNode(LifecycleNode):
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
             if self._complaints:
-                raise UserError("; ".join(self._complaints.values()))
+                raise UserError("; ".join(self._complaints.values()), "value-type")
             settings = parameters.check(parameters.values_of(self))
             for name in settings.modalities:
                 input_type(name, settings)

@@ -104,7 +104,7 @@ class UnusableSetError(UserError):
     """
 
     def __init__(self, errors: dict[str, str], reasons: dict[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()))
+        super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()), "sensor-empty")
         self.errors, self.reasons = errors, reasons
 
 
@@ -129,7 +129,8 @@ class Segmenter:
         unknown = [name for name in settings.modalities if name not in contract.modalities]
         if unknown:
             raise UserError(
-                f"{settings.checkpoint}: was not built for {', '.join(unknown)}; it takes {contract.modalities}"
+                f"{settings.checkpoint}: was not built for {', '.join(unknown)}; it takes {contract.modalities}",
+                "checkpoint-mismatch",
             )
         self.transforms = TransformTree()
         self._settings = settings
