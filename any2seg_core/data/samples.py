@@ -124,10 +124,8 @@ class FrameDataset(Dataset):
         self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
         strange = sorted(set(options) - set(self.options))
         if strange:
-            raise UserError(
-                f"{strange[0]}={options[strange[0]]}: {root} is {self.kind}, which has no such choice",
-                "option-unsupported",
-            )
+            why = f"{root} is {self.kind}, which has no such choice"
+            raise UserError(f"{strange[0]}={options[strange[0]]}: {why}", "option-unsupported")
         for name, default in self.options.items():
             setattr(self, name, options.get(name, default))
         self.is_choice = modalities is not None
@@ -185,9 +183,8 @@ class FrameDataset(Dataset):
             sample = self.readable(number)
             if sample is not None:
                 return number, sample
-        raise UserError(
-            f"{self.root}: none of the {len(self.frames)} {self.split} frames can be read", "data-unreadable"
-        )
+        all_of_them = f"{len(self.frames)} {self.split} frames"
+        raise UserError(f"{self.root}: none of the {all_of_them} can be read", "data-unreadable")
 
     def labels(self, index: int) -> np.ndarray:
         """(H, W) uint8 train ids of one frame without reading its planes; CorruptFileError as above."""
@@ -310,10 +307,8 @@ class FrameDataset(Dataset):
 
     def _require_root(self) -> None:
         if not self.root.is_dir():
-            raise UserError(
-                f"{self.root}: no such data folder; write one with `any2seg drive` or point to {self.kind}",
-                "data-missing",
-            )
+            way_out = f"write one with `any2seg drive` or point to {self.kind}"
+            raise UserError(f"{self.root}: no such data folder; {way_out}", "data-missing")
 
     def _begin(self, cache: Cache) -> None:
         """Nothing skipped yet; all frames decoded if ``cache`` is "ram"."""
@@ -353,10 +348,8 @@ class FrameDataset(Dataset):
         if self.pseudo is not None:
             self.pseudo.require(frame.name for frame in self.frames)
         if self.labelled and self.why_unlabelled:
-            raise UserError(
-                f"{self.root}: {self.split}: {self.why_unlabelled}; nothing can be trained or judged on it",
-                "data-unlabelled",
-            )
+            why = f"{self.why_unlabelled}; nothing can be trained or judged on it"
+            raise UserError(f"{self.root}: {self.split}: {why}", "data-unlabelled")
         for frame in self.frames:
             for key, paths in self.files(frame).items():
                 for path in paths if self.labelled or key != LABELS else ():
@@ -387,10 +380,8 @@ class FrameDataset(Dataset):
 
     def _require_lidar(self) -> None:
         if LIDAR not in self.family.members:
-            raise UserError(
-                f"sparse labels of the LiDAR: {self.kind} has none; use points, scribbles or blocks",
-                "option-unsupported",
-            )
+            way_out = "use points, scribbles or blocks"
+            raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; {way_out}", "option-unsupported")
         if not self.has_lidar_labels:
             _LOG.warning("%s has no labels of LiDAR points: taken from the images where planes show one", self.root)
 

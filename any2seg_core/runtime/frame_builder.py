@@ -398,10 +398,8 @@ class FrameBuilder:
             return self._rig.planes({name: array}, stamp_ns, self._grid(), size)[name]
         if name == RGB:
             return array
-        raise UserError(
-            f"{name}: no camera geometry yet: give a calibration file or publish the camera's camera_info",
-            "calibration-missing",
-        )
+        way_out = "give a calibration file or publish the camera's camera_info"
+        raise UserError(f"{name}: no camera geometry yet: {way_out}", "calibration-missing")
 
 
 def _stamp_key(message: Any, stamp_ns: int) -> int:

@@ -64,9 +64,8 @@ class Synchronizer:
 
     def __init__(self, config: SyncConfig) -> None:
         self.config = config
-        self._streams = {
-            name: Stream(stream, config.timeout_without_reference_ns) for name, stream in config.streams.items()
-        }
+        alone_ns = config.timeout_without_reference_ns
+        self._streams = {name: Stream(stream, alone_ns) for name, stream in config.streams.items()}
         self._rank = {name: rank for rank, name in enumerate(config.reference_priority)}
         self._counters = _Counters()
         self._time = Timeline()
@@ -83,10 +82,8 @@ class Synchronizer:
             now_ns: time of arrival on any steady clock.
         """
         if stream not in self._streams:
-            raise UserError(
-                f"unknown stream {stream!r}: the synchroniser was built for {', '.join(self._streams)}",
-                "sensor-unknown",
-            )
+            known = ", ".join(self._streams)
+            raise UserError(f"unknown stream {stream!r}: the synchroniser was built for {known}", "sensor-unknown")
         now_ns = self._advance_clock(now_ns)
         state = self._streams[stream]
         state.added += 1
@@ -120,9 +117,8 @@ class Synchronizer:
             UserError: other streams, kinds or priorities: that takes a new synchroniser.
         """
         if _structure(config) != _structure(self.config):
-            raise UserError(
-                "reconfigure: streams, kinds and reference_priority must be those of the construction", "value-conflict"
-            )
+            kept = "streams, kinds and reference_priority"
+            raise UserError(f"reconfigure: {kept} must be those of the construction", "value-conflict")
         now_ns = self._advance_clock(now_ns)
         ready = self._emit_through(len(self._time.open_sets) - 1, now_ns)
         for name, stream in self._streams.items():
