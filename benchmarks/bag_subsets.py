@@ -111,7 +111,7 @@ def main(
     )
     scores = table.total()
     for letters, evaluation in alone.items():
-        once, lone = (100 * each[letters].matrix.miou("present") for each in (scores, evaluation.total()))
+        once, lone = (100 * each[letters].confusion.miou("present") for each in (scores, evaluation.total()))
         print(f"{letters:>5}  mIoU {once:5.2f} in one pass, {lone:5.2f} alone, of {judged(evaluation)} frames")
 
 

@@ -23,7 +23,7 @@ import torch
 from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.subsets import STAND_INS, evaluate_subsets
+from any2seg_core.evaluation.subsets import FILL_INS, evaluate_subsets
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
@@ -46,7 +46,7 @@ def separate(model: Any2Seg, batch: EvaluationBatch, protocol: str) -> Table:
 
 def one_pass(model: Any2Seg, batch: EvaluationBatch, protocol: str) -> Table:
     """The same from one encoding of each sensor, as `any2seg evaluate` computes it."""
-    return evaluate_subsets(model, [batch], DELIVER, all_subsets(), STAND_INS[protocol])
+    return evaluate_subsets(model, [batch], DELIVER, all_subsets(), FILL_INS[protocol])
 
 
 def timed(work: Callable[[], Table]) -> tuple[Table, float, float]:
@@ -78,7 +78,7 @@ def main() -> None:
     images = {name: torch.randn(1, 3, side, side) for name in MODALITIES}
     batch = EvaluationBatch(images, torch.randint(0, 25, (1, side, side), dtype=torch.uint8), (0,))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {encoder} {size}x{size}, {rounds} rounds")
-    for protocol in STAND_INS:
+    for protocol in FILL_INS:
         one_pass(model, batch, protocol)  # compiles the kernels
         seconds = np.zeros((int(rounds), 2, 2))  # round, side, clock and CPU
         for row in seconds:

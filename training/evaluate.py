@@ -20,7 +20,7 @@ from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import refusal
-from any2seg_core.evaluation.judge import judge
+from any2seg_core.evaluation.dataset import evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.reports.dataset import text
 from any2seg_training.settings import load_settings
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(ScriptSettings, sys.argv[1:] if arguments is None else arguments)
         with Progress(f"judge {settings.checkpoint.name}") as progress:
-            document = judge(settings, progress.stage)
+            document = evaluate_dataset(settings, progress.stage)
         print(text(document))  # first: minutes of work are not lost when the file cannot be written
         if settings.json_path is not None:
             with replacing(settings.json_path) as partial:

@@ -26,7 +26,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import refusal
 from any2seg_core.evaluation.batches import evaluation_batches, spread
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.subsets import evaluate_subsets, prior_baselines, subset_mean
+from any2seg_core.evaluation.scores import SubsetScore
+from any2seg_core.evaluation.subsets import PriorBaselines, evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.labels import label_space
@@ -63,6 +64,14 @@ def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionM
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
     return table
+
+
+def summary(
+    run: Run, table: dict[str, ConfusionMatrix], frames: int, baselines: PriorBaselines | None = None
+) -> dict[str, Any]:
+    """What a checkpoint tells of its own evaluation."""
+    scores = {letters: SubsetScore.of_confusion(matrix, frames) for letters, matrix in table.items()}
+    return summarise(scores, label_space(run.contract.label_space), frames, baselines)
 
 
 def gradients(
@@ -167,7 +176,7 @@ def judge(config: TrainConfig, run: Run, processes: Processes, reporter: Reporte
     done = progress(config, run, processes)
     reporter.event("evaluation", done, step=run.step, full=round(100 * full, 2), subset_mean=round(100 * mean, 2))
     if mean > run.best and processes.is_main:
-        results = summarise(table, label_space(run.contract.label_space), count)
+        results = summary(run, table, count)
         document = origin | {"steps": run.step, "minutes": round(run.minutes, 1), "results": results}
         save_checkpoint(config.out / "best.safetensors", run.average.model, run.contract, document)
     run.best = max(run.best, mean)  # in this order: a NaN (no labelled val pixel) changes nothing
@@ -183,8 +192,8 @@ def finish(
     space = label_space(run.contract.label_space)
     count = min(config.final_frames or len(run.val_frames), len(run.val_frames))
     table = evaluate(run, count, processes)
-    floors = prior_baselines(run.prior, run.val_frames.readable_labels(spread(len(run.val_frames), count)), space)
-    results = summarise(table, space, count, floors)
+    baselines = prior_baselines(run.prior, run.val_frames.readable_labels(spread(len(run.val_frames), count)), space)
+    results = summary(run, table, count, baselines)
     if processes.is_main:
         document = origin | {"steps": run.step, "minutes": minutes, "results": results}
         save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document)

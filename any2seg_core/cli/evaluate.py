@@ -1,4 +1,4 @@
-"""``any2seg evaluate``: the command line of :mod:`any2seg_core.evaluation.judge`."""
+"""``any2seg evaluate``: the command line of :mod:`any2seg_core.evaluation.dataset`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evaluate(
 
     Retention needs specialists: a JSON file such as {"R": 57.2, "RD": "rgb_depth.safetensors"}.
     """
-    from any2seg_core.evaluation.judge import judge
+    from any2seg_core.evaluation.dataset import evaluate_dataset
     from any2seg_core.reports.dataset import text, write_documents
 
     settings = _settings(
@@ -55,7 +55,7 @@ def evaluate(
         device=device, precision=precision, seed=seed, dataset=dataset, parity=parity, skip_corrupt=skip_corrupt,
     )  # fmt: skip
     with Progress(f"judge {checkpoint.name}") as progress:
-        document = judge(settings, progress.stage)
+        document = evaluate_dataset(settings, progress.stage)
     # Printed first: minutes of work are not lost when the folder cannot be written.
     say(json.dumps(document) if as_json else text(document))
     if out is not None:

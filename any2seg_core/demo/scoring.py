@@ -23,8 +23,8 @@ import numpy as np
 
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, phase_at
-from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.sync.association import nearest_truth
+from any2seg_core.evaluation.live import score_by_stamp
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import subset_letters
 
@@ -68,22 +68,23 @@ class DemoRecording:
 
 @dataclass(frozen=True)
 class TimelinePoint:
-    """One label: seconds from the start, mIoU 0..1 of this frame (NaN without truth), latency (NaN if unknown)."""
+    """One label: seconds from the start, mIoU of this frame in percent over the classes present in its truth (NaN
+    without truth), latency (NaN if unknown)."""
 
     time_s: float
-    miou: float
+    miou_present: float
     latency_ms: float
     used: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class PhaseScore:
-    """Scores of one phase; NaN where there is nothing to judge. `used` counts subsets, as letters."""
+    """Scores of one phase, mIoU in percent; NaN where there is nothing to judge. `used` counts subsets, as letters."""
 
     phase: Phase
     frames_in: int
     labels_out: int
-    miou: float
+    miou_present: float
     classes: int
     latency_p50_ms: float
     latency_p95_ms: float
@@ -116,26 +117,25 @@ def load_published(path: Path) -> list[Published]:
 def score_demo(recording: DemoRecording, phases: Sequence[Phase], space: LabelSpace) -> DemoScores:
     """Judge a recording; see the module's text for every definition."""
     truths = sorted(recording.truths, key=lambda truth: truth[0])
+    board = Scoreboard(space)
     sent = {(p.sensor, p.stamp_ns): p.published_ns for p in recording.published}
-    confusions = {phase: ConfusionMatrix.of(space) for phase in phases}
     timeline: list[TimelinePoint] = []
     points: dict[Phase, list[TimelinePoint]] = {phase: [] for phase in phases}
     for record in recording.labels:
         time_s = (record.stamp_ns - recording.start_ns) / NS_PER_S
         phase = phase_at(phases, time_s)
-        truth = nearest_truth(truths, record.stamp_ns)
-        frame = ConfusionMatrix.of(space)
-        if truth is not None:
-            frame.update(record.labels, truth)
+        frame = score_by_stamp(record.labels, record.stamp_ns, truths, space)
         published_ns = sent.get((record.reference, record.stamp_ns))
         latency_ms = float("nan") if published_ns is None else (record.received_ns - published_ns) / 1e6
-        point = TimelinePoint(time_s, frame.miou("present"), latency_ms, record.used)
+        point = TimelinePoint(time_s, 100.0 * frame.confusion.miou("present"), latency_ms, record.used)
         timeline.append(point)
         if phase is not None:
-            confusions[phase].merge(frame)
+            board.add({subset_letters(record.used): frame}, (phase,))
             points[phase].append(point)
     gaps = _longest_gaps_ms(recording, phases)
-    scores = [_phase_score(phase, recording, points[phase], confusions[phase], gaps[phase]) for phase in phases]
+    scores = [
+        _phase_score(phase, recording, points[phase], board.over_subsets(phase), gaps[phase]) for phase in phases
+    ]
     return DemoScores(scores, timeline)
 
 
@@ -143,7 +143,7 @@ def _phase_score(
     phase: Phase,
     recording: DemoRecording,
     points: Sequence[TimelinePoint],
-    confusion: ConfusionMatrix,
+    score: SubsetScore,
     longest_gap_ms: float,
 ) -> PhaseScore:
     times_s = [(p.stamp_ns - recording.start_ns) / NS_PER_S for p in recording.published if p.sensor == phase.alive[0]]
@@ -152,8 +152,8 @@ def _phase_score(
         phase=phase,
         frames_in=sum(phase.start_s <= time_s < phase.end_s for time_s in times_s),
         labels_out=len(points),
-        miou=confusion.miou("present"),
-        classes=int((confusion.support > 0).sum()),
+        miou_present=100.0 * score.confusion.miou("present"),
+        classes=int((score.confusion.support > 0).sum()),
         latency_p50_ms=_percentile(latencies, 50),
         latency_p95_ms=_percentile(latencies, 95),
         longest_gap_ms=longest_gap_ms,

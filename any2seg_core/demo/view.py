@@ -88,7 +88,7 @@ def score_row(score: PhaseScore) -> tuple[str, ...]:
         str(score.frames_in),
         str(score.labels_out),
         figure(score.rate_hz, ".1f"),
-        f"{figure(100 * score.miou, '.1f')} ({score.classes})",
+        f"{figure(score.miou_present, '.1f')} ({score.classes})",
         f"{figure(score.latency_p50_ms)} / {figure(score.latency_p95_ms)}",
         figure(score.longest_gap_ms),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.recording_truth import on_grid
-from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace
@@ -19,8 +19,25 @@ from any2seg_core.vocabulary.modalities import subset_letters
 _WAITING = 100
 
 
+def score_by_stamp(
+    labels: np.ndarray, stamp_ns: int, truths: Sequence[tuple[int, np.ndarray]], space: LabelSpace
+) -> SubsetScore:
+    """Score of one label image against the truth nearest in stamp; without a truth where none is near.
+
+    Args:
+        labels: (H, W) uint8 train ids. truths: (stamp_ns, (H', W') uint8 train ids of the same view), by stamp.
+
+    Raises:
+        UserError: a truth of another view, or ids of another label space.
+    """
+    truth = nearest_truth(truths, stamp_ns)
+    score = SubsetScore.of(space)
+    score.add(labels, None if truth is None else on_grid(truth, labels.shape))
+    return score
+
+
 class LiveScorer:
-    """Confusion per subset of sensors that was fused.
+    """Scores per subset of sensors that was fused.
 
     A label is judged against the truth nearest in stamp, at most TRUTH_TOLERANCE_NS away, once no nearer one can come.
     When time jumps back, as in a bag that loops, everything that waits is judged with what there is.
@@ -34,7 +51,7 @@ class LiveScorer:
 
     def __init__(self, space: LabelSpace) -> None:
         self._space = space
-        self._table: dict[str, ConfusionMatrix] = {}
+        self._board = Scoreboard(space)
         self._truths: list[tuple[int, np.ndarray]] = []
         self._pending: deque[tuple[int, np.ndarray, str]] = deque(maxlen=_WAITING)
         self.labels = self.judged = self.rejected = 0
@@ -62,25 +79,22 @@ class LiveScorer:
 
     def summary(self) -> dict[str, Any]:
         """As `evaluation.tables.summarise`, per subset that occurred; UserError when nothing was judged."""
-        if not self._table:
+        if not self._board.total:
             raise UserError(
                 f"nothing to score: {self.labels} labels, {len(self._truths)} truth images waiting, {self.rejected} "
                 f"of another size or label space; truth must be within {TRUTH_TOLERANCE_NS // 10**6} ms",
                 "truth-missing",
             )
-        ordered = dict(sorted(self._table.items(), key=lambda entry: (-len(entry[0]), entry[0])))
+        ordered = dict(sorted(self._board.total.items(), key=lambda entry: (-len(entry[0]), entry[0])))
         counts = {"labels": self.labels, "judged": self.judged, "rejected": self.rejected}
         return summarise(ordered, self._space, self.judged, protocol="live") | counts
 
     def _judge(self, stamp_ns: int, labels: np.ndarray, letters: str) -> None:
-        truth = nearest_truth(self._truths, stamp_ns)
-        if truth is None:
-            return
-        matrix = self._table.get(letters) or ConfusionMatrix.of(self._space)
         try:
-            matrix.update(labels, on_grid(truth, labels.shape))
+            score = score_by_stamp(labels, stamp_ns, self._truths, self._space)
         except UserError:
             self.rejected += 1
             return
-        self._table[letters] = matrix
-        self.judged += 1
+        if score.with_truth:
+            self._board.add({letters: score})
+            self.judged += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +12,8 @@ from any2seg_core.kernels.counts import count_pairs
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, require_train_ids
 
 Policy = Literal["present", "all", "without_other"]
+"""Which classes a mean is taken over, see `ConfusionMatrix.miou`."""
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 def as_array(values: np.ndarray | Tensor) -> np.ndarray:
@@ -68,19 +70,25 @@ class ConfusionMatrix:
         """(K,) int64 pixels of each class in the truth."""
         return self.counts.sum(axis=1)
 
+    def class_counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(K,) int64 each: pixels that are right, in the truth, predicted where there is a truth."""
+        square = self.counts[:, : self.num_classes]  # (K, K)
+        return np.diagonal(square), self.support, square.sum(axis=0)
+
     def iou(self) -> np.ndarray:
         """(K,) float64 in 0..1; NaN for a class that neither truth nor prediction contains."""
-        hits, predicted = self._hits_and_predicted()
-        return _ratio(hits, self.support + predicted - hits)
+        hits, truth, predicted = self.class_counts()
+        return _ratio(hits, truth + predicted - hits)
 
     def f1(self) -> np.ndarray:
         """(K,) float64 in 0..1, harmonic mean of precision and recall; NaN as in ``iou``."""
-        hits, predicted = self._hits_and_predicted()
-        return _ratio(2 * hits, self.support + predicted)
+        hits, truth, predicted = self.class_counts()
+        return _ratio(2 * hits, truth + predicted)
 
     def accuracy(self) -> np.ndarray:
         """(K,) float64 in 0..1, recall of each class; NaN for a class that is not in the truth."""
-        return _ratio(self._hits_and_predicted()[0], self.support)
+        hits, truth, _ = self.class_counts()
+        return _ratio(hits, truth)
 
     def pixel_accuracy(self) -> float:
         """Share of labelled pixels that are right, 0..1; NaN without any labelled pixel."""
@@ -106,10 +114,6 @@ class ConfusionMatrix:
         else:
             raise UserError(f"unknown policy {policy!r}: expected present, all or without_other", "value-unknown")
         return float(np.nan_to_num(per_class[kept]).mean()) if kept.any() else float("nan")
-
-    def _hits_and_predicted(self) -> tuple[np.ndarray, np.ndarray]:
-        square = self.counts[:, : self.num_classes]  # (K, K)
-        return np.diagonal(square), square.sum(axis=0)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from any2seg_core.evaluation.batches import EvaluationBatch
-from any2seg_core.evaluation.subsets import StandIn
+from any2seg_core.evaluation.subsets import FillIn
 from any2seg_core.vocabulary.modalities import subset_letters
 
 FAILURE_PROBABILITIES = (0.2, 0.1, 0.05)
@@ -41,7 +41,8 @@ def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
     """How often, and by how much, adding one sensor lowers mIoU; None for a model of a single sensor.
 
     Returns:
-        steps: pairs of a subset and the same with one sensor more. lowered: those where mIoU falls. share_lowered.
+        steps: pairs of a subset and the same with one sensor more. lowered: those where mIoU falls. share_lowered: of
+        all steps, in percent.
         mean_change, mean_drop (over the lowered), worst: the largest drops. by_sensor: mean change that each sensor
         brings when it is added. Changes in percentage points.
     """
@@ -58,7 +59,7 @@ def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
     return {
         "steps": len(steps),
         "lowered": len(drops),
-        "share_lowered": len(drops) / len(steps),
+        "share_lowered": 100.0 * len(drops) / len(steps),
         "mean_change": float(np.mean([change for change, _, _ in steps])),
         "mean_drop": float(np.mean([-change for change, _, _ in drops])) if drops else 0.0,
         "worst": [{"from": a, "adding": b, "change": change} for change, a, b in drops[:_WORST_SHOWN]],
@@ -69,23 +70,23 @@ def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
 
 
 def retention(table: Mapping[str, float], specialists: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """mIoU of a subset as a share of what a specialist reaches that was trained on these sensors alone.
+    """mIoU of a subset in percent of what a specialist reaches that was trained on these sensors alone.
 
     Args:
         table: of the model.
-        specialists: for any subsets of the table, mIoU in percent; a share of 0 is NaN.
+        specialists: for any subsets of the table, mIoU in percent; NaN where a specialist has nothing right.
     """
     return {
         letters: {
             "specialist": reached,
             "model": table[letters],
-            "retention": table[letters] / reached if reached else float("nan"),
+            "retention": 100.0 * table[letters] / reached if reached else float("nan"),
         }
         for letters, reached in specialists.items()
     }
 
 
-def random_missing(rate: float, seed: int) -> StandIn:
+def random_missing(rate: float, seed: int) -> FillIn:
     """RMM: every value of every image is zero with probability ``rate``, after normalisation.
 
     At rate 1 this is the protocol "zero". The draw depends on the seed, the frame and the sensor alone.

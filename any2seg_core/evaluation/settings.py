@@ -39,4 +39,4 @@ class EvaluateSettings(BaseModel):
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     precision: Precision = Field("float32", description="of the encoder: float32 or bfloat16")
     seed: int = Field(0, ge=0, description="of the damage")
-    prior_from: str = Field("train", description="split that gives the label statistics of the floors")
+    prior_from: str = Field("train", description="split that gives the label statistics of the baselines")

@@ -1,9 +1,10 @@
-"""Modality-incomplete evaluation (MISS): every subset of the sensors from one encoding, and the floors to beat."""
+"""Modality-incomplete evaluation (MISS): every subset of the sensors from one encoding, and the baselines to beat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +13,20 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
-from any2seg_core.evaluation.calibration import CalibrationHistogram
-from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy
+from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy, as_array
+from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, set_of, subset_letters
+
+
+class FrameScores(NamedTuple):
+    """One frame: its number in the data set, subset letters -> scores, labels (H, W) uint8 of all sensors."""
+
+    index: int
+    scores: dict[str, SubsetScore]
+    labels: np.ndarray
 
 
 def subset_mean(table: dict[str, ConfusionMatrix], policy: Policy = "present") -> float:
@@ -25,7 +34,7 @@ def subset_mean(table: dict[str, ConfusionMatrix], policy: Policy = "present") -
     return float(np.mean([matrix.miou(policy) for matrix in table.values()]))
 
 
-StandIn = Callable[[EvaluationBatch], dict[str, Tensor]]
+FillIn = Callable[[EvaluationBatch], dict[str, Tensor]]
 """What absent sensors are replaced by: a batch -> images of the same shapes."""
 
 
@@ -34,28 +43,13 @@ def zeros(batch: EvaluationBatch) -> dict[str, Tensor]:
     return {name: torch.zeros_like(image) for name, image in batch.images.items()}
 
 
-STAND_INS: Mapping[str, StandIn | None] = {"drop": None, "zero": zeros}
+FILL_INS: Mapping[str, FillIn | None] = {"drop": None, "zero": zeros}
 """Protocol -> what is encoded for absent sensors; "drop": nothing, they leave the fusion."""
-
-
-@dataclass
-class SubsetScore:
-    """All that is counted for one subset of the sensors.
-
-    Attributes:
-        confusion: over all frames.
-        calibration: confidence of the same pixels.
-        by_case: condition or failure -> confusion matrix of its frames.
-    """
-
-    confusion: ConfusionMatrix
-    calibration: CalibrationHistogram = field(default_factory=CalibrationHistogram)
-    by_case: dict[str, ConfusionMatrix] = field(default_factory=dict)
 
 
 @torch.no_grad()
 def subset_logits(
-    model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], stand_in: StandIn | None = None
+    model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], fill_in: FillIn | None = None
 ) -> Iterator[tuple[Sequence[str], Tensor | None]]:
     """Each subset with its logits (B, K, h/4, w/4), from one encoding of each sensor.
 
@@ -65,18 +59,18 @@ def subset_logits(
         model: in evaluation mode.
         batch: frames.
         subsets: which subsets of the model's modalities.
-        stand_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
+        fill_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
             that of sensors which the frames lack.
     """
-    if stand_in is not None:
+    if fill_in is not None:
         blank = torch.zeros_like(next(iter(batch.images.values())))
         whole = batch._replace(images={name: batch.images.get(name, blank) for name in model.modalities})
-        replaced = model.encode(stand_in(whole))
-    encoded = model.for_subsets(model.encode(batch.images if stand_in is None else whole.images))
+        replaced = model.encode(fill_in(whole))
+    encoded = model.for_subsets(model.encode(batch.images if fill_in is None else whole.images))
     folded = model.head.folded()
     for subset in subsets:
         kept = [name for name in subset if name in batch.images]
-        if stand_in is not None:
+        if fill_in is not None:
             yield subset, model.decode(model.fuse(encoded.replacing_absent(kept, replaced)), folded)
         else:
             yield subset, model.decode(model.fuse(encoded.keep(kept)), folded) if kept else None
@@ -86,14 +80,14 @@ def _logits_by_letters(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
     subsets: Sequence[Sequence[str]],
-    stand_in: StandIn | None,
+    fill_in: FillIn | None,
     family: ModalitySet,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor | None]]:
     """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
     if model.training:
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
     for batch in batches:
-        for subset, logits in subset_logits(model, batch, subsets, stand_in):
+        for subset, logits in subset_logits(model, batch, subsets, fill_in):
             yield batch, subset_letters(subset, family), logits
 
 
@@ -102,7 +96,7 @@ def subset_predictions(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
     subsets: Sequence[Sequence[str]],
-    stand_in: StandIn | None = None,
+    fill_in: FillIn | None = None,
     family: ModalitySet | None = None,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
     """Predictions of every subset of :func:`subset_logits`.
@@ -115,7 +109,7 @@ def subset_predictions(
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
     family = family or set_of(model.modalities)
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, stand_in, family):
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, family):
         truth = batch.truth
         if logits is None:
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
@@ -134,7 +128,7 @@ def evaluate_subsets(
     batches: Iterable[EvaluationBatch],
     space: LabelSpace,
     subsets: Sequence[Sequence[str]] | None = None,
-    stand_in: StandIn | None = None,
+    fill_in: FillIn | None = None,
     family: ModalitySet | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
@@ -144,7 +138,7 @@ def evaluate_subsets(
         batches: frames.
         space: label space of the truth.
         subsets: which subsets; None means all 2^M - 1 of the model's modalities.
-        stand_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
+        fill_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
             normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
         family: whose letters name the subsets; None: those of the model's modalities.
 
@@ -154,7 +148,7 @@ def evaluate_subsets(
     subsets = all_subsets(model.modalities) if subsets is None else subsets
     family = family or set_of(model.modalities)
     table = {subset_letters(subset, family): ConfusionMatrix.of(space) for subset in subsets}
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, stand_in, family):
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, family):
         truth = batch.truth
         if logits is None:
             table[letters].update(_silence(truth), truth)
@@ -163,32 +157,33 @@ def evaluate_subsets(
     return table
 
 
-def score_subsets(
+def frame_scores(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
     space: LabelSpace,
-    cases: Callable[[int], Sequence[str]],
-    stand_in: StandIn | None = None,
+    fill_in: FillIn | None = None,
     family: ModalitySet | None = None,
-) -> dict[str, SubsetScore]:
-    """As :func:`evaluate_subsets` over all subsets, with calibration, and each condition and failure counted apart.
+) -> Iterator[FrameScores]:
+    """As :func:`evaluate_subsets` over all subsets, frame by frame and with calibration.
 
-    Args:
-        cases: number of a frame -> the conditions and failures it counts for.
+    Yields:
+        The scores of each frame, in the order of the batches.
     """
     subsets = all_subsets(model.modalities)
     family = family or set_of(model.modalities)
-    table = {subset_letters(subset, family): SubsetScore(ConfusionMatrix.of(space)) for subset in subsets}
-    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, stand_in, family):
-        score = table[letters]
-        score.calibration.update(confidence, labels, batch.truth)
-        for index, guess, truth in zip(batch.indices, labels, batch.truth, strict=True):
-            one = ConfusionMatrix.of(space)
-            one.update(guess, truth)
-            score.confusion.merge(one)
-            for case in cases(index):
-                score.by_case.setdefault(case, ConfusionMatrix.of(space)).merge(one)
-    return table
+    sensors = {subset_letters(subset, family): subset for subset in subsets}
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, family):
+        found[letters] = labels, confidence
+        if len(found) < len(subsets):
+            continue
+        for row, (index, truth) in enumerate(zip(batch.indices, batch.truth, strict=True)):
+            scores = {name: SubsetScore.of(space) for name in found}
+            for name, (guess, certainty) in found.items():
+                has_labels = fill_in is not None or any(sensor in batch.images for sensor in sensors[name])
+                scores[name].add(guess[row] if has_labels else None, truth, certainty[row])
+            yield FrameScores(index, scores, as_array(found[letters][0][row]))
+        found = {}
 
 
 class PriorStatistics:
@@ -222,7 +217,7 @@ class PriorStatistics:
 
 
 @dataclass(frozen=True)
-class Floors:
+class PriorBaselines:
     """mIoU that needs no sensor, 0..1 over the classes present in the truth.
 
     Attributes:
@@ -241,8 +236,8 @@ class Floors:
         return max(self.constant, self.pixel_prior)
 
 
-def prior_baselines(prior: PriorStatistics, truths: Iterable[np.ndarray], space: LabelSpace) -> Floors:
-    """Floors on label images ``truths``, each (H, W) uint8, for predictors that know only the training labels."""
+def prior_baselines(prior: PriorStatistics, truths: Iterable[np.ndarray], space: LabelSpace) -> PriorBaselines:
+    """Baselines on label images ``truths``, each (H, W) uint8, for predictors that know only the training labels."""
     guess = prior.most_frequent()
     matrix = ConfusionMatrix.of(space)
     for truth in truths:
@@ -250,7 +245,7 @@ def prior_baselines(prior: PriorStatistics, truths: Iterable[np.ndarray], space:
     # A constant prediction hits all pixels of its class and nothing else: its IoU is the share of that class.
     support = matrix.support
     constant = support.max() / support.sum() / np.count_nonzero(support) if support.any() else np.nan
-    return Floors(float(constant), int(support.argmax()), matrix.miou("present"))
+    return PriorBaselines(float(constant), int(support.argmax()), matrix.miou("present"))
 
 
 def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

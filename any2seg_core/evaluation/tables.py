@@ -2,64 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.subsets import Floors, subset_mean
+from any2seg_core.evaluation.metrics import POLICIES
+from any2seg_core.evaluation.scores import SubsetScore, percent, rounded
+from any2seg_core.evaluation.subsets import PriorBaselines
 from any2seg_core.vocabulary.labels import LabelSpace
 
-_POLICIES = ("present", "all", "without_other")
+_MEASURES = ("miou", "f1", "accuracy")
 
 
 def summarise(
-    table: dict[str, ConfusionMatrix],
+    scores: Mapping[str, SubsetScore],
     space: LabelSpace,
     frames: int,
-    floors: Floors | None = None,
+    baselines: PriorBaselines | None = None,
     protocol: str = "drop",
 ) -> dict[str, Any]:
-    """Per subset the three means, F1 and accuracy over present classes, per-class IoU; all in percent, JSON-ready."""
+    """What every evaluation says, JSON-ready and in percent.
+
+    Args:
+        scores: by subset letters. frames: how many were evaluated. protocol: of absent sensors, or "live".
+
+    Returns:
+        ``subsets``: per subset `SubsetScore.document`. With a truth also ``subset_mean`` and ``subset_std`` over the
+        subsets (standard deviation of all of them, N in the denominator) of mIoU, F1 and accuracy under each policy;
+        ``class_iou``, ``class_f1`` and ``class_accuracy`` per subset over the classes in the truth.
+    """
     summary: dict[str, Any] = {"unit": "percent", "protocol": protocol, "frames": frames}
-    summary["subsets"] = {
-        letters: {f"miou_{policy}": percent(matrix.miou(policy)) for policy in _POLICIES}
-        | {
-            "f1_present": percent(matrix.mean(matrix.f1(), "present")),
-            "accuracy_present": percent(matrix.mean(matrix.accuracy(), "present")),
-            "pixel_accuracy": percent(matrix.pixel_accuracy()),
-        }
-        for letters, matrix in table.items()
-    }
-    summary["subset_mean"] = {f"miou_{policy}": percent(subset_mean(table, policy)) for policy in _POLICIES}
-    summary["class_iou"] = {
-        letters: {
-            name: percent(value)
-            for name, value, pixels in zip(space.classes, matrix.iou(), matrix.support, strict=True)
-            if pixels
-        }
-        for letters, matrix in table.items()
-    }
-    if floors is not None:
-        summary["floors"] = {
-            "constant": percent(floors.constant),
-            "constant_class": space.classes[floors.constant_class],
-            "pixel_prior": percent(floors.pixel_prior),
+    summary["subsets"] = {letters: score.document() for letters, score in scores.items()}
+    if any(score.with_truth for score in scores.values()):
+        keys = [f"{measure}_{policy}" for measure in _MEASURES for policy in POLICIES]
+        columns = {key: _known(row.get(key) for row in summary["subsets"].values()) for key in keys}
+        summary["subset_mean"] = {key: rounded(np.mean(known)) if known else None for key, known in columns.items()}
+        summary["subset_std"] = {key: rounded(np.std(known)) if known else None for key, known in columns.items()}
+        classes = {letters: score.class_document(space) for letters, score in scores.items()}
+        for measure in ("iou", "f1", "accuracy"):
+            summary[f"class_{measure}"] = {letters: entry[measure] for letters, entry in classes.items()}
+    if baselines is not None:
+        summary["prior_baselines"] = {
+            "constant": percent(baselines.constant),
+            "constant_class": space.classes[baselines.constant_class],
+            "pixel_prior": percent(baselines.pixel_prior),
         }
     return summary
 
 
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
 def render(summary: dict[str, Any]) -> str:
     """The subset table and the per-class IoU of the full set, of the best and of the worst single sensor as text."""
-    lines = [f"{'sensors':>8} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}   mIoU in percent"]
+    heads = f"{'sensors':>8} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}"
+    lines = [f"{heads}   percent; F1, acc: present"]
     for letters, row in summary["subsets"].items():
         lines.append(f"{letters:>8} {_means(row)} {_cell(row['f1_present'], 7)} {_cell(row['accuracy_present'], 7)}")
-    lines.append(f"{'mean':>8} {_means(summary['subset_mean'])}")
-    if "floors" in summary:
-        floors = summary["floors"]
+    for name, key in (("mean", "subset_mean"), ("std", "subset_std")):
+        if key in summary:  # results of older checkpoints have no deviation
+            lines.append(f"{name:>8} {_means(summary[key])}")
+    baselines = summary.get("prior_baselines") or summary.get("floors")  # what older checkpoints call them
+    if baselines is not None:
         lines.append(
-            f"floors without any sensor: constant {floors['constant_class']} {_cell(floors['constant'])},"
-            f" per-pixel prior {_cell(floors['pixel_prior'])}"
+            f"baselines without any sensor: constant {baselines['constant_class']} {_cell(baselines['constant'])},"
+            f" per-pixel prior {_cell(baselines['pixel_prior'])}"
         )
     return "\n".join([*lines, "", *_class_lines(summary)])
 
@@ -81,8 +90,3 @@ def _means(row: dict[str, float | None]) -> str:
 
 def _cell(value: float | None, width: int = 0) -> str:
     return f"{'-' if value is None else f'{value:.2f}':>{width}}"
-
-
-def percent(fraction: float) -> float | None:
-    """0..1 -> percent with two digits; None for NaN."""
-    return None if np.isnan(fraction) else round(100.0 * float(fraction), 2)

@@ -148,13 +148,14 @@ def _subset_section(document: dict[str, Any]) -> Section:
         for letters, row in document["subsets"].items()
     ]
     rows.append(("mean", *_cells(document["subset_mean"], ("miou_present", "miou_all", "miou_without_other")), "", ""))
-    if "floors" in document:
-        floors = document["floors"]
-        rows.append((f"floor: always {floors['constant_class']}", _number(floors["constant"]), *[""] * 4))
-        rows.append(("floor: prior per pixel", _number(floors["pixel_prior"]), *[""] * 4))
+    if "prior_baselines" in document:
+        baselines = document["prior_baselines"]
+        rows.append((f"baseline: always {baselines['constant_class']}", _number(baselines["constant"]), *[""] * 4))
+        rows.append(("baseline: prior per pixel", _number(baselines["pixel_prior"]), *[""] * 4))
     note = (
         "mIoU over the classes present in the truth, over all classes (an absent class counts 0, the papers' "
-        'convention) and over all without "Other"; F1 and accuracy over the classes present. Floors need no sensor. '
+        'convention) and over all without "Other"; F1 and accuracy over the classes present. Prior baselines '
+        "need no sensor. "
         f"The chart shows mIoU over {'all classes' if document['published'] else 'the classes present'}."
     )
     headings = ("sensors", "mIoU present", "mIoU all", "mIoU w/o Other", "F1", "accuracy")
@@ -238,9 +239,7 @@ def _robustness_section(document: dict[str, Any]) -> Section:
 def _retention_section(document: dict[str, Any]) -> Section:
     rows = []
     for letters, entry in document["retention"].items():
-        share = entry["retention"]  # None where the specialist has nothing right
-        percent = _number(None if share is None else 100 * share)
-        rows.append((letters, *_cells(entry, ("model", "specialist")), percent))
+        rows.append((letters, *_cells(entry, ("model", "specialist", "retention"))))
     note = "mIoU over all classes in percent of what a specialist reaches that was trained on these sensors alone."
     return Section("Retention", note, ("sensors", "this checkpoint", "specialist", "retention"), rows)
 

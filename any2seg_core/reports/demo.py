@@ -44,7 +44,8 @@ def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str)
         "checkpoint": {"model": metadata["model"], "provenance": metadata["provenance"]},
         "definitions": {
             "frames_in": "messages of the phase's reference sensor that the replay published",
-            "miou": "int64 confusion over the phase, classes present in its truth, truth within 60 ms",
+            "miou_present": "percent; int64 confusion over the phase, mean over the classes present in its truth, "
+            "which lies within 60 ms",
             "latency": "label received minus publication of the message whose stamp the label carries",
             "longest_gap": "longest time between two labels that ended in the phase, the step into it included",
         },
@@ -110,8 +111,9 @@ def timeline_svg(scores: DemoScores) -> str:
     hovers = [f"{point.time_s:.2f} s, {', '.join(point.used)}" for point in scores.timeline]
     pairs = list(zip(scores.timeline, hovers, strict=True))
     quality = Panel(
-        "mIoU", "% per label", [(p.time_s, 100 * p.miou, f"{figure(100 * p.miou, '.1f')} %: {h}") for p, h in pairs],
-        [100 * score.miou for score in scores.phases],
+        "mIoU", "% per label",
+        [(p.time_s, p.miou_present, f"{figure(p.miou_present, '.1f')} %: {h}") for p, h in pairs],
+        [score.miou_present for score in scores.phases],
     )  # fmt: skip
     latency = Panel(
         "latency", "ms per label", [(p.time_s, p.latency_ms, f"{figure(p.latency_ms)} ms: {h}") for p, h in pairs],

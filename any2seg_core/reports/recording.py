@@ -15,8 +15,9 @@ from rich.table import Table
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.evaluation.recording.evaluation import Evaluation
-from any2seg_core.evaluation.recording.scores import SubsetScore
 from any2seg_core.evaluation.recording.worst import FrameView
+from any2seg_core.evaluation.scores import SubsetScore
+from any2seg_core.evaluation.tables import summarise
 from any2seg_core.reports import page as report
 from any2seg_core.reports.plots import Bar, bars_svg, confusion_svg
 from any2seg_core.reports.timeline import Lane, Line, Panel, Span, Timeline
@@ -75,20 +76,8 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     """All numbers as plain JSON types."""
     space = label_space(result.conditions["label_space"])
     total = result.total()
-    document: dict[str, Any] = {
-        "conditions": result.conditions,
-        "unit": "percent",
-        "subsets": {name: score.document() for name, score in total.items()},
-    }
-    if result.has_truth:
-        keys = [key for key, _ in _TRUTH_COLUMNS[:3]]
-        document["subset_mean"] = {key: _mean([s[key] for s in document["subsets"].values()]) for key in keys}
-        full = list(total.values())[-1].matrix
-        document["class_iou"] = {
-            name: None if np.isnan(value) else round(100 * float(value), 2)
-            for name, value, pixels in zip(space.classes, full.iou(), full.support, strict=True)
-            if pixels
-        }
+    frames = list(total.values())[-1].frames
+    document = {"conditions": result.conditions} | summarise(total, space, frames)
     document["phases"] = [
         {"name": phase.name, "start_s": phase.start_s, "end_s": phase.end_s, "faults": list(phase.faults),
          "subsets": {name: score.document() for name, score in scores.items()}}
@@ -103,14 +92,8 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["silent_frames"] = result.silent_frames
     document["invalid_frames"] = result.invalid_frames
     document["reliability"] = result.reliability
-    document["reliability"] = result.reliability
     document["warnings"] = result.warnings
     return document
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 3) if known else None
 
 
 Columns = tuple[tuple[str, str], ...]
@@ -132,11 +115,12 @@ def _cells(document: dict[str, Any], columns: Columns) -> list[str]:
 
 
 def subset_rows(document: dict[str, Any], has_truth: bool) -> list[list[str]]:
-    """Rows of the table per subset, the mean of the subsets last where there is a truth."""
+    """Rows of the table per subset, mean and standard deviation of the subsets last where there is a truth."""
     rows = [[name, *_cells(entry, _columns(has_truth))] for name, entry in document["subsets"].items()]
     if has_truth and len(rows) > 1:
-        mean = [document["subset_mean"].get(key) for key, _ in _columns(has_truth)]
-        rows.append(["mean", *("" if value is None else f"{value:.1f}" for value in mean)])
+        for name, key in (("mean", "subset_mean"), ("std", "subset_std")):
+            values = [document[key].get(column) for column, _ in _columns(has_truth)]
+            rows.append([name, *("" if value is None else f"{value:.1f}" for value in values)])
     return rows
 
 
@@ -274,7 +258,7 @@ def _thinned(frames: Path) -> Iterator[dict[str, Any]]:
 
 
 def _class_bars(full: SubsetScore, space: LabelSpace) -> str:
-    iou, support = full.matrix.iou(), full.matrix.support
+    iou, support = full.confusion.iou(), full.confusion.support
     order = [k for k in np.argsort(-support, kind="stable") if support[k]]
     share = support / max(int(support.sum()), 1)
     return bars_svg(
@@ -357,9 +341,10 @@ def evaluation_html(result: Evaluation, document: dict[str, Any], frames: Path, 
         phases = report.number_table(heads, phase_rows(document, _phase_columns(has_truth)))
         sections.append(("Per phase, all sensors that are there", phases))
     if has_truth:
+        counts = total.confusion.counts
         sections += [
             ("Per class, IoU in percent", f'<div class="scroll">{_class_bars(total, space)}</div>'),
-            ("Confusion", f'<div class="scroll">{confusion_svg(space.classes, total.matrix.counts, "no label")}</div>'
+            ("Confusion", f'<div class="scroll">{confusion_svg(space.classes, counts, "no label")}</div>'
              '<p class="muted">Rows: truth. Columns: what the model says, in percent of the row.</p>'),
         ]  # fmt: skip
     legend = report.swatches(list(zip(space.classes, space.colours, strict=True)))

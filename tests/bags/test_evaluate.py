@@ -195,7 +195,7 @@ def test_value_scores_are_those_of_the_plain_predictor_on_the_same_sets(folder, 
             agreeing, compared = agreeing + int((alone == labels).sum()), compared + alone.size
     total = result.total()
     assert list(total) == ["L", "RL", "RDEL"]
-    np.testing.assert_array_equal(total["RDEL"].matrix.counts, matrix.counts)
+    np.testing.assert_array_equal(total["RDEL"].confusion.counts, matrix.counts)
     assert total["L"].compared == compared
     assert abs(total["L"].agreeing - agreeing) <= 1e-3 * compared  # rounding of a matrix product of another size
 
@@ -211,8 +211,8 @@ def test_value_truth_of_a_folder_equals_truth_of_a_topic(folder, tmp_path):
             (labels / f"._{message.stamp_ns}.png").write_bytes(b"\0\5\x16\7")
     by_topic = evaluate_bag(request_of(folder, tmp_path / "a", subsets="all", truth=fake_car.TOPICS.truth))
     by_folder = evaluate_bag(request_of(folder, tmp_path / "b", subsets="all", truth=str(labels)))
-    np.testing.assert_array_equal(by_topic.total()["RDEL"].matrix.counts, by_folder.total()["RDEL"].matrix.counts)
-    assert by_topic.total()["RDEL"].matrix.counts.sum() > 0
+    np.testing.assert_array_equal(by_topic.total()["RDEL"].confusion.counts, by_folder.total()["RDEL"].confusion.counts)
+    assert by_topic.total()["RDEL"].confusion.counts.sum() > 0
     assert lines_of(tmp_path / "b")[0]["truth"] == str(labels)
 
 
@@ -227,9 +227,9 @@ def test_value_truth_of_an_extracted_data_set_equals_truth_of_a_topic(folder, tm
         judged = [line["truth"] for line in lines_of(tmp_path / "b")[1]]
         assert sum(judged) == written >= 20
         assert len(judged) - sum(judged) <= 2  # only sets with all sensors were extracted
-        kept = by_folder.total()["RDEL"].matrix.counts
+        kept = by_folder.total()["RDEL"].confusion.counts
         assert kept.sum() == written * fake_car.WIDTH * fake_car.HEIGHT
-        assert (kept <= by_topic.total()["RDEL"].matrix.counts).all()
+        assert (kept <= by_topic.total()["RDEL"].confusion.counts).all()
     copied = tmp_path / "data" / "semantic" / "sun" / "val" / "other_bag"
     shutil.copytree(labels, copied)
     with pytest.raises(UserError, match="folder of one recording"):
@@ -359,7 +359,7 @@ def test_value_silence_of_all_is_missed(folder, tmp_path, truth, drop, topics, e
     assert (score["frames_with_label"], summary["silent_frames"]) == (labelled, missed)
     assert score["frames"] == labelled + missed == len(lines_of(tmp_path)[1])
     assert score["coverage"] == round(100 * labelled / (labelled + missed), 3)
-    counts = next(iter(result.total().values())).matrix.counts
+    counts = next(iter(result.total().values())).confusion.counts
     assert counts[:, -1].sum() == (0 if truth else missed * PIXELS)
     assert counts.sum() == (0 if truth else (labelled + missed) * PIXELS)
     window_s = result.phases[-1 if drop.endswith(":") else 1] if missed else None
@@ -645,7 +645,7 @@ def test_value_truth_of_carlas_semantic_camera_scores_as_train_ids_do(folder, tm
     }  # fmt: skip
     scores = {name: evaluate_bag(request).total()["RDEL"] for name, request in requests.items()}
     assert scores["ids"].with_truth == scores["palette"].with_truth > 0
-    np.testing.assert_array_equal(scores["ids"].matrix.counts, scores["palette"].matrix.counts)
+    np.testing.assert_array_equal(scores["ids"].confusion.counts, scores["palette"].confusion.counts)
 
 
 def fake_car_truth(data):

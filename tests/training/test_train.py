@@ -63,9 +63,9 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_value_it_learns_every_sensor(trained: Path):
     _, _, provenance = load_checkpoint(trained / "final.safetensors")
     results = provenance["results"]
-    assert results["subsets"]["RDEL"]["miou_present"] > 1.2 * results["floors"]["pixel_prior"]
+    assert results["subsets"]["RDEL"]["miou_present"] > 1.2 * results["prior_baselines"]["pixel_prior"]
     for letters in "RDEL":
-        assert results["subsets"][letters]["miou_present"] > 2 * results["floors"]["constant"]
+        assert results["subsets"][letters]["miou_present"] > 2 * results["prior_baselines"]["constant"]
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in log if line["kind"] == "step"]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
@@ -91,7 +91,7 @@ def test_value_evaluate_reproduces_the_stored_results(trained: Path, data: Path,
     assert evaluate_main(arguments) == 0
     summary = json.loads(target.read_text())
     stored = load_checkpoint(trained / "final.safetensors")[2]["results"]
-    assert summary["floors"] == stored["floors"]
+    assert summary["prior_baselines"] == stored["prior_baselines"]
     for letters, row in stored["subsets"].items():
         assert summary["subsets"][letters] == pytest.approx(row, abs=0.02)
     assert evaluate_main([*arguments, "protocol=zero", "frames=1", "cases=[night]"]) == 0

@@ -32,10 +32,11 @@ from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evalua
 from any2seg_core.evaluation.recording.prepared import PreparedSet, RecordingTap, prepared_sets
 from any2seg_core.evaluation.recording.record import ResultRecorder
 from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
-from any2seg_core.evaluation.recording.scores import FrameJudge, SubsetScore, phases_of, rounded
+from any2seg_core.evaluation.recording.scores import FrameScorer, phases_of
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.worst import WorstFrames
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, rounded
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
@@ -47,7 +48,6 @@ from any2seg_core.vocabulary.modalities import canonical, modality, parse_subset
 from any2seg_core.vocabulary.truth_codings import TRAIN_IDS
 
 _AHEAD = 3
-_PER_FRAME = ("miou_present", "pixel_accuracy")
 
 
 class _Run:
@@ -76,10 +76,12 @@ class _Run:
         self._noise = noise_level(request.noise) if request.noise else None
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
         phases = phases_of(request.faults, max(end_s, 1e-9))
-        self._judge = FrameJudge(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
+        self._scorer = FrameScorer(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
         self._worst = WorstFrames()
-        scores = [self._judge.empty() for _ in phases]
-        self.result = Evaluation(self._conditions(), phases, scores, end_s=end_s, has_truth=self._has_truth)
+        board = Scoreboard(self.predictor.label_space)
+        for phase in range(len(phases)):  # those without a frame have figures too
+            board.add(self._scorer.empty(), (phase,))
+        self.result = Evaluation(self._conditions(), phases, board, end_s=end_s, has_truth=self._has_truth)
         self._absent_since: dict[str, float] = {}
         self._has_begun = False
         self._truths = TruthTally(str(self.result.conditions["truth"]))
@@ -188,13 +190,13 @@ class _Run:
         results = {subset_letters(subset): result for subset, result in segmented.subsets.items()}
         read = self._truths.take(found.truth, full.labels.shape, time_s)
         truth = None if read is None else read.labels
-        scores = self._judge.judge(results, full, truth)
+        scores = self._scorer.score(results, full, truth)
         phase = self._add(scores, time_s)
         self._note_silence(used, time_s)
         for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
         everything = scores[subset_letters(self.subsets[-1])]
-        self._worst.offer(time_s, full, planes, truth, everything.matrix.miou("present"))
+        self._worst.offer(time_s, full, planes, truth, everything.confusion.miou("present"))
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, found.frame.frame_id, full, planes)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
@@ -205,7 +207,7 @@ class _Run:
         """A moment without labels: no set came, or one of which nothing could be used."""
         time_s = self._time_s(found)
         read = self._truths.take(found.truth, None, time_s)
-        scores = self._judge.missed(None if read is None else read.pixels)
+        scores = self._scorer.missed(None if read is None else read.pixels)
         if found.frame is None:
             self.result.silent_frames += 1
         else:
@@ -221,8 +223,7 @@ class _Run:
 
     def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
         phase = self._phase(time_s)
-        for name, score in scores.items():
-            self.result.scores[phase][name].merge(score)
+        self.result.board.add(scores, (phase,))
         return phase
 
     @staticmethod
@@ -231,10 +232,7 @@ class _Run:
     ) -> dict[str, Any]:
         subsets = {}
         for name, result in results.items():
-            document = scores[name].document()
-            entry = {key: document[key] for key in ("confidence", "agreement", "flicker")}
-            if has_truth:
-                entry |= {key: document[key] for key in _PER_FRAME}
+            entry = scores[name].frame_document()
             entry["used"] = "" if result is None else subset_letters(result.used)
             entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
             subsets[name] = entry

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.data.recording_truth import TruthCoding
-from any2seg_core.evaluation.recording.scores import Phase, SubsetScore
+from any2seg_core.evaluation.recording.scores import Phase
 from any2seg_core.evaluation.recording.worst import FrameView
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.vocabulary.modalities import EVERY_SUBSET
 
@@ -55,7 +56,7 @@ class Evaluation:
 
     Attributes:
         conditions: first line of the JSON lines file. phases: stretches between faults.
-        scores: per phase, subset letters -> SubsetScore. injected: fault -> sensor -> messages hit.
+        board: scores by subset, over all frames and per number of the phase. injected: fault -> sensor -> messages hit.
         spared: the same of messages that a fault should have hit and that could not be read.
         absent: modality -> why it was not fused -> frames.
         unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
@@ -67,7 +68,7 @@ class Evaluation:
 
     conditions: dict[str, Any]
     phases: list[Phase]
-    scores: list[dict[str, SubsetScore]]
+    board: Scoreboard
     injected: dict[str, dict[str, int]] = field(default_factory=dict)
     spared: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: dict[str, Counter[str]] = field(default_factory=dict)
@@ -81,12 +82,11 @@ class Evaluation:
     end_s: float = 0.0
     has_truth: bool = False
 
+    @property
+    def scores(self) -> list[dict[str, SubsetScore]]:
+        """Per phase, subset letters -> score; empty for a phase without a frame."""
+        return [self.board.groups.get(number, {}) for number in range(len(self.phases))]
+
     def total(self) -> dict[str, SubsetScore]:
         """Scores over all phases."""
-        merged: dict[str, SubsetScore] = {}
-        for phase in self.scores:
-            for name, score in phase.items():
-                if name not in merged:
-                    merged[name] = SubsetScore(type(score.matrix)(score.matrix.num_classes, score.matrix.other))
-                merged[name].merge(score)
-        return merged
+        return self.board.total

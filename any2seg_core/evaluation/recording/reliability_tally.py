@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from any2seg_core.evaluation.recording.scores import rounded
+from any2seg_core.evaluation.scores import rounded
 from any2seg_core.runtime.reliability import Reliability
 
 

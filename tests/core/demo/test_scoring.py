@@ -14,9 +14,9 @@ from any2seg_core.demo.scoring import (
     LabelRecord,
     Published,
     load_published,
-    nearest_truth,
     score_demo,
 )
+from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import DELIVER
 
 START_NS = 100_000_000_000
@@ -61,7 +61,7 @@ def test_value_silent_phases_own_the_silence():
     assert scores.phases[3].longest_gap_ms == pytest.approx(7500.0)
     assert scores.phases[7].longest_gap_ms == pytest.approx(7500.0)
     assert math.isnan(scores.phases[3].latency_p50_ms)
-    assert math.isnan(scores.phases[3].miou)
+    assert math.isnan(scores.phases[3].miou_present)
 
 
 def test_value_miou_by_hand():
@@ -69,8 +69,8 @@ def test_value_miou_by_hand():
     wrong[0, 0] = 12  # road: 2 of 3; sky: 2 hits of 3 in the union
     scores = score_demo(recording([record(0, 50, wrong)]), PHASES, DELIVER)
     assert scores.phases[0].classes == 2
-    assert scores.phases[0].miou == pytest.approx((2 / 3 + 2 / 3) / 2)
-    assert scores.timeline[0].miou == pytest.approx(2 / 3)
+    assert scores.phases[0].miou_present == pytest.approx(100 * (2 / 3 + 2 / 3) / 2)
+    assert scores.timeline[0].miou_present == pytest.approx(100 * 2 / 3)
 
 
 def test_value_truth_is_the_nearest_within_the_tolerance():

@@ -33,7 +33,7 @@ def test_value_mm_robust_is_the_mean_of_camera_depth_and_both():
 
 def test_value_monotonicity_counts_every_added_sensor():
     result = monotonicity(TABLE)
-    assert (result["steps"], result["lowered"], result["share_lowered"]) == (2, 1, 0.5)
+    assert (result["steps"], result["lowered"], result["share_lowered"]) == (2, 1, 50.0)
     assert result["mean_drop"] == 10.0
     assert result["worst"] == [{"from": "D", "adding": "R", "change": -10.0}]
     assert result["by_sensor"] == {"R": -10.0, "D": 10.0}
@@ -57,7 +57,7 @@ def test_value_functional_entropy_is_not_monotone():
 
 
 def test_value_retention():
-    assert retention(TABLE, {"R": 50.0}) == {"R": {"specialist": 50.0, "model": 40.0, "retention": 0.8}}
+    assert retention(TABLE, {"R": 50.0}) == {"R": {"specialist": 50.0, "model": 40.0, "retention": 80.0}}
     assert np.isnan(retention(TABLE, {"R": 0.0})["R"]["retention"])
 
 

@@ -1,4 +1,4 @@
-"""Subset evaluation against one plain forward per subset, floors against hand counts."""
+"""Subset evaluation against one plain forward per subset, baselines against hand counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch, resized_truth, spread
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix
+from any2seg_core.evaluation.scores import Scoreboard
 from any2seg_core.evaluation.subsets import (
     PriorStatistics,
     evaluate_subsets,
+    frame_scores,
     prior_baselines,
-    score_subsets,
     subset_mean,
     subset_predictions,
     zeros,
@@ -85,29 +86,33 @@ def test_value_one_pass_gives_the_labels_and_confidences_of_separate_passes(mode
         torch.testing.assert_close(confidence, reference, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("stand_in", [None, zeros])
-def test_value_of_sensors_that_frames_lack_nothing_is_made_up(model: Any2Seg, batches: list, stand_in):
+@pytest.mark.parametrize("fill_in", [None, zeros])
+def test_value_of_sensors_that_frames_lack_nothing_is_made_up(model: Any2Seg, batches: list, fill_in):
     """drop: a subset is what is left of it, and all pixels are missed where that is nothing; zero: zeros for them."""
     images, truth, indices = batches[1]
     there = {name: images[name] for name in ("rgb", "lidar")}
     batch = EvaluationBatch(there, truth, indices)
-    found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets(), stand_in)}
+    found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets(), fill_in)}
     assert len(found) == 15
     for subset in all_subsets():
         left = {name: there[name] for name in subset if name in there}
         labels, confidence = found[subset_letters(subset)]
-        if stand_in is not None:
+        if fill_in is not None:
             left = {name: left.get(name, torch.zeros_like(images[name])) for name in MODALITIES}
         if left:
             assert (labels != plain_forward(model, left, truth.shape[-2:])).sum() <= 1  # a tie
         else:
             assert subset_letters(subset) in ("D", "E", "DE")
             assert (labels == 255).all() and not confidence.any() and labels.shape == confidence.shape == truth.shape
-    if stand_in is None:
-        scores = score_subsets(model, [batch], DELIVER, lambda _: ("night",))
-        assert scores["DE"].confusion.miou("present") == 0.0
-        assert scores["DE"].confusion.support.sum() == truth.numel()
-        assert scores["DE"].calibration.sums.sum() == 0
+    if fill_in is None:
+        board = Scoreboard(DELIVER)
+        for frame in frame_scores(model, [batch], DELIVER):
+            board.add(frame.scores)
+        score = board.total["DE"]
+        assert score.confusion.miou("present") == 0.0
+        assert score.confusion.support.sum() == truth.numel()
+        assert score.calibration.sums.sum() == 0
+        assert (score.frames, score.labelled, board.total["RD"].labelled) == (len(truth), 0, len(truth))
 
 
 def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
@@ -120,12 +125,14 @@ def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
 
 
 def test_value_scores_add_up_over_conditions_and_know_their_confidence(model: Any2Seg, batches: list):
-    scores = score_subsets(model, batches, DELIVER, lambda index: ("night", "rain") if index else ("night",))
-    table = evaluate_subsets(model, batches, DELIVER)
+    board = Scoreboard(DELIVER)
+    for frame in frame_scores(model, batches, DELIVER):
+        board.add(frame.scores, ("night", "rain") if frame.index else ("night",))
+    scores, table = board.total, evaluate_subsets(model, batches, DELIVER)
     assert list(scores) == list(table)
     for letters, score in scores.items():
         assert np.array_equal(score.confusion.counts, table[letters].counts)
-        assert np.array_equal(score.by_case["night"].counts, table[letters].counts)
+        assert np.array_equal(board.groups["night"][letters].confusion.counts, table[letters].counts)
     first, second = batches
     rain = ConfusionMatrix.of(DELIVER)
     calibration = CalibrationHistogram()
@@ -135,7 +142,7 @@ def test_value_scores_add_up_over_conditions_and_know_their_confidence(model: An
         confidence, guess = logits.softmax(dim=1).max(dim=1)
         calibration.update(confidence.clamp(max=1.0), guess, truth)
         rain.update(guess[1:], truth[1:])
-    assert np.abs(scores["RDEL"].by_case["rain"].counts - rain.counts).sum() <= 4
+    assert np.abs(board.groups["rain"]["RDEL"].confusion.counts - rain.counts).sum() <= 4
     assert scores["RDEL"].calibration.ece() == pytest.approx(calibration.ece(), abs=1e-3)
 
 
@@ -165,7 +172,7 @@ def test_value_subset_mean_is_unweighted():
     assert subset_mean({"R": perfect, "D": wrong}) == pytest.approx(0.5)
 
 
-def test_value_floors():
+def test_value_prior_baselines():
     prior = PriorStatistics(25)
     for labels in ([[0, 6, 6, 255]], [[0, 6, 9, 255]], [[0, 6, 9, 3]]):
         prior.update(np.array(labels, np.uint8))
@@ -173,14 +180,14 @@ def test_value_floors():
     assert prior.class_pixels()[[0, 3, 6, 9]].tolist() == [3, 1, 4, 2]
 
     truths = [np.array([[0, 0, 9, 255]], np.uint8), np.array([[0, 6, 6, 0]], np.uint8)]
-    floors = prior_baselines(prior, truths, DELIVER)
+    baselines = prior_baselines(prior, truths, DELIVER)
     # Truth: class 0 four, class 6 two, class 9 one. Always 0: IoU 4/7, mean over three classes.
-    assert floors.constant_class == 0
-    assert floors.constant == pytest.approx(4 / 7 / 3)
+    assert baselines.constant_class == 0
+    assert baselines.constant == pytest.approx(4 / 7 / 3)
     # The prior hits one 0 of four, one 6 (twice guessed, twice there), one 9 (twice guessed, once there)
     expected = (2 / 4 + 1 / 3 + 1 / 2) / 3
-    assert floors.pixel_prior == pytest.approx(expected)
-    assert floors.best == pytest.approx(expected)
+    assert baselines.pixel_prior == pytest.approx(expected)
+    assert baselines.best == pytest.approx(expected)
 
 
 def test_value_prior_resizes_to_its_first_size():
@@ -188,8 +195,8 @@ def test_value_prior_resizes_to_its_first_size():
     prior.update(np.array([[0, 1]], np.uint8))
     prior.update(np.array([[0, 0, 1, 1], [0, 0, 1, 1]], np.uint8))
     assert prior.class_pixels().tolist() == [2, 2]
-    floors = prior_baselines(prior, [np.array([[0, 0, 1, 1]], np.uint8)], DELIVER)
-    assert floors.pixel_prior == pytest.approx(1.0)
+    baselines = prior_baselines(prior, [np.array([[0, 0, 1, 1]], np.uint8)], DELIVER)
+    assert baselines.pixel_prior == pytest.approx(1.0)
 
 
 def test_value_prior_of_clicks_falls_back_to_the_most_frequent_class():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
-from any2seg_core.evaluation.subsets import STAND_INS, subset_logits
+from any2seg_core.evaluation.subsets import FILL_INS, subset_logits
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, LinearFusionConfig, ModelConfig
@@ -366,7 +366,7 @@ def test_value_protocol_zero_of_the_evaluation_is_the_model_trained_on_zeros():
     data = images()
     batch = EvaluationBatch(data, torch.zeros(2, 32, 64, dtype=torch.uint8), (0, 1))
     subsets = [("rgb",), ("depth", "lidar")]
-    judged = dict(subset_logits(build(), batch, subsets, STAND_INS["zero"]))
+    judged = dict(subset_logits(build(), batch, subsets, FILL_INS["zero"]))
     trained = build(absent="zero")
     for subset in subsets:
         expected = trained({name: data[name] for name in subset}).fused[0]

@@ -45,11 +45,11 @@ class Elements(HTMLParser):
 @pytest.fixture()
 def scores():
     phases = [
-        PhaseScore(phase, 20, 19 - index, 0.5 + index / 100, 12, 80.0 + index, 120.0, 210.0, {"RDEL": 19 - index})
+        PhaseScore(phase, 20, 19 - index, 50.0 + index, 12, 80.0 + index, 120.0, 210.0, {"RDEL": 19 - index})
         for index, phase in enumerate(PHASES)
     ]
     nan = float("nan")
-    timeline = [TimelinePoint(0.1 * i, 0.6 if i % 5 else nan, 90.0 + i, ("rgb",)) for i in range(100)]
+    timeline = [TimelinePoint(0.1 * i, 60.0 if i % 5 else nan, 90.0 + i, ("rgb",)) for i in range(100)]
     return DemoScores(phases, timeline)
 
 
@@ -81,7 +81,7 @@ def test_value_table_shows_the_numbers_of_the_metrics(html, scores):
     document = outcome.metrics_document(scores, METADATA, "any2seg demo")
     assert [entry["name"] for entry in document["phases"]] == [phase.name for phase in PHASES]
     for entry in document["phases"]:
-        assert f'<td class="right">{100 * entry["miou"]:.1f} ({entry["classes"]})</td>' in html
+        assert f'<td class="right">{entry["miou_present"]:.1f} ({entry["classes"]})</td>' in html
         assert f'<td class="right">{entry["latency_p50_ms"]:.0f} / {entry["latency_p95_ms"]:.0f}</td>' in html
         assert f'<td class="right">{entry["labels_out"]}</td>' in html
 
@@ -89,15 +89,15 @@ def test_value_table_shows_the_numbers_of_the_metrics(html, scores):
 def test_value_metrics_are_strict_json_with_null_for_nothing(scores):
     document = outcome.metrics_document(scores, METADATA, "any2seg demo")
     loaded = json.loads(json.dumps(document, allow_nan=False))
-    assert loaded["timeline"][0]["miou"] is None
-    assert loaded["timeline"][1]["miou"] == 0.6
+    assert loaded["timeline"][0]["miou_present"] is None
+    assert loaded["timeline"][1]["miou_present"] == 60.0
     assert loaded["versions"]["numpy"] == np.__version__
     assert loaded["checkpoint"]["provenance"] == {"seed": 3}
 
 
 def test_value_timeline_draws_every_label_and_hatches_every_outage(scores):
     svg = outcome.timeline_svg(scores)
-    with_truth = sum(point.miou == point.miou for point in scores.timeline)
+    with_truth = sum(point.miou_present == point.miou_present for point in scores.timeline)
     assert svg.count("<circle") == with_truth + len(scores.timeline)
     assert svg.count('fill="url(#silent)"') == sum(len(phase.dead) for phase in PHASES)
     assert svg.count('class="night"') == 1

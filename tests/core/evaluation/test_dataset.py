@@ -14,7 +14,7 @@ import torch
 from fake_data import write_deliver
 
 from any2seg_core.cli.main import main
-from any2seg_core.evaluation.judge import Subject, judge
+from any2seg_core.evaluation.dataset import EvaluationTarget, evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.dataset import html, markdown, sections, text
@@ -51,7 +51,7 @@ def document(folder: Path) -> dict:
         specialists=folder / "specialists.json",
     )  # fmt: skip
     seen: list[tuple[str, int, int]] = []
-    document = judge(settings, lambda *state: seen.append(state))
+    document = evaluate_dataset(settings, lambda *state: seen.append(state))
     assert seen[-1][1:] == (48, 48)  # 6 frames: subsets, one specialist, three rates, three noise levels
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     return document
@@ -67,7 +67,7 @@ def test_value_tables_agree_with_each_other(document: dict, folder: Path):
     assert document["cases"]["night"]["miou_all"] == document["cases"]["motionblur"]["miou_all"]
     assert document["retention"]["R"]["specialist"] == 57.2
     alone = EvaluateSettings(checkpoint=folder / "depth.safetensors", data=folder / "data")
-    specialist = judge(alone, lambda *_: None)["subsets"]["D"]["miou_all"]
+    specialist = evaluate_dataset(alone, lambda *_: None)["subsets"]["D"]["miou_all"]
     assert document["retention"]["D"]["specialist"] == pytest.approx(specialist, abs=0.006)
     assert document["retention"]["D"]["model"] == pytest.approx(document["subsets"]["D"]["miou_all"], abs=0.006)
     assert document["noise"]["rmm"]["0.25"]["subsets"]["RDEL"] == pytest.approx(full, abs=0.006)  # nothing is missing
@@ -79,7 +79,7 @@ def test_value_tables_agree_with_each_other(document: dict, folder: Path):
 
 def test_value_batches_do_not_change_the_numbers(document: dict, folder: Path):
     settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=folder / "data", noise=True, batch_size=1)
-    alone = judge(settings, lambda *_: None)
+    alone = evaluate_dataset(settings, lambda *_: None)
     for letters, row in document["subsets"].items():
         assert alone["subsets"][letters] == pytest.approx(row, abs=0.1)
     for name, value in document["noise"]["nm"].items():
@@ -87,18 +87,18 @@ def test_value_batches_do_not_change_the_numbers(document: dict, folder: Path):
 
 
 def test_value_protocol_zero_is_missing_at_rate_one(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("any2seg_core.evaluation.judge.MISSING_RATES", (1.0,))
+    monkeypatch.setattr("any2seg_core.evaluation.dataset.MISSING_RATES", (1.0,))
     settings = EvaluateSettings(
         checkpoint=folder / "all.safetensors", data=folder / "data", protocol="zero", noise=True, frames=2
     )
-    document = judge(settings, lambda *_: None)
+    document = evaluate_dataset(settings, lambda *_: None)
     for letters, value in document["noise"]["rmm"]["1"]["subsets"].items():
         assert value == pytest.approx(document["subsets"][letters]["miou_all"], abs=0.006)
 
 
 def test_value_truth_size(folder: Path):
     settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=folder / "data", eval_size=16)
-    batch = next(Subject.open(settings, settings.checkpoint).batches())
+    batch = next(EvaluationTarget.open(settings, settings.checkpoint).batches())
     assert tuple(batch.truth.shape[1:]) == (16, 29)  # 37 x 66
 
 
@@ -190,7 +190,7 @@ def test_exception_nothing_labelled_is_said_first(folder: Path, tmp_path: Path, 
     root = write_deliver(tmp_path / "data", {"train": 1, "val": 1}, (37, 66))
     for path in (root / "semantic").rglob("val/*/*.png"):
         assert cv2.imwrite(str(path), np.zeros((37, 66), np.uint8))
-    monkeypatch.setattr("any2seg_core.evaluation.judge.score_subsets", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("any2seg_core.evaluation.dataset.frame_scores", lambda *_: pytest.fail("computed"))
     message = run(monkeypatch, capsys, folder / "all.safetensors", root)
     assert "no labelled pixel in 2 frames of split val" in message
 
@@ -210,7 +210,7 @@ def test_exception_corrupt_image_is_named_or_skipped_and_counted(folder: Path, t
     message = run(monkeypatch, capsys, folder / "all.safetensors", root)
     assert str(broken) in message
     settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=root, skip_corrupt=True)
-    document = judge(settings, lambda *_: None)
+    document = evaluate_dataset(settings, lambda *_: None)
     assert document["frames"] == 5
     assert len(document["skipped"]) == 1
     assert "5 frames, 1 corrupt ones skipped" in markdown(document)
@@ -220,6 +220,6 @@ def test_value_no_train_split_means_no_floors_and_says_so(folder: Path, tmp_path
     write_deliver(tmp_path / "data", {"val": 1}, (37, 66))
     settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=tmp_path / "data")
     with caplog.at_level(logging.WARNING):
-        document = judge(settings, lambda *_: None)
-    assert "floors" not in document
-    assert "no floors" in caplog.text
+        document = evaluate_dataset(settings, lambda *_: None)
+    assert "prior_baselines" not in document
+    assert "no prior baselines" in caplog.text

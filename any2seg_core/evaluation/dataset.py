@@ -1,4 +1,4 @@
-"""Judge a checkpoint on a data set: sensor subsets, conditions, damaged sensors. Settings in, one document out."""
+"""Evaluate a checkpoint on a data set: sensor subsets, conditions, damaged sensors. Settings in, one document out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
+from any2seg_core.evaluation.metrics import POLICIES
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
 from any2seg_core.evaluation.published import published
 from any2seg_core.evaluation.robustness import (
@@ -28,17 +29,17 @@ from any2seg_core.evaluation.robustness import (
     random_missing,
     retention,
 )
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, percent
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
 from any2seg_core.evaluation.subsets import (
-    STAND_INS,
-    Floors,
+    FILL_INS,
+    PriorBaselines,
     PriorStatistics,
-    SubsetScore,
     evaluate_subsets,
+    frame_scores,
     prior_baselines,
-    score_subsets,
 )
-from any2seg_core.evaluation.tables import percent, summarise
+from any2seg_core.evaluation.tables import summarise
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.checkpoint import load_checkpoint
@@ -51,8 +52,8 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
-class Subject:
-    """A model in evaluation mode with all it is judged on. ``indices`` are the numbers of the frames that count."""
+class EvaluationTarget:
+    """A model in evaluation mode with all it is evaluated on; ``indices`` are the numbers of the frames that count."""
 
     model: Any2Seg
     contract: InputContract
@@ -62,7 +63,7 @@ class Subject:
     settings: EvaluateSettings
 
     @classmethod
-    def open(cls, settings: EvaluateSettings, checkpoint: Path) -> Subject:
+    def open(cls, settings: EvaluateSettings, checkpoint: Path) -> EvaluationTarget:
         """Read a checkpoint and find its frames; UserError where they do not belong together."""
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
@@ -121,50 +122,50 @@ class Stages:
             self._progress(stage, self._done, self._total)
 
 
-def judge(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
-    """Everything asked for, JSON-ready; mIoU, F1, accuracy and ECE in percent.
+def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
+    """Everything asked for, JSON-ready and in percent.
 
     Raises:
         UserError: missing or foreign checkpoint or data, an unreadable frame, specialists that do not fit.
     """
-    subject = Subject.open(settings, settings.checkpoint)
-    if not any(is_labelled(labels).any() for labels in subject.frames.readable_labels(subject.indices)):
+    target = EvaluationTarget.open(settings, settings.checkpoint)
+    if not any(is_labelled(labels).any() for labels in target.frames.readable_labels(target.indices)):
         raise UserError(
-            f"{settings.data}: no labelled pixel in {len(subject.indices)} frames of split {settings.split}: nothing "
-            "to judge by; `any2seg predict` needs no labels",
+            f"{settings.data}: no labelled pixel in {len(target.indices)} frames of split {settings.split}: nothing "
+            "to evaluate by; `any2seg predict` needs no labels",
             "data-unlabelled",
         )
-    data_set = paper_data_set(subject.frames)
-    rivals = _read_specialists(settings.specialists, subject)
-    judged = sum(isinstance(rival, Subject) for rival in rivals.values())
-    passes = 1 + judged + (len(MISSING_RATES) + len(NOISE_LEVELS) if settings.noise else 0)
-    stages = Stages(len(subject.indices), passes, progress)
+    data_set = paper_data_set(target.frames)
+    rivals = _read_specialists(settings.specialists, target)
+    specialists = sum(isinstance(rival, EvaluationTarget) for rival in rivals.values())
+    passes = 1 + specialists + (len(MISSING_RATES) + len(NOISE_LEVELS) if settings.noise else 0)
+    stages = Stages(len(target.indices), passes, progress)
 
-    batches = stages.over("subsets", subject.batches())
-    family = subject.frames.family
-    scores = score_subsets(subject.model, batches, subject.space, subject.cases, STAND_INS[settings.protocol], family)
-    table = {letters: score.confusion for letters, score in scores.items()}
-    miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in table.items()}
-    judged_frames = len(subject.indices) - len(subject.frames.skipped)
-    document = summarise(table, subject.space, judged_frames, _floors(subject), settings.protocol)
+    frames = stages.over("subsets", target.batches())
+    board = Scoreboard(target.space)
+    for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.family):
+        board.add(frame.scores, target.cases(frame.index))
+    miou = {letters: 100.0 * score.confusion.miou("all") for letters, score in board.total.items()}
+    evaluated = len(target.indices) - len(target.frames.skipped)
+    document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
     document |= {"precision": settings.precision}
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
-    document |= {"parity": settings.parity, "skipped": list(subject.frames.skipped)}
-    document |= {"calibration": _calibration(scores), "cases": _cases(scores, subject)}
+    document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
+    document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
     document["mm_robust"] = mm_robust(miou)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
     document["monotonicity"] = monotonicity(miou)
     if rivals:
         reached = {
             letters: _miou_percent(rival, stages.over(f"specialist {letters}", rival.batches()))
-            if isinstance(rival, Subject)
+            if isinstance(rival, EvaluationTarget)
             else rival
             for letters, rival in rivals.items()
         }
         document["retention"] = retention(miou, reached)
     if settings.noise:
-        document["noise"] = _damaged(subject, stages)
+        document["noise"] = _damaged(target, stages)
     rows = published(data_set) if data_set else ()
     document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
     return _rounded(document)
@@ -176,7 +177,7 @@ def paper_data_set(frames: FrameDataset) -> str | None:
     return frames.kind if published(frames.kind) and not is_simulated else None
 
 
-def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | Subject]:
+def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, float | EvaluationTarget]:
     """Before any frame is judged: letters -> mIoU in percent, or the specialist itself."""
     if path is None:
         return {}
@@ -188,8 +189,8 @@ def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | 
         ) from None
     if not isinstance(given, dict) or not given:
         raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}', "file-content")
-    family, there = subject.frames.family, subject.model.modalities
-    rivals: dict[str, float | Subject] = {}
+    family, there = target.frames.family, target.model.modalities
+    rivals: dict[str, float | EvaluationTarget] = {}
     for text, value in given.items():
         try:
             sensors = parse_subset(text, family, there)
@@ -200,20 +201,20 @@ def _read_specialists(path: Path | None, subject: Subject) -> dict[str, float | 
             raise UserError(
                 f"{path}: {text} is {letters}, which is there already: give each subset once", "value-twice"
             )
-        rivals[letters] = _specialist(path, letters, sensors, value, subject)
+        rivals[letters] = _specialist(path, letters, sensors, value, target)
     return rivals
 
 
 def _specialist(
-    path: Path, letters: str, sensors: tuple[str, ...], value: object, subject: Subject
-) -> float | Subject:
+    path: Path, letters: str, sensors: tuple[str, ...], value: object, target: EvaluationTarget
+) -> float | EvaluationTarget:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 100:
         return float(value)
     if not isinstance(value, str):
         raise UserError(
             f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint", "value-type"
         )
-    rival = Subject.open(subject.settings, path.parent / value)
+    rival = EvaluationTarget.open(target.settings, path.parent / value)
     if rival.model.modalities != sensors:
         raise UserError(
             f"{path}: {value} was trained on {', '.join(rival.model.modalities)}; a specialist of {letters} is trained "
@@ -223,26 +224,26 @@ def _specialist(
     return rival
 
 
-def _miou_percent(subject: Subject, batches: Iterator[EvaluationBatch]) -> float:
+def _miou_percent(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) -> float:
     """mIoU over all classes with every sensor."""
-    family = subject.frames.family
-    table = evaluate_subsets(subject.model, batches, subject.space, [subject.model.modalities], family=family)
+    family = target.frames.family
+    table = evaluate_subsets(target.model, batches, target.space, [target.model.modalities], family=family)
     return 100.0 * next(iter(table.values())).miou("all")
 
 
-def _floors(subject: Subject) -> Floors | None:
-    """Floors on the evaluated labels; None, logged, when the data has no split to learn the prior from."""
-    settings = subject.settings
+def _prior_baselines(target: EvaluationTarget) -> PriorBaselines | None:
+    """Baselines on the evaluated labels; None, logged, when the data has no split to learn the prior from."""
+    settings = target.settings
     try:
-        known = open_split(settings, settings.prior_from, subject.model.modalities)
+        known = open_split(settings, settings.prior_from, target.model.modalities)
     except UserError as error:
-        _LOG.warning("no floors: %s", error)
+        _LOG.warning("no prior baselines: %s", error)
         return None
-    prior = PriorStatistics(len(subject.space))
+    prior = PriorStatistics(len(target.space))
     for labels in known.readable_labels():
         prior.update(labels)
-    truths = (resized_truth(labels, settings.eval_size) for labels in subject.frames.readable_labels(subject.indices))
-    return prior_baselines(prior, truths, subject.space)
+    truths = (resized_truth(labels, settings.eval_size) for labels in target.frames.readable_labels(target.indices))
+    return prior_baselines(prior, truths, target.space)
 
 
 def _calibration(scores: dict[str, SubsetScore]) -> dict[str, Any]:
@@ -261,35 +262,34 @@ def _calibration(scores: dict[str, SubsetScore]) -> dict[str, Any]:
     }
 
 
-def _cases(scores: dict[str, SubsetScore], subject: Subject) -> dict[str, Any]:
+def _cases(board: Scoreboard, target: EvaluationTarget) -> dict[str, Any]:
     """Per condition and failure, in the data set's order: frames and mIoU of every subset, classes present there."""
-    counts = Counter(case for index in subject.indices for case in subject.cases(index))
-    return {
-        case: {
-            "frames": counts[case],
-            "miou_present": {name: percent(score.by_case[case].miou("present")) for name, score in scores.items()},
-            "miou_all": {name: percent(score.by_case[case].miou("all")) for name, score in scores.items()},
-        }
-        for case in subject.frames.cases
-        if case in counts
-    }
+    counts = Counter(case for index in target.indices for case in target.cases(index))
+    cases: dict[str, Any] = {}
+    for case in target.frames.cases:
+        if case in board.groups:
+            matrices = {letters: score.confusion for letters, score in board.groups[case].items()}
+            cases[case] = {"frames": counts[case]}
+            for policy in POLICIES:
+                cases[case][f"miou_{policy}"] = {name: percent(each.miou(policy)) for name, each in matrices.items()}
+    return cases
 
 
-def _damaged(subject: Subject, stages: Stages) -> dict[str, Any]:
+def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
     """Benchmark of arXiv 2503.18445 beyond EMM: RMM over all subsets, NM with all sensors; mIoU over all classes."""
-    seed, family = subject.settings.seed, subject.frames.family
+    seed, family = target.settings.seed, target.frames.family
     rmm: dict[str, Any] = {}
     for rate in MISSING_RATES:
-        batches = stages.over(f"missing values {rate:g}", subject.batches())
-        stand_in = random_missing(rate, seed)
-        scored = evaluate_subsets(subject.model, batches, subject.space, stand_in=stand_in, family=family)
+        batches = stages.over(f"missing values {rate:g}", target.batches())
+        fill_in = random_missing(rate, seed)
+        scored = evaluate_subsets(target.model, batches, target.space, fill_in=fill_in, family=family)
         miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
         expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}
     nm = {}
     for name, level in NOISE_LEVELS.items():
-        noisy = _noisy(stages.over(f"noise {name}", subject.batches()), level, seed)
-        nm[name] = _miou_percent(subject, noisy)
+        noisy = _noisy(stages.over(f"noise {name}", target.batches()), level, seed)
+        nm[name] = _miou_percent(target, noisy)
     return {"rmm": rmm, "nm": nm}
 
 
