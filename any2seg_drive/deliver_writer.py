@@ -43,7 +43,7 @@ _FIRST_FRAME = 10  # the sensors that fire earlier than the camera need a little
 
 @dataclass(frozen=True)
 class Sequence:
-    """One stretch of driving: `frames` frames, every `step` camera periods from frame `first`."""
+    """One interval of driving: `frames` frames, every `step` camera periods from frame `first`."""
 
     town: int
     split: str

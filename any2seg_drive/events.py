@@ -13,7 +13,7 @@ import cv2
 import numba
 import numpy as np
 
-from any2seg_core.faults.kernels import background_activity
+from any2seg_core.faults.physics import background_activity
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 

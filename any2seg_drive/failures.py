@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.faults.kernels import smear
+from any2seg_core.faults.physics import smear
 from any2seg_core.vocabulary.cases import FAILURES
 from any2seg_drive.events import EventModel
 

@@ -63,16 +63,16 @@ def _camera(width: int, height: int, name: str) -> CameraModel:
     return CameraModel.from_fov(width, height, 91.0, f"ego_vehicle/{name}")
 
 
-def _camera_mount() -> np.ndarray:
+def _camera_to_vehicle() -> np.ndarray:
     return rigid(OPTICAL_TO_VEHICLE_ROTATION, (1.6, 0.0, 1.7))
 
 
-def _event_mount() -> np.ndarray:
+def _event_to_vehicle() -> np.ndarray:
     # Same place as the camera (a shared lens or a beam splitter), turned a little: rotation alone relates the two.
-    return _camera_mount() @ rigid(rotation_xyz(0.3, 0.8, -0.2), (0.0, 0.0, 0.0))
+    return _camera_to_vehicle() @ rigid(rotation_xyz(0.3, 0.8, -0.2), (0.0, 0.0, 0.0))
 
 
-def _lidar_mount() -> np.ndarray:
+def _lidar_to_vehicle() -> np.ndarray:
     return rigid(rotation_xyz(0.0, 0.8, 1.5), (0.8, 0.05, 2.1))
 
 
@@ -91,10 +91,10 @@ class DriveRig:
     depth_camera: CameraModel = field(default_factory=lambda: _camera(256, 256, "depth_front"))
     event_camera: CameraModel = field(default_factory=lambda: _camera(304, 240, "dvs_front"))
     lidar: LidarModel = field(default_factory=LidarModel)
-    camera_to_vehicle: np.ndarray = field(default_factory=_camera_mount)
-    depth_to_vehicle: np.ndarray = field(default_factory=_camera_mount)
-    event_to_vehicle: np.ndarray = field(default_factory=_event_mount)
-    lidar_to_vehicle: np.ndarray = field(default_factory=_lidar_mount)
+    camera_to_vehicle: np.ndarray = field(default_factory=_camera_to_vehicle)
+    depth_to_vehicle: np.ndarray = field(default_factory=_camera_to_vehicle)
+    event_to_vehicle: np.ndarray = field(default_factory=_event_to_vehicle)
+    lidar_to_vehicle: np.ndarray = field(default_factory=_lidar_to_vehicle)
     camera_timing: StreamTiming = StreamTiming(10)
     depth_timing: StreamTiming = StreamTiming(10, 3_000_000)
     event_timing: StreamTiming = StreamTiming(20)

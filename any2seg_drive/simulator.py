@@ -16,7 +16,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.faults.kernels import shake_points
+from any2seg_core.faults.physics import shake_points
 from any2seg_core.vocabulary.cases import SPLITS
 from any2seg_drive import events as event_sensor
 from any2seg_drive import failures, lidar, weather

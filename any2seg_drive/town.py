@@ -60,7 +60,7 @@ def _finished(site: Site, layout: Layout) -> Town:
 
 
 def _street_pieces(layout: Layout) -> list[tuple[str, int, float, float, float, float]]:
-    """(axis, index, middle, half width, from, to) of every stretch between two crossings."""
+    """(axis, index, middle, half width, from, to) of every interval between two crossings."""
     x0, x1, y0, y1 = layout.extent
     pieces = []
     for axis, middles, halves, cross, cross_halves, low, high in (

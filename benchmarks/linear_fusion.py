@@ -23,7 +23,7 @@ from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
-from any2seg_training.train import attention_kernels
+from any2seg_training.train import attention_backend
 
 ROUNDS = 5
 BATCH, K = 2, 25
@@ -55,7 +55,7 @@ def jobs(model: Any2Seg, size: int, device: torch.device) -> dict[str, Callable[
 
     def step(present: torch.Tensor | None) -> None:
         model.train().zero_grad()
-        with attention_kernels(device):
+        with attention_backend(device):
             prediction = model(images, present)
         branch_loss(CrossEntropy(), prediction, labels).backward()
 

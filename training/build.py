@@ -289,7 +289,7 @@ def outline(run: Run) -> str:
         places = ", ".join(f"{name} {count}" for name, count in run.unlabelled.counts().items())
         labelled += f" and {len(run.unlabelled)} without labels ({places})"
     millions = sum(each.numel() for each in run.model.parameters()) / 1e6
-    sensors, config = subset_letters(run.contract.modalities, run.contract.family), run.config
+    sensors, config = subset_letters(run.contract.modalities, run.contract.suite), run.config
     text = f"{labelled}, {len(run.val_frames)} val; {sensors} to {len(label_space(run.contract.label_space))} classes; "
     text += f"{config.method}, {config.fusion}, {config.encoder}, {millions:.2f} M parameters"
     return text + (f"; goes on after step {run.step}" if run.step else "")
@@ -354,7 +354,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         objective=Objective(build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss).to(
             processes.device
         ),
-        method=build_method(config, contract.family, model),
+        method=build_method(config, contract.suite, model),
         optimizer=build_optimizer(config, model),
         scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),
         step=0,

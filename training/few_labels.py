@@ -106,7 +106,7 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
     try:
         kind = detect_kind(path)
         # A recording without some of these sensors says so itself, by the topics that it is told.
-        found = BagDataset.family.members if kind == BagDataset.kind else DATASETS[kind].on_disk(path)
+        found = BagDataset.suite.members if kind == BagDataset.kind else DATASETS[kind].on_disk(path)
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(

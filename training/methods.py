@@ -18,7 +18,7 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import ModalitySet, canonical, subset_letters
+from any2seg_core.vocabulary.modalities import SensorSuite, canonical, subset_letters
 from any2seg_training.batches import DROPOUT, MASKING, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.objective import Objective
@@ -61,8 +61,8 @@ class Supervised:
 
     teacher: MovingAverage | None = None
 
-    def __init__(self, config: TrainConfig, family: ModalitySet):
-        self.config, self.family = config, family
+    def __init__(self, config: TrainConfig, suite: SensorSuite):
+        self.config, self.suite = config, suite
 
     def student_batch(
         self,
@@ -98,7 +98,7 @@ class Supervised:
         config = self.config
         strength = min(1.0, (step + 1) / (config.dropout_warmup_steps + 1))
         draws = self._draws(keys, DROPOUT)
-        present = sample_present(draws, modalities, config.modality_dropout, strength, self.family, available.cpu())
+        present = sample_present(draws, modalities, config.modality_dropout, strength, self.suite, available.cpu())
         return present.to(available.device)
 
     def _draws(self, keys: Sequence[SampleKey], stream: int) -> Tensor:
@@ -123,8 +123,8 @@ class TeacherStudent(Supervised):
     while what a random start labels is noise.
     """
 
-    def __init__(self, config: TrainConfig, family: ModalitySet, model: Any2Seg):
-        super().__init__(config, family)
+    def __init__(self, config: TrainConfig, suite: SensorSuite, model: Any2Seg):
+        super().__init__(config, suite)
         self.teacher = MovingAverage(model, config.m3l.decay, ramp=(0, 1))
         self.unsupervised_loss = CrossEntropy()
 
@@ -168,8 +168,8 @@ class TeacherStudent(Supervised):
         draws = self._draws(keys, MASKING)
         distribution = self.config.m3l.masking
         if distribution == "one_or_none":
-            distribution = one_or_none(modalities, self.family)
-        present = sample_present(draws, modalities, distribution, family=self.family, available=available.cpu())
+            distribution = one_or_none(modalities, self.suite)
+        present = sample_present(draws, modalities, distribution, suite=self.suite, available=available.cpu())
         return present.to(available.device)
 
     def loss(
@@ -189,11 +189,11 @@ class TeacherStudent(Supervised):
         self.teacher.update(model, step)
 
 
-def one_or_none(modalities: Sequence[str], family: ModalitySet) -> dict[str, float]:
+def one_or_none(modalities: Sequence[str], suite: SensorSuite) -> dict[str, float]:
     """Weights of subsets by letters: everything, or everything but one modality, all equally likely (M3L, A.3)."""
     names = canonical(modalities)
     hidden = [tuple(other for other in names if other != name) for name in names] if len(names) > 1 else []
-    return {subset_letters(subset, family): 1.0 for subset in (names, *hidden)}
+    return {subset_letters(subset, suite): 1.0 for subset in (names, *hidden)}
 
 
 @torch.no_grad()
@@ -206,6 +206,6 @@ def pseudo_figures(taught: Prediction, pseudo: Tensor) -> dict[str, Tensor]:
     return {"pseudo_share": (pseudo != IGNORE).float().mean(), "agreement": agreement}
 
 
-def build_method(config: TrainConfig, family: ModalitySet, model: Any2Seg) -> Supervised:
+def build_method(config: TrainConfig, suite: SensorSuite, model: Any2Seg) -> Supervised:
     """The configured method; its teacher starts as a copy of ``model``."""
-    return Supervised(config, family) if config.method == "supervised" else TeacherStudent(config, family, model)
+    return Supervised(config, suite) if config.method == "supervised" else TeacherStudent(config, suite, model)

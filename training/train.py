@@ -41,7 +41,7 @@ from any2seg_training.processes import Processes
 from any2seg_training.reporter import Reporter
 
 
-def attention_kernels(device: torch.device) -> AbstractContextManager:
+def attention_backend(device: torch.device) -> AbstractContextManager:
     """Attention for training: on a CPU the plain one, whose backward takes a third of the fused one's time."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
@@ -59,8 +59,8 @@ def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionM
     frames = run.val_frames
     mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
-    space, family = label_space(run.contract.label_space), run.contract.family
-    table = evaluate_subsets(run.average.model, batches, space, family=family)
+    space, suite = label_space(run.contract.label_space), run.contract.suite
+    table = evaluate_subsets(run.average.model, batches, space, suite=suite)
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
     return table
@@ -97,7 +97,7 @@ def gradients(
         images = to_model_input(batch.planes, run.contract, device)
         labels, available = batch.labels.to(device, torch.int64), batch.present.to(device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
-            with torch.autocast(device.type, half, enabled=half is not None), attention_kernels(device):
+            with torch.autocast(device.type, half, enabled=half is not None), attention_backend(device):
                 student = run.method.student_batch(images, labels, available, batch.keys, run.step)
                 prediction = parallel(student.images, student.present)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.bags.mounts import RecordedMounts, left_out_notes
+from any2seg_core.bags.extrinsics import RecordedExtrinsics, left_out_notes
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
 from any2seg_core.base.errors import MessageError, UserError
@@ -48,8 +48,8 @@ class BagCalibration:
         is_final: the user's own file: what the bag says about cameras is not used.
         found: part of the calibration -> where it was found. missing: what is not there and what that costs.
         unusable: sensors of which nothing can be used with it, because their pictures have another shape.
-        mounts: what transforms of the recording give; of sensors that move the calibration holds one moment, `frames`
-            none. None: there are no transforms, or a file wins over them.
+        extrinsics: what transforms of the recording give; of sensors that move the calibration holds one moment,
+            `frames` none. None: there are no transforms, or a file wins over them.
         notes: what else a user should know, one line each.
     """
 
@@ -58,7 +58,7 @@ class BagCalibration:
     is_final: bool = False
     found: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
-    mounts: RecordedMounts | None = None
+    extrinsics: RecordedExtrinsics | None = None
     notes: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
 
@@ -68,9 +68,9 @@ class BagCalibration:
 
     def fixed_part(self, calibration: Calibration | None) -> Calibration | None:
         """A calibration of this recording without the transforms that hold for one moment only."""
-        if calibration is None or self.mounts is None:
+        if calibration is None or self.extrinsics is None:
             return calibration
-        moving = self.mounts.names
+        moving = self.extrinsics.names
         frame = None if "lidar" in moving else calibration.lidar_frame
         return replace(calibration, lidar_frame=frame, **{EXTRINSICS_FIELDS[name]: None for name in moving})
 
@@ -135,25 +135,26 @@ def _from_messages(
     frames = _frames_of(choice, cameras)
     recorded = _read_transforms(bag)
     problems = dict(complaints)
-    mounts: dict[str, np.ndarray] = {}
+    extrinsics: dict[str, np.ndarray] = {}
     moving: list[str] = []
     fixed: list[str] = []
     for name, part in EXTRINSICS_FIELDS.items():
         if name not in choice.map.streams or (frames[name] == frames[camera_name] and name in CAMERA_FIELDS):
             continue
-        mount, is_fixed, problem = _mount(recorded, frames[camera_name], frames[name], name in CAMERA_FIELDS)
-        if mount is not None:
+        is_camera = name in CAMERA_FIELDS
+        to_camera, is_fixed, problem = _extrinsics_of(recorded, frames[camera_name], frames[name], is_camera)
+        if to_camera is not None:
             (fixed if is_fixed else moving).append(name)
             followed = "" if is_fixed else ", followed through /tf at each stamp"
-            mounts[part], found[part] = mount, f"tf: {frames[name]} -> {frames[camera_name]}{followed}"
+            extrinsics[part], found[part] = to_camera, f"tf: {frames[name]} -> {frames[camera_name]}{followed}"
         if problem:
-            cost = "" if mount is not None else _COSTS[name]
+            cost = "" if to_camera is not None else _COSTS[name]
             problems[part] = f"{problem}{cost}"
     own = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
-    calibration = Calibration(**own, **mounts, lidar_frame=frames["lidar"] if "lidar" in fixed else None)
-    source = "camera_info" + (" and tf" if mounts else "") + " of the recording"
+    calibration = Calibration(**own, **extrinsics, lidar_frame=frames["lidar"] if "lidar" in fixed else None)
+    source = "camera_info" + (" and tf" if extrinsics else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
-    by_transforms = RecordedMounts(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
+    by_transforms = RecordedExtrinsics(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
     return BagCalibration(calibration, source, False, found, missing, by_transforms, recorded.notes)
 
 
@@ -281,7 +282,7 @@ def _stamp_ns(item) -> int:
     return item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
 
 
-def _mount(
+def _extrinsics_of(
     recorded: _Transforms, camera: str, sensor: str, is_camera: bool
 ) -> tuple[np.ndarray | None, bool, str]:
     """(sensor to camera, whether it never moves, complaint); of one that moves the middle of several moments."""
@@ -291,24 +292,24 @@ def _mount(
     fixed = recorded.fixed_tree.lookup(camera, 0, sensor, 0)
     stamps_ns = recorded.stamps_ns
     times_ns = [stamps_ns[k] for k in sorted({0, len(stamps_ns) // 4, len(stamps_ns) // 2, len(stamps_ns) - 1})]
-    mounts = [m for t in times_ns if (m := recorded.tree.lookup(camera, t, sensor, t)) is not None]
-    mount = fixed if fixed is not None else mounts[len(mounts) // 2] if mounts else None
-    if mount is None:
+    candidates = [m for t in times_ns if (m := recorded.tree.lookup(camera, t, sensor, t)) is not None]
+    to_camera = fixed if fixed is not None else candidates[len(candidates) // 2] if candidates else None
+    if to_camera is None:
         return None, True, f"no transform from {sensor} to {camera} in /tf_static or /tf"
-    return mount, fixed is not None, _why_not_optical(mount, camera, sensor, is_camera)
+    return to_camera, fixed is not None, _why_not_optical(to_camera, camera, sensor, is_camera)
 
 
-def _why_not_optical(mount: np.ndarray, camera: str, sensor: str, is_camera: bool) -> str:
+def _why_not_optical(to_camera: np.ndarray, camera: str, sensor: str, is_camera: bool) -> str:
     """What speaks against optical frames (z forward) of the camera, and of the other sensor where it is a camera too.
 
     Two optical frames that look the same way have the same z axis; that of a LiDAR points up, its x axis forward.
     """
     if is_camera:
-        if abs(mount[2, 2]) >= 0.1 or max(mount[2, 0], mount[0, 2]) <= 0.9:
+        if abs(to_camera[2, 2]) >= 0.1 or max(to_camera[2, 0], to_camera[0, 2]) <= 0.9:
             return ""
-        if mount[2, 0] > 0.9:
+        if to_camera[2, 0] > 0.9:
             return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?"
         return f"{sensor} looks along x of {camera}: is {camera} an optical frame (REP 103)?"
-    if abs(mount[2, 2]) <= 0.9 or camera == sensor:
+    if abs(to_camera[2, 2]) <= 0.9 or camera == sensor:
         return ""
     return f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"

@@ -132,7 +132,7 @@ class Recorded:
 
     Attributes:
         topic, kind: where it stood and its type, ``package/msg/Name``.
-        time_ns: the bag's time, when it was received.
+        time_ns: log time, when it was received.
         data: CDR bytes, of ROS 1 bags too.
         codec: reads `data`; by default that of ROS 2 Jazzy's common types.
     """

@@ -18,8 +18,8 @@ _FILE = "drive.json"
 
 def write_conditions(bag: Path, segments: Sequence[tuple[float, str]], **facts: object) -> None:
     """Note (seconds, condition) one after the other, and how the drive was made, in the folder of a bag."""
-    stretches = [{"seconds": seconds, "condition": condition} for seconds, condition in segments]
-    (bag / _FILE).write_text(json.dumps({**facts, "segments": stretches}), encoding="utf-8")
+    intervals = [{"seconds": seconds, "condition": condition} for seconds, condition in segments]
+    (bag / _FILE).write_text(json.dumps({**facts, "segments": intervals}), encoding="utf-8")
 
 
 class Conditions:
@@ -32,15 +32,15 @@ class Conditions:
             return
         try:
             end_s = 0.0
-            for stretch in read_json(path)["segments"]:
-                end_s += float(stretch["seconds"])
-                self._ends.append((end_s, CONDITIONS[CONDITIONS.index(stretch["condition"])]))
+            for interval in read_json(path)["segments"]:
+                end_s += float(interval["seconds"])
+                self._ends.append((end_s, CONDITIONS[CONDITIONS.index(interval["condition"])]))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path}: says nothing readable about the weather ({error}); remove it", "file-content"
             ) from None
 
     def at(self, time_s: float) -> str:
-        """Condition so many seconds after the first message; after the last stretch that one's."""
+        """Condition so many seconds after the first message; after the last interval that one's."""
         last = self._ends[-1][1] if self._ends else UNKNOWN
         return next((name for end_s, name in self._ends if time_s < end_s), last)

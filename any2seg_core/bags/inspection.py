@@ -200,7 +200,7 @@ def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[
             is_tai = abs(timing.latency_p50_ms + _TAI_AHEAD_MS) < _SKEWED_MS
             why = "PTP counts in TAI, give its master the offset to UTC" if is_tai else "or stamps are not set"
             notes.append(
-                f"{name}: stamps are {abs(timing.latency_p50_ms) / 1e3:.1f} s {side} the bag's time: another clock, "
+                f"{name}: stamps are {abs(timing.latency_p50_ms) / 1e3:.1f} s {side} log time: another clock, "
                 f"{why}; sets are made by stamps, so all sensors must share one clock"
             )
         elif timing.latency_p50_ms is not None and timing.latency_p50_ms < -1.0:
@@ -229,8 +229,8 @@ def _view_notes(calibration: BagCalibration, message: Any) -> list[str]:
         return [f"lidar: {error}"]
     if not len(points):
         return ["lidar: the first scan is empty"]
-    mount = known.lidar_to_camera
-    _, valid = known.camera.project(points[:, :3].astype(np.float64) @ mount[:3, :3].T + mount[:3, 3])
+    to_camera = known.lidar_to_camera
+    _, valid = known.camera.project(points[:, :3].astype(np.float64) @ to_camera[:3, :3].T + to_camera[:3, 3])
     share = float(valid.mean())
     text = f"lidar: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
     return [text if share > _FEW_POINTS else f"{text}: the extrinsics or the camera frame are wrong"]

@@ -45,7 +45,7 @@ def read_sets(
 
 
 def start_ns(path: Path) -> int:
-    """The bag's time of its first message; UserError for a bag that cannot be read or holds none."""
+    """The log time of its first message; UserError for a bag that cannot be read or holds none."""
     with Recording(path) as bag:
         if bag.start_ns is None:
             raise UserError(f"{path}: holds no message; record it anew or give another bag", "bag-empty")

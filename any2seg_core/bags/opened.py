@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
-from any2seg_core.bags.mounts import RecordedMounts
+from any2seg_core.bags.extrinsics import RecordedExtrinsics
 from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
@@ -73,13 +73,13 @@ class OpenBag:
         """Topics that the sets need, with truth and odometry, and transforms where sensors move."""
         topics = self.choice.map
         unused = {topic for name, topic in topics.streams.items() if name not in self.modalities}
-        transforms = () if self.mounts is None else self.mounts.topics
+        transforms = () if self.extrinsics is None else self.extrinsics.topics
         return (*(name for name in topics.names if name not in unused), *transforms)
 
     @property
-    def mounts(self) -> RecordedMounts | None:
+    def extrinsics(self) -> RecordedExtrinsics | None:
         """Sensors whose transforms to the camera are followed; None when there is none."""
-        recorded = self.calibration.mounts
+        recorded = self.calibration.extrinsics
         recorded = None if recorded is None else recorded.through(str(self.parameters.get(_FIXED_FRAME, "")))
         return recorded if recorded is not None and set(recorded.names) & set(self.modalities) else None
 
@@ -110,7 +110,7 @@ class OpenBag:
             self.sync_config(event_window_ns),
             self.frames(event_window_ns),
             use_camera_info=not self.calibration.is_final,
-            mounts=self.mounts,
+            extrinsics=self.extrinsics,
         )
 
 

@@ -13,7 +13,7 @@ PAUSE_NS = 10 * NS_PER_S
 
 
 class Pause(NamedTuple):
-    """From the bag's time of one message to that of the next, nanoseconds."""
+    """From the log time of one message to that of the next, nanoseconds."""
 
     before_ns: int
     after_ns: int
@@ -29,7 +29,7 @@ class PauseLog:
     """Notes the messages of some topics, and finds the pauses in which the others have none either.
 
     Args:
-        others: the bag's times of the messages of all other topics, in order; read when the noted ones leave a gap.
+        others: log times of the messages of all other topics, in order; read when the noted ones leave a gap.
 
     Attributes:
         pauses: those found so far.
@@ -60,16 +60,16 @@ class PauseLog:
             yield message
 
     def within_ns(self, start_ns: int, end_ns: int) -> int:
-        """How much of a stretch of the bag's time is paused."""
+        """How much of an interval of log time is paused."""
         return sum(max(min(p.after_ns, end_ns) - max(p.before_ns, start_ns), 0) for p in tuple(self.pauses))
 
     def until_ns(self, start_ns: int, end_ns: int) -> int:
-        """How far recording went on from one of the bag's times towards another."""
+        """How far recording went on from one log time towards another."""
         return min((p.before_ns for p in self.pauses if p.after_ns > start_ns and p.before_ns < end_ns), default=end_ns)
 
 
 def _silences(times_ns: Iterable[int]) -> list[Pause]:
-    """The stretches between the messages that are long enough for a pause, those before and after all of them too."""
+    """The intervals between the messages that are long enough for a pause, those before and after all of them too."""
     found, last_ns = [], -(2**63)
     for time_ns in times_ns:
         if time_ns - last_ns > PAUSE_NS:

@@ -1,4 +1,4 @@
-"""Any recording as one stream of messages in the order of the bag's time. Needs no ROS.
+"""Any recording as one stream of messages in the order of log time. Needs no ROS.
 
 MCAP and sqlite3 with or without compression, split recordings, missing metadata.yaml, ROS 1 bags. What is damaged is
 read up to the break, and `Recording.warnings` says where that is.
@@ -81,7 +81,7 @@ class Recording:
     Attributes (while open):
         topics: name -> BagTopic.
         warnings: what is missing, damaged or unknown, one line each; grows when a break is met while reading.
-        start_ns, end_ns: the bag's time of the first and the last message; None when it holds none.
+        start_ns, end_ns: log time of the first and the last message; None when it holds none.
 
     Raises (on entering):
         UserError: nothing can be read; it names the file and why.
@@ -132,7 +132,7 @@ class Recording:
         return [storage.damage for storage in self._storages if storage.damage]
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
-        """Messages in order of the bag's time; streams, so memory does not grow with the bag.
+        """Messages in order of log time; streams, so memory does not grow with the bag.
 
         Args:
             topics: names; None means all, those of unknown types included. Names that the bag lacks are ignored.

@@ -1,6 +1,6 @@
 """The sets that the node would have seen, from a recording and in virtual time.
 
-Messages go to the one Synchronizer in the order of the bag, with the bag's time as time of arrival, and time passes
+Messages go to the one Synchronizer in the order of the bag, with log time as time of arrival, and time passes
 only with them: the same recording always gives the same sets, however fast it is read.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.bags.mounts import MountFollower, RecordedMounts
+from any2seg_core.bags.extrinsics import ExtrinsicsFollower, RecordedExtrinsics
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
@@ -36,9 +36,9 @@ class BagSet:
 
     Attributes:
         sample_set: as the synchroniser emitted it; payloads are deserialised when a field of them is read.
-        time_ns: the bag's time at which it was complete.
+        time_ns: log time at which it was complete.
         truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
-        frames: builds its planes. mounts: transforms to the camera of sensors that move, at the moment of the set.
+        frames: builds its planes. extrinsics: transforms to the camera of sensors that move, at the moment of the set.
         judge: told per modality whether its content could be used, as the node tells its synchroniser.
     """
 
@@ -46,7 +46,7 @@ class BagSet:
     time_ns: int
     truth: Any | None
     frames: FrameBuilder
-    mounts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
     judge: Callable[[dict[str, bool]], None] = lambda usable: None
 
     @property
@@ -61,23 +61,23 @@ class BagSet:
 
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
-        self._mount()
+        self._apply_extrinsics()
         frame = self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
         self.judge({name: name in frame.planes for name in self.sample_set.samples})
         return frame
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
-        self._mount()
+        self._apply_extrinsics()
         self.frames.notice(self.payloads, self.stamp_ns, self._event_offset_ns)
 
     @property
     def _event_offset_ns(self) -> int:
         return self.sample_set.offsets_ns.get(EVENT, 0)
 
-    def _mount(self) -> None:
-        for name, mount in self.mounts.items():
-            self.frames.set_mount(name, mount)
+    def _apply_extrinsics(self) -> None:
+        for name, to_camera in self.extrinsics.items():
+            self.frames.set_extrinsics(name, to_camera)
 
 
 class SetStream:
@@ -89,12 +89,12 @@ class SetStream:
         sync: settings of the synchroniser; only its streams are fed.
         frames: builds planes; gets the intrinsics of every camera_info, as in the node.
         use_camera_info: False: the calibration that `frames` has is better than what is recorded.
-        mounts: sensors whose transforms are followed; None: none.
+        extrinsics: sensors whose transforms are followed; None: none.
 
     Attributes:
         read: stream -> messages that came. bad: stream -> messages that could not be used.
         reasons: stream -> why, of the newest of them.
-        time_ns: the bag's time so far; None before the first message.
+        time_ns: log time so far; None before the first message.
 
     Example:
         >>> with Recording(path) as bag:
@@ -109,7 +109,7 @@ class SetStream:
         sync: SyncConfig,
         frames: FrameBuilder,
         use_camera_info: bool = True,
-        mounts: RecordedMounts | None = None,
+        extrinsics: RecordedExtrinsics | None = None,
     ) -> None:
         self.frames = frames
         self.read: Counter[str] = Counter()
@@ -127,7 +127,7 @@ class SetStream:
         self._truth_topic = topics.truth
         self._truths: deque[tuple[int, Any]] = deque()
         self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray]]] = deque()
-        self._follower = None if mounts is None else MountFollower(mounts)
+        self._follower = None if extrinsics is None else ExtrinsicsFollower(extrinsics)
         self._judged: list[SampleSet] = []  # ready because of what was told of the content of others
 
     @property
@@ -202,10 +202,10 @@ class SetStream:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
         ready, self._judged = [*self._judged, *ready], []
         for sample_set in ready:
-            mounts = {} if self._follower is None else self._follower.at(sample_set, self.frames)
-            self._waiting.append((sample_set, self.time_ns, mounts))
+            extrinsics = {} if self._follower is None else self._follower.at(sample_set, self.frames)
+            self._waiting.append((sample_set, self.time_ns, extrinsics))
         while self._waiting:
-            sample_set, time_ns, mounts = self._waiting[0]
+            sample_set, time_ns, extrinsics = self._waiting[0]
             is_decided = (
                 is_end
                 or not self._truth_topic
@@ -217,7 +217,7 @@ class SetStream:
             self._waiting.popleft()
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
-            yield BagSet(sample_set, time_ns, truth, self.frames, mounts, self._judge)
+            yield BagSet(sample_set, time_ns, truth, self.frames, extrinsics, self._judge)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
 

@@ -78,7 +78,7 @@ class Storage(Protocol):
     notes: tuple[str, ...]
 
     def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
-        """Messages of some topics in order of the bag's time; ends at a break, after setting `damage`."""
+        """Messages of some topics in order of log time; ends at a break, after setting `damage`."""
 
     def close(self) -> None:
         """Give the file back."""

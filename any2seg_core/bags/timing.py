@@ -31,7 +31,7 @@ class StreamLog:
         self._stamps, self._times = array("q"), array("q")
 
     def add(self, time_ns: int, stamp_ns: int | None, size: int, is_bad: bool = False) -> None:
-        """One message: the bag's time, its header stamp (None without one), its bytes."""
+        """One message: log time, its header stamp (None without one), its bytes."""
         time_ns = min(time_ns, _LARGEST_NS)
         self.count += 1
         self.bytes += size
@@ -63,7 +63,7 @@ class Timing:
     Attributes:
         rate_hz, period_ms: from the median distance of stamps.
         jitter_p50_ms, jitter_p95_ms: how far distances of stamps are from their median.
-        gaps: distances of more than 2.5 periods. longest_gap_s, longest_gap_at_s: by the bag's time, from its start.
+        gaps: distances of more than 2.5 periods. longest_gap_s, longest_gap_at_s: by log time, from its start.
         latency_p50_ms, latency_p95_ms: bag time minus stamp; negative or huge means that clocks differ.
         repeated, backwards: stamps equal to, or before, the one before. bad_stamps: that are zero or
             make no sense; no other figure counts them.

@@ -82,7 +82,7 @@ def unpack_message(data: bytes) -> bytes:
 
 
 def unpack_file(packed: Path, target: Path) -> str:
-    """A file that was compressed as a whole with zstd, as far as it can be had; a complaint, "" for none."""
+    """Unpack a file that was compressed as a whole with zstd, as much as can be; a complaint, "" for none."""
     left = limits().recording_bytes(packed.stat().st_size)
     try:
         with zstd.open(packed, "rb") as source, target.open("wb") as copy:

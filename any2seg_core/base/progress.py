@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class _State(NamedTuple):
-    """One stretch of the work: what is done at present, and from where and when its speed counts."""
+    """One interval of the work: what is done at present, and from where and when its speed counts."""
 
     title: str
     done: float

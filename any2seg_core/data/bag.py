@@ -127,7 +127,7 @@ class BagDataset(FrameDataset):
     splits = ("train", "val", "test")
     cases = (*CONDITIONS, UNKNOWN)
     label_space = DELIVER
-    family = VEHICLE
+    suite = VEHICLE
     options: Mapping[str, Any] = MappingProxyType({"bag": None})
     bag: BagSettings
 

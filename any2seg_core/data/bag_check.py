@@ -54,10 +54,10 @@ def check_recording(
                 f"{root}: no topic for {', '.join(absent)}: say which in any2seg.yaml (topics)", "bag-sensor-missing"
             )
         report.encodings = default_encodings(opened.modalities)
-        return _Look(report, opened, settings, progress).through(read)
+        return _RecordingCheck(report, opened, settings, progress).run(read)
 
 
-class _Look:
+class _RecordingCheck:
     """One look through an open recording."""
 
     def __init__(
@@ -74,7 +74,7 @@ class _Look:
         self._tally = Tally()
         self._done, self._progress = 0, progress
 
-    def through(self, read: bool) -> np.ndarray:
+    def run(self, read: bool) -> np.ndarray:
         frames = 0
         start_ns, end_ns = self._opened.bag.start_ns or 0, self._opened.bag.end_ns or 0
         for time_ns, present in self._decoded() if read else self._counted():

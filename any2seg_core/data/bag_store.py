@@ -137,7 +137,7 @@ class PlaneFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """For one process at a time; a process that ends in any way leaves the lock. UserError where none can be."""
+        """For one process at a time; the lock is released when the process ends. UserError where none can be made."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / _LOCK).open("w")

@@ -103,7 +103,7 @@ def check_tree(
     report = TreeReport(root, kind)
     splits = _splits(kind)
     if modalities is not None:
-        modalities = parse_subset(modalities, DATASETS[kind].family)
+        modalities = parse_subset(modalities, DATASETS[kind].suite)
     if kind == BagDataset.kind:
         pixels = check_recording(report, modalities, read, progress)
         next(iter(report.problems.values())).extend(_problems_of(kind, pixels))
@@ -111,7 +111,7 @@ def check_tree(
         return report
     if modalities is None:
         modalities = DATASETS[kind].on_disk(root) or None
-        absent = [name for name in DATASETS[kind].family.members if modalities and name not in modalities]
+        absent = [name for name in DATASETS[kind].suite.members if modalities and name not in modalities]
         if absent:
             report.notes.append(f"there is no folder for {', '.join(absent)}: not looked for")
     reasons = []

@@ -125,7 +125,7 @@ class DeliverDataset(FrameDataset):
     splits = SPLITS
     cases = CONDITIONS + FAILURES
     label_space = DELIVER
-    family = VEHICLE
+    suite = VEHICLE
     options = MappingProxyType({"source": "auto"})
     source: Source
 
@@ -171,7 +171,7 @@ class DeliverDataset(FrameDataset):
         """By the top folders; depth may be there as HHA or raw."""
         return tuple(
             name
-            for name in cls.family.members
+            for name in cls.suite.members
             if (root / modality(name).folder).is_dir() or (name == DEPTH and (root / _RAW_DEPTH_FOLDER).is_dir())
         )
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, canonical, parse_subset, set_of
+from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, canonical, parse_subset, set_of
 
 
 def subset_weights(
-    modalities: Sequence[str], distribution: str | float | Mapping[str, float], family: ModalitySet | None = None
+    modalities: Sequence[str], distribution: str | float | Mapping[str, float], suite: SensorSuite | None = None
 ) -> Tensor:
     """Probability of each subset in the order of ``all_subsets(modalities)``.
 
@@ -20,7 +20,7 @@ def subset_weights(
         modalities: names, M of them.
         distribution: ``"uniform_subsets"``; or the probability of the full set, the rest being uniform over the other
             subsets; or weights by subset, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
-        family: whose letters; None: those of ``set_of(modalities)``.
+        suite: whose letters; None: those of ``set_of(modalities)``.
 
     Returns:
         (2^M - 1,) float64 that sums to 1.
@@ -30,8 +30,8 @@ def subset_weights(
     if distribution == "uniform_subsets" or count == 1:
         return torch.full((count,), 1.0 / count, dtype=torch.float64)
     if isinstance(distribution, Mapping):
-        family = family or set_of(modalities)
-        named = {parse_subset(text, family, modalities): weight for text, weight in distribution.items()}
+        suite = suite or set_of(modalities)
+        named = {parse_subset(text, suite, modalities): weight for text, weight in distribution.items()}
         weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
         if (weights < 0).any() or weights.sum() <= 0:
             raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}", "value-range")
@@ -51,7 +51,7 @@ def sample_present(
     modalities: Sequence[str],
     distribution: str | float | Mapping[str, float],
     strength: float = 1.0,
-    family: ModalitySet | None = None,
+    suite: SensorSuite | None = None,
     available: Tensor | None = None,
 ) -> Tensor:
     """One non-empty subset per sample from the sample's own random numbers, whatever batch it is in.
@@ -61,7 +61,7 @@ def sample_present(
         modalities: names, M of them, canonical order.
         distribution: see ``subset_weights``.
         strength: probability that a sample takes part; the others keep the full set. Grow it from 0 to 1 to warm up.
-        family: see ``subset_weights``.
+        suite: see ``subset_weights``.
         available: (B, M) bool, what each sample has at all, no row empty; None: everything. Of the subset drawn remains
             what is available, and all that is available where nothing remains.
 
@@ -70,7 +70,7 @@ def sample_present(
     """
     names = canonical(modalities)
     table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
-    bounds = subset_weights(names, distribution, family).cumsum(0)  # (2^M - 1,)
+    bounds = subset_weights(names, distribution, suite).cumsum(0)  # (2^M - 1,)
     chosen = torch.searchsorted(bounds, draws[:, 0].contiguous() * bounds[-1], right=True)  # (B,)
     present = table[chosen] | (draws[:, 1:] >= strength)  # (B, M)
     if available is None:

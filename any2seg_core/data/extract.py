@@ -153,7 +153,7 @@ class _FrameWriter:
             "topics": topics.streams,
             "truth": topics.truth,
             "calibration": self._opened.calibration.source,
-            "mounts": self._opened.calibration.found,
+            "extrinsics": self._opened.calibration.found,
             "parameters": self._opened.parameters,
             "every": self._options.every,
             "min_motion": self._options.min_motion,

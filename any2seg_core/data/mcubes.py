@@ -56,7 +56,7 @@ class McubesDataset(FrameDataset):
     splits = ("train", "val", "test")
     cases = ()
     label_space = MCUBES
-    family = MCUBES_SENSORS
+    suite = MCUBES_SENSORS
 
     def files(self, frame: McubesFrame) -> dict[str, list[Path]]:
         """Per modality one file, two for aolp, and one for the labels."""
@@ -90,7 +90,7 @@ class McubesDataset(FrameDataset):
         inner = root / INNER_FOLDER
         place = inner if inner.is_dir() else root
         return tuple(
-            name for name in cls.family.members if all((place / folder).is_dir() for folder, _ in _FILES[name])
+            name for name in cls.suite.members if all((place / folder).is_dir() for folder, _ in _FILES[name])
         )
 
     def condition(self, _frame: McubesFrame) -> str:

@@ -83,7 +83,7 @@ class MusesDataset(FrameDataset):
     splits = ("train", "val", "test")
     cases = WEATHERS + TIMES + tuple(f"{weather}/{time}" for weather in WEATHERS for time in TIMES)
     label_space = MUSES
-    family = MUSES_SENSORS
+    suite = MUSES_SENSORS
     options = MappingProxyType({"source": "auto", "parity": "none"})
     source: Source
     parity: Parity

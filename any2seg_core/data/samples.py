@@ -28,7 +28,7 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
-from any2seg_core.vocabulary.modalities import LIDAR, ModalitySet, parse_subset
+from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite, parse_subset
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
@@ -101,7 +101,7 @@ class FrameDataset(Dataset):
     splits: ClassVar[tuple[str, ...]]
     cases: ClassVar[tuple[str, ...]]
     label_space: ClassVar[LabelSpace]
-    family: ClassVar[ModalitySet]
+    suite: ClassVar[SensorSuite]
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
 
@@ -129,7 +129,7 @@ class FrameDataset(Dataset):
         for name, default in self.options.items():
             setattr(self, name, options.get(name, default))
         self.is_choice = modalities is not None
-        self.modalities = parse_subset(modalities, self.family) if self.is_choice else self.family.members
+        self.modalities = parse_subset(modalities, self.suite) if self.is_choice else self.suite.members
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}", "value-unknown")
         self._require_root()
@@ -379,7 +379,7 @@ class FrameDataset(Dataset):
         return where_points_fell(labels, footprint_centres(plane))
 
     def _require_lidar(self) -> None:
-        if LIDAR not in self.family.members:
+        if LIDAR not in self.suite.members:
             way_out = "use points, scribbles or blocks"
             raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; {way_out}", "option-unsupported")
         if not self.has_lidar_labels:

@@ -24,7 +24,7 @@ _PLAN = (
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the demonstration; seconds from the start of the recording, [start, end)."""
+    """An interval of the demonstration; seconds from the start of the recording, [start, end)."""
 
     name: str
     start_s: float

@@ -162,7 +162,7 @@ def _phase_score(
 
 
 def _longest_gaps_ms(recording: DemoRecording, phases: Sequence[Phase]) -> dict[Phase, float]:
-    """Per phase the longest time between deliveries; each stretch counts where it ended, a silent phase wholly."""
+    """Per phase the longest time between deliveries; each interval counts where it ended, a silent phase wholly."""
     gaps = {phase: float("nan") for phase in phases}
     if not recording.published:
         return gaps

@@ -193,10 +193,10 @@ def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, 
     rivals: dict[str, float | EvaluationTarget] = {}
     for text, value in given.items():
         try:
-            sensors = parse_subset(text, family, there)
+            sensors = parse_subset(text, suite, there)
         except UserError as error:
             raise UserError(f"{path}: {error}", error.code) from None
-        letters = subset_letters(sensors, family)
+        letters = subset_letters(sensors, suite)
         if letters in rivals:
             raise UserError(
                 f"{path}: {text} is {letters}, which is there already: give each subset once", "value-twice"

@@ -18,7 +18,7 @@ from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
-from any2seg_core.vocabulary.modalities import ModalitySet, all_subsets, set_of, subset_letters
+from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of, subset_letters
 
 
 class FrameScores(NamedTuple):
@@ -102,7 +102,7 @@ def subset_predictions(
     """Predictions of every subset of :func:`subset_logits`.
 
     Args:
-        family: whose letters name the subsets; None: those of the model's modalities.
+        suite: whose letters name the subsets; None: those of the model's modalities.
 
     Yields:
         The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
@@ -140,7 +140,7 @@ def evaluate_subsets(
         subsets: which subsets; None means all 2^M - 1 of the model's modalities.
         fill_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
             normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
-        family: whose letters name the subsets; None: those of the model's modalities.
+        suite: whose letters name the subsets; None: those of the model's modalities.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.

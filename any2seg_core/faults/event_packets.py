@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from any2seg_core.base.errors import MessageError
-from any2seg_core.faults.kernels import background_activity
+from any2seg_core.faults.physics import background_activity
 from any2seg_core.messages.event_stream import libcaer_events, mono_events
 from any2seg_core.messages.evt3 import WRAP_US
 

@@ -27,20 +27,20 @@ _RANK = {cls: rank for rank, cls in enumerate(KINDS.values())}
 
 
 class FaultInjector:
-    """Applies faults to a stream of messages in order of the bag's time.
+    """Applies faults to a stream of messages in order of log time.
 
     What is random about a message depends on `seed`, the fault and the message's own stamp: not on other faults, not on
     the order of messages, not on where a replay began. Faults act on one message in the order of `KINDS`. A message
-    that cannot be read passes unchanged and is counted in `spared`; what cannot be done to a whole topic `check_faults`
-    refuses before the run. Memory: the messages of the longest delay.
+    that cannot be read passes unchanged and is counted in `unreadable`; what cannot be done to a whole topic
+    `check_faults` refuses before the run. Memory: the messages of the longest delay.
 
     Args:
         faults: the plan. topics: which topic is which sensor; losses and delays take a sensor's camera_info with them.
-        seed: of all draws. start_ns: the bag's time that the windows count from; None: its first message.
+        seed: of all draws. start_ns: log time that the windows count from; None: its first message.
 
     Attributes:
         counts: text of the fault -> sensor -> number of messages that it changed.
-        spared: the same of messages that it should have changed and that could not be read.
+        unreadable: the same of messages that it should have changed and that could not be read.
 
     Example:
         >>> injector = FaultInjector(read_plan(["camera@4:8"]), carla_bridge())
@@ -50,7 +50,7 @@ class FaultInjector:
     def __init__(self, faults: Sequence[Fault], topics: TopicMap, seed: int = 0, start_ns: int | None = None) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: _RANK[type(fault)]))
         self.counts: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
-        self.spared: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
+        self.unreadable: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
         self._topics, self._seed = topics, seed
         self._start_ns, self._passed_s = start_ns, 0.0
         self._delayed: list[tuple[int, int, Recorded]] = []  # heap of (arrival, number, message)
@@ -75,7 +75,7 @@ class FaultInjector:
 
     def idle(self) -> list[str]:
         """One line for each fault that has hit nothing although it was its time."""
-        idle = [fault for fault in self.faults if not self.counts[str(fault)] and not self.spared[str(fault)]]
+        idle = [fault for fault in self.faults if not self.counts[str(fault)] and not self.unreadable[str(fault)]]
         return [f"fault {fault} hit no message" for fault in idle if fault.start_s <= self._passed_s]
 
     def _push(self, message: Recorded) -> Iterator[Recorded]:
@@ -122,7 +122,7 @@ class FaultInjector:
             try:
                 changed = self._act(fault, message.topic, passing, time_s, rng)
             except MessageError:
-                self.spared[str(fault)][sensor] += message.topic in self._streams
+                self.unreadable[str(fault)][sensor] += message.topic in self._streams
                 continue
             if changed != passing:
                 self.counts[str(fault)][sensor] += message.topic in self._streams

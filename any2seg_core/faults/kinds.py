@@ -18,7 +18,7 @@ from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
 
 
 class _Window(BaseModel):
-    """Sensors and the stretch of the recording, [start_s, end_s) in seconds from its first message; end None: its end.
+    """Sensors and the interval of the recording, [start_s, end_s) in seconds from its first message; end None: its end.
 
     `probability`: share of the messages that are hit, each drawn on its own.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import MessageError
-from any2seg_core.faults import kernels
+from any2seg_core.faults import physics
 from any2seg_core.faults.event_packets import WORDS, noisy_words, require_writable, shifted_evt3
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Fault, Noise, Shake
 from any2seg_core.messages import (
@@ -39,13 +39,13 @@ def _blur(message: Any, fault: Blur, rng: np.random.Generator) -> Any:
     slope_rad = np.radians(rng.normal(0.0, 20.0))
 
     def smear(pixels: np.ndarray) -> np.ndarray:
-        return kernels.smear_display(pixels, int(pixels.shape[1] * fault.length) | 1, slope_rad)
+        return physics.smear_display(pixels, int(pixels.shape[1] * fault.length) | 1, slope_rad)
 
     return _with_colours(message, smear)
 
 
 def _exposure(message: Any, fault: Exposure, _rng: np.random.Generator) -> Any:
-    return _with_colours(message, lambda pixels: kernels.expose(pixels, fault.stops))
+    return _with_colours(message, lambda pixels: physics.expose(pixels, fault.stops))
 
 
 def _with_colours(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -75,7 +75,7 @@ def _shake(message: Any, fault: Shake, rng: np.random.Generator) -> Any:
     rows, fields = cloud_rows(message)
     cloud_to_points(message)  # refuses a cloud without x, y, z
     points = np.stack([_column(rows, fields[axis]) for axis in "xyz"], axis=1).astype(np.float32)  # (N,3)
-    shaken = kernels.shake_points(points, rng, fault.scale)
+    shaken = physics.shake_points(points, rng, fault.scale)
     for index, axis in enumerate("xyz"):
         _column(rows, fields[axis])[:] = shaken[:, index]
     return _cloud_of(message, rows)
@@ -87,7 +87,7 @@ def _beams(message: Any, fault: Beams, rng: np.random.Generator) -> Any:
     points = np.stack([_column(rows, fields[axis]) for axis in "xyz"], axis=1)  # (N,3)
     name = next((name for name in ("ring", "channel", "line") if name in fields), None)
     ring = None if name is None else _column(rows, fields[name])
-    return _cloud_of(message, rows[~kernels.lost_beams(points, ring, fault.share, rng)])
+    return _cloud_of(message, rows[~physics.lost_beams(points, ring, fault.share, rng)])
 
 
 def _noise(message: Any, fault: Noise, rng: np.random.Generator) -> Any:
@@ -136,13 +136,13 @@ def _background(events: np.ndarray, size: tuple[int, int], fault: Noise, rng: np
     """Noise over the time of these events and the sensor's (H, W); where that is 0, over the pixels they span."""
     height, width = (side or int(events[axis].max()) + 1 for side, axis in zip(size, "yx", strict=True))
     start_ns, end_ns = int(events["t"].min()), int(events["t"].max()) + 1
-    return kernels.background_activity(height, width, start_ns, end_ns, fault.rate_hz, rng)
+    return physics.background_activity(height, width, start_ns, end_ns, fault.rate_hz, rng)
 
 
-_KERNELS: dict[type, Callable[[Any, Any, np.random.Generator], Any]] = {
+_CONTENT_CHANGES: dict[type, Callable[[Any, Any, np.random.Generator], Any]] = {
     Blur: _blur, Exposure: _exposure, Shake: _shake, Beams: _beams, Noise: _noise,
 }  # fmt: skip
-CONTENT_FAULTS = tuple(_KERNELS)
+CONTENT_FAULTS = tuple(_CONTENT_CHANGES)
 """Kinds that change what a message carries, not when or whether it comes."""
 
 
@@ -159,7 +159,7 @@ def change_payload(message: Any, fault: Fault, rng: np.random.Generator) -> Any:
     Raises:
         MessageError: a message that cannot be read as what the fault needs, or not be written again.
     """
-    return _KERNELS[type(fault)](message, fault, rng)
+    return _CONTENT_CHANGES[type(fault)](message, fault, rng)
 
 
 def shift_events(message: Any, shift_ns: int, is_repeated: bool = False) -> Any:

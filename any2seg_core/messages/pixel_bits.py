@@ -34,7 +34,7 @@ class PixelBits:
         self._given = bits
         self._found = 0
         self._note = ""
-        self._has_seen = self._has_told = False
+        self._has_seen = self._has_warned = False
 
     @property
     def bits(self) -> int:
@@ -58,9 +58,9 @@ class PixelBits:
         """What else than darkness a black image may mean, to end a sentence; "" where its bits are known."""
         if self._given or self._found or not self._has_seen:
             return ""
-        if not self._has_told:
+        if not self._has_warned:
             self._note = "16-bit image is black: no light, or its values have few bits; image_bits says how many"
-            self._has_told = True
+            self._has_warned = True
         return ", or its values have few bits: image_bits"
 
     def _see(self, pixels: np.ndarray) -> None:

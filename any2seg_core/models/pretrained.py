@@ -35,18 +35,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"pretrained={path}: no such file", "file-missing")
-    strangers: list[str] = []
+    foreign_names: list[str] = []
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else load_torch(path, strangers)
+        loaded = load_file(path) if path.suffix == ".safetensors" else load_torch(path, foreign_names)
     except UserError as error:
         raise UserError(f"pretrained={error}", error.code) from None
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"pretrained={path}: not a file of weights ({reason})", "file-format") from None
     state = _tensors(innermost_state(loaded, _STATES))
-    if not state and strangers:
+    if not state and foreign_names:
         raise UserError(
-            f"pretrained={path}: not a file of weights (it holds {', '.join(strangers[:_SHOWN])})", "file-content"
+            f"pretrained={path}: not a file of weights (it holds {', '.join(foreign_names[:_SHOWN])})", "file-content"
         )
     if not state:
         raise UserError(f"pretrained={path}: holds no dictionary of tensors", "file-content")

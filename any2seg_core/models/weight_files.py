@@ -29,7 +29,7 @@ _ITEM_BYTES = {
 _TAKES_MEMORY = ("bytearray", "Storage")  # ends of the names of what allocates as many bytes as it is told
 _ENCODE = "_codecs.encode"
 _LEGACY_PICKLES = 5  # magic number, protocol, machine, objects, keys of the storages that follow
-_MOST_STRANGERS = 64
+_MOST_FOREIGN_NAMES = 64
 _LONGEST_REASON = 200
 _MARK = object()
 
@@ -68,13 +68,13 @@ class _Entries:
         return OrderedDict()
 
 
-def load_torch(path: Path, strangers: list[str] | None = None) -> Any:
+def load_torch(path: Path, foreign_names: list[str] | None = None) -> Any:
     """What torch.save wrote: tensors, plain values and containers of them; nothing else is made.
 
     Args:
-        strangers: None: a file that names anything else is refused. A list: what else trainings store (NumPy scalars,
-            options, paths, histories) becomes an empty object of ours, or a plain list or dictionary of what it holds,
-            so that no code of the file or of another package runs, and its names are added to the list.
+        foreign_names: None: a file that names anything else is refused. A list: what else trainings store (NumPy
+            scalars, options, paths, histories) becomes an empty object of ours, or a plain list or dictionary of what
+            it holds, so that no code of the file or of another package runs, and its names are added to the list.
 
     Raises:
         UserError: missing, empty, cut off or damaged, made by something else, or asking for more than it holds; the
@@ -83,7 +83,7 @@ def load_torch(path: Path, strangers: list[str] | None = None) -> Any:
     try:
         with path.open("rb") as file:
             _check(file, path.stat().st_size)
-        return _unpickled(path, strangers)
+        return _unpickled(path, foreign_names)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file", "file-missing") from None
     except OSError as error:
@@ -96,23 +96,23 @@ _DAMAGE = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, 
            ArithmeticError, MemoryError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
-def _unpickled(path: Path, strangers: list[str] | None) -> Any:
-    if strangers is not None:
+def _unpickled(path: Path, foreign_names: list[str] | None) -> Any:
+    if foreign_names is not None:
         with suppress(ValueError):  # a file of before PyTorch 1.6: its names come one by one
-            strangers += get_unsafe_globals_in_checkpoint(path)
+            foreign_names += get_unsafe_globals_in_checkpoint(path)
     stand_ins: dict[str, type] = {}
     while True:
-        for name in strangers or ():
+        for name in foreign_names or ():
             stand_ins.setdefault(name, type(name, (_Stranger,), {}))
         try:
             with safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
                 return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            if strangers is None or not _get_to_know(str(error), strangers, stand_ins):
+            if foreign_names is None or not _get_to_know(str(error), foreign_names, stand_ins):
                 raise
 
 
-def _get_to_know(complaint: str, strangers: list[str], stand_ins: dict[str, type]) -> bool:
+def _get_to_know(complaint: str, foreign_names: list[str], stand_ins: dict[str, type]) -> bool:
     """Take from a complaint of PyTorch what another try needs; False where there is nothing in it.
 
     ValueError for what PyTorch fills into no stand-in.
@@ -120,8 +120,8 @@ def _get_to_know(complaint: str, strangers: list[str], stand_ins: dict[str, type
     missing = re.search(r"GLOBAL (\S+) was not an allowed global", complaint)
     if missing:
         name = missing[1] if "." in missing[1] else f"builtins.{missing[1]}"
-        is_new = name not in strangers and len(strangers) < _MOST_STRANGERS
-        strangers += [name] if is_new else []
+        is_new = name not in foreign_names and len(foreign_names) < _MOST_FOREIGN_NAMES
+        foreign_names += [name] if is_new else []
         return is_new
     filled = re.search(r"Can only (append|extend|SETITEMS?|build) .*but got <class '(.+)'>", complaint)
     if filled is None:

@@ -83,7 +83,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
          "subsets": {name: score.document() for name, score in scores.items()}}
         for phase, scores in zip(result.phases, result.scores, strict=True)
     ]  # fmt: skip
-    document["injected"], document["spared"] = result.injected, result.spared
+    document["injected"], document["unreadable"] = result.injected, result.unreadable
     document["silent_s"] = {
         name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
     }
@@ -154,8 +154,8 @@ def injected_rows(document: dict[str, Any]) -> list[list[str]]:
     rows = []
     for fault, hits in document["injected"].items():
         said = _per_sensor(hits) or "none"
-        if spared := _per_sensor(document["spared"][fault]):
-            said += f"; unreadable and left as they were: {spared}"
+        if unreadable := _per_sensor(document["unreadable"][fault]):
+            said += f"; unreadable and left as they were: {unreadable}"
         rows.append([fault, said])
     noise = document["conditions"]["noise"]
     if noise is not None:
@@ -291,7 +291,7 @@ def _conditions_table(conditions: dict[str, Any]) -> str:
         ("versions", ", ".join(f"{name} {value}" for name, value in conditions["versions"].items())),
         ("sensors", ", ".join(f"{name}: {topic}" for name, topic in conditions["streams"].items())),
         ("calibration", str(conditions["calibration"])),
-        ("geometry", ", ".join(f"{part}: {where}" for part, where in conditions["mounts"].items())),
+        ("geometry", ", ".join(f"{part}: {where}" for part, where in conditions["extrinsics"].items())),
         ("truth", str(conditions["truth"] or "none")),
         ("synchroniser", _synchroniser(conditions["synchroniser"])),
         ("every", str(conditions["every"])),

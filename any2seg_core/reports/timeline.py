@@ -17,7 +17,7 @@ _FEW = 100  # points that must be seen one by one
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the time axis. `note` is written above the chart, `shade` is a CSS class of its background."""
+    """An interval of the time axis. `note` is written above the chart, `shade` is a CSS class of its background."""
 
     start_s: float
     end_s: float

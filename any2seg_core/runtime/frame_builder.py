@@ -100,7 +100,7 @@ class FrameBuilder:
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
         self._reader = StreamReader(self.options.intensity_max, self.options.image_bits)
         self._health = HealthMonitor(self.options.health)
-        self._told: set[str] = set()
+        self._warned_once: set[str] = set()
 
     @property
     def rig(self) -> SensorRig | None:
@@ -172,9 +172,11 @@ class FrameBuilder:
         camera = CameraModel.from_camera_info(message, self.options.rectified, self._size_of(stream))
         check_focal_lengths(camera, getattr(self._given, CAMERA_FIELDS[stream], None))
         notes = tuple(
-            note for note in camera_info_notes(message, self.options.rectified) if f"{stream}: {note}" not in self._told
+            note
+            for note in camera_info_notes(message, self.options.rectified)
+            if f"{stream}: {note}" not in self._warned_once
         )
-        self._told |= {f"{stream}: {note}" for note in notes}
+        self._warned_once |= {f"{stream}: {note}" for note in notes}
         return CameraUpdate(self.set_camera(stream, camera), notes)
 
     def _size_of(self, stream: str) -> tuple[int, int] | None:
@@ -199,7 +201,7 @@ class FrameBuilder:
         self._rig = SensorRig(replace(calibration, **{key: camera}), self.event_window_ns)
         return True
 
-    def set_mount(self, stream: str, to_camera: np.ndarray | None) -> bool:
+    def set_extrinsics(self, stream: str, to_camera: np.ndarray | None) -> bool:
         """Use another (4, 4) transform of one of EXTRINSICS_FIELDS, None: none; returns whether it is another one."""
         key = EXTRINSICS_FIELDS[stream]
         if self._rig is None:
@@ -211,13 +213,13 @@ class FrameBuilder:
             is_same = np.allclose(present, to_camera, rtol=0.0, atol=_SAME_MOUNT)
         if is_same:
             return False
-        self._rig = self._rig.remounted(**{key: to_camera})
+        self._rig = self._rig.with_extrinsics(**{key: to_camera})
         return True
 
-    def find_mounts(
+    def find_extrinsics(
         self, transforms: TransformTree, newest: Mapping[str, tuple[str, int]], stamp_ns: int, fixed_frame: str = ""
     ) -> dict[str, np.ndarray | None]:
-        """Extrinsics of one set by TF, for `set_mount`.
+        """Extrinsics of one set by TF, for `set_extrinsics`.
 
         Args:
             newest: modality -> frame_id and stamp of its newest message; that of the camera image is the camera's where
@@ -235,11 +237,11 @@ class FrameBuilder:
             return found
         for name in (name for name in EXTRINSICS_FIELDS if name in newest):
             frame_id, taken_ns = newest[name]
-            # Only a cloud is as old as its stamp: images and events are warped by their mount alone.
+            # Only a cloud is as old as its stamp: images and events are warped by their extrinsics alone.
             source_ns = taken_ns if name == LIDAR else stamp_ns
-            mount = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
-            if mount is not None:
-                found[name], self._connected[name] = mount, (self.camera_frame, frame_id)
+            to_camera = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
+            if to_camera is not None:
+                found[name], self._connected[name] = to_camera, (self.camera_frame, frame_id)
             elif self._connected.get(name, (self.camera_frame, frame_id)) != (self.camera_frame, frame_id):
                 found[name] = None
                 del self._connected[name]
@@ -339,9 +341,9 @@ class FrameBuilder:
         times_ns = sample["t"]
         start_ns = stamp_ns - self.event_window_ns
         is_inside = bool(np.any((times_ns > start_ns) & (times_ns <= stamp_ns)))
-        if is_inside or len(times_ns) < _TELLING_EVENTS or name in self._told:
+        if is_inside or len(times_ns) < _TELLING_EVENTS or name in self._warned_once:
             return []
-        self._told.add(name)
+        self._warned_once.add(name)
         distances_ns = np.where(times_ns > stamp_ns, times_ns - stamp_ns, times_ns - start_ns)
         nearest_ms = distances_ns[np.argmin(np.abs(distances_ns))] / 1e6
         side = "after" if nearest_ms > 0 else "before"

@@ -51,7 +51,7 @@ class Calibration:
         camera: the RGB camera; its pixel grid is the plane of every modality.
         depth_camera, event_camera: their own intrinsics; None means "same as camera".
         lidar_to_camera: (4, 4) float64, LiDAR frame (x forward, y left, z up) to the optical frame, metres.
-        event_to_camera, depth_to_camera: (4, 4) float64 optical to optical; None means "same mount".
+        event_to_camera, depth_to_camera: (4, 4) float64 optical to optical; None: at the same place.
         lidar_frame: name of the LiDAR frame; None where nothing names it.
 
     Raises:
@@ -127,8 +127,8 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     try:
         file = _CalibrationFile.model_validate(data)
         cameras = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
-        mounts = {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
-        return Calibration(**cameras, **mounts, lidar_frame=file.lidar_frame)
+        extrinsics = {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
+        return Calibration(**cameras, **extrinsics, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
 

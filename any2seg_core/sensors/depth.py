@@ -59,7 +59,7 @@ def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
 
 
 def resample_depth(depth_m: np.ndarray, depth_camera: CameraModel, camera: CameraModel) -> np.ndarray:
-    """Nearest-neighbour lookup of a depth image through the rays of another camera on the same mount.
+    """Nearest-neighbour lookup of a depth image through the rays of another camera at the same place.
 
     Returns (H, W) float32 on the grid of `camera`; 0 (invalid) where the depth camera does not look.
     """
@@ -77,7 +77,7 @@ def resample_depth(depth_m: np.ndarray, depth_camera: CameraModel, camera: Camer
 def register_depth(
     depth_m: np.ndarray, depth_camera: CameraModel, depth_to_camera: np.ndarray, camera: CameraModel
 ) -> np.ndarray:
-    """Moves a depth image into a camera on another mount: points, transform, z-buffer with a 3x3 footprint.
+    """Moves a depth image into a camera at another place: points, transform, z-buffer with a 3x3 footprint.
 
     Args:
         depth_m: (H', W') float32 metres, grid of `depth_camera`.

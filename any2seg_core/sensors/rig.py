@@ -85,7 +85,7 @@ class SensorRig:
                 planes[name] = _ENCODERS[name](self, array, stamp_ns, camera)
         return planes
 
-    def remounted(self, **transforms: np.ndarray) -> SensorRig:
+    def with_extrinsics(self, **transforms: np.ndarray) -> SensorRig:
         """The same cameras with other transforms (`lidar_to_camera=...`); look-up tables are shared."""
         other = copy(self)
         other.calibration = replace(self.calibration, **transforms)
@@ -117,9 +117,9 @@ class SensorRig:
                 "array-shape",
             )
         source = self._depth_camera(array.shape)
-        mount = self.calibration.depth_to_camera
-        if mount is not None and not np.allclose(mount, np.eye(4), atol=1e-6):
-            return encode_hha(register_depth(array, source, mount, camera), camera)
+        to_camera = self.calibration.depth_to_camera
+        if to_camera is not None and not np.allclose(to_camera, np.eye(4), atol=1e-6):
+            return encode_hha(register_depth(array, source, to_camera, camera), camera)
         if not same_intrinsics(source, camera):
             array = resample_depth(array, source, camera)
         return encode_hha(array, camera)
@@ -145,8 +145,8 @@ class SensorRig:
                     "calibration-size",
                 )
             event_camera = _cached_scale(self._event_scaled, event_camera, size)
-        mount = self.calibration.event_to_camera
-        rotation = np.eye(3) if mount is None else mount[:3, :3]
+        to_camera = self.calibration.event_to_camera
+        rotation = np.eye(3) if to_camera is None else to_camera[:3, :3]
         return render_events(array, stamp_ns, self.event_window_ns, event_camera, camera, rotation)
 
     def _lidar(self, array: np.ndarray, _stamp_ns: int, camera: CameraModel) -> np.ndarray:

@@ -38,13 +38,13 @@ class Choice(NamedTuple):
     Attributes:
         name: the stream that leads; None: nobody.
         is_behind: its time lies so far behind the output that that starts anew.
-        strangers: living streams whose stamps contradict those of the others: they are not fused.
+        contradicting: living streams whose stamps contradict those of the others: they are not fused.
         group: living streams that are at the same time as the leader.
     """
 
     name: str | None
     is_behind: bool
-    strangers: tuple[str, ...]
+    contradicting: tuple[str, ...]
     group: tuple[str, ...]
 
 
@@ -57,25 +57,25 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     alive = [name for name in priority if streams[name].is_alive(now_ns)]
     trusted = trustworthy(streams, alive, now_ns)
     group = leading_group(streams, trusted, priority, moment)
-    strangers = tuple(name for name in alive if name not in group)
+    contradicting = tuple(name for name in alive if name not in group)
     waits: dict[str, int] = {}
     doubtful = None
     for name in priority:
         stream = streams[name]
         if name in group:
             if _has_drifted(stream, [streams[other] for other in group if other != name]):
-                strangers += (name,)
+                contradicting += (name,)
             elif not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
                 doubtful = doubtful or name
             else:
                 waits[name] = _wait_ns(name, stream, moment)
                 if _is_patient(waits[name], stream, moment):
-                    return Choice(name, False, strangers, tuple(group))
+                    return Choice(name, False, contradicting, tuple(group))
         elif stream.may_start and moment.in_grace:
-            return Choice(None, False, strangers, tuple(group))  # a better one may still be starting
+            return Choice(None, False, contradicting, tuple(group))  # a better one may still be starting
     chosen = min(waits, key=waits.__getitem__) if waits else doubtful
     is_behind = chosen is not None and _lag_ns(streams[chosen], moment) > 0
-    return Choice(chosen, is_behind, strangers, tuple(group))
+    return Choice(chosen, is_behind, contradicting, tuple(group))
 
 
 def trustworthy(streams: Mapping[str, Stream], alive: list[str], now_ns: int) -> list[str]:
@@ -138,7 +138,7 @@ def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> S
         drift_ns = stream.clock.followed.drift_ns
         pace = "fast" if drift_ns > 0 else "slow"
         return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
-    if name in choice.strangers and group:
+    if name in choice.contradicting and group:
         leader = streams[choice.name if choice.name in group else group[0]]
         elapsed_ns = stream.clock.followed.last_arrival_ns - leader.clock.followed.last_arrival_ns
         distance_ns = stream.time_ns - leader.time_ns - elapsed_ns

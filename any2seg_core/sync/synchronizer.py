@@ -334,7 +334,7 @@ class Synchronizer:
         patience_ns = self.config.timeout_ns + self.config.timeout_without_reference_ns
         arrival_ns, found = open_set.entry.sample.arrival_ns, {}
         for name, stream in self._streams.items():
-            if stream.seen and name not in self._choice.strangers:
+            if stream.seen and name not in self._choice.contradicting:
                 entries = stream.matches(open_set.stamp_ns)
                 found[name] = stream.believed(entries, arrival_ns, patience_ns, self._now_ns)
         if open_set.entry not in found.get(open_set.reference, []):  # its clock was believed when it opened the set

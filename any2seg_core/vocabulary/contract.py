@@ -16,7 +16,7 @@ from any2seg_core.vocabulary.modalities import (
     MODALITIES,
     MUSES,
     RGB,
-    ModalitySet,
+    SensorSuite,
     canonical,
     modality,
     set_of,
@@ -114,7 +114,7 @@ class InputContract(BaseModel):
         return self
 
     @property
-    def family(self) -> ModalitySet:
+    def suite(self) -> SensorSuite:
         """Whose letters name the subsets: those of the data set that the label space belongs to."""
         own = _FAMILIES.get(self.label_space)
         return own if own is not None and set(self.modalities) <= set(own.members) else set_of(self.modalities)

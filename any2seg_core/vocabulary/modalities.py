@@ -15,7 +15,7 @@ class Modality:
 
     Attributes:
         name: key in every dict of images, samples and streams.
-        letter: its capital in the first set that has it (RDEL for the vehicle); see `ModalitySet` for the others.
+        letter: its capital in the first set that has it (RDEL for the vehicle); see `SensorSuite` for the others.
         title: for tables and pictures.
         channels: meaning of the three channels of a plane, in order.
         encodings: versions of the plane encoding that this program knows; the first is what `SensorRig` makes of raw
@@ -34,7 +34,7 @@ class Modality:
 
 
 @dataclass(frozen=True)
-class ModalitySet:
+class SensorSuite:
     """The sensors of a vehicle or a data set, with the letters that its papers give them.
 
     Attributes:
@@ -94,9 +94,9 @@ _BY_NAME = {m.name: m for m in _ALL}
 KNOWN: tuple[str, ...] = tuple(m.name for m in _ALL)
 """All modalities in canonical order. Every (B, M) mask and every subset follows it."""
 
-VEHICLE = ModalitySet("vehicle", KNOWN[:4], "".join(m.letter for m in _ALL[:4]))
-MUSES = ModalitySet("muses", ("rgb", "event", "lidar"), "FEL")
-MCUBES = ModalitySet("mcubes", ("rgb", "aolp", "dolp", "nir"), "IADN")
+VEHICLE = SensorSuite("vehicle", KNOWN[:4], "".join(m.letter for m in _ALL[:4]))
+MUSES = SensorSuite("muses", ("rgb", "event", "lidar"), "FEL")
+MCUBES = SensorSuite("mcubes", ("rgb", "aolp", "dolp", "nir"), "IADN")
 _SETS = (VEHICLE, MUSES, MCUBES)
 
 MODALITIES: tuple[str, ...] = VEHICLE.members
@@ -124,7 +124,7 @@ def modality(name: str) -> Modality:
         raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}", "sensor-unknown") from None
 
 
-def modality_set(name: str) -> ModalitySet:
+def modality_set(name: str) -> SensorSuite:
     """Look a set up by name; UserError lists the known ones."""
     for entry in _SETS:
         if entry.name == name:
@@ -134,7 +134,7 @@ def modality_set(name: str) -> ModalitySet:
     )
 
 
-def set_of(names: Iterable[str]) -> ModalitySet:
+def set_of(names: Iterable[str]) -> SensorSuite:
     """The set that lends its letters to these modalities: the first one that has all of them (the vehicle's, if any).
 
     UserError for a mixture that no set has: its subsets would have no letters.
@@ -162,7 +162,7 @@ def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str,
 
 
 def parse_subset(
-    sensors: str | Iterable[str], family: ModalitySet = VEHICLE, within: Sequence[str] | None = None
+    sensors: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
 ) -> tuple[str, ...]:
     """Read one subset of the sensors: the same words in every command, file, launch argument and node parameter.
 
@@ -171,8 +171,8 @@ def parse_subset(
 
     Args:
         sensors: such a text; or a list of them, as YAML has it, which together are one subset.
-        family: whose letters, and which sensors there can be.
-        within: which of them are possible here; None: all of the family.
+        suite: whose letters, and which sensors there can be.
+        within: which of them are possible here; None: all of the suite.
 
     Returns:
         Names in canonical order; none for an empty list alone.
@@ -180,36 +180,36 @@ def parse_subset(
     Raises:
         UserError: an unknown or impossible sensor, nothing at all, or a comma, which separates subsets.
     """
-    possible = canonical(family.members if within is None else within)
-    return canonical(name for text in _texts(sensors, family) for name in _sensors_of(text, family, possible))
+    possible = canonical(suite.members if within is None else within)
+    return canonical(name for text in _texts(sensors, suite) for name in _sensors_of(text, suite, possible))
 
 
 def parse_subsets(
-    subsets: str | Iterable[str], family: ModalitySet = VEHICLE, within: Sequence[str] | None = None
+    subsets: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
 ) -> list[tuple[str, ...]]:
     """Read a list of subsets, as text with commas or as YAML list: ``R,camera+lidar,all``; ``every`` is all 2^M - 1.
 
     Args and errors as of `parse_subset`, for each of them. Returns them as they were given, without repetitions.
     """
     found: list[tuple[str, ...]] = []
-    for text in subsets.split(",") if isinstance(subsets, str) else _texts(subsets, family):
+    for text in subsets.split(",") if isinstance(subsets, str) else _texts(subsets, suite):
         is_every = text.strip().casefold() == EVERY_SUBSET
-        found += all_subsets(within or family.members) if is_every else [parse_subset(text, family, within)]
+        found += all_subsets(within or suite.members) if is_every else [parse_subset(text, suite, within)]
     return list(dict.fromkeys(found))
 
 
-def parse_order(sensors: str | Iterable[str], family: ModalitySet = VEHICLE) -> tuple[str, ...]:
+def parse_order(sensors: str | Iterable[str], suite: SensorSuite = VEHICLE) -> tuple[str, ...]:
     """Read sensors in an order of preference: a list of subsets (`parse_subsets`) of one sensor each."""
-    texts = sensors.split(",") if isinstance(sensors, str) else _texts(sensors, family)
-    subsets = [parse_subset(text, family) for text in texts]
+    texts = sensors.split(",") if isinstance(sensors, str) else _texts(sensors, suite)
+    subsets = [parse_subset(text, suite) for text in texts]
     for number, names in enumerate(subsets):
         if names in subsets[:number]:
             raise UserError(
-                f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(family)}", "value-twice"
+                f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(suite)}", "value-twice"
             )
         if len(names) != 1:
             raise UserError(
-                f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(family)}", "value-format"
+                f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(suite)}", "value-format"
             )
     return tuple(name for (name,) in subsets)
 
@@ -220,9 +220,9 @@ def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
     UserError where no data set can read it.
     """
     texts, readings, refusals = _texts(sensors, VEHICLE), set(), []
-    for family in _SETS:
+    for suite in _SETS:
         try:
-            readings.add(parse_subset(texts, family))
+            readings.add(parse_subset(texts, suite))
         except UserError as error:
             refusals.append(error)
     if not readings:
@@ -231,28 +231,28 @@ def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
     return sensors if has_letters or len(readings) > 1 else readings.pop()
 
 
-def _listed(family: ModalitySet) -> str:
-    return f"[{', '.join(family.members)}]"
+def _listed(suite: SensorSuite) -> str:
+    return f"[{', '.join(suite.members)}]"
 
 
-def _texts(sensors: Iterable[str], family: ModalitySet) -> list[str]:
+def _texts(sensors: Iterable[str], suite: SensorSuite) -> list[str]:
     texts = [sensors] if isinstance(sensors, str) or not isinstance(sensors, Iterable) else list(sensors)
     if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(family.members)}", "value-type")
+        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(suite.members)}", "value-type")
     return texts
 
 
-def _sensors_of(text: str, family: ModalitySet, possible: Sequence[str]) -> Iterator[str]:
-    names = (family.members[0], family.members[-1])
-    way_out = f"one subset is written {'+'.join(names)} or {''.join(map(family.letter, names))}"
+def _sensors_of(text: str, suite: SensorSuite, possible: Sequence[str]) -> Iterator[str]:
+    names = (suite.members[0], suite.members[-1])
+    way_out = f"one subset is written {'+'.join(names)} or {''.join(map(suite.letter, names))}"
     if "," in text:
         raise UserError(f"{text.strip()!r}: a comma separates subsets; {way_out}", "value-format")
-    known = ", ".join(f"{name} ({_other_words(name, family)})" for name in possible)
+    known = ", ".join(f"{name} ({_other_words(name, suite)})" for name in possible)
     for word in (part.strip() for part in text.split("+")):
         if word.casefold() in _EVERYTHING:
             yield from possible
             continue
-        found = _named(word, family)
+        found = _named(word, suite)
         if not found:
             raise UserError(f"unknown sensor {word!r}: possible are {known}, all; {way_out}", "sensor-unknown")
         absent = [name for name in found if name not in possible]
@@ -261,18 +261,18 @@ def _sensors_of(text: str, family: ModalitySet, possible: Sequence[str]) -> Iter
         yield from found
 
 
-def _other_words(name: str, family: ModalitySet) -> str:
+def _other_words(name: str, suite: SensorSuite) -> str:
     title = modality(name).title
-    return family.letter(name) if title.casefold() == name else f"{family.letter(name)}, {title}"
+    return suite.letter(name) if title.casefold() == name else f"{suite.letter(name)}, {title}"
 
 
-def _named(word: str, family: ModalitySet) -> tuple[str, ...]:
+def _named(word: str, suite: SensorSuite) -> tuple[str, ...]:
     """What a name, a title or letters stand for; nothing for another word."""
-    for name in family.members:
+    for name in suite.members:
         if word.casefold() in (name, modality(name).title.casefold()):
             return (name,)
-    if set(word) <= set(family.letters):
-        return tuple(family.members[family.letters.index(letter)] for letter in word)
+    if set(word) <= set(suite.letters):
+        return tuple(suite.members[suite.letters.index(letter)] for letter in word)
     return ()
 
 
@@ -282,7 +282,7 @@ def all_subsets(names: Sequence[str] = MODALITIES) -> list[tuple[str, ...]]:
     return [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
 
 
-def subset_letters(names: Iterable[str], family: ModalitySet | None = None) -> str:
-    """``("rgb", "lidar") -> "RL"``; ``family`` says whose letters, default: those of ``set_of(names)``."""
+def subset_letters(names: Iterable[str], suite: SensorSuite | None = None) -> str:
+    """``("rgb", "lidar") -> "RL"``; ``suite`` says whose letters, default: those of ``set_of(names)``."""
     names = canonical(names)
-    return "".join(map((family or set_of(names)).letter, names))
+    return "".join(map((suite or set_of(names)).letter, names))

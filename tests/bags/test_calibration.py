@@ -89,7 +89,7 @@ def test_value_dynamic_transforms_of_a_moving_vehicle(tmp_path):
 def test_value_a_sensor_head_that_moves_is_followed(tmp_path):
     got = found_in(write_bag(tmp_path / "bag", moving_entries(0.1)))
     assert got.missing == ()
-    assert got.mounts.names == ("lidar",)
+    assert got.extrinsics.names == ("lidar",)
     assert "followed through /tf" in got.found["lidar_to_camera"]
     assert got.frames(1).rig.calibration.lidar_to_camera is None
     assert got.calibration.lidar_frame is None  # transforms say where a cloud of any frame is
@@ -281,7 +281,7 @@ def test_value_a_camera_frame_beside_an_optical_depth_frame_is_suspected(tmp_pat
 
 
 def spoilt_tf(entries, topic, stamp_ns, translation, quaternion):
-    """One more transform of an IMU in the message of the mounts, as a driver that has no value sends it."""
+    """One more transform of an IMU in the message of the extrinsics, as a driver that has no value sends it."""
     for time_ns, name, kind, data in entries:
         if kind == TF:
             found = STORE.deserialize_cdr(data, TF)

@@ -288,7 +288,7 @@ def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, 
     [(kitti_entries, KITTI_CAMERA, ["R", "L", "RL"]), (lidar_entries, lidar_calibration().camera, ["L"])],
 )
 def test_value_foreign_recordings_need_no_code(folder, tmp_path, entries, camera, subsets):
-    """KITTI: 1242x375 camera, 64-beam LiDAR, mounts on /tf_static; and a LiDAR alone, which needs a calibration file.
+    """KITTI: 1242x375 camera, 64-beam LiDAR, extrinsics on /tf_static; and a LiDAR alone, which needs a calibration.
 
     Neither has depth, events or a truth.
     """
@@ -390,7 +390,8 @@ def test_value_reasons_are_said_in_words(faulty):
     assert absent_rows(summary)[0][1].startswith("dead ")
     summary = {"absent": {"rgb": {"frame": 1}}, "unusable_sets": {}, "silent_frames": 0}
     assert absent_rows(summary) == [["camera", f"frame 1 ({MESSAGE_REASONS['frame']})"]]
-    hits = {"injected": {"x": {"depth": 1, "lidar": 2, "rgb": 3}}, "spared": {"x": {}}, "conditions": {"noise": None}}
+    hits = {"injected": {"x": {"depth": 1, "lidar": 2, "rgb": 3}}, "unreadable": {"x": {}}}
+    hits |= {"conditions": {"noise": None}}
     assert injected_rows(hits) == [["x", "camera 3, depth 1, LiDAR 2"]]
 
 
@@ -480,7 +481,7 @@ def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(f
         "drop:lidar@1.7:1.9": {"lidar": 2}, "exposure:rgb@1.2:1.6,stops=2": {"rgb": 4}, "noise:event@1.3:1.7":
         {"event": 4}, "freeze:event@1.8:": {"event": 2},
     }  # fmt: skip
-    assert "followed" in summaries[0]["conditions"]["mounts"]["lidar_to_camera"]
+    assert "followed" in summaries[0]["conditions"]["extrinsics"]["lidar_to_camera"]
     with Recording(tmp_path / "a.mcap") as recorded, Recording(bag) as source:
         assert recorded.warnings == []
         topics = choose_topics(source).map

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.faults.kernels import shake_points
+from any2seg_core.faults.physics import shake_points
 from any2seg_core.vocabulary.cases import FAILURES
 from any2seg_drive import weather as w
 from any2seg_drive.failures import checked_failure, exposure_factor, motion_blur

@@ -170,15 +170,15 @@ def transforms(rng: random.Random) -> SimpleNamespace:
 
 
 def _calibrations() -> list[Calibration | None]:
-    mount = np.array([[0.0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, 0.3], [0, 0, 0, 1]])
+    to_camera = np.array([[0.0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, 0.3], [0, 0, 0, 1]])
     shift = np.eye(4)
     shift[0, 3] = 0.1
     plain = CameraModel.from_fov(47, 31, 90.0)
     bent = CameraModel(13, 9, [[9, 0, 6], [0, 9, 4], [0, 0, 1]], [0.1, 0.01, 0, 0, 0])
     return [
         None,
-        Calibration(plain, lidar_to_camera=mount),
-        Calibration(bent, event_camera=CameraModel.from_fov(346, 260, 80.0), lidar_to_camera=mount),
+        Calibration(plain, lidar_to_camera=to_camera),
+        Calibration(bent, event_camera=CameraModel.from_fov(346, 260, 80.0), lidar_to_camera=to_camera),
         Calibration(plain, depth_camera=bent, depth_to_camera=shift, event_to_camera=shift),
     ]
 
@@ -230,7 +230,7 @@ class Messages:
         if hasattr(message, "transforms"):
             tree = TransformTree()
             tree.add_message(message, rng.random() < 0.5)
-            builder.find_mounts(tree, {"lidar": ("lidar", 10**9), "rgb": ("camera", 10**9)}, 10**9)
+            builder.find_extrinsics(tree, {"lidar": ("lidar", 10**9), "rgb": ("camera", 10**9)}, 10**9)
             return True
         if hasattr(message, "distortion_model"):
             builder.set_camera_info(rng.choice([*CAMERA_FIELDS]), message)

@@ -122,7 +122,7 @@ def at_the_origin(stamp_ns):
 
 
 def behind(stamp_ns):
-    """A LiDAR that looks to the other side, or whose mount is wrong."""
+    """A LiDAR that looks to the other side, or whose extrinsics are wrong."""
     points = np.random.default_rng(stamp_ns).uniform([-40, -8, -2, 0], [-2, 8, 2, 1], (800, 4)).astype(np.float32)
     return serialise.point_cloud(points, stamp_ns, "ego_vehicle/lidar")
 

@@ -90,11 +90,11 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
         LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
                    stamps_ns={"rgb": (0,)})
     )  # fmt: skip
-    mounts = {"lidar": "tf"}
+    extrinsics = {"lidar": "tf"}
     fates = {"rgb": {"step": 1, "black": 1}}
     known = {"rgb": Reliability(0.5, {"data": 0.5, "clock": 1.0})}
     snapshot = Snapshot(
-        synchronizer.stats, config, mounts=mounts, fates=fates, refused={"rgb": 2}, reliability=known
+        synchronizer.stats, config, extrinsics=extrinsics, fates=fates, refused={"rgb": 2}, reliability=known
     )
     keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
     streams = {key.partition(".")[2] for key in keys if key.startswith(names)}

@@ -173,4 +173,4 @@ def test_value_moving_head_jpeg_and_event_packets_with_faults(checkpoint, tmp_pa
     assert online == offline
     assert sum(used == "REL" for used, _ in offline.values()) >= 10
     assert all(sum(hits.values()) >= 2 for hits in result.injected.values()), result.injected
-    assert not any(left for left in result.spared.values())
+    assert not any(left for left in result.unreadable.values())

@@ -62,10 +62,10 @@ def static(parent: str, **children: float):
 
 @pytest.fixture()
 def make_segmenter(checkpoint, tmp_path):
-    """Function that makes a Segmenter with cameras from a file and the given mounts."""
+    """Function that makes a Segmenter with cameras from a file and the given extrinsics."""
 
-    def make(**mounts):
-        save_calibration(tmp_path / "c.yaml", Calibration(CAMERA, CAMERA, EVENT_CAMERA, **mounts))
+    def make(**extrinsics):
+        save_calibration(tmp_path / "c.yaml", Calibration(CAMERA, CAMERA, EVENT_CAMERA, **extrinsics))
         return segmenter_with(checkpoint, calibration_file=str(tmp_path / "c.yaml"), check_frames=False)
 
     return make
@@ -97,7 +97,7 @@ def test_value_pose_that_nobody_gives_is_assumed_and_named_once(make_segmenter):
     segmenter = make_segmenter()
     result = segmenter(sample_set(event="dvs"))
     assert result.used == SENSORS
-    assert segmenter.mounts == {"depth": "camera_frame", "event": "assumed"}
+    assert segmenter.extrinsics == {"depth": "camera_frame", "event": "assumed"}
     assert len(result.notes) == 1
     assert result.notes[0].startswith("event: ") and "'dvs'" in result.notes[0] and "/tf_static" in result.notes[0]
     assert segmenter(sample_set(event="dvs")).notes == ()
@@ -106,10 +106,10 @@ def test_value_pose_that_nobody_gives_is_assumed_and_named_once(make_segmenter):
 def test_value_pose_from_a_file_wins_over_tf_and_tf_over_nothing(make_segmenter):
     segmenter = make_segmenter(depth_to_camera=np.eye(4))
     segmenter(sample_set(depth="stereo", event="dvs"))
-    assert segmenter.mounts == {"depth": "calibration_file", "event": "assumed"}
+    assert segmenter.extrinsics == {"depth": "calibration_file", "event": "assumed"}
     segmenter.transforms.add_message(static(CAMERA.frame_id, stereo=0.1, dvs=0.1), is_static=True)
     assert segmenter(sample_set(depth="stereo", event="dvs")).notes == ()
-    assert segmenter.mounts == {"depth": "calibration_file", "event": "tf"}
+    assert segmenter.extrinsics == {"depth": "calibration_file", "event": "tf"}
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -146,11 +146,11 @@ def test_value_camera_that_its_file_does_not_name_has_the_frame_of_its_images(ch
     save_calibration(tmp_path / "c.yaml", Calibration(camera, event_camera=EVENT_CAMERA))
     files = {"camera_info_url": url, "calibration_file": str(tmp_path / "c.yaml")}
     segmenter = segmenter_with(checkpoint, **{source: files[source]})
-    mounts = {"ego_vehicle/rgb_front": 0.0, "ego_vehicle/lidar": 0.5}
-    segmenter.transforms.add_message(static("ego_vehicle", **mounts), is_static=True)
+    extrinsics = {"ego_vehicle/rgb_front": 0.0, "ego_vehicle/lidar": 0.5}
+    segmenter.transforms.add_message(static("ego_vehicle", **extrinsics), is_static=True)
     result = segmenter(sample_set(("rgb", "lidar"), lidar="ego_vehicle/lidar"))
     assert result.used == ("rgb", "lidar") and result.frame_id == CAMERA.frame_id
-    assert segmenter.mounts == {"lidar": "tf"}
+    assert segmenter.extrinsics == {"lidar": "tf"}
     np.testing.assert_array_equal(result.cloud.rig.calibration.lidar_to_camera[:3, 3], [0.5, 0, 0])
     alone = segmenter(sample_set(("lidar",), lidar="ego_vehicle/lidar"))
     assert alone.used == ("lidar",) and alone.frame_id == CAMERA.frame_id
@@ -179,16 +179,16 @@ def test_value_pose_of_tf_holds_for_its_frames_alone(make_segmenter):
     segmenter.transforms.add_message(static(CAMERA.frame_id, lidar_a=0.5, stereo=0.1), is_static=True)
     sensors = ("rgb", "depth", "lidar")
     known = segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo"))
-    assert known.used == sensors and segmenter.mounts == {"depth": "tf", "lidar": "tf"}
+    assert known.used == sensors and segmenter.extrinsics == {"depth": "tf", "lidar": "tf"}
     strange = segmenter(sample_set(sensors, lidar="lidar_b", depth="stereo"))
-    assert strange.used == ("rgb", "depth") and segmenter.mounts == {"depth": "tf", "lidar": "none"}
+    assert strange.used == ("rgb", "depth") and segmenter.extrinsics == {"depth": "tf", "lidar": "none"}
     assert "'lidar_b'" in strange.errors["lidar"] and CAMERA.frame_id in strange.errors["lidar"]
     assert segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo")).used == sensors
     rear = CameraModel(CAMERA.width, CAMERA.height, CAMERA.K, frame_id="rear")
     info = STORE.deserialize_cdr(serialise.camera_info(rear, START_NS), "sensor_msgs/msg/CameraInfo")
     assert segmenter.set_camera_info("rgb", info).changed
     turned = segmenter(sample_set(sensors, lidar="lidar_a", depth="stereo"))
-    assert turned.used == ("rgb", "depth") and segmenter.mounts == {"depth": "assumed", "lidar": "none"}
+    assert turned.used == ("rgb", "depth") and segmenter.extrinsics == {"depth": "assumed", "lidar": "none"}
     assert len(turned.notes) == 1 and "'stereo'" in turned.notes[0] and "'rear'" in turned.notes[0]
 
 
@@ -196,10 +196,10 @@ def test_value_cloud_without_a_pose_names_both_frames(checkpoint, tmp_path):
     save_calibration(tmp_path / "c.yaml", Calibration(CAMERA))
     segmenter = segmenter_with(checkpoint, calibration_file=str(tmp_path / "c.yaml"))
     result = segmenter(sample_set(("rgb", "lidar"), lidar="velodyne"))
-    assert result.used == ("rgb",) and segmenter.mounts == {"lidar": "none"}
+    assert result.used == ("rgb",) and segmenter.extrinsics == {"lidar": "none"}
     assert "'velodyne'" in result.errors["lidar"] and f"'{CAMERA.frame_id}'" in result.errors["lidar"]
     in_camera = segmenter(sample_set(("rgb", "lidar"), lidar=CAMERA.frame_id))  # as clouds of a depth camera
-    assert in_camera.used == ("rgb", "lidar") and segmenter.mounts == {"lidar": "camera_frame"}
+    assert in_camera.used == ("rgb", "lidar") and segmenter.extrinsics == {"lidar": "camera_frame"}
 
 
 @pytest.mark.parametrize(("check", "used"), [(True, ("rgb",)), (False, ("rgb", "lidar"))])
@@ -228,7 +228,7 @@ def test_value_outputs_have_the_size_of_the_image_whatever_camera_info_says(make
 
     segmenter = make_segmenter(lidar_to_camera=fake_car.LIDAR_TO_CAMERA)
     everything, blind = sample_set((*SENSORS, "lidar")), sample_set(("lidar", "depth"))
-    mount = np.array(fake_car.LIDAR_TO_CAMERA)
+    to_camera = np.array(fake_car.LIDAR_TO_CAMERA)
     for height, width in ((32, 48), (63, 95), (127, 191), (64, 96)):
         for found in (resized(everything, height, width), blind):
             result = segmenter(found)
@@ -241,7 +241,7 @@ def test_value_outputs_have_the_size_of_the_image_whatever_camera_info_says(make
             records = np.frombuffer(cloud.data, np.uint8).reshape(-1, cloud.point_step)
             said = records[:, 16:18].copy().view(np.uint16)[:, 0]
             seen = said != 65535
-            points = result.cloud.points[:, :3].astype(np.float64) @ mount[:3, :3].T + mount[:3, 3]
+            points = result.cloud.points[:, :3].astype(np.float64) @ to_camera[:3, :3].T + to_camera[:3, 3]
             column, row = np.round(CAMERA.scaled(width, height).project(points)[0][seen]).astype(int).T
             assert seen.mean() > 0.05
             np.testing.assert_array_equal(said[seen], result.labels[row, column])

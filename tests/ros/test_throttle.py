@@ -31,7 +31,7 @@ def test_value_kinds_without_end_are_forgotten_the_oldest_first():
 
     told = Throttle()
     assert all(told.is_due(("rgb", f"two publishers {number} s apart"), 1000.0) for number in range(10_000))
-    assert len(told._told_s) <= 256
+    assert len(told._last_logged_s) <= 256
     assert not told.is_due(("rgb", "two publishers 9999 s apart"), 1000.0)
     assert told.is_due(("rgb", "two publishers 0 s apart"), 1000.0)
 

@@ -26,7 +26,7 @@ from any2seg_training.config import TrainConfig
 from any2seg_training.methods import build_method
 from any2seg_training.objective import Objective
 from any2seg_training.processes import Processes
-from any2seg_training.train import attention_kernels
+from any2seg_training.train import attention_backend
 
 EXACT = {"sigma": 0, "locations": None}
 LSCD = {"teacher": "t", "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1}
@@ -129,7 +129,7 @@ def run(
     available = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
     build_optimizer(config, model).zero_grad()
     parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
-    with torch.autocast("cpu", half, enabled=half is not None), attention_kernels(processes.device):
+    with torch.autocast("cpu", half, enabled=half is not None), attention_backend(processes.device):
         student = method.student_batch(images, labels[rows], available, make_keys(case, rows), step=0)
         prediction = parallel(student.images, student.present)
     loss, _ = method.loss(objective, model, student, prediction)

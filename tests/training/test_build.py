@@ -47,7 +47,7 @@ def test_value_contracts_of_the_others(tmp_path: Path):
     assert (contract.label_space, contract.num_classes) == ("muses-19", 19)
     mcubes = config(write_mcubes(tmp_path / "mcubes", {"train": 1}))
     contract = build_contract(mcubes, open_split(mcubes, "train", "none"))
-    assert contract.family.letters == "IADN"
+    assert contract.suite.letters == "IADN"
 
 
 def test_exception_first_weights_of_another_data_set(tmp_path: Path):

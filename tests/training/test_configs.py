@@ -77,7 +77,7 @@ def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Pa
     assert provenance["dataset"] == ("deliver" if word == "drive" else word)
     assert model.config.encoder == config.encoder
     assert model.config.num_classes == contract.num_classes
-    letters = contract.family.letters
+    letters = contract.suite.letters
     assert list(results["subsets"])[-1] == letters
     assert len(results["subsets"]) == 2 ** len(letters) - 1
     assert math.isfinite(results["subset_mean"]["miou_present"])

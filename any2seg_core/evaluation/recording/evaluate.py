@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from any2seg_core.bags.mounts import left_out_notes
+from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.base.atomic import only_on_success, publishing
@@ -117,7 +117,7 @@ class _Run:
             "label_space": contract.label_space,
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,
-            "mounts": self._opened.calibration.found,
+            "extrinsics": self._opened.calibration.found,
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
             "truth_coding": asdict(request.truth_coding) if request.truth_coding.kind != TRAIN_IDS else None,
@@ -149,7 +149,7 @@ class _Run:
             self._sync,
             self._opened.frames(self.predictor.contract.event_window_ns),
             use_camera_info=not calibration.is_final,
-            mounts=self._opened.mounts,
+            extrinsics=self._opened.extrinsics,
         )
         sets = prepared_sets(stream, passed, watch, self.request.every, num_classes)
         with Prefetched(sets, _AHEAD) as items:
@@ -283,7 +283,8 @@ class _Run:
         for name, since_s in self._absent_since.items():
             self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
-        self.result.spared = {fault: dict(sorted(left.items())) for fault, left in self._injector.spared.items()}
+        unreadable = self._injector.unreadable
+        self.result.unreadable = {fault: dict(sorted(left.items())) for fault, left in unreadable.items()}
         self.result.worst = self._worst.frames()
         self.result.reliability = self._reliability.document()
         told = (*self._notes, *self._injector.idle(), *self._truths.warnings())

@@ -70,7 +70,7 @@ class Evaluation:
     phases: list[Phase]
     board: Scoreboard
     injected: dict[str, dict[str, int]] = field(default_factory=dict)
-    spared: dict[str, dict[str, int]] = field(default_factory=dict)
+    unreadable: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: dict[str, Counter[str]] = field(default_factory=dict)
     unusable: Counter[str] = field(default_factory=Counter)
     silent_frames: int = 0

@@ -19,7 +19,7 @@ class PreparedSet:
     """One set, a moment that has none, or the end of the recording.
 
     Attributes:
-        time_ns: the bag's time. passed: messages that came since the set before, in order, where they are wanted.
+        time_ns: log time. passed: messages that came since the set before, in order, where they are wanted.
         sample_set, frame: as the node has them; None at the end, for what is skipped, and where there was no set.
         missed_ns: stamp at which a set was due and none came; None for all else.
         truth: of sets and missed moments, if known.

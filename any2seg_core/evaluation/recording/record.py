@@ -88,7 +88,7 @@ class ResultRecorder:
     def add(
         self, time_ns: int, stamp_ns: int, frame_id: str, result: Segmentation, planes: dict[str, np.ndarray]
     ) -> None:
-        """Write label, overlay and confidence of one set with its header; `time_ns` is the bag's time."""
+        """Write label, overlay and confidence of one set with its header; `time_ns` is log time."""
         pictures = {
             "label": (result.labels, "mono8"),
             "overlay": (overlay(result.labels, planes, self._space, _OVERLAY_ALPHA), "rgb8"),

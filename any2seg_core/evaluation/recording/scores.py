@@ -18,7 +18,7 @@ _CALIBRATION_STRIDE = 2  # every second row and column: a quarter of the cost, a
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the recording, [start_s, end_s) seconds from its first message, with the faults that act in it."""
+    """An interval of the recording, [start_s, end_s) seconds from its first message, with the faults that act in it."""
 
     name: str
     start_s: float

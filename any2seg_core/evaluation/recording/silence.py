@@ -7,8 +7,8 @@ sets, and behind the last one up to the last message of the recording's sensors,
   truth before it (a truth that is faster than the sensors does not count twice);
 - where neither a set nor a truth comes for more than 2.5 usual periods: one moment for each period.
 
-Before the first set nothing is missed: a system that starts waits for its sensors. So it is after a stretch of more
-than 10 s of the bag's time in which nothing at all was recorded (`pauses`): the clock was set, or the recorder stopped.
+Before the first set nothing is missed: a system that starts waits for its sensors. So it is after an interval of more
+than 10 s of log time in which nothing at all was recorded (`pauses`): the clock was set, or the recorder stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from any2seg_core.sync import SyncConfig
 from any2seg_core.vocabulary.topics import TopicMap
 
 _INTERVALS = 31  # the usual period is the median of so many
-_LAGS = 31  # a set is complete soon after its stamp: the least of so many, for the bag's time of a missed moment
+_LAGS = 31  # a set is complete soon after its stamp: the least of so many, for the log time of a missed moment
 _SETTLE_NS = NS_PER_S  # a truth that waits longer for a set keeps its counts alone: memory in a long silence
 
 
@@ -44,7 +44,7 @@ class MissedOutput:
 
 @dataclass(frozen=True)
 class _Mark:
-    """What is remembered of a set: stamp, the bag's time, who opened it and when that came, stamp of its truth."""
+    """What is remembered of a set: stamp, log time, who opened it and when that came, stamp of its truth."""
 
     stamp_ns: int
     time_ns: int
@@ -81,7 +81,7 @@ class ExpectedOutputMonitor:
         coding: of images on the truth topic; None: train ids.
 
     Attributes:
-        pauses: stretches in which nothing was recorded.
+        pauses: intervals in which nothing was recorded.
 
     Example:
         >>> watch = ExpectedOutputMonitor(topics, sync, None, 25)
@@ -105,7 +105,7 @@ class ExpectedOutputMonitor:
         self._lags_ns: deque[int] = deque(maxlen=_LAGS)
         self._truth_topic = "" if folder is not None else topics.truth
         self._truths: deque[Truth] = deque()  # those that may still be missed
-        self._fresh: deque[tuple[int, Truth]] = deque()  # those of them that hold their picture, by the bag's time
+        self._fresh: deque[tuple[int, Truth]] = deque()  # those of them that hold their picture, by log time
 
     @property
     def pauses(self) -> tuple[Pause, ...]:
@@ -237,5 +237,5 @@ class ExpectedOutputMonitor:
         return MissedOutput(stamp_ns, min(self._time_ns(stamp_ns), right.time_ns), truth)
 
     def _time_ns(self, stamp_ns: int) -> int:
-        """The bag's time at which a set of this stamp would have been complete, had all gone well."""
+        """The log time at which a set of this stamp would have been complete, had all gone well."""
         return stamp_ns + min(self._lags_ns)

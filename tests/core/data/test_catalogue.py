@@ -27,7 +27,7 @@ def test_value_auto_finds_the_kind(roots: dict[str, Path]):
         for asked in (kind, "auto"):
             dataset = open_dataset(asked, root, "val")
             assert type(dataset) is DATASETS[kind]
-            assert dataset.modalities == dataset.family.members
+            assert dataset.modalities == dataset.suite.members
     assert detect_kind(roots["mcubes"].parent) == "mcubes"
     assert len(open_dataset("auto", roots["muses"], "val", ["lidar"], ["fog"])) == 1
 

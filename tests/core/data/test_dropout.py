@@ -50,7 +50,7 @@ def test_value_letters_of_other_data_sets():
     frames = subset_weights(MUSES.members, {"FEL": 1, "F": 1}, MUSES)
     assert frames.tolist() == [0.5, 0, 0, 0, 0, 0, 0.5]
     with pytest.raises(UserError, match="'FEL'"):
-        subset_weights(MUSES.members, {"FEL": 1})  # without the family these are the vehicle's R, E and L
+        subset_weights(MUSES.members, {"FEL": 1})  # without the suite these are the vehicle's R, E and L
     three = draw(30_000, MUSES.members, "uniform_subsets").long() @ torch.tensor([4, 2, 1])
     assert (torch.bincount(three, minlength=8)[1:] / 30_000 - 1 / 7).abs().max() < 0.012
 

@@ -71,4 +71,4 @@ def test_value_one_broken_message_is_spared_and_counted(tmp_path):
     _, out, injector = checked(tmp_path / "bag", entries, "exposure:rgb,stops=-1")
     assert out[0].data == data[:60]
     assert injector.counts == {"exposure:rgb,stops=-1": {"rgb": 3}}
-    assert injector.spared == {"exposure:rgb,stops=-1": {"rgb": 1}}
+    assert injector.unreadable == {"exposure:rgb,stops=-1": {"rgb": 1}}

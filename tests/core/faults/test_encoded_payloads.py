@@ -14,9 +14,9 @@ from event_packets import STAMP_NS, evt3_words, packet, random_rows, to_bytes
 from PIL import Image
 
 from any2seg_core.base.errors import MessageError
-from any2seg_core.faults.kernels import expose
 from any2seg_core.faults.kinds import Blur, Exposure, Noise
 from any2seg_core.faults.payloads import change_payload, shift_events
+from any2seg_core.faults.physics import expose
 from any2seg_core.messages import (
     EventStream,
     compressed_to_rgb,

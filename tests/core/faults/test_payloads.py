@@ -11,9 +11,9 @@ import pytest
 from recording import MS, START_NS, decoded, image, packet, sweep
 
 from any2seg_core.base.errors import MessageError
-from any2seg_core.faults.kernels import expose, lost_beams, smear_display
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Noise, Shake
 from any2seg_core.faults.payloads import change_payload, shift_events
+from any2seg_core.faults.physics import expose, lost_beams, smear_display
 from any2seg_core.messages import cloud_rows, cloud_to_events, cloud_to_points, image_to_array, image_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.sensors.events import EVENT_DTYPE

@@ -453,8 +453,8 @@ def message(data, kind):
     return typed
 
 camera = CameraModel.from_fov(52, 38, 80.0, "camera")
-mount = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
-frames = FrameBuilder(Calibration(camera, event_camera=camera, event_to_camera=np.eye(4), lidar_to_camera=mount))
+to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
+frames = FrameBuilder(Calibration(camera, event_camera=camera, event_to_camera=np.eye(4), lidar_to_camera=to_camera))
 frames.warm_up()
 before = signatures()
 assert sum(map(len, before.values())) >= 5, before

@@ -135,17 +135,17 @@ def test_value_resample_looks_along_the_same_rays():
 
 
 def test_value_register_moves_a_wall_and_fills_it():
-    mount = np.eye(4)
-    mount[:3, 3] = [0.3, 0.0, 0.5]  # the depth camera sits half a metre in front
-    got = register_depth(np.full((61, 97), 9.5, np.float32), CAMERA, mount, CAMERA)
+    to_camera = np.eye(4)
+    to_camera[:3, 3] = [0.3, 0.0, 0.5]  # the depth camera sits half a metre in front
+    got = register_depth(np.full((61, 97), 9.5, np.float32), CAMERA, to_camera, CAMERA)
     np.testing.assert_allclose(got[5:55, 12:90], 10.0, rtol=1e-6)
 
 
 def test_value_register_keeps_the_nearest():
     depth = np.full((61, 97), 20.0, np.float32)
     depth[:, 48:] = 4.0
-    mount = np.eye(4)
-    mount[0, 3] = -1.0
-    got = register_depth(depth, CAMERA, mount, CAMERA)
+    to_camera = np.eye(4)
+    to_camera[0, 3] = -1.0
+    got = register_depth(depth, CAMERA, to_camera, CAMERA)
     pixels = 1.0 / 4.0 * CAMERA.K[0, 0]
     np.testing.assert_allclose(got[30, int(50 - pixels) : int(95 - pixels)], 4.0)

@@ -21,17 +21,17 @@ def test_value_the_default_is_the_vehicle_as_ever():
     assert contract.normalisation["rgb"].mean == (0.485, 0.456, 0.406)
     assert contract.normalisation["lidar"].std == (1.0, 1.0, 1.0)
     assert InputContract(modalities=("rgb", "lidar")).encodings == contract.encodings
-    assert contract.family is VEHICLE
+    assert contract.suite is VEHICLE
 
 
 def test_value_other_sets_bring_their_defaults_and_letters():
     materials = InputContract(modalities=MCUBES.members, label_space="mcubes-20")
     assert tuple(materials.normalisation) == tuple(materials.encodings) == ("rgb", "aolp", "dolp", "nir")
     assert materials.num_classes == 20
-    assert materials.family is MCUBES
-    assert InputContract(modalities=("rgb",), label_space="mcubes-20").family is MCUBES
-    assert InputContract(modalities=("rgb", "lidar"), label_space="muses-19").family is MUSES
-    assert InputContract(modalities=("rgb", "depth"), label_space="muses-19").family is VEHICLE
+    assert materials.suite is MCUBES
+    assert InputContract(modalities=("rgb",), label_space="mcubes-20").suite is MCUBES
+    assert InputContract(modalities=("rgb", "lidar"), label_space="muses-19").suite is MUSES
+    assert InputContract(modalities=("rgb", "depth"), label_space="muses-19").suite is VEHICLE
     assert InputContract.model_validate(materials.model_dump(mode="json")) == materials
 
 

@@ -80,13 +80,13 @@ def test_value_letters_belong_to_a_set():
     assert len(all_subsets(MUSES.members)) == 7
 
 
-@pytest.mark.parametrize("family", [VEHICLE, MUSES, MCUBES], ids=lambda family: family.name)
-def test_property_sets_are_canonical_and_letters_read_back(family):
-    assert canonical(family.members) == family.members
-    assert len(set(family.letters)) == len(family.letters) == len(family.members)
-    assert modality_set(family.name) is family
-    for subset in all_subsets(family.members):
-        assert parse_subset(subset_letters(subset, family), family) == subset
+@pytest.mark.parametrize("suite", [VEHICLE, MUSES, MCUBES], ids=lambda suite: suite.name)
+def test_property_sets_are_canonical_and_letters_read_back(suite):
+    assert canonical(suite.members) == suite.members
+    assert len(set(suite.letters)) == len(suite.letters) == len(suite.members)
+    assert modality_set(suite.name) is suite
+    for subset in all_subsets(suite.members):
+        assert parse_subset(subset_letters(subset, suite), suite) == subset
 
 
 def test_value_set_of_takes_the_first_that_has_all():
@@ -116,11 +116,11 @@ def test_exception_what_is_no_list_of_names():
 
 
 @pytest.mark.parametrize(
-    ("family", "example"), [(VEHICLE, "rgb+lidar or RL"), (MUSES, "rgb+lidar or FL"), (MCUBES, "rgb+nir or IN")]
+    ("suite", "example"), [(VEHICLE, "rgb+lidar or RL"), (MUSES, "rgb+lidar or FL"), (MCUBES, "rgb+nir or IN")]
 )
-def test_exception_a_comma_separates_subsets(family, example):
+def test_exception_a_comma_separates_subsets(suite, example):
     with pytest.raises(UserError) as caught:
-        parse_subset("rgb,lidar", family)
+        parse_subset("rgb,lidar", suite)
     assert str(caught.value) == f"'rgb,lidar': a comma separates subsets; one subset is written {example}"
 
 
@@ -170,13 +170,13 @@ def test_exception_sensors_that_no_data_set_has():
             settled_subset(wrong)
 
 
-@pytest.mark.parametrize("family", [VEHICLE, MUSES, MCUBES], ids=lambda family: family.name)
-def test_property_every_way_to_write_a_subset_reads_back(family):
-    titles = {name: modality(name).title for name in family.members}
-    for subset in all_subsets(family.members):
-        for text in (subset_letters(subset, family), "+".join(subset), " + ".join(titles[name] for name in subset)):
-            assert parse_subset(text, family) == parse_subset(text.split("+"), family) == subset
-            assert parse_subsets(f"{text},{family.letters}", family) == list(dict.fromkeys([subset, family.members]))
+@pytest.mark.parametrize("suite", [VEHICLE, MUSES, MCUBES], ids=lambda suite: suite.name)
+def test_property_every_way_to_write_a_subset_reads_back(suite):
+    titles = {name: modality(name).title for name in suite.members}
+    for subset in all_subsets(suite.members):
+        for text in (subset_letters(subset, suite), "+".join(subset), " + ".join(titles[name] for name in subset)):
+            assert parse_subset(text, suite) == parse_subset(text.split("+"), suite) == subset
+            assert parse_subsets(f"{text},{suite.letters}", suite) == list(dict.fromkeys([subset, suite.members]))
 
 
 _WORDS = st.sampled_from(["rgb", "camera", "LiDAR", "R", "RDEL", "all", "every", "FEL", "nir", "+", ",", " ", "x"])
@@ -184,13 +184,13 @@ _TEXTS = st.one_of(st.text(max_size=20), st.lists(_WORDS, max_size=6).map("".joi
 
 
 @given(_TEXTS, st.sampled_from([VEHICLE, MUSES, MCUBES]))
-def test_property_any_text_is_a_subset_or_one_line_of_error(text, family):
+def test_property_any_text_is_a_subset_or_one_line_of_error(text, suite):
     for read in (parse_subset, parse_subsets, parse_order):
         try:
-            found = read(text, family)
+            found = read(text, suite)
         except UserError as error:
             assert "\n" not in str(error)
         else:
             subset = found if read is parse_subset else found[0]
-            assert set([subset] if isinstance(subset, str) else subset) <= set(family.members)
+            assert set([subset] if isinstance(subset, str) else subset) <= set(suite.members)
             assert subset

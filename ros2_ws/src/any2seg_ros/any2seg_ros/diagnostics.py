@@ -268,8 +268,8 @@ class Monitor:
             values |= {f"{name}.{key}": value for key, value in own.items()}
             values[f"{name}.camera_info_refused"] = self._refused_infos[name]
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)
-            if name in snapshot.mounts:
-                values[f"{name}.mount"] = snapshot.mounts[name]
+            if name in snapshot.extrinsics:
+                values[f"{name}.extrinsics"] = snapshot.extrinsics[name]
             values[f"{name}.incompatible_qos"] = snapshot.incompatible.get(name, 0)
         return values
 

@@ -69,7 +69,7 @@ STREAM_KEYS = MappingProxyType({
     "drops_duplicate": "stamp was there already; absent until it happens",
     "camera_info_refused": "camera_info that could not be used",
     "publishers": "publishers of the topic",
-    "mount": "whence its pose: calibration_file, tf, camera_frame (has that frame), assumed (the camera's own) or none",
+    "extrinsics": "source of its pose: calibration_file, tf, camera_frame (has that frame), assumed or none",
     "incompatible_qos": "publishers whose quality of service does not match",
 })  # fmt: skip
 """After the sensor's name and a dot, as in `rgb.rate_hz`."""

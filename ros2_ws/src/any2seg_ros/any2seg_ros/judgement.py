@@ -24,7 +24,7 @@ class Snapshot:
         publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
         enabled: as set by ~/enable. model, device, precision: of the loaded model.
         event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
-        mounts: as the segmenter has them. busy_s: how long the model has been at its present set, 0: at none.
+        extrinsics: as the segmenter has them. busy_s: how long the model has been at its present set, 0: at none.
         deadline_s: for a set. patience_s: silence beyond it is an error. reliability: modality -> its score.
     """
 
@@ -38,7 +38,7 @@ class Snapshot:
     device: str = ""
     precision: str = ""
     event_counts: Mapping[str, int] = field(default_factory=dict)
-    mounts: Mapping[str, str] = field(default_factory=dict)
+    extrinsics: Mapping[str, str] = field(default_factory=dict)
     lacks_clock: bool = False
     fates: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)

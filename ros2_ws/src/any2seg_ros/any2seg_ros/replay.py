@@ -88,12 +88,12 @@ def run(options: ReplayOptions) -> None:
 def _injected(injectors: Sequence[FaultInjector]) -> Iterator[str]:
     """What each fault hit, and what it should have hit and could not, over all rounds."""
     for fault in injectors[0].counts if injectors else ():
-        hits, spared = (
+        hits, unreadable = (
             sum((Counter(counts[fault]) for counts in all_counts), Counter())
-            for all_counts in ([i.counts for i in injectors], [i.spared for i in injectors])
+            for all_counts in ([i.counts for i in injectors], [i.unreadable for i in injectors])
         )
         said = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(hits.items())) or "nothing"
-        left = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(spared.items()) if count)
+        left = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(unreadable.items()) if count)
         yield f"  {fault} hit {said}" + (f"; unreadable and left as they were: {left}" if left else "")
 
 

@@ -178,9 +178,9 @@ class ReplayNode(Node):
             if all(self._outgoing[topic].get_subscription_count() for topic in wanted):
                 return
             time.sleep(0.05)
-        lonely = [topic for topic in wanted if not self._outgoing[topic].get_subscription_count()]
-        if wait_s and lonely:
-            self.get_logger().warning(f"nobody subscribes to {', '.join(lonely)}; starting nevertheless")
+        unheard = [topic for topic in wanted if not self._outgoing[topic].get_subscription_count()]
+        if wait_s and unheard:
+            self.get_logger().warning(f"nobody subscribes to {', '.join(unheard)}; starting nevertheless")
 
     def _play(self, bag: Recording, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
         options, published = self._options, 0

@@ -53,7 +53,7 @@ _BACKWARD_JUMP_S = -0.5
 _SIMULATED_CLOCK_LOOK_S = 0.01
 
 
-def _told(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
+def _log_exceptions(transition: Callable[..., TransitionCallbackReturn]) -> Callable[..., TransitionCallbackReturn]:
     """Log what a transition raises: rclpy turns it into ERROR without a word."""
 
     @wraps(transition)
@@ -108,7 +108,7 @@ class SegmentNode(LifecycleNode):
         """Whether a kind of trouble belongs into the log again."""
         return self._throttle.is_due(trouble, LOG_PERIOD_S if self._settings is None else self._settings.log_period_s)
 
-    @_told
+    @_log_exceptions
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
@@ -128,7 +128,7 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info(f"configured with {settings.checkpoint} on {settings.device}")
         return TransitionCallbackReturn.SUCCESS
 
-    @_told
+    @_log_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the pipeline and subscribe."""
         result = super().on_activate(state)
@@ -168,13 +168,13 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info(f"active, waiting for {', '.join(settings.enabled) or 'nothing: all is switched off'}")
         return result
 
-    @_told
+    @_log_exceptions
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe, then end the pipeline."""
         self._stop()
         return super().on_deactivate(state)
 
-    @_told
+    @_log_exceptions
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free model and outputs, and give their memory back to the system."""
         self._stop()
@@ -361,7 +361,7 @@ class SegmentNode(LifecycleNode):
             device=settings.device,
             precision=segmenter.precision,
             event_counts=segmenter.event_counts,
-            mounts=dict(segmenter.mounts),
+            extrinsics=dict(segmenter.extrinsics),
             lacks_clock=self.get_parameter("use_sim_time").value and self._now_ns() == 0,
             fates=counts.fates,
             refused=counts.refused,

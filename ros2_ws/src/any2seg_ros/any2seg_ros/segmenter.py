@@ -116,8 +116,8 @@ class Segmenter:
 
     Attributes:
         transforms: extrinsics by TF; empty as long as nobody fills it.
-        mounts: modality -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has the
-            camera's frame), assumed (nothing is known: taken as the camera's own), or none (LiDAR: it is left out).
+        extrinsics: modality -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has
+            the camera's frame), assumed (nothing is known: taken as the camera's own), or none (LiDAR: it is left out).
 
     Raises:
         UserError: a file that is missing or wrong, a device that is not there, a modality the checkpoint lacks.
@@ -135,8 +135,8 @@ class Segmenter:
         self.transforms = TransformTree()
         self._settings = settings
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
-        self._by_file = _mounts_of(calibration)
-        self.mounts = dict.fromkeys(self._by_file, "calibration_file")
+        self._by_file = _extrinsics_in(calibration)
+        self.extrinsics = dict.fromkeys(self._by_file, "calibration_file")
         options = InputOptions(
             settings.intensity_max, settings.check_frames, settings.rectified, settings.image_bits, settings.health
         )
@@ -229,7 +229,7 @@ class Segmenter:
         samples = sample_set.samples
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
-            notes = self._remount(samples, sample_set.stamp_ns)
+            notes = self._update_extrinsics(samples, sample_set.stamp_ns)
             offset_ns = sample_set.offsets_ns.get(EVENT, 0)
             frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
         if not frame.planes:
@@ -266,31 +266,31 @@ class Segmenter:
             reliability=segmented.reliability,
         )
 
-    def _remount(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
+    def _update_extrinsics(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
         newest = {}
         for name, found in samples.items():
             if name not in self._by_file:
                 header = getattr(found[-1].payload.message, "header", None)
                 newest[name] = (getattr(header, "frame_id", ""), found[-1].stamp_ns)
-        mounts = self._frames.find_mounts(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
-        for name, mount in mounts.items():
-            self._frames.set_mount(name, mount)
+        extrinsics = self._frames.find_extrinsics(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
+        for name, to_camera in extrinsics.items():
+            self._frames.set_extrinsics(name, to_camera)
         mounted = [name for name in EXTRINSICS_FIELDS if name in newest]
-        notes = [self._note_mount(name, newest[name][0], mounts) for name in mounted]
+        notes = [self._note_extrinsics(name, newest[name][0], extrinsics) for name in mounted]
         return tuple(note for note in notes if note)
 
-    def _note_mount(self, name: str, frame: str, mounts: dict[str, np.ndarray | None]) -> str:
+    def _note_extrinsics(self, name: str, frame: str, extrinsics: dict[str, np.ndarray | None]) -> str:
         """Remember where a pose is from; what to tell about it, empty when there is nothing new."""
         if self._frames.rig is None:
             return ""
         camera_frame = self._frames.camera_frame
         if frame.lstrip("/") == camera_frame.lstrip("/"):
-            self.mounts[name] = "camera_frame"
-        elif mounts.get(name) is not None:
-            self.mounts[name] = "tf"
-        elif name not in self.mounts or name in mounts:  # never connected, or no longer
-            self.mounts[name] = "none" if name == LIDAR else "assumed"
+            self.extrinsics[name] = "camera_frame"
+        elif extrinsics.get(name) is not None:
+            self.extrinsics[name] = "tf"
+        elif name not in self.extrinsics or name in extrinsics:  # never connected, or no longer
+            self.extrinsics[name] = "none" if name == LIDAR else "assumed"
             if name == LIDAR:
                 return ""  # a cloud without a pose is left out, and that is told for every one
             return (
@@ -323,7 +323,7 @@ def _why_missing(sample_set: SampleSet) -> dict[str, str]:
     return texts
 
 
-def _mounts_of(calibration: Calibration | None) -> set[str]:
+def _extrinsics_in(calibration: Calibration | None) -> set[str]:
     if calibration is None:
         return set()
     return {name for name in EXTRINSICS_FIELDS if getattr(calibration, f"{name}_to_camera") is not None}

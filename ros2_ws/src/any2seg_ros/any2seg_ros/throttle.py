@@ -19,15 +19,15 @@ class Throttle:
     """
 
     def __init__(self) -> None:
-        self._told_s: dict[Hashable, float] = {}  # in the order in which they were told
+        self._last_logged_s: dict[Hashable, float] = {}  # in the order in which they were told
 
     def is_due(self, trouble: Hashable, period_s: float = LOG_PERIOD_S) -> bool:
         """Whether this kind has not been told for ``period_s``; True counts as told. The clock is the steady one."""
         now_s = time.monotonic()
-        if now_s - self._told_s.get(trouble, -math.inf) < period_s:
+        if now_s - self._last_logged_s.get(trouble, -math.inf) < period_s:
             return False
-        self._told_s.pop(trouble, None)
-        self._told_s[trouble] = now_s
-        if len(self._told_s) > _MOST_KINDS:
-            del self._told_s[next(iter(self._told_s))]
+        self._last_logged_s.pop(trouble, None)
+        self._last_logged_s[trouble] = now_s
+        if len(self._last_logged_s) > _MOST_KINDS:
+            del self._last_logged_s[next(iter(self._last_logged_s))]
         return True

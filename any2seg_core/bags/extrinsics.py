@@ -19,7 +19,7 @@ _MOST_COMPLAINTS, _TOLD_COMPLAINTS = 100, 5
 
 
 @dataclass(frozen=True)
-class RecordedMounts:
+class RecordedExtrinsics:
     """Sensors whose transform to the camera the recording's own transforms give.
 
     Attributes:
@@ -34,7 +34,7 @@ class RecordedMounts:
     static: tuple[Any, ...]
     fixed_frame: str = ""
 
-    def through(self, fixed_frame: str) -> RecordedMounts:
+    def through(self, fixed_frame: str) -> RecordedExtrinsics:
         """The same by way of a frame that stands still: then a LiDAR moves between its stamp and the camera's."""
         if not fixed_frame:
             return self
@@ -48,34 +48,34 @@ def left_out_notes(complaints: Counter[str]) -> tuple[str, ...]:
                  for line, count in complaints.most_common(_TOLD_COMPLAINTS))  # fmt: skip
 
 
-class MountFollower:
+class ExtrinsicsFollower:
     """One pass: takes transforms as they come, and gives the extrinsics of a set at the moment it is emitted.
 
     Attributes:
         left_out: what makes no sense in a transform -> how often; the others of its message are used.
     """
 
-    def __init__(self, mounts: RecordedMounts) -> None:
+    def __init__(self, extrinsics: RecordedExtrinsics) -> None:
         self.left_out: Counter[str] = Counter()
-        self._mounts, self._tree = mounts, TransformTree()
-        for message in mounts.static:
+        self._recorded, self._tree = extrinsics, TransformTree()
+        for message in extrinsics.static:
             self._tree.add_message(message, is_static=True)
 
     def take(self, message: Recorded) -> None:
         """Any message of the recording; those of other topics are ignored. MessageError: it cannot be read."""
-        if message.topic in self._mounts.topics:
+        if message.topic in self._recorded.topics:
             complaints = self._tree.add_message(message.value, is_static=False)
             self.left_out.update(c for c in complaints if c in self.left_out or len(self.left_out) < _MOST_COMPLAINTS)
 
     def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
         """Modality -> (4, 4) to the camera, of what is connected now."""
         newest = {}
-        for name in (RGB, *self._mounts.names):
+        for name in (RGB, *self._recorded.names):
             if name in sample_set.samples:
                 found = sample_set.samples[name]
                 sample = found[-1]
                 newest[name] = (_frame_id(sample.payload), sample.stamp_ns)
-        return frames.find_mounts(self._tree, newest, sample_set.stamp_ns, self._mounts.fixed_frame)
+        return frames.find_extrinsics(self._tree, newest, sample_set.stamp_ns, self._recorded.fixed_frame)
 
 
 def _frame_id(payload: Any) -> str:

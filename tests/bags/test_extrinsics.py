@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bag_files import NS_PER_S, PAN_CAMERA, START_NS, STORE, pan_entries, pan_mount, scan, tf_message, write_bag
 
-from any2seg_core.bags.mounts import left_out_notes
+from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.sensors.calibration import Calibration, load_calibration
@@ -25,8 +25,8 @@ def params(tmp_path):
     return path
 
 
-def expected_plane(index, mount):
-    return SensorRig(Calibration(PAN_CAMERA, lidar_to_camera=mount)).planes({"lidar": scan(index)}, 0)["lidar"]
+def expected_plane(index, to_camera):
+    return SensorRig(Calibration(PAN_CAMERA, lidar_to_camera=to_camera)).planes({"lidar": scan(index)}, 0)["lidar"]
 
 
 def sets_of(path, options):
@@ -43,7 +43,7 @@ def test_value_a_panning_lidar_is_projected_with_the_mount_of_its_own_stamp(tmp_
             continue
         stamp_ns = bag_set.sample_set.samples["lidar"][0].stamp_ns
         index = round((stamp_ns - START_NS + 20_000_000) / 1e8)
-        np.testing.assert_allclose(bag_set.mounts["lidar"], pan_mount(stamp_ns), atol=1e-6)
+        np.testing.assert_allclose(bag_set.extrinsics["lidar"], pan_mount(stamp_ns), atol=1e-6)
         expected = expected_plane(index, pan_mount(stamp_ns))
         assert (frame.planes["lidar"] == expected).mean() > 0.999  # rounding at the edges of pixels
         if index > 3:
@@ -67,7 +67,7 @@ def test_value_extracted_calibration_leaves_out_what_moves(tmp_path, params):
     with open_bag(path, BagOptions(params=params, topics=("event=none",))) as opened:
         extract(opened, ExtractOptions(tmp_path / "out"))
     assert load_calibration(tmp_path / "out" / "calibration_train.yaml").lidar_to_camera is None
-    assert "followed" in json.loads((tmp_path / "out" / "bag_train.json").read_text())["mounts"]["lidar_to_camera"]
+    assert "followed" in json.loads((tmp_path / "out" / "bag_train.json").read_text())["extrinsics"]["lidar_to_camera"]
 
 
 def test_value_a_bad_transform_beside_the_good_ones_is_a_note(tmp_path, params):
@@ -86,7 +86,7 @@ def test_value_a_bad_transform_beside_the_good_ones_is_a_note(tmp_path, params):
     for name, entries in (("bag", pan_entries()), ("spoilt", spoilt)):
         with open_bag(write_bag(tmp_path / name, entries), options) as opened:
             stream = opened.sets()
-            found.append([bag_set.mounts for bag_set in stream])
+            found.append([bag_set.extrinsics for bag_set in stream])
             assert stream.bad == {} and stream.reasons == {}
     assert count > 2
     ((line, times),) = stream.left_out.items()
@@ -109,9 +109,10 @@ def test_value_a_fixed_frame_corrects_for_the_way_between_the_stamps(tmp_path):
     file = tmp_path / "p.yaml"
     for line, ahead_m in (("", 0.0), ("\n    fixed_frame: odom", 0.2)):
         file.write_text(f"/**:\n  ros__parameters:\n    {OFFSET}{line}\n")
-        found = [bag_set.mounts for bag_set, _ in sets_of(path, BagOptions(params=file, topics=("event=none",)))][5:]
-        assert all(("lidar" in mounts) == bool(line) for mounts in found)
-        for mounts in found if line else ():
+        options = BagOptions(params=file, topics=("event=none",))
+        found = [bag_set.extrinsics for bag_set, _ in sets_of(path, options)][5:]
+        assert all(("lidar" in extrinsics) == bool(line) for extrinsics in found)
+        for extrinsics in found if line else ():
             expected = pan_mount(START_NS).copy()
             expected[:3, 3] -= pan_mount(START_NS)[:3, :3] @ [ahead_m, 0, 0]
-            np.testing.assert_allclose(mounts["lidar"], expected, atol=1e-6)
+            np.testing.assert_allclose(extrinsics["lidar"], expected, atol=1e-6)
