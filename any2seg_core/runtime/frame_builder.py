@@ -171,12 +171,9 @@ class FrameBuilder:
         """
         camera = CameraModel.from_camera_info(message, self.options.rectified, self._size_of(stream))
         check_focal_lengths(camera, getattr(self._given, CAMERA_FIELDS[stream], None))
-        notes = tuple(
-            note
-            for note in camera_info_notes(message, self.options.rectified)
-            if f"{stream}: {note}" not in self._warned_once
-        )
-        self._warned_once |= {f"{stream}: {note}" for note in notes}
+        found = {f"{stream}: {note}": note for note in camera_info_notes(message, self.options.rectified)}
+        notes = tuple(note for key, note in found.items() if key not in self._warned_once)
+        self._warned_once |= set(found)
         return CameraUpdate(self.set_camera(stream, camera), notes)
 
     def _size_of(self, stream: str) -> tuple[int, int] | None:
