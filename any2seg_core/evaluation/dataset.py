@@ -143,7 +143,7 @@ def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str
 
     frames = stages.over("subsets", target.batches())
     board = Scoreboard(target.space)
-    for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.family):
+    for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.suite):
         board.add(frame.scores, target.cases(frame.index))
     miou = {letters: 100.0 * score.confusion.miou("all") for letters, score in board.total.items()}
     evaluated = len(target.indices) - len(target.frames.skipped)
@@ -189,7 +189,7 @@ def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, 
         ) from None
     if not isinstance(given, dict) or not given:
         raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}', "file-content")
-    family, there = target.frames.family, target.model.modalities
+    suite, there = target.frames.suite, target.model.modalities
     rivals: dict[str, float | EvaluationTarget] = {}
     for text, value in given.items():
         try:
@@ -226,8 +226,8 @@ def _specialist(
 
 def _miou_percent(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) -> float:
     """mIoU over all classes with every sensor."""
-    family = target.frames.family
-    table = evaluate_subsets(target.model, batches, target.space, [target.model.modalities], family=family)
+    suite = target.frames.suite
+    table = evaluate_subsets(target.model, batches, target.space, [target.model.modalities], suite=suite)
     return 100.0 * next(iter(table.values())).miou("all")
 
 
@@ -277,12 +277,12 @@ def _cases(board: Scoreboard, target: EvaluationTarget) -> dict[str, Any]:
 
 def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
     """Benchmark of arXiv 2503.18445 beyond EMM: RMM over all subsets, NM with all sensors; mIoU over all classes."""
-    seed, family = target.settings.seed, target.frames.family
+    seed, suite = target.settings.seed, target.frames.suite
     rmm: dict[str, Any] = {}
     for rate in MISSING_RATES:
         batches = stages.over(f"missing values {rate:g}", target.batches())
         fill_in = random_missing(rate, seed)
-        scored = evaluate_subsets(target.model, batches, target.space, fill_in=fill_in, family=family)
+        scored = evaluate_subsets(target.model, batches, target.space, fill_in=fill_in, suite=suite)
         miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
         expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}

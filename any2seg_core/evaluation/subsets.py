@@ -81,14 +81,14 @@ def _logits_by_letters(
     batches: Iterable[EvaluationBatch],
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None,
-    family: ModalitySet,
+    suite: SensorSuite,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor | None]]:
     """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
     if model.training:
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
     for batch in batches:
         for subset, logits in subset_logits(model, batch, subsets, fill_in):
-            yield batch, subset_letters(subset, family), logits
+            yield batch, subset_letters(subset, suite), logits
 
 
 @torch.no_grad()
@@ -97,7 +97,7 @@ def subset_predictions(
     batches: Iterable[EvaluationBatch],
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None = None,
-    family: ModalitySet | None = None,
+    suite: SensorSuite | None = None,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
     """Predictions of every subset of :func:`subset_logits`.
 
@@ -108,8 +108,8 @@ def subset_predictions(
         The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
-    family = family or set_of(model.modalities)
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, family):
+    suite = suite or set_of(model.modalities)
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
         truth = batch.truth
         if logits is None:
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
@@ -129,7 +129,7 @@ def evaluate_subsets(
     space: LabelSpace,
     subsets: Sequence[Sequence[str]] | None = None,
     fill_in: FillIn | None = None,
-    family: ModalitySet | None = None,
+    suite: SensorSuite | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
 
@@ -146,9 +146,9 @@ def evaluate_subsets(
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
     """
     subsets = all_subsets(model.modalities) if subsets is None else subsets
-    family = family or set_of(model.modalities)
-    table = {subset_letters(subset, family): ConfusionMatrix.of(space) for subset in subsets}
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, family):
+    suite = suite or set_of(model.modalities)
+    table = {subset_letters(subset, suite): ConfusionMatrix.of(space) for subset in subsets}
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
         truth = batch.truth
         if logits is None:
             table[letters].update(_silence(truth), truth)
@@ -162,7 +162,7 @@ def frame_scores(
     batches: Iterable[EvaluationBatch],
     space: LabelSpace,
     fill_in: FillIn | None = None,
-    family: ModalitySet | None = None,
+    suite: SensorSuite | None = None,
 ) -> Iterator[FrameScores]:
     """As :func:`evaluate_subsets` over all subsets, frame by frame and with calibration.
 
@@ -170,10 +170,10 @@ def frame_scores(
         The scores of each frame, in the order of the batches.
     """
     subsets = all_subsets(model.modalities)
-    family = family or set_of(model.modalities)
-    sensors = {subset_letters(subset, family): subset for subset in subsets}
+    suite = suite or set_of(model.modalities)
+    sensors = {subset_letters(subset, suite): subset for subset in subsets}
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, family):
+    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, suite):
         found[letters] = labels, confidence
         if len(found) < len(subsets):
             continue

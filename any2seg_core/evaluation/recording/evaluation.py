@@ -55,9 +55,9 @@ class Evaluation:
     """What came of it.
 
     Attributes:
-        conditions: first line of the JSON lines file. phases: stretches between faults.
+        conditions: first line of the JSON lines file. phases: intervals between faults.
         board: scores by subset, over all frames and per number of the phase. injected: fault -> sensor -> messages hit.
-        spared: the same of messages that a fault should have hit and that could not be read.
+        unreadable: the same of messages that a fault should have hit and that could not be read.
         absent: modality -> why it was not fused -> frames.
         unusable: why -> sets of which no message could be used. silent_frames: moments at which a set was due and none
             came (`ExpectedOutputMonitor`). Both have no labels and are missed by every subset.
