@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_drive.bag_writer import write_bag
 
@@ -32,13 +33,11 @@ def main(
     split: Annotated[str, typer.Option(help="train, val or test: towns differ")] = "test",
     workers: Annotated[int, typer.Option(help="processes that render")] = 1,
 ) -> None:
-    try:
-        write_bag(path, parse_segments(segments), seed, split, workers)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+    write_bag(path, parse_segments(segments), seed, split, workers)
     typer.echo(f"{path}: {sum(file.stat().st_size for file in path.iterdir()) / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(main)
+    run(program, "make_drive")

@@ -176,7 +176,7 @@ class SetStream:
                 return self._take_sample(name, message, now_ns)
         except UserError as error:
             self.bad[name] += 1
-            self.reasons[name] = str(error)
+            self.reasons[name] = error.with_code
         return []
 
     def _take_sample(self, name: str, message: Recorded, now_ns: int) -> list[SampleSet]:
@@ -184,7 +184,7 @@ class SetStream:
         try:
             stamp_ns, problem = _stamp_of(message), "its stamp is zero: the clock of its publisher was not set"
         except MessageError as error:
-            stamp_ns, problem = 0, str(error)
+            stamp_ns, problem = 0, error.with_code
         if stamp_ns > 0:
             return self._synchronizer.add(name, stamp_ns, self._payload(name, message), now_ns)
         self.bad[name] += 1

@@ -39,12 +39,14 @@ _FILES = {
     "file-name": Meaning("the name's ending does not fit what is written", "take the ending named"),
     "text-syntax": Meaning("no valid YAML, JSON or UTF-8 text", "correct the line named"),
     "limit-exceeded": Meaning("larger than the limits of this program allow", "raise the limit named, ANY2SEG_LIMITS"),
+    "file-system": Meaning("the operating system refuses a file", "check path, permissions and free space"),
     "output-unwritable": Meaning("nothing can be written there", "choose another place"),
     "output-exists": Meaning("the place already holds other data", "remove it or choose another place"),
     "output-is-input": Meaning("the output would overwrite an input or lie within it", "choose another place"),
     "output-busy": Meaning("another process writes there", "wait for it or choose another folder"),
 }
 _SETTINGS = {
+    "argument-unknown": Meaning("no command, option or argument of this name", "see --help"),
     "argument-missing": Meaning("a required argument is not given", "give it"),
     "value-format": Meaning("the text of a value cannot be parsed", "write it as the example in the message"),
     "value-type": Meaning("the value has another type than expected", "give the type named"),

@@ -41,6 +41,11 @@ class UserError(ValueError):
             raise KeyError(f"{code!r} is no key of CODES in any2seg_core/base/error_codes.py")
         self.code = code
 
+    @property
+    def with_code(self) -> str:
+        """The text and behind it the code, as programs print it: ``... [file-missing]``."""
+        return f"{self} [{self.code}]"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.args, self.__dict__)
 

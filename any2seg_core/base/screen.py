@@ -33,11 +33,15 @@ def one_line(text: str) -> str:
 
 
 def refusal(error: UserError | OSError) -> str:
-    """What a program says, in one line, when an input or the file system is at fault; it ends with exit code 2."""
+    """What a program says, in one line, when an input or the file system is at fault; it ends with exit code 2.
+
+    The line ends with the error's code, as in ``... [file-missing]``.
+    """
     if isinstance(error, UserError):
-        return one_line(str(error))
+        return one_line(error.with_code)
     where = f"{error.filename}: " if error.filename else ""
-    return one_line(f"{where}{error.strerror or error}: check the path, its permissions and the free space")
+    way_out = "check the path, its permissions and the free space"
+    return one_line(f"{where}{error.strerror or error}: {way_out} [file-system]")
 
 
 def say(text: str, err: bool = False) -> None:

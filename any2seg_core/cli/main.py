@@ -16,8 +16,9 @@ from PIL import Image
 from rich.table import Table
 
 from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.screen import Screen, refusal, say
+from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
@@ -264,17 +265,14 @@ def _end_in_order(*_: object) -> None:
 
 
 def main() -> None:
-    """Entry point: every UserError, and every refusal of the file system, becomes one line and exit code 2.
+    """Entry point; `run` says how it ends.
 
     SIGTERM ends like Ctrl-C, so that nothing half-written is left.
     """
     keep_freed_memory()
     signal.signal(signal.SIGTERM, _end_in_order)
     try:
-        app()
-    except (UserError, OSError) as error:
-        say(f"any2seg: {refusal(error)}", err=True)
-        raise SystemExit(2) from None
+        run(app, "any2seg")
     except KeyboardInterrupt:
         _say_interrupted()
         raise SystemExit(_INTERRUPTED) from None

@@ -183,7 +183,7 @@ def _check_frame(dataset: FrameDataset, frame: Any, read: bool, skip_labels: boo
         try:
             array = dataset.read_labels(frame) if key == LABELS else dataset.read_plane(frame, key)
         except CorruptFileError as error:
-            finding.problems.append(str(error))
+            finding.problems.append(error.with_code)
             continue
         finding.sizes[key] = f"{array.shape[1]}x{array.shape[0]}"
         if key == LABELS:

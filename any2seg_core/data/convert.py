@@ -98,5 +98,5 @@ def _convert_some(job: tuple[str, str, str, int, bool]) -> tuple[int, list[str]]
         except CorruptFileError as error:
             if not skip_corrupt:
                 raise
-            skipped.append(str(error))
+            skipped.append(error.with_code)
     return made, skipped

@@ -272,7 +272,7 @@ class FrameBuilder:
                 else:
                     frame.reasons[name], frame.errors[name] = fault
             except UserError as error:
-                frame.errors[name] = str(error)
+                frame.errors[name] = error.with_code
                 frame.reasons[name] = getattr(error, "reason", "geometry")
             if repeated := self._health.repetition(name):
                 frame.repeats[name] = repeated

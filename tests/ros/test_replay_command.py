@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import typer
 from bag_files import write_bag
 from fake_car import PERIOD_NS, START_NS, TOPICS, TYPES, broken_image, message
 
@@ -15,12 +14,13 @@ from any2seg_ros import distro, replay
 
 def test_exception_without_rclpy_the_command_says_how_to_get_it(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(distro, "has", lambda package: False)
-    with pytest.raises(typer.Exit) as caught:
-        replay.replay(tmp_path / "bag")
-    assert caught.value.exit_code == 2
+    monkeypatch.setattr(sys, "argv", ["replay", str(tmp_path / "bag")])
+    with pytest.raises(SystemExit) as caught:
+        replay.main()
+    assert caught.value.code == 2
     told = capsys.readouterr().err
     assert len(told.strip().splitlines()) == 1
-    assert "rclpy is not installed: pip install 'any2seg[ros]'" in told
+    assert "pip install 'any2seg[ros]'" in told and told.endswith(" [package-missing]\n")
 
 
 @pytest.mark.ros

@@ -48,9 +48,10 @@ def test_value_tables_lines_and_bars_show_strings_as_they_are():
 
 
 def test_value_refusals_are_one_line():
-    assert refusal(UserError("no\nfile \x1b[2J", "file-missing")) == r"no\nfile \x1b[2J"
+    assert refusal(UserError("no\nfile \x1b[2J", "file-missing")) == r"no\nfile \x1b[2J [file-missing]"
     missing = OSError(28, "No space left on device", "/a\x1b[2J")
-    assert refusal(missing) == r"/a\x1b[2J: No space left on device: check the path, its permissions and the free space"
+    way_out = "check the path, its permissions and the free space"
+    assert refusal(missing) == rf"/a\x1b[2J: No space left on device: {way_out} [file-system]"
 
 
 @pytest.fixture(scope="module")

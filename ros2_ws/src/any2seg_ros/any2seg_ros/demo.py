@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from any2seg_core.bags.lookup import start_ns
+from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.units import NS_PER_S
@@ -176,9 +177,6 @@ def demo(
     options = DemoOptions(out, checkpoint, seconds_per_phase, seed, workers, device, bag)
     try:
         scores = run_demo(options, console, ["any2seg", "demo", *sys.argv[1:]])
-    except UserError as error:
-        typer.echo(f"any2seg demo: {error}", err=True)
-        raise typer.Exit(2) from None
     except DemoError as error:
         typer.echo(f"any2seg demo: {error}", err=True)
         raise typer.Exit(1) from None
@@ -190,4 +188,6 @@ def demo(
 
 
 if __name__ == "__main__":
-    typer.run(demo)
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(demo)
+    run(program, "any2seg demo")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.faults.grammar import read_plan
@@ -44,22 +45,18 @@ def replay(
 
     Example: any2seg bag replay runs/drive --rate 0.5 --drop camera@4:8 --fault noise:event@2:,rate_hz=3
     """
-    try:
-        if not distro.has("rclpy"):
-            raise UserError(
-                "rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first",
-                "package-missing",
-            )
-        plan = read_plan(drop or (), fault or (), faults or ())
-        from any2seg_ros.replay_node import ReplayOptions
+    if not distro.has("rclpy"):
+        raise UserError(
+            "rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first",
+            "package-missing",
+        )
+    plan = read_plan(drop or (), fault or (), faults or ())
+    from any2seg_ros.replay_node import ReplayOptions
 
-        run(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, tuple(topic or ()), rules, wait_s=wait))
-    except UserError as error:
-        typer.echo(f"any2seg bag replay: {error}", err=True)
-        raise typer.Exit(2) from None
+    play(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, tuple(topic or ()), rules, wait_s=wait))
 
 
-def run(options: ReplayOptions) -> None:
+def play(options: ReplayOptions) -> None:
     """Play, show how far it is, and say at the end what went out."""
     import rclpy
     from rclpy.executors import ExternalShutdownException
@@ -106,7 +103,7 @@ def main() -> None:
     end = sys.argv.index(_ROS_ARGUMENTS) if _ROS_ARGUMENTS in sys.argv else len(sys.argv)
     program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     program.command()(replay)
-    program(args=sys.argv[1:end], prog_name="any2seg bag replay")
+    run(program, "any2seg bag replay", sys.argv[1:end])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
+from any2seg_core.base.screen import refusal
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import read_plan
@@ -278,7 +279,7 @@ def main(args: list[str] | None = None) -> None:
         count = node.run()
         node.get_logger().info(f"replayed {count} messages")
     except UserError as error:
-        sys.stderr.write(f"replay_node: {error}\n")
+        sys.stderr.write(f"replay_node: {refusal(error)}\n")
         raise SystemExit(2) from None
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

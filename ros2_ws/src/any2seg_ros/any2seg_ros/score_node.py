@@ -26,6 +26,7 @@ from sensor_msgs.msg import Image
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
 from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
@@ -104,7 +105,7 @@ class ScoreNode(Node):
         self.scorer.add_truth(stamp_ns(message.header), self._coding.read(message, "~/in/truth"))
 
     def _leave_out(self, name: str, error: Exception) -> None:
-        text = str(error) if isinstance(error, UserError) else repr(error)
+        text = error.with_code if isinstance(error, UserError) else repr(error)
         if self._throttle.is_due(name):
             self.get_logger().warning(f"{name} left out: {text}")
 
@@ -130,7 +131,7 @@ def main(args: list[str] | None = None) -> None:
         except (KeyboardInterrupt, ExternalShutdownException):
             report(node)
     except UserError as error:
-        sys.stderr.write(f"score_node: {error}\n")
+        sys.stderr.write(f"score_node: {refusal(error)}\n")
         raise SystemExit(2) from None
     finally:
         if node is not None:

@@ -28,6 +28,7 @@ from std_srvs.srv import SetBool
 
 from any2seg_core.base.allocator import release_freed_memory
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import refusal
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.runtime.accounts import Verdict
 from any2seg_core.runtime.freshness import inference_deadline_ns, longest_label_age_ns
@@ -118,7 +119,10 @@ class SegmentNode(LifecycleNode):
             for name in settings.modalities:
                 input_type(name, settings)
             self._segmenter = Segmenter(settings, self._pool)
-        except (UserError, ImportError, OSError, RuntimeError) as error:
+        except (UserError, OSError) as error:
+            self.get_logger().error(f"cannot configure: {refusal(error)}")
+            return TransitionCallbackReturn.FAILURE
+        except (ImportError, RuntimeError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
@@ -223,7 +227,7 @@ class SegmentNode(LifecycleNode):
                 self.get_logger().warning(f"{name}: {note}")
         except UserError as error:
             self._monitor.camera_info_refused(name)
-            self._tell_fault(name, getattr(error, "reason", "value"), f"camera_info: {error}")
+            self._tell_fault(name, getattr(error, "reason", "value"), f"camera_info: {error.with_code}")
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enabled = request.data
@@ -240,7 +244,7 @@ class SegmentNode(LifecycleNode):
         try:
             settings = parameters.tuned(self, changes)
         except UserError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return SetParametersResult(successful=False, reason=error.with_code)
         if settings.confidence_threshold != self._settings.confidence_threshold:
             self._outputs.publish_label_info(settings.confidence_threshold)
         if settings.enabled != self._settings.enabled:
@@ -318,7 +322,7 @@ class SegmentNode(LifecycleNode):
         """A message that cannot even be put into a set."""
         reason = getattr(error, "reason", "value") if isinstance(error, UserError) else "error"
         self._pipeline.refuse(name, reason)
-        self._tell_fault(name, reason, str(error))
+        self._tell_fault(name, reason, error.with_code if isinstance(error, UserError) else str(error))
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
