@@ -33,6 +33,8 @@ def _one_thread_for_children() -> Iterator[None]:
 def _end_with_parent() -> None:
     """Let a worker end when its parent was killed; it would wait for jobs for ever otherwise."""
     parent = multiprocessing.parent_process()
+    if parent is None:  # called by no worker
+        return
 
     def watch() -> None:
         parent.join()

@@ -158,7 +158,8 @@ def _webp(raw: memoryview) -> PictureHead:
         sides = [side & 0x3FFF for side in struct.unpack_from("<HH", raw, 26)]
     else:
         raise ValueError("no webp: its head is damaged")
-    return PictureHead("webp", *sides, 4)
+    width, height = sides
+    return PictureHead("webp", width, height, 4)
 
 
 def _tiff(raw: memoryview) -> PictureHead:

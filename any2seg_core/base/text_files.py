@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import limits, raising
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times as fast, and in every wheel
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _Loader
+else:  # libyaml is ten times as fast, and in every wheel
+    _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LONGEST_NUMBER = 400  # characters: longer ones take quadratic time, and no float is longer
 _STR, _DATE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"
 _PLAIN = frozenset(
@@ -107,18 +110,18 @@ def _place(mark: yaml.Mark, text: str) -> str:
 def _check(text: str, source: str) -> None:
     """UserError where the text is nested too deeply, would grow beyond its limit by aliases, or repeats a key."""
     allowed = limits()
-    sizes: dict[str, int] = {}  # anchor -> nodes behind it
+    sizes: dict[str | None, int] = {}  # anchor -> nodes behind it
     open_nodes: list[_Open] = []
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
-        place = f"{source}: line {event.start_mark.line + 1}"
+        place = f"{source}: line {event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.CollectionEndEvent):
             closed = open_nodes.pop()
             sizes[closed.anchor] = count - closed.before
             continue
         if not isinstance(event, yaml.NodeEvent):
             continue
-        if open_nodes and not open_nodes[-1].take(event):
+        if open_nodes and not open_nodes[-1].take(event) and isinstance(event, yaml.ScalarEvent):
             raise UserError(f"{place}, key {event.value[:40]!r} is given twice; keep one of them", "key-twice")
         if isinstance(event, yaml.AliasEvent):
             if any(node.anchor == event.anchor for node in open_nodes):

@@ -187,7 +187,7 @@ def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, c
     top = np.empty(_TILE, np.float32)
     for start in range(0, width, _TILE):
         count = min(_TILE, width - start)
-        in_upper, in_lower = -1, -1
+        in_upper, in_lower = np.int64(-1), np.int64(-1)
         for y in range(first, last):
             above, below = np.int64(row_low[y]), np.int64(row_high[y])
             if in_upper != above and in_lower == above:

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
+KERNEL: dict[str, Any] = {
+    "cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}
+}  # fmt: skip
 """Options of `numba.njit`. Sums may be taken in vector lanes; NaN and infinity keep their meaning."""
 
 

@@ -40,7 +40,7 @@ def branch_loss(pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor, t
         return loss
     weight = pixel_loss.batch_weight(labels)
     sums, weights = loss * weight, weight
-    if prediction.branches is not None:
+    if prediction.branches is not None and prediction.exists is not None:
         counts = prediction.exists.sum(dim=0).tolist()  # M, how many samples have each branch
         there = prediction.exists.unbind(1)
         for branch, exists, count in zip(prediction.branches.unbind(1), there, counts, strict=True):

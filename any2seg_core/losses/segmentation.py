@@ -44,6 +44,8 @@ class CrossEntropy(nn.Module):
     A batch without any labelled pixel gives 0 and zero gradients, not NaN.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, class_weights: Tensor | None = None):
         super().__init__()
         self.register_buffer("class_weights", class_weights)
@@ -65,6 +67,8 @@ class OhemCrossEntropy(nn.Module):
     it would learn nothing.
     ``forward`` as in CrossEntropy; a batch without any labelled pixel gives 0 and zero gradients.
     """
+
+    class_weights: Tensor | None
 
     def __init__(self, threshold: float = 0.7, class_weights: Tensor | None = None):
         super().__init__()

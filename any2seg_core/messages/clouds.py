@@ -39,19 +39,19 @@ def cloud_to_points(msg: Any, intensity_max: float = 0.0, scale: IntensityScale 
     strength = next((columns[name] for name in _STRENGTHS if name in columns), None)
     names = ("x", "y", "z")
     if all(columns[name].dtype == np.dtype("<f4") for name in names):
-        xyz = [read_only(columns[name].reshape(-1)) for name in names]
+        x, y, z = (read_only(columns[name].reshape(-1)) for name in names)
     else:
         with np.errstate(over="ignore", invalid="ignore"):
-            xyz = [read_only(columns[name].reshape(-1).astype(np.float32)) for name in names]
+            x, y, z = (read_only(columns[name].reshape(-1).astype(np.float32)) for name in names)
     if strength is None:
-        return gather_returns(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
+        return gather_returns(x, y, z, read_only(np.ones(1, np.float32)), np.float32(1.0))
     raw = strength.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         values = read_only(raw.astype(np.float32, copy=False))
     if values.size == 0:
         return np.empty((0, 4), np.float32)
     scale = scale or IntensityScale(intensity_max)
-    return gather_returns(*xyz, values, np.float32(scale.full(values, is_unsigned=raw.dtype.kind == "u")))
+    return gather_returns(x, y, z, values, np.float32(scale.full(values, is_unsigned=raw.dtype.kind == "u")))
 
 
 def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
@@ -68,7 +68,7 @@ def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:
     if is_carla_events(msg):
         data, layout = carla_event_bytes(msg)
         rows = data.reshape(-1, CARLA_EVENT_BYTES).copy()  # (N,13)
-        return rows, {name: (offset, dtype) for name, (dtype, offset) in layout.fields.items()}
+        return rows, {name: (field[1], field[0]) for name, field in (layout.fields or {}).items()}
     data, height, width, step, row_step = _layout(msg)
     rows = data.reshape(height, row_step)[:, : width * step].reshape(-1, step).copy()  # (N,point_step)
     types = {}

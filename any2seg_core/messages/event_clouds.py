@@ -32,7 +32,7 @@ def cloud_to_events(msg: Any) -> np.ndarray:
     if is_carla_events(msg):
         data, layout = carla_event_bytes(msg)
         raw = data.view(layout)
-        columns = {name: raw[name] for name in layout.names}
+        columns = {name: raw[name] for name in layout.names or ()}
     else:
         columns = cloud_columns(msg, required=("x", "y", "t"), optional=_POLARITIES)
     polarity = next((columns[name] for name in _POLARITIES if name in columns), None)

@@ -196,7 +196,7 @@ class _LeastOffset:
         if not self._buckets or now_ns - self._buckets[-1][0] >= _CLOCK_BUCKET_NS:
             self._buckets.append([now_ns, value_ns])
         self._buckets[-1][1] = min(self._buckets[-1][1], value_ns)
-        return self.value_ns
+        return min(bucket[1] for bucket in self._buckets)
 
 
 def libcaer_events(words: np.ndarray, time_base_ns: int) -> np.ndarray:

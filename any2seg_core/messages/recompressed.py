@@ -37,7 +37,7 @@ def recompressed(msg: Any, rgb: np.ndarray) -> tuple[str, bytes]:
     out = io.BytesIO()
     try:
         with open_picture(raw) as source:
-            codec, mode = source.format, source.mode
+            codec, mode = source.format or "", source.mode
             options = _options(source, raw)
             is_grey = mode == "L" and not original.startswith("bayer_")
             is_swapped = mode == "RGB" and stored.startswith("rgb")  # red and blue were not swapped before writing
@@ -52,7 +52,7 @@ def recompressed(msg: Any, rgb: np.ndarray) -> tuple[str, bytes]:
 
 
 def _options(source: Image.Image, raw: bytes) -> dict[str, Any]:
-    if source.format in ("JPEG", "MPO"):
+    if isinstance(source, JpegImagePlugin.JpegImageFile):
         options: dict[str, Any] = {"qtables": source.quantization}
         if (sampling := JpegImagePlugin.get_sampling(source)) >= 0:
             options["subsampling"] = sampling

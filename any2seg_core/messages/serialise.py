@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
@@ -33,19 +34,19 @@ def typestore() -> Typestore:
     return get_typestore(Stores.ROS2_JAZZY)
 
 
-def _make(kind: str, **fields):
+def _make(kind: str, **fields: Any) -> Any:
     return typestore().types[kind](**fields)
 
 
-def _serialised(message) -> bytes:
+def _serialised(message: Any) -> bytes:
     return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
-def _time(stamp_ns: int):
+def _time(stamp_ns: int) -> Any:
     return _make("builtin_interfaces/msg/Time", sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
 
 
-def _header(stamp_ns: int, frame_id: str):
+def _header(stamp_ns: int, frame_id: str) -> Any:
     return _make("std_msgs/msg/Header", stamp=_time(stamp_ns), frame_id=frame_id)
 
 
@@ -94,7 +95,10 @@ def camera_info(camera: CameraModel, stamp_ns: int) -> bytes:
     )
 
 
-def _cloud(records: np.ndarray, fields, point_step: int, stamp_ns: int, frame_id: str, is_dense: bool) -> bytes:
+def _cloud(
+    records: np.ndarray, fields: Mapping[str, tuple[int, int]], point_step: int, stamp_ns: int, frame_id: str,
+    is_dense: bool,
+) -> bytes:
     point_fields = [
         _make("sensor_msgs/msg/PointField", name=name, offset=offset, datatype=datatype, count=1)
         for name, (offset, datatype) in fields.items()

@@ -29,7 +29,9 @@ _MOST_POSES = 20_000  # of one frame: 2 kHz for as long as poses are kept
 _QUATERNION_TOLERANCE = 1e-2
 
 
-def pose_matrix(translation: Sequence[float], quaternion_xyzw: Sequence[float]) -> np.ndarray:
+def pose_matrix(
+    translation: Sequence[float] | np.ndarray, quaternion_xyzw: Sequence[float] | np.ndarray
+) -> np.ndarray:
     """(4, 4) float64 of a translation in metres and a quaternion of any length but zero."""
     x, y, z, w = np.asarray(quaternion_xyzw, np.float64) / np.linalg.norm(quaternion_xyzw)
     matrix = np.eye(4)

@@ -126,9 +126,9 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
     data = _read_mapping(path)
     try:
         file = _CalibrationFile.model_validate(data)
-        cameras = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
-        extrinsics = {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
-        return Calibration(**cameras, **extrinsics, lidar_frame=file.lidar_frame)
+        parts: dict[str, Any] = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
+        parts |= {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
+        return Calibration(**parts, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
 
@@ -150,11 +150,12 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
     data = _read_mapping(path)
     try:
         file = _CameraInfoFile.model_validate(data)
-        use_projection = rectified and file.projection_matrix is not None
-        matrix = file.projection_matrix.rows_of(3, 4)[:, :3] if use_projection else file.camera_matrix.rows_of(3, 3)
-        lens = (file.distortion_coefficients.data, file.distortion_model) if file.distortion_coefficients else ([], "")
-        lens = ([], "") if use_projection else lens
-        return CameraModel(file.image_width, file.image_height, matrix, *lens)
+        if rectified and file.projection_matrix is not None:
+            matrix = file.projection_matrix.rows_of(3, 4)[:, :3]
+            return CameraModel(file.image_width, file.image_height, matrix, np.zeros(0), "")
+        matrix, lens = file.camera_matrix.rows_of(3, 3), file.distortion_coefficients
+        coefficients, model = (np.array(lens.data), file.distortion_model) if lens else (np.zeros(0), "")
+        return CameraModel(file.image_width, file.image_height, matrix, coefficients, model)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
 
@@ -261,11 +262,10 @@ def _camera(entry: _CameraEntry | None, name: str) -> CameraModel | None:
     if entry is None:
         return None
     try:
-        if entry.K is None:
-            model = CameraModel.from_fov(entry.width, entry.height, entry.hfov_deg)
-        else:
-            model = CameraModel(entry.width, entry.height, entry.K)
-        return CameraModel(model.width, model.height, model.K, entry.D, entry.distortion_model, entry.frame_id)
+        K: Any = entry.K  # rows of numbers; the camera checks their shape
+        if entry.hfov_deg is not None:
+            K = CameraModel.from_fov(entry.width, entry.height, entry.hfov_deg).K
+        return CameraModel(entry.width, entry.height, K, np.array(entry.D), entry.distortion_model, entry.frame_id)
     except UserError as error:
         raise UserError(f"{name}: {str(error).removeprefix('camera: ')}", error.code) from None
 

@@ -51,6 +51,7 @@ def _why_no_point(points: np.ndarray, rig: SensorRig, _stamp_ns: int) -> str:
     with np.errstate(invalid="ignore", over="ignore"):
         is_return = np.isfinite(xyz).all(axis=1) & ((xyz**2).sum(axis=1) >= NO_RETURN_M2)
     transform = rig.calibration.lidar_to_camera
+    assert transform is not None  # without it the rig takes no cloud
     seen = xyz[is_return] @ transform[:3, :3].T + transform[:3, 3]  # (n,3) in the camera's frame
     counts = {"no returns (at the origin or not finite)": total - len(seen)}
     is_behind, is_far = seen[:, 2] <= 0.0, np.linalg.norm(seen, axis=1) >= MAX_DEPTH_M

@@ -78,7 +78,7 @@ def _accumulate(
     """Events of the grid of `source` into (H, W, 3) on that of `camera`; `target` as `pixel_lookup` returns it."""
     plane = np.zeros((camera.height * camera.width, 3), dtype=np.uint8)
     if events.dtype != EVENT_DTYPE:  # NumPy casts structures by position: bring the fields into order by name first
-        events = events[list(EVENT_DTYPE.names)].astype(EVENT_DTYPE)
+        events = events[["x", "y", "t", "p"]].astype(EVENT_DTYPE)
     events = read_only(events)
     columns = (events["x"], events["y"], events["t"], events["p"])
     _accumulate_into(plane, *columns, int(end_ns), int(window_ns), target, source.height, source.width)

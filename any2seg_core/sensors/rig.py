@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,8 @@ class SensorRig:
     def with_extrinsics(self, **transforms: np.ndarray) -> SensorRig:
         """The same cameras with other transforms (`lidar_to_camera=...`); look-up tables are shared."""
         other = copy(self)
-        other.calibration = replace(self.calibration, **transforms)
+        changes: dict[str, Any] = {**transforms}
+        other.calibration = replace(self.calibration, **changes)
         return other
 
     def camera(self, size: tuple[int, int] | None = None) -> CameraModel:

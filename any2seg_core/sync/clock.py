@@ -83,13 +83,19 @@ class StreamClock:
         self._wrong: tuple[int, int] | None = None  # arrival and distance of the last single wrong stamp
         self._moves: deque[tuple[int, int]] = deque(maxlen=_ERRATIC_MOVES)  # arrival and distance
 
+    @property
+    def track(self) -> Track:
+        """The track that is followed, of a stream that was seen."""
+        assert self.followed is not None
+        return self.followed
+
     def is_alive(self, now_ns: int) -> bool:
         return self.followed is not None and now_ns < self.dead_at_ns
 
     @property
     def dead_at_ns(self) -> int:
         """Moment at which a stream that was seen counts as dead if nothing new comes."""
-        return self.followed.dead_at_ns(self.least_silence_ns)
+        return self.track.dead_at_ns(self.least_silence_ns)
 
     @property
     def pending(self) -> int:
@@ -106,7 +112,7 @@ class StreamClock:
 
     def is_steady(self, now_ns: int) -> bool:
         """Whether the clock is known: what it says of a message counts more than when that arrived."""
-        return self.followed.count > _STEADY_MESSAGES and not self.was_set(now_ns)
+        return self.track.count > _STEADY_MESSAGES and not self.was_set(now_ns)
 
     def may_move_to(self, stamp_ns: int) -> bool:
         """Whether messages that are held tell that the clock may have been set to about that time."""
@@ -128,7 +134,7 @@ class StreamClock:
         if track is self.followed:
             self._repeats = 0
             return Reading("new", track)
-        is_near = -BACKWARD_JUMP_NS <= stamp_ns - self.followed.last_stamp_ns <= 0
+        is_near = -BACKWARD_JUMP_NS <= stamp_ns - self.track.last_stamp_ns <= 0
         return Reading("behind" if is_near else "apart", track)
 
     @property
@@ -143,8 +149,8 @@ class StreamClock:
             others_ns: where the other streams are that are alive, on the clock of the stamps of this one.
         """
         self._forget_dead(now_ns)
-        followed = self.followed
         for track in self._others:
+            followed = self.track
             # Nearer than that it is the order of messages on the way, not the clock.
             least_ns = max(CLOSE_NS, 3 * (followed.arrival_period_ns or 0) // 2)
             is_successor = (
@@ -202,11 +208,11 @@ class StreamClock:
         if not self.is_alive(now_ns):
             return None
         others = [track for track in self._others if track.count >= _TELLING and self._lives(track, now_ns)]
-        apart = [track for track in others if abs(distance_between(track, self.followed)) > CLOSE_NS
-                 and track.last_arrival_ns > self.followed.first_arrival_ns]  # else it is the past of the followed one
+        apart = [track for track in others if abs(distance_between(track, self.track)) > CLOSE_NS
+                 and track.last_arrival_ns > self.track.first_arrival_ns]  # else it is the past of the followed one
         if apart:
-            distance_ns = distance_between(apart[0], self.followed)
-            if apart[0].arrival_period_ns < _RARE_PERIODS * (self.followed.arrival_period_ns or 0):
+            distance_ns, period_ns = distance_between(apart[0], self.track), apart[0].arrival_period_ns
+            if period_ns is not None and period_ns < _RARE_PERIODS * (self.track.arrival_period_ns or 0):
                 return StreamFault("two_publishers", f"two publishers {seconds_text(distance_ns)} apart")
             return _wrong_stamps(distance_ns)
         if self.was_set(now_ns):
@@ -241,7 +247,7 @@ class StreamClock:
         number, lap = self._stamps.get(stamp_ns), 0
         if number is not None:
             lap = self._number - number
-            back_ns = self.followed.last_stamp_ns - stamp_ns
+            back_ns = self.track.last_stamp_ns - stamp_ns
             is_ring = lap < _SHORTEST_LOOP and not is_after_pause
             if back_ns >= 0 and (is_ring or back_ns <= BACKWARD_JUMP_NS):
                 self._lap = max(lap, self._lap) if self._repeats else lap

@@ -80,7 +80,7 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
 
 def trustworthy(streams: Mapping[str, Stream], alive: list[str], now_ns: int) -> list[str]:
     """Streams whose newest stamp is believed: two that go on, or one that is where the other streams are."""
-    sure = [name for name in alive if streams[name].clock.followed.count > 1]
+    sure = [name for name in alive if streams[name].clock.track.count > 1]
     if len(sure) == len(alive):
         return alive
     if not sure:
@@ -91,7 +91,7 @@ def trustworthy(streams: Mapping[str, Stream], alive: list[str], now_ns: int) ->
 def _is_near(stream: Stream, sure: list[Stream], now_ns: int) -> bool:
     """Whether a first stamp is not newer than it can be, and not far behind."""
     for other in sure:
-        expected_ns = other.time_ns + now_ns - other.clock.followed.last_arrival_ns
+        expected_ns = other.time_ns + now_ns - other.clock.track.last_arrival_ns
         if -_SAME_TIME_NS <= stream.time_ns - expected_ns <= _LEAST_DRIFT_NS:
             return True
     return False
@@ -135,12 +135,12 @@ def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> S
     stream, group = streams[name], choice.group
     others = [streams[other] for other in group if other != name]
     if name in group and _has_drifted(stream, others):
-        drift_ns = stream.clock.followed.drift_ns
+        drift_ns = stream.clock.track.drift_ns
         pace = "fast" if drift_ns > 0 else "slow"
         return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
     if name in choice.contradicting and group:
         leader = streams[choice.name if choice.name in group else group[0]]
-        elapsed_ns = stream.clock.followed.last_arrival_ns - leader.clock.followed.last_arrival_ns
+        elapsed_ns = stream.clock.track.last_arrival_ns - leader.clock.track.last_arrival_ns
         distance_ns = stream.time_ns - leader.time_ns - elapsed_ns
         side = "ahead of" if distance_ns > 0 else "behind"
         return StreamFault("other_clock", f"clock is {seconds_text(distance_ns)} {side} the other sensors")
@@ -149,16 +149,16 @@ def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> S
 
 def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
     """Whether its clock has run away from another one that kept to time, so far that the other cannot be matched."""
-    own_ns = stream.clock.followed.drift_ns
+    own_ns = stream.clock.track.drift_ns
     if abs(own_ns) <= _LEAST_DRIFT_NS:
         return False
-    now_ns = stream.clock.followed.last_arrival_ns
+    now_ns = stream.clock.track.last_arrival_ns
     for other in others:
-        if other.clock.followed.is_overdue(now_ns, _LEAST_DRIFT_NS):
+        if other.clock.track.is_overdue(now_ns, _LEAST_DRIFT_NS):
             continue  # it may be dying
         apart_ns = stream.time_ns - other.time_ns
         limit_ns = other.config.oldest_ns if apart_ns > 0 else 3 * other.config.oldest_ns
-        is_culprit = abs(own_ns) - abs(other.clock.followed.drift_ns) > _LEAST_DRIFT_NS
+        is_culprit = abs(own_ns) - abs(other.clock.track.drift_ns) > _LEAST_DRIFT_NS
         if is_culprit and abs(apart_ns) > limit_ns and (apart_ns > 0) == (own_ns > 0):
             return True
     return False
@@ -166,7 +166,7 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
 
 def _lag_ns(stream: Stream, moment: Moment) -> int:
     """How far its newest message is behind the output, as far as anything has come since that would tell."""
-    is_old = moment.emitted_ns is not None and stream.clock.followed.last_arrival_ns <= moment.emitted_ns
+    is_old = moment.emitted_ns is not None and stream.clock.track.last_arrival_ns <= moment.emitted_ns
     if moment.horizon_ns is None or moment.late_is_fine or is_old:
         return 0
     return max(moment.horizon_ns - stream.time_ns, 0)
@@ -174,7 +174,7 @@ def _lag_ns(stream: Stream, moment: Moment) -> int:
 
 def _wait_ns(name: str, stream: Stream, moment: Moment) -> int:
     """How long until it can open a set; 0: now, or it leads and is waited for until the silence is too long."""
-    lag_ns, track = _lag_ns(stream, moment), stream.clock.followed
+    lag_ns, track = _lag_ns(stream, moment), stream.clock.track
     is_leading = name == moment.reference and moment.now_ns < patient_until_ns(stream, moment)
     if lag_ns == 0 and (is_leading or stream.has_news):
         return 0
@@ -186,12 +186,12 @@ def _wait_ns(name: str, stream: Stream, moment: Moment) -> int:
 
 def patient_until_ns(stream: Stream, moment: Moment) -> int:
     """Until when a set of the stream that leads is waited for, although it lives: others may have something new."""
-    since_ns = stream.clock.followed.last_arrival_ns if moment.emitted_ns is None else moment.emitted_ns
+    since_ns = stream.clock.track.last_arrival_ns if moment.emitted_ns is None else moment.emitted_ns
     return since_ns + _longest_silence_ns(stream, moment)
 
 
 def _longest_silence_ns(stream: Stream, moment: Moment) -> int:
-    period_ns = stream.clock.followed.period_ns or moment.least_silence_ns
+    period_ns = stream.clock.track.period_ns or moment.least_silence_ns
     return longest_silence_ns(int(DEAD_AFTER_PERIODS * period_ns), moment.least_silence_ns)
 
 

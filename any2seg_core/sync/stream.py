@@ -152,12 +152,12 @@ class Stream:
     @property
     def last_stamp_ns(self) -> int | None:
         """Newest stamp of the clock that is followed."""
-        return self.clock.followed.last_stamp_ns if self.seen else None
+        return self.clock.track.last_stamp_ns if self.seen else None
 
     @property
     def time_ns(self) -> int:
         """Time of a set that the newest message would open."""
-        return self.clock.followed.last_stamp_ns - self.config.offset_ns
+        return self.clock.track.last_stamp_ns - self.config.offset_ns
 
     @property
     def has_news(self) -> bool:
@@ -168,7 +168,7 @@ class Stream:
     @property
     def period_ns(self) -> int | None:
         """Median distance of stamps, None before two messages."""
-        return self.clock.followed.period_ns if self.seen else None
+        return self.clock.track.period_ns if self.seen else None
 
     @property
     def dead_at_ns(self) -> int:
@@ -234,7 +234,7 @@ class Stream:
         A stamp must not be newer than the clock of the stream allows; of a clock that is not known, or is no more, the
         arrival must be near too: within the oldest age and the patience of `arrival_ns`.
         """
-        newest_ns = self.clock.followed.offset_ns + _CLOCK_SLACK_NS
+        newest_ns = self.clock.track.offset_ns + _CLOCK_SLACK_NS
         oldest_ns = arrival_ns - self.config.oldest_ns - patience_ns
         is_known = self.is_alive(now_ns) and self.clock.is_steady(now_ns)
         return [
@@ -264,7 +264,7 @@ class Stream:
             return True
         if found and abs(found[-1].stamp_ns - target) <= noise:
             return False
-        track = self.clock.followed
+        track = self.clock.track
         if track.last_stamp_ns >= target - (noise if self.config.kind == "window" else 0):
             return False  # messages come in order: all that follow are farther away
         period = track.period_ns
@@ -285,7 +285,8 @@ class Stream:
 
         Latency alone misleads when a recording is played faster than it was made, distance after one late message.
         """
-        track = self.clock.followed
+        track = self.clock.track
+        assert track.period_ns is not None and track.arrival_period_ns is not None  # it has two messages
         by_latency = track.last_stamp_ns + steps * track.period_ns + median_low(track.latencies)
         return min(by_latency, track.last_arrival_ns + steps * track.arrival_period_ns)
 

@@ -153,7 +153,7 @@ class Synchronizer:
         for stream in self._streams.values():
             if stream.is_alive(now_ns):
                 moments.append(stream.dead_at_ns)
-                if not stream.is_usable(now_ns):
+                if stream.usable_at_ns is not None and not stream.is_usable(now_ns):
                     moments.append(stream.usable_at_ns)
         if self._time.reference is not None:
             patient_ns = patient_until_ns(self._streams[self._time.reference], self._moment(now_ns))
@@ -196,10 +196,10 @@ class Synchronizer:
             stream.drop(reason or "duplicate")
         elif kind != "apart" and reason is None:
             entries.append(entry)
-        elif track is not stream.clock.followed and reason != "duplicate":
+        elif track is not None and track is not stream.clock.followed and reason != "duplicate":
             entry.late = kind == "behind"
             stream.drop_held(track.hold(entry))
-        else:
+        elif reason is not None:
             stream.drop(reason)
         if not stream.clock.has_others:
             return entries
@@ -245,6 +245,7 @@ class Synchronizer:
 
     @property
     def _grace_end_ns(self) -> int:
+        assert self._time.started_ns is not None  # asked in `_in_grace` alone, and by those it allows
         return self._time.started_ns + self.config.timeout_without_reference_ns
 
     def _in_grace(self, now_ns: int) -> bool:
@@ -261,9 +262,8 @@ class Synchronizer:
         """Elects the reference, lets it open sets with what has arrived, and emits what is due."""
         ready: list[SampleSet] = []
         choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
-        is_jump = self._is_jump(choice)
-        if is_jump:
-            leader = self._streams[choice.name]
+        leader = self._jumping(choice)
+        if leader is not None:
             ready += self._restart(leader.time_ns, now_ns, leader.clock.was_set(now_ns))
             self._time.reference = choice.name  # of two times that contradict each other its own goes on
             choice = self._choice = elect(self._streams, self.config.reference_priority, self._moment(now_ns))
@@ -278,8 +278,9 @@ class Synchronizer:
         self._time.reference = choice.name
         for number, entry in enumerate(opening):
             since_ns = entry.sample.arrival_ns
-            if is_jump:  # the others' clocks may have been set too; and who takes one set at a time gets each
+            if leader is not None:  # other clocks may have been set too; and who takes one set at a time gets each
                 since_ns = now_ns + number * self.config.timeout_ns // 2
+            assert choice.name is not None  # else nothing opens a set
             ready += self._open(choice.name, entry, since_ns, now_ns)
         due = -1
         for index, open_set in enumerate(self._time.open_sets):
@@ -287,10 +288,13 @@ class Synchronizer:
                 due = index
         return ready + self._emit_through(due, now_ns)
 
-    def _is_jump(self, choice: Choice) -> bool:
+    def _jumping(self, choice: Choice) -> Stream | None:
+        """The stream that opens sets, where its time is a jump."""
         if choice.name is None:
-            return False
-        return choice.is_behind or self._time.is_ahead(self._streams[choice.name].time_ns, self.config.jump_reset_ns)
+            return None
+        leader = self._streams[choice.name]
+        is_jump = choice.is_behind or self._time.is_ahead(leader.time_ns, self.config.jump_reset_ns)
+        return leader if is_jump else None
 
     def _open(self, name: str, entry: Entry, since_ns: int, now_ns: int) -> list[SampleSet]:
         """Opens a set that waits for the other streams since `since_ns`."""
@@ -327,16 +331,17 @@ class Synchronizer:
 
     def _is_complete(self, open_set: OpenSet, now_ns: int) -> bool:
         is_due = now_ns >= open_set.earliest_ns
-        return is_due and not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set))
+        return is_due and not self._awaited(open_set, now_ns) and self._suffices(self._found(open_set, now_ns))
 
-    def _found(self, open_set: OpenSet) -> dict[str, list[Entry]]:
+    def _found(self, open_set: OpenSet, now_ns: int) -> dict[str, list[Entry]]:
         """Per stream what belongs into a set; nothing of a stream that contradicts the others."""
         patience_ns = self.config.timeout_ns + self.config.timeout_without_reference_ns
-        arrival_ns, found = open_set.entry.sample.arrival_ns, {}
+        arrival_ns = open_set.entry.sample.arrival_ns
+        found: dict[str, list[Entry]] = {}
         for name, stream in self._streams.items():
             if stream.seen and name not in self._choice.contradicting:
                 entries = stream.matches(open_set.stamp_ns)
-                found[name] = stream.believed(entries, arrival_ns, patience_ns, self._now_ns)
+                found[name] = stream.believed(entries, arrival_ns, patience_ns, now_ns)
         if open_set.entry not in found.get(open_set.reference, []):  # its clock was believed when it opened the set
             found[open_set.reference] = [open_set.entry]
         return {name: entries for name, entries in found.items() if entries}
@@ -364,7 +369,7 @@ class Synchronizer:
         open_sets = self._time.open_sets
         decided, self._time.open_sets = open_sets[: last + 1], open_sets[last + 1 :]
         ready = [self._emit(open_set, now_ns) for open_set in decided]
-        if decided:
+        if decided and self._time.horizon_ns is not None:
             for stream in self._streams.values():
                 stream.remove_before(self._time.horizon_ns)
         return [sample_set for sample_set in ready if sample_set is not None]
@@ -373,7 +378,7 @@ class Synchronizer:
         time_ns, awaited = open_set.stamp_ns, self._awaited(open_set, now_ns)
         open_set.entry.held = False
         self._time.decided(time_ns)
-        found = self._found(open_set)
+        found = self._found(open_set, now_ns)
         if not self._suffices(found):
             self._counters.incomplete += 1
             return None

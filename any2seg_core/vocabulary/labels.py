@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,10 @@ NOT_ANNOTATED = 254
 """Train id, in memory only, of a real pixel whose class nobody has said. Supervised losses and scores skip it like
 IGNORE; pseudo labels and self-supervision apply to it. Files and messages say 255 for both."""
 
-Ids = TypeVar("Ids")  # np.ndarray or Tensor; torch is not imported for it
+if TYPE_CHECKING:  # torch is not imported for it
+    from torch import Tensor
+
+Ids = TypeVar("Ids", "np.ndarray[Any, Any]", "Tensor")
 
 
 def is_labelled(labels: Ids) -> Ids:

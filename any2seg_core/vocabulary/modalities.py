@@ -219,7 +219,9 @@ def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
 
     UserError where no data set can read it.
     """
-    texts, readings, refusals = _texts(sensors, VEHICLE), set(), []
+    texts = tuple(_texts(sensors, VEHICLE))
+    readings: set[tuple[str, ...]] = set()
+    refusals: list[UserError] = []
     for suite in _SETS:
         try:
             readings.add(parse_subset(texts, suite))
@@ -228,7 +230,9 @@ def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
     if not readings:
         raise refusals[0]
     has_letters = any(part.strip().isupper() for text in texts for part in text.split("+"))
-    return sensors if has_letters or len(readings) > 1 else readings.pop()
+    if not has_letters and len(readings) == 1:
+        return readings.pop()
+    return sensors if isinstance(sensors, str) else texts
 
 
 def _listed(suite: SensorSuite) -> str:
