@@ -151,13 +151,13 @@ class Actors:
             group = [w for w in self._walkers if w.path == index]
             if not group:
                 continue
-            speed = np.array([w.speed_mps for w in group])
-            walked = speed * t_s
+            pace_mps = np.array([w.speed_mps for w in group])
+            walked = pace_mps * t_s
             rear, heading = path.poses(np.array([w.start_m for w in group]) + walked, 0.6)
             right = np.column_stack([heading[:, 1], -heading[:, 0]])
             rear = rear + right * np.array([w.shift_m for w in group])[:, None]
             positions.append(np.column_stack([rear, np.full(len(rear), KERB_M)]))
-            headings.append(heading * np.sign(speed)[:, None])
+            headings.append(heading * np.sign(pace_mps)[:, None])
             phases.append(np.abs(walked) * 4.2)
         start, end, depart = self._crossings[:, :2], self._crossings[:, 2:4], self._crossings[:, 4]
         way = end - start

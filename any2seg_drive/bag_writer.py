@@ -121,11 +121,12 @@ def _render_chunk(chunk: _Chunk) -> list[Message]:
     cv2.setNumThreads(1)
     drive, rig = _drive(chunk), chunk.rig
     rendered: list[Message] = []
-    for timing, *renders in (
-        (rig.camera_timing, _camera_messages),
-        (rig.depth_timing, _depth_messages),
-        (rig.event_timing, _event_messages),
-        (rig.lidar_timing, _lidar_messages, *([_semantic_lidar_messages] if chunk.semantic_lidar else [])),
+    lidar_renders = [_lidar_messages, *([_semantic_lidar_messages] if chunk.semantic_lidar else [])]
+    for timing, renders in (
+        (rig.camera_timing, [_camera_messages]),
+        (rig.depth_timing, [_depth_messages]),
+        (rig.event_timing, [_event_messages]),
+        (rig.lidar_timing, lidar_renders),
     ):
         for time_ns in timing.stamps_ns(chunk.start_ns, chunk.end_ns):
             for render in renders:

@@ -98,6 +98,7 @@ def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[t
     yield "semantic", "semantic", semantic_image(labels)
     points, point_labels = drive.lidar((stamp_ns + drive.rig.lidar_timing.phase_ns) / NS_PER_S)  # as in the sample
     calibration = drive.rig.calibration()
+    assert calibration.lidar_to_camera is not None  # the rig has one
     seen = project_labels(points, point_labels, calibration.lidar_to_camera, calibration.camera)
     yield LIDAR_LABELS, LIDAR_LABELS, semantic_image(seen)
 

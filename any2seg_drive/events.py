@@ -81,17 +81,19 @@ def _fire(levels, times_ns, thresholds, phase, refractory_ns, out_x, out_y, out_
     return count
 
 
-def _signal_events(levels, times_ns, thresholds, phase, model: EventModel) -> np.ndarray:
+def _signal_events(
+    levels: np.ndarray, times_ns: np.ndarray, thresholds: np.ndarray, phase: np.ndarray, model: EventModel
+) -> np.ndarray:
     """Return the unsorted noise-free events of levels (T,H,W) as a structured array."""
-    capacity = levels[0].size
+    capacity, names = levels[0].size, EVENT_DTYPE.names or ()
     while True:
-        columns = [np.empty(capacity, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names]
+        columns = [np.empty(capacity, EVENT_DTYPE[name]) for name in names]
         count = _fire(levels, times_ns, thresholds, phase, model.refractory_ns, *columns)
         if count <= capacity:
             break
         capacity = count
     events = np.empty(count, EVENT_DTYPE)
-    for name, column in zip(EVENT_DTYPE.names, columns, strict=True):
+    for name, column in zip(names, columns, strict=True):
         events[name] = column[:count]
     return events
 

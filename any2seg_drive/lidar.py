@@ -19,7 +19,9 @@ _REFERENCE_RANGE_M = 100.0
 _FLAT_GROUND = np.isin(np.arange(256), [DELIVER.id(name) for name in ("Road", "RoadLine", "SideWalk", "Ground")])
 
 
-def _return_power(reflectivity, cosine, range_m, weather: Weather) -> tuple[np.ndarray, np.ndarray]:
+def _return_power(
+    reflectivity: np.ndarray, cosine: np.ndarray, range_m: np.ndarray, weather: Weather
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (intensity, power), each (N,) float32: the range-corrected intensity 0..1 and the raw signal level."""
     two_way = np.exp(-2.0 * weather.lidar_extinction_per_m * range_m)
     intensity = reflectivity * cosine * two_way
@@ -27,7 +29,9 @@ def _return_power(reflectivity, cosine, range_m, weather: Weather) -> tuple[np.n
     return intensity, power
 
 
-def _scatter(range_m, power, model: LidarModel, weather: Weather, rng: np.random.Generator):
+def _scatter(
+    range_m: np.ndarray, power: np.ndarray, model: LidarModel, weather: Weather, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Return (is_scatter (N,) bool, scatter_range_m (N,) float32): drops that answer before the surface does.
 
     Weak surface returns are replaced more often: the receiver reports the strongest echo.

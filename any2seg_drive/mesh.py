@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Colour = tuple[float, float, float]
 _QUAD = np.array([[0, 1, 2], [0, 2, 3]])  # two triangles of a quadrilateral
@@ -130,9 +131,9 @@ def from_triangles(vertices: np.ndarray, triangles: np.ndarray, uv: np.ndarray, 
     )
 
 
-def quads(corners: np.ndarray, surface: Surface, uv: np.ndarray | None = None) -> Mesh:
+def quads(corners: ArrayLike, surface: Surface, uv: np.ndarray | None = None) -> Mesh:
     """Quadrilaterals, corners (Q,4,3) in order round the edge; uv (Q,4,2), by default the edge lengths."""
-    corners = np.asarray(corners, np.float32).reshape(-1, 4, 3)
+    corners = np.asarray(corners, np.float32).reshape(-1, 4, 3)  # (Q,4,3)
     count = len(corners)
     if uv is None:
         uv = np.zeros((count, 4, 2), np.float32)
@@ -248,7 +249,7 @@ def wheel(radius: float, width: float, surface: Surface, hub: Surface, sides: in
 
 def _icosphere(level: int) -> tuple[np.ndarray, np.ndarray]:
     g = (1 + 5**0.5) / 2
-    v = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g)]
+    v: list[tuple[float, float, float]] = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g)]
     v += [(0, -1, -g), (0, 1, -g), (g, 0, -1), (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
     f = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6)]
     f += [(7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10)]

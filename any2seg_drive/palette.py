@@ -29,10 +29,11 @@ _RANGES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
 def random_colour(rng: np.random.Generator, *kinds: str) -> Colour:
     """Linear RGB (0..1) drawn from one of the named ranges, each equally likely."""
     hue, saturation, value = _RANGES[kinds[int(rng.integers(len(kinds)))]]
-    display = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value))
-    return tuple(float(c) ** 2.2 for c in display)
+    red, green, blue = colorsys.hsv_to_rgb(rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value))
+    return float(red) ** 2.2, float(green) ** 2.2, float(blue) ** 2.2
 
 
 def dimmed(colour: Colour, factor: float) -> Colour:
     """Colour times a factor, kept within 0..1."""
-    return tuple(min(1.0, c * factor) for c in colour)
+    red, green, blue = (min(1.0, c * factor) for c in colour)
+    return red, green, blue

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -41,7 +42,8 @@ class _Cache:
     """Remembers the last few results by key."""
 
     def __init__(self, size: int) -> None:
-        self._size, self._items = size, OrderedDict()
+        self._size = size
+        self._items: OrderedDict[int, Any] = OrderedDict()
 
     def get(self, key: int, make: Callable[[], Any]) -> Any:
         if key not in self._items:
@@ -162,7 +164,7 @@ class Drive:
         if end_ns <= start_ns:
             raise UserError(f"events: t1_s {t1_s} must be later than t0_s {t0_s}", "value-range")
         times_ns = np.linspace(start_ns, end_ns, self.rig.event_sub_intervals + 1).astype(np.int64)
-        levels = np.stack([self._levels.get(int(t), lambda t=t: self._log_luminance(int(t))) for t in times_ns])
+        levels = np.stack([self._levels.get(t, partial(self._log_luminance, t)) for t in times_ns.tolist()])  # (T,H,W)
         rng = self._rng(_EVENT, start_ns)
         return event_sensor.events_between(levels, times_ns, self._thresholds, self._event_model, rng)
 

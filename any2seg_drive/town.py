@@ -117,7 +117,7 @@ def _markings(site: Site, layout: Layout, rng: np.random.Generator) -> None:
     middle_paint = paint._replace(colour=yellow)
     for axis, _, middle, half, low, high in _street_pieces(layout):
         a, b = low + 1.0, high - 1.0
-        parts = []
+        parts: list[Mesh] = []
 
         def line(across: float, width: float, a0: float, a1: float, surface: Surface = paint,
                  axis: str = axis, middle: float = middle, parts: list[Mesh] = parts) -> None:

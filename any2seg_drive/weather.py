@@ -6,7 +6,7 @@ A `Weather` is drawn once per drive (visibility, rain rate, sun position vary). 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,8 +58,8 @@ class Weather:
 
 def _sun(rng: np.random.Generator, low_deg: float, high_deg: float) -> tuple[float, float, float]:
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(low_deg, high_deg))
-    direction = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)
-    return tuple(float(v) for v in direction)
+    east, north = np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth)
+    return float(east), float(north), float(np.sin(elevation))
 
 
 def _grey(value: float, blue: float = 1.05) -> tuple[float, float, float]:
@@ -69,23 +69,25 @@ def _grey(value: float, blue: float = 1.05) -> tuple[float, float, float]:
 def lighting_of(weather: Weather, seed: int) -> Lighting:
     """Return the light of a drive in this weather; brightness and clouds vary with the seed."""
     rng = np.random.default_rng([seed, 0x116, list(FOLDERS).index(weather.name)])
-    common = {"sun_direction": weather.sun_direction, "cloud_seed": int(rng.integers(1000)), "wetness": weather.wetness}
+    light = Lighting(
+        sun_direction=weather.sun_direction, cloud_seed=int(rng.integers(1000)), wetness=weather.wetness
+    )  # fmt: skip
     level = float(rng.uniform(0.8, 1.2))
     if weather.name == "sunny":
         low = float(1.0 - weather.sun_direction[2])
         colour = 1.0, 0.95 - 0.14 * low, 0.86 - 0.34 * low
         cover = float(rng.uniform(0.0, 0.45))
-        return Lighting(**common, sun_colour=colour, sun_strength=2.5 * level, cloud_cover=cover)
+        return replace(light, sun_colour=colour, sun_strength=2.5 * level, cloud_cover=cover)
     if weather.name == "night":
-        return Lighting(
-            **common, sun_strength=0.0, sky_zenith=_grey(0.003, 2.0), sky_horizon=_grey(0.009 * level, 1.4),
+        return replace(
+            light, sun_strength=0.0, sky_zenith=_grey(0.003, 2.0), sky_horizon=_grey(0.009 * level, 1.4),
             ambient=0.6, cloud_cover=0.4, cloud_colour=_grey(0.006, 1.3), headlight_strength=24.0 * level,
             lamp_strength=5.0 * level, glow=0.8,
         )  # fmt: skip
     sky, glow = {"cloudy": (0.80, 0.15), "foggy": (0.75, 0.3), "rainy": (0.45, 0.4)}[weather.name]
     sky *= level
-    return Lighting(
-        **common, sun_strength=0.0, sky_zenith=_grey(0.8 * sky), sky_horizon=_grey(sky), ambient=1.1, cloud_cover=1.0,
+    return replace(
+        light, sun_strength=0.0, sky_zenith=_grey(0.8 * sky), sky_horizon=_grey(sky), ambient=1.1, cloud_cover=1.0,
         cloud_colour=_grey(sky), glow=glow,
     )  # fmt: skip
 
@@ -130,7 +132,9 @@ def draw_weather(name: str, seed: int) -> Weather:
     )  # fmt: skip
 
 
-def through_air(radiance: np.ndarray, range_m: np.ndarray, airlight: np.ndarray, weather: Weather) -> np.ndarray:
+def through_air(
+    radiance: np.ndarray, range_m: np.ndarray, airlight: np.ndarray | float, weather: Weather
+) -> np.ndarray:
     """Attenuate radiance (H,W) or (H,W,3) over range (H,W) metres and add the light of the air itself.
 
     Koschmieder's law L = L0 t + A (1 - t), t = exp(-extinction * range); what is left of L0 is blurred as the fog
@@ -160,11 +164,13 @@ def rain_streaks(height: int, width: int, weather: Weather, exposure_s: float, r
         lines = np.round(np.stack([start, end], axis=1) * 16).astype(np.int32)  # (count,2,2), 4 fractional bits
         layer = np.zeros_like(cover)
         cv2.polylines(layer, list(lines[:, :, None]), False, strength, thickness, cv2.LINE_AA, 4)
-        cover = cv2.add(cover, layer)
+        cv2.add(cover, layer, dst=cover)
     return cover.astype(np.float32) / 255.0
 
 
-def lens_drops(height: int, width: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def lens_drops(
+    height: int, width: int, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return map_x, map_y (H,W) float32 for cv2.remap and the mask (H,W) float32 0..1 of drops on the glass.
 
     A drop is a strong lens: inside it the scene appears turned over and small.
@@ -182,7 +188,10 @@ def lens_drops(height: int, width: int, count: int, rng: np.random.Generator) ->
     return np.clip(map_x, 0, width - 1), np.clip(map_y, 0, height - 1), mask
 
 
-def apply_rain(radiance: np.ndarray, airlight: np.ndarray, weather: Weather, drops, exposure_s, rng) -> np.ndarray:
+def apply_rain(
+    radiance: np.ndarray, airlight: np.ndarray, weather: Weather, drops: tuple[np.ndarray, np.ndarray, np.ndarray],
+    exposure_s: float, rng: np.random.Generator,
+) -> np.ndarray:
     """Draw falling streaks and drops on the glass into radiance (H,W,3); `drops` comes from `lens_drops`."""
     height, width = radiance.shape[:2]
     cover = rain_streaks(height, width, weather, exposure_s, rng)[..., None]

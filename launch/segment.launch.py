@@ -18,9 +18,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
+from any2seg_ros import distro
 from any2seg_ros import launch_arguments as la
 
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # until Jazzy, and after
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 SENSORS = CarlaSensors(rgb=f"rgb_{la.CAMERA}", depth=f"depth_{la.CAMERA}", event=f"dvs_{la.CAMERA}")
 
@@ -28,7 +28,7 @@ SENSORS = CarlaSensors(rgb=f"rgb_{la.CAMERA}", depth=f"depth_{la.CAMERA}", event
 def own_arguments() -> list[la.Argument]:
     """The arguments that are neither a parameter of the node nor a topic."""
     config = Path(get_package_share_directory("any2seg_ros")) / "config"
-    set_already = [os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)]
+    set_already = [os.environ[name] for name in distro.PROFILE_VARIABLES if os.environ.get(name)]
     profile = set_already[0] if set_already else str(config / "fastdds.xml")
     return [
         la.Argument("namespace", "", "Namespace of the node, or of all of them."),
@@ -97,6 +97,6 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [*own_arguments(), *la.topic_arguments(carla_bridge(sensors=SENSORS)), *la.parameter_arguments()]
     return LaunchDescription([
         *(DeclareLaunchArgument(**argument.declaration()) for argument in arguments),
-        *(SetEnvironmentVariable(name, LaunchConfiguration("fastdds_profile")) for name in PROFILE_VARIABLES),
+        *(SetEnvironmentVariable(name, LaunchConfiguration("fastdds_profile")) for name in distro.profile_variables()),
         OpaqueFunction(function=nodes),
     ])

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
 
-_PACKAGES = ("torch", "numpy", "rosbags", "ros-jazzy-rclpy", "ros-jazzy-rmw-fastrtps-cpp", "open3d-cpu")
+_PACKAGES = ("torch", "numpy", "rosbags", "ros-rclpy", "ros-rmw-fastrtps-cpp", "open3d-cpu")
 
 
 def versions() -> dict[str, str]:

@@ -14,6 +14,8 @@ from fake_car import TOPICS
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
 
+_SEGMENT = re.compile(r"/dev/shm/fast(?:rtps|dds)_[0-9a-f]{16}")  # of Fast DDS 2, of Fast DDS 3
+
 
 def start(tmp_path, parameters):
     from any2seg_ros.processes import RosProcess, ros_arguments
@@ -25,12 +27,12 @@ def start(tmp_path, parameters):
 def mapped_segments(pid):
     """Shared-memory segments of Fast DDS that a process has mapped, the locks and queues of its ports aside."""
     lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    return {path for line in lines if re.fullmatch(r"/dev/shm/fastrtps_[0-9a-f]{16}", path := line.split()[-1])}
+    return {path for line in lines if _SEGMENT.fullmatch(path := line.split()[-1])}
 
 
 def test_value_shared_memory_is_given_back(monitor, tmp_path, checkpoint):
     """Each segment has 64 MB: a node that leaves its own behind fills the memory of the machine start by start."""
-    before = {str(path) for path in Path("/dev/shm").glob("fastrtps_*")}
+    before = {str(path) for path in Path("/dev/shm").glob("fast*_*")}
     process = start(tmp_path, {"checkpoint": checkpoint})
     try:
         assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), process.tail()

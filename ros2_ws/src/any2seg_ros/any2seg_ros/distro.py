@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from any2seg_core.base.shipped import shipped_file
+
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Every variable that a user may have set for the profile of Fast DDS, the older name first."""
+
+_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 
 def has(package: str) -> bool:
@@ -57,6 +63,13 @@ def subscription_events() -> type:
     except ImportError:
         from rclpy.qos_event import SubscriptionEventCallbacks
     return SubscriptionEventCallbacks
+
+
+def profile_variables() -> tuple[str, ...]:
+    """Environment variables that Fast DDS takes its profile from; version 3, from Kilted on, warns of the older one."""
+    name = os.environ.get("ROS_DISTRO")  # of an installation; wheels set none, but Fast DDS 2 has another name there
+    has_fast_dds_2 = name in _WITH_FAST_DDS_2 if name else has("fastrtps")
+    return PROFILE_VARIABLES if has_fast_dds_2 else PROFILE_VARIABLES[1:]
 
 
 def config_file(name: str) -> Path:

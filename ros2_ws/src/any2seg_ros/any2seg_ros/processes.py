@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from any2seg_core.base.errors import UserError
-from any2seg_ros.distro import config_file
+from any2seg_ros.distro import config_file, profile_variables
 
 _DOMAINS = range(1, 102)  # above 101 the ports of a domain reach into Linux's ephemeral range
 _DOMAIN_VARIABLE = "ROS_DOMAIN_ID"
@@ -52,7 +52,7 @@ def private_domain() -> Iterator[int]:
 def use_large_message_profile() -> None:
     """Let every ROS process started from here, this one included, move images through shared memory."""
     profile = str(config_file("fastdds.xml"))
-    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+    for variable in profile_variables():
         os.environ.setdefault(variable, profile)
 
 
