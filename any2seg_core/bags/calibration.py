@@ -51,6 +51,8 @@ class BagCalibration:
         extrinsics: what transforms of the recording give; of sensors that move the calibration holds one moment,
             `frames` none. None: there are no transforms, or a file wins over them.
         notes: what else a user should know, one line each.
+        file: that it was read from, if any. looks_rectified: the camera's pictures seem to be rectified, and were not
+            said to be.
     """
 
     calibration: Calibration | None
@@ -61,6 +63,8 @@ class BagCalibration:
     extrinsics: RecordedExtrinsics | None = None
     notes: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
+    file: Path | None = None
+    looks_rectified: bool = False
 
     def frames(self, event_window_ns: int, options: InputOptions | None = None) -> FrameBuilder:
         """A builder of planes that starts with what is fixed in this calibration."""
@@ -107,8 +111,11 @@ def _calibration_of(bag: Recording, choice: TopicChoice, file: Path | None, rect
     if file is not None:
         calibration = load_calibration(file)
         found = dict.fromkeys(_parts(calibration), file.name)
-        return BagCalibration(calibration, f"{file.name} (given)", True, found, _missing(calibration, choice, {}))
-    cameras, complaints, notes = _first_cameras(bag, choice, rectified)
+        missing = _missing(calibration, choice, {})
+        return BagCalibration(calibration, f"{file.name} (given)", True, found, missing, file=file)
+    cameras, complaints, told = _first_cameras(bag, choice, rectified)
+    notes = tuple(f"{name}: {note}" for name, note in told.items() if note)
+    looks_rectified = not rectified and bool(told.get(RGB))
     inside = bag.path / _FILE_IN_BAG if bag.path.is_dir() else bag.path.parent / _FILE_IN_BAG
     if inside.is_file():
         calibration = load_calibration(inside)
@@ -117,9 +124,11 @@ def _calibration_of(bag: Recording, choice: TopicChoice, file: Path | None, rect
         found.update({CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
         source = f"{_FILE_IN_BAG} of the recording" + (" and its camera_info" if cameras else "")
         missing = _missing(calibration, choice, complaints)
-        return BagCalibration(calibration, source, False, found, missing, notes=notes)
+        return BagCalibration(
+            calibration, source, False, found, missing, notes=notes, file=inside, looks_rectified=looks_rectified
+        )
     found = _from_messages(bag, choice, cameras, complaints)
-    return replace(found, notes=(*notes, *found.notes))
+    return replace(found, notes=(*notes, *found.notes), looks_rectified=looks_rectified)
 
 
 def _from_messages(
@@ -192,8 +201,8 @@ def _with_views(found: BagCalibration, bag: Recording, choice: TopicChoice) -> B
 
 def _first_cameras(
     bag: Recording, choice: TopicChoice, rectified: bool
-) -> tuple[dict[str, CameraModel], dict[str, str], tuple[str, ...]]:
-    """(modality -> intrinsics of its first good camera_info, modality -> why there is none, what to tell)."""
+) -> tuple[dict[str, CameraModel], dict[str, str], dict[str, str]]:
+    """Modality -> intrinsics of its first good camera_info, why there is none, and what to tell of it ("": nothing)."""
     cameras: dict[str, CameraModel] = {}
     complaints: dict[str, str] = {}
     notes: dict[str, str] = {}
@@ -211,7 +220,7 @@ def _first_cameras(
         if len(cameras) == len(infos):
             break
     complaints = {name: why for name, why in complaints.items() if name not in cameras}
-    return cameras, complaints, tuple(f"{name}: {note}" for name, note in notes.items() if note)
+    return cameras, complaints, notes
 
 
 def _size_of(bag: Recording, choice: TopicChoice, name: str) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
+from any2seg_core.bags.node_command import node_command, node_parameters, replay_command
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import BagTopic, Recording
@@ -58,6 +59,8 @@ class Inspection:
     Attributes:
         topics: by name. choice: topics of the sensors, with reasons. reference: sensor that phases count from.
         phases: sensor -> phase against it. calibration: see there. parameters: recommended, for the node.
+        node_parameters: those of them without which it does not read the topics, or reads them wrongly.
+        replay_command: plays the recording to it.
         notes: what else a user should know, one line each.
     """
 
@@ -72,11 +75,14 @@ class Inspection:
     parameters: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    node_parameters: dict[str, Any] = field(default_factory=dict)
+    replay_command: str = ""
 
     @property
-    def remap_lines(self) -> list[str]:
-        """Arguments for the node, ready to paste after ``--ros-args``."""
-        return [f"-r {private}:={topic}" for private, topic in self.choice.map.node_remappings().items()]
+    def node_command(self) -> list[str]:
+        """Lines of the command that starts the node on these topics; empty where there is no sensor."""
+        topics = self.choice.map
+        return node_command(self.node_parameters, topics, self.calibration) if topics.streams else []
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -99,6 +105,9 @@ class Inspection:
                 "missing": list(self.calibration.missing),
             },
             "remappings": topics.node_remappings(),
+            "node_parameters": self.node_parameters,
+            "node_command": " ".join(line.removesuffix(" \\") for line in self.node_command),
+            "replay_command": self.replay_command,
             "recommended": self.parameters,
             "recommended_yaml": params_yaml(self.parameters),
         }  # fmt: skip
@@ -152,14 +161,16 @@ def inspect_bag(
         timings = {name: reports[streams[name]].timing for name in sensors}
         lead_ms = _packet_lead_ms(firsts.get(streams.get(EVENT, "")))
         usable = {name: timing for name, timing in timings.items() if name not in calibration.unusable}
+        needed = node_parameters({name: topic.kind for name, topic in bag.topics.items()}, choice.map, calibration)
         parameters = recommend(usable, phases, lead_ms)
+        parameters |= needed if parameters else {}
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
         notes = [*choice.notes, *calibration.notes]
         notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
         notes += [*_timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
-            tuple(bag.warnings), tuple(notes),
+            tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules),
         )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def inspect(
     if as_json:
         say(json.dumps(found.document(), indent=1))
     else:
-        Screen(width=WIDTH).print(render_inspection(found))
+        Screen(width=WIDTH).print(render_inspection(found), crop=False)
 
 
 def extract(

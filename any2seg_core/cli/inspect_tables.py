@@ -1,4 +1,4 @@
-"""An Inspection as tables that fit a terminal of 100 columns."""
+"""An Inspection as tables that fit a terminal of 100 columns; print it without cropping, commands may be longer."""
 
 from __future__ import annotations
 
@@ -136,21 +136,21 @@ def _paragraphs(found: Inspection, sensors: list[str]) -> Iterator[RenderableTyp
         lines.append("a file of your own: --calibration FILE.yaml (format: any2seg_core/sensors/calibration.py)")
     yield from _section("calibration", lines)
     yield from _section("notes", list(found.notes))
-    if found.remap_lines:
-        yield from _section("the node on these topics", ["--ros-args \\", *_continued(found.remap_lines)])
+    if found.node_command:
+        yield from _section("the node on these topics", found.node_command, is_pasted=True)
+        yield from _section("in another terminal: play the recording to it", [found.replay_command], is_pasted=True)
     if found.parameters:
         text = params_yaml(found.parameters).rstrip().splitlines()
-        yield from _section("recommended parameters, for the node's params_file and for --params", text)
+        title = "recommended parameters, for the node's params_file and for --params"
+        yield from _section(title, text, is_pasted=True)
 
 
-def _continued(lines: list[str]) -> list[str]:
-    return [f"  {line} \\" for line in lines[:-1]] + [f"  {lines[-1]}"]
-
-
-def _section(title: str, lines: list[str]) -> Iterator[RenderableType]:
+def _section(title: str, lines: list[str], is_pasted: bool = False) -> Iterator[RenderableType]:
+    """A title and its lines, folded; what is to be pasted stays in one piece, however long it is."""
     if lines:
         yield Text(f"\n{title}", style="bold")
-        yield Text("\n".join(f"  {line}" for line in lines), overflow="fold")
+        folding = {"no_wrap": True, "overflow": "ignore"} if is_pasted else {"overflow": "fold"}
+        yield Text("\n".join(f"  {line}" for line in lines), **folding)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -128,7 +128,7 @@ def test_value_kitti_like_recording(tmp_path):
     camera = found.topics["/kitti/camera_color_left/image"]
     assert (camera.role, camera.count, camera.peek.width, camera.peek.height) == ("rgb", 8, 1242, 375)
     assert camera.timing.latency_p50_ms == pytest.approx(12.0)
-    assert "-r ~/in/points:=/kitti/velo/pointcloud" in found.remap_lines
+    assert "-r '~/in/points:=/kitti/velo/pointcloud' \\" in found.node_command
     text = text_of(found)
     assert max(map(len, text.splitlines())) <= WIDTH
     for word in ("1242x375", "latched", "best effort", "-30.0", "fall into the picture", "ros__parameters", "tf: velo"):

@@ -84,7 +84,7 @@ def node_process(domain, checkpoint, calibration_file, tmp_path_factory):
 
 @pytest.fixture()
 def make_node(domain):
-    """Function that makes a node in this process from parameters."""
+    """Function that makes a node in this process from parameters, and remappings where it is given some."""
     import rclpy
 
     from any2seg_ros.processes import ros_arguments
@@ -92,9 +92,9 @@ def make_node(domain):
 
     made = []
 
-    def make(**parameters):
+    def make(remappings=None, **parameters):
         context = rclpy.Context()
-        rclpy.init(args=ros_arguments(parameters), context=context, domain_id=domain)
+        rclpy.init(args=ros_arguments(parameters, remappings), context=context, domain_id=domain)
         made.append((context, SegmentNode(context=context)))
         return made[-1][1]
 

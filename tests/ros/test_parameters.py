@@ -139,6 +139,37 @@ def test_value_transports_and_formats_subscribe_to_their_topics(make_node, check
     assert kinds["/segment/in/events"] is Image
 
 
+@pytest.mark.parametrize(("remapped", "published"), [("/cam/jpeg", "/cam/jpeg"), ("/cam/compressed", "/cam/compressed"),
+                                                     ("/cam/raw", "/cam/raw/compressed")])  # fmt: skip
+def test_value_compressed_images_are_found_by_their_type(make_node, checkpoint, domain, remapped, published):
+    """On the topic itself, whatever it is called, or below it, where image_transport publishes them."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import CompressedImage
+
+    remap = {"~/in/image": remapped}
+    node = make_node(checkpoint=checkpoint, modalities="[rgb]", image_transport="compressed", remappings=remap)
+    node.trigger_configure()
+    node.trigger_activate()
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    other = rclpy.create_node("camera", context=context)
+    publisher = other.create_publisher(CompressedImage, published, 1)
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    try:
+        for _ in range(400):
+            executor.spin_once(timeout_sec=0.05)
+            if publisher.get_subscription_count():
+                break
+        assert publisher.get_subscription_count() == 1
+        assert node._inputs.publishers("rgb") == 1
+    finally:
+        executor.remove_node(node)
+        other.destroy_node()
+        rclpy.shutdown(context=context)
+
+
 def test_value_event_format_auto_follows_the_publisher(active, domain):
     """From the cloud that is expected first to rendered images, as soon as somebody publishes those."""
     import rclpy

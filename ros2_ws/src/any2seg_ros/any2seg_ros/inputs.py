@@ -28,10 +28,11 @@ _EVENT_KINDS = {
     "array": ("dvs_msgs/msg/EventArray", "prophesee_event_msgs/msg/EventArray"),
     "image": ("sensor_msgs/msg/Image",),
 }
+_COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _AUTO_PERIOD_S = 0.2
 _HINTS = {
-    "rgb": "remap the topic of an Image, or of a CompressedImage without /compressed and set image_transport",
-    "depth": "remap the topic of an Image, or of a CompressedImage without /compressedDepth and set depth_transport",
+    "rgb": "remap the topic of an Image, or set image_transport to compressed for that of a CompressedImage",
+    "depth": "remap the topic of an Image, or set depth_transport to compressedDepth for that of a CompressedImage",
     "event": "remap another topic or set event_format",
     "lidar": "remap the topic of a PointCloud2",
 }
@@ -55,11 +56,18 @@ class Received:
 
 @dataclass(frozen=True)
 class InputType:
-    """Message class of an input; `raw`: delivered as CDR bytes, because one Python object per event is too slow."""
+    """Message class of an input; `raw`: delivered as CDR bytes, because one Python object per event is too slow.
+
+    `suffix`: where image_transport puts a compressed topic, below that of the images.
+    """
 
     message: Any
     raw: bool = False
     suffix: str = ""
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """Where messages may come for a remapped topic, the likeliest first: drivers also compress without a suffix."""
+        return (name,) if not self.suffix or name.endswith(self.suffix) else (name + self.suffix, name)
 
 
 def event_type(event_format: str) -> InputType:
@@ -123,9 +131,13 @@ class Inputs:
         self._event_kind = ""
         self._on_camera_info = on_camera_info
         self.use(settings.enabled)
-        wants_auto = "event" in settings.modalities and settings.event_format == "auto"
-        follow = guard("event_format", self._follow_event_publisher)
-        self._timer = create_steady_timer(node, _AUTO_PERIOD_S, follow) if wants_auto else None
+        self._is_auto = "event" in settings.modalities and settings.event_format == "auto"
+        self._compressed = [
+            name for name in settings.modalities if name != "event" and input_type(name, settings).suffix
+        ]
+        follow = guard("format of the inputs", self._follow_publishers)
+        wants_timer = self._is_auto or self._compressed
+        self._timer = create_steady_timer(node, _AUTO_PERIOD_S, follow) if wants_timer else None
 
     def use(self, names: Collection[str]) -> None:
         """Subscribe to these modalities and to no other; what goes on stays as it is."""
@@ -163,7 +175,7 @@ class Inputs:
         """
         found = {}
         for name, subscription in self._subscriptions.items():
-            if name not in self._settings.modalities or (name == "event" and self._timer is not None):
+            if name not in self._settings.modalities or (name == "event" and self._is_auto):
                 continue
             kind = subscription.msg_type
             expected = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
@@ -174,11 +186,14 @@ class Inputs:
                 found[name] = f"{topic} is published as {kinds}, subscribed to as {expected}: {_HINTS[name]}"
         return found
 
-    def _subscribe(self, name: str, kind: InputType) -> None:
+    def _topics(self, name: str, kind: InputType) -> tuple[str, ...]:
+        """As image_transport does: one remapping of the base topic moves its compressed topic too."""
+        return kind.topics(self._node.resolve_topic_name(f"~/in/{NODE_INPUTS[name]}"))
+
+    def _subscribe(self, name: str, kind: InputType, topic: str = "") -> None:
         settings = self._settings
         depth = settings.event_depth if name == "event" else settings.input_depth
-        # As image_transport does: one remapping of the base topic moves its compressed topic too.
-        topic = self._node.resolve_topic_name(f"~/in/{NODE_INPUTS[name]}") + kind.suffix
+        topic = topic or self._topics(name, kind)[0]
         callback = partial(self._receive, name)
         self._subscriptions[name] = self._create(name, kind.message, topic, callback, depth, kind.raw)
 
@@ -228,6 +243,27 @@ class Inputs:
             f"a publisher of {topic} offers another quality of service ({event.last_policy_kind!s}), nothing comes "
             "through: set input_reliability to best_effort, or qos_overrides of the topic",
         )
+
+    def _follow_publishers(self) -> None:
+        if self._is_auto:
+            self._follow_event_publisher()
+        for name in self._compressed:
+            self._follow_compressed_images(name)
+
+    def _follow_compressed_images(self, name: str) -> None:
+        """Of the topics that may carry compressed images the one that does, by its type."""
+        if name not in self._subscriptions:
+            return
+        kind = input_type(name, self._settings)
+        present = self._subscriptions[name].topic_name
+        found = next((topic for topic in self._topics(name, kind) if self._carries_compressed(topic)), present)
+        if found != present:
+            self._node.destroy_subscription(self._subscriptions[name])
+            self._subscribe(name, kind, found)
+            self._node.get_logger().info(f"{name}: compressed images come on {found}")
+
+    def _carries_compressed(self, topic: str) -> bool:
+        return any(info.topic_type == _COMPRESSED for info in self._node.get_publishers_info_by_topic(topic))
 
     def _follow_event_publisher(self) -> None:
         """event_format auto: take the type that is published, as far as its package is installed."""

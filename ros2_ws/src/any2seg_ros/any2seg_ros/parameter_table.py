@@ -70,7 +70,9 @@ def _stream_table(name: str) -> dict[str, Parameter]:
 
 
 _MODEL = {
-    "checkpoint": Parameter("", "Any2Seg checkpoint (.safetensors)."),
+    "checkpoint": Parameter(
+        "", "Any2Seg checkpoint (.safetensors); empty: the shipped one, which knows the simulated drive alone."
+    ),
     "device": Parameter("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "precision": Parameter(
         "float32",
@@ -99,8 +101,17 @@ _INPUTS = {
         "Sensors that the node has: names, titles, letters ([camera, LiDAR], [RL], [all]); at run time they are "
         "switched with SENSOR.enabled.",
     ),
-    "image_transport": Parameter("raw", "Transport of the camera image.", choices=("raw", "compressed")),
-    "depth_transport": Parameter("raw", "Transport of the depth image.", choices=("raw", "compressedDepth")),
+    "image_transport": Parameter(
+        "raw",
+        "Transport of the camera image; compressed: CompressedImage on the topic itself or on `/compressed` below it.",
+        choices=("raw", "compressed"),
+    ),
+    "depth_transport": Parameter(
+        "raw",
+        "Transport of the depth image; compressedDepth: CompressedImage on the topic itself or on `/compressedDepth` "
+        "below it.",
+        choices=("raw", "compressedDepth"),
+    ),
     "event_format": Parameter(
         "auto",
         "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",

@@ -12,6 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.home import expanded_text
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync import SyncConfig
@@ -69,6 +71,7 @@ class NodeParameters:
         return replace(self.sync, streams=streams)
 
 
+_PATHS = ("checkpoint", "calibration_file", "camera_info_url", "depth_camera_info_url", "events_camera_info_url")
 _COPIED = tuple(field.name for field in fields(NodeParameters) if field.name in TABLE)
 
 
@@ -108,11 +111,10 @@ def values_of(node: Node) -> dict[str, Any]:
 
 
 def check(values: Mapping[str, Any]) -> NodeParameters:
-    """All values of the table -> one object; UserError names the parameter and what it accepts."""
-    if not values["checkpoint"]:
-        raise UserError(
-            "parameter checkpoint is empty: give the path of an Any2Seg checkpoint (.safetensors)", "argument-missing"
-        )
+    """All values of the table -> one object; UserError names the parameter and what it accepts.
+
+    A checkpoint that is not given is the shipped one; ``~`` in paths is the home folder.
+    """
     for name, entry in TABLE.items():
         value = values[name]
         if isinstance(entry.default, list):
@@ -125,6 +127,8 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}", "sensor-none")
     copied = {name: values[name] for name in _COPIED}
+    copied |= {name: expanded_text(values[name]) for name in _PATHS}
+    copied["checkpoint"] = copied["checkpoint"] or str(default_checkpoint())
     health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
     checked = {"modalities": modalities, "sync": sync_config(values, modalities, DEFAULT_WINDOW_NS), "health": health}
     return NodeParameters(**{**copied, **checked})

@@ -29,6 +29,7 @@ from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.home import expanded_text
 from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.screen import refusal
 from any2seg_core.base.units import NS_PER_S
@@ -143,6 +144,7 @@ class ReplayNode(Node):
         for name, default, description in _PARAMETERS:
             self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
         values = {name: self.get_parameter(name).value for name, _, _ in _PARAMETERS}
+        values |= {name: expanded_text(values[name]) for name in ("bag", "schedule", "log_file")}
         texts = [text for text in values.pop("faults") if text]
         schedule = values.pop("schedule")
         faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [])

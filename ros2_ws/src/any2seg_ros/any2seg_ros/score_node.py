@@ -1,7 +1,7 @@
 """Score the labels of a running node against truth on a topic; the table comes at the end (Ctrl-C, or end of replay).
 
-    python -m any2seg_ros.score_node --ros-args -p checkpoint:=checkpoints/drive_b0.safetensors -p out:=score.json \\
-        -r ~/in/label:=/segment/out/label -r ~/in/modalities:=/segment/out/modalities -r ~/in/truth:=/truth/image
+    python -m any2seg_ros.score_node --ros-args -p out:=score.json -r '~/in/label:=/segment/out/label' \\
+        -r '~/in/modalities:=/segment/out/modalities' -r '~/in/truth:=/truth/image'
 
 For watching: DDS may lose a label. Reproducible figures come from reading the bag in code.
 """
@@ -26,7 +26,9 @@ from sensor_msgs.msg import Image
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.home import expanded_text
 from any2seg_core.base.screen import refusal
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
@@ -40,7 +42,7 @@ from any2seg_ros.throttle import Throttle
 _QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
 _JOINED = 50
 _PARAMETERS = (
-    ("checkpoint", "", "Checkpoint of the judged node: tells the classes."),
+    ("checkpoint", "", "Checkpoint of the judged node: tells the classes; empty: the shipped one, as there."),
     ("out", "", "JSON file for the figures; empty: none."),
     ("truth_coding", TRAIN_IDS, "Truth images: train_ids (mono8), or CARLA's semantic camera as palette or tag."),
     ("carla_version", CARLA_VERSION, "Which list of tags CARLA's truth has; not for train_ids."),
@@ -69,12 +71,9 @@ class ScoreNode(Node):
         for name, default, description in _PARAMETERS:
             self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
         values = {name: self.get_parameter(name).value for name, *_ in _PARAMETERS}
-        if not values["checkpoint"]:
-            raise UserError(
-                "parameter checkpoint is empty: give the checkpoint of the node that is judged", "argument-missing"
-            )
-        self.out = values["out"]
-        space = label_space(read_metadata(Path(values["checkpoint"]))["contract"]["label_space"])
+        self.out = expanded_text(values["out"])
+        checkpoint = Path(expanded_text(values["checkpoint"]) or default_checkpoint())
+        space = label_space(read_metadata(checkpoint)["contract"]["label_space"])
         self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])
         self._coding.require_space(space)
         self.scorer = LiveScorer(space)

@@ -1,7 +1,7 @@
 """Several cameras in one process: a SegmentNode for each, one model for all.
 
-    python -m any2seg_ros.segment_cameras --cameras front,left,right --ros-args --params-file cameras.yaml \\
-        -r segment_front:~/in/image:=/front/image -r segment_left:~/in/image:=/left/image ...
+    any2seg-segment-cameras --cameras front,left --ros-args \\
+        -r 'segment_front:~/in/image:=/front/image' -r 'segment_left:~/in/image:=/left/image'
 
 The nodes are called segment_<camera>; a parameter without a node's name goes to all of them. The weights are loaded
 once. Inference goes round: whoever waits longest is next, with its newest set.
@@ -38,7 +38,7 @@ def main(args: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="segment_cameras",
         description="Segment several cameras in one process that holds the model once.",
-        epilog="example: segment_cameras --cameras front,left --ros-args -r segment_front:~/in/image:=/front/image",
+        epilog="example: segment_cameras --cameras front,left --ros-args -r 'segment_front:~/in/image:=/front/image'",
     )
     parser.add_argument("--cameras", type=_cameras, required=True, help="names, separated by commas")
     cameras = parser.parse_args(remove_ros_args(arguments)[1:]).cameras

@@ -1,7 +1,7 @@
 """Lifecycle node: sensor topics in, label images out, whichever sensors are alive.
 
-    python -m any2seg_ros.segment_node --ros-args -p checkpoint:=checkpoints/drive_b0.safetensors \\
-        -p calibration_file:=calibration.yaml -r ~/in/image:=/carla/ego_vehicle/rgb_front/image ...
+    any2seg-segment-node --ros-args -p calibration_file:=calibration.yaml \\
+        -r '~/in/image:=/camera/image_raw' -r '~/in/points:=/lidar/points'
 
 A shell: callbacks put messages into the pipeline, the segmenter does the work in the pipeline's thread, the outputs
 publish. configure loads and warms the model, activate subscribes; deactivate and cleanup undo both in mirror order.

@@ -1,0 +1,63 @@
+"""The command that starts the node on the topics of a recording, and the one that plays the recording to it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.bags.calibration import BagCalibration
+from any2seg_core.bags.topics import COMPRESSED_KIND
+from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
+
+EXECUTABLE = "any2seg-segment-node"
+_TRANSPORTS = {"rgb": ("image_transport", "compressed"), "depth": ("depth_transport", "compressedDepth")}
+_INFOS = frozenset(NODE_CAMERA_INFOS.values())
+
+
+def node_parameters(kinds: dict[str, str], topics: TopicMap, calibration: BagCalibration) -> dict[str, Any]:
+    """Parameters without which the node does not read these topics, or reads them wrongly; no file among them.
+
+    Args:
+        kinds: topic -> message type.
+    """
+    parameters: dict[str, Any] = {}
+    for name, (parameter, transport) in _TRANSPORTS.items():
+        if kinds.get(topics.streams.get(name, "")) == COMPRESSED_KIND:
+            parameters[parameter] = transport
+    if calibration.looks_rectified:
+        parameters["rectified"] = True
+    return parameters
+
+
+def node_command(parameters: dict[str, Any], topics: TopicMap, calibration: BagCalibration) -> list[str]:
+    """Lines of one shell command, each ready to paste: without a checkpoint, for which the node has a default.
+
+    Names with ``~`` are quoted: a shell would put the home folder in its place. Intrinsics of a file that the user gave
+    hold: the node does not hear the recorded ones then.
+    """
+    given = [f"{name}:={_text(value)}" for name, value in parameters.items()]
+    if calibration.file is not None:
+        given.append(f"calibration_file:={calibration.file.resolve()}")
+    pairs = topics.node_remappings()
+    if calibration.is_final:
+        pairs = {name: topic for name, topic in pairs.items() if name.rpartition("/")[2] not in _INFOS}
+    words = [f"-p {shlex.quote(text)}" for text in given]
+    words += [f"-r {shlex.quote(f'{private}:={topic}')}" for private, topic in pairs.items()]
+    return _continued([f"{EXECUTABLE} --ros-args", *words])
+
+
+def replay_command(bag: Path, fixed: Sequence[str] = (), rules: Path | None = None) -> str:
+    """One line; it waits for the node."""
+    own = [] if rules is None else ["--rules", str(rules.resolve())]
+    topics = [word for pair in fixed for word in ("--topic", pair)]
+    return shlex.join(["any2seg", "bag", "replay", str(bag.resolve()), "--wait", "60", *topics, *own])
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _continued(lines: list[str]) -> list[str]:
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]

@@ -1,0 +1,17 @@
+"""``~`` at the beginning of a path that no shell has expanded: behind ``:=``, behind ``--option=``, in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def expanded(path: Path) -> Path:
+    """The path with ``~`` and ``~name`` replaced by the home folder; as it stands where nobody has that name."""
+    return Path(os.path.expanduser(path))
+
+
+def expanded_text(path: str) -> str:
+    """`expanded` for a path or a ``file://`` URL as text; an empty one stays empty."""
+    scheme, colon, rest = path.partition("file://")
+    return os.path.expanduser(path) if scheme or not colon else f"file://{os.path.expanduser(rest)}"
