@@ -41,8 +41,8 @@ def rectified_note(topic: str, msg: Any, rectified: bool) -> str:
     if not is_cut:
         return ""
     return (
-        f"{topic} seems to be rectified and cut, as KITTI's is: the principal point of K lies at {100 * x:.0f} % of its "
-        f"width and {100 * y:.0f} % of its height, that of P near the middle: set rectified to true, or other "
+        f"{topic} seems to be rectified and cut, as KITTI's is: the principal point of K lies at {100 * x:.0f} % of "
+        f"its width and {100 * y:.0f} % of its height, that of P near the middle: set rectified to true, or other "
         "sensors are drawn beside its picture"
     )
 
