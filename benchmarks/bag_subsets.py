@@ -26,8 +26,9 @@ from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.base.progress import track
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
+from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.recording.prepared import RecordingTap, prepared_sets
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.labels import DELIVER

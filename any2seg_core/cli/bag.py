@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 
@@ -15,7 +16,6 @@ BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .m
 TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
 RulesOption = Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")]
 CalibrationOption = Annotated[Path | None, typer.Option(help="Calibration YAML; wins over what the recording says.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 def inspect(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 
@@ -21,7 +22,6 @@ _SHOWN_PROBLEMS = 20
 
 RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a drive; or a recording.")]
 KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; auto looks into the folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @data_app.command()

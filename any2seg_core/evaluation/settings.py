@@ -21,11 +21,13 @@ class EvaluateSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
     data: Path = Field(description="data set folder")
-    dataset: Kind = Field("auto", description="what lies in that folder")
-    parity: Literal["none", "hkust"] = Field("none", description="MUSES: repeat the published loader, defects included")
+    dataset: Kind = Field("auto", description="what lies in that folder: auto, deliver, muses, mcubes")
+    parity: Literal["none", "hkust"] = Field(
+        "none", description="MUSES: repeat the published loader, defects included (hkust)"
+    )
     skip_corrupt: bool = Field(False, description="leave frames out whose files cannot be read, and count them")
     split: str = Field("val", description="which frames")
-    cases: tuple[str, ...] | None = Field(None, description="only these conditions and failures")
+    cases: tuple[str, ...] | None = Field(None, description="only these conditions and failures; may be repeated")
     frames: int | None = Field(None, gt=0, description="at most so many, evenly spread")
     protocol: Literal["drop", "zero"] = Field(
         "drop", description="absent sensors leave the fusion (drop) or are zeros (zero)"
@@ -39,4 +41,4 @@ class EvaluateSettings(BaseModel):
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     precision: Precision = Field("float32", description="of the encoder: float32 or bfloat16")
     seed: int = Field(0, ge=0, description="of the damage")
-    prior_from: str = Field("train", description="split that gives the label statistics of the baselines")
+    prior_from: str = Field("train", description="split that gives the label statistics of the prior baselines")

@@ -28,13 +28,13 @@ from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.extract import ExtractOptions, extract
-from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.recording import evaluate
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
 from any2seg_core.evaluation.recording.record import OUTPUTS
 from any2seg_core.evaluation.recording.scores import phases_of
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.messages import image_to_array, serialise
@@ -642,7 +642,7 @@ def test_value_truth_of_carlas_semantic_camera_scores_as_train_ids_do(folder, tm
     requests = {
         "ids": request_of(folder, tmp_path / "ids", subsets="all", every=5),
         "palette": request_of(folder, tmp_path / "palette", bag=bag, subsets="all", every=5,
-                              truth=fake_car.TOPICS.truth, truth_coding=TruthCoding("palette")),
+                              truth=fake_car.TOPICS.truth, truth_coding="palette"),
     }  # fmt: skip
     scores = {name: evaluate_bag(request).total()["RDEL"] for name, request in requests.items()}
     assert scores["ids"].with_truth == scores["palette"].with_truth > 0

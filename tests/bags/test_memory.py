@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import open_bag

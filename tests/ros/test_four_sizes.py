@@ -18,8 +18,8 @@ from any2seg_core.bags.reader import Recording
 from any2seg_core.cli.main import app
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
 from any2seg_core.evaluation.recording.record import OUTPUTS
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.messages import serialise
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint

@@ -18,7 +18,7 @@ from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.runtime.frame_builder import FrameBuilder

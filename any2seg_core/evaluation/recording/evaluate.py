@@ -26,13 +26,14 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
-from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
 from any2seg_core.evaluation.noise import add_noise, noise_level
-from any2seg_core.evaluation.recording.evaluation import EvaluateRequest, Evaluation
+from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.recording.prepared import PreparedSet, RecordingTap, prepared_sets
 from any2seg_core.evaluation.recording.record import ResultRecorder
 from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
 from any2seg_core.evaluation.recording.scores import FrameScorer, phases_of
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.worst import WorstFrames
@@ -56,7 +57,8 @@ class _Run:
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
         self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
-        request.truth_coding.require_space(self.predictor.label_space)
+        self._coding = TruthCoding(request.truth_coding, request.carla_version, request.rider)
+        self._coding.require_space(self.predictor.label_space)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
         options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
         self._opened = stack.enter_context(open_bag(request.bag, options))
@@ -120,7 +122,7 @@ class _Run:
             "extrinsics": self._opened.calibration.found,
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
-            "truth_coding": asdict(request.truth_coding) if request.truth_coding.kind != TRAIN_IDS else None,
+            "truth_coding": asdict(self._coding) if self._coding.kind != TRAIN_IDS else None,
             "subsets": [subset_letters(subset) for subset in self.subsets],
             "protocol": "drop",
             "every": request.every,
@@ -139,7 +141,7 @@ class _Run:
         seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
         unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
         watch = ExpectedOutputMonitor(
-            self._topics, self._sync, self._folder, num_classes, unseen, self.request.truth_coding
+            self._topics, self._sync, self._folder, num_classes, unseen, self._coding
         )
         recorded = self._bag.messages(seen)
         messages = self._injector(watch.messages(recorded))

@@ -1,53 +1,14 @@
-"""An evaluation of a recording: what is asked for, and what comes of it."""
+"""What comes of an evaluation of a recording."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.recording.scores import Phase
 from any2seg_core.evaluation.recording.worst import FrameView
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
-from any2seg_core.faults.kinds import Fault
-from any2seg_core.vocabulary.modalities import EVERY_SUBSET
-
-
-@dataclass(frozen=True)
-class EvaluateRequest:
-    """What to judge.
-
-    Attributes:
-        bag, checkpoint: files. out: folder for the results.
-        truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
-        truth_coding: how images of a truth topic say their classes.
-        subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are judged
-            always.
-        faults, seed: what is done to the messages. noise: level of `add_noise` on the model's input, "" for none.
-        every: judge every n-th set. device, precision: as in `Predictor`.
-        record: .mcap to write inputs and results to, or None.
-        topics, rules, calibration, params: as in `BagOptions`.
-    """
-
-    bag: Path
-    checkpoint: Path
-    out: Path
-    truth: str = ""
-    subsets: str = EVERY_SUBSET
-    faults: tuple[Fault, ...] = ()
-    seed: int = 0
-    noise: str = ""
-    every: int = 1
-    device: str = "cpu"
-    precision: str = "float32"
-    record: Path | None = None
-    topics: tuple[str, ...] = ()
-    rules: Path | None = None
-    calibration: Path | None = None
-    params: Path | None = None
-    truth_coding: TruthCoding = TruthCoding()
 
 
 @dataclass

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
 from any2seg_core.bags.lookup import start_ns
+from any2seg_core.base.command_options import with_settings
 from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
@@ -44,13 +46,15 @@ _REDRAW_S = 0.25
 class DemoOptions:
     """What a run is made of. `bag`: a recording to use instead of rendering one (it must fit the phases)."""
 
-    out: Path
-    checkpoint: Path
-    seconds_per_phase: float
-    seed: int
-    workers: int
-    device: str
-    bag: Path | None
+    out: Annotated[Path, Field(description="Folder for recording, report and metrics.")] = Path("runs/demo")
+    checkpoint: Annotated[Path, Field(description="Any2Seg checkpoint (.safetensors).")] = default_checkpoint()
+    seconds_per_phase: Annotated[float, Field(ge=1.0, le=30.0, description="Length of each phase.")] = 6.0
+    seed: Annotated[int, Field(ge=0, description="Which town of the test split.")] = 0
+    workers: Annotated[int, Field(ge=1, description="Processes that render.")] = 2
+    device: Annotated[str, Field(description="Where the model runs: cpu, cuda.")] = "cpu"
+    bag: Annotated[
+        Path | None, Field(description="Use this recording of the drive instead of rendering one.")
+    ] = None
 
 
 class DemoError(RuntimeError):
@@ -160,30 +164,24 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
     return scores
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for recording, report and metrics.")] = Path("runs/demo"),
-    checkpoint: Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")] = default_checkpoint(),
-    seconds_per_phase: Annotated[float, typer.Option(min=1.0, max=30.0, help="Length of each phase.")] = 6.0,
-    seed: Annotated[int, typer.Option(min=0, help="Which town of the test split.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
-    bag: Annotated[Path | None, typer.Option(help="Use this recording of the drive instead of rendering one.")] = None,
-) -> None:
+@with_settings(DemoOptions)
+def demo(options: DemoOptions) -> None:
     """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
 
     Example: any2seg demo --out runs/demo
     """
     console = Console(width=WIDTH) if not sys.stdout.isatty() else Console()
-    options = DemoOptions(out, checkpoint, seconds_per_phase, seed, workers, device, bag)
     try:
         scores = run_demo(options, console, ["any2seg", "demo", *sys.argv[1:]])
     except DemoError as error:
         typer.echo(f"any2seg demo: {error}", err=True)
         raise typer.Exit(1) from None
     console.print(score_table(scores))
-    console.print(f"report: {out / 'report.html'}   numbers: {out / 'metrics.json'}", highlight=False, soft_wrap=True)
+    metrics, page = (options.out / name for name in RESULTS)
+    console.print(f"report: {page}   numbers: {metrics}", highlight=False, soft_wrap=True)
     if scores.failures():
-        typer.echo(f"any2seg demo: no label in phase {', '.join(scores.failures())}; see {out / 'node.log'}", err=True)
+        silent = ", ".join(scores.failures())
+        typer.echo(f"any2seg demo: no label in phase {silent}; see {options.out / 'node.log'}", err=True)
         raise typer.Exit(1)
 
 

@@ -1,0 +1,65 @@
+"""What an evaluation of a recording is asked for. Light to import: the command line makes its options of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.faults.kinds import Fault
+from any2seg_core.vocabulary.modalities import EVERY_SUBSET
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to evaluate, on what, how; each setting with its text for the command line.
+
+    Attributes:
+        out: folder for the results; never None once made.
+        truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
+        subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are always
+            among them.
+        noise: level of `add_noise` on the model's input, "" for none.
+        topics, rules, calibration, params: as in `BagOptions`. device, precision: as in `Predictor`.
+        faults: what is done to the messages, with `seed`.
+    """
+
+    bag: Annotated[Path, Field(description="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
+    checkpoint: Annotated[Path, Field(description="Any2Seg checkpoint (.safetensors).")] = default_checkpoint()
+    out: Annotated[Path | None, Field(description="Folder for results; default: runs/evaluate/<recording>.")] = None
+    truth: Annotated[
+        str,
+        Field(
+            description="Topic, folder of <stamp in ns>.png, or what bag extract wrote; default: the recording's own; "
+            "none."
+        ),
+    ] = ""
+    truth_coding: Annotated[
+        str, Field(description="Images of a truth topic: train_ids (mono8), or CARLA's, palette or tag.")
+    ] = TRAIN_IDS
+    carla_version: Annotated[str, Field(description="Whose tags CARLA's truth has.")] = CARLA_VERSION
+    rider: Annotated[str, Field(description="CARLA's riders are: ignore, Pedestrian or TwoWheeler.")] = RIDER
+    subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET
+    noise: Annotated[str, Field(description="Noise on the model's input: low, mid or high.")] = ""
+    seed: Annotated[int, Field(ge=0, description="Of all that is random in faults and noise.")] = 0
+    every: Annotated[int, Field(ge=1, description="Evaluate every n-th set.")] = 1
+    device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
+    precision: Annotated[str, Field(description="Of the encoder: float32 or bfloat16.")] = "float32"
+    record: Annotated[Path | None, Field(description="Also write inputs and labels to this .mcap.")] = None
+    calibration: Annotated[Path | None, Field(description="Calibration YAML; default: of the recording.")] = None
+    topics: Annotated[
+        tuple[str, ...], Field(description="Fix a topic: rgb=/camera/image_raw, depth=none.")
+    ] = ()
+    rules: Annotated[
+        Path | None, Field(description="Rules that map topics to sensors, as bags/topics.yaml.")
+    ] = None
+    params: Annotated[Path | None, Field(description="ROS 2 parameter file with synchroniser settings.")] = None
+    faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.out is None:
+            object.__setattr__(self, "out", Path("runs/evaluate") / (self.bag.stem or "bag"))
