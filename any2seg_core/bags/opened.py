@@ -18,7 +18,7 @@ from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
-from any2seg_core.sync.parameters import load_params_file, sync_config
+from any2seg_core.sync.parameters import NODE_NAME, foreign_sections, load_params_file, sync_config
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
 
 _FIXED_FRAME = "fixed_frame"  # the node's parameter
@@ -54,7 +54,7 @@ class OpenBag:
 
     Attributes:
         bag, choice, calibration: see there. modalities: sensors in use, canonical order.
-        parameters: of the params file, by name.
+        parameters: of the params file, by name. params_notes: what of that file is not used, one line each.
     """
 
     bag: Recording
@@ -62,11 +62,12 @@ class OpenBag:
     calibration: BagCalibration
     modalities: tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
+    params_notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about topics and geometry, one line each."""
-        return (*self.choice.notes, *self.calibration.notes)
+        """What a user should know about parameters, topics and geometry, one line each."""
+        return (*self.params_notes, *self.choice.notes, *self.calibration.notes)
 
     @property
     def topic_names(self) -> tuple[str, ...]:
@@ -114,6 +115,11 @@ class OpenBag:
         )
 
 
+def _params_notes(file: Path | None) -> tuple[str, ...]:
+    foreign = [] if file is None else foreign_sections(file)
+    return tuple(f"{file}: section {name} is not used: it is for another node than /{NODE_NAME}" for name in foreign)
+
+
 @contextmanager
 def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]:
     """Open a recording and find out what it takes to make sets of it.
@@ -143,7 +149,7 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         rectified = input_options(parameters).rectified
         calibration = find_calibration(bag, choice, options.calibration, rectified)
         calibration.require({name: streams[name] for name in modalities})
-        opened = OpenBag(bag, choice, calibration, modalities, parameters)
+        opened = OpenBag(bag, choice, calibration, modalities, parameters, _params_notes(options.params))
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
         opened.frames(DEFAULT_WINDOW_NS)
         yield opened

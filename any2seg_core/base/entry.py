@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.home import expanded_argument
 from any2seg_core.base.screen import one_line, refusal, say
 
 _UsageError = typer.BadParameter.__bases__[0]  # newer versions of typer bring a click of their own
@@ -17,6 +20,14 @@ _CODES = {
     "MissingParameter": "argument-missing",
     "BadParameter": "value-invalid",
 }
+
+
+def typed_name() -> str:
+    """The program as it was typed: ``any2seg-segment-node``, ``train.py``, ``python -m any2seg_training.train``."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and sys.argv[0] == getattr(spec, "origin", ""):
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    return os.path.basename(sys.argv[0])
 
 
 def _usage_line(error: Any, program: str) -> str:
@@ -29,10 +40,12 @@ def _usage_line(error: Any, program: str) -> str:
 def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line, by default on the process' arguments, and end the process.
 
-    UserError, what the file system refuses and wrong usage become one line on stderr and exit code 2.
+    UserError, what the file system refuses and wrong usage become one line on stderr and exit code 2. ``~`` is the home
+    folder, also where no shell has said so.
     """
+    words = [expanded_argument(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        code = app(args=arguments, prog_name=program, standalone_mode=False)
+        code = app(args=words, prog_name=program, standalone_mode=False)
     except (UserError, OSError) as error:
         say(f"{program}: {refusal(error)}", err=True)
         raise SystemExit(2) from None

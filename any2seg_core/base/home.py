@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 
@@ -15,3 +16,9 @@ def expanded_text(path: str) -> str:
     """`expanded` for a path or a ``file://`` URL as text; an empty one stays empty."""
     scheme, colon, rest = path.partition("file://")
     return os.path.expanduser(path) if scheme or not colon else f"file://{os.path.expanduser(rest)}"
+
+
+def expanded_argument(word: str) -> str:
+    """A word of a command line: ``~/x``, ``--option=~/x`` and ``key=~/x`` name the same file as elsewhere."""
+    option, path = re.fullmatch(r"((?:--?)?[\w.-]+=)?(.*)", word, re.DOTALL).groups()
+    return f"{option or ''}{os.path.expanduser(path)}" if path.startswith("~") else word

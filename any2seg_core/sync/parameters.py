@@ -116,9 +116,24 @@ def load_params_file(path: Path) -> dict[str, Any]:
     node = _node_meant(path, [name for name, _ in sections])
     values: dict[str, Any] = {}
     for name, section in sections:
-        if re.fullmatch(_pattern(name), node) or (not node and name.rpartition("/")[2] in _OURS):
+        if _is_for(name, node):
             values.update(_flat(section))
     return values
+
+
+def foreign_sections(path: Path, nodes: Sequence[str] = ()) -> list[str]:
+    """Names of the sections of a params file that are for other nodes, in the order of the file; UserError as there.
+
+    Args:
+        nodes: full names of the segmentation nodes; none: the one that `load_params_file` takes.
+    """
+    names = list(dict.fromkeys(name for name, _ in _sections(read_yaml(path, "parameter file"), "")))
+    meant = list(nodes) or [_node_meant(path, names)] if names else []
+    return [name for name in names if not any(_is_for(name, node) for node in meant)]
+
+
+def _is_for(section: str, node: str) -> bool:
+    return bool(re.fullmatch(_pattern(section), node)) or (not node and section.rpartition("/")[2] in _OURS)
 
 
 def _sections(document: Any, namespace: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -19,7 +19,7 @@ from bag_files import (
 )
 
 from any2seg_core.bags.inspection import inspect_bag
-from any2seg_core.bags.opened import BagOptions
+from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 
 BASE = "/kitti/camera_color_left"
@@ -105,3 +105,12 @@ def test_value_no_sensor_no_command(tmp_path):
     found = inspect_bag(write_bag(tmp_path / "bag", kitti_entries(3)), BagOptions(topics=["rgb=none", "lidar=none"]))
     assert found.node_command == []
     assert found.document()["node_command"] == ""
+
+
+def test_value_a_section_for_another_node_beside_a_pattern_is_told(tmp_path):
+    params = tmp_path / "p.yaml"
+    params.write_text("/**:\n  ros__parameters: {timeout_s: 0.1}\n/other:\n  ros__parameters: {timeout_s: 0.3}\n")
+    with open_bag(write_bag(tmp_path / "bag", kitti_entries(3)), BagOptions(params=params)) as opened:
+        assert opened.parameters["timeout_s"] == 0.1
+        told = [note for note in opened.notes if "/other" in note]
+    assert told == [f"{params}: section /other is not used: it is for another node than /segment"]

@@ -39,6 +39,7 @@ from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.vocabulary.topics import TopicMap
 from any2seg_ros import qos
+from any2seg_ros.command_line import init, node_help, require_ros_arguments
 from any2seg_ros.distro import message_class
 
 _PREFETCHED_MESSAGES = 400
@@ -274,7 +275,9 @@ def _sleep_until(monotonic_ns: float) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point; one line and exit code 2 for bad input."""
-    rclpy.init(args=args)
+    declared = {parameter: (default, text) for parameter, default, text in _PARAMETERS}
+    require_ros_arguments(args, node_help(__doc__ or "", declared))
+    init(args)
     node = None
     try:
         node = ReplayNode()

@@ -14,6 +14,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from any2seg_core.base.allocator import collect_and_freeze, keep_freed_memory
+from any2seg_ros.command_line import init
+from any2seg_ros.unused_arguments import unused_arguments
 
 if TYPE_CHECKING:
     from any2seg_ros.segment_node import SegmentNode
@@ -30,8 +32,10 @@ def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | Non
     # torch's OpenMP threads spin by default while they wait, which starves every other process of a busy machine:
     # 137 against 1800 ms per frame beside a training run. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    rclpy.init(args=args)
+    init(args)
     nodes = list(create())
+    for line in unused_arguments(nodes, sys.argv if args is None else args):
+        nodes[0].get_logger().warning(line)
     executor = SingleThreadedExecutor()
     try:
         for node in nodes:

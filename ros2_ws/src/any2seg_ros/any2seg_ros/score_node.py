@@ -36,6 +36,7 @@ from any2seg_core.runtime.checkpoint import read_metadata
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 from any2seg_ros import qos
+from any2seg_ros.command_line import init, node_help, require_ros_arguments
 from any2seg_ros.guard import Guard
 from any2seg_ros.throttle import Throttle
 
@@ -121,7 +122,9 @@ def report(node: ScoreNode) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point; one line and exit code 2 for bad input or nothing to score."""
-    rclpy.init(args=args)
+    declared = {parameter: (default, text) for parameter, default, text in _PARAMETERS}
+    require_ros_arguments(args, node_help(__doc__ or "", declared))
+    init(args)
     node = None
     try:
         node = ScoreNode()

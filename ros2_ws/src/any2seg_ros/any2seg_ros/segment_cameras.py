@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rclpy.utilities import remove_ros_args
-
+from any2seg_core.base.entry import typed_name
 from any2seg_core.base.errors import UserError
+from any2seg_ros.command_line import own_arguments
 from any2seg_ros.launch_arguments import camera_names, node_name
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.running import run_nodes
@@ -36,12 +36,13 @@ def main(args: list[str] | None = None) -> None:
     """Entry point. Ends on SIGINT, SIGTERM."""
     arguments = sys.argv if args is None else args
     parser = argparse.ArgumentParser(
-        prog="segment_cameras",
+        prog=typed_name(),
         description="Segment several cameras in one process that holds the model once.",
-        epilog="example: segment_cameras --cameras front,left --ros-args -r 'segment_front:~/in/image:=/front/image'",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"example: {typed_name()} --cameras front,left --ros-args -r 'segment_front:~/in/image:=/front/image'",
     )
     parser.add_argument("--cameras", type=_cameras, required=True, help="names, separated by commas")
-    cameras = parser.parse_args(remove_ros_args(arguments)[1:]).cameras
+    cameras = parser.parse_args(own_arguments(arguments)).cameras
     pool = ModelPool()
     run_nodes(lambda: [SegmentNode(node_name(name), pool) for name in cameras], arguments)
 

@@ -35,6 +35,7 @@ from any2seg_core.runtime.freshness import inference_deadline_ns, longest_label_
 from any2seg_core.runtime.pipeline import LivePipeline
 from any2seg_core.sync import SampleSet, Synchronizer
 from any2seg_ros import diagnostics, parameters
+from any2seg_ros.command_line import node_help, require_ros_arguments
 from any2seg_ros.guard import Guard
 from any2seg_ros.inputs import Inputs, Received, input_type
 from any2seg_ros.model_pool import ModelPool
@@ -44,6 +45,7 @@ from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter, UnusableSetError, age_ns
 from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.throttle import LOG_PERIOD_S, Throttle
+from any2seg_ros.topic_table import INPUTS, OUTPUTS
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -380,8 +382,15 @@ def _refused_parameters(_changes: list[Parameter]) -> SetParametersResult:
     return SetParametersResult(successful=False, reason="the node failed on the change; its log has the reason")
 
 
+def help_text() -> str:
+    """What --help prints."""
+    parameters = {name: (entry.default, entry.description) for name, entry in TABLE.items()}
+    return node_help(__doc__ or "", parameters, [(topic.name, topic.description) for topic in (*INPUTS, *OUTPUTS)])
+
+
 def main(args: list[str] | None = None) -> None:
     """Entry point. Ends on SIGINT, SIGTERM; stays up, unconfigured, when configuring fails."""
+    require_ros_arguments(args, help_text())
     run_nodes(lambda: [SegmentNode()], args)
 
 
