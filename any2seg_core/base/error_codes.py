@@ -171,7 +171,13 @@ CODE_GROUPS = MappingProxyType(
 CODES = MappingProxyType({code: meaning for group in CODE_GROUPS.values() for code, meaning in group.items()})
 """Code -> meaning, all of them."""
 
-_OF_PYDANTIC = {"missing": "key-missing", "extra_forbidden": "key-unknown", "literal_error": "value-unknown"}
+_OF_PYDANTIC = {
+    "missing": "key-missing",
+    "union_tag_not_found": "key-missing",
+    "extra_forbidden": "key-unknown",
+    "literal_error": "value-unknown",
+    "union_tag_invalid": "value-unknown",
+}
 _RANGES = ("greater_than", "less_than", "finite_number", "too_short", "too_long")
 
 

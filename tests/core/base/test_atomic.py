@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from raised import user_error
 
 from any2seg_core.base.atomic import make_empty, only_one, replacing
-from any2seg_core.base.errors import UserError
 
 
 def test_value_replacing_makes_folders_and_leaves_only_the_file(tmp_path):
@@ -42,7 +42,7 @@ def test_exception_a_place_that_cannot_be_written(tmp_path, name):
         with replacing(tmp_path / name) as partial:
             partial.write_bytes(b"x")
 
-    with pytest.raises(UserError, match="cannot write"):
+    with user_error("output-unwritable"):
         write()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -58,7 +58,7 @@ def test_value_make_empty_removes_what_a_killed_process_left(tmp_path):
 @pytest.mark.parametrize("name", ["file/out", "file", "n" * 300])
 def test_exception_make_empty_where_nothing_can_be_made(tmp_path, name):
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(UserError, match="cannot write below"):
+    with user_error("output-unwritable"):
         make_empty(tmp_path / name)
     assert (tmp_path / "file").read_bytes() == b"x"
 
@@ -72,12 +72,11 @@ def test_exception_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(t
     )
     with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        named = rf"out=x: a training is under way \(process {holder.pid} on .+\): wait for it"
-        with pytest.raises(UserError, match=named), only_one(lock, "out=x: a training"):
+        with user_error("output-busy", "out=x", f"process {holder.pid}"), only_one(lock, "out=x: a training"):
             pass
         assert lock.is_file()
         holder.kill()
-    with only_one(lock, "out=x: a training"), pytest.raises(UserError, match="under way"), only_one(lock, "b"):
+    with only_one(lock, "out=x: a training"), user_error("output-busy"), only_one(lock, "b"):
         pass
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -90,5 +89,5 @@ def test_value_a_failed_run_leaves_no_folder_for_its_lock(tmp_path):
 
 def test_exception_lock_below_a_file(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write"), only_one(tmp_path / "file" / ".lock", "x"):
+    with user_error("output-unwritable"), only_one(tmp_path / "file" / ".lock", "x"):
         pass

@@ -4,6 +4,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from raised import user_error
@@ -12,6 +13,7 @@ from any2seg_core import load_calibration
 from any2seg_core.base.error_codes import CODE_GROUPS, CODES, MESSAGE_REASONS, code_of
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.parallel import ordered_map
+from any2seg_core.base.pictures import decode_picture
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.faults.kinds import load_faults
@@ -39,12 +41,8 @@ def test_value_pickle_keeps_class_text_code_and_attributes(error):
 def test_value_an_error_of_a_worker_process_keeps_its_code(tmp_path):
     with user_error("file-missing", tmp_path / "a.yaml"):
         list(ordered_map(read_yaml, [tmp_path / "a.yaml", tmp_path / "b.yaml"], workers=2))
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, user_error("message-size"):
-        pool.submit(_raise_message_error).result()
-
-
-def _raise_message_error() -> None:
-    raise MessageError("two", "size")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, user_error("message-codec"):
+        pool.submit(decode_picture, np.zeros(3, np.uint8)).result()
 
 
 def test_value_the_code_of_a_message_is_made_of_its_reason():

@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 
-import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import VARIABLE, Limits, limits, limits_of, parse_limits, require_room
 
 
@@ -30,16 +29,16 @@ def test_value_variable_raises_limits_of_a_program():
 
 def test_exception_variable_names_the_pair_at_fault():
     for text in ("result_mib", "result_mib=", "result_mib=-1", "what=3", "ratio=1e9", "ratio=²", "ratio=99999999999"):
-        with pytest.raises(UserError, match=VARIABLE):
+        with user_error("value-format", VARIABLE, text):
             parse_limits(text)
-    with pytest.raises(UserError, match="ratio=0"):
+    with user_error("value-range", "ratio=0"):
         parse_limits("ratio=0")
     assert parse_limits("") == Limits()
 
 
 def test_value_other_limits_hold_for_a_while_only():
     before = limits()
-    with pytest.raises(UserError, match=r"a picture of 5 bytes asks for 2 MiB .* 1 are allowed.*result_mib"), limits_of(
+    with user_error("limit-exceeded", "a picture", "5 bytes", "2 MiB", "ANY2SEG_LIMITS=result_mib"), limits_of(
         result_mib=1
     ):
         require_room(2 * 2**20, 5, "a picture")

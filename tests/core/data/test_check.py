@@ -13,6 +13,7 @@ from bag_files import IMAGE, KITTI_CAMERA, START_NS, kitti_entries, write_bag
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
 from PIL import Image
+from raised import user_error
 from typer.testing import CliRunner
 
 from any2seg_core.base.errors import UserError
@@ -155,16 +156,16 @@ def test_value_parts_of_a_data_set_and_recordings_without_truth(root: Path):
     assert "there is no folder for depth: not looked for" in report.notes
     assert "train: no labels: there is no folder semantic" in report.notes
     assert check_tree(root, modalities=["rgb", "depth"]).count == 6
-    with pytest.raises(UserError, match="train: there is no folder semantic; nothing can be trained or judged on it"):
+    with user_error("data-unlabelled", "train"):
         open_dataset("auto", root, "train", ["rgb"])
     assert np.all(open_dataset("auto", root, "train", ["rgb"], labelled=False)[0].labels == NOT_ANNOTATED)
 
 
 def test_exception_nothing_to_check(tmp_path: Path):
     (tmp_path / "semantic" / "fog").mkdir(parents=True)
-    with pytest.raises(UserError, match="no train frame: looked for img"):
+    with user_error("data-empty"):
         check_tree(tmp_path)
-    with pytest.raises(UserError, match="unknown data set 'x'"):
+    with user_error("value-unknown", "'x'"):
         check_tree(tmp_path, "x")
 
 
@@ -193,7 +194,7 @@ def test_value_files_that_operating_systems_leave_are_no_frames(tmp_path: Path, 
     copied_by_a_mac_and_windows(root)
     assert check_tree(root).as_json() == before
     assert before["ok"]
-    with pytest.raises(UserError) as caught:
+    with user_error("data-empty") as caught:
         open_dataset("auto", root, "test")
     assert "._" not in str(caught.value) and "Thumbs" not in str(caught.value)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from fake_data import write_deliver
 from fake_trees import write_mcubes, write_muses
+from raised import user_error
 from typer.testing import CliRunner
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.convert import convert_tree
@@ -68,7 +68,7 @@ def test_value_hha_of_deliver(tmp_path: Path):
 def test_exception_corrupt_files_stop_it_or_are_listed(muses: Path):
     broken = next(muses.glob("lidar/train/clear/day/*.bin"))
     broken.write_bytes(b"x")
-    with pytest.raises(UserError, match="has 1 bytes"):
+    with user_error("file-content", "REC0000_frame_000000_lidar.bin", "1 bytes"):
         convert_tree(muses)
     result = CliRunner().invoke(app, ["data", "convert", str(muses), "--skip-corrupt", "--json", "--workers", "1"])
     assert result.exit_code == 1
@@ -78,10 +78,10 @@ def test_exception_corrupt_files_stop_it_or_are_listed(muses: Path):
 
 
 def test_exception_nothing_to_convert(tmp_path: Path, muses: Path):
-    with pytest.raises(UserError, match="mcubes has no planes to compute; .* is for deliver, muses"):
+    with user_error("option-unsupported", "mcubes", "deliver, muses"):
         convert_tree(write_mcubes(tmp_path / "mcubes", {"val": 1}))
-    with pytest.raises(UserError, match="no val frame"):
+    with user_error("data-empty"):
         convert_tree(muses, splits=["val"])
     deliver = write_deliver(tmp_path / "deliver", {"val": 1}, (20, 30))
-    with pytest.raises(UserError, match="no train frame: looked for depth/"):
+    with user_error("data-empty"):
         convert_tree(deliver)

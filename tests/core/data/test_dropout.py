@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.data.dropout import sample_present, subset_weights
 from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES
 
@@ -49,7 +49,7 @@ def test_value_letters_of_other_data_sets():
     assert materials.tolist() == [0, 0, 0.25, 0, *[0] * 10, 0.75]  # singles first: I A D N
     frames = subset_weights(MUSES.members, {"FEL": 1, "F": 1}, MUSES)
     assert frames.tolist() == [0.5, 0, 0, 0, 0, 0, 0.5]
-    with pytest.raises(UserError, match="'FEL'"):
+    with user_error("sensor-unknown", "'FEL'"):
         subset_weights(MUSES.members, {"FEL": 1})  # without the suite these are the vehicle's R, E and L
     three = draw(30_000, MUSES.members, "uniform_subsets").long() @ torch.tensor([4, 2, 1])
     assert (torch.bincount(three, minlength=8)[1:] / 30_000 - 1 / 7).abs().max() < 0.012
@@ -75,12 +75,12 @@ def test_value_ends_of_the_range():
 
 
 def test_exception_bad_distributions():
-    with pytest.raises(UserError, match="depth is not possible here"):
+    with user_error("sensor-absent", "depth"):
         subset_weights(("rgb", "lidar"), {"RD": 1})
-    with pytest.raises(UserError, match="positive sum"):
+    with user_error("value-range"):
         subset_weights(MODALITIES, {"R": 0})
     for wrong in (1.5, "uniform"):
-        with pytest.raises(UserError, match="expected 'uniform_subsets'"):
+        with user_error("value-format", "'uniform_subsets'"):
             subset_weights(MODALITIES, wrong)
 
 

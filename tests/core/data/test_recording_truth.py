@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.data.recording_truth import TruthCoding, on_grid
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.messages.carla_tags import CARLA_0_9_10, CARLA_0_9_14
@@ -44,29 +44,29 @@ def test_value_train_ids_are_taken_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "told"),
     [
-        (("colours",), "truth_coding is 'colours'"),
-        (("tag", "0.8.4"), "0.8.4"),
-        (("palette", "0.9.13", "Cyclist"), "Cyclist"),
+        (("colours",), ("value-unknown", "truth_coding", "'colours'")),
+        (("tag", "0.8.4"), ("value-unknown", "0.8.4")),
+        (("palette", "0.9.13", "Cyclist"), ("value-unknown", "Cyclist")),
     ],
 )
-def test_exception_a_coding_that_does_not_exist(arguments, said):
-    with pytest.raises(UserError, match=said):
+def test_exception_a_coding_that_does_not_exist(arguments, told):
+    with user_error(*told):
         TruthCoding(*arguments)
 
 
 def test_exception_tags_for_classes_that_are_not_delivers():
     TruthCoding().require_space(MUSES)
     TruthCoding("tag").require_space(DELIVER)
-    with pytest.raises(UserError, match="is not deliver-25"):
+    with user_error("label-space-mismatch", "deliver-25"):
         TruthCoding("tag").require_space(MUSES)
 
 
 def test_exception_another_coding_than_the_topic_has():
-    with pytest.raises(UserError, match="/truth: holds bgra8.*--truth-coding palette or tag"):
+    with user_error("truth-encoding", "/truth", "bgra8", "--truth-coding"):
         TruthCoding().read(image(carla_picture("palette", "0.9.13"), "bgra8"), "/truth")
-    with pytest.raises(UserError, match="choose the other version or coding"):
+    with user_error("message-value"):
         TruthCoding("palette").read(image(np.full((3, 5, 4), 77, np.uint8), "bgra8"), "/truth")
 
 
@@ -80,5 +80,5 @@ def test_value_truth_is_brought_to_the_grid_of_the_labels_by_the_nearest_pixel(s
 
 
 def test_exception_truth_of_another_view():
-    with pytest.raises(UserError, match="is 5x3, another view than the labels' 3x5"):
+    with user_error("truth-size", "5x3"):
         on_grid(np.zeros((3, 5), np.uint8), (5, 3))

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse import SparseConfig, sparse_labels
@@ -177,5 +177,5 @@ def test_value_lidar_labels_stand_where_the_plane_has_points(tmp_path: Path):
 
 def test_exception_data_set_without_a_lidar(tmp_path: Path):
     root = write_mcubes(tmp_path, {"train": 1}, (64, 256))
-    with pytest.raises(UserError, match="mcubes has none; use points, scribbles or blocks"):
+    with user_error("option-unsupported", "mcubes", "use points, scribbles or blocks"):
         open_dataset("auto", root, "train", sparse=SparseConfig(kind="lidar"))

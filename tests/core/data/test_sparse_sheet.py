@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from fake_data import write_deliver
+from raised import user_error
 from typer.testing import CliRunner
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.cli.main import app
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.sparse_sheet import sparse_config, sparse_sheet
@@ -51,7 +51,7 @@ def test_smoke_command_writes_picture_and_table(root: Path, tmp_path: Path):
 
 
 def test_exception_settings():
-    with pytest.raises(UserError, match="sparse labels: kind: Input should be 'points'"):
+    with user_error("value-unknown", "'points'"):
         sparse_config(kind="dots")
-    with pytest.raises(UserError, match="seed has no effect on lidar"):
+    with user_error("value-invalid"):
         sparse_config(kind="lidar", seed=3, count=None)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import user_error
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 
 
@@ -69,15 +69,15 @@ def test_shape_nothing_counted():
 
 
 def test_exception_bad_input():
-    with pytest.raises(UserError, match="0 bins"):
+    with user_error("value-range", "0 bins"):
         CalibrationHistogram(0)
     histogram = CalibrationHistogram()
     ids = np.zeros((2, 2), np.uint8)
-    with pytest.raises(UserError, match=r"confidence \(2, 3\), prediction \(2, 2\)"):
+    with user_error("size-mismatch", "(2, 3)", "(2, 2)"):
         histogram.update(np.zeros((2, 3)), ids, ids)
     for value in (1.5, -0.1, float("nan")):
-        with pytest.raises(UserError, match="expected 0..1"):
+        with user_error("value-range"):
             histogram.update(np.full((2, 2), value), ids, ids)
-    with pytest.raises(UserError, match="cannot merge 3 bins into 15"):
+    with user_error("value-conflict", "3 bins", "into 15"):
         histogram.merge(CalibrationHistogram(3))
     assert histogram.sums.sum() == 0

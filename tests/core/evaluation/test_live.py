@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.vocabulary.labels import label_space
@@ -71,7 +71,7 @@ def test_value_labels_that_cannot_be_judged_are_counted():
     scorer.add_label(500 * MS, image(6), ("rgb",))
     scorer.finish()
     assert (scorer.labels, scorer.judged, scorer.rejected) == (2, 0, 1)
-    with pytest.raises(UserError, match="nothing to score: 2 labels"):
+    with user_error("truth-missing", "2 labels"):
         scorer.summary()
 
 

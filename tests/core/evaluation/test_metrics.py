@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from raised import user_error
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_confusion_matrix,
@@ -12,7 +13,6 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.vocabulary.labels import DELIVER
 
@@ -129,12 +129,12 @@ def test_shape_nothing_labelled():
 
 
 def test_exception_bad_input(matrix: ConfusionMatrix):
-    with pytest.raises(UserError, match=r"\(2, 2\) and truth \(2, 3\)"):
+    with user_error("size-mismatch", "(2, 2)", "(2, 3)"):
         matrix.update(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
     for guess, truth in ((5, 0), (0, 5), (4, 3), (0, 4)):
-        with pytest.raises(UserError, match="below 4"):
+        with user_error("label-ids", "below 4"):
             matrix.update(np.array([guess]), np.array([truth]))
-    with pytest.raises(UserError, match="cannot merge 3 classes into 4"):
+    with user_error("value-conflict", "3 classes", "into 4"):
         matrix.merge(ConfusionMatrix(3))
-    with pytest.raises(UserError, match="unknown policy 'best'"):
+    with user_error("value-unknown", "'best'"):
         matrix.miou("best")

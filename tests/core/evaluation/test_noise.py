@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise, noise_level
 from any2seg_core.vocabulary.modalities import MODALITIES
 
@@ -74,5 +74,5 @@ def test_value_draw_depends_on_seed_frame_and_sensor_alone():
 
 
 def test_exception_unknown_level_lists_the_known():
-    with pytest.raises(UserError, match="low, mid, high"):
+    with user_error("value-unknown", "low, mid, high"):
         noise_level("loud")

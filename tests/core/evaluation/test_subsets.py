@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch, resized_truth, spread
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix
@@ -159,7 +159,7 @@ def test_value_spread_and_truth_size():
 def test_exception_training_mode(model: Any2Seg, batches: list):
     model.train()
     try:
-        with pytest.raises(UserError, match=r"call model.eval\(\)"):
+        with user_error("model-unsuitable", "model.eval()"):
             evaluate_subsets(model, batches, DELIVER)
     finally:
         model.eval()

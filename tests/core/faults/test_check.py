@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from bag_files import NS_PER_S, PACKET, START_NS, event_packet, lidar_entries, small_entries, write_bag
+from raised import user_error
 
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.base.errors import UserError
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.injector import FaultInjector
@@ -34,7 +34,7 @@ def checked(path, entries, *texts, fixed=()):
 
 @pytest.mark.parametrize("text", ["noise:event", "freeze:event", "skew:event@0.1:"])
 def test_exception_packets_of_a_closed_format_are_refused_by_topic(tmp_path, text):
-    with pytest.raises(UserError, match=f"{EVENTS} .*libcaer_cmp.*drop") as caught:
+    with user_error("fault-impossible", EVENTS) as caught:
         checked(tmp_path / "bag", packets("libcaer_cmp"), text)
     assert "\n" not in str(caught.value)
 
@@ -47,12 +47,12 @@ def test_value_what_does_not_touch_the_content_is_possible_with_any_format(tmp_p
 
 def test_exception_a_topic_of_a_type_that_has_no_such_content(tmp_path):
     entries = [*small_entries(3), *lidar_entries(2)]
-    with pytest.raises(UserError, match="/ouster/points.*PointCloud2"):
+    with user_error("bag-topic-type", "/ouster/points", "sensor_msgs/msg/PointCloud2"):
         checked(tmp_path / "bag", entries, "blur:rgb", fixed=("rgb=/ouster/points", "lidar=none"))
 
 
 def test_exception_no_sensor_of_the_fault_is_recorded(tmp_path):
-    with pytest.raises(UserError, match="has no rgb; it has lidar"):
+    with user_error("sensor-absent", "rgb", "lidar"):
         checked(tmp_path / "bag", lidar_entries(2), "drop:rgb")
     notes, out, _ = checked(tmp_path / "both", lidar_entries(2), "drop:rgb+lidar")  # one of them is
     assert (notes, out) == ([], [])

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import user_error
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
@@ -64,56 +65,54 @@ def test_value_yaml_written_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("camera@4-8", "window '4-8' is not start:end"),
-        ("camera@8:4", "end_s 4 must be later than start_s 8"),
-        ("camera@-1:4", "start_s"),
-        ("camera@nan:4", "start_s"),
-        ("radar@1:2", "unknown sensor 'radar'"),
-        ("", "unknown sensor ''"),
-        ("camera,,lidar", "unknown sensor ''"),
+        ("camera@4-8", ("value-format", "'4-8'")),
+        ("camera@8:4", ("value-invalid", "end_s 4", "start_s 8")),
+        ("camera@-1:4", ("value-range", "start_s")),
+        ("camera@nan:4", ("value-range", "start_s")),
+        ("radar@1:2", ("sensor-unknown", "'radar'")),
+        ("", ("sensor-unknown", "''")),
+        ("camera,,lidar", ("sensor-unknown", "''")),
     ],
 )
 def test_exception_drop_names_the_part_and_shows_an_example(text, told):
-    with pytest.raises(UserError, match="camera@4:8,lidar@10:") as caught:
+    with user_error(*told, "camera@4:8,lidar@10:") as caught:
         parse_drop(text)
-    assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("blurr:rgb", "unknown kind 'blurr'"),
-        ("blur:lidar", "lidar is not possible here: possible are rgb"),
-        ("blur:rgb,strength=1", "'strength=1' is no name=value with one of probability, length"),
-        ("blur:rgb,length", "no name=value"),
-        ("blur:rgb,length=x", "length: Input should be a valid number"),
-        ("blur:rgb,length=2", "length: Input should be less than or equal to 0.5"),
-        ("blur:rgb,kind=drop", "no name=value"),
-        ("delay:rgb,lidar,delay_s=0.2", "'rgb,lidar': a comma separates subsets; one subset is written rgb+lidar"),
-        ("delay:rgb,lidar@2:5", "'rgb,lidar': a comma separates subsets"),
-        ("delay:rgb@2:5,lidar", "a comma separates subsets"),
-        ("duplicate:rgb,copies=0", "copies"),
-        ("delay:rgb,delay_s=inf", "delay_s"),
-        ("drop:rgb,probability=1.1", "probability"),
+        ("blurr:rgb", ("value-unknown", "'blurr'")),
+        ("blur:lidar", ("sensor-absent", "lidar", "rgb")),
+        ("blur:rgb,strength=1", ("value-format", "'strength=1'", "probability, length")),
+        ("blur:rgb,length", ("value-format", "'length'")),
+        ("blur:rgb,length=x", ("value-type", "length:")),
+        ("blur:rgb,length=2", ("value-range", "length:", "0.5")),
+        ("blur:rgb,kind=drop", ("value-format", "'kind=drop'")),
+        ("delay:rgb,lidar,delay_s=0.2", ("value-format", "'rgb,lidar'", "rgb+lidar")),
+        ("delay:rgb,lidar@2:5", ("value-format", "'rgb,lidar'")),
+        ("delay:rgb@2:5,lidar", ("value-format", "'rgb,lidar'")),
+        ("duplicate:rgb,copies=0", ("value-range", "copies")),
+        ("delay:rgb,delay_s=inf", ("value-range", "delay_s")),
+        ("drop:rgb,probability=1.1", ("value-range", "probability")),
     ],
 )
 def test_exception_fault_names_what_is_wrong(text, told):
-    with pytest.raises(UserError, match="write for example") as caught:
+    with user_error(*told, "blur:rgb@2:5,length=0.08") as caught:
         parse_fault(text)
-    assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "cannot read the schedule"),
-        ("[", "neither YAML nor JSON"),
-        ("kind: drop", "is no list"),
-        ('[{"start_s": 1}]', "kind"),
-        ('[{"kind": "drop", "start_s": 1, "sensors": ["radar"]}]', "radar"),
-        ('[{"kind": "drop", "rate": 1}]', "rate"),
+        (None, ("file-missing",)),
+        ("[", ("text-syntax",)),
+        ("kind: drop", ("value-type",)),
+        ('[{"start_s": 1}]', ("key-missing", "kind")),
+        ('[{"kind": "drop", "start_s": 1, "sensors": ["radar"]}]', ("sensor-unknown", "radar")),
+        ('[{"kind": "drop", "rate": 1}]', ("key-unknown", "rate")),
     ],
 )
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
@@ -121,9 +120,10 @@ def test_exception_bad_schedule_names_the_file_and_the_defect(tmp_path, text, to
     path = tmp_path / f"plan.{suffix}"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=rf"plan\.{suffix}") as caught:
+    if suffix == "json" and text == "kind: drop":
+        told = ("text-syntax",)
+    with user_error(*told, f"plan.{suffix}") as caught:
         load_faults(path)
-    assert told in str(caught.value) or (suffix == "json" and "neither YAML nor JSON" in str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -136,11 +136,11 @@ def test_property_any_text_is_read_or_refused_in_one_line(text):
             assert "\n" not in str(error).replace(text, "")
 
 
-@pytest.mark.parametrize(("text", "told"), [("- {kind: rain}", "unknown kind 'rain', known are drop, freeze"),
-                                            ("- {sensors: [rgb]}", "entry 0: has no kind, known")])  # fmt: skip
+@pytest.mark.parametrize(("text", "told"), [("- {kind: rain}", ("value-unknown", "'rain'")),
+                                            ("- {sensors: [rgb]}", ("key-missing", "entry 0"))])  # fmt: skip
 def test_exception_a_schedule_with_an_unknown_kind_lists_the_known_ones(tmp_path, text, told):
     path = tmp_path / "plan.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=told) as caught:
+    with user_error(*told) as caught:
         load_faults(path)
     assert "tag" not in str(caught.value)

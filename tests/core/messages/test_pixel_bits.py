@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.messages import array_to_image_fields, compressed_to_rgb, image_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 
@@ -112,5 +112,5 @@ def test_value_given_bits_hold_for_every_image():
     finder = PixelBits(12)
     assert finder.to_bytes(np.array([[0, 15, 16, 4095, 5000]], np.uint16)).tolist() == [[0, 0, 1, 255, 255]]
     assert finder.take_note() == ""
-    with pytest.raises(UserError, match="image_bits=7: .* 8 to 16"):
+    with user_error("value-range", "image_bits=7"):
         PixelBits(7)

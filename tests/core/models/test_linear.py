@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from raised import user_error
 from torch import Tensor, nn
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import FILL_INS, subset_logits
 from any2seg_core.losses.branches import branch_loss
@@ -357,7 +357,7 @@ def test_value_predictor_and_evaluation_give_what_the_model_gives(absent):
         for actual in (segmentation, alone):
             assert (actual.labels == labels[0].numpy()).mean() > 0.999
             np.testing.assert_allclose(actual.confidence, confidence[0].numpy(), atol=1e-4)
-    with pytest.raises(UserError, match="this one has no anchor"):
+    with user_error("model-unsuitable"):
         Predictor(model, contract, stream=True)
 
 

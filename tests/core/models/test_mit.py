@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from raised import user_error
 from safetensors.torch import load_file
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.models.key_maps import from_hugging_face, from_official
 from any2seg_core.models.mit import VARIANTS, DropPath, MixTransformer, to_map
 
@@ -78,7 +78,7 @@ def test_value_drop_path_is_identity_in_evaluation_and_keeps_the_mean_in_trainin
 
 
 def test_exception_unknown_variant():
-    with pytest.raises(UserError, match="b7.*known are b0"):
+    with user_error("encoder-unknown", "b7", "b0"):
         MixTransformer("b7")
 
 

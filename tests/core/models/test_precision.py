@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 import torch
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.models.linear import LinearFusionConfig
 from any2seg_core.models.precision import with_precision
@@ -71,10 +71,10 @@ def test_value_weights_of_products_are_rounded_once_and_norms_are_not():
     assert {value.dtype for value in untouched.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize(("precision", "width", "message"), [
-    ("float16", 256, "precision 'float16': choose float32 or bfloat16"),
-    ("bfloat16", 32, "needs images 64 wide or more, the model takes 32"),
+@pytest.mark.parametrize(("precision", "width", "told"), [
+    ("float16", 256, ("value-unknown", "'float16'", "float32 or bfloat16")),
+    ("bfloat16", 32, ("precision-unsuitable", "64 wide", "takes 32")),
 ])  # fmt: skip
-def test_exception(precision: str, width: int, message: str):
-    with pytest.raises(UserError, match=message):
+def test_exception(precision: str, width: int, told: tuple[str, ...]):
+    with user_error(*told):
         with_precision(model(), precision, width)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg, Encoded, ModelConfig
 from any2seg_core.runtime.anchor_memory import AnchorMemory
 from any2seg_core.runtime.predictor import Predictor
@@ -76,5 +76,5 @@ def test_value_a_stream_anchors_on_the_previous_set_and_resets():
 
 def test_exception_a_stream_needs_an_anchor_to_use():
     for changes in ({"fusion": "mean_predictions"}, {"mff": {"reweight": False}}):
-        with pytest.raises(UserError, match="stream=True needs .* fusion mff with reweight"):
+        with user_error("model-unsuitable", "stream=True"):
             Predictor(*build(**changes), stream=True)

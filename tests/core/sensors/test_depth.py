@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import _angle_codes, decode_carla_depth, encode_hha, register_depth, resample_depth
 
@@ -105,13 +105,13 @@ def test_shape_float64_and_strided_input():
 
 
 def test_exception_wrong_shape_and_type():
-    with pytest.raises(UserError, match=r"expected shape \(61, 97\)"):
+    with user_error("calibration-size", "(61, 97)"):
         encode_hha(np.ones((61, 96), np.float32), CAMERA)
-    with pytest.raises(UserError, match="BGRA"):
+    with user_error("array-shape", "BGRA"):
         decode_carla_depth(np.ones((4, 4, 3), np.uint8))
-    with pytest.raises(UserError, match="depth_camera"):
+    with user_error("calibration-size", "depth_camera"):
         resample_depth(np.ones((5, 5)), CAMERA, CAMERA)
-    with pytest.raises(UserError, match="depth_camera"):
+    with user_error("calibration-size", "depth_camera"):
         register_depth(np.ones((5, 5)), CAMERA, np.eye(4), CAMERA)
 
 

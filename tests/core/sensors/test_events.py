@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raised import user_error
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE, render_events
 
@@ -101,11 +101,11 @@ def test_value_fields_are_found_by_name():
 def test_exception_wrong_arguments():
     good = _events(3)
     for bad in (np.zeros((3, 4)), np.zeros(3, [("x", "u2")]), good.reshape(1, 3), [1, 2]):
-        with pytest.raises(UserError, match="events: expected"):
+        with user_error("array-shape", "events:"):
             render_events(bad, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
-    with pytest.raises(UserError, match="window_ns"):
+    with user_error("value-range", "window_ns"):
         render_events(good, END, 0, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
-    with pytest.raises(UserError, match="rotation"):
+    with user_error("value-range"):
         render_events(good, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(4))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from raised import user_error
 
 from any2seg_core.base.error_codes import MESSAGE_REASONS
-from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.health import HEALTH_REASONS, HealthMonitor, image_fault
 from any2seg_core.sensors.health_config import HealthConfig
@@ -152,7 +152,8 @@ def test_value_events_between_the_windows_are_a_sign_of_life():
               {"event_silence_s": float("nan")}, {"black_level": 256}],
 )  # fmt: skip
 def test_exception_thresholds_out_of_range(wrong):
-    with pytest.raises(UserError, match=next(iter(wrong)) if "frozen_sensors" not in wrong else "sonar"):
+    told = ("sensor-unknown", "'sonar'") if "frozen_sensors" in wrong else ("value-range", *wrong)
+    with user_error(*told):
         HealthConfig(**wrong)
 
 

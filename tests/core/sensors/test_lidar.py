@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from raised import user_error
 from scipy.spatial.transform import Rotation
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.lidar import footprint_centres, label_points, project_labels, project_points
 
@@ -151,11 +151,11 @@ def test_value_points_at_the_origin_are_no_returns():
 
 
 def test_exception_wrong_shapes():
-    with pytest.raises(UserError, match=r"\(N, 4\)"):
+    with user_error("array-shape", "(N, 4)"):
         project_points(np.zeros((3, 5)), np.eye(4), CAMERAS["pinhole"])
-    with pytest.raises(UserError, match="lidar_to_camera"):
+    with user_error("array-shape", "lidar_to_camera"):
         project_points(np.zeros((3, 4)), np.eye(3), CAMERAS["pinhole"])
-    with pytest.raises(UserError, match="labels"):
+    with user_error("array-shape"):
         project_labels(np.zeros((3, 4)), np.zeros(2), np.eye(4), CAMERAS["pinhole"])
 
 
@@ -196,5 +196,5 @@ def test_value_label_points_keeps_wide_labels_and_takes_no_points():
     points = np.array([[0, 0, 10, 1], [0, 0, -10, 1]], np.float32)
     assert label_points(points, labels, confidence, np.eye(4), camera)[0].tolist() == [300, 65535]
     assert label_points(points[:0], labels, confidence, np.eye(4), camera)[0].shape == (0,)
-    with pytest.raises(UserError, match="labels and confidence"):
+    with user_error("array-shape"):
         label_points(points, labels[1:], confidence, np.eye(4), camera)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sync.parameters import load_params_file, sync_config
 
@@ -17,19 +17,19 @@ def test_value_seconds_become_nanoseconds_and_events_a_window():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "told"),
     [
-        ({"timeout_s": "soon"}, "timeout_s is 'soon'"),
-        ({"rgb.max_age_s": float("nan")}, "rgb.max_age_s"),
-        ({"rgb.noise_window_s": 0.2}, r"rgb\.noise_window_s is 0\.2: max_age_s allows 0\.15"),
-        ({"reference_priority": ["radar"]}, "radar"),
-        ({"reference_priority": []}, "parameter reference_priority is empty: name at least one of rgb"),
-        ({"reference_priority": ["lidar"]}, "reference_priority names no sensor in use: name at least one of rgb"),
-        ({"timeout_without_reference_s": True}, "timeout_without_reference_s"),
+        ({"timeout_s": "soon"}, ("value-type", "timeout_s", "'soon'")),
+        ({"rgb.max_age_s": float("nan")}, ("value-type", "rgb.max_age_s")),
+        ({"rgb.noise_window_s": 0.2}, ("value-conflict", "rgb.noise_window_s", "0.2", "max_age_s", "0.15")),
+        ({"reference_priority": ["radar"]}, ("sensor-unknown", "radar")),
+        ({"reference_priority": []}, ("sensor-none", "reference_priority", "rgb")),
+        ({"reference_priority": ["lidar"]}, ("sensor-none", "reference_priority", "rgb")),
+        ({"timeout_without_reference_s": True}, ("value-type", "timeout_without_reference_s")),
     ],
 )
-def test_exception_bad_values_are_named(values, message):
-    with pytest.raises(UserError, match=message):
+def test_exception_bad_values_are_named(values, told):
+    with user_error(*told):
         sync_config(values, ["rgb"], 50_000_000)
 
 
@@ -40,12 +40,22 @@ def test_value_params_file_with_nested_and_dotted_names(tmp_path):
     assert load_params_file(path) == {"timeout_s": 0.1, "lidar.offset_s": -0.02, "rgb.max_age_s": 0.3}
 
 
-@pytest.mark.parametrize("text", [None, "a: [", "a: 1", "- 1", "", "/**: {ros__parameters: 3}"])
-def test_exception_params_file_names_itself(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (None, "file-missing"),
+        ("a: [", "text-syntax"),
+        ("a: 1", "key-missing"),
+        ("- 1", "key-missing"),
+        ("", "key-missing"),
+        ("/**: {ros__parameters: 3}", "key-missing"),
+    ],
+)
+def test_exception_params_file_names_itself(tmp_path, text, code):
     path = tmp_path / "p.yaml"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=r"p\.yaml") as caught:
+    with user_error(code, "p.yaml") as caught:
         load_params_file(path)
     assert "\n" not in str(caught.value)
 
@@ -88,17 +98,20 @@ def test_value_sections_of_a_params_file_count_as_in_ros2(tmp_path, text, timeou
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (section("/a") + section("/b"), "of /a and /b: which is the segmentation node"),
-        (section("/front/segment") + section("/rear/segment"), "/front/segment and /rear/segment"),
-        (section("/segment_left") + section("/segment_right") + section("/**"), "/segment_left and /segment_right"),
-        (section("/**/camera"), "none of /segment"),
-        (section("/**/camera") + section("/a") + section("/b"), "of /a and /b: which is the segmentation node"),
+        (section("/a") + section("/b"), ("node-ambiguous", "/a and /b")),
+        (section("/front/segment") + section("/rear/segment"), ("node-ambiguous", "/front/segment and /rear/segment")),
+        (
+            section("/segment_left") + section("/segment_right") + section("/**"),
+            ("node-ambiguous", "/segment_left and /segment_right"),
+        ),
+        (section("/**/camera"), ("key-missing", "/segment")),
+        (section("/**/camera") + section("/a") + section("/b"), ("node-ambiguous", "/a and /b")),
     ],
 )
 def test_exception_a_params_file_of_which_it_is_not_clear_who_is_meant(tmp_path, text, told):
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=told) as caught:
+    with user_error(*told) as caught:
         load_params_file(path)
     assert "\n" not in str(caught.value)
 

