@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from any2seg_core.base.error_codes import code_of
+from any2seg_core.base.error_codes import complaint_code
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_yaml, read_yaml
 
@@ -43,7 +43,7 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise UserError(_explain(error, kind, files), code_of(error)) from None
+        raise _refusal(error, kind, files) from None
 
 
 def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any, Any], parents: str = "") -> None:
@@ -113,7 +113,7 @@ def _unknown(written: str, key: object, kinds: Iterable[type[BaseModel]]) -> str
     return f"unknown key {written!r}: {known}"
 
 
-def _explain(error: ValidationError, kind: type[BaseModel], files: Mapping[object, str]) -> str:
+def _refusal(error: ValidationError, kind: type[BaseModel], files: Mapping[object, str]) -> UserError:
     first, *others = error.errors()
     if first["type"] == "missing":  # a misspelt key is missing as well
         first = next((other for other in others if other["type"] == "extra_forbidden"), first)
@@ -129,8 +129,9 @@ def _explain(error: ValidationError, kind: type[BaseModel], files: Mapping[objec
     file = files.get(first["loc"][0], "") if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         name = ".".join([*place, str(first["loc"][-1])])
-        return file + _unknown(name, first["loc"][-1], kinds)
+        return UserError(file + _unknown(name, first["loc"][-1], kinds), "key-unknown")
     if first["type"] == "missing":
-        return f"{file}{key} is not set: add {key}=<value>"
+        return UserError(f"{file}{key} is not set: add {key}=<value>", "key-missing")
     why = first["msg"].removeprefix("Value error, ")  # pydantic's word for what a validator of ours raised
-    return f"{file}{key}={first['input']!r}: {why}" if place else file + why  # of all together: not all of them again
+    value = f"{key}={first['input']!r}: " if place else ""  # of all together: not all of them again
+    return UserError(f"{file}{value}{why}", complaint_code(first))

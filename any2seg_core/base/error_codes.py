@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -178,18 +179,17 @@ _OF_PYDANTIC = {
     "literal_error": "value-unknown",
     "union_tag_invalid": "value-unknown",
 }
-_RANGES = ("greater_than", "less_than", "finite_number", "too_short", "too_long")
+_RANGES = ("greater_than", "less_than", "finite_number", "multiple_of", "too_short", "too_long")
 
 
 def code_of(error: Any) -> str:
-    """Code of a UserError, or of the first complaint of a pydantic ValidationError.
+    """Code of a UserError, or of the first complaint of a pydantic ValidationError."""
+    return getattr(error, "code", None) or complaint_code(error.errors()[0])
 
-    A UserError that was raised within a validator keeps its own.
-    """
-    if code := getattr(error, "code", None):
-        return code
-    first = error.errors()[0]
-    kind, inner = first["type"], first.get("ctx", {}).get("error")
+
+def complaint_code(complaint: Mapping[str, Any]) -> str:
+    """Code of one entry of ``ValidationError.errors()``; a UserError that a validator of ours raised keeps its own."""
+    kind, inner = complaint["type"], complaint.get("ctx", {}).get("error")
     if code := getattr(inner, "code", None):
         return code
     if kind in _OF_PYDANTIC:

@@ -26,13 +26,13 @@ from bag_files import (
     write_bag,
     write_ros1,
 )  # fmt: skip
+from raised import user_error
 
 from any2seg_core.bags.calibration import find_calibration
 from any2seg_core.bags.inspection import inspect_bag
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import choose_topics
-from any2seg_core.base.errors import UserError
 from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
@@ -141,7 +141,7 @@ def test_value_file_in_the_bag_and_file_given(tmp_path):
 
 def test_value_lidar_alone_needs_and_takes_a_calibration(tmp_path):
     bag = write_bag(tmp_path / "bag", lidar_entries(4))
-    with pytest.raises(UserError, match="no calibration.*--calibration"), open_bag(bag):
+    with user_error("calibration-missing", "--calibration"), open_bag(bag):
         pass
     given = tmp_path / "plane.yaml"
     save_calibration(given, lidar_calibration())
@@ -156,14 +156,14 @@ def test_value_lidar_alone_needs_and_takes_a_calibration(tmp_path):
 
 def test_exception_nothing_to_work_with(tmp_path):
     bag = write_bag(tmp_path / "bag", [(START_NS, "/tf", TF, tf_message([], START_NS))])
-    with pytest.raises(UserError, match="no camera, depth, event or LiDAR topic"), open_bag(bag):
+    with user_error("bag-sensor-missing"), open_bag(bag):
         pass
     bag = write_bag(tmp_path / "camera", small_entries(2))
-    with pytest.raises(UserError, match="no topic for lidar"), open_bag(bag, BagOptions(modalities=["rgb", "lidar"])):
+    with user_error("bag-sensor-missing", "lidar"), open_bag(bag, BagOptions(modalities=["rgb", "lidar"])):
         pass
     params = tmp_path / "p.yaml"
     params.write_text("/**: {ros__parameters: {timeout_s: soon}}")
-    with pytest.raises(UserError, match="timeout_s"), open_bag(bag, BagOptions(params=params)):
+    with user_error("value-type", "timeout_s"), open_bag(bag, BagOptions(params=params)):
         pass
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_files import CLOUD, KITTI_CAMERA, LIDAR_TO_CAMERA, kitti_entries, scan, write_bag
+from raised import user_error
 from typer.testing import CliRunner
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.cli.main import app
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import DeliverDataset
@@ -63,10 +63,10 @@ def test_value_extracted_folder_has_the_same_labels(recording: Path, tmp_path: P
 
 
 def test_exception_tags_must_be_named_and_have_an_effect(recording: Path):
-    with pytest.raises(UserError, match="holds points: say of which CARLA version their tags are"):
+    with user_error("value-conflict", "CARLA"):
         open_dataset("auto", recording, "train", bag={"topics": {"truth": TOPIC}})
-    with pytest.raises(UserError, match=r"/image holds no points; leave truth_tags out"):
+    with user_error("value-conflict", "/image", "truth_tags"):
         image = {"truth": "/kitti/camera_color_left/image"}
         open_dataset("auto", recording, "train", bag={"topics": image, "truth_tags": "0.9.14"})
-    with pytest.raises(UserError, match="CARLA version '0.8': expected 0.9.10 or newer"):
+    with user_error("value-unknown", "'0.8'"):
         open_dataset("auto", recording, "train", bag=BAG | {"truth_tags": "0.8"})

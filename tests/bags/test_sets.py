@@ -18,6 +18,7 @@ from bag_files import (
     small_entries,
     write_bag,
 )  # fmt: skip
+from raised import user_error
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording
@@ -230,7 +231,7 @@ def test_smoke_events_come_as_windows(tmp_path):
     sets, _ = sets_of(write_bag(tmp_path / "bag", entries), topics)
     assert len(sets) == 8
     assert all(len(s.sample_set.samples["event"]) >= 1 for s in sets)
-    with pytest.raises(ValueError, match="no field"):
+    with user_error("message-layout", "no field z"):
         cloud_to_points(sets[0].payloads["event"][0])
 
 

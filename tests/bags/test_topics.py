@@ -18,11 +18,11 @@ from bag_files import (
     write_bag,
     write_ros1,
 )  # fmt: skip
+from raised import user_error
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import RULES_FILE, choose_topics
-from any2seg_core.base.errors import UserError
 from any2seg_core.messages import images, serialise
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.vocabulary.topics import carla_bridge
@@ -131,32 +131,39 @@ def test_value_own_rules_and_fixed_topics_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fixed", "message"),
-    [("rgb", "write role=/topic"), ("radar=/x", "no such role"), ("rgb=/nothing", "has no /nothing.*/camera")],
+    ("fixed", "told"),
+    [
+        ("rgb", ("value-format", "role=/topic")),
+        ("radar=/x", ("value-unknown",)),
+        ("rgb=/nothing", ("bag-topic-missing", "/nothing", "/camera")),
+    ],
 )
-def test_exception_fixed_topics(tmp_path, fixed, message):
+def test_exception_fixed_topics(tmp_path, fixed, told):
     bag = write_bag(tmp_path / "bag", small_entries(1))
-    with pytest.raises(UserError, match=message):
+    with user_error(*told):
         chosen(bag, fixed)
 
 
 @pytest.mark.parametrize(
-    ("fixed", "message"),
+    ("fixed", "told"),
     [
-        (["rgb=/carla/hero/lidar"], "is sensor_msgs/msg/PointCloud2, expected sensor_msgs/msg/Image or"),
-        (["lidar=/carla/hero/rgb_front/image"], "is sensor_msgs/msg/Image, expected sensor_msgs/msg/PointCloud2"),
-        (["lidar=/carla/hero/dvs_front/events"], "have the fields x, y, t, pol, expected x, y, z"),
-        (["event=/carla/hero/lidar", "lidar=none"], "expected x, y, t and no z"),
-        (["rgb.camera_info=/carla/hero/lidar"], "expected sensor_msgs/msg/CameraInfo"),
-        (["odometry=/carla/hero/lidar"], "expected nav_msgs/msg/Odometry"),
-        (["truth=/carla/hero/rgb_front/camera_info"], "is sensor_msgs/msg/CameraInfo"),
-        (["rgb=none", "rgb=/carla/hero/rgb_front/image"], "rgb is none already"),
-        (["depth=/carla/hero/rgb_front/image", "rgb=/carla/hero/rgb_front/image"], "is that of depth"),
+        (["rgb=/carla/hero/lidar"], ("bag-topic-type", "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/Image")),
+        (
+            ["lidar=/carla/hero/rgb_front/image"],
+            ("bag-topic-type", "sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2"),
+        ),
+        (["lidar=/carla/hero/dvs_front/events"], ("bag-topic-type", "x, y, t, pol", "x, y, z")),
+        (["event=/carla/hero/lidar", "lidar=none"], ("bag-topic-type", "x, y, t and no z")),
+        (["rgb.camera_info=/carla/hero/lidar"], ("bag-topic-type", "sensor_msgs/msg/CameraInfo")),
+        (["odometry=/carla/hero/lidar"], ("bag-topic-type", "nav_msgs/msg/Odometry")),
+        (["truth=/carla/hero/rgb_front/camera_info"], ("bag-topic-type", "sensor_msgs/msg/CameraInfo")),
+        (["rgb=none", "rgb=/carla/hero/rgb_front/image"], ("value-twice", "rgb", "none")),
+        (["depth=/carla/hero/rgb_front/image", "rgb=/carla/hero/rgb_front/image"], ("value-twice", "depth")),
     ],
 )
-def test_exception_a_fixed_topic_that_cannot_play_its_role(tmp_path, fixed, message):
+def test_exception_a_fixed_topic_that_cannot_play_its_role(tmp_path, fixed, told):
     bag = write_bag(tmp_path / "bag", carla_entries(carla_bridge("hero")))
-    with pytest.raises(UserError, match=message) as caught:
+    with user_error(*told) as caught:
         chosen(bag, *fixed)
     assert "\n" not in str(caught.value)
 
@@ -171,13 +178,22 @@ def test_value_what_is_never_taken_for_a_role_may_be_given(tmp_path):
     assert found.camera_infos["rgb"] == found.camera_infos["depth"] == info
 
 
-@pytest.mark.parametrize("text", ["roles: {radar: {types: [a]}}", "roles: {rgb: {}}", "a: [", "x: 1", "- 1",
-                                  "roles: {rgb: {types: [a], never: ['(']}}"])  # fmt: skip
-def test_exception_rules_file_names_itself(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("roles: {radar: {types: [a]}}", ("key-unknown", "'radar'")),
+        ("roles: {rgb: {}}", ("key-missing", "roles.rgb.types")),
+        ("a: [", ("text-syntax",)),
+        ("x: 1", ("key-unknown", "x:")),
+        ("- 1", ("value-type",)),
+        ("roles: {rgb: {types: [a], never: ['(']}}", ("file-content",)),
+    ],
+)
+def test_exception_rules_file_names_itself(tmp_path, text, told):
     bag = write_bag(tmp_path / "bag", small_entries(1))
     rules = tmp_path / "my.yaml"
     rules.write_text(text)
-    with pytest.raises(UserError, match=r"my\.yaml") as caught:
+    with user_error(*told, "my.yaml") as caught:
         chosen(bag, rules=rules)
     assert "\n" not in str(caught.value)
 
@@ -185,7 +201,7 @@ def test_exception_rules_file_names_itself(tmp_path, text):
 def test_exception_a_rules_file_that_is_no_yaml_says_in_which_line(tmp_path):
     rules = tmp_path / "my.yaml"
     rules.write_text("roles:\n  rgb: [")
-    with pytest.raises(UserError, match="line 2, column 9"):
+    with user_error("text-syntax", "my.yaml", "line 2, column 9"):
         chosen(write_bag(tmp_path / "bag", small_entries(1)), rules=rules)
 
 
@@ -301,7 +317,8 @@ def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way
     bag = write_bag(tmp_path / "bag", [image_entry("/left/depth", "16UC1"), entry])
     (note,) = chosen(bag).notes
     assert note.startswith(f"/driver/packets: {kind} is not read") and way_out in note
-    with pytest.raises(UserError, match=way_out), open_bag(write_bag(tmp_path / "alone", [entry])):
+    alone = write_bag(tmp_path / "alone", [entry])
+    with user_error("bag-sensor-missing", "/driver/packets", way_out), open_bag(alone):
         pass
 
 

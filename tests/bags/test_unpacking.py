@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from bag_files import small_entries, write_ros1
+from raised import user_error
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.unpacking import Break, Budget, decompress, unpack_file, unpack_message, zstd
-from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import limits_of
 from any2seg_core.messages.serialise import typestore
 
@@ -112,7 +113,7 @@ def test_exception_sqlite_whose_rows_are_computed(tmp_path, made):
     database.execute(made)
     database.commit()
     database.close()
-    with pytest.raises(UserError, match=r"table messages \(made by a query"), Recording(tmp_path / "a.db3"):
+    with user_error("bag-format", "a.db3"), Recording(tmp_path / "a.db3"):
         pass
 
 
@@ -123,7 +124,7 @@ def test_value_decompress_stops_at_its_size_and_refuses_claims():
     with limits_of(result_mib=1, ratio=1):
         raw, complaint = decompress(packed, "zstd", 3_000_000)
         assert raw == b"" and "claim to hold 3000000, 1048576 are allowed" in complaint
-        with pytest.raises(MessageError, match="result_mib"):
+        with user_error("message-codec", "result_mib"):
             unpack_message(packed)
     assert len(unpack_message(packed)) == 3_000_000
 

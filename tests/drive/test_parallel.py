@@ -4,8 +4,8 @@ import os
 import signal
 
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
 
 
@@ -23,10 +23,10 @@ def test_value_results_come_in_order(workers):
 
 
 def test_exception_a_killed_worker_is_told_in_one_line():
-    with pytest.raises(UserError, match="killed.*fewer than 2 workers"):
+    with user_error("process-killed", "2 workers"):
         list(ordered_map(die, range(3), 2))
 
 
 def test_exception_no_worker():
-    with pytest.raises(UserError, match="at least 1, got 0"):
+    with user_error("value-range", "got 0"):
         list(ordered_map(square, [1], 0))

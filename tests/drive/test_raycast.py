@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import user_error
 
 pytest.importorskip("open3d")
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_drive.materials import MATERIAL_ID
 from any2seg_drive.mesh import Surface, box, merge, patch
@@ -138,7 +138,10 @@ def test_property_seeds_and_splits_differ(world: World) -> None:
         assert mesh.vertices.shape != reference.vertices.shape or not np.array_equal(mesh.vertices, reference.vertices)
 
 
-@pytest.mark.parametrize(("seed", "split", "message"), [(0, "dev", "train, val, test"), (-1, "train", "negative")])
-def test_exception_world_arguments(seed: int, split: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+@pytest.mark.parametrize(
+    ("seed", "split", "told"),
+    [(0, "dev", ("value-unknown", "train, val, test")), (-1, "train", ("value-range", "-1"))],
+)
+def test_exception_world_arguments(seed: int, split: str, told: tuple[str, ...]) -> None:
+    with user_error(*told):
         World(seed, split)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.faults.physics import shake_points
 from any2seg_core.vocabulary.cases import FAILURES
 from any2seg_drive import weather as w
@@ -24,9 +24,9 @@ def test_value_every_weather_has_a_deliver_folder_and_a_light():
 
 
 def test_exception_unknown_names_list_the_choices():
-    with pytest.raises(UserError, match="hail.*cloudy"):
+    with user_error("value-unknown", "hail", "cloudy"):
         w.draw_weather("hail", 0)
-    with pytest.raises(UserError, match="lidarjitter"):
+    with user_error("value-unknown", "lidarjitter"):
         checked_failure("broken")
     assert checked_failure(None) is None and [checked_failure(name) for name in FAILURES] == list(FAILURES)
 

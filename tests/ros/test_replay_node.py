@@ -10,10 +10,10 @@ import time
 
 import pytest
 from fake_car import CAMERA, NS_PER_S, PERIOD_NS, START_NS, TOPICS, message
+from raised import user_error
 from rosbags.rosbag2 import StoragePlugin, Writer
 from test_qos import offered
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.kinds import Drop, save_faults
 from any2seg_core.messages import serialise
@@ -177,9 +177,9 @@ def test_value_recorded_qos_start_offset_clock_and_faults(domain, tmp_path, smal
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"rate": 0.0}, "positive speed factor"),
-        ({"loops": -1}, "must not be negative"),
-        ({"start_s": 3.0}, "lasts 1.0 s"),
+        ({"rate": 0.0}, ("value-range",)),
+        ({"loops": -1}, ("value-range",)),
+        ({"start_s": 3.0}, ("value-range", "1.0")),
     ],
 )
 def test_exception_options_that_make_no_sense(domain, small_bag, options, told):
@@ -189,7 +189,7 @@ def test_exception_options_that_make_no_sense(domain, small_bag, options, told):
 
     rclpy.init()
     try:
-        with pytest.raises(UserError, match=told):
+        with user_error(*told):
             ReplayNode(ReplayOptions(small_bag, **options)).run()
     finally:
         rclpy.try_shutdown()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes
+from raised import user_error
 
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
@@ -66,7 +67,7 @@ def test_value_a_corrupt_frame_is_replaced_by_the_next_and_counted(root: Path, t
     assert sum(key.frame == 2 for batch in batches for key in batch.keys) == 4  # asked for twice, stood in twice
     assert lenient.skipped == (lenient.frames[1].name,)  # two epochs, several processes, one frame
     strict = open_dataset("deliver", broken, "train")
-    with pytest.raises(CorruptFileError, match=path.name):
+    with user_error("file-format", path.name, kind=CorruptFileError):
         take(strict, 0)
 
 

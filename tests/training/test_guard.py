@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from raised import user_error
 from tiny_run import ALONE, settings, state, values
 
 import any2seg_training.train as train_module
-from any2seg_core.base.errors import UserError
 from any2seg_training.config import TrainConfig
 from any2seg_training.processes import Processes
 from any2seg_training.train import main, train
@@ -111,7 +111,7 @@ def test_exception_an_infinite_loss_stops_fp16_too(data: Path, tmp_path: Path, m
         return run
 
     monkeypatch.setattr(train_module, "build_run", spoilt)
-    with pytest.raises(UserError, match="step 0: loss inf"):
+    with user_error("loss-not-finite", "step 0", "inf"):
         train(settings(data, tmp_path / "run", fp16=True), ALONE)
 
 

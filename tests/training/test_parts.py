@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from raised import user_error
 from torch import nn
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_training.batches import MixedNumbers, SampleNumbers
 from any2seg_training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
@@ -93,13 +93,13 @@ def test_value_state_round_trip(tmp_path: Path):
 
 
 def test_exception_state_files(tmp_path: Path):
-    with pytest.raises(UserError, match="no training state"):
+    with user_error("resume-missing"):
         load_state(tmp_path / "last.pt")
     (tmp_path / "bad.pt").write_bytes(b"garbage")
-    with pytest.raises(UserError, match="not a training state"):
+    with user_error("resume-format"):
         load_state(tmp_path / "bad.pt")
     torch.save({"step": Path("code could run here")}, tmp_path / "foreign.pt")
-    with pytest.raises(UserError, match="not a training state"):
+    with user_error("resume-format"):
         load_state(tmp_path / "foreign.pt")
 
 
@@ -109,14 +109,14 @@ def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path, monkeypatc
     run.config, run.world_size = config, 1
     monkeypatch.setattr(Run, "parts", [])
     run.model = build_model(config, InputContract())
-    for state, message in (
-        ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "state of another model"),
-        ({"run": run.facts, "step": 3}, "state of another model"),
-        ({"step": 3}, "does not say with which settings"),
-        ([1], "not a training state"),
+    for state, code in (
+        ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "resume-mismatch"),
+        ({"run": run.facts, "step": 3}, "resume-mismatch"),
+        ({"step": 3}, "resume-format"),
+        ([1], "resume-format"),
     ):
         save_state(tmp_path / "last.pt", state)
-        with pytest.raises(UserError, match=f"last.pt: {message}") as caught:
+        with user_error(code, "last.pt") as caught:
             run.restore(tmp_path / "last.pt")
         assert "\n" not in str(caught.value)
 

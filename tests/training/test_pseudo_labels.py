@@ -11,8 +11,8 @@ import pytest
 import torch
 from fake_data import write_deliver
 from fake_trees import write_mcubes
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.pseudo import PseudoLabels
@@ -74,7 +74,7 @@ def test_value_threshold_leaves_the_rest_unlabelled_and_a_second_run_goes_on(dat
     assert np.all(labels[raw == IGNORE][labels[raw == IGNORE] >= 25] == NOT_ANNOTATED)
     before = {p: p.read_bytes() for p in folder.rglob("*.png")}
     path.unlink()
-    with pytest.raises(UserError, match="missing, and 0 more; the command that wrote the others goes on"):
+    with user_error("pseudo-labels-missing", "0 more"):
         DeliverDataset(data, "train", sparse=SparseConfig(kind="points"), pseudo=folder)
     stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*.png")}
     assert main(arguments) == 0
@@ -92,21 +92,21 @@ def test_smoke_a_second_stage_trains(data, checkpoint, tmp_path):
 
 
 def test_exception_what_does_not_fit(data, checkpoint, tmp_path, capsys):
-    with pytest.raises(UserError, match="pseudo completes sparse labels: set sparse"):
+    with user_error("value-invalid"):
         load_config(["data=d", "out=o", "data.pseudo=p"])
-    with pytest.raises(UserError, match="no pseudo labels of train: train.json is missing; python training/pseudo"):
+    with user_error("pseudo-labels-missing", "training/pseudo"):
         DeliverDataset(data, "train", pseudo=tmp_path)
     folder = tmp_path / "pseudo"
     arguments = [f"checkpoint={checkpoint}", f"data={data}", f"out={folder}"]
     assert main(arguments) == 0
     assert main([*arguments, "threshold=0.5"]) == 2
     assert "holds pseudo labels of another threshold; choose another folder" in capsys.readouterr().err
-    with pytest.raises(UserError, match="pseudo labels of deliver-25, the data set has mcubes-20"):
+    with user_error("label-space-mismatch", "deliver-25", "mcubes-20"):
         PseudoLabels(folder, "train", MCUBES)
     other = write_mcubes(tmp_path / "mcubes", {"train": 1}, (64, 256))
     assert main([f"checkpoint={checkpoint}", f"data={other}", f"out={tmp_path / 'x'}"]) == 2
     files = PseudoLabels(folder, "train", DELIVER)
     name = DeliverDataset(data, "train").frames[0].name
     cv2.imwrite(str(files.path(name)), np.full((64, 96), 77, np.uint8))
-    with pytest.raises(CorruptFileError, match="no label image of this frame"):
+    with user_error("size-mismatch", kind=CorruptFileError):
         files.complete(np.full((64, 96), NOT_ANNOTATED, np.uint8), name)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from bag_files import kitti_entries, labelled_kitti_entries, write_bag
 from fake_data import write_deliver
+from raised import user_error
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
@@ -76,7 +76,7 @@ def test_smoke_a_labelled_recording_alone(tmp_path: Path):
     """Trained on the first 0.44 s of a bag and judged on the rest, in the run and by the command."""
     bag = write_bag(tmp_path / "drive", labelled_kitti_entries(8, CAMERA))
     arguments = ["training/configs/drive_b0.yaml", f"data={bag}", f"out={tmp_path / 'out'}", "cache=disk", *SMALL]
-    with pytest.raises(UserError, match="no val frame: looked for the end of the recording: bag.val_share"):
+    with user_error("data-empty", "bag.val_share"):
         train(load_config(arguments), ALONE)
     results = train(load_config([*arguments, "data.bag.val_share=0.4"]), ALONE)
     assert list(results["subsets"]) == ["R", "L", "RL"]

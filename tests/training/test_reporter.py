@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from raised import user_error
 from tiny_run import ALONE, settings
 
 import any2seg_training.train as train_module
-from any2seg_core.base.errors import UserError
 from any2seg_training.config import TrainConfig
 from any2seg_training.reporter import Reporter, cut_log
 from any2seg_training.train import train
@@ -85,7 +85,7 @@ def test_value_a_log_is_cut_in_one_piece(tmp_path: Path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", full)
-        with pytest.raises(UserError, match="cannot write .*log.jsonl .*No space left"):
+        with user_error("output-unwritable", "log.jsonl"):
             cut_log(path, 3)
     assert path.read_text() == whole
     cut_log(path, 3)
@@ -95,6 +95,6 @@ def test_value_a_log_is_cut_in_one_piece(tmp_path: Path, monkeypatch):
 
 def test_exception_tensorboard_is_not_installed(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install 'any2seg\[tensorboard\]'"):
+    with user_error("package-missing", "'any2seg[tensorboard]'"):
         Reporter(tmp_path / "log.jsonl", True, tmp_path / "board")
     assert Reporter(tmp_path / "log.jsonl", False, tmp_path / "board").enabled is False

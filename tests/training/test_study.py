@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from fake_data import write_deliver
+from raised import user_error
 
 import any2seg_training.study as study
-from any2seg_core.base.errors import UserError
 from any2seg_training.config import load_config
 from any2seg_training.study import (
     STUDIES,
@@ -85,7 +85,7 @@ def test_value_an_interrupted_run_resumes_and_a_teacher_is_made_first(tmp_path: 
     (folder / "last.pt").write_bytes(b"")
     commands: list[list[str]] = []
     monkeypatch.setattr(study, "run_script", commands.append)
-    with pytest.raises(UserError, match="no checkpoint"):  # nothing was trained here
+    with user_error("checkpoint-missing", "final.safetensors"):  # nothing was trained here
         run_study(config)
     assert [Path(command[0]).name for command in commands] == ["cache_teacher.py", "train.py"]
     assert commands[1][-1] == "resume=true"
@@ -97,7 +97,7 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
     assert list(read_study(config)) == ["mff_start_5", "mff_m3l_5", "linear_start_1", "mff_supervised_5"]
     commands: list[list[str]] = []
     monkeypatch.setattr(study, "run_script", commands.append)
-    with pytest.raises(UserError, match="no checkpoint"):  # nothing was trained here
+    with user_error("checkpoint-missing", "final.safetensors"):  # nothing was trained here
         run_study(config)
     assert f"out={config.out / 'mff_start_5-3'}" in commands[0]
     given = arguments(config, "mff_m3l_5", read_study(config)["mff_m3l_5"], 3)
@@ -135,5 +135,7 @@ def test_exception_before_anything_is_trained(tmp_path: Path, monkeypatch, capsy
 
 
 def test_exception_a_run_that_fails_names_its_command(tmp_path: Path):
-    with pytest.raises(UserError, match="exit code 2 of: python .*train.py .*drive_b0_short.yaml .*mean_predictions"):
+    with user_error(
+        "process-failed", "code 2", "train.py", "drive_b0_short.yaml", "mean-3", "seed=3", "mean_predictions"
+    ):
         run_study(configuration(tmp_path, variants=("mean",)))
