@@ -34,7 +34,8 @@ def evaluate(
     from any2seg_core.evaluation.recording.evaluate import evaluate_bag
     from any2seg_core.evaluation.recording.evaluation import Evaluation
     from any2seg_core.faults.grammar import read_plan
-    from any2seg_core.reports.recording import terminal_tables, write_evaluation
+    from any2seg_core.reports.recording import write_evaluation
+    from any2seg_core.reports.recording_tables import terminal_tables
 
     request = replace(request, faults=read_plan(drop or (), fault or (), faults or ()))
     with Progress(f"evaluate {request.bag.name}", "s") as progress:

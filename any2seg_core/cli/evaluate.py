@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +31,14 @@ def evaluate(
     Retention needs specialists: a JSON file such as {"R": 57.2, "RD": "rgb_depth.safetensors"}.
     """
     from any2seg_core.evaluation.dataset import evaluate_dataset
+    from any2seg_core.evaluation.frame_views import FrameView
     from any2seg_core.reports.dataset import text, write_documents
 
     with Progress(f"evaluate {settings.checkpoint.name}") as progress:
-        document = evaluate_dataset(settings, progress.stage)
+        views: list[FrameView] = []
+        document = evaluate_dataset(settings, progress.stage, views)
     # Printed first: minutes of work are not lost when the folder cannot be written.
     say(json.dumps(document) if as_json else text(document))
     if out is not None:
-        for path in write_documents(out, document):
+        for path in write_documents(out, document, views, shlex.join(["any2seg", *sys.argv[1:]])):
             say(f"wrote {path}", err=True)

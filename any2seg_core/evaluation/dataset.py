@@ -17,6 +17,7 @@ from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
+from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.metrics import POLICIES
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
 from any2seg_core.evaluation.published import published
@@ -33,6 +34,7 @@ from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, percent
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
 from any2seg_core.evaluation.subsets import (
     FILL_INS,
+    FrameScores,
     PriorBaselines,
     PriorStatistics,
     evaluate_subsets,
@@ -49,6 +51,7 @@ from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
 from any2seg_core.vocabulary.modalities import parse_subset, subset_letters
 
 _LOG = logging.getLogger(__name__)
+_SHOWN = 6
 
 
 @dataclasses.dataclass
@@ -122,8 +125,13 @@ class Stages:
             self._progress(stage, self._done, self._total)
 
 
-def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str, Any]:
+def evaluate_dataset(
+    settings: EvaluateSettings, progress: Progress, views: list[FrameView] | None = None
+) -> dict[str, Any]:
     """Everything asked for, JSON-ready and in percent.
+
+    Args:
+        views: takes a few frames, evenly spread, with the labels of all sensors; None: none are wanted.
 
     Raises:
         UserError: missing or foreign checkpoint or data, an unreadable frame, specialists that do not fit.
@@ -143,8 +151,14 @@ def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str
 
     frames = stages.over("subsets", target.batches())
     board = Scoreboard(target.space)
+    shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
+    per_frame = []
     for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.suite):
         board.add(frame.scores, target.cases(frame.index))
+        counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
+        per_frame.append({"frame": target.frames.frames[frame.index].name, "counts": counts})
+        if views is not None and frame.index in shown:
+            views.append(_view(target, frame))
     miou = {letters: 100.0 * score.confusion.miou("all") for letters, score in board.total.items()}
     evaluated = len(target.indices) - len(target.frames.skipped)
     document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
@@ -153,6 +167,7 @@ def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
+    document |= {"label_space": target.space.name, "per_frame": per_frame}
     document["mm_robust"] = mm_robust(miou)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
     document["monotonicity"] = monotonicity(miou)
@@ -169,6 +184,14 @@ def evaluate_dataset(settings: EvaluateSettings, progress: Progress) -> dict[str
     rows = published(data_set) if data_set else ()
     document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
     return _rounded(document)
+
+
+def _view(target: EvaluationTarget, frame: FrameScores) -> FrameView:
+    sample = target.frames[frame.index]
+    truth = resized_truth(sample.labels, target.settings.eval_size)
+    miou = frame.scores[max(frame.scores, key=len)].frame_document()["miou_present"]
+    note = ", ".join(target.cases(frame.index)) + ("" if miou is None else f"; mIoU {miou:.0f} %")
+    return FrameView(target.frames.frames[frame.index].name, note, sample.planes, frame.labels, truth)
 
 
 def paper_data_set(frames: FrameDataset) -> str | None:

@@ -12,6 +12,8 @@ from any2seg_core.evaluation.scores import SubsetScore, percent, rounded
 from any2seg_core.evaluation.subsets import PriorBaselines
 from any2seg_core.vocabulary.labels import LabelSpace
 
+NO_LABEL = "no label"
+"""Last column of a confusion: pixels with a truth that were left unlabelled."""
 _MEASURES = ("miou", "f1", "accuracy")
 
 
@@ -30,7 +32,8 @@ def summarise(
     Returns:
         ``subsets``: per subset `SubsetScore.document`. With a truth also ``subset_mean`` and ``subset_std`` over the
         subsets (standard deviation of all of them, N in the denominator) of mIoU, F1 and accuracy under each policy;
-        ``class_iou``, ``class_f1`` and ``class_accuracy`` per subset over the classes in the truth.
+        ``class_iou``, ``class_f1`` and ``class_accuracy`` per subset over the classes in the truth; ``confusion`` of
+        the largest subset: K rows of the truth with K + 1 columns of what was predicted, in pixels.
     """
     summary: dict[str, Any] = {"unit": "percent", "protocol": protocol, "frames": frames}
     summary["subsets"] = {letters: score.document() for letters, score in scores.items()}
@@ -42,6 +45,12 @@ def summarise(
         classes = {letters: score.class_document(space) for letters, score in scores.items()}
         for measure in ("iou", "f1", "accuracy"):
             summary[f"class_{measure}"] = {letters: entry[measure] for letters, entry in classes.items()}
+        full = max(scores, key=len)
+        summary["confusion"] = {
+            "sensors": full,
+            "classes": [*space.classes, NO_LABEL],
+            "counts": scores[full].confusion.counts.tolist(),
+        }
     if baselines is not None:
         summary["prior_baselines"] = {
             "constant": percent(baselines.constant),

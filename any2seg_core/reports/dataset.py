@@ -1,33 +1,40 @@
-"""An evaluation as files for people and programs: JSON lines, Markdown, HTML."""
+"""An evaluation of a data set as files for people and programs: JSON lines, Markdown, HTML."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from any2seg_core.base.atomic import replacing
+from any2seg_core.base.versions import versions
+from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.tables import render
-from any2seg_core.reports.page import number_table, page
+from any2seg_core.reports.document import Figure, Report, Section, Table
+from any2seg_core.reports.pictures import class_figures, class_legend, frame_sheet
 from any2seg_core.reports.subset_charts import reliability, subset_bars
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.modalities import canonical
 
 _RIVALS_DRAWN = 4
 
 
-class Section(NamedTuple):
-    """One table: title, a sentence that says how to read it, headings, rows of cells."""
+def write_documents(
+    folder: Path, document: dict[str, Any], views: Sequence[FrameView] = (), command: str = ""
+) -> list[Path]:
+    """Write ``results.jsonl``, ``report.md`` and ``report.html``; each whole or not at all.
 
-    title: str
-    note: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    Args:
+        document: of `evaluate_dataset`. views: frames to show. command: what was run.
 
-
-def write_documents(folder: Path, document: dict[str, Any]) -> list[Path]:
-    """Write ``results.jsonl``, ``report.md`` and ``report.html``; each whole or not at all. UserError if not."""
-    texts = {"results.jsonl": json_lines(document), "report.md": markdown(document), "report.html": html(document)}
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    report = dataset_report(document, views, command)
+    texts = {"results.jsonl": json_lines(document), "report.md": report.markdown(), "report.html": report.html()}
     written = []
     for name, text in texts.items():
         path = folder / name
@@ -38,25 +45,57 @@ def write_documents(folder: Path, document: dict[str, Any]) -> list[Path]:
 
 
 def json_lines(document: dict[str, Any]) -> str:
-    """First line: what was judged and every figure that is not per subset; then one line per subset."""
-    tables = ("subsets", "class_iou", "calibration")
-    head = {"kind": "evaluation"} | {key: value for key, value in document.items() if key not in tables}
-    lines = [head]
+    """First line: what was evaluated and all figures that are not per subset; then a line per subset and per frame."""
+    per_class = ("class_iou", "class_f1", "class_accuracy", "calibration")
+    apart = ("subsets", "per_frame", *per_class)
+    lines = [{"kind": "evaluation"} | {key: value for key, value in document.items() if key not in apart}]
     for letters, row in document["subsets"].items():
-        per_class = {"class_iou": document["class_iou"][letters], "calibration": document["calibration"][letters]}
-        lines.append({"kind": "subset", "sensors": letters} | row | per_class)
+        own = {key: document[key][letters] for key in per_class}
+        lines.append({"kind": "subset", "sensors": letters} | row | own)
+    lines += [{"kind": "frame"} | entry for entry in document["per_frame"]]
     return "".join(json.dumps(entry) + "\n" for entry in lines)
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """Headline and all tables."""
-    parts = [f"# {_title(document)}", "", _introduction(document)]
+def dataset_report(document: dict[str, Any], views: Sequence[FrameView] = (), command: str = "") -> Report:
+    """All tables, charts and pictures of an evaluation."""
+    charts = _charts(document)
+    parts = []
     for section in sections(document):
-        parts += ["", f"## {section.title}", "", section.note, ""]
-        parts.append(f"| {' | '.join(section.headings)} |")
-        parts.append("| --- |" + " ---: |" * (len(section.headings) - 1))
-        parts += [f"| {' | '.join(row)} |" for row in section.rows]
-    return "\n".join(parts) + "\n"
+        chart = charts.get(section.title)
+        parts.append(section if chart is None else Section(section.title, (chart, *section.blocks), section.note))
+    parts.append(_confusion_section(document))
+    if views:
+        space = label_space(document["label_space"])
+        sensors = canonical({name for view in views for name in view.planes})
+        note = f"{len(views)} frames, evenly spread; labels of all sensors. Red: wrong."
+        parts.append(Section("Predictions", (frame_sheet(views, sensors, space), class_legend(space)), note))
+    facts = [
+        ("checkpoint", str(document["checkpoint"])),
+        ("data", f"{document['data']}, split {document['split']}"),
+        ("frames", str(document["frames"])),
+        ("protocol", document["protocol"]),
+        ("precision", document["precision"]),
+        ("seed of the damage", str(document["seed"])),
+        ("versions", ", ".join(f"{name} {value}" for name, value in versions().items())),
+    ]
+    problems = [f"left out: {skipped}" for skipped in document["skipped"]]
+    return Report(_title(document), _introduction(document), parts, facts, command, problems)
+
+
+def _charts(document: dict[str, Any]) -> dict[str, Figure]:
+    """Section -> its chart."""
+    rivals = [
+        (f"{row['method']} ({row['protocol']})", row["subsets"])
+        for row in document["published"]
+        if len(row["subsets"]) > 1
+    ]
+    policy = "miou_all" if rivals else "miou_present"
+    bars = {letters: row[policy] for letters, row in document["subsets"].items()}
+    diagrams = reliability({letters: entry["bins"] for letters, entry in document["calibration"].items()})
+    return {
+        "Sensor subsets": Figure(subset_bars(bars, rivals[:_RIVALS_DRAWN]), "mIoU of every sensor subset"),
+        "Calibration": Figure(diagrams, "share of right pixels over confidence, per sensor subset"),
+    }
 
 
 def text(document: dict[str, Any]) -> str:
@@ -72,8 +111,8 @@ def text(document: dict[str, Any]) -> str:
     for section in sections(document):
         if section.title in narrow:
             headings = tuple(dict.fromkeys(narrow[section.title]))
-            columns = [section.headings.index(heading) for heading in headings]
-            rows = [headings, *(tuple(row[column] for column in columns) for row in section.rows)]
+            columns = [section.table.headings.index(heading) for heading in headings]
+            rows = [headings, *(tuple(row[column] for column in columns) for row in section.table.rows)]
             parts += ["", section.title, *_aligned([row for row in rows if any(row[1:])])]
     return "\n".join(parts)
 
@@ -83,29 +122,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
     ]
-
-
-def html(document: dict[str, Any]) -> str:
-    """The same tables, with charts, in one file that refers to nothing outside itself."""
-    rivals = [
-        (f"{row['method']} ({row['protocol']})", row["subsets"])
-        for row in document["published"]
-        if len(row["subsets"]) > 1
-    ]
-    policy = "miou_all" if rivals else "miou_present"
-    bars = {letters: row[policy] for letters, row in document["subsets"].items()}
-    diagrams = reliability({letters: entry["bins"] for letters, entry in document["calibration"].items()})
-    charts = {
-        "Sensor subsets": f'<div class="scroll">{subset_bars(bars, rivals[:_RIVALS_DRAWN])}</div>',
-        "Calibration": f'<div class="scroll">{diagrams}</div>',
-    }
-    parts = []
-    for section in sections(document):
-        columns = [(heading, "right" if number else "left") for number, heading in enumerate(section.headings)]
-        table = number_table(columns, section.rows)
-        chart = charts.get(section.title, "")
-        parts.append((section.title, f'<p class="muted">{escape(section.note)}</p>\n{chart}\n{table}'))
-    return page(_title(document), _introduction(document), parts)
 
 
 def sections(document: dict[str, Any]) -> Iterator[Section]:
@@ -142,24 +158,29 @@ def _introduction(document: dict[str, Any]) -> str:
     return "".join(sentences)
 
 
+_MEANS = {
+    "miou_present": "mIoU present", "miou_all": "mIoU all", "miou_without_other": "mIoU w/o Other",
+    "f1_present": "F1 present", "f1_all": "F1 all", "accuracy_present": "acc. present", "accuracy_all": "acc. all",
+    "pixel_accuracy": "pixel acc.",
+}  # fmt: skip
+
+
 def _subset_section(document: dict[str, Any]) -> Section:
-    rows = [
-        (letters, *_cells(row, ("miou_present", "miou_all", "miou_without_other", "f1_present", "accuracy_present")))
-        for letters, row in document["subsets"].items()
-    ]
-    rows.append(("mean", *_cells(document["subset_mean"], ("miou_present", "miou_all", "miou_without_other")), "", ""))
+    rows = [(letters, *_cells(row, list(_MEANS))) for letters, row in document["subsets"].items()]
+    rows.append(("mean", *_cells(document["subset_mean"], list(_MEANS))))
+    rows.append(("standard deviation", *_cells(document["subset_std"], list(_MEANS))))
     if "prior_baselines" in document:
         baselines = document["prior_baselines"]
-        rows.append((f"baseline: always {baselines['constant_class']}", _number(baselines["constant"]), *[""] * 4))
-        rows.append(("baseline: prior per pixel", _number(baselines["pixel_prior"]), *[""] * 4))
+        rows.append((f"baseline: always {baselines['constant_class']}", _number(baselines["constant"]), *[""] * 7))
+        rows.append(("baseline: prior per pixel", _number(baselines["pixel_prior"]), *[""] * 7))
     note = (
         "mIoU over the classes present in the truth, over all classes (an absent class counts 0, the papers' "
-        'convention) and over all without "Other"; F1 and accuracy over the classes present. Prior baselines '
-        "need no sensor. "
+        'convention) and over all without "Other"; F1 and accuracy (recall) the same. Standard deviation: '
+        "of the subsets. Prior baselines need no sensor. "
         f"The chart shows mIoU over {'all classes' if document['published'] else 'the classes present'}."
     )
-    headings = ("sensors", "mIoU present", "mIoU all", "mIoU w/o Other", "F1", "accuracy")
-    return Section("Sensor subsets", note, headings, rows)
+    headings = ("sensors", *_MEANS.values())
+    return Section("Sensor subsets", (Table(headings, rows),), note)
 
 
 def _published_section(document: dict[str, Any]) -> Section:
@@ -175,7 +196,7 @@ def _published_section(document: dict[str, Any]) -> Section:
         changed = f", printed mean {printed:.2f}" if printed is not None and printed != row["mean"] else ""
         notes.append(f"{name}: {row['source']}{changed}{'; ' + row['note'] if row['note'] else ''}.")
     note = f"mIoU over all classes; means recomputed from complete rows. {' '.join(notes)}"
-    return Section("Beside published numbers", note, ("method", "protocol", *subsets, "mean"), rows)
+    return Section("Beside published numbers", (Table(("method", "protocol", *subsets, "mean"), rows),), note)
 
 
 def _case_section(document: dict[str, Any]) -> Section:
@@ -194,7 +215,7 @@ def _case_section(document: dict[str, Any]) -> Section:
                 rows.append((f"{row['method']}: {case}", "", *blank, _number(row["cases"][case])))
     classes = "all classes" if document["published"] else "the classes present there"
     note = f"mIoU over {classes}, for the frames of one weather or one failure. A frame can count for one of each."
-    return Section("Conditions and failures", note, ("case", "frames", *subsets), rows)
+    return Section("Conditions and failures", (Table(("case", "frames", *subsets), rows),), note)
 
 
 def _expectation_rows(
@@ -233,7 +254,8 @@ def _robustness_section(document: dict[str, Any]) -> Section:
         "are the EMM benchmark of arXiv 2503.18445 where the protocol is zero."
     )
     headings = ("figure", "this checkpoint", *(f"{rival['method']} ({rival['protocol']})" for rival in rivals))
-    return Section("Robustness", note, headings, [(*row, *[""] * (len(headings) - len(row))) for row in rows])
+    padded = [(*row, *[""] * (len(headings) - len(row))) for row in rows]
+    return Section("Robustness", (Table(headings, padded),), note)
 
 
 def _retention_section(document: dict[str, Any]) -> Section:
@@ -241,7 +263,7 @@ def _retention_section(document: dict[str, Any]) -> Section:
     for letters, entry in document["retention"].items():
         rows.append((letters, *_cells(entry, ("model", "specialist", "retention"))))
     note = "mIoU over all classes in percent of what a specialist reaches that was trained on these sensors alone."
-    return Section("Retention", note, ("sensors", "this checkpoint", "specialist", "retention"), rows)
+    return Section("Retention", (Table(("sensors", "this checkpoint", "specialist", "retention"), rows),), note)
 
 
 def _noise_section(document: dict[str, Any]) -> Section:
@@ -260,7 +282,8 @@ def _noise_section(document: dict[str, Any]) -> Section:
         "zero with probability r. NM: salt and pepper on all sensors, then Gaussian noise on all but events; both "
         "after normalisation."
     )
-    return Section("Damaged sensors", note, ("damage", "this checkpoint", *(row["method"] for row in rivals)), rows)
+    headings = ("damage", "this checkpoint", *(row["method"] for row in rivals))
+    return Section("Damaged sensors", (Table(headings, rows),), note)
 
 
 def _calibration_section(document: dict[str, Any]) -> Section:
@@ -272,16 +295,26 @@ def _calibration_section(document: dict[str, Any]) -> Section:
         "Diagrams: confidence to the right, share of right pixels upwards, both 0 to 100 %; a dot above the diagonal "
         "means: more often right than promised."
     )
-    return Section("Calibration", note, ("sensors", "ECE", "overconfidence"), rows)
+    return Section("Calibration", (Table(("sensors", "ECE", "overconfidence"), rows),), note)
 
 
 def _class_section(document: dict[str, Any]) -> Section:
     subsets = list(document["subsets"])
+    full = subsets[-1]
     rows = [
-        (name, *(_number(document["class_iou"][letters][name]) for letters in subsets))
-        for name in document["class_iou"][subsets[-1]]
-    ]
-    return Section("Classes", "IoU of the classes present in the truth.", ("class", *subsets), rows)
+        (name, *(_number(document["class_iou"][letters][name]) for letters in subsets),
+         _number(document["class_f1"][full][name]), _number(document["class_accuracy"][full][name]))
+        for name in document["class_iou"][full]
+    ]  # fmt: skip
+    note = f"IoU of the classes present in the truth, for every subset; F1 and accuracy (recall) of {full}."
+    return Section("Classes", (Table(("class", *subsets, f"F1 {full}", f"accuracy {full}"), rows),), note)
+
+
+def _confusion_section(document: dict[str, Any]) -> Section:
+    confusion = document["confusion"]
+    charts = class_figures(label_space(document["label_space"]), np.asarray(confusion["counts"], np.int64))
+    note = f"Of {confusion['sensors']}. Rows: truth. Columns: what the model says, in percent of the row. Bars: IoU."
+    return Section("Confusion", charts, note)
 
 
 def _cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:

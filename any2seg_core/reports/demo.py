@@ -7,7 +7,6 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from any2seg_core.base.versions import versions
 from any2seg_core.demo.schedule import DAY, Phase
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord
 from any2seg_core.demo.view import COLUMNS, figure, score_row
-from any2seg_core.reports import page as report
-from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.evaluation.frame_views import FrameView
+from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
+from any2seg_core.reports.pictures import PREDICTION, TRUTH, class_legend, frame_sheet
+from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timeline, nice_top
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sync.association import nearest_truth
@@ -29,7 +30,6 @@ from any2seg_core.vocabulary.topics import carla_bridge
 
 RESULTS = ("metrics.json", "report.html")
 """Files that a demonstration leaves for its reader."""
-_LANE_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")  # Okabe and Ito: told apart by every kind of eye
 
 
 def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str)
         phases.append(entry.pop("phase") | entry)
     document = {
         "command": command,
+        "unit": "percent",
         "versions": versions(),
         "checkpoint": {"model": metadata["model"], "provenance": metadata["provenance"]},
         "definitions": {
@@ -75,27 +76,23 @@ def representative(recording: DemoRecording, phase: Phase) -> LabelRecord | None
     )
 
 
-def sheet_rows(
-    recording: DemoRecording, phases: Sequence[Phase], bag: Path, event_window_ns: int, space: LabelSpace
-) -> list[report.SheetRow]:
+def shown_frames(
+    recording: DemoRecording, phases: Sequence[Phase], bag: Path, event_window_ns: int
+) -> list[FrameView]:
     """Per phase: the node's very input, read from the recording through the same code, the truth and the prediction."""
     shown = {phase: record for phase in phases if (record := representative(recording, phase)) is not None}
     messages = read_sets(bag, carla_bridge(), {record.stamp_ns: record.stamps_ns for record in shown.values()})
     frames = FrameBuilder(load_calibration(bag / "calibration.yaml"), event_window_ns)
     truths = sorted(recording.truths, key=lambda truth: truth[0])
-    rows = []
+    views = []
     for phase, record in shown.items():
         planes = frames.build(messages[record.stamp_ns], record.stamp_ns).planes
         truth = nearest_truth(truths, record.stamp_ns)
         used = ", ".join(modality(name).title for name in record.used)
         seconds = (record.stamp_ns - recording.start_ns) / NS_PER_S
-        pictures = (
-            *(planes.get(name) for name in MODALITIES),
-            None if truth is None else space.colourise(truth),
-            space.colourise(record.labels),
-        )
-        rows.append(report.SheetRow(phase.name, f"{seconds:.1f} s; fused {used}", pictures))
-    return rows
+        note = f"{seconds:.1f} s; fused {used}"
+        views.append(FrameView(phase.name, note, planes, record.labels, truth))
+    return views
 
 
 def timeline_svg(scores: DemoScores) -> str:
@@ -104,10 +101,8 @@ def timeline_svg(scores: DemoScores) -> str:
     spans = [
         Span(p.start_s, p.end_s, p.name, "night" if p.weather != DAY else "outage" if p.dead else "") for p in phases
     ]
-    lanes = [
-        Lane(modality(name).title, colour, tuple(Span(p.start_s, p.end_s) for p in phases if name in p.dead))
-        for name, colour in zip(MODALITIES, _LANE_COLOURS, strict=True)
-    ]
+    dead = {name: tuple(Span(p.start_s, p.end_s) for p in phases if name in p.dead) for name in MODALITIES}
+    lanes = [Lane(modality(name).title, LANE_COLOURS[name], dead[name]) for name in MODALITIES]
     hovers = [f"{point.time_s:.2f} s, {', '.join(point.used)}" for point in scores.timeline]
     pairs = list(zip(scores.timeline, hovers, strict=True))
     quality = Panel(
@@ -123,36 +118,31 @@ def timeline_svg(scores: DemoScores) -> str:
     return Timeline(spans, lanes, [quality, latency]).svg()
 
 
-def demo_html(scores: DemoScores, rows: Sequence[report.SheetRow], document: dict[str, Any], space: LabelSpace) -> str:
-    """The report as one document."""
-    columns = [modality(name).title for name in MODALITIES] + ["truth", "prediction"]
-    lossless = [False] * len(MODALITIES) + [True, True]
-    explained = "".join(
-        f'<p class="muted"><b>{escape(name.replace("_", " "))}</b>: {escape(text)}.</p>'
-        for name, text in document["definitions"].items()
-    )
-    made_with = number_table_of(document["versions"])
-    legend = report.swatches(list(zip(space.classes, space.colours, strict=True)))
+def demo_report(
+    scores: DemoScores, views: Sequence[FrameView], document: dict[str, Any], space: LabelSpace
+) -> Report:
+    """The report as one document; `views` are the frames to show, `document` is that of `metrics_document`."""
+    definitions = [(name.replace("_", " "), text) for name, text in document["definitions"].items()]
+    table = Table([head for head, _ in COLUMNS], [score_row(score) for score in scores.phases],
+                  [head for head, side in COLUMNS if side == "left"])  # fmt: skip
+    sheet = frame_sheet(views, MODALITIES, space, (TRUTH, PREDICTION))
     sections = [
-        (
+        Section("Per phase", (table, Terms(definitions))),
+        Section(
             "Over time",
-            f'<div class="scroll">{timeline_svg(scores)}</div>'
-            '<p class="muted">Dots: one label each. Red: mIoU and median latency of a phase. Hatched: taken away.</p>',
+            (Figure(timeline_svg(scores), "mIoU and latency of every label over time"),),
+            "Dots: one label each. Red: mIoU and median latency of a phase. Hatched: taken away.",
         ),
-        ("Per phase", report.number_table(COLUMNS, [score_row(score) for score in scores.phases]) + explained),
-        ("What the model saw", report.contact_sheet(columns, rows, lossless) + legend),
-        ("How to repeat it", f"<p><code>{escape(document['command'])}</code></p>{made_with}"),
+        Section("What the model saw", (sheet, class_legend(space))),
     ]
     introduction = (
         "A drive through a town of the simulated world that the model has never seen, replayed over ROS 2 into the "
         "segmentation node. Sensors were taken away and given back while it ran."
     )
-    return report.page("Any2Seg: labels from whichever sensors are alive", introduction, sections)
-
-
-def number_table_of(pairs: dict[str, str]) -> str:
-    """Two-column table of names and texts."""
-    return report.number_table((("part", "left"), ("version", "left")), list(pairs.items()))
+    problems = [f"no label in phase {name}" for name in scores.failures()]
+    facts = list(document["versions"].items())
+    title = "Any2Seg: labels from whichever sensors are alive"
+    return Report(title, introduction, sections, facts, document["command"], problems)
 
 
 def write_outcome(
@@ -167,8 +157,8 @@ def write_outcome(
     space = label_space(metadata["contract"]["label_space"])
     document = metrics_document(scores, metadata, shlex.join(arguments))
     phases = [score.phase for score in scores.phases]
-    rows = sheet_rows(recording, phases, bag, metadata["contract"]["event_window_ns"], space)
-    html = demo_html(scores, rows, document, space)
+    views = shown_frames(recording, phases, bag, metadata["contract"]["event_window_ns"])
+    html = demo_report(scores, views, document, space).html()
     for name, text in zip(RESULTS, (json.dumps(document, indent=1), html), strict=True):
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+LANE_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}
+"""Of each sensor, after Okabe and Ito: told apart by every kind of eye."""
 _WIDTH, _LEFT, _RIGHT = 980, 92, 14
 _LANE, _LANE_GAP, _TOP = 12, 4, 34
 _PANEL, _PANEL_GAP, _AXIS = 130, 26, 34

@@ -41,7 +41,8 @@ from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.messages import image_to_array, serialise
 from any2seg_core.messages.carla_tags import CARLA_0_9_10
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.reports.recording import absent_rows, injected_rows, write_evaluation
+from any2seg_core.reports.recording import write_evaluation
+from any2seg_core.reports.recording_tables import absent_rows, injected_rows
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
 from any2seg_core.runtime.predictor import Predictor

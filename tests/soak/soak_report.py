@@ -10,11 +10,10 @@ from live import Storm
 from storm import schedule
 
 from any2seg_core.base.atomic import replacing
-from any2seg_core.reports.page import page
-from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.reports.document import Figure, Report, Section
+from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timeline, nice_top
 from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
-_COLOURS = ("#0072b2", "#e69f00", "#cc79a7", "#009e73")
 _PIECES = 200  # of the time axis: of each the worst label is drawn
 
 
@@ -55,7 +54,7 @@ def live_svg(storm: Storm) -> str:
     """Sensors, memory of the node and of one without our code, latency and silence."""
     times = [point["at_s"] for point in storm.curve]
     dead = dead_spans(storm)
-    lanes = [Lane(modality(name).title, colour, dead[name]) for name, colour in zip(MODALITIES, _COLOURS, strict=True)]
+    lanes = [Lane(modality(name).title, LANE_COLOURS[name], dead[name]) for name in MODALITIES]
     panels = [
         growth("memory", times, [point["memory_mb"] for point in storm.curve]),
         growth("bare node", times, [point["bare_memory_mb"] for point in storm.curve]),
@@ -79,10 +78,12 @@ def write_report(folder: Path, curve: list[dict[str, float]], storm: Storm | Non
             top=nice_top([value - least for value in blocks]),
         )  # fmt: skip
         svg = Timeline([Span(0.0, frames[-1])], [], [panel, objects], "frames").svg()
-        sections.append(("Offline: frames through the callbacks", f'<div class="scroll">{svg}</div>'))
+        sections.append(Section("Offline: frames through the callbacks", (Figure(svg, "memory over the frames"),)))
     if storm is not None:
-        text = '<p class="muted">Hatched: the driver of the sensor was dead.</p>'
-        sections.append(("Live: sensors die and come back", f'<div class="scroll">{live_svg(storm)}</div>{text}'))
+        figure = Figure(live_svg(storm), "sensors, memory, latency and silence over time")
+        note = "Hatched: the driver of the sensor was dead."
+        sections.append(Section("Live: sensors die and come back", (figure,), note))
     with replacing(folder / "report.html") as partial:
-        partial.write_text(page("Soak", "What the node holds and how late its labels are, over a long time.", sections))
+        introduction = "What the node holds and how late its labels are, over a long time."
+        partial.write_text(Report("Soak", introduction, sections).html())
     return folder / "report.html"

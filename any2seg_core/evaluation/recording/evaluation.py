@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.recording.scores import Phase
-from any2seg_core.evaluation.recording.worst import FrameView
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 
 

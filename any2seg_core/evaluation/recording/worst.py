@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.runtime.predictor import Segmentation
-from any2seg_core.vocabulary.labels import IGNORE
 
 _KEPT = 6
 _APART_S = 1.0
 
 
-@dataclass(frozen=True)
-class FrameView:
-    """One frame: time in seconds, what was wrong with it, and all that can be seen of it.
-
-    badness: 1 - mIoU with truth, 1 - mean confidence without.
-    """
+class _Kept(NamedTuple):
+    """badness: 1 - mIoU with truth, 1 - mean confidence without."""
 
     time_s: float
     badness: float
-    note: str
-    planes: dict[str, np.ndarray]
-    labels: np.ndarray
-    truth: np.ndarray | None
-    wrong: np.ndarray | None
-    """(H, W) bool, labelled pixels that are not as the truth says."""
+    view: FrameView
 
 
 class WorstFrames:
     """Keeps the worst frames, at least a second apart; memory is that of `_KEPT` frames."""
 
     def __init__(self) -> None:
-        self._kept: list[FrameView] = []
+        self._kept: list[_Kept] = []
 
     def offer(
         self, time_s: float, result: Segmentation, planes: dict[str, np.ndarray], truth: np.ndarray | None, miou: float
     ) -> None:
         """Look at a frame; (H, W) uint8 truth of the size of its labels and mIoU 0..1 against it, or None and NaN."""
         confidence = float(result.confidence.mean(dtype=np.float64))
-        wrong = None
         badness, note = 1.0 - confidence, f"mean confidence {100 * confidence:.0f} %"
         if truth is not None:
             badness, note = 1.0 - miou, f"mIoU {100 * miou:.0f} %, {note}"
-            wrong = (truth != IGNORE) & (truth != result.labels)
         if np.isnan(badness):
             return
         near = next((kept for kept in self._kept if abs(kept.time_s - time_s) < _APART_S), None)
@@ -54,10 +43,11 @@ class WorstFrames:
         if near is None and len(self._kept) == _KEPT and self._kept[-1].badness >= badness:
             return
         self._kept = [kept for kept in self._kept if kept is not near]
-        self._kept.append(FrameView(time_s, badness, note, planes, result.labels, truth, wrong))
+        view = FrameView(f"{time_s:.1f} s", note, planes, result.labels, truth)
+        self._kept.append(_Kept(time_s, badness, view))
         self._kept.sort(key=lambda kept: -kept.badness)
         del self._kept[_KEPT:]
 
     def frames(self) -> list[FrameView]:
         """The worst first."""
-        return list(self._kept)
+        return [kept.view for kept in self._kept]

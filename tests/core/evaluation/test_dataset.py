@@ -17,7 +17,7 @@ from any2seg_core.cli.main import main
 from any2seg_core.evaluation.dataset import EvaluationTarget, evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.reports.dataset import html, markdown, sections, text
+from any2seg_core.reports.dataset import dataset_report, sections, text
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import MODALITIES
@@ -109,16 +109,16 @@ def test_value_documents_show_every_table(document: dict):
         "Damaged sensors", "Calibration", "Classes",
     ]  # fmt: skip
     for section in sections(document):
-        assert all(len(row) == len(section.headings) for row in section.rows), section.title
-    shown = markdown(document)
+        assert all(len(row) == len(section.table.headings) for row in section.table.rows), section.title
+    shown = dataset_report(document).markdown()
     assert "| Any2Seg, MiT-B2 | drop | 39.02 |" in shown
     assert "48.03" in shown
     assert "printed mean 48.29" in shown
     assert "| 37.90 | 37.07 | 44.97 | 44.85 | 41.98 |" in shown  # the benchmark's means over all subsets
     assert "| 47.49 | 42.41 | 48.19 | 49.31 | 48.33 |" in shown  # half of the values missing
     assert "| 2.31 | 3.30 | 3.98 | 8.70 | 9.25 |" in shown
-    page = html(document)
-    assert page.count("<svg") == 2
+    page = dataset_report(document).html()
+    assert page.count("<svg") == 4
     assert "http" not in page.replace("http://www.w3.org", "")
     for row in document["subsets"].values():
         assert f"{row['miou_all']:.2f}" in page
@@ -150,7 +150,8 @@ def test_smoke_command_line(folder: Path, tmp_path: Path, monkeypatch, capsys: p
     printed = json.loads(capsys.readouterr().out)
     assert printed["frames"] == 2
     lines = [json.loads(line) for line in (tmp_path / "o" / "results.jsonl").read_text().splitlines()]
-    assert [line["kind"] for line in lines] == ["evaluation"] + ["subset"] * 15
+    assert [line["kind"] for line in lines] == ["evaluation"] + ["subset"] * 15 + ["frame"] * 2
+    assert [line["frame"] for line in lines[16:]] == [entry["frame"] for entry in printed["per_frame"]]
     assert lines[15]["sensors"] == "RDEL"
     assert lines[15]["miou_all"] == printed["subsets"]["RDEL"]["miou_all"]
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["report.html", "report.md", "results.jsonl"]
@@ -213,7 +214,7 @@ def test_exception_corrupt_image_is_named_or_skipped_and_counted(folder: Path, t
     document = evaluate_dataset(settings, lambda *_: None)
     assert document["frames"] == 5
     assert len(document["skipped"]) == 1
-    assert "5 frames, 1 corrupt ones skipped" in markdown(document)
+    assert "5 frames, 1 corrupt ones skipped" in dataset_report(document).markdown()
 
 
 def test_value_no_train_split_means_no_floors_and_says_so(folder: Path, tmp_path: Path, caplog):

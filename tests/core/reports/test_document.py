@@ -14,9 +14,10 @@ from PIL import Image
 
 from any2seg_core.demo.schedule import demo_phases
 from any2seg_core.demo.scoring import DemoScores, PhaseScore, TimelinePoint
+from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.reports import demo as outcome
-from any2seg_core.reports.page import SheetRow, contact_sheet, number_table, page, picture
-from any2seg_core.reports.timeline import Lane, Line, Panel, Span, Timeline, nice_top
+from any2seg_core.reports.document import Report, Section, Sheet, SheetRow, Table, Terms, picture
+from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top
 from any2seg_core.vocabulary.labels import DELIVER
 
 PHASES = demo_phases(2.0)
@@ -56,10 +57,10 @@ def scores():
 @pytest.fixture()
 def html(scores):
     random = np.random.default_rng(0)
-    planes = tuple(random.integers(0, 256, (19, 27, 3), np.uint8) for _ in range(5))
-    rows = [SheetRow("all", "1.0 s; fused <all>", (*planes, None))]
+    planes = {name: random.integers(0, 256, (19, 27, 3), np.uint8) for name in ("rgb", "depth", "event")}
+    views = [FrameView("all", "1.0 s; fused <all>", planes, random.integers(0, 25, (19, 27), np.uint8), None)]
     document = outcome.metrics_document(scores, METADATA, "any2seg demo --out 'a b'")
-    return outcome.demo_html(scores, rows, document, DELIVER)
+    return outcome.demo_report(scores, views, document, DELIVER).html()
 
 
 def test_value_report_refers_to_nothing_outside_itself(html):
@@ -131,32 +132,49 @@ def test_value_nice_top(values, top):
 def test_value_label_pictures_keep_their_exact_colours():
     labels = np.random.default_rng(0).integers(0, 25, (31, 17), np.uint8)
     colours = DELIVER.colourise(labels)
-    uri = picture(colours, lossless=True)
+    uri = picture(colours, is_exact=True)
     decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",", 1)[1]))).convert("RGB"))
     np.testing.assert_array_equal(decoded, colours)
 
 
 def test_value_sheet_says_off_where_a_sensor_was_taken_away():
     plane = np.zeros((5, 7, 3), np.uint8)
-    html = contact_sheet(["camera", "prediction"], [SheetRow("no camera", "", (None, plane))], [False, True])
+    sheet = Sheet(["camera", "prediction"], [SheetRow("no camera", "", (None, plane))], ["prediction"])
+    html = Report("t", "", [Section("s", [sheet])]).html()
     assert html.count("<img") == 1
     assert html.count(">off<") == 1
 
 
 def test_exception_table_rows_must_fit_the_columns():
-    with pytest.raises(ValueError, match="zip"):
-        number_table((("a", "left"), ("b", "right")), [("1",)])
-    assert "<h1>a &amp; b</h1>" in page("a & b", "", [])
+    with pytest.raises(ValueError, match="1 cells under 2 headings"):
+        Table(("a", "b"), [("1",)])
 
 
-def test_value_a_line_breaks_where_there_is_no_value():
-    """Of a chart of ten seconds, 980 wide with margins of 92 and 14: 0 s lies at 92, 5 s in the middle, at 529."""
-    points = [(0.0, 100.0), (5.0, 0.0), (6.0, float("nan")), (10.0, 50.0)]
-    panel = Panel("reliab.", "%", (), lines=[Line("camera <1>", "#0072b2", points)])
-    svg = Timeline([Span(0.0, 10.0)], [], [panel]).svg()
-    (path,) = re.findall(r'<path d="([^"]*)" fill="none" stroke="#0072b2"', svg)
-    moves = re.findall(r"([ML])([0-9.]+) ([0-9.]+)", path)
-    assert [(kind, float(x)) for kind, x, _ in moves] == [("M", 92.0), ("L", 529.0), ("M", 966.0)]
-    top, bottom, middle = (float(y) for _, _, y in moves)
-    assert bottom - top == 130.0 and middle == (top + bottom) / 2
-    assert "<title>camera &lt;1&gt;</title>" in svg
+def test_value_every_text_of_a_document_is_escaped_and_its_parts_come_in_order():
+    wild = "<b>&\"'"
+    table = Table((wild, "x"), [(wild, "1")])
+    report = Report(wild, wild, [Section(wild, [table, Terms([(wild, wild)])], wild)], [(wild, wild)], wild, [wild])
+    html = report.html()
+    assert "<b>&" not in html.replace("<b>&lt;b&gt;", "")
+    assert html.count("&lt;b&gt;&amp;&#34;&#39;") == 13
+    assert Elements(html).open == []
+    headings = re.findall("<h[12]>(.*?)</h[12]>", html)
+    assert [headings[1], headings[-1]] == ["Facts", "Problems"]
+    assert html.index("1 problem, named at the end") < html.index("Facts")
+
+
+def test_value_markdown_has_the_same_cells():
+    section = Section("Scores", [Table(("sensors", "mIoU"), [("R|D", "1.5"), ("E", "")])], "In percent.")
+    text = Report("Title", "Words.", [section], [("data", "a|b")], "any2seg x", ["broken"]).markdown()
+    assert text == (
+        "# Title\n\nWords.\n\n    any2seg x\n\n| fact | |\n| --- | --- |\n| data | a\\|b |\n\n## Scores\n\nIn percent."
+        "\n\n| sensors | mIoU |\n| --- | ---: |\n| R\\|D | 1.5 |\n| E |  |\n\n## Problems\n\n- broken\n"
+    )
+    assert "|---" not in text and "\n\n\n" not in text
+
+
+def test_value_large_pictures_are_made_small_and_stay_of_exact_colours():
+    colours = DELIVER.colourise(np.random.default_rng(0).integers(0, 25, (300, 1024), np.uint8))
+    shown = Image.open(io.BytesIO(base64.b64decode(picture(colours, is_exact=True).split(",", 1)[1]))).convert("RGB")
+    assert shown.size == (512, 150)
+    assert set(map(tuple, np.asarray(shown).reshape(-1, 3))) <= set(DELIVER.colours)
