@@ -25,6 +25,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from any2seg_core.base.home import expanded
 from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 
@@ -36,7 +37,7 @@ YES_NO = ["true", "false"]
 def recorded_calibration(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """A recording that brings its calibration needs no calibration_file."""
     values = context.launch_configurations
-    recorded = Path(values["bag"]) / "calibration.yaml"
+    recorded = expanded(Path(values["bag"])) / "calibration.yaml"
     if values.get("calibration_file", la.UNSET) != la.UNSET or not recorded.is_file():
         return []
     return [SetLaunchConfiguration("calibration_file", str(recorded))]

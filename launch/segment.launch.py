@@ -17,6 +17,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
+from any2seg_core.base.home import expanded_text
 from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import distro
 from any2seg_ros import launch_arguments as la
@@ -89,7 +90,7 @@ def common(values: dict[str, str]) -> dict[str, str]:
 
 def common_parameters(values: dict[str, str]) -> list[str | dict[str, bool]]:
     """The parameter file, which may name nodes, and the clock, which is no parameter of the table."""
-    return [values["params_file"], {"use_sim_time": values["use_sim_time"] == "true"}]
+    return [expanded_text(values["params_file"]), {"use_sim_time": values["use_sim_time"] == "true"}]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -34,7 +34,7 @@ from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher
 from any2seg_core.teachers.text import TextTeacher
-from any2seg_training.settings import load_settings
+from any2seg_training.settings import answered_help, load_settings
 
 _PART = 64
 """Frames per part: what an interruption costs at most."""
@@ -140,8 +140,11 @@ def cache(config: CacheConfig) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if answered_help(words, __doc__, CacheConfig):
+        return 0
     try:
-        config = load_settings(CacheConfig, sys.argv[1:] if arguments is None else arguments)
+        config = load_settings(CacheConfig, words)
         with only_one(config.out / f".{config.split}.lock", f"out={config.out}: making embeddings"):
             target = cache(config)
     except (UserError, OSError) as error:

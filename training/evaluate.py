@@ -23,7 +23,7 @@ from any2seg_core.base.screen import refusal
 from any2seg_core.evaluation.dataset import evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.reports.dataset import text
-from any2seg_training.settings import load_settings
+from any2seg_training.settings import answered_help, load_settings
 
 
 class ScriptSettings(EvaluateSettings):
@@ -34,9 +34,12 @@ class ScriptSettings(EvaluateSettings):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if answered_help(words, __doc__, ScriptSettings):
+        return 0
     keep_freed_memory()
     try:
-        settings = load_settings(ScriptSettings, sys.argv[1:] if arguments is None else arguments)
+        settings = load_settings(ScriptSettings, words)
         with Progress(f"judge {settings.checkpoint.name}") as progress:
             document = evaluate_dataset(settings, progress.stage)
         print(text(document))  # first: minutes of work are not lost when the file cannot be written

@@ -26,7 +26,7 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_training.settings import load_settings
+from any2seg_training.settings import answered_help, load_settings
 
 
 class PseudoConfig(BaseModel):
@@ -69,8 +69,11 @@ def label(config: PseudoConfig) -> tuple[int, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if answered_help(words, __doc__, PseudoConfig):
+        return 0
     try:
-        config = load_settings(PseudoConfig, sys.argv[1:] if arguments is None else arguments)
+        config = load_settings(PseudoConfig, words)
         count, share = label(config)
     except (UserError, OSError) as error:
         print(f"pseudo_labels: {refusal(error)}", file=sys.stderr)

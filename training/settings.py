@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,11 +11,38 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from any2seg_core.base.entry import typed_name
 from any2seg_core.base.error_codes import complaint_code
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_yaml, read_yaml
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def answered_help(arguments: Sequence[str], document: str | None, kind: type[BaseModel]) -> bool:
+    """Prints the help of a script where it was asked for: its docstring with examples, and every key."""
+    if not {"-h", "--help"} & set(arguments):
+        return False
+    print(f"usage: {typed_name()} [CONFIG.yaml] [KEY=VALUE ...]\n\n{(document or '').strip()}\n\nKeys:\n")
+    print("\n".join(_key_lines(kind)))
+    return True
+
+
+def _key_lines(kind: type[BaseModel], above: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        key, groups = f"{above}{field.alias or name}", _groups(field)
+        plain = not groups or field.is_required() or hasattr(groups[0], "short_form")
+        default = "required" if field.is_required() else _default_text(field.get_default(call_default_factory=True))
+        if plain or field.description:
+            yield f"  {key}{'' if groups and not field.is_required() else f' ({default})'}"
+            if field.description:
+                yield f"      {field.description}"
+        for group in groups:
+            yield from _key_lines(group, f"{key}.")
+
+
+def _default_text(value: Any) -> str:
+    return "default none" if value is None else f"default {value}"
 
 
 def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
@@ -41,9 +69,18 @@ def load_settings(kind: type[Settings], arguments: Sequence[str]) -> Settings:
         else:
             raise UserError(f"argument {argument!r}: expected a .yaml file or key=value", "value-format")
     try:
-        return kind.model_validate(settings)
+        return kind.model_validate(_at_home(settings))
     except ValidationError as error:
         raise _refusal(error, kind, files) from None
+
+
+def _at_home(value: Any) -> Any:
+    """The same settings with ``~`` at the beginning of a text, which only paths have, as the home folder."""
+    if isinstance(value, dict):
+        return {key: _at_home(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_at_home(each) for each in value]
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~") else value
 
 
 def _merge(kinds: Sequence[type[BaseModel]], settings: dict, given: Mapping[Any, Any], parents: str = "") -> None:

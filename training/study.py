@@ -32,7 +32,7 @@ from any2seg_core.evaluation.robustness import mm_robust, monotonicity
 from any2seg_core.runtime.checkpoint import read_metadata
 from any2seg_training.build import shown_command
 from any2seg_training.config import load_config
-from any2seg_training.settings import load_settings
+from any2seg_training.settings import answered_help, load_settings
 
 SCRIPTS = Path(__file__).parent
 RECIPE = shipped_file("any2seg_training", "configs", "drive_b0_short.yaml")
@@ -196,8 +196,11 @@ def spread(values: Sequence[float]) -> str:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    words = sys.argv[1:] if given is None else given
+    if answered_help(words, __doc__, StudyConfig):
+        return 0
     try:
-        config = load_settings(StudyConfig, sys.argv[1:] if given is None else given)
+        config = load_settings(StudyConfig, words)
         with only_one(config.out / ".lock", f"out={config.out}: a study"):
             run_study(config)
     except (UserError, OSError) as error:

@@ -39,6 +39,7 @@ from any2seg_training.guard import require_finite, require_val
 from any2seg_training.objective import mean_terms
 from any2seg_training.processes import Processes
 from any2seg_training.reporter import Reporter
+from any2seg_training.settings import answered_help
 
 
 def attention_backend(device: torch.device) -> AbstractContextManager:
@@ -232,9 +233,12 @@ def make_run_folder(out: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if answered_help(words, __doc__, TrainConfig):
+        return 0
     keep_freed_memory()
     try:
-        config = load_config(sys.argv[1:] if arguments is None else arguments)
+        config = load_config(words)
         processes = Processes.start(config.device)
         with alone_in(config.out, processes):
             results = train(config, processes)

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +19,17 @@ from any2seg_core.base.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind.
 
-    Folders above ``path`` are made. UserError where the place cannot be written.
+    The file gets the permissions of the umask, also from writers that make private files. Folders above ``path`` are
+    made. UserError where the place cannot be written.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)
+        partial.unlink()
         yield partial
+        os.chmod(partial, mode)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(

@@ -46,7 +46,9 @@ def extract(
     bag: BagArgument,
     out: Annotated[Path, typer.Option(help="Root of the data set to write, in DELIVER's layout.")],
     split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    condition: Annotated[str, typer.Option(help="DELIVER's weather folder: cloud, fog, night, rain, sun.")] = "sun",
+    condition: Annotated[
+        str, typer.Option(help="Weather: cloud, fog, night, rain, sun; default: as the recording says, else sun.")
+    ] = "",
     every: Annotated[int, typer.Option(min=1, help="Take every n-th complete set.")] = 1,
     min_motion: Annotated[
         str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from any2seg_core.base.command_options import JsonOption
+from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # it imports torch, which --help does without
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, make computed planes.")
 
 _SHOWN_PROBLEMS = 20
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a drive; or a recording.")]
 KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; auto looks into the folder.")]
@@ -83,7 +85,7 @@ def convert(
 @data_app.command()
 def sparse(
     root: RootArgument,
-    out: Annotated[Path, typer.Argument(help="PNG to write.")],
+    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .jpg or .webp.")],
     kind: Annotated[str, typer.Option("--kind", help="points, scribbles, blocks or lidar.")] = "points",
     count: Annotated[int | None, typer.Option(help="Points or blocks per image.")] = None,
     side: Annotated[int | None, typer.Option(help="Pixels, of a block or across a stroke.")] = None,
@@ -108,15 +110,17 @@ def sparse(
     from any2seg_core.data.catalogue import open_dataset
     from any2seg_core.data.sparse_sheet import sparse_config, sparse_sheet
 
+    if out.suffix.lower() not in _PICTURES:
+        raise UserError(f"{out}: is written as {', '.join(_PICTURES)}: name it {out.stem}.png", "file-name")
     config = sparse_config(kind=kind, count=count, side=side, seed=seed, every_class=every_class)
     picture, facts = sparse_sheet(open_dataset(dataset, root, split, sparse=config), frames)
-    with replacing(out.with_suffix(".png")) as partial:
+    with replacing(out) as partial:
         if not cv2.imwrite(str(partial), picture[..., ::-1]):
             raise OSError("OpenCV wrote nothing")
     if as_json:
         say(json.dumps([asdict(fact) for fact in facts], indent=1))
         return
-    table = Table("frame", "labelled pixels", "% of the image", "classes", title=str(out.with_suffix(".png")))
+    table = Table("frame", "labelled pixels", "% of the image", "classes", title=str(out))
     for fact in facts:
         classes = f"{fact.classes} of {fact.of_classes}"
         table.add_row(fact.name, str(fact.pixels), f"{100 * fact.share:.2f}", classes)

@@ -26,7 +26,7 @@ from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: inspect, extract, evaluate, replay with injected faults.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from any2seg_core.bags.conditions import UNKNOWN, Conditions
 from any2seg_core.bags.opened import OpenBag
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.images import write_png
@@ -28,6 +30,8 @@ from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.modalities import modality
 
+_SUNNY = "sun"
+
 
 @dataclass(frozen=True)
 class ExtractOptions:
@@ -35,7 +39,8 @@ class ExtractOptions:
 
     Attributes:
         out: root of the data set; other splits may be there. split: train, val or test.
-        condition: DELIVER's folder for the weather of the recording.
+        condition: DELIVER's folder for the weather; "": what the recording says at each moment (the simulated drive's
+            do), else "sun".
         every: take every n-th complete set. min_motion: "0.5m", "4%" or "" for no such rule.
         event_window_ns: length of the event window, as in the input contract that will be trained.
         truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
@@ -43,7 +48,7 @@ class ExtractOptions:
 
     out: Path
     split: str = "train"
-    condition: str = "sun"
+    condition: str = ""
     every: int = 1
     min_motion: str = ""
     event_window_ns: int = 50_000_000
@@ -88,7 +93,7 @@ def extract(
     recording, out = opened.bag.path.resolve(), options.out.resolve()
     if recording == out or recording in out.parents:
         raise UserError(f"--out {options.out}: lies in the recording itself; choose another place", "output-is-input")
-    if options.condition not in CONDITIONS:
+    if options.condition not in ("", *CONDITIONS):
         raise UserError(
             f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}", "value-unknown"
         )
@@ -127,17 +132,24 @@ class _FrameWriter:
         self._label_folders, self._names = label_folders, StampNames()
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options
-        self._below = Path(options.condition) / options.split / f"{name}_bag"  # "_bag" is no sensor failure
+        self._recorded = Conditions(opened.bag.path)
+        self._below = Path(options.split) / f"{name}_bag"  # "_bag" is no sensor failure
 
     def write(self, usable: UsableSet) -> None:
         bag_set, labels = usable.bag_set, usable.labels
         stem = self._names.name(bag_set.stamp_ns)
+        below = Path(self._condition_at(bag_set.time_ns)) / self._below
         for name, plane in usable.planes.items():
             entry = modality(name)
-            write_png(self._folder / entry.folder / self._below / f"{stem}_{entry.suffix}_front.png", plane)
+            write_png(self._folder / entry.folder / below / f"{stem}_{entry.suffix}_front.png", plane)
         for name in () if labels is None else self._label_folders:
-            write_png(self._folder / name / self._below / f"{stem}_{name}_front.png", semantic_image(labels))
+            write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(labels))
         self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
+
+    def _condition_at(self, time_ns: int) -> str:
+        time_s = (time_ns - (self._opened.bag.start_ns or 0)) / NS_PER_S
+        recorded = self._recorded.at(time_s)
+        return self._options.condition or (_SUNNY if recorded == UNKNOWN else recorded)
 
     def finish(self, report: ExtractReport) -> None:
         """What a later reader must know: encoding of the planes, geometry, and where all of it came from."""

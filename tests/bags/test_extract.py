@@ -22,6 +22,7 @@ from bag_files import (
 )  # fmt: skip
 from raised import user_error
 
+from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.data.deliver import DeliverDataset
@@ -67,6 +68,21 @@ def test_value_kitti_like_recording(tmp_path, params, write):
     document = json.loads((tmp_path / "out" / "bag_train.json").read_text())
     assert document["written"] == 5
     assert document["topics"]["lidar"] == "/kitti/velo/pointcloud"
+
+
+@pytest.mark.parametrize("given", ["", "fog"])
+def test_value_the_weather_is_that_of_the_recording_unless_one_is_given(tmp_path, given):
+    """Five pictures 0.1 s apart, the first two in rain; a recording that says nothing counts as sunny."""
+    bag = write_bag(tmp_path / "bag", small_entries(5))
+    run(bag, tmp_path / "plain", condition=given)
+    write_conditions(bag, [(0.2, "rain"), (1.0, "night")])
+    run(bag, tmp_path / "out", condition=given)
+
+    def conditions(root):
+        return [frame.condition for frame in DeliverDataset(root, "train", ("rgb",), labelled=False).frames]
+
+    assert conditions(tmp_path / "plain") == [given or "sun"] * 5
+    assert sorted(conditions(tmp_path / "out")) == sorted([given] * 5 if given else ["rain"] * 2 + ["night"] * 3)
 
 
 def test_value_lidar_only_recording(tmp_path):

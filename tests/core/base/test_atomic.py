@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from raised import user_error
+from safetensors.numpy import save_file
 
 from any2seg_core.base.atomic import make_empty, only_one, replacing
 
@@ -91,3 +95,17 @@ def test_exception_lock_below_a_file(tmp_path):
     (tmp_path / "file").touch()
     with user_error("output-unwritable"), only_one(tmp_path / "file" / ".lock", "x"):
         pass
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_value_a_file_has_the_mode_of_the_umask_whoever_writes_it(tmp_path, umask, mode):
+    """safetensors writes private files; the oracle is a file that open() makes."""
+    before = os.umask(umask)
+    try:
+        with replacing(tmp_path / "a.safetensors") as partial:
+            save_file({"x": np.zeros(3)}, partial)
+        (tmp_path / "plain").write_text("")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.safetensors", "plain")]
+    assert modes == [mode, mode]
