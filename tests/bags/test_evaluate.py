@@ -385,6 +385,26 @@ def test_value_the_timeline_ends_with_the_last_set(folder, tmp_path):
     assert max(float(x) for x in found) == 980 - 14  # the edge of the chart, not behind it
 
 
+def test_value_bars_of_silence_are_the_same_however_few_sets_are_evaluated(folder, tmp_path):
+    """A camera that is dead between two evaluated sets is hatched there, and a LiDAR out of sight all the time."""
+    calibration = load_calibration(folder / "bag" / "calibration.yaml")
+    turned = np.diag([-1.0, 1.0, -1.0, 1.0]) @ calibration.lidar_to_camera
+    save_calibration(tmp_path / "turned.yaml", replace(calibration, lidar_to_camera=turned))
+    silent = []
+    for every in (1, 11):
+        request = request_of(
+            folder, tmp_path / str(every), faults=read_plan(["camera@1.3:1.8"]), every=every, subsets="all",
+            calibration=tmp_path / "turned.yaml",
+        )  # fmt: skip
+        silent.append(write_evaluation(evaluate_bag(request), request.out, "x")["silent_s"])
+        _, frames = lines_of(request.out)
+    assert [frame for frame in frames if "R" not in frame["used"]] == []  # no evaluated set is in the outage
+    assert silent[0] == silent[1]
+    [(begin, end)] = silent[1]["rgb"]
+    assert begin == pytest.approx(1.4, abs=0.11) and end == pytest.approx(1.8, abs=0.11)
+    assert len(silent[1]["lidar"]) == 1
+
+
 def test_value_reasons_are_said_in_words(faulty):
     _, summary, out = faulty
     html = (out / "report.html").read_text()

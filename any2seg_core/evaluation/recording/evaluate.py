@@ -28,6 +28,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
 from any2seg_core.evaluation.noise import add_noise, noise_level
+from any2seg_core.evaluation.recording.absence import AbsenceLog
 from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.recording.prepared import PreparedSet, RecordingTap, prepared_sets
 from any2seg_core.evaluation.recording.record import ResultRecorder
@@ -84,8 +85,7 @@ class _Run:
         for phase in range(len(phases)):  # those without a frame have figures too
             board.add(self._scorer.empty(), (phase,))
         self.result = Evaluation(self._conditions(), phases, board, end_s=end_s, has_truth=self._has_truth)
-        self._absent_since: dict[str, float] = {}
-        self._has_begun = False
+        self._absence = AbsenceLog(self.modalities)
         self._truths = TruthTally(str(self.result.conditions["truth"]))
         self._segmenter = SetSegmenter(self.predictor, self._sync)
         self._reliability = ReliabilityTally()
@@ -164,8 +164,11 @@ class _Run:
                     lines.write(json.dumps(self._frame(prepared)) + "\n")
                 elif prepared.frame is not None or prepared.missed_ns is not None:
                     lines.write(json.dumps(self._missed(prepared)) + "\n")
+                elif prepared.is_skipped:
+                    samples = () if prepared.sample_set is None else prepared.sample_set.samples
+                    self._absence.skipped(self._time_s(prepared), samples)
                 progress(self._time_s(prepared))
-        if not self._has_begun:
+        if not self._absence.has_begun:
             raise UserError(self._why_nothing(stream), "bag-no-sets")
         self._finish()
         self.result.warnings += [f"{pause.text(self._start_ns)}: nothing is missed there" for pause in watch.pauses]
@@ -194,7 +197,7 @@ class _Run:
         truth = None if read is None else read.labels
         scores = self._scorer.score(results, full, truth)
         phase = self._add(scores, time_s)
-        self._note_silence(used, time_s)
+        self._absence.evaluated(time_s, found.sample_set.samples, used)
         for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
         everything = scores[subset_letters(self.subsets[-1])]
@@ -216,7 +219,7 @@ class _Run:
             reasons = (f"{modality(name).title} {why}" for name, why in found.frame.reasons.items())
             self.result.unusable[", ".join(reasons)] += 1
         phase = self._add(scores, time_s)
-        self._note_silence((), time_s)
+        self._absence.evaluated(time_s, () if found.sample_set is None else found.sample_set.samples, ())
         entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
         reliability = self._reliability.take(
             time_s, self._segmenter.rate(found.sample_set, found.frame, found.time_ns)
@@ -260,14 +263,6 @@ class _Run:
         phases = self.result.phases
         return next((i for i, phase in enumerate(phases) if phase.start_s <= time_s < phase.end_s), len(phases) - 1)
 
-    def _note_silence(self, used: tuple[str, ...], time_s: float) -> None:
-        for name in self.modalities:
-            if name not in used:
-                self._absent_since.setdefault(name, time_s if self._has_begun else 0.0)
-            elif name in self._absent_since:
-                self.result.silent.setdefault(name, []).append((self._absent_since.pop(name), time_s))
-        self._has_begun = True
-
     def _why_nothing(self, stream: SetStream) -> str:
         """For a run without one judged set."""
         read = ", ".join(f"{modality(name).title} {stream.read[name]}" for name in self.modalities)
@@ -282,8 +277,7 @@ class _Run:
 
     def _finish(self) -> None:
         self._truths.require()
-        for name, since_s in self._absent_since.items():
-            self.result.silent.setdefault(name, []).append((since_s, max(self.result.end_s, since_s)))
+        self.result.silent = self._absence.finish(self.result.end_s)
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         unreadable = self._injector.unreadable
         self.result.unreadable = {fault: dict(sorted(left.items())) for fault, left in unreadable.items()}

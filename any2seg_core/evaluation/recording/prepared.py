@@ -20,7 +20,8 @@ class PreparedSet:
 
     Attributes:
         time_ns: log time. passed: messages that came since the set before, in order, where they are wanted.
-        sample_set, frame: as the node has them; None at the end, for what is skipped, and where there was no set.
+        sample_set, frame: as the node has them; None at the end and where there was no set.
+        is_skipped: `every` leaves it out, so that its frame is None: what it had is known, not whether it was usable.
         missed_ns: stamp at which a set was due and none came; None for all else.
         truth: of sets and missed moments, if known.
     """
@@ -29,6 +30,7 @@ class PreparedSet:
     passed: tuple[Recorded, ...] = ()
     sample_set: SampleSet | None = None
     frame: Frame | None = None
+    is_skipped: bool = False
     missed_ns: int | None = None
     truth: ReadTruth | None = None
 
@@ -65,7 +67,8 @@ def prepared_sets(
     for index, found in enumerate(watch.frames(sets)):
         time_ns = found.time_ns
         if index % every:
-            yield PreparedSet(time_ns, passed.take())
+            skipped = None if isinstance(found, MissedOutput) else found.sample_set
+            yield PreparedSet(time_ns, passed.take(), skipped, is_skipped=True)
         elif isinstance(found, MissedOutput):
             truth = _read(found.truth, num_classes, is_compared=False)
             yield PreparedSet(time_ns, passed.take(), missed_ns=found.stamp_ns, truth=truth)
