@@ -19,7 +19,7 @@ from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import NODE_NAME, foreign_sections, load_params_file, sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
+from any2seg_core.vocabulary.modalities import MODALITIES, parse_suite
 
 _FIXED_FRAME = "fixed_frame"  # the node's parameter
 
@@ -33,7 +33,7 @@ class BagOptions:
     Attributes:
         topics: ``role=/topic`` each. rules: YAML with own topic rules. calibration: YAML that wins over the bag.
         params: the node's params file, for the synchroniser. modalities: sensors to use, see
-            `parse_subset`; empty: all that are mapped.
+            `parse_suite`; empty: all that are mapped.
         may_lack: of those named it is enough that one is mapped; the others are left out.
     """
 
@@ -45,7 +45,7 @@ class BagOptions:
     may_lack: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modalities", parse_subset(self.modalities))
+        object.__setattr__(self, "modalities", parse_suite(self.modalities))
 
 
 @dataclass

@@ -54,7 +54,7 @@ def extract(
         str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
     ] = "",
     modalities: Annotated[
-        str, typer.Option(help="Sensors that every frame must have: camera+lidar or RL; default: all that are mapped.")
+        str, typer.Option(help="Sensors that every frame must have: camera,lidar or RL; default: all that are mapped.")
     ] = "",
     truth: Annotated[
         str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")

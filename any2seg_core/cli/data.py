@@ -30,7 +30,7 @@ KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcub
 def check(
     root: RootArgument,
     kind: KindOption = "auto",
-    modalities: Annotated[str | None, typer.Option(help="Sensors that must be there: camera+lidar, RL, all.")] = None,
+    modalities: Annotated[str | None, typer.Option(help="Sensors that must be there: camera,lidar; RL; all.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look whether files are there; read none.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
     as_json: JsonOption = False,

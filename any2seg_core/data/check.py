@@ -18,7 +18,7 @@ from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import parse_subset
+from any2seg_core.vocabulary.modalities import parse_suite
 
 PUBLISHED = {
     "deliver": {"train": 3983, "val": 2005, "test": 1897},
@@ -89,7 +89,7 @@ def check_tree(
 
     Args:
         root: folder, or file of a recording. kind: see `open_dataset`.
-        modalities: which sensors must be there (`parse_subset`); None: those of the data set that the folder has a
+        modalities: which sensors must be there (`parse_suite`); None: those of the data set that the folder has a
             place for.
         read: decode every file; False only looks whether it is there.
         workers: threads.
@@ -103,7 +103,7 @@ def check_tree(
     report = TreeReport(root, kind)
     splits = _splits(kind)
     if modalities is not None:
-        modalities = parse_subset(modalities, DATASETS[kind].suite)
+        modalities = parse_suite(modalities, DATASETS[kind].suite)
     if kind == BagDataset.kind:
         pixels = check_recording(report, modalities, read, progress)
         next(iter(report.problems.values())).extend(_problems_of(kind, pixels))

@@ -28,7 +28,7 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
-from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite, parse_subset
+from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite, parse_suite
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
@@ -75,7 +75,7 @@ class FrameDataset(Dataset):
     Args:
         root: folder of the data set.
         split: one of ``splits``.
-        modalities: which to read, see `parse_subset`; None: all that the data set has.
+        modalities: which to read, see `parse_suite`; None: all that the data set has.
         cases: keep only frames of these conditions; None keeps all.
         cache: "ram" decodes everything now and keeps the arrays; PNG decoding is what limits small machines. "disk"
             keeps the planes that are computed from raw sensor files (`PlaneCache`); those found there are used whatever
@@ -129,7 +129,7 @@ class FrameDataset(Dataset):
         for name, default in self.options.items():
             setattr(self, name, options.get(name, default))
         self.is_choice = modalities is not None
-        self.modalities = parse_subset(modalities, self.suite) if self.is_choice else self.suite.members
+        self.modalities = parse_suite(modalities, self.suite) if self.is_choice else self.suite.members
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}", "value-unknown")
         self._require_root()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import RGB, parse_subset
+from any2seg_core.vocabulary.modalities import RGB, parse_suite
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class HealthConfig:
     event_silence_s: float = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frozen_sensors", parse_subset(self.frozen_sensors))
+        object.__setattr__(self, "frozen_sensors", parse_suite(self.frozen_sensors))
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name not in ("enabled", "frozen_sensors") and not value >= 0:

@@ -184,6 +184,17 @@ def parse_subset(
     return canonical(name for text in _texts(sensors, suite) for name in _sensors_of(text, suite, possible))
 
 
+def parse_suite(
+    sensors: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Read the sensors that somebody has or wants: one subset, in which a comma joins as in a list.
+
+    For places that take no list of subsets: ``rgb,lidar`` is what ``camera+lidar`` and ``[rgb, lidar]`` are. Arguments,
+    result and errors as of `parse_subset`.
+    """
+    return parse_subset([part for text in _texts(sensors, suite) for part in text.split(",")], suite, within)
+
+
 def parse_subsets(
     subsets: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
 ) -> list[tuple[str, ...]]:
@@ -217,19 +228,19 @@ def parse_order(sensors: str | Iterable[str], suite: SensorSuite = VEHICLE) -> t
 def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
     """Names of a subset that is the same in every data set that has it; what needs a data set stays as it is.
 
-    UserError where no data set can read it.
+    A comma joins, see `parse_suite`. UserError where no data set can read it.
     """
     texts = tuple(_texts(sensors, VEHICLE))
     readings: set[tuple[str, ...]] = set()
     refusals: list[UserError] = []
     for suite in _SETS:
         try:
-            readings.add(parse_subset(texts, suite))
+            readings.add(parse_suite(texts, suite))
         except UserError as error:
             refusals.append(error)
     if not readings:
         raise refusals[0]
-    has_letters = any(part.strip().isupper() for text in texts for part in text.split("+"))
+    has_letters = any(part.strip().isupper() for text in texts for part in text.replace(",", "+").split("+"))
     if not has_letters and len(readings) == 1:
         return readings.pop()
     return sensors if isinstance(sensors, str) else texts

@@ -19,6 +19,7 @@ from any2seg_core.vocabulary.modalities import (
     parse_order,
     parse_subset,
     parse_subsets,
+    parse_suite,
     set_of,
     settled_subset,
     subset_letters,
@@ -195,3 +196,15 @@ def test_property_any_text_is_a_subset_or_one_line_of_error(text, suite):
             subset = found if read is parse_subset else found[0]
             assert set([subset] if isinstance(subset, str) else subset) <= set(suite.members)
             assert subset
+
+
+@pytest.mark.parametrize("sensors", ["rgb,lidar", "L, camera", "RL", "camera+lidar", ["rgb", "lidar"], ["rgb,lidar"]])
+def test_value_a_comma_joins_the_sensors_of_a_suite(sensors):
+    assert parse_suite(sensors) == ("rgb", "lidar")
+    assert settled_subset("rgb,lidar") == ("rgb", "lidar")
+
+
+@pytest.mark.parametrize("sensors", ["rgb,", "", ",", "rgb,radar"])
+def test_exception_a_suite_has_no_empty_place(sensors):
+    with pytest.raises(UserError, match="unknown sensor"):
+        parse_suite(sensors)

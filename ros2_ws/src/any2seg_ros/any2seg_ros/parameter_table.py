@@ -13,7 +13,7 @@ from typing import Any
 from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_subset
+from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_suite
 from any2seg_ros.throttle import LOG_PERIOD_S
 
 
@@ -27,7 +27,7 @@ class Parameter:
         low, high: inclusive range; of numbers only, and of every number.
         choices: the accepted words; of texts only, empty: any.
         tunable: changes at run time; all others are read-only.
-        is_ordered: of lists; sensors in an order of preference (`parse_order`) and no subset (`parse_subset`).
+        is_ordered: of lists; sensors in an order of preference (`parse_order`) and no suite (`parse_suite`).
     """
 
     default: Any
@@ -41,7 +41,7 @@ class Parameter:
 
 def sensors_of(entry: Parameter, value: str | list[str]) -> list[str]:
     """Names of a parameter that is a list of sensors; UserError for what is none."""
-    return list((parse_order if entry.is_ordered else parse_subset)(value))
+    return list((parse_order if entry.is_ordered else parse_suite)(value))
 
 
 def _tunable(default: Any, description: str, low: float | None = None, high: float | None = None) -> Parameter:

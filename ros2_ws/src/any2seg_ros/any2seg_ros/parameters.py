@@ -18,7 +18,7 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, parse_subset
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, parse_suite
 from any2seg_ros.parameter_table import TABLE, sensors_of
 from any2seg_ros.parameter_table import Parameter as TableEntry
 
@@ -123,7 +123,7 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
             raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}", "value-unknown")
         if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
             raise UserError(f"parameter {name} is {value}: must lie in {entry.low} to {entry.high}", "value-range")
-    modalities = parse_subset(values["modalities"])
+    modalities = parse_suite(values["modalities"])
     if not modalities:
         raise UserError(f"parameter modalities is empty: name at least one of {', '.join(MODALITIES)}", "sensor-none")
     copied = {name: values[name] for name in _COPIED}
