@@ -18,7 +18,8 @@ from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import event_array_from_cdr
-from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
+from any2seg_core.runtime.frame import Frame
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import CAMERA_FIELDS
 from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth

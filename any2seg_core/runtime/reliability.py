@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.sync import SampleSet, SyncConfig
 from any2seg_core.vocabulary.modalities import LIDAR, RGB, WINDOWED, canonical
 

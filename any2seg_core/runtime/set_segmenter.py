@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
 from any2seg_core.sync import SampleSet, SyncConfig
 from any2seg_core.vocabulary.modalities import canonical

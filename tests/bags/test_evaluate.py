@@ -44,7 +44,8 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.recording import write_evaluation
 from any2seg_core.reports.recording_tables import absent_rows, injected_rows
 from any2seg_core.runtime.checkpoint import save_checkpoint
-from any2seg_core.runtime.frame_builder import Frame, FrameBuilder
+from any2seg_core.runtime.frame import Frame
+from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import load_calibration, save_calibration
 from any2seg_core.sync.parameters import sync_config

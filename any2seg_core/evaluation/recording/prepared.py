@@ -10,7 +10,7 @@ from any2seg_core.bags.sets import BagSet
 from any2seg_core.data.recording_truth import Truth
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor, MissedOutput
 from any2seg_core.evaluation.recording.truth_tally import ReadTruth
-from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.sync import SampleSet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, ReliabilityMonitor, filled_share, observations
 from any2seg_core.sync import Sample, SampleSet, StreamConfig, SyncConfig
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.runtime.frame_builder import Frame
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync import Sample, SampleSet, StreamConfig, SyncConfig

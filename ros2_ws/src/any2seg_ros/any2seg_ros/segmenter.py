@@ -14,7 +14,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.messages.transforms import TransformTree
-from any2seg_core.runtime.frame_builder import CameraUpdate, FrameBuilder
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.geometry import CameraUpdate
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.runtime.set_segmenter import SetSegmenter

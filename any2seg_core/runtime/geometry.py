@@ -1,0 +1,184 @@
+"""Where the sensors of a vehicle are: what a calibration file, camera_info and TF say, and what images have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.decoding import Reading
+from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_notes
+from any2seg_core.sensors.rig import SensorRig, check_focal_lengths, same_intrinsics, same_view
+from any2seg_core.vocabulary.modalities import LIDAR, RGB, WINDOWED
+
+_SAME_EXTRINSICS = 1e-6  # metres and radians: the noise of an interpolated transform must not cost new look-up tables
+
+
+class CameraUpdate(NamedTuple):
+    """Whether a camera_info changed the geometry, and what somebody should know about it (told once)."""
+
+    changed: bool
+    notes: tuple[str, ...]
+
+
+class VehicleGeometry:
+    """Intrinsics, extrinsics, names of frames and the size of the camera image, as they are by now.
+
+    Args:
+        calibration, event_window_ns: as of `FrameBuilder`. rectified: images are rectified.
+
+    Attributes:
+        rig: what projects; None as long as no camera is known. image_frame: frame of the newest camera image.
+    """
+
+    def __init__(self, calibration: Calibration | None, event_window_ns: int, rectified: bool) -> None:
+        self.rig = None if calibration is None else SensorRig(calibration, event_window_ns)
+        self.image_frame = ""
+        self._event_window_ns = event_window_ns
+        self._rectified = rectified
+        self._given = calibration
+        self._cameras: dict[str, CameraModel] = {}  # those that wait for the camera plane
+        self._connected: dict[str, tuple[str, str]] = {}  # modality -> frames of its last transform by TF
+        self._image_size: tuple[int, int] | None = None  # (H, W) of the newest camera image
+        self._sizes: dict[str, tuple[int, int]] = {}  # (H, W) of the newest image of each camera
+        self._warned_once: set[str] = set()
+
+    @property
+    def camera_frame(self) -> str:
+        """Frame of the camera plane: that of the intrinsics, or of the newest image where they name none."""
+        camera = None if self.rig is None else self.rig.calibration.camera
+        if camera is None or camera.frame_id == UNNAMED_FRAME:
+            return self.image_frame or UNNAMED_FRAME
+        return camera.frame_id
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """(H, W) of all planes: that of the camera image, also while it is away; None: that of the intrinsics."""
+        if self.rig is None or self._image_size is None:
+            return None
+        return self._image_size if same_view(self._image_size, self.rig.calibration.camera) else None
+
+    def forget_image_size(self) -> None:
+        """Time has jumped: the next image may have another size."""
+        self._image_size = None
+
+    def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
+        """As `FrameBuilder.set_camera_info`."""
+        camera = CameraModel.from_camera_info(message, self._rectified, self._size_of(stream))
+        check_focal_lengths(camera, getattr(self._given, CAMERA_FIELDS[stream], None))
+        found = {f"{stream}: {note}": note for note in camera_info_notes(message, self._rectified)}
+        notes = tuple(note for key, note in found.items() if key not in self._warned_once)
+        self._warned_once |= set(found)
+        return CameraUpdate(self.set_camera(stream, camera), notes)
+
+    def set_camera(self, stream: str, camera: CameraModel) -> bool:
+        """As `FrameBuilder.set_camera`."""
+        key = CAMERA_FIELDS[stream]
+        if self.rig is None:
+            self._cameras[key] = camera
+            if stream == RGB:
+                self.rig = SensorRig(Calibration(**self._cameras), self._event_window_ns)
+            return self.rig is not None
+        calibration = self.rig.calibration
+        if _same_camera(getattr(calibration, key), camera):
+            return False
+        self.rig = SensorRig(replace(calibration, **{key: camera}), self._event_window_ns)
+        return True
+
+    def set_extrinsics(self, stream: str, to_camera: np.ndarray | None) -> bool:
+        """As `FrameBuilder.set_extrinsics`."""
+        key = EXTRINSICS_FIELDS[stream]
+        if self.rig is None:
+            return False
+        present = getattr(self.rig.calibration, key)
+        if present is None or to_camera is None:
+            is_same = present is to_camera
+        else:
+            is_same = np.allclose(present, to_camera, rtol=0.0, atol=_SAME_EXTRINSICS)
+        if is_same:
+            return False
+        self.rig = self.rig.with_extrinsics(**{key: to_camera})
+        return True
+
+    def find_extrinsics(
+        self, transforms: TransformTree, newest: Mapping[str, tuple[str, int]], stamp_ns: int, fixed_frame: str = ""
+    ) -> dict[str, np.ndarray | None]:
+        """As `FrameBuilder.find_extrinsics`."""
+        found: dict[str, np.ndarray | None] = {}
+        image_frame, _ = newest.get(RGB, ("", 0))
+        self.image_frame = image_frame or self.image_frame
+        if self.rig is None:
+            return found
+        for name in (name for name in EXTRINSICS_FIELDS if name in newest):
+            frame_id, taken_ns = newest[name]
+            # Only a cloud is as old as its stamp: images and events are warped by their extrinsics alone.
+            source_ns = taken_ns if name == LIDAR else stamp_ns
+            to_camera = transforms.lookup(self.camera_frame, stamp_ns, frame_id, source_ns, fixed_frame)
+            if to_camera is not None:
+                found[name], self._connected[name] = to_camera, (self.camera_frame, frame_id)
+            elif self._connected.get(name, (self.camera_frame, frame_id)) != (self.camera_frame, frame_id):
+                found[name] = None
+                del self._connected[name]
+        return found
+
+    def check_frame(self, name: str, said: str) -> None:
+        """MessageError for a message whose frame_id is not that of its intrinsics or of its pose."""
+        calibration = None if self.rig is None else self.rig.calibration
+        camera = getattr(calibration, CAMERA_FIELDS.get(name, ""), None)
+        known = camera.frame_id if camera is not None else getattr(calibration, f"{name}_frame", None)
+        if not said or known in (None, UNNAMED_FRAME) or said.lstrip("/") == known.lstrip("/"):
+            return
+        geometry = "intrinsics are those" if camera is not None else "pose in the calibration is that"
+        raise MessageError(
+            f"{name}: frame_id is {said[:60]!r}, the {geometry} of {known!r}: correct the publisher or the "
+            "calibration, or set check_frames to false",
+            "frame",
+        )
+
+    def note_size(self, name: str, reading: Reading) -> None:
+        """Remember how large the images of a sensor are; those of the camera say how large planes are."""
+        size = reading.size if name in WINDOWED else reading.array.shape[:2]
+        if name in CAMERA_FIELDS and size is not None:
+            self._sizes[name] = size
+        if name == RGB and (self.rig is None or same_view(size, self.rig.calibration.camera)):
+            self._image_size = size
+
+    def pixels(self, size: tuple[int, int] | None) -> int:
+        """How many pixels an event sensor has; `size` is what its messages say."""
+        if size is None and self.rig is not None:
+            camera = self.rig.calibration.event_camera or self.rig.calibration.camera
+            size = (camera.height, camera.width)
+        return size[0] * size[1] if size is not None else 1 << 20
+
+    def require_pose(self, name: str, frame_id: str) -> None:
+        """UserError for a LiDAR of which nobody says where it is; other sensors are taken as the camera's own."""
+        if name == LIDAR and self.rig is not None and self.rig.calibration.lidar_to_camera is None:
+            raise UserError(
+                f"{name}: no transform from its frame {frame_id[:60]!r} to the camera's "
+                f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file",
+                "transform-unknown",
+            )
+
+    def project(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
+        """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError where the geometry does not fit."""
+        if self.rig is not None:
+            return self.rig.planes({name: reading.array}, stamp_ns, self.grid, reading.size)[name]
+        if name == RGB:
+            return reading.array
+        way_out = "give a calibration file or publish the camera's camera_info"
+        raise UserError(f"{name}: no camera geometry yet: {way_out}", "calibration-missing")
+
+    def _size_of(self, stream: str) -> tuple[int, int] | None:
+        """(H, W) of the images of a stream, for intrinsics that do not say it: of the last one, else as calibrated."""
+        camera = None if self.rig is None else getattr(self.rig.calibration, CAMERA_FIELDS[stream])
+        return self._sizes.get(stream) or (None if camera is None else (camera.height, camera.width))
+
+
+def _same_camera(present: CameraModel | None, new: CameraModel) -> bool:
+    return present is not None and same_intrinsics(present, new) and present.frame_id == new.frame_id
