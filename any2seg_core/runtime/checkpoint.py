@@ -115,9 +115,11 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     tensors = _weights_of(path)
     try:
         with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
-            Any2Seg(config).load_state_dict(tensors, strict=True, assign=True)
-        model = Any2Seg(config)
-        model.load_state_dict(tensors, strict=True)
+            model = Any2Seg(config)
+        model.load_state_dict(tensors, strict=True, assign=True)
+        if _has_meta_tensors(model):  # a backbone of timm has tables that no checkpoint holds
+            model = Any2Seg(config)
+            model.load_state_dict(tensors, strict=True)
     except UserError as error:
         raise UserError(f"{path}: {error}", error.code) from None
     except RuntimeError as error:
@@ -169,7 +171,7 @@ def _weights_of(path: str | Path) -> dict[str, Tensor]:
         ) from None
     for name, values in tensors.items():
         if values.is_floating_point():
-            tensors[name] = values.float()
+            tensors[name] = values.to(torch.float32, copy=True)  # those of the file are a view of it, and not aligned
         elif values.is_complex() or name.rpartition(".")[2] in ("weight", "bias", "running_mean", "running_var"):
             raise UserError(
                 f"{path}: tensor {name} is {values.dtype}, expected float32: the file was changed by hand",
@@ -181,6 +183,12 @@ def _weights_of(path: str | Path) -> dict[str, Tensor]:
             "not-finite",
         )
     return tensors
+
+
+def _has_meta_tensors(model: Any2Seg) -> bool:
+    """Whether a tensor of the model has a shape alone."""
+    loose = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return any(value.is_meta for value in (*model.parameters(), *model.buffers(), *loose))
 
 
 def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputContract) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
-from any2seg_core.models import Any2Seg, Encoded
+from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.anchor_memory import AnchorMemory
 from any2seg_core.runtime.checkpoint import load_checkpoint
@@ -242,34 +242,26 @@ class Predictor:
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.model.encode(images if change is None else change(images))
-            folded = None
+            folded = alone = None
             if len(wanted) > 1 or compared in used:
                 encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
-            for kept in wanted:
+            for kept in sorted(wanted, key=lambda kept: kept != (compared,)):  # what others are compared with, first
                 features = encoded if kept == used else encoded.keep(kept)
                 fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
                 if memory is not None:
                     memory.keep(fused, stamp_ns)
                 logits = self.model.decode(fused, folded)
-                agreement = self._agreement(logits, features, kept, compared, folded)
+                if kept == (compared,):
+                    alone = logits.argmax(dim=1)
+                agreement = None
+                if compared in kept and len(kept) > 1 and self.model.encodes_alone:
+                    if alone is None:
+                        alone = self.model.decode(self.model.fuse(encoded.keep((compared,))), folded).argmax(dim=1)
+                    agreement = float((alone == logits.argmax(dim=1)).float().mean())
                 maps = logits_to_labels(logits, *size, with_confidence)
                 labels, confidence = (None if each is None else each[0].cpu().numpy() for each in maps)
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
-
-    def _agreement(
-        self,
-        logits: Tensor,
-        features: Encoded,
-        kept: tuple[str, ...],
-        compared: str | None,
-        folded: tuple[list[Tensor], Tensor] | None,
-    ) -> float | None:
-        """Share of the places of (1, K, h, w) logits at which one sensor alone has the same largest one."""
-        if compared not in kept or len(kept) < 2 or not self.model.encodes_alone:
-            return None
-        alone = self.model.decode(self.model.fuse(features.keep((compared,))), folded)
-        return float((alone.argmax(dim=1) == logits.argmax(dim=1)).float().mean())
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
         used = canonical(samples)

@@ -184,7 +184,7 @@ def _parse(name: str, text: str, entry: Parameter) -> Any:
 
 
 def _sensors(name: str, text: str, entry: Parameter) -> list[str]:
-    """``[rgb, lidar]``, ``['rgb', 'lidar']`` as in YAML, ``rgb,lidar`` or ``rgb+lidar``; never empty: ROS needs a type."""
+    """``[rgb, lidar]``, ``['rgb', 'lidar']`` as in YAML, ``rgb,lidar``, ``rgb+lidar``; not empty: ROS needs a type."""
     text = text.strip()
     is_list = text.startswith("[") and text.endswith("]")
     value = [part.strip().strip("'\"") for part in text[1:-1].split(",")] if is_list else text
