@@ -206,5 +206,5 @@ def test_value_a_comma_joins_the_sensors_of_a_suite(sensors):
 
 @pytest.mark.parametrize("sensors", ["rgb,", "", ",", "rgb,radar"])
 def test_exception_a_suite_has_no_empty_place(sensors):
-    with pytest.raises(UserError, match="unknown sensor"):
+    with user_error("sensor-unknown"):
         parse_suite(sensors)
