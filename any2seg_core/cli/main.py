@@ -23,6 +23,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
+from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
 
@@ -33,6 +34,7 @@ app.add_typer(data_app, name="data")
 bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)
 app.command()(evaluate)
+app.command()(compare)
 bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)

@@ -18,8 +18,8 @@ from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
 from any2seg_core.evaluation.frame_views import FrameView
-from any2seg_core.evaluation.metrics import POLICIES
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
+from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.evaluation.published import published
 from any2seg_core.evaluation.robustness import (
     FAILURE_PROBABILITIES,

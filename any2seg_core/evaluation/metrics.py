@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.evaluation.policies import Policy
 from any2seg_core.kernels.counts import count_pairs
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, require_train_ids
-
-Policy = Literal["present", "all", "without_other"]
-"""Which classes a mean is taken over, see `ConfusionMatrix.miou`."""
-POLICIES: tuple[Policy, ...] = get_args(Policy)
 
 
 def as_array(values: np.ndarray | Tensor) -> np.ndarray:

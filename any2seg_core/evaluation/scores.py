@@ -13,7 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from any2seg_core.evaluation.calibration import CalibrationHistogram
-from any2seg_core.evaluation.metrics import POLICIES, ConfusionMatrix, as_array
+from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
+from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
 
 _COUNTS = ("frames", "labelled", "with_truth", "rated", "agreeing", "compared", "changed", "followed")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from any2seg_core.base.precisions import Precision
 from any2seg_core.data.kinds import Kind
+from any2seg_core.evaluation.policies import Policy
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the frames done in all stages and the frames of all stages."""
@@ -42,3 +43,15 @@ class EvaluateSettings(BaseModel):
     precision: Precision = Field("float32", description="of the encoder: float32 or bfloat16")
     seed: int = Field(0, ge=0, description="of the damage")
     prior_from: str = Field("train", description="split that gives the label statistics of the prior baselines")
+
+
+class CompareSettings(BaseModel):
+    """Which two evaluations, and how their difference is judged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    first: Path = Field(description="evaluation A: the folder or JSON of evaluate or bag evaluate")
+    second: Path = Field(description="evaluation B, of the same frames")
+    policy: Policy = Field("present", description="classes that mIoU is the mean of: present, all, without_other")
+    resamples: int = Field(2000, ge=100, description="draws of the bootstrap")
+    block: int = Field(1, ge=1, description="neighbouring frames drawn together: those of one drive are alike")
+    seed: int = Field(0, ge=0, description="of the bootstrap")

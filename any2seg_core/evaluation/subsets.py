@@ -13,7 +13,8 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
-from any2seg_core.evaluation.metrics import ConfusionMatrix, Policy, as_array
+from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
+from any2seg_core.evaluation.policies import Policy
 from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.preprocess import logits_to_labels

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.evaluation.metrics import POLICIES
+from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.evaluation.scores import SubsetScore, percent, rounded
 from any2seg_core.evaluation.subsets import PriorBaselines
 from any2seg_core.vocabulary.labels import LabelSpace

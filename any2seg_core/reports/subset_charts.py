@@ -72,3 +72,34 @@ def reliability(bins: Mapping[str, Mapping[str, Sequence[float | None]]]) -> str
             hover = escape(f"{letters}: confidence {promised:.0f} %, right {right:.0f} %, {pixels} pixels")
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{hover}</title></circle>')
     return "\n".join([*parts, "</svg>"])
+
+
+def interval_bars(intervals: Mapping[str, tuple[float | None, float | None, float | None]]) -> str:
+    """<svg> of a value with its interval per name, around a line at 0; red where the interval lies on one side of it.
+
+    Args:
+        intervals: name -> (low, value, high); None where there is none.
+    """
+    ends = [abs(end) for interval in intervals.values() for end in interval if end is not None]
+    top = nice_top(ends, _EVEN)
+    slot = (_WIDTH - _LEFT - 10) / max(1, len(intervals))
+
+    def y(value: float) -> float:
+        return _TOP + _PLOT * 0.5 * (1.0 - value / top)
+
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_TOP + _PLOT + _BOTTOM}" class="timeline">']
+    for value in (-top, 0.0, top):
+        parts.append(svg_line(_LEFT, y(value), _WIDTH - 10, y(value), "grid"))
+        parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:+g}" if value else "0", "end muted"))
+    for number, (name, (low, value, high)) in enumerate(intervals.items()):
+        middle = _LEFT + (number + 0.5) * slot
+        parts.append(svg_text(middle, _TOP + _PLOT + 16, name, "middle strong"))
+        if low is None or value is None or high is None:
+            continue
+        colour = "level" if low > 0 or high < 0 else "range"
+        parts.append(svg_line(middle, y(low), middle, y(high), colour))
+        for end in (low, high):
+            parts.append(svg_line(middle - 6, y(end), middle + 6, y(end), colour))
+        title = f"<title>{escape(name)}: {value:+.2f}, {low:+.2f} to {high:+.2f}</title>"
+        parts.append(f'<circle cx="{middle:.1f}" cy="{y(value):.1f}" r="4">{title}</circle>')
+    return "\n".join([*parts, "</svg>"])

@@ -238,6 +238,8 @@ class _Run:
         subsets = {}
         for name, result in results.items():
             entry = scores[name].frame_document()
+            if has_truth:
+                entry["counts"] = scores[name].class_counts()
             entry["used"] = "" if result is None else subset_letters(result.used)
             entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
             subsets[name] = entry
