@@ -165,7 +165,8 @@ def test_exception_evaluations_that_cannot_be_compared_are_refused(tmp_path, cha
     [
         ("none", None, "file-missing"), ("x.json", "[1]", "file-content"), ("x.json", "{", "text-syntax"),
         ("x.json", json.dumps(HEAD), "file-content"), ("x.jsonl", "", "file-content"),
-        ("x.json", of_one_frame({"77": [1, 1, 1]}), "file-content"), ("x.json", of_one_frame({"7": "x"}), "file-content"),
+        ("x.json", of_one_frame({"77": [1, 1, 1]}), "file-content"),
+        ("x.json", of_one_frame({"7": "x"}), "file-content"),
     ],
 )  # fmt: skip
 def test_exception_what_is_no_evaluation_is_refused(tmp_path, name, content, code):
