@@ -73,7 +73,8 @@ _SENSORS = {
     "sensor-none": Meaning("no sensor is given", "give at least one"),
     "sensor-empty": Meaning("no sensor shows anything", "look at the reason of each sensor"),
     "plane-encoding": Meaning("the checkpoint was trained on planes of another encoding", "give such planes"),
-    "points-ambiguous": Meaning("the columns of raw points cannot be told", "name them with --lidar-columns"),
+    "points-ambiguous": Meaning("the columns of raw points cannot be told", "name them with --point-columns"),
+    "event-time-unit": Meaning("nothing says the unit of event times", "give it with --event-time-unit"),
 }
 _CALIBRATION = {
     "calibration-missing": Meaning("the step needs a calibration", "give a calibration file"),

@@ -40,6 +40,9 @@ for _group in entry_points(group="any2seg.commands"):  # of packages that the co
     app.add_typer(_group.load(), name=_group.name)
 
 CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
+ColumnsOption = Annotated[
+    str, typer.Option("--point-columns", "--lidar-columns", help="Of a .bin: x,y,z,intensity,ring; default: by values.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -54,10 +57,17 @@ def predict(
     out: Annotated[Path, typer.Option("-o", "--out", help="Label image to write: PNG of class ids, 255 = unlabelled.")],
     rgb: Annotated[Path | None, typer.Option(help="Camera image (PNG, JPEG).")] = None,
     depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG (--depth-scale).")] = None,
-    event: Annotated[Path | None, typer.Option(help="Events: .npz or structured .npy with x, y, t [ns], p.")] = None,
-    lidar: Annotated[Path | None, typer.Option(help="LiDAR: .bin rows of float32 x y z intensity, or .npy.")] = None,
-    depth_scale: Annotated[float, typer.Option(help="Units per metre of a depth PNG; KITTI's: 256.")] = 1000.0,
-    lidar_columns: Annotated[int, typer.Option(help="Columns of a LiDAR .bin, 3 to 6; 0: by its values.")] = 0,
+    event: Annotated[
+        Path | None, typer.Option(help="Events: .raw, .dat, .h5, .aedat4; .npz, .npy with x, y, t, p.")
+    ] = None,
+    lidar: Annotated[
+        Path | None, typer.Option(help="LiDAR: .pcd, .ply, .npy, .npz; .bin of float32 x y z intensity.")
+    ] = None,
+    depth_scale: Annotated[
+        float, typer.Option(help="Units per metre of whole depth numbers: 1000 (mm, as without), KITTI's 256.")
+    ] = 0.0,
+    event_time_unit: Annotated[str, typer.Option(help="Of t where the file says none: ns, us, ms, s.")] = "",
+    point_columns: ColumnsOption = "",
     intensity_max: Annotated[float, typer.Option(min=0, help="LiDAR intensity that means 1; 0: by its values.")] = 0.0,
     calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
     color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
@@ -71,7 +81,9 @@ def predict(
 
     Example: any2seg predict --rgb a.png --lidar b.bin --calib c.yaml -o out.png
     """
-    from any2seg_core.runtime import input_files as files
+    from any2seg_core.runtime.checkpoint import read_metadata
+    from any2seg_core.runtime.input_files import FileOptions, read_samples
+    from any2seg_core.runtime.prediction_notes import prediction_note
     from any2seg_core.runtime.predictor import Predictor
     from any2seg_core.sensors.calibration import load_calibration
     from any2seg_core.sensors.rig import SensorRig
@@ -88,14 +100,8 @@ def predict(
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
     predictor = Predictor.load(checkpoint, device, precision=precision)
-    camera_size = None if calibration is None else (calibration.camera.height, calibration.camera.width)
-    readers = {
-        "rgb": lambda path: files.read_rgb(path, camera_size),
-        "depth": lambda path: files.read_depth_m(path, depth_scale),
-        "event": files.read_events,
-        "lidar": lambda path: files.read_points(path, lidar_columns, intensity_max),
-    }
-    samples = {name: readers[name](path) for name, path in given.items()}
+    options = FileOptions(depth_scale, event_time_unit, point_columns, intensity_max)
+    samples = read_samples(given, calibration, options)
     if calibration is not None and rgb is not None:
         _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
     rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None
@@ -112,6 +118,9 @@ def predict(
         _write_image(color, predictor.label_space.colourise(result.labels))
     if confidence is not None:
         _write_image(confidence, np.round(result.confidence * 255).astype(np.uint8))
+    note = prediction_note(float(result.confidence.mean()), read_metadata(checkpoint)["provenance"])
+    if note:
+        say(f"any2seg: {note}", err=True)
     _print_prediction(result, predictor.label_space, out, as_json)
 
 

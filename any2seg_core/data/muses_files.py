@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.limits import require_room
 from any2seg_core.base.pictures import read_picture
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
+from any2seg_core.runtime.event_hdf5 import h5py_with_filters, read_hdf5_events
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.lidar import encode_projection
 
 CALIBRATION_FILE = "calib.json"
@@ -28,7 +26,6 @@ _POINT_COLUMNS = 6  # x front, y left, z up (m), intensity 0..255, ring, time (s
 _FULL_INTENSITY = 255.0
 _NEAREST_M = 1.0  # the SDK drops what is nearer: returns from the car itself
 _PNG_SCALE, _PNG_SHIFT = 150.0, 100.0  # the SDK's 16-bit images hold (value + 100) * 150
-_NS_PER_US = 1000
 
 
 def read_calibration(root: Path) -> Calibration:
@@ -93,42 +90,11 @@ def read_events(path: Path, window_ns: int) -> np.ndarray:
 
     The window ends at the newest event and is open at its start.
     """
-    h5py = _h5py()
+    h5py_with_filters("muses")  # one that is missing is no corrupt file
     try:
-        with h5py.File(path, "r") as file:
-            group = file["events"]
-            claimed = max(group[name].size for name in ("t", "x", "y", "p"))  # chunks that are not there read as zeros
-            require_room(claimed * EVENT_DTYPE.itemsize, path.stat().st_size, f"a file of {claimed} events")
-            stamps_ns = group["t"][:].astype(np.int64) * _NS_PER_US
-            chosen = np.flatnonzero(stamps_ns > stamps_ns.max(initial=0) - window_ns)
-            if not chosen.size:
-                return np.empty(0, EVENT_DTYPE)
-            span = slice(int(chosen[0]), int(chosen[-1]) + 1)  # in order of time this is exactly the window
-            events = np.empty(span.stop - span.start, EVENT_DTYPE)
-            for field in ("x", "y"):
-                events[field] = group[field][span]
-            events["t"] = stamps_ns[span]
-            events["p"] = np.where(group["p"][span] > 0, 1, -1)
-            return events[stamps_ns[span] > stamps_ns.max() - window_ns]
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise CorruptFileError(
-            f"{path}: no readable HDF5 file with events/x, y, t, p ({reason}); download it again, or install the "
-            "compression filters with: pip install 'any2seg[muses]'",
-            "file-format",
-        ) from None
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise UserError(
-            "raw events are HDF5 files: pip install 'any2seg[muses]', or use source=projected", "package-missing"
-        ) from None
-    with suppress(ImportError):
-        import hdf5plugin  # noqa: F401 (registers the filters that MUSES' files are compressed with)
-    return h5py
+        return read_hdf5_events(path, "us", window_ns, extra="muses")
+    except UserError as error:
+        raise CorruptFileError(f"{error}; download it again, or use source=projected", error.code) from None
 
 
 def read_projection(path: Path, name: str) -> np.ndarray:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from any2seg_core.base.array_files import read_array, read_arrays
+from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.limits import require_room
 from any2seg_core.base.pictures import open_picture, picture_head
+from any2seg_core.runtime.event_files import read_events
 from any2seg_core.runtime.point_files import read_points
-from any2seg_core.sensors.events import EVENT_DTYPE
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB
 
-__all__ = ["read_depth_m", "read_events", "read_points", "read_rgb"]
+__all__ = ["FileOptions", "read_depth_m", "read_events", "read_points", "read_rgb", "read_samples"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,8 +29,41 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_MILLIMETRES = 1000.0
 _BYTES_OF_8_BITS = 4  # per pixel with 8 bits per channel, at most
-_EVENT_FIELDS = ("x", "y", "t", "p")
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """What files do not say themselves; the defaults leave it to the readers.
+
+    Attributes:
+        depth_scale: see `read_depth_m`. event_time_unit: see `read_events`. point_columns, intensity_max: see
+            `read_points`.
+    """
+
+    depth_scale: float = 0.0
+    event_time_unit: str = ""
+    point_columns: str = ""
+    intensity_max: float = 0.0
+
+
+def read_samples(
+    paths: Mapping[str, Path], calibration: Calibration | None, options: FileOptions
+) -> dict[str, np.ndarray]:
+    """One file per sensor -> its raw array, as `SensorRig.planes` takes it; UserError names the file at fault."""
+    camera_size = event_size = None
+    if calibration is not None:
+        event_camera = calibration.event_camera or calibration.camera
+        camera_size = (calibration.camera.height, calibration.camera.width)
+        event_size = (event_camera.height, event_camera.width)
+    readers = {
+        RGB: lambda path: read_rgb(path, camera_size),
+        DEPTH: lambda path: read_depth_m(path, options.depth_scale),
+        EVENT: lambda path: read_events(path, options.event_time_unit, event_size),
+        LIDAR: lambda path: read_points(path, options.point_columns, options.intensity_max),
+    }
+    return {name: readers[name](path) for name, path in paths.items()}
 
 
 def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -53,70 +90,65 @@ def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarr
     return np.asarray(image.convert("RGB"))
 
 
-def read_depth_m(path: Path, per_metre: float = 1000.0) -> np.ndarray:
-    """Depth file -> (H, W) float32 metres along the optical axis.
+def read_depth_m(path: Path, per_metre: float = 0.0) -> np.ndarray:
+    """Depth file -> (H, W) float32 metres along the optical axis; 0 = invalid.
 
-    ``.npy``: float metres. Image with one 16-bit channel: `per_metre` units a metre (1000: millimetres, 256: KITTI),
-    0 = invalid.
+    Floats, in ``.npy`` or ``.npz`` of one array, are metres. Whole numbers, in these or in an image of one 16-bit
+    channel, are `per_metre` units a metre.
+
+    Args:
+        per_metre: 1000 for millimetres, 256 for KITTI; 0: millimetres, and a warning says so, as no file does.
+
+    Raises:
+        UserError: another kind of image, or floats of which most are beyond 1 km, which are no metres.
     """
-    if not 0.0 < per_metre < float("inf"):
+    if not 0.0 <= per_metre < float("inf"):
         raise UserError(
             f"depth scale {per_metre:g}: give units per metre, 1000 for millimetres, 256 for KITTI", "value-range"
         )
-    if path.suffix == ".npy":
-        depth = read_array(path)
-        if depth.ndim != 2 or depth.dtype.kind != "f":
+    if path.suffix in (".npy", ".npz"):
+        depth = _single_array(path)
+        if depth.ndim != 2 or depth.dtype.kind not in "fiu":
             raise UserError(
-                f"{path} holds {depth.dtype} {depth.shape}: a depth .npy is (H, W) float metres", "file-content"
+                f"{path} holds {depth.dtype} {depth.shape}: a depth array is (H, W) float metres", "file-content"
             )
+    else:
+        depth = np.asarray(_open_image(path))
+        if depth.ndim != 2 or depth.dtype not in (np.uint16, np.int32):
+            raise UserError(
+                f"{path} has {depth.dtype} pixels of shape {depth.shape}: a depth image has one 16-bit channel of "
+                "millimetres; give metres as a float .npy otherwise",
+                "file-content",
+            )
+    if depth.dtype.kind == "f":
+        _require_metres(path, depth)
         return depth.astype(np.float32)
-    image = np.asarray(_open_image(path))
-    if image.ndim != 2 or image.dtype not in (np.uint16, np.int32):
+    depth_m = depth.astype(np.float32) / np.float32(per_metre or _MILLIMETRES)
+    if not per_metre and depth.any():
+        reach = f"up to {depth_m.max():.1f} m"
+        _LOG.warning("%s: depth is read as millimetres, %s (--depth-scale 256 for KITTI's)", path, reach)
+    return depth_m
+
+
+def _single_array(path: Path) -> np.ndarray:
+    loaded = read_arrays(path)
+    if isinstance(loaded, dict):
+        if len(loaded) != 1:
+            raise UserError(
+                f"{path} is an .npz archive of {', '.join(loaded) or 'nothing'}: give one array of depth",
+                "file-content",
+            )
+        return next(iter(loaded.values()))
+    return loaded
+
+
+def _require_metres(path: Path, depth: np.ndarray) -> None:
+    values = depth[np.isfinite(depth) & (depth > 0)]
+    if values.size and np.median(values) > MAX_DEPTH_M:
         raise UserError(
-            f"{path} has {image.dtype} pixels of shape {image.shape}: a depth image has one 16-bit channel of "
-            "millimetres; give metres as a float .npy otherwise",
+            f"{path} holds floats around {np.median(values):.0f}, which are no metres: divide millimetres by 1000",
             "file-content",
         )
-    return image.astype(np.float32) / np.float32(per_metre)
-
-
-def read_events(path: Path) -> np.ndarray:
-    """Event file -> (N,) structured array EVENT_DTYPE, t in nanoseconds.
-
-    ``.npz`` with arrays x, y, t (ns) and p (0 or 1, or -1 and 1), or ``.npy`` with a structured array of these fields.
-    """
-    columns = _load_columns(path)
-    missing = [name for name in _EVENT_FIELDS if name not in columns]
-    if missing:
-        raise UserError(
-            f"{path} has no {', '.join(missing)}: event files hold x, y, t (nanoseconds) and p", "file-content"
-        )
-    sizes = {name: columns[name].shape for name in _EVENT_FIELDS}
-    if len(set(sizes.values())) > 1 or columns["x"].ndim != 1:
-        raise UserError(
-            f"{path} has arrays of shapes {sizes}: x, y, t and p must be one-dimensional and equally long",
-            "file-content",
-        )
-    count = len(columns["x"])
-    require_room(count * EVENT_DTYPE.itemsize, path.stat().st_size, f"{path}: a file of {count} events")
-    events = np.empty(count, EVENT_DTYPE)
-    for name in ("x", "y", "t"):
-        events[name] = _whole_numbers(path, name, columns[name], np.iinfo(EVENT_DTYPE[name]))
-    if columns["p"].dtype.kind not in "biuf":
-        raise UserError(f"{path} has {columns['p'].dtype} as p: polarity is 0 or 1, or -1 and 1", "file-content")
-    events["p"] = np.where(columns["p"] > 0, 1, -1)
-    return events
-
-
-def _whole_numbers(path: Path, name: str, values: np.ndarray, limits: np.iinfo) -> np.ndarray:
-    """The values if nothing is lost by storing them as integers: seconds, NaN and -1 must not wrap round silently."""
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.floor(values)).all()))
-    if not whole or (values.size and not limits.min <= values.min() <= values.max() <= limits.max):
-        unit = "nanoseconds" if name == "t" else "pixels"
-        raise UserError(
-            f"{path}: {name} must be whole {unit} in {limits.min}..{limits.max}; convert this array", "file-content"
-        )
-    return values
 
 
 def _open_image(path: Path) -> Image.Image:
@@ -141,9 +173,3 @@ def _has_16_bits(path: Path) -> bool:
         return picture_head(path.read_bytes()).pixel_bytes > _BYTES_OF_8_BITS
     except (OSError, UserError):  # a plain bmp or ppm
         return False
-
-
-def _load_columns(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of an .npz archive, or fields of a structured .npy array, by name."""
-    loaded = read_arrays(path)
-    return loaded if isinstance(loaded, dict) else {name: loaded[name] for name in loaded.dtype.names or ()}

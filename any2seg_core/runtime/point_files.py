@@ -1,4 +1,4 @@
-"""LiDAR files -> points: .npy, and bare rows of float32, of which nothing says how many columns they have."""
+"""LiDAR files -> points: those that name their columns, and bare rows, of which nothing says how many there are."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
-from any2seg_core.base.array_files import read_array
 from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.cloud_files import (
+    StoredPoints,
+    read_npz_points,
+    read_pcd,
+    read_ply,
+    structured_points,
+)
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.returns import NO_RETURN_M, IntensityScale, gather_returns
 
 _LOG = logging.getLogger(__name__)
 
 _COLUMNS = (3, 4, 5, 6)
-_NAMES = {3: "x y z", 4: "x y z intensity", 5: "x y z intensity ring", 6: "x y z intensity ring time"}
+_NAMES = ("x", "y", "z", "intensity", "ring", "time")
 _KINDS = {
-    b"# .PCD": "PCD", b"VERSION": "PCD", b"ply": "PLY", b"LASF": "LAS", b"ASTM-E57": "E57", b"\x89HDF": "HDF5",
-    b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz",
+    b"LASF": "LAS", b"ASTM-E57": "E57", b"\x89HDF": "HDF5", b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz",
+    b"#!": "script", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG",
 }  # fmt: skip
+_CLOUD_MAGICS = {b"# .PCD": read_pcd, b"VERSION": read_pcd, b"ply\n": read_ply, b"ply\r": read_ply}
 _HEAD_BYTES = 256
 _FARTHEST_M = 1000.0
 _MOST_RINGS = 1024
@@ -28,63 +35,113 @@ _FEWEST_ROWS = 30  # that show three columns to be x, y and z
 _FLAT = 0.5  # a scene is not as high as it is wide
 
 
-def read_points(path: Path, columns: int = 0, intensity_max: float = 0.0) -> np.ndarray:
+def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np.ndarray:
     """LiDAR file -> (N, 4) float32: x, y, z in metres in the LiDAR frame, intensity 0..1.
 
     Points that are not finite, or within 1 cm of the origin, are no returns and dropped; a missing intensity is 1.
 
-    ``.npy``: (N, 3 to 6) float. Any other: consecutive little-endian float32 rows of x, y, z, intensity, as KITTI
+    PCD and PLY (extra ``files``), structured ``.npy`` and ``.npz`` name their columns. ``.npy`` of (N, 3 to 6) numbers:
+    x, y, z, intensity, ring, time. Any other: consecutive little-endian float32 rows of x, y, z, intensity, as KITTI
     writes them (``.bin``), with ring as nuScenes does (``.pcd.bin``), and with time, or of x, y, z alone.
 
     Args:
-        columns: of the rows, 3 to 6; 0 finds them by size and values.
+        columns: of bare rows or of an unnamed array, "x,y,z,intensity,ring", or their number, 3 to 6; "" finds those of
+            rows by size and values.
         intensity_max: value of the intensity that means 1; 0 finds it (see `IntensityScale`).
 
     Raises:
-        UserError: no such rows, or values that do not say how many columns they have.
+        UserError: no such file, or values that do not say how many columns they have.
     """
-    if columns and columns not in _COLUMNS:
-        raise UserError(f"columns={columns}: rows of points have 3 to 6 columns, {_NAMES[6]}", "value-range")
-    rows = _array(path) if path.suffix == ".npy" else _rows(path, columns)
-    xyz = (read_only(rows[:, axis]) for axis in range(3))
-    if rows.shape[1] == 3:
-        return gather_returns(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
-    strength = read_only(rows[:, 3])
-    full = IntensityScale(intensity_max).full(strength)
+    names = parse_columns(columns)
+    data = _read_bytes(path)
+    read_cloud = next((read for magic, read in _CLOUD_MAGICS.items() if data.startswith(magic)), None)
+    if read_cloud is not None:
+        found = read_cloud(path, data)
+    elif path.suffix in (".npy", ".npz"):
+        found = _of_numpy(path, names)
+    else:
+        found = _of_rows(_rows(path, data, names), names)
+    return _points(path, found, intensity_max)
+
+
+def parse_columns(text: str) -> tuple[str, ...]:
+    """Names of columns from "x,y,z,intensity" or a number of them; () for "".
+
+    A column of any other name, as "_", is passed over. UserError unless x, y and z are there once.
+    """
+    text = str(text).strip()
+    if text in ("", "0"):
+        return ()
+    names = _NAMES[: int(text)] if text in ("3", "4", "5", "6") else tuple(part.strip() for part in text.split(","))
+    known = [name for name in names if name in _NAMES]
+    if len(set(known)) != len(known) or not {"x", "y", "z"} <= set(known):
+        raise UserError(
+            f"columns of points {text!r}: name all in their order, as x,y,z,intensity,ring (each once, _ for what is "
+            "not needed), or give their number, 3 to 6",
+            "value-format",
+        )
+    return names
+
+
+def _points(path: Path, found: StoredPoints, intensity_max: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
+        xyz = [read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3]]
+        if found.strength is None:
+            return gather_returns(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
+        strength = read_only(np.ascontiguousarray(found.strength, np.float32))
+    if strength.size == 0:
+        return np.empty((0, 4), np.float32)
+    full = IntensityScale(intensity_max).full(strength, is_unsigned=found.strength.dtype.kind == "u")
     if full > 1.0 and not intensity_max:
         _LOG.warning("%s: intensity is read as 0..%.0f (--intensity-max fixes the scale)", path, full)
     return gather_returns(*xyz, strength, np.float32(full))
 
 
-def _array(path: Path) -> np.ndarray:
-    points = read_array(path)
-    if points.ndim != 2 or points.shape[1] not in _COLUMNS or points.dtype.kind != "f":
+def _of_numpy(path: Path, names: tuple[str, ...]) -> StoredPoints:
+    points = read_npz_points(path)
+    if isinstance(points, StoredPoints):
+        return points
+    if points.dtype.names:
+        return structured_points(path, points)
+    if points.ndim != 2 or points.shape[1] not in (_COLUMNS if not names else (len(names),)):
+        wanted = f"columns {','.join(names)}" if names else "x y z intensity"
+        raise UserError(
+            f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float {wanted}", "file-content"
+        )
+    if points.dtype.kind != "f":
         raise UserError(
             f"{path} holds {points.dtype} {points.shape}: a LiDAR .npy is (N, 4) float x y z intensity", "file-content"
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
-        return points.astype(np.float32)
+    return _of_rows(points, names)
 
 
-def _rows(path: Path, columns: int) -> np.ndarray:
+def _of_rows(rows: np.ndarray, names: tuple[str, ...]) -> StoredPoints:
+    place = {name: k for k, name in enumerate(names or _NAMES[: rows.shape[1]])}
+    strength = rows[:, place["intensity"]] if "intensity" in place else None
+    return StoredPoints(rows[:, place["x"]], rows[:, place["y"]], rows[:, place["z"]], strength)
+
+
+def _rows(path: Path, data: bytes, names: tuple[str, ...]) -> np.ndarray:
     """(N, C) float32 of a file of bare rows."""
-    data = _read_bytes(path)
     _refuse_other_kinds(path, data)
-    fitting = [count for count in _COLUMNS if data and len(data) % (4 * count) == 0]
-    if not fitting or (columns and columns not in fitting):
-        wanted = f"rows of {columns or '3 to 6'} float32 ({_NAMES[columns or 4]})"
-        raise UserError(f"{path} has {len(data)} bytes, not {wanted}: convert it, or give an .npy", "file-content")
+    counts = (len(names),) if names else _COLUMNS
+    fitting = [count for count in counts if data and len(data) % (4 * count) == 0]
+    if not fitting:
+        wanted = f"{len(names)} float32 ({','.join(names)})" if names else "3 to 6 float32 (x,y,z,intensity)"
+        raise UserError(
+            f"{path} has {len(data)} bytes, not rows of {wanted}: convert it, or give an .npy", "file-content"
+        )
     values = np.frombuffer(data, "<f4")
-    found = columns or _columns_of(values, fitting, path.name.endswith(".pcd.bin"))
+    found = len(names) or _columns_of(values, fitting, path.name.endswith(".pcd.bin"))
     if not found:
         raise UserError(
             f"{path}: {len(data)} bytes fit rows of {' or '.join(map(str, fitting))} float32, but the values do not "
-            "look like one of them alone: name the columns with --lidar-columns (3 x y z, 4 with intensity, 5 with "
-            "ring, 6 with time), or give an .npy",
+            "look like one of them alone: name the columns with --point-columns x,y,z,intensity (or with ring and "
+            "time), or give an .npy",
             "points-ambiguous",
         )
-    if found not in (4, columns):
-        _LOG.warning("%s: read as rows of %d float32 (%s)", path, found, _NAMES[found])
+    if found != 4 and not names:
+        _LOG.warning("%s: read as rows of %d float32 (%s)", path, found, " ".join(_NAMES[:found]))
     return values.reshape(-1, found)
 
 
