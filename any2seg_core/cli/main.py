@@ -26,6 +26,7 @@ from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
 from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
+from any2seg_core.cli.features import features
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: inspect, extract, evaluate, replay with injected faults.")
@@ -35,6 +36,7 @@ bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(features)
 bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)

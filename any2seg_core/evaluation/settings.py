@@ -55,3 +55,18 @@ class CompareSettings(BaseModel):
     resamples: int = Field(2000, ge=100, description="draws of the bootstrap")
     block: int = Field(1, ge=1, description="neighbouring frames drawn together: those of one drive are alike")
     seed: int = Field(0, ge=0, description="of the bootstrap")
+
+
+class FeatureSettings(BaseModel):
+    """Whose features, of what, and which of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
+    data: Path = Field(description="data set folder")
+    dataset: Kind = Field("auto", description="what lies in that folder: auto, deliver, muses, mcubes")
+    split: str = Field("val", description="which frames")
+    frames: int = Field(20, gt=0, description="at most so many, evenly spread")
+    points: int = Field(50, gt=0, description="places per frame, the same for every sensor")
+    level: int = Field(4, ge=1, le=4, description="of the encoder: 1 is the finest, 4 the coarsest")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+    seed: int = Field(0, ge=0, description="of the places")
