@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.bags.extrinsics import RecordedExtrinsics, left_out_notes
+from any2seg_core.bags.extrinsics import RecordedExtrinsics
 from any2seg_core.bags.reader import Recording
-from any2seg_core.bags.topics import COMPRESSED_KIND, Peek, TopicChoice
-from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.bags.recorded_transforms import (
+    FoundExtrinsics,
+    find_extrinsics,
+    read_transforms,
+    share_in_view,
+    why_not_optical,
+)
+from any2seg_core.bags.topics import CLOUD_KIND, COMPRESSED_KIND, Peek, TopicChoice
+from any2seg_core.base.errors import UserError
 from any2seg_core.messages.readers import StreamReader
-from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rectified import rectified_note
 from any2seg_core.sensors.rig import same_view
-from any2seg_core.vocabulary.modalities import DEPTH, EVENT, MODALITIES, RGB
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, MODALITIES, RGB
 
-_TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_STATIC_TF = "/tf_static"
 _FILE_IN_BAG = "calibration.yaml"
-_MOVING_MESSAGES = 400
 _TRIES = 5  # a recording may begin with a broken message
 _COSTS = {
     "depth": ": taken as mounted at the colour camera",
@@ -47,7 +48,8 @@ class BagCalibration:
         source: where it came from, in words; "" if there is none.
         is_final: the user's own file: what the bag says about cameras is not used.
         found: part of the calibration -> where it was found. missing: what is not there and what that costs.
-        unusable: sensors of which nothing can be used with it, because their pictures have another shape.
+        unusable: sensors of which nothing can be used with it: no camera plane or no transform to it is known, or their
+            pictures have another shape.
         extrinsics: what transforms of the recording give; of sensors that move the calibration holds one moment,
             `frames` none. None: there are no transforms, or a file wins over them.
         notes: what else a user should know, one line each.
@@ -78,14 +80,30 @@ class BagCalibration:
         frame = None if "lidar" in moving else calibration.lidar_frame
         return replace(calibration, lidar_frame=frame, **{EXTRINSICS_FIELDS[name]: None for name in moving})
 
-    def require(self, topics: Mapping[str, str]) -> None:
-        """UserError when the given sensors (modality -> topic) cannot be brought to a camera plane."""
-        if self.calibration is None and tuple(topics) != (RGB,):
+    def usable(self, modalities: Sequence[str], must_have: Sequence[str] = ()) -> tuple[str, ...]:
+        """Those of some sensors that can be brought to the camera plane.
+
+        Args:
+            must_have: those of them that somebody has asked for by name.
+
+        Raises:
+            UserError: none of them, or one of `must_have` cannot be; it says why.
+        """
+        lacking = [name for name in modalities if name in self.unusable]
+        left = tuple(name for name in modalities if name not in lacking)
+        if left and not set(lacking) & set(must_have):
+            return left
+        if self.calibration is None:
             raise UserError(
                 f"no calibration: {'; '.join(self.missing)}: give --calibration FILE.yaml with the camera and "
                 "lidar_to_camera (its format: any2seg_core/sensors/calibration.py)",
                 "calibration-missing",
             )
+        raise UserError(
+            f"{', '.join(lacking)} cannot be used: {'; '.join(self.missing)}: record what is missing, or give "
+            "--calibration FILE.yaml with it",
+            "calibration-missing",
+        )
 
 
 def find_calibration(
@@ -139,32 +157,59 @@ def _from_messages(
         has_camera = camera_name in choice.map.streams
         problem = "no camera_info of the colour camera in the bag" if has_camera else "no camera in the bag"
         problem = complaints.get(camera_name, problem)
-        return BagCalibration(None, missing=(problem,))
+        others = tuple(name for name in MODALITIES if name in choice.map.streams and name != camera_name)
+        cost = f": {', '.join(others)} cannot be used" if has_camera and others else ""
+        return BagCalibration(None, missing=(f"{problem}{cost}",), unusable=others)
     found = {CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras}
     frames = _frames_of(choice, cameras)
-    recorded = _read_transforms(bag)
-    problems = dict(complaints)
+    recorded = read_transforms(bag, list(choice.map.streams.values()))
+    problems, notes = dict(complaints), list(recorded.notes)
     extrinsics: dict[str, np.ndarray] = {}
     moving: list[str] = []
     fixed: list[str] = []
     for name, part in EXTRINSICS_FIELDS.items():
         if name not in choice.map.streams or (frames[name] == frames[camera_name] and name in CAMERA_FIELDS):
             continue
-        is_camera = name in CAMERA_FIELDS
-        to_camera, is_fixed, problem = _extrinsics_of(recorded, frames[camera_name], frames[name], is_camera)
-        if to_camera is not None:
-            (fixed if is_fixed else moving).append(name)
-            followed = "" if is_fixed else ", followed through /tf at each stamp"
-            extrinsics[part], found[part] = to_camera, f"tf: {frames[name]} -> {frames[camera_name]}{followed}"
+        got = find_extrinsics(recorded, name, frames[camera_name], frames[name], bag.start_ns or 0)
+        if got.to_camera is not None or not got.is_fixed:
+            (fixed if got.is_fixed else moving).append(name)
+        if got.to_camera is not None:
+            extrinsics[part], found[part] = got.to_camera, got.words
+            problem = _why_not_optical(bag, choice, name, got, cameras[camera_name], frames)
+        else:
+            problem = f"{got.problem}{_COSTS[name]}"
         if problem:
-            cost = "" if to_camera is not None else _COSTS[name]
-            problems[part] = f"{problem}{cost}"
+            problems[part] = problem
+        notes += [got.note] if got.note else []
     own = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
-    calibration = Calibration(**own, **extrinsics, lidar_frame=frames["lidar"] if "lidar" in fixed else None)
+    calibration = Calibration(**own, **extrinsics, lidar_frame=frames[LIDAR] if LIDAR in fixed else None)
     source = "camera_info" + (" and tf" if extrinsics else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
     by_transforms = RecordedExtrinsics(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
-    return BagCalibration(calibration, source, False, found, missing, by_transforms, recorded.notes)
+    return BagCalibration(calibration, source, False, found, missing, by_transforms, tuple(notes))
+
+
+def _why_not_optical(
+    bag: Recording, choice: TopicChoice, name: str, got: FoundExtrinsics, camera: CameraModel, frames: Mapping[str, str]
+) -> str:
+    points = None
+
+    def in_view(to_camera: np.ndarray) -> float | None:
+        nonlocal points
+        points = _first_scan(bag, choice.map.streams[LIDAR]) if points is None else points
+        return share_in_view(points[:, :3], to_camera, camera) if len(points) else None
+
+    return why_not_optical(got.to_camera, frames[RGB], frames[name], name in CAMERA_FIELDS, in_view)
+
+
+def _first_scan(bag: Recording, topic: str) -> np.ndarray:
+    """(N, 4) points of the first cloud that can be read and has some."""
+    for message in islice(bag.messages([topic]), _TRIES):
+        with suppress(UserError):
+            points = StreamReader().read(LIDAR, message.value)
+            if len(points):
+                return points
+    return np.empty((0, 4), np.float32)
 
 
 def _parts(calibration: Calibration) -> list[str]:
@@ -196,6 +241,9 @@ def _with_views(found: BagCalibration, bag: Recording, choice: TopicChoice) -> B
             unusable.append(name)
         elif own is None and name in choice.map.streams:
             lines.append(f"no camera_info of the {name} camera: the colour camera's is taken")
+    is_followed = found.extrinsics is not None and LIDAR in found.extrinsics.names
+    if LIDAR in choice.map.streams and found.calibration.lidar_to_camera is None and not is_followed:
+        unusable.append(LIDAR)
     return replace(found, missing=(*found.missing, *lines), unusable=tuple(unusable))
 
 
@@ -227,9 +275,11 @@ def _size_of(bag: Recording, choice: TopicChoice, name: str) -> tuple[int, int] 
     """(H, W) of the images of a sensor, for a camera_info that does not say it; None where no image says it either."""
     topic = choice.map.streams.get(name, "")
     peek = choice.peeks.get(topic, Peek())
+    if not topic or bag.topics[topic].kind == CLOUD_KIND:  # its width and height count points
+        return None
     if peek.width and peek.height:
         return peek.height, peek.width
-    if not topic or bag.topics[topic].kind != COMPRESSED_KIND:
+    if bag.topics[topic].kind != COMPRESSED_KIND:
         return None
     for message in islice(bag.messages([topic]), _TRIES):
         with suppress(UserError):
@@ -244,81 +294,3 @@ def _frames_of(choice: TopicChoice, cameras: Mapping[str, CameraModel]) -> dict[
         peek = choice.peeks.get(choice.map.streams.get(name, ""), Peek())
         frames[name] = peek.frame_id or (cameras[name].frame_id.lstrip("/") if name in cameras else "")
     return frames
-
-
-class _Transforms(NamedTuple):
-    """Static messages, topics of moving ones, a tree of both (of the moving the first ones), times to ask it at, and
-    what in them makes no sense."""
-
-    static: tuple[Any, ...]
-    topics: tuple[str, ...]
-    tree: TransformTree
-    fixed_tree: TransformTree
-    stamps_ns: list[int]
-    notes: tuple[str, ...]
-
-
-def _read_transforms(bag: Recording) -> _Transforms:
-    topics = {name: topic for name, topic in bag.topics.items() if topic.kind in _TF_KINDS and topic.count}
-    static_topics = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
-    moving_topics = [name for name in topics if name not in static_topics]
-    static = tuple(_transforms(bag, static_topics))
-    tree, fixed_tree, stamps_ns, complaints = TransformTree(), TransformTree(), set(), Counter()
-    for message in static:
-        complaints.update(tree.add_message(message, is_static=True))
-        fixed_tree.add_message(message, is_static=True)
-    for message in islice(_transforms(bag, moving_topics), _MOVING_MESSAGES):
-        complaints.update(tree.add_message(message, is_static=False))
-        stamps_ns.update(_stamp_ns(item) for item in message.transforms)
-    notes = left_out_notes(complaints)
-    return _Transforms(static, tuple(moving_topics), tree, fixed_tree, sorted(stamps_ns) or [0], notes)
-
-
-def _transforms(bag: Recording, topics: Sequence[str]) -> Iterator[Any]:
-    """Messages that can be read; of a damaged one the lookup says what is missing, if it was needed."""
-    for message in bag.messages(topics) if topics else ():
-        try:
-            yield message.value
-        except MessageError:
-            continue
-
-
-def _is_latched(qos: tuple) -> bool:
-    return any(profile.durability == "transient_local" for profile in qos)
-
-
-def _stamp_ns(item) -> int:
-    return item.header.stamp.sec * 1_000_000_000 + item.header.stamp.nanosec
-
-
-def _extrinsics_of(
-    recorded: _Transforms, camera: str, sensor: str, is_camera: bool
-) -> tuple[np.ndarray | None, bool, str]:
-    """(sensor to camera, whether it never moves, complaint); of one that moves the middle of several moments."""
-    if not sensor or not camera:
-        missing = "sensor" if camera else "camera"
-        return None, True, f"headers name no frame ({missing}), so no transform can be looked up"
-    fixed = recorded.fixed_tree.lookup(camera, 0, sensor, 0)
-    stamps_ns = recorded.stamps_ns
-    times_ns = [stamps_ns[k] for k in sorted({0, len(stamps_ns) // 4, len(stamps_ns) // 2, len(stamps_ns) - 1})]
-    candidates = [m for t in times_ns if (m := recorded.tree.lookup(camera, t, sensor, t)) is not None]
-    to_camera = fixed if fixed is not None else candidates[len(candidates) // 2] if candidates else None
-    if to_camera is None:
-        return None, True, f"no transform from {sensor} to {camera} in /tf_static or /tf"
-    return to_camera, fixed is not None, _why_not_optical(to_camera, camera, sensor, is_camera)
-
-
-def _why_not_optical(to_camera: np.ndarray, camera: str, sensor: str, is_camera: bool) -> str:
-    """What speaks against optical frames (z forward) of the camera, and of the other sensor where it is a camera too.
-
-    Two optical frames that look the same way have the same z axis; that of a LiDAR points up, its x axis forward.
-    """
-    if is_camera:
-        if abs(to_camera[2, 2]) >= 0.1 or max(to_camera[2, 0], to_camera[0, 2]) <= 0.9:
-            return ""
-        if to_camera[2, 0] > 0.9:
-            return f"x of {sensor} looks along {camera}: is it an optical frame (REP 103)?"
-        return f"{sensor} looks along x of {camera}: is {camera} an optical frame (REP 103)?"
-    if abs(to_camera[2, 2]) <= 0.9 or camera == sensor:
-        return ""
-    return f"frame {camera} looks along the vertical of {sensor}: is it an optical frame (REP 103)?"

@@ -1,4 +1,4 @@
-"""Extrinsics that change while a recording runs, as on a pan head: followed through /tf, as the node does it."""
+"""Extrinsics that change while a recording runs: of a pan head through /tf, of a new calibration through /tf_static."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.reader import Recorded
+from any2seg_core.bags.static_transforms import StaticFollower, StaticTransforms
 from any2seg_core.base.errors import MessageError
+from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sync import SampleSet
 from any2seg_core.vocabulary.modalities import LIDAR, RGB
 
 _MOST_COMPLAINTS, _TOLD_COMPLAINTS = 100, 5
+_OTHER_CLOCK_NS = NS_PER_S  # stamps that are further from the bag's time are of another clock
 
 
 @dataclass(frozen=True)
@@ -24,14 +27,14 @@ class RecordedExtrinsics:
 
     Attributes:
         names: those of them that a pass looks up for each set. fixed: the others, which never move on the vehicle.
-        topics: of transforms that move. static: the recording's static tf2_msgs/TFMessage; latched, so they count
-            from the start. fixed_frame: as the node's parameter.
+        topics: of transforms that move. static: the static ones; latched, so the first value counts from the start.
+        fixed_frame: as the node's parameter.
     """
 
     names: tuple[str, ...]
     fixed: tuple[str, ...]
     topics: tuple[str, ...]
-    static: tuple[Any, ...]
+    static: StaticTransforms
     fixed_frame: str = ""
 
     def through(self, fixed_frame: str) -> RecordedExtrinsics:
@@ -58,8 +61,7 @@ class ExtrinsicsFollower:
     def __init__(self, extrinsics: RecordedExtrinsics) -> None:
         self.left_out: Counter[str] = Counter()
         self._recorded, self._tree = extrinsics, TransformTree()
-        for message in extrinsics.static:
-            self._tree.add_message(message, is_static=True)
+        self._static = StaticFollower(extrinsics.static, self._tree)
 
     def take(self, message: Recorded) -> None:
         """Any message of the recording; those of other topics are ignored. MessageError: it cannot be read."""
@@ -67,8 +69,10 @@ class ExtrinsicsFollower:
             complaints = self._tree.add_message(message.value, is_static=False)
             self.left_out.update(c for c in complaints if c in self.left_out or len(self.left_out) < _MOST_COMPLAINTS)
 
-    def at(self, sample_set: SampleSet, frames: FrameBuilder) -> dict[str, np.ndarray]:
-        """Modality -> (4, 4) to the camera, of what is connected now."""
+    def at(self, sample_set: SampleSet, time_ns: int, frames: FrameBuilder) -> dict[str, np.ndarray | None]:
+        """Modality -> (4, 4) to the camera, of what is connected at a set; `time_ns`: bag time when it was complete."""
+        is_same_clock = abs(time_ns - sample_set.stamp_ns) <= _OTHER_CLOCK_NS
+        self._static.go_to(sample_set.stamp_ns if is_same_clock else time_ns)
         newest = {}
         for name in (RGB, *self._recorded.names):
             if name in sample_set.samples:

@@ -15,6 +15,7 @@ from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.recommend import params_yaml, recommend
+from any2seg_core.bags.recorded_transforms import share_in_view
 from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
@@ -240,8 +241,6 @@ def _view_notes(calibration: BagCalibration, message: Any) -> list[str]:
         return [f"lidar: {error}"]
     if not len(points):
         return ["lidar: the first scan is empty"]
-    to_camera = known.lidar_to_camera
-    _, valid = known.camera.project(points[:, :3].astype(np.float64) @ to_camera[:3, :3].T + to_camera[:3, 3])
-    share = float(valid.mean())
+    share = share_in_view(points[:, :3], known.lidar_to_camera, known.camera)
     text = f"lidar: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
     return [text if share > _FEW_POINTS else f"{text}: the extrinsics or the camera frame are wrong"]

@@ -67,7 +67,10 @@ class OpenBag:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about parameters, topics and geometry, one line each."""
-        return (*self.params_notes, *self.choice.notes, *self.calibration.notes)
+        calibration = self.calibration
+        needs_none = calibration.calibration is None and not calibration.unusable  # a camera alone
+        missing = () if needs_none else calibration.missing
+        return (*self.params_notes, *self.choice.notes, *calibration.notes, *missing)
 
     @property
     def topic_names(self) -> tuple[str, ...]:
@@ -148,7 +151,7 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         parameters = {} if options.params is None else load_params_file(options.params)
         rectified = input_options(parameters).rectified
         calibration = find_calibration(bag, choice, options.calibration, rectified)
-        calibration.require({name: streams[name] for name in modalities})
+        modalities = calibration.usable(modalities, must_have=() if options.may_lack else wanted)
         opened = OpenBag(bag, choice, calibration, modalities, parameters, _params_notes(options.params))
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
         opened.frames(DEFAULT_WINDOW_NS)

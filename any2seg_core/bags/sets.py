@@ -203,7 +203,7 @@ class SetStream:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
         ready, self._judged = [*self._judged, *ready], []
         for sample_set in ready:
-            extrinsics = {} if self._follower is None else self._follower.at(sample_set, self.frames)
+            extrinsics = {} if self._follower is None else self._follower.at(sample_set, self.time_ns, self.frames)
             self._waiting.append((sample_set, self.time_ns, extrinsics))
         while self._waiting:
             sample_set, time_ns, extrinsics = self._waiting[0]

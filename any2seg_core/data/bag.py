@@ -78,7 +78,7 @@ def read_recording(
             sink.add(usable, frames[-1], found.tally)
         if not frames:
             raise UserError(found.why_nothing(), "bag-no-sets")
-        warnings = [*opened.bag.warnings, *_lacking(opened, modalities, found, len(frames))]
+        warnings = [*opened.bag.warnings, *opened.notes, *_lacking(opened, modalities, found, len(frames))]
         return RecordingIndex(opened.modalities, (end_ns - start_ns) / NS_PER_S, frames, found.tally, warnings)
 
 

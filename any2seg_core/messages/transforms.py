@@ -125,12 +125,13 @@ class TransformTree:
         complaints = []
         for item in transforms:
             try:
-                self._add(*_checked(item), is_static)
+                self.add(*read_transform(item), is_static)
             except MessageError as error:
                 complaints.append(str(error))
         return tuple(complaints)
 
-    def _add(self, parent: str, child: str, stamp: int, pose: tuple[float, ...], is_static: bool) -> None:
+    def add(self, parent: str, child: str, stamp: int, pose: tuple[float, ...], is_static: bool) -> None:
+        """Take one transform as `read_transform` gives it; MessageError: there are too many static frames."""
         with self._lock:
             edge = self._edges.get(child)
             if edge is None:
@@ -195,8 +196,11 @@ class TransformTree:
         return found
 
 
-def _checked(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
-    """(parent, child, stamp, pose) of a geometry_msgs/TransformStamped; MessageError when it makes no sense."""
+def read_transform(item: Any) -> tuple[str, str, int, tuple[float, ...]]:
+    """(parent, child, stamp in ns, pose) of a geometry_msgs/TransformStamped; MessageError when it makes no sense.
+
+    The pose is that of the child in its parent: x, y, z in metres and the unit quaternion x, y, z, w.
+    """
     try:
         move, turn = item.transform.translation, item.transform.rotation
         pose = tuple(float(value) for value in (move.x, move.y, move.z, turn.x, turn.y, turn.z, turn.w))

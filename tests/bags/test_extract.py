@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_files import (
+    CLOUD,
     IMAGE,
     KITTI_CAMERA,
     LIDAR_TO_CAMERA,
@@ -203,14 +204,25 @@ def test_exception_targets_and_nothing_half_written(tmp_path, params):
 
 
 def test_exception_no_complete_set_says_why(tmp_path):
-    bag = write_bag(tmp_path / "bag", kitti_entries(4, with_tf=False))
-    with user_error(
-        "bag-no-sets", "4 sets", "3 unreadable", "1 without", "'velo_link'", "'camera_color_left'", "lidar_to_camera"
-    ):
+    early_ns = START_NS - 20 * NS_PER_S
+    cloud = (early_ns, "/kitti/velo/pointcloud", CLOUD, serialise.point_cloud(scan(0), early_ns, "velo_link"))
+    bag = write_bag(tmp_path / "bag", [cloud, *(e for e in kitti_entries(4) if e[2] != CLOUD)])
+    with user_error("bag-no-sets", "5 sets", "4 without lidar", "1 without rgb"):
         run(bag, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["bag"]
     assert run(bag, tmp_path / "out", BagOptions(modalities=["rgb"])).written == 4
+
+
+def test_value_what_no_transform_reaches_is_left_out_and_told_unless_it_was_asked_for(tmp_path):
+    bag = write_bag(tmp_path / "bag", kitti_entries(4, with_tf=False))
+    why = "no transform from velo_link to camera_color_left in /tf_static or /tf: LiDAR cannot be used"
+    with user_error("calibration-missing", "velo_link", "camera_color_left"):
+        run(bag, tmp_path / "asked", BagOptions(modalities="RL"))
+    assert [p.name for p in tmp_path.iterdir()] == ["bag"]
+    report = run(bag, tmp_path / "out")
+    assert (report.written, report.modalities) == (4, ("rgb",))
+    assert why in json.loads((tmp_path / "out" / "bag_train.json").read_text())["warnings"]
 
 
 def test_value_truth_that_does_not_fit_is_counted(tmp_path):
