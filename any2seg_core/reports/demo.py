@@ -140,7 +140,8 @@ def demo_report(
         "segmentation node. Sensors were taken away and given back while it ran."
     )
     problems = [f"no label in phase {name}" for name in scores.failures()]
-    facts = list(document["versions"].items())
+    facts = [("checkpoint", ", ".join(f"{key} {value}" for key, value in document["checkpoint"]["model"].items()))]
+    facts.append(("versions", ", ".join(f"{name} {value}" for name, value in document["versions"].items())))
     title = "Any2Seg: labels from whichever sensors are alive"
     return Report(title, introduction, sections, facts, document["command"], problems)
 

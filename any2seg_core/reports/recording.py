@@ -94,7 +94,7 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         for sensor in canonical(result.conditions["streams"])
     ]  # fmt: skip
     per_phase = [list(scores.values())[-1].document() for scores in result.scores]
-    wanted = [("confidence", "conf.", "% per frame"), ("flicker", "flicker", "% of pixels")]
+    wanted = [("confidence", "confidence", "% per frame"), ("flicker", "flicker", "% of pixels")]
     if result.has_truth:
         wanted.insert(0, ("miou_present", "mIoU", "% per frame"))
     panels = []
@@ -103,7 +103,7 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         dots = [(time_s, value, f"{value:.1f} %: {said}") for time_s, value, said in values]
         panels.append(Panel(title, unit, dots, [_number(entry.get(key)) for entry in per_phase]))
     lines = [Line(modality(sensor).title, LANE_COLOURS[sensor], scores) for sensor, scores in reliability.items()]
-    panels.append(Panel("reliab.", "% per sensor", (), lines=lines))
+    panels.append(Panel("reliability", "% per sensor", (), lines=lines))
     return Timeline(spans, lanes, panels).svg()
 
 

@@ -106,7 +106,7 @@ class Timeline:
     ) -> None:
         self._spans, self._lanes, self._panels, self._axis = spans, lanes, panels, axis
         self._end_s = max(span.end_s for span in spans) or 1.0
-        self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + 14
+        self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + _PANEL_GAP
         self._bottom = self._panels_top + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
 
     def svg(self) -> str:
@@ -159,7 +159,8 @@ class Timeline:
         def y(value: float) -> float:
             return top + _PANEL * (1.0 - min(value, panel.top) / panel.top)
 
-        parts = [svg_text(8, top + 12, panel.title, "strong"), svg_text(8, top + 27, panel.unit, "muted")]
+        # Above the panel: beside it, the numbers of a wide scale would touch the title.
+        parts = [svg_text(_LEFT, top - 7, f"{panel.title}, {panel.unit}", "strong")]
         for share in (0.0, 0.5, 1.0):
             value = share * panel.top
             parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))

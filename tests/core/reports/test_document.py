@@ -124,6 +124,16 @@ def test_value_a_single_moment_has_a_time_axis_too():
     assert len(re.findall(r'class="middle muted"', svg)) == 11
 
 
+def test_value_the_title_of_a_panel_stands_above_the_numbers_of_its_scale():
+    panel = Panel("latency", "ms per label", [(0.0, 100_000.0, "")], (), 100_000.0)
+    svg = Timeline([Span(0.0, 1.0)], [], [panel, panel]).svg()
+    titles = [float(y) for y in re.findall(r'y="([\d.]+)" class="strong">latency, ms per label<', svg)]
+    scale = [float(y) - 4 for y in re.findall(r'y="([\d.]+)" class="end muted">100000<', svg)]
+    assert len(titles) == len(scale) == 2
+    for title, top in zip(titles, scale, strict=True):
+        assert title < top  # its letters end above the line of the largest number, and so above the number
+
+
 @pytest.mark.parametrize(("values", "top"), [([3.0, 7.1], 7.5), ([100.0], 100.0), ([float("nan")], 1.0), ([210], 300)])
 def test_value_nice_top(values, top):
     assert nice_top(values) == pytest.approx(top)
