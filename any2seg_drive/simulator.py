@@ -235,5 +235,5 @@ class Drive:
             cover = weather.rain_streaks(camera.height, camera.width, self.weather, _EVENT_EXPOSURE_S, rng)
             luminance = luminance + (air - luminance) * 0.5 * cover
         size = self.rig.event_camera.width, self.rig.event_camera.height
-        luminance = cv2.resize(luminance, size, interpolation=cv2.INTER_LINEAR)
-        return event_sensor.log_luminance(luminance, self._event_model)
+        sensed = cv2.resize(luminance, size, interpolation=cv2.INTER_LINEAR)  # (H,W) on the grid of the event sensor
+        return event_sensor.log_luminance(sensed, self._event_model)

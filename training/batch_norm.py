@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from any2seg_core.base.errors import UserError
 from any2seg_training.processes import SumOverProcesses
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -29,6 +33,8 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         centred = values - mean[:, None, None]
         variance = SumOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)) * count) / total  # (C,)
         with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            assert self.num_batches_tracked is not None  # as BatchNorm2d has them unless told otherwise
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * total / (total - 1), self.momentum)
             self.num_batches_tracked += 1
@@ -36,7 +42,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(images.dtype)
 
 
-def with_global_batch_norm(model: nn.Module) -> nn.Module:
+def with_global_batch_norm(model: Model) -> Model:
     """The same model, changed in place: every BatchNorm2d becomes a GlobalBatchNorm2d with its state.
 
     Raises:

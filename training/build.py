@@ -107,7 +107,7 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
-def build_loss(config: TrainConfig, class_pixels: np.ndarray) -> nn.Module:
+def build_loss(config: TrainConfig, class_pixels: np.ndarray) -> CrossEntropy | OhemCrossEntropy:
     """Cross entropy or OHEM; ``class_pixels`` (K,) are the training pixels of each class."""
     weights = None
     if config.class_weight_power > 0:
@@ -119,6 +119,7 @@ def read_teacher(config: TrainConfig, frames: FrameDataset) -> CachedEmbeddings 
     """Embeddings of the training frames if a term needs them; UserError if they do not fit the data."""
     if not (config.lambda_cr or config.lambda_se):
         return None
+    assert config.teacher is not None  # TrainConfig asks for it
     names = [frame.name for frame in frames.frames]
     classes = frames.label_space.classes
     return CachedEmbeddings(config.teacher, frames.split, classes, frames.modalities, names, config.lambda_cr > 0)
@@ -216,7 +217,7 @@ class Run:
     unlabelled: FramePool | None
     prior: PriorStatistics
     model: Any2Seg
-    average: MovingAverage
+    average: MovingAverage[Any2Seg]
     method: Supervised
     objective: Objective
     optimizer: torch.optim.Optimizer
@@ -323,7 +324,7 @@ def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
 def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
-    undecoded = "disk" if config.cache == "disk" else "none"
+    undecoded: Cache = "disk" if config.cache == "disk" else "none"
     all_frames = open_split(config, "train", undecoded if config.data.has_few_labels else config.cache)
     train_frames, unlabelled = split_frames(config, all_frames)
     val_frames = open_split(config, "val", undecoded)
@@ -340,7 +341,8 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     model = build_model(config, contract)
     if config.sync_batch_norm and processes.world_size > 1:
         model = with_global_batch_norm(model)
-    model = model.to(processes.device, memory_format=torch.channels_last)
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's stubs do not know of it
+    model = model.to(processes.device, **layout)
     run = Run(
         config,
         processes.world_size,

@@ -44,7 +44,7 @@ class DataConfig(BaseModel):
 
     @field_validator("labelled_fraction", mode="before")
     @classmethod
-    def _share(cls, value: object) -> float:
+    def _share(cls, value: Any) -> float:
         try:
             share = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
         except (TypeError, ValueError):

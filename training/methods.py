@@ -59,7 +59,7 @@ class Supervised:
         teacher: None here.
     """
 
-    teacher: MovingAverage | None = None
+    teacher: MovingAverage[Any2Seg] | None = None
 
     def __init__(self, config: TrainConfig, suite: SensorSuite):
         self.config, self.suite = config, suite
@@ -123,6 +123,8 @@ class TeacherStudent(Supervised):
     while what a random start labels is noise.
     """
 
+    teacher: MovingAverage[Any2Seg]
+
     def __init__(self, config: TrainConfig, suite: SensorSuite, model: Any2Seg):
         super().__init__(config, suite)
         self.teacher = MovingAverage(model, config.m3l.decay, ramp=(0, 1))
@@ -160,7 +162,8 @@ class TeacherStudent(Supervised):
         model = self.teacher.model
         coarse = model.decode(model.fuse(model.encode(images, available))).float()  # (N, K, H/4, W/4): no branch
         with torch.autocast(coarse.device.type, enabled=False):  # on a CPU no upsampled map of any class is written
-            pseudo, _ = logits_to_labels(coarse, *labels.shape[1:], with_confidence=False)
+            height, width = labels.shape[1:]
+            pseudo, _ = logits_to_labels(coarse, height, width, with_confidence=False)
         return pseudo.to(torch.int64).masked_fill_(labels == IGNORE, IGNORE)
 
     def masked(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey]) -> Tensor:
@@ -176,6 +179,7 @@ class TeacherStudent(Supervised):
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """L_s with all terms of the objective, and L_u."""
+        assert student.taught is not None and student.pseudo is not None  # `student_batch` above gives both
         rows = student.supervised
         shown = {name: image[rows] for name, image in student.images.items()}
         supervised, terms = objective(model, shown, prediction.samples(rows), student.labels, student.frames)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from any2seg_core.losses.branches import branch_loss
+from any2seg_core.losses.branches import PixelLoss, branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
 from any2seg_core.losses.gaussian_mixture import MIXTURE_TERMS, GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
@@ -29,7 +29,7 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        supervised: nn.Module,
+        supervised: PixelLoss,
         config: TrainConfig,
         teacher: CachedEmbeddings | None = None,
         total: Total = alone,
@@ -85,7 +85,7 @@ class Objective(nn.Module):
             terms["l_sup"] = loss
         return total, {name: value.detach() for name, value in terms.items()}
 
-    def mean_loss(self, pixel_loss: nn.Module, prediction: Prediction, labels: Tensor) -> Tensor:
+    def mean_loss(self, pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor) -> Tensor:
         """Scalar mean of a loss over ensemble and branches of a prediction, and over the batch of all processes.
 
         Args:
@@ -103,6 +103,7 @@ class Objective(nn.Module):
         level = self.config.lscd_level - 1
         encoded, fused = prediction.encoded, prediction.fused[level]
         terms = {}
+        assert self.teacher is not None  # `read_teacher` gives one where a term needs it
         if self.config.lambda_cr > 0.0:
             scene, modality = self.teacher.rows(frames, fused.device)
             terms["l_cr"] = self.correlation(encoded.levels[level], fused, encoded.present, modality, scene)

@@ -64,7 +64,7 @@ class Processes:
 
     def backward_context(self, parallel: nn.Module, last: bool) -> AbstractContextManager:
         """Around the forward and backward of one batch: gradients travel after the ``last`` one of a step only."""
-        return nullcontext() if last or self.world_size == 1 else parallel.no_sync()
+        return nullcontext() if last or not isinstance(parallel, DistributedDataParallel) else parallel.no_sync()
 
     @property
     def in_loss(self) -> Total:

@@ -61,6 +61,7 @@ def label(config: PseudoConfig) -> tuple[int, float]:
         if path.is_file():
             continue
         found = predictor(frames[index].planes)
+        assert found.confidence is not None  # a predictor leaves it out only when told to
         labels = np.where(found.confidence < config.threshold, IGNORE, found.labels).astype(np.uint8)
         write_pseudo(path, labels)
         shares.append(float((labels != IGNORE).mean()))

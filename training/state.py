@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -31,7 +31,10 @@ _MAY_CHANGE = frozenset({
 """Settings that may differ when a run goes on: it still learns the same from the same samples."""
 
 
-class MovingAverage:
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class MovingAverage(Generic[Model]):
     """Exponential moving average of parameters and floating-point buffers (Polyak averaging).
 
     The decay grows with the number n of the step, so the average forgets the random start quickly. Statistics of
@@ -46,9 +49,9 @@ class MovingAverage:
         model: the averaged copy, in evaluation mode.
     """
 
-    def __init__(self, model: nn.Module, decay: float, ramp: tuple[int, int] = (1, 10)):
+    def __init__(self, model: Model, decay: float, ramp: tuple[int, int] = (1, 10)):
         self.decay, self.ramp = decay, ramp
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model: Model = copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:

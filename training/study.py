@@ -88,10 +88,12 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
             f"study={config.study}: its variants train {sorted(steps)} steps; set one with train={{steps: N}}",
             "study-mismatch",
         )
-    document = {"study": config.study, "steps": steps.pop(), "seeds": list(config.seeds), "runs": []}
+    runs: list[dict[str, Any]] = []
+    most = steps.pop()
+    document = {"study": config.study, "steps": most, "seeds": list(config.seeds), "runs": runs}
     for number, (name, seed) in enumerate(plan, start=1):
         print(f"study: run {number} of {len(plan)}: {name}, seed {seed}", flush=True)
-        document["runs"].append(train_one(config, name, variants[name], seed, document["steps"]))
+        runs.append(train_one(config, name, variants[name], seed, most))
         write_table(config.out, document)
     return document
 
@@ -153,9 +155,9 @@ def figures(results: dict[str, Any]) -> dict[str, float]:
     own = {letters: table[letters] for letters in COLUMNS if letters in table}
     if (robust := mm_robust(table)) is not None:
         own["MM-Robust"] = robust
-    if len(table) == 15:
+    if len(table) == 15 and (pairs := monotonicity(table)) is not None:
         own["mean of 15"] = results["subset_mean"]["miou_present"]
-        own["steps lowered of 28"] = float(monotonicity(table)["lowered"])
+        own["steps lowered of 28"] = float(pairs["lowered"])
     return own
 
 

@@ -78,17 +78,23 @@ class Codec:
             self.problem = str(error)
             return
         self._take_for_common()
-        fields = self._store.fielddefs[self.kind][1]
+        fields = self._types.fielddefs[self.kind][1]
         self.is_stamped = bool(fields) and fields[0][1][1] == HEADER
+
+    @property
+    def _types(self) -> Typestore:
+        """Definitions of a type that can be read: one without `problem`."""
+        assert self._store is not None
+        return self._store
 
     def _take_for_common(self) -> None:
         """Read a driver's own type as the common type that says the same, where its fields are those that are known."""
         kind, known = self.kind, known_types(self._is_ros1)
-        if kind not in (*LIVOX_CLOUDS, OLD_EVENT_PACKET) or self._store.fielddefs[kind] != known.fielddefs[kind]:
+        if kind not in (*LIVOX_CLOUDS, OLD_EVENT_PACKET) or self._types.fielddefs[kind] != known.fielddefs[kind]:
             return
         if kind in LIVOX_CLOUDS:
             point = f"{kind.partition('/')[0]}/msg/CustomPoint"
-            self._is_livox = self._store.fielddefs[point] == known.fielddefs[point]
+            self._is_livox = self._types.fielddefs[point] == known.fielddefs[point]
         if self._is_livox or kind == OLD_EVENT_PACKET:
             self.kind = CLOUD if self._is_livox else EVENT_PACKET
             self._store = known
@@ -114,14 +120,14 @@ class Codec:
         if self.problem:
             raise MessageError(f"{self.kind}: {self.problem}", "unsupported")
         try:
-            return self._store.deserialize_cdr(data, self.kind)
+            return self._types.deserialize_cdr(data, self.kind)
         except Exception as error:  # bytes of a file, through generated code
             raise MessageError(f"{self.kind}: damaged message ({first_line(error)})", "length") from None
 
     def encode(self, message: Any) -> bytes:
         """What `decode` gave, changed or not -> CDR bytes; MessageError when a field cannot hold its value."""
         try:
-            return bytes(self._store.serialize_cdr(message, self.kind))
+            return bytes(self._types.serialize_cdr(message, self.kind))
         except Exception as error:  # whatever generated code raises for a value of a wrong kind
             raise MessageError(f"{self.kind}: cannot be written ({first_line(error)})", "value") from None
 
@@ -218,7 +224,9 @@ def _completed(store: Typestore, known: Typestore) -> Typestore:
 
 
 def _absent_parts(store: Typestore) -> set[str]:
-    named = set()
+    named: set[str] = set()
+    node: Any
+    what: Any  # of an array (what, number), at any depth; of a name the type
     for _, fields in store.fielddefs.values():
         for _, (node, what) in fields:
             while node in (Nodetype.ARRAY, Nodetype.SEQUENCE):

@@ -36,10 +36,10 @@ def read_sets(
         for message in bag.messages(names):
             name = names[message.topic]
             try:
-                stamp_ns = message.stamp_ns
+                header_ns = message.stamp_ns
             except MessageError:
                 continue  # no set was made of it
-            for set_stamp_ns in sets_of.get((name, stamp_ns), ()):
+            for set_stamp_ns in sets_of.get((name, header_ns), ()) if header_ns is not None else ():
                 found[set_stamp_ns].setdefault(name, []).append(LazyPayload(message))
     return found
 

@@ -181,7 +181,7 @@ class Recording:
         self.end_ns = max(ends, default=None)
         zeros, when = sum(storage.zeros for storage in self._storages), "the log time 0"
         if self.start_ns and self.start_ns < _NO_CLOCK_NS:
-            if self.end_ns < _YEARS_NS:
+            if self.end_ns is not None and self.end_ns < _YEARS_NS:
                 self.start_ns = 0 if zeros else self.start_ns  # a simulation that begins at 0
                 return
             zeros, self.start_ns = self._first_after(_NO_CLOCK_NS)
@@ -212,7 +212,8 @@ class Recording:
     def _list_topic(self, name: str, counts: Mapping[StoredTopic, int]) -> None:
         """A name that several programs wrote to has the type of which most messages can be read; others are skipped."""
         codecs = {stored: Codec(stored.kind, stored.definition, stored.form, stored.serialization) for stored in counts}
-        readable, whole = Counter(), Counter()
+        readable: Counter[str] = Counter()
+        whole: Counter[str] = Counter()
         for stored, count in counts.items():
             whole[stored.kind] += count
             readable[stored.kind] += 0 if codecs[stored].problem else count
@@ -287,7 +288,9 @@ class Recording:
             self.warnings.append(text)
 
 
-_FILES = {MCAP_SUFFIX: McapFile, SQLITE_SUFFIX: SqliteFile, ROS1_SUFFIX: Ros1File}
+_FILES: dict[str, type[McapFile] | type[SqliteFile] | type[Ros1File]] = {
+    MCAP_SUFFIX: McapFile, SQLITE_SUFFIX: SqliteFile, ROS1_SUFFIX: Ros1File
+}  # fmt: skip
 
 
 def _open_storage(path: Path, delivered: int) -> Storage:

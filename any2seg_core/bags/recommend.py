@@ -31,17 +31,18 @@ def recommend(
         phases: of the others against it.
         packet_lead_ms: how long event packets go on after their stamp: 0 when they are stamped at their end.
     """
-    names = [name for name, timing in timings.items() if timing.period_ms is not None]
+    periods_ms = {name: timing.period_ms for name, timing in timings.items() if timing.period_ms is not None}
+    names = list(periods_ms)
     if not names:
         return {}
     streams: dict[str, Any] = {}
     waits_ms = [_LEAST_TIMEOUT_MS]
     for name in names:
         phase = phases.get(name)
-        streams[name] = _stream(name, timings[name], phase, packet_lead_ms)
+        streams[name] = _stream(name, periods_ms[name], phase, packet_lead_ms)
         if phase is not None:
-            waits_ms.append(min(phase.wait_p95_ms, timings[name].period_ms) + _MARGIN_MS)
-    slowest_ms = max(timings[name].period_ms for name in names)
+            waits_ms.append(min(phase.wait_p95_ms, periods_ms[name]) + _MARGIN_MS)
+    slowest_ms = max(periods_ms.values())
     return {
         "modalities": names,
         "reference_priority": list(names),  # a copy, or YAML writes an alias
@@ -53,19 +54,18 @@ def recommend(
     }
 
 
-def _stream(name: str, timing: Timing, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
-    half_ms = timing.period_ms / 2
+def _stream(name: str, period_ms: float, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
+    half_ms = period_ms / 2
     if name in WINDOWED:
         # The window ends at the stamp of the set: wait for the packet that holds this moment.
-        noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, timing.period_ms)
+        noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, period_ms)
         noise_ms = packet_lead_ms if packet_lead_ms > 1.0 else noise_ms
         offset_s = 0.0
         age_s = STREAM_DEFAULTS["max_age_s"]
     else:
-        drifts = phase is None or phase.drifts
-        offset_s = 0.0 if drifts else round(phase.offset_ms / 1e3, 4)
-        noise_ms = 0.0 if phase is None else half_ms if drifts else min(1.5 * phase.spread_ms, half_ms)
-        age_s = _seconds(1.5 * timing.period_ms + noise_ms, step_ms=10)
+        offset_s = 0.0 if phase is None or phase.drifts else round(phase.offset_ms / 1e3, 4)
+        noise_ms = 0.0 if phase is None else half_ms if phase.drifts else min(1.5 * phase.spread_ms, half_ms)
+        age_s = _seconds(1.5 * period_ms + noise_ms, step_ms=10)
     noise_s = _seconds(max(noise_ms, _LEAST_NOISE_MS), step_ms=1)
     return {"offset_s": offset_s, "noise_window_s": noise_s, "max_age_s": max(age_s, noise_s)}
 

@@ -166,6 +166,6 @@ class Ros1File:
 
 
 def _topic(connection: Connection) -> StoredTopic:
-    definition, qos = connection.msgdef, (LATCHED if connection.ext.latching else PLAIN,)
+    definition, qos = connection.msgdef, (LATCHED if getattr(connection.ext, "latching", 0) else PLAIN,)
     form = _FORMS[definition.format]
     return StoredTopic(connection.topic, connection.msgtype, definition.data, form, "ros1", qos)

@@ -93,7 +93,9 @@ def timing_of(log: StreamLog, start_ns: int) -> Timing:
     if not len(stamps_ns):
         return Timing(bad_stamps=log.bad_stamps)
     latency_ms = (times_ns - stamps_ns) / 1e6
-    latencies = {"latency_p50_ms": _percentile(latency_ms, 50), "latency_p95_ms": _percentile(latency_ms, 95)}
+    latencies: dict[str, Any] = {
+        "latency_p50_ms": _percentile(latency_ms, 50), "latency_p95_ms": _percentile(latency_ms, 95)
+    }  # fmt: skip
     steps_ms = np.diff(stamps_ns) / 1e6
     forward_ms = steps_ms[steps_ms > 0]
     if not len(forward_ms):

@@ -186,7 +186,7 @@ def _load_rules(path: Path) -> _RulesFile:
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
-    wishes = {}
+    wishes: dict[str, str] = {}
     for pair in pairs:
         role, equals, topic = pair.partition("=")
         if not equals or not role or not topic:
@@ -203,7 +203,7 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
 
 def _fixed_topics(wishes: Mapping[str, str], bag: Recording, rules: Mapping[str, Rule]) -> dict[str, str]:
     roles = (*MODALITIES, *(name + _INFO_SUFFIX for name in NODE_CAMERA_INFOS), _TRUTH, _ODOMETRY)
-    fixed = {}
+    fixed: dict[str, str] = {}
     for role, topic in wishes.items():
         if role not in roles:
             raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}", "value-unknown")

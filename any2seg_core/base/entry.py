@@ -13,7 +13,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_argument
 from any2seg_core.base.screen import one_line, refusal, say
 
-_UsageError = typer.BadParameter.__bases__[0]  # newer versions of typer bring a click of their own
+_UsageError: Any = typer.BadParameter.__bases__[0]  # newer versions of typer bring a click of their own
 _CODES = {
     "NoSuchOption": "argument-unknown",
     "NoSuchCommand": "argument-unknown",

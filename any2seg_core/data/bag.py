@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -128,8 +127,9 @@ class BagDataset(FrameDataset):
     cases = (*CONDITIONS, UNKNOWN)
     label_space = DELIVER
     suite = VEHICLE
-    options: Mapping[str, Any] = MappingProxyType({"bag": None})
+    options = MappingProxyType({"bag": None})
     bag: BagSettings
+    _store: MemoryPlanes | PlaneFolder
 
     @property
     def index(self) -> RecordingIndex:
@@ -195,11 +195,11 @@ class BagDataset(FrameDataset):
         index = kept.index()
         is_kept = index is not None or cache == "disk" or self.bag.keep
         if cache == "ram" and not is_kept:
-            self._store = MemoryPlanes()
-            index = read_recording(self.root, self.bag, asked, self.labelled, self._store)
+            self._store = memory = MemoryPlanes()
+            index = read_recording(self.root, self.bag, asked, self.labelled, memory)
         else:
-            self._store = kept if is_kept else _temporary(kept)
-            index = index or self._filled(self._store, asked)
+            self._store = folder = kept if is_kept else _temporary(kept)
+            index = index or self._filled(folder, asked)
         if self.bag.condition:
             index.frames = [replace(frame, condition=self.bag.condition) for frame in index.frames]
         for line in index.warnings:

@@ -102,7 +102,9 @@ class MemoryPlanes:
 
     def labels(self, frame: BagFrame) -> np.ndarray:
         """(H, W) uint8 train ids."""
-        return self._labels[frame.name]
+        labels = self._labels[frame.name]
+        assert labels is not None  # asked only where the recording has truth
+        return labels
 
     def files(self, frame: BagFrame) -> dict[str, list[Path]]:
         """None."""
@@ -204,7 +206,7 @@ class FolderWriter:
 
     def add(self, usable: UsableSet, frame: BagFrame, tally: Tally) -> None:
         """Write one frame, in threads; UserError where an earlier one could not be written."""
-        entry = json.dumps({"index": usable.index, "frame": asdict(frame), "tally": tally.document()})
+        entry = json.dumps({"index": usable.number, "frame": asdict(frame), "tally": tally.document()})
         self._pending.append((self._pool.submit(self._write, usable, frame), entry))
         while len(self._pending) > _WAITING:
             self._settle()
@@ -230,7 +232,9 @@ class FolderWriter:
 
     def _write(self, usable: UsableSet, frame: BagFrame) -> None:
         for key, paths in self._target.files(frame).items():
-            write_png(paths[0], usable.labels if key == _LABELS else usable.planes[key])
+            image = usable.labels if key == _LABELS else usable.planes[key]
+            assert image is not None  # `files` names the labels only where there are some
+            write_png(paths[0], image)
 
     def _settle(self) -> None:
         done, entry = self._pending.popleft()

@@ -63,7 +63,8 @@ class TreeReport:
 
     def as_json(self) -> dict[str, Any]:
         """The same, ready for `json.dumps`; a share that is not known is None."""
-        document = {"root": str(self.root), "kind": self.kind, "encodings": self.encodings, "frames": self.frames}
+        document: dict[str, Any] = {"root": str(self.root), "kind": self.kind}
+        document |= {"encodings": self.encodings, "frames": self.frames}
         unlabelled = None if np.isnan(self.unlabelled) else round(self.unlabelled, 6)
         document |= {"class_pixels": self.class_pixels, "unlabelled": unlabelled, "sizes": self.sizes}
         return document | {"problems": self.problems, "notes": self.notes, "ok": self.count == 0}
@@ -208,7 +209,7 @@ def _conclude(report: TreeReport, pixels: np.ndarray) -> None:
         if absent:
             report.notes.append(f"classes without any pixel: {', '.join(absent)}")
     for key, table in report.sizes.items():
-        usual = max(table, key=table.get)
+        usual = max(table, key=table.__getitem__)
         for size, count in table.items():
             if size != usual and count <= max(_RARE_FILES, _HINT_SHARE * sum(table.values())):
                 report.notes.append(f"{key}: {count} file(s) of {size}, the others have {usual}")

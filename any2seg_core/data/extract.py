@@ -142,8 +142,9 @@ class _FrameWriter:
         for name, plane in usable.planes.items():
             entry = modality(name)
             write_png(self._folder / entry.folder / below / f"{stem}_{entry.suffix}_front.png", plane)
-        for name in () if labels is None else self._label_folders:
-            write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(labels))
+        if labels is not None:
+            for name in self._label_folders:
+                write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(labels))
         self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
 
     def _condition_at(self, time_ns: int) -> str:

@@ -112,6 +112,8 @@ class Truth:
 
     def labels(self, num_classes: int) -> np.ndarray | None:
         """(H, W) uint8 train ids below K, or 254 and 255 which do not count; None where it cannot be read."""
+        if self._read is None:  # after `settle`
+            return None
         try:
             labels = self._read()
             pixels = pixels_per_class(labels, num_classes)
@@ -148,7 +150,9 @@ def pixels_per_class(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 def topic_truth(payload: LazyPayload, topic: str, coding: TruthCoding) -> Truth:
     """Truth of a recorded message."""
-    return Truth(payload.recorded.stamp_ns, lambda: coding.read(payload, topic))
+    stamp_ns = payload.recorded.stamp_ns
+    assert stamp_ns is not None  # a set, or a message that was asked for its stamp before
+    return Truth(stamp_ns, lambda: coding.read(payload, topic))
 
 
 def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:

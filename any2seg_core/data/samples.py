@@ -105,6 +105,8 @@ class FrameDataset(Dataset):
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
 
+    _whole: FrameDataset
+
     def __init__(
         self,
         root: str | Path,
@@ -129,7 +131,7 @@ class FrameDataset(Dataset):
         for name, default in self.options.items():
             setattr(self, name, options.get(name, default))
         self.is_choice = modalities is not None
-        self.modalities = parse_suite(modalities, self.suite) if self.is_choice else self.suite.members
+        self.modalities = self.suite.members if modalities is None else parse_suite(modalities, self.suite)
         if split not in self.splits:
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}", "value-unknown")
         self._require_root()
@@ -321,7 +323,7 @@ class FrameDataset(Dataset):
     def _prepare(self, cache: Cache) -> None:
         """Read what the whole data set shares, before any frame is looked for."""
         if cache == "disk" and not self.computed:
-            source = f" from {self.source} files" if "source" in self.options else ""
+            source = f" from {vars(self)['source']} files" if "source" in self.options else ""
             raise UserError(
                 f"cache=disk: {self.kind}{source} has nothing to compute; use ram or none", "option-unsupported"
             )

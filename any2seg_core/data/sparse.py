@@ -69,7 +69,7 @@ def sparse_labels(labels: np.ndarray, name: str, config: SparseConfig) -> np.nda
     if config.kind == "scribbles":
         return scribbles(labels, config.side)
     rng = np.random.default_rng([config.seed, *name.encode()])
-    kept = np.zeros(labels.shape, np.uint8)
+    kept: np.ndarray = np.zeros(labels.shape, np.uint8)
     kept.flat[_drawn(labels.ravel(), config.count, config.every_class, rng)] = 1
     if config.kind == "blocks":
         kept = cv2.dilate(kept, np.ones((config.side, config.side), np.uint8))

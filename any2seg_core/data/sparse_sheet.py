@@ -78,7 +78,7 @@ def sparse_sheet(frames: FrameDataset, count: int) -> tuple[np.ndarray, list[Spa
 def _enlarged(labels: np.ndarray, frames: FrameDataset, seen: np.ndarray) -> np.ndarray:
     """Kept labels in their colours, each grown to some pixels, over the darkened image."""
     side = max(1, labels.shape[1] // 100)
-    codes = np.where(is_labelled(labels), labels + 1, 0).astype(np.uint8)
+    codes: np.ndarray = np.where(is_labelled(labels), labels + 1, 0).astype(np.uint8)
     if is_labelled(labels).mean() < 0.01:  # strokes and clouds are large enough
         codes = cv2.dilate(codes, np.ones((2 * side + 1, 2 * side + 1), np.uint8))
     colours = frames.label_space.colourise(np.where(codes > 0, codes - 1, 255).astype(np.uint8))

@@ -77,11 +77,11 @@ class UsableSet(NamedTuple):
     """One set.
 
     Attributes:
-        index: its number among all sets of the recording. bag_set: where it came from.
+        number: its number among all sets of the recording. bag_set: where it came from.
         planes: per usable modality (H, W, 3) uint8, never empty. labels: (H, W) uint8 train ids, None without truth.
     """
 
-    index: int
+    number: int
     bag_set: BagSet
     planes: dict[str, np.ndarray]
     labels: np.ndarray | None
@@ -233,6 +233,7 @@ class UsableSets:
     def _labels(self, bag_set: BagSet, size: tuple[int, int]) -> np.ndarray:
         if not self.has_cloud_truth:
             return labels_on_grid(bag_set.truth, size)
+        assert bag_set.frames.rig is not None  # it made the planes whose size this is
         calibration = bag_set.frames.rig.calibration
         calibration = replace(calibration, camera=calibration.camera.scaled(size[1], size[0]))
         tags = tag_list(self._selection.truth_tags)

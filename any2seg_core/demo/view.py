@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -94,7 +95,7 @@ def score_row(score: PhaseScore) -> tuple[str, ...]:
     )
 
 
-COLUMNS = (
+COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("phase", "left"),
     ("fused (labels)", "left"),
     ("frames in", "right"),

@@ -41,7 +41,7 @@ def check_faults(faults: Sequence[Fault], bag: Recording, topics: TopicMap) -> l
     for topic, wanted in trials.items():
         for fault in wanted:
             _try(fault, bag, topic)
-    length_s = 0.0 if bag.start_ns is None else (bag.end_ns - bag.start_ns) / NS_PER_S
+    length_s = 0.0 if bag.start_ns is None or bag.end_ns is None else (bag.end_ns - bag.start_ns) / NS_PER_S
     return [
         f"fault {fault} never acts: the recording lasts {length_s:.1f} s"
         for fault in faults if fault.start_s > length_s

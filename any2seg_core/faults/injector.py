@@ -105,7 +105,7 @@ class FaultInjector:
             stamp_ns = header_stamp_ns(message.data)
         except MessageError:
             return [message]
-        time_s = self._passed_s = (message.time_ns - self._start_ns) / NS_PER_S
+        time_s = self._passed_s = (message.time_ns - (self._start_ns or 0)) / NS_PER_S
         passing = [message]
         for fault in self.faults:
             if sensor not in fault.sensors:

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -52,7 +52,7 @@ class _Window(BaseModel):
         defaults = type(self).model_fields
         given = {name: getattr(self, name) for name in self.parameters()}
         texts = [f",{name}={value:.12g}" for name, value in given.items() if value != defaults[name].default]
-        return f"{self.kind}:{'+'.join(self.sensors)}{window}{''.join(texts)}"
+        return f"{defaults['kind'].default}:{'+'.join(self.sensors)}{window}{''.join(texts)}"
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ class Skew(_Window):
 
 
 Fault = Drop | Freeze | Shake | Beams | Noise | Blur | Exposure | Skew | Duplicate | Reorder | Delay | Jitter
-KINDS: dict[str, type[_Window]] = {cls.model_fields["kind"].default: cls for cls in Fault.__args__}
+KINDS: dict[str, type[Fault]] = {cls.model_fields["kind"].default: cls for cls in get_args(Fault)}
 """Name of a kind -> its model, in the order in which faults act on one message."""
 
 _PLAN = TypeAdapter(tuple[Annotated[Fault, Field(discriminator="kind")], ...])

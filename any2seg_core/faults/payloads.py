@@ -126,9 +126,9 @@ def _noisy_array(message: EventArrayBytes, fault: Noise, rng: np.random.Generato
 
 def _noisy_packet(message: Any, fault: Noise, rng: np.random.Generator) -> Any:
     words, encoding = _packet_words(message)
-    size = tuple(integer(message, side, "event packet", 0, _MAX_SIDE) for side in ("height", "width"))
+    height, width = (integer(message, side, "event packet", 0, _MAX_SIDE) for side in ("height", "width"))
     time_base_ns = integer(message, "time_base", "event packet", 0, 2**62, reason="value")
-    noisy = noisy_words(words, encoding, time_base_ns, size, fault.rate_hz, rng)
+    noisy = noisy_words(words, encoding, time_base_ns, (height, width), fault.rate_hz, rng)
     return _packet_of(message, noisy)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def text(msg: Any, name: str, what: str) -> str:
     return value
 
 
-def byte_order(msg: Any, what: str) -> str:
+def byte_order(msg: Any, what: str) -> Literal["<", ">"]:
     """NumPy's sign of the message's byte order: "<" or ">"."""
     value = attribute(msg, "is_bigendian", what)
     if not isinstance(value, bool | int | np.integer | np.bool_):
