@@ -1,5 +1,7 @@
 # make demo : set up on a fresh machine, then run the main job
 # make test : set up on a fresh machine, then lint and test
+# make test-fast : the tests without ROS, without processes and without the slow ones, in two minutes
+# make docs : the documentation as a site, with the Python API, in build/docs
 # make faults : hostile streams in virtual time, against the promise
 # make fuzz : damaged messages, files, YAML, recordings and checkpoints through every reader
 # make soak : 200,000 frames offline, then 30 minutes live while sensors die and come back: does anything grow?
@@ -11,13 +13,20 @@ APT_PACKAGES := libusb-1.0-0 libgl1 libegl1 libx11-6 libudev1 libgomp1
 STAMP := $(VENV)/.any2seg-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test faults fuzz soak lint install train-data train clean
+# A process for each core, with one thread each. Tests of a file stay together: they share what they have recorded, and
+# those of ROS a domain of their own, which no other process on this machine has.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+.PHONY: demo test test-fast faults fuzz soak lint docs install train-data train clean
 
 demo: install
 	$(BIN)/any2seg demo $(DEMO_ARGS)
 
 test: install lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-fast: install
+	$(PYTEST) --fast $(PYTEST_ARGS)
 
 faults: install
 	$(BIN)/python tests/streams/faults_run.py $(FAULTS_ARGS)
@@ -30,6 +39,13 @@ soak: install
 
 lint: install
 	$(BIN)/ruff check .
+
+docs: $(VENV)/.any2seg-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+$(VENV)/.any2seg-docs: $(STAMP)
+	$(PIP) install --quiet -e ".[docs]" -c constraints.txt
+	touch $@
 
 install: $(STAMP)
 

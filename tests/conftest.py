@@ -1,10 +1,46 @@
-"""Property tests draw the same examples every time, so that one commit has one verdict.
+"""Property tests draw the same examples every time, so that one commit has one verdict; and what `--fast` leaves out.
 
 To look for new counterexamples: pytest --hypothesis-profile=explore
 """
 
+from __future__ import annotations
+
+import multiprocessing.process
+import subprocess
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)  # a busy machine is no bug
 settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile("repeatable")
+
+_NOT_FAST = ("ros", "slow", "wheel")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out ROS, what is slow, and what starts a process")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--fast"):
+        return
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in _NOT_FAST)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_process(request):
+    """With `--fast`, whoever starts a process is skipped the moment it does: nobody has to mark such tests."""
+    if not request.config.getoption("--fast"):
+        yield
+        return
+
+    def skip(*arguments, **options):
+        pytest.skip("starts a process, which make test-fast does not")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", skip)
+        patch.setattr(multiprocessing.process.BaseProcess, "start", skip)
+        yield

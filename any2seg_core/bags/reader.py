@@ -86,7 +86,7 @@ class Recording:
     Raises (on entering):
         UserError: nothing can be read; it names the file and why.
 
-    Example:
+    Examples:
         >>> from any2seg_core import Recording
         >>> with Recording("drive") as recording:
         ...     images = [message.value for message in recording.messages(["/camera/image_raw"])]

@@ -97,7 +97,7 @@ class SetStream:
         reasons: stream -> why, of the newest of them.
         time_ns: log time so far; None before the first message.
 
-    Example:
+    Examples:
         >>> with Recording(path) as bag:
         ...     for bag_set in SetStream(bag.messages(topics.names), topics, sync, frames):
         ...         planes = bag_set.frame().planes

@@ -26,7 +26,7 @@ class UserError(ValueError):
         code: what kind of error it is; stable, while texts may change. An error that passes another one on keeps its
             code. It travels between processes.
 
-    Example:
+    Examples:
         >>> from any2seg_core import UserError, load_calibration
         >>> try:
         ...     load_calibration("nowhere.yaml")

@@ -24,7 +24,7 @@ class Prefetched(Generic[T]):
     Iterating gives the items in order and raises what the iterable raised. A context manager: leaving it ends the
     thread, and closes a generator, without reading the rest.
 
-    Example:
+    Examples:
         >>> with Prefetched(bag.messages(), depth=400) as messages:
         ...     for message in messages: ...
     """

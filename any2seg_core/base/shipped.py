@@ -14,7 +14,7 @@ def shipped_file(package: str, *parts: str) -> Path:
 def default_checkpoint() -> Path:
     """The checkpoint that is part of the package: MiT-B0 for the simulated drive.
 
-    Example:
+    Examples:
         >>> from any2seg_core import default_checkpoint
         >>> default_checkpoint().name
         'drive_b0.safetensors'

@@ -104,7 +104,6 @@ class FrameDataset(Dataset):
     suite: ClassVar[SensorSuite]
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
-
     _whole: FrameDataset
 
     def __init__(

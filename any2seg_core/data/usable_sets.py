@@ -133,7 +133,7 @@ class UsableSets:
     Raises:
         UserError: a selection that this recording cannot serve.
 
-    Example:
+    Examples:
         >>> with open_bag(path) as opened:
         ...     for found in UsableSets(opened, Selection(every=5)):
         ...         found.planes

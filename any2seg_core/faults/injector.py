@@ -42,7 +42,7 @@ class FaultInjector:
         counts: text of the fault -> sensor -> number of messages that it changed.
         unreadable: the same of messages that it should have changed and that could not be read.
 
-    Example:
+    Examples:
         >>> injector = FaultInjector(read_plan(["camera@4:8"]), carla_bridge())
         >>> for message in injector(bag.messages()): ...
     """

@@ -96,7 +96,7 @@ class TransformTree:
 
     It holds at most 2048 frames: a new one replaces the moving one that was not heard of for longest.
 
-    Example:
+    Examples:
         >>> tree = TransformTree()
         >>> tree.add_message(message, is_static=True)  # a tf2_msgs/TFMessage
         >>> lidar_to_camera = tree.lookup("camera_optical", image_ns, "lidar", cloud_ns, fixed="odom")

@@ -144,8 +144,8 @@ def picture(pixels: np.ndarray, is_exact: bool) -> str:
     image = Image.fromarray(pixels)
     shrink = max(image.size) / _LARGEST
     if shrink > 1:  # a page of a few frames, not a copy of the data set
-        size = tuple(max(1, round(side / shrink)) for side in image.size)
-        image = image.resize(size, Image.Resampling.NEAREST if is_exact else Image.Resampling.BOX)
+        width, height = (max(1, round(side / shrink)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.NEAREST if is_exact else Image.Resampling.BOX)
     if is_exact:
         image.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     else:

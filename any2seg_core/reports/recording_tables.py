@@ -120,8 +120,8 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
     tables = [_table(title, ["sensors"], subset_rows(document, has_truth), columns_of(has_truth))]
     if len(result.phases) > 1:
         columns = tuple(column for column in phase_columns(has_truth) if column[0] in _PHASE_KEYS)
-        heads, rows = ["phase", "seconds", "frames"], phase_rows(document, columns)
-        tables.append(_table("per phase, all sensors that are there", heads, rows, columns))
+        phases = phase_rows(document, columns)
+        tables.append(_table("per phase, all sensors that are there", ["phase", "seconds", "frames"], phases, columns))
     for heads, rows in (
         (("not fused", "why, frames"), absent_rows(document)), (("injected", "messages hit"), injected_rows(document)),
     ):  # fmt: skip

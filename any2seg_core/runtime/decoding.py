@@ -133,7 +133,7 @@ def frame_of(message: Any) -> str:
 
 def _stamp_of(message: Any, stamp_ns: int) -> int:
     """Tells one message from the next; the stamp of the set where the header says none."""
-    stamp = getattr(getattr(message, "header", None), "stamp", None)
+    stamp: Any = getattr(getattr(message, "header", None), "stamp", None)
     try:
         return int(stamp.sec) * 10**9 + int(stamp.nanosec)
     except (AttributeError, TypeError, ValueError, OverflowError):

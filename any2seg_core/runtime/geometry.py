@@ -83,12 +83,14 @@ class VehicleGeometry:
         if self.rig is None:
             self._cameras[key] = camera
             if stream == RGB:
-                self.rig = SensorRig(Calibration(**self._cameras), self._event_window_ns)
+                cameras: dict[str, Any] = {**self._cameras}
+                self.rig = SensorRig(Calibration(**cameras), self._event_window_ns)
             return self.rig is not None
         calibration = self.rig.calibration
         if _same_camera(getattr(calibration, key), camera):
             return False
-        self.rig = SensorRig(replace(calibration, **{key: camera}), self._event_window_ns)
+        changed: dict[str, Any] = {key: camera}
+        self.rig = SensorRig(replace(calibration, **changed), self._event_window_ns)
         return True
 
     def set_extrinsics(self, stream: str, to_camera: np.ndarray | None) -> bool:
@@ -146,7 +148,7 @@ class VehicleGeometry:
         size = reading.size if name in WINDOWED else reading.array.shape[:2]
         if name in CAMERA_FIELDS and size is not None:
             self._sizes[name] = size
-        if name == RGB and (self.rig is None or same_view(size, self.rig.calibration.camera)):
+        if name == RGB and size is not None and (self.rig is None or same_view(size, self.rig.calibration.camera)):
             self._image_size = size
 
     def pixels(self, size: tuple[int, int] | None) -> int:

@@ -24,7 +24,7 @@ _PAUSE_AFTER_ERROR_S = 0.05
 class FairLock:
     """A fair (first in, first out) lock, which `threading.Lock` does not promise to be.
 
-    Example:
+    Examples:
         >>> turns = FairLock()
         >>> with turns: ...  # one thread at a time, none is overtaken
     """

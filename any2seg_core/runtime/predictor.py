@@ -39,7 +39,7 @@ class Segmentation:
         agreement: share of the model's own pixels, 0..1, at which the compared sensor alone gives the same label; None
             where nothing was compared.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from any2seg_core import Segmentation, label_space
         >>> segmentation = Segmentation(np.array([[6, 12, 255]], np.uint8), None, ("rgb",))
@@ -91,14 +91,14 @@ class Predictor:
     """A loaded model behind a NumPy door. Stateless, unless it is made with ``stream=True``.
 
     Args:
-        model, contract: of a checkpoint; :meth:`load` reads one.
+        model, contract: of a checkpoint; `load` reads one.
         device: where it runs.
         stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
             anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
             a second, or a change of size. ``subsets`` takes no part.
         precision: of the encoder. "bfloat16" is faster where the processor has instructions for it.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from any2seg_core import Predictor
         >>> predictor = Predictor.load()  # the shipped checkpoint; or the path of another one

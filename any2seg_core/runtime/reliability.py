@@ -170,7 +170,7 @@ class ReliabilityMonitor:
             from the settings of the synchroniser.
         compare_every: every n-th set one sensor's turn comes to be compared with all together.
 
-    Example:
+    Examples:
         >>> monitor = ReliabilityMonitor.of(sync_config)
         >>> compared = monitor.turn(frame.planes)
         >>> segmentation = predictor(frame.planes, stamp_ns=frame.stamp_ns, compared=compared)

@@ -45,7 +45,7 @@ class SetSegmenter:
     Args:
         predictor: the model. sync: of the synchroniser that makes the sets.
 
-    Example:
+    Examples:
         >>> frame = frames.build(messages, sample_set.stamp_ns)
         >>> labels = SetSegmenter(predictor, sync).segment(sample_set, frame, now_ns).segmentation.labels
     """

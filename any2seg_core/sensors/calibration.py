@@ -57,7 +57,7 @@ class Calibration:
     Raises:
         UserError: a transform that is not a rigid (4, 4) matrix.
 
-    Example:
+    Examples:
         >>> from any2seg_core import Calibration, CameraModel
         >>> Calibration(CameraModel.from_fov(161, 97, 90.0), lidar_to_camera=[[2, 0, 0, 0]] * 4)
         Traceback (most recent call last):
@@ -116,7 +116,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         UserError: one line naming the file, the key and the fix, for every defect (missing, unreadable, not YAML,
             missing or unknown key, wrong shape, not a number, not a rotation).
 
-    Example:
+    Examples:
         >>> from any2seg_core import load_calibration
         >>> calibration = load_calibration("calibration.yaml")
         >>> calibration.camera.width, calibration.camera.height

@@ -44,7 +44,7 @@ class CameraModel:
     Raises:
         UserError: wrong shape, non-finite number, unknown model, or focal length not positive.
 
-    Example:
+    Examples:
         >>> from any2seg_core import CameraModel
         >>> CameraModel.from_fov(160, 96, 90.0).K.round(1).tolist()
         [[80.0, 0.0, 79.5], [0.0, 80.0, 47.5], [0.0, 0.0, 1.0]]

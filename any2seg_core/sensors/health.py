@@ -101,7 +101,7 @@ class _Repeats:
 class HealthMonitor:
     """Judges the decoded arrays of each sensor, one by one; remembers only what freezing and silence need.
 
-    Example:
+    Examples:
         >>> monitor = HealthMonitor(HealthConfig(frozen_frames=30))
         >>> fault = monitor.check("rgb", image, stamp_ns)
     """

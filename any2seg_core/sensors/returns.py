@@ -24,7 +24,7 @@ class IntensityScale:
     Args:
         intensity_max: the value that means 1; 0 finds it.
 
-    Example:
+    Examples:
         >>> scale = IntensityScale()
         >>> shares = values / scale.full(values)
     """

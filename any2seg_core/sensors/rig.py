@@ -27,7 +27,7 @@ class SensorRig:
         calibration: cameras and transforms; only what the given modalities need must be there.
         event_window_ns: length of the event window that ends at the stamp of a set.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from any2seg_core import Calibration, CameraModel, SensorRig
         >>> lidar_to_camera = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])

@@ -24,7 +24,7 @@ class SyncConfig:
         jump_reset_ns: a reference stamp this far after the last set is a jump in time.
         publish_late: also emit sets that are older than the last one.
 
-    Example:
+    Examples:
         >>> from any2seg_core import StreamConfig, SyncConfig
         >>> SyncConfig({"rgb": StreamConfig()}, reference_priority=("lidar",))
         Traceback (most recent call last):

@@ -32,7 +32,7 @@ class StreamConfig:
         window_ns: length of that window.
         buffer: most samples held; the oldest goes first.
 
-    Example:
+    Examples:
         >>> from any2seg_core import StreamConfig
         >>> StreamConfig(kind="window", window_ns=33_000_000).oldest_ns  # the window and the noise before it
         53000000
@@ -206,6 +206,11 @@ class Stream:
         if not self.config.enabled:
             return "disabled"
         return "never_seen" if not self.seen else "alive" if self.is_alive(now_ns) else "dead"
+
+    def why_missing(self, was_awaited: bool, now_ns: int) -> str:
+        """Why a set lacks it: its state, or of one that is alive "timeout" (it was waited for) or "stale"."""
+        state = self.state(now_ns)
+        return state if state != "alive" else "timeout" if was_awaited else "stale"
 
     def find(self, stamp_ns: int | None) -> Entry | None:
         """The buffered entry with exactly this stamp."""

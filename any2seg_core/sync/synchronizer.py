@@ -49,7 +49,7 @@ class Synchronizer:
     stream is switched off) or "unmatched".
     Not thread-safe: the caller holds one lock around all calls.
 
-    Example:
+    Examples:
         >>> from any2seg_core import StreamConfig, SyncConfig, Synchronizer
         >>> streams = {"rgb": StreamConfig(), "lidar": StreamConfig(max_age_ns=100_000_000)}
         >>> sync = Synchronizer(SyncConfig(streams, reference_priority=("rgb", "lidar")))
@@ -393,7 +393,7 @@ class Synchronizer:
             samples[name] = tuple(entry.sample for entry in entries)
             age_ns[name] = time_ns + stream.config.offset_ns - samples[name][-1].stamp_ns
         missing = {
-            name: faults[name].reason if name in faults else self._why_missing(stream, name in awaited, now_ns)
+            name: faults[name].reason if name in faults else stream.why_missing(name in awaited, now_ns)
             for name, stream in self._streams.items()
             if name not in found
         }
@@ -412,13 +412,6 @@ class Synchronizer:
             if fault is not None:
                 faults[name] = fault
         return faults
-
-    @staticmethod
-    def _why_missing(stream: Stream, was_awaited: bool, now_ns: int) -> str:
-        state = stream.state(now_ns)
-        if state != "alive":
-            return state
-        return "timeout" if was_awaited else "stale"
 
 
 def _structure(config: SyncConfig) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -48,7 +48,7 @@ class LabelSpace:
         colours: K RGB triples 0..255.
         other: class that stands for "everything else", left out of the mean "without other"; None if there is none.
 
-    Example:
+    Examples:
         >>> from any2seg_core import LabelSpace
         >>> space = LabelSpace("yard", ("ground", "crate"), ((81, 0, 81), (180, 140, 90)))
         >>> len(space), space.id("crate"), space.void_id
@@ -183,7 +183,7 @@ _SPACES = {space.name: space for space in (DELIVER, MUSES, MCUBES)}
 def label_space(name: str) -> LabelSpace:
     """Look a label space up by the name stored in a checkpoint; UserError lists the known ones.
 
-    Example:
+    Examples:
         >>> from any2seg_core import label_space
         >>> label_space("muses-19").classes[:2]
         ('road', 'sidewalk')

@@ -83,7 +83,7 @@ class ExpectedOutputMonitor:
     Attributes:
         pauses: intervals in which nothing was recorded.
 
-    Example:
+    Examples:
         >>> watch = ExpectedOutputMonitor(topics, sync, None, 25)
         >>> for found in watch.frames(SetStream(injector(watch.messages(bag.messages())), topics, sync, frames)): ...
     """

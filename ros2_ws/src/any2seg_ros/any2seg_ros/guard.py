@@ -14,7 +14,7 @@ class Guard:
     Args:
         report: called with the name of the callback and the exception; what it raises itself is lost.
 
-    Example:
+    Examples:
         >>> guard = Guard(lambda name, error: ...)
         >>> node.create_subscription(Image, "image", guard("image", on_image), 10)
     """
