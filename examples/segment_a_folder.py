@@ -11,6 +11,7 @@
 
 # %%
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,12 @@ FOLDER = Path(sys.argv[1])  # in a notebook: the path itself
 # Modality -> how its files are read; each gives an array in SI units.
 
 # %%
-READERS = {"rgb": read_rgb, "depth": read_depth_m, "event": read_events, "lidar": read_points}
+READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    "rgb": read_rgb,
+    "depth": read_depth_m,
+    "event": read_events,
+    "lidar": read_points,
+}
 moments: dict[str, dict[str, Path]] = {}
 for sensor in READERS:
     for path in sorted((FOLDER / sensor).glob("*.*")):

@@ -51,7 +51,8 @@ def import_graph(folders: Mapping[str, Path] = PACKAGES) -> dict[str, set[str]]:
             inside = path.relative_to(folder).with_suffix("").parts
             room = room_of(".".join((package, *inside)), folders)
             rooms = {room_of(module, folders) for module in imported_modules(path.read_text())}
-            graph.setdefault(room, set()).update(rooms - {room, None})
+            if room is not None:
+                graph.setdefault(room, set()).update(each for each in rooms if each is not None and each != room)
     return graph
 
 

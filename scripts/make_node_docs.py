@@ -92,7 +92,11 @@ def page(text: str) -> str:
     }
     for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(pattern, lambda m, rows=rows: m[1] + "\n".join([*rows, m[2]]), text, flags=re.DOTALL)
+
+        def between(marks: re.Match[str], rows: list[str] = rows) -> str:
+            return marks[1] + "\n".join([*rows, marks[2]])
+
+        text, count = re.subn(pattern, between, text, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"{PAGE}: {count} places marked <!-- {name} --> ... <!-- end -->, expected one")
     return text

@@ -9,7 +9,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import GenericAlias
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -62,7 +63,7 @@ def with_settings(
     return decorate
 
 
-def _fields(kind: type) -> dict[str, FieldInfo]:
+def _fields(kind: Any) -> dict[str, FieldInfo]:
     if issubclass(kind, BaseModel):
         return dict(kind.model_fields)
     hints = get_type_hints(kind, include_extras=True)
@@ -90,14 +91,14 @@ def _parameter(name: str, field: FieldInfo, is_argument: bool, option: str | Non
     )
 
 
-def _limits(field: FieldInfo) -> dict[str, float]:
+def _limits(field: FieldInfo) -> dict[str, Any]:
     """What typer refuses by itself: values below ge or above le; of a whole number above n, those below n + 1."""
-    limits: dict[str, float] = {}
+    limits: dict[str, Any] = {}
     for limit in field.metadata:
         if isinstance(limit, Ge):
             limits["min"] = limit.ge
         elif isinstance(limit, Gt) and int in (field.annotation, *get_args(field.annotation)):
-            limits["min"] = limit.gt + 1
+            limits["min"] = cast(int, limit.gt) + 1
         elif isinstance(limit, Le):
             limits["max"] = limit.le
     return limits
@@ -109,7 +110,7 @@ def _typer_type(annotation: Any) -> Any:
     if origin is Literal:
         return str
     if origin is tuple:
-        return list[_typer_type(parts[0])] | None
+        return GenericAlias(list, (_typer_type(parts[0]),)) | None
     if type(None) in parts:
         (inner,) = (part for part in parts if part is not type(None))
         return _typer_type(inner) | None

@@ -20,5 +20,6 @@ def expanded_text(path: str) -> str:
 
 def expanded_argument(word: str) -> str:
     """A word of a command line: ``~/x``, ``--option=~/x`` and ``key=~/x`` name the same file as elsewhere."""
-    option, path = re.fullmatch(r"((?:--?)?[\w.-]+=)?(.*)", word, re.DOTALL).groups()
-    return f"{option or ''}{os.path.expanduser(path)}" if path.startswith("~") else word
+    option = re.match(r"(?:(?:--?)?[\w.-]+=)?", word)
+    start = option.end() if option else 0
+    return word[:start] + os.path.expanduser(word[start:]) if word[start:].startswith("~") else word

@@ -53,5 +53,5 @@ def evaluate(
         screen.print(table)
     for warning in result.warnings:
         screen.print(f"warning: {warning}", soft_wrap=True)
-    files = ", ".join(str(request.out / name) for name in ("report.html", "summary.json", "frames.jsonl"))
+    files = ", ".join(str(request.folder / name) for name in ("report.html", "summary.json", "frames.jsonl"))
     screen.print(f"written: {files}" + (f", {request.record}" if request.record else ""), soft_wrap=True)

@@ -104,7 +104,7 @@ def predict(
     predictor = Predictor.load(checkpoint, device, precision=precision)
     options = FileOptions(depth_scale, event_time_unit, point_columns, intensity_max)
     samples = read_samples(given, calibration, options)
-    if calibration is not None and rgb is not None:
+    if calib is not None and calibration is not None and rgb is not None:
         _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
     rig = SensorRig(calibration, predictor.contract.event_window_ns) if calibration is not None else None
     stamp_ns = int(samples["event"]["t"].max()) if "event" in samples and len(samples["event"]) else 0
@@ -118,6 +118,7 @@ def predict(
     _write_image(out, result.labels)
     if color is not None:
         _write_image(color, predictor.label_space.colourise(result.labels))
+    assert result.confidence is not None  # a predictor leaves it out only when told to
     if confidence is not None:
         _write_image(confidence, np.round(result.confidence * 255).astype(np.uint8))
     note = prediction_note(float(result.confidence.mean()), read_metadata(checkpoint)["provenance"])

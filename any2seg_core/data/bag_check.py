@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from any2seg_core.bags.conditions import Conditions
 from any2seg_core.bags.opened import OpenBag, open_bag
+from any2seg_core.bags.reader import Recorded
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag import split_of
@@ -106,7 +107,7 @@ class _RecordingCheck:
         if not self._report.frames:
             raise UserError(f"{self._opened.bag.path}: its messages make no set; bag inspect says more", "bag-no-sets")
 
-    def _passing(self, messages):
+    def _passing(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
         for message in messages:
             self._count()
             yield message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Conversion:
     folder: Path
     frames: int = 0
     made: int = 0
-    skipped: list[str] | None = None
+    skipped: list[str] = field(default_factory=list)
 
 
 def convert_tree(
@@ -68,7 +68,7 @@ def convert_tree(
         except NoFramesError as error:
             reasons.append(str(error))
             continue
-        result = result or Conversion(dataset.planes_on_disk.folder, skipped=[])
+        result = result or Conversion(dataset.planes_on_disk.folder)
         total = len(dataset)
         starts = range(0, total, _FRAMES_PER_JOB)
         jobs = ((str(root), kind, split, start, skip_corrupt) for start in starts)

@@ -154,10 +154,10 @@ def evaluate_dataset(
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
     for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.suite):
-        board.add(frame.scores, target.cases(frame.index))
+        board.add(frame.scores, target.cases(frame.number))
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
-        per_frame.append({"frame": target.frames.frames[frame.index].name, "counts": counts})
-        if views is not None and frame.index in shown:
+        per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})
+        if views is not None and frame.number in shown:
             views.append(_view(target, frame))
     miou = {letters: 100.0 * score.confusion.miou("all") for letters, score in board.total.items()}
     evaluated = len(target.indices) - len(target.frames.skipped)
@@ -187,11 +187,11 @@ def evaluate_dataset(
 
 
 def _view(target: EvaluationTarget, frame: FrameScores) -> FrameView:
-    sample = target.frames[frame.index]
+    sample = target.frames[frame.number]
     truth = resized_truth(sample.labels, target.settings.eval_size)
     miou = frame.scores[max(frame.scores, key=len)].frame_document()["miou_present"]
-    note = ", ".join(target.cases(frame.index)) + ("" if miou is None else f"; mIoU {miou:.0f} %")
-    return FrameView(target.frames.frames[frame.index].name, note, sample.planes, frame.labels, truth)
+    note = ", ".join(target.cases(frame.number)) + ("" if miou is None else f"; mIoU {miou:.0f} %")
+    return FrameView(target.frames.frames[frame.number].name, note, sample.planes, frame.labels, truth)
 
 
 def paper_data_set(frames: FrameDataset) -> str | None:

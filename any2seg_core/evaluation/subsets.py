@@ -25,7 +25,7 @@ from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of,
 class FrameScores(NamedTuple):
     """One frame: its number in the data set, subset letters -> scores, labels (H, W) uint8 of all sensors."""
 
-    index: int
+    number: int
     scores: dict[str, SubsetScore]
     labels: np.ndarray
 
@@ -115,7 +115,10 @@ def subset_predictions(
         if logits is None:
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
         else:
-            yield batch, letters, *logits_to_labels(logits, *truth.shape[-2:])
+            height, width = truth.shape[-2:]
+            labels, confidence = logits_to_labels(logits, height, width)
+            assert confidence is not None  # it is left out only when told to
+            yield batch, letters, labels, confidence
 
 
 def _silence(truth: Tensor) -> Tensor:
@@ -154,7 +157,8 @@ def evaluate_subsets(
         if logits is None:
             table[letters].update(_silence(truth), truth)
         else:
-            table[letters].update(logits_to_labels(logits, *truth.shape[-2:], with_confidence=False)[0], truth)
+            height, width = truth.shape[-2:]
+            table[letters].update(logits_to_labels(logits, height, width, with_confidence=False)[0], truth)
     return table
 
 
@@ -209,12 +213,17 @@ class PriorStatistics:
 
     def class_pixels(self) -> np.ndarray:
         """(K,) int64 pixels per class."""
-        return self.counts.sum(axis=(1, 2))
+        return self._seen().sum(axis=(1, 2))
 
     def most_frequent(self) -> np.ndarray:
         """(H, W) uint8: at each pixel the class seen there most often; where none was, the most frequent of all."""
         overall = self.class_pixels().argmax()
-        return np.where(self.counts.any(axis=0), self.counts.argmax(axis=0), overall).astype(np.uint8)
+        counts = self._seen()
+        return np.where(counts.any(axis=0), counts.argmax(axis=0), overall).astype(np.uint8)
+
+    def _seen(self) -> np.ndarray:
+        assert self.counts is not None  # asked after the first label
+        return self.counts
 
 
 @dataclass(frozen=True)

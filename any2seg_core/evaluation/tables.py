@@ -40,8 +40,9 @@ def summarise(
     if any(score.with_truth for score in scores.values()):
         keys = [f"{measure}_{policy}" for measure in _MEASURES for policy in POLICIES]
         columns = {key: _known(row.get(key) for row in summary["subsets"].values()) for key in keys}
-        summary["subset_mean"] = {key: rounded(np.mean(known)) if known else None for key, known in columns.items()}
-        summary["subset_std"] = {key: rounded(np.std(known)) if known else None for key, known in columns.items()}
+        for what, value_of in (("mean", np.mean), ("std", np.std)):
+            values = {key: rounded(float(value_of(known))) if known else None for key, known in columns.items()}
+            summary[f"subset_{what}"] = values
         classes = {letters: score.class_document(space) for letters, score in scores.items()}
         for measure in ("iou", "f1", "accuracy"):
             summary[f"class_{measure}"] = {letters: entry[measure] for letters, entry in classes.items()}

@@ -12,6 +12,9 @@ from any2seg_core.kernels.running import KERNEL, in_parts
 
 _LEAST_ROWS = 64
 
+Statistics = np.ndarray | tuple[float, float, float]
+"""Mean or deviation of the three channels."""
+
 
 class Spans(NamedTuple):
     """For each of N_out places: out = sum_k weights[k] * values[first + k], k = 0..T-1.
@@ -43,7 +46,7 @@ def spans(source: int, wanted: int) -> Spans:
     return found
 
 
-def resized_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def resized_plane(plane: np.ndarray, height: int, width: int, mean: Statistics, std: Statistics) -> np.ndarray:
     """Antialiased bilinear resize, then (value / 255 - mean) / std.
 
     Args:
@@ -60,14 +63,14 @@ def resized_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, 
     return out
 
 
-def picked_plane(plane: np.ndarray, height: int, width: int, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def picked_plane(plane: np.ndarray, height: int, width: int, mean: Statistics, std: Statistics) -> np.ndarray:
     """The same with the nearest pixel instead, for planes of few points: F.interpolate(mode="nearest-exact")."""
     out = np.empty((3, height, width), np.float32)
     _pick(plane, _nearest(plane.shape[0], height), _nearest(plane.shape[1], width), *_line(mean, std), out)
     return out
 
 
-def scaled_plane(plane: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def scaled_plane(plane: np.ndarray, mean: Statistics, std: Statistics) -> np.ndarray:
     """The same for a plane that has the wanted size."""
     height, width, _ = plane.shape
     out = np.empty((3, height, width), np.float32)
@@ -76,7 +79,7 @@ def scaled_plane(plane: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
     return out
 
 
-def _line(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _line(mean: Statistics, std: Statistics) -> tuple[np.ndarray, np.ndarray]:
     """Gain and shift, (3,) float32 each: (value / 255 - mean) / std is gain * value + shift."""
     gain = 1.0 / (255.0 * np.asarray(std))
     return gain.astype(np.float32), (-np.asarray(mean) / np.asarray(std)).astype(np.float32)

@@ -48,7 +48,7 @@ def confusion_svg(names: Sequence[str], counts: np.ndarray, last_column: str) ->
     Args:
         names: K class names. counts: (K, K + 1) int64, see `ConfusionMatrix`; the last column is named `last_column`.
     """
-    rows = np.flatnonzero(counts.sum(axis=1))
+    rows = np.flatnonzero(counts.sum(axis=1)).tolist()
     columns = [k for k in range(counts.shape[1]) if k in rows or counts[:, k].sum()]
     share = 100.0 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # (K,K+1) percent of the truth
     width, height = _SIDE + len(columns) * _CELL + 10, _HEAD + len(rows) * _CELL + 10

@@ -63,12 +63,12 @@ def reliability(bins: Mapping[str, Mapping[str, Sequence[float | None]]]) -> str
         parts.append(svg_line(left, bottom, left + _SIDE, bottom, "border"))
         parts.append(svg_line(left, bottom, left, bottom - _SIDE, "border"))
         parts.append(svg_text(left + 6, bottom - _SIDE + 10, letters, "strong"))
-        largest = max(entry["pixels"], default=0)
+        known = [pixels for pixels in entry["pixels"] if pixels is not None]
         for pixels, right, promised in zip(entry["pixels"], entry["accuracy"], entry["confidence"], strict=True):
-            if right is None or promised is None:
+            if pixels is None or right is None or promised is None:
                 continue
             x, y = left + _SIDE * promised / 100, bottom - _SIDE * right / 100
-            radius = 2 + 5 * (pixels / largest) ** 0.5
+            radius = 2 + 5 * (pixels / max(known)) ** 0.5
             hover = escape(f"{letters}: confidence {promised:.0f} %, right {right:.0f} %, {pixels} pixels")
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{hover}</title></circle>')
     return "\n".join([*parts, "</svg>"])

@@ -198,7 +198,7 @@ def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputCont
         logits = model({name: normalise(grey, name, contract) for name in contract.modalities}).logits
     if not all_finite(logits):
         sizes = {name: float(values.abs().max()) for name, values in model.state_dict().items() if values.numel()}
-        largest = max(sizes, key=sizes.get)
+        largest = max(sizes, key=sizes.__getitem__)
         raise UserError(
             f"{path}: labels of a grey image are not finite; the largest number of the weights is "
             f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint",

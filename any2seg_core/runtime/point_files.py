@@ -85,16 +85,16 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 def _points(path: Path, found: StoredPoints, intensity_max: float) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
-        xyz = [read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3]]
+        x, y, z = (read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3])
         if found.strength is None:
-            return gather_returns(*xyz, read_only(np.ones(1, np.float32)), np.float32(1.0))
+            return gather_returns(x, y, z, read_only(np.ones(1, np.float32)), np.float32(1.0))
         strength = read_only(np.ascontiguousarray(found.strength, np.float32))
     if strength.size == 0:
         return np.empty((0, 4), np.float32)
     full = IntensityScale(intensity_max).full(strength, is_unsigned=found.strength.dtype.kind == "u")
     if full > 1.0 and not intensity_max:
         _LOG.warning("%s: intensity is read as 0..%.0f (--intensity-max fixes the scale)", path, full)
-    return gather_returns(*xyz, strength, np.float32(full))
+    return gather_returns(x, y, z, strength, np.float32(full))
 
 
 def _of_numpy(path: Path, names: tuple[str, ...]) -> StoredPoints:

@@ -83,8 +83,10 @@ def _require_shares(points: np.ndarray) -> None:
 def _grid(samples: dict[str, np.ndarray], rig: SensorRig) -> tuple[int, int] | None:
     """(H, W) of all planes: that of the camera image, else that of the intrinsics (None)."""
     image = samples.get(RGB)
-    is_view = image is not None and is_plane(image) and same_view(image.shape, rig.calibration.camera)
-    return image.shape[:2] if is_view else None
+    if image is None or not is_plane(image) or not same_view(image.shape, rig.calibration.camera):
+        return None
+    height, width = image.shape[:2]
+    return height, width
 
 
 class Predictor:
@@ -258,8 +260,9 @@ class Predictor:
                     if alone is None:
                         alone = self.model.decode(self.model.fuse(encoded.keep((compared,))), folded).argmax(dim=1)
                     agreement = float((alone == logits.argmax(dim=1)).float().mean())
-                maps = logits_to_labels(logits, *size, with_confidence)
-                labels, confidence = (None if each is None else each[0].cpu().numpy() for each in maps)
+                label_map, confidence_map = logits_to_labels(logits, *size, with_confidence)
+                labels = label_map[0].cpu().numpy()
+                confidence = None if confidence_map is None else confidence_map[0].cpu().numpy()
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
 

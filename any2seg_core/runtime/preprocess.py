@@ -62,8 +62,8 @@ def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, devi
             image = resize(pixels, *size, statistics.mean, statistics.std)
         return torch.from_numpy(image)[None]  # (1, C, H, W)
     owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
-    pixels = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
-    return normalise(resize_planes(pixels, name, *size), name, contract)
+    batch = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
+    return normalise(resize_planes(batch, name, *size), name, contract)
 
 
 def logits_to_labels(
@@ -123,11 +123,10 @@ def _labels_of_finite(logits: Tensor, height: int, width: int, with_confidence: 
     is_own = logits.shape[-2:] != (height, width)
     if is_own:
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-    top, labels = logits.max(dim=1)  # (B, H, W)
-    labels = labels.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
+    top, winner = logits.max(dim=1)  # (B, H, W)
+    winner = winner.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
     if not with_confidence:
-        return labels, None
+        return winner, None
     # The softmax of the winner is 1 / sum_k exp(l_k - l_top): logsumexp would look for the maximum once more.
     below = logits.sub_(top[:, None]) if is_own and not logits.requires_grad else logits - top[:, None]
-    confidence = below.exp_().sum(dim=1).reciprocal()
-    return labels, confidence
+    return winner, below.exp_().sum(dim=1).reciprocal()

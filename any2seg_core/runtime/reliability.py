@@ -241,8 +241,8 @@ class ReliabilityMonitor:
         recent = [each for _, each in sensor.recent]
         sensor.parts["presence"] = sensor.related("presence", _mean(float(each.is_fused) for each in recent), now_ns)
         filled = [each.filled for each in recent if each.filled is not None]
-        returns = [each.returns for each in recent if each.returns is not None]
-        series = {"events" if name in WINDOWED else "data": filled, "returns": returns}
+        returns: list[float] = [each.returns for each in recent if each.returns is not None]
+        series: dict[str, list[float]] = {"events" if name in WINDOWED else "data": filled, "returns": returns}
         if shares := [sensor.related(kind, _mean(values), now_ns) for kind, values in series.items() if values]:
             sensor.parts["data"] = min(shares)
         if ages_ns := [each.age_ns for each in recent if each.age_ns is not None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,7 @@ class SetSegmenter:
         """Scores after a set that has no labels: nothing of it could be used, or, with None, it did not come."""
         with self._lock:
             if sample_set is None or frame is None:
-                seen = {name: Observation(False) for name in self._known}
+                seen: Mapping[str, Observation | None] = {name: Observation(False) for name in self._known}
             else:
                 seen = observations(sample_set, frame, compared, agreement)
             scores = self._monitor.update(now_ns, seen)
@@ -134,6 +134,7 @@ def _reject(segmentation: Segmentation, threshold: float) -> Segmentation:
     """Labels of too little confidence become unlabelled."""
     if threshold <= 0.0:
         return segmentation
-    labels = segmentation.labels
-    kept = np.where(segmentation.confidence < threshold, np.iinfo(labels.dtype).max, labels).astype(labels.dtype)
+    labels, confidence = segmentation.labels, segmentation.confidence
+    assert confidence is not None  # `segment` asks for it where there is a threshold
+    kept = np.where(confidence < threshold, np.iinfo(labels.dtype).max, labels).astype(labels.dtype)
     return replace(segmentation, labels=kept)

@@ -86,7 +86,7 @@ class SensorRig:
                 planes[name] = _ENCODERS[name](self, array, stamp_ns, camera)
         return planes
 
-    def with_extrinsics(self, **transforms: np.ndarray) -> SensorRig:
+    def with_extrinsics(self, **transforms: np.ndarray | None) -> SensorRig:
         """The same cameras with other transforms (`lidar_to_camera=...`); look-up tables are shared."""
         other = copy(self)
         changes: dict[str, Any] = {**transforms}

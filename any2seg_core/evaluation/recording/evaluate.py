@@ -184,12 +184,14 @@ class _Run:
         return (found.time_ns - self._start_ns) / NS_PER_S
 
     def _frame(self, found: PreparedSet) -> dict[str, Any]:
-        stamp_ns, planes = found.frame.stamp_ns, found.frame.planes
+        sample_set, frame = found.sample_set, found.frame
+        assert sample_set is not None and frame is not None  # what else there may be, `run` passes to others
+        stamp_ns, planes = frame.stamp_ns, frame.planes
         used, time_s = canonical(planes), self._time_s(found)
         change = None
         if self._noise is not None:
             change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
-        segmented = self._segmenter.segment(found.sample_set, found.frame, found.time_ns, self.subsets, change=change)
+        segmented = self._segmenter.segment(sample_set, frame, found.time_ns, self.subsets, change=change)
         full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0
         results = {subset_letters(subset): result for subset, result in segmented.subsets.items()}
@@ -197,13 +199,13 @@ class _Run:
         truth = None if read is None else read.labels
         scores = self._scorer.score(results, full, truth)
         phase = self._add(scores, time_s)
-        self._absence.evaluated(time_s, found.sample_set.samples, used)
-        for name, why in {**found.sample_set.missing, **found.frame.reasons}.items():
+        self._absence.evaluated(time_s, sample_set.samples, used)
+        for name, why in {**sample_set.missing, **frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
         everything = scores[subset_letters(self.subsets[-1])]
         self._worst.offer(time_s, full, planes, truth, everything.confusion.miou("present"))
         if self._recorder is not None:
-            self._recorder.add(found.time_ns, stamp_ns, found.frame.frame_id, full, planes)
+            self._recorder.add(found.time_ns, stamp_ns, frame.frame_id, full, planes)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
         reliability = self._reliability.take(time_s, segmented.reliability)
         return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
@@ -247,16 +249,16 @@ class _Run:
 
     def _line(self, found: PreparedSet, phase: int, subsets: dict[str, Any], has_truth: bool) -> dict[str, Any]:
         sample_set, frame = found.sample_set, found.frame
-        samples = {} if sample_set is None else sample_set.samples
+        samples, ages_ns = ({}, {}) if sample_set is None else (sample_set.samples, sample_set.age_ns)
         return {
             "stamp_ns": found.missed_ns if frame is None else frame.stamp_ns,
             "time_s": rounded(self._time_s(found), 6),
             "phase": phase,
             "reference": None if sample_set is None else sample_set.reference,
             "used": "" if frame is None else subset_letters(frame.planes),
-            "missing": {} if frame is None else {**sample_set.missing, **frame.errors},
+            "missing": {} if sample_set is None or frame is None else {**sample_set.missing, **frame.errors},
             "stamps_ns": {name: [each.stamp_ns for each in samples[name]] for name in canonical(samples)},
-            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in sample_set.age_ns.items()} if samples else {},
+            "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in ages_ns.items()},
             "truth": has_truth,
             "subsets": subsets,
         }
@@ -325,11 +327,11 @@ def evaluate_bag(
     """
     if request.every < 1:
         raise UserError(f"--every {request.every}: must be at least 1", "value-range")
-    recording, out = request.bag.resolve(), request.out.resolve()
+    recording, out = request.bag.resolve(), request.folder.resolve()
     if recording == out or recording in out.parents:
         raise UserError(f"--out {request.out}: lies in the recording itself; choose another place", "output-is-input")
     with ExitStack() as stack:
-        folder = stack.enter_context(publishing(request.out))
+        folder = stack.enter_context(publishing(request.folder))
         run = _Run(request, stack)
         with (folder / "frames.jsonl").open("w", encoding="utf-8") as lines:
             end_s = run.result.end_s

@@ -89,6 +89,7 @@ class ResultRecorder:
         self, time_ns: int, stamp_ns: int, frame_id: str, result: Segmentation, planes: dict[str, np.ndarray]
     ) -> None:
         """Write label, overlay and confidence of one set with its header; `time_ns` is log time."""
+        assert result.confidence is not None  # every set of a recording is segmented with it
         pictures = {
             "label": (result.labels, "mono8"),
             "overlay": (overlay(result.labels, planes, self._space, _OVERLAY_ALPHA), "rgb8"),
@@ -96,7 +97,9 @@ class ResultRecorder:
         }
         for name, (pixels, encoding) in pictures.items():
             data = serialise.image(pixels, encoding, stamp_ns, frame_id)
-            self._write(self._connection(OUTPUTS[name], common_codec(_IMAGE)), time_ns, data)
+            connection = self._connection(OUTPUTS[name], common_codec(_IMAGE))
+            if connection is not None:
+                self._write(connection, time_ns, data)
 
     def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
         try:

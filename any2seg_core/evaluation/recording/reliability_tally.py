@@ -27,7 +27,7 @@ class ReliabilityTally:
             self._sums[name] = self._sums.get(name, 0.0) + each.score
             self._counts[name] = self._counts.get(name, 0) + 1
             if name not in self._lowest or each.score < self._lowest[name][0]:
-                self._lowest[name] = (each.score, min(each.parts, key=each.parts.get), time_s)
+                self._lowest[name] = (each.score, min(each.parts, key=each.parts.__getitem__), time_s)
         return {
             name: {"score": rounded(each.score), "parts": {part: rounded(share) for part, share in each.parts.items()}}
             for name, each in found.items()

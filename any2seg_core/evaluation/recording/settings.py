@@ -60,6 +60,12 @@ class EvaluateRequest:
     params: Annotated[Path | None, Field(description="ROS 2 parameter file with synchroniser settings.")] = None
     faults: tuple[Fault, ...] = ()
 
+    @property
+    def folder(self) -> Path:
+        """Where the results go: `out`, which has its default by now."""
+        assert self.out is not None
+        return self.out
+
     def __post_init__(self) -> None:
         if self.out is None:
             object.__setattr__(self, "out", Path("runs/evaluate") / (self.bag.stem or "bag"))

@@ -29,7 +29,7 @@ class ReadTruth:
 
 def _on_grid(read: ReadTruth, shape: tuple[int, int]) -> ReadTruth:
     """The same truth for labels of `shape` (H, W): pixels count as large as those of the labels."""
-    if read.shape == shape:
+    if read.shape == shape or read.shape is None or read.pixels is None:
         return read
     if read.labels is None:
         on_grid(np.broadcast_to(np.uint8(0), read.shape), shape)

@@ -31,6 +31,7 @@ class WorstFrames:
         self, time_s: float, result: Segmentation, planes: dict[str, np.ndarray], truth: np.ndarray | None, miou: float
     ) -> None:
         """Look at a frame; (H, W) uint8 truth of the size of its labels and mIoU 0..1 against it, or None and NaN."""
+        assert result.confidence is not None  # every set of a recording is segmented with it
         confidence = float(result.confidence.mean(dtype=np.float64))
         badness, note = 1.0 - confidence, f"mean confidence {100 * confidence:.0f} %"
         if truth is not None:

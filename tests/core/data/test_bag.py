@@ -331,11 +331,11 @@ def test_property_a_pass_that_goes_on_gives_what_one_pass_gives(frozen: Path, cu
             whole.append(found)
             states.append(Tally(sets=tally.sets, skipped=Counter(tally.skipped), problems=Counter(tally.problems)))
         done = whole[: cut % len(whole)]
-        planes = {found.index: (lambda found=found: found.planes["rgb"]) for found in done}
-        known = ResumePoint(done[-1].index, planes, states[len(done) - 1]) if done else ResumePoint()
+        planes = {found.number: (lambda found=found: found.planes["rgb"]) for found in done}
+        known = ResumePoint(done[-1].number, planes, states[len(done) - 1]) if done else ResumePoint()
         again = UsableSets(opened, selection, None, known=known)
         rest = list(again)
-    assert [found.index for found in [*done, *rest]] == [found.index for found in whole]
+    assert [found.number for found in [*done, *rest]] == [found.number for found in whole]
     for found, expected in zip(rest, whole[len(done) :], strict=True):
         np.testing.assert_array_equal(found.planes["rgb"], expected.planes["rgb"])
     assert again.tally == tally

@@ -127,7 +127,7 @@ def test_value_zero_protocol_feeds_zeros(model: Any2Seg, batches: list):
 def test_value_scores_add_up_over_conditions_and_know_their_confidence(model: Any2Seg, batches: list):
     board = Scoreboard(DELIVER)
     for frame in frame_scores(model, batches, DELIVER):
-        board.add(frame.scores, ("night", "rain") if frame.index else ("night",))
+        board.add(frame.scores, ("night", "rain") if frame.number else ("night",))
     scores, table = board.total, evaluate_subsets(model, batches, DELIVER)
     assert list(scores) == list(table)
     for letters, score in scores.items():

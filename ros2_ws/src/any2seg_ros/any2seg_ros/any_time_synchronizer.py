@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
 
@@ -28,7 +28,10 @@ from any2seg_ros.distro import simple_filter
 from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.throttle import Throttle
 
-SimpleFilter = simple_filter()
+if TYPE_CHECKING:  # message_filters' class has the same methods
+    from any2seg_ros.simple_filter import SimpleFilter
+else:
+    SimpleFilter = simple_filter()
 _LOGGER = logging.getLogger(__name__)
 
 

@@ -30,7 +30,7 @@ _RECENT_PERIODS = 2.5
 _LONGEST_INTERVAL_S = 2.0
 
 
-def pairs(values: dict[str, object]) -> list[KeyValue]:
+def pairs(values: Mapping[str, object]) -> list[KeyValue]:
     """Values as diagnostics carry them."""
     return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
 
@@ -218,11 +218,11 @@ class Monitor:
     def _fault(self, name: str, stream: StreamStats, now_s: float) -> SensorFault | None:
         """What is wrong with a sensor now: its messages as they come, what they hold, or that none comes."""
         known = self._faults.get(name)
-        is_recent = known is not None and now_s - known.at_s < known.lasts_s(stream)
-        if stream.fault is not None and not (is_recent and stream.fault.reason == "unusable"):
+        recent = known if known is not None and now_s - known.at_s < known.lasts_s(stream) else None
+        if stream.fault is not None and not (recent and stream.fault.reason == "unusable"):
             return SensorFault(*stream.fault)
-        if is_recent:
-            return known.fault
+        if recent:
+            return recent.fault
         return state_fault(stream)
 
     def _values(self, snapshot: Snapshot, now: Situation, label_rate_hz: float, state: str) -> dict[str, object]:
@@ -278,7 +278,7 @@ class Monitor:
         is_used = last is not None and name in last.used
         values: dict[str, object] = {"state": stats.state, "used": is_used, "timestamp": _seconds(stats.last_stamp_ns)}
         values |= {"fault": fault.reason if fault else "", "fault_text": fault.text if fault else ""}
-        if is_used:
+        if last is not None and is_used:
             values["age_ms"] = f"{last.ages_ns[name] / 1e6:.2f}"
         elif last is not None:
             values["missing"] = last.missing.get(name, "")

@@ -207,7 +207,7 @@ def _sensors(now: Situation) -> Iterator[Judgement]:
     """Sensors that are not in the last label, and those that are although something is wrong with them."""
     last, sensors = now.last, now.snapshot.sensors
     missing = {} if last is None else {name: why for name, why in last.missing.items() if name in sensors}
-    if missing:
+    if last is not None and missing:
         has_reference = last.reference in now.snapshot.leaders[:1]
         words = [f"{name} ({now.faults[name].text if name in now.faults else why})" for name, why in missing.items()]
         yield Judgement(WARN, "partial" if has_reference else "degraded", f"partial: without {', '.join(words)}")

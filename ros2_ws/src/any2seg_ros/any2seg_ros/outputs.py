@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,8 +29,9 @@ from any2seg_ros.segmenter import LiveCloud, LiveResult
 _POINT = np.dtype(
     [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u2"), ("_", "<u2"), ("confidence", "<f4")]
 )
-_POINT_TYPES = {"x": PointField.FLOAT32, "y": PointField.FLOAT32, "z": PointField.FLOAT32, "rgb": PointField.FLOAT32,
-                "label": PointField.UINT16, "confidence": PointField.FLOAT32}  # fmt: skip
+_POINT_FIELDS = {"x": (PointField.FLOAT32, 0), "y": (PointField.FLOAT32, 4), "z": (PointField.FLOAT32, 8),
+                 "rgb": (PointField.FLOAT32, 12), "label": (PointField.UINT16, 16),
+                 "confidence": (PointField.FLOAT32, 20)}  # fmt: skip
 _PICTURES = ("label", "color", "overlay", "confidence")
 _OF_CONFIDENCE = ("confidence", "points")
 
@@ -52,9 +54,9 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
     The label of a point that the camera does not see, or sees hidden, is 65535, its confidence 0, its colour black.
     """
     rig = cloud.rig
-    labels, confidence = label_points(
-        cloud.points, result.labels, result.confidence, rig.calibration.lidar_to_camera, rig.camera(result.labels.shape)
-    )
+    lidar_to_camera, camera = rig.calibration.lidar_to_camera, rig.camera(result.labels.shape)
+    assert result.confidence is not None and lidar_to_camera is not None  # see `needs_confidence`; the cloud was fused
+    labels, confidence = label_points(cloud.points, result.labels, result.confidence, lidar_to_camera, camera)
     seen = labels != np.iinfo(labels.dtype).max
     points = np.zeros(len(cloud.points), _POINT)
     for index, name in enumerate("xyz"):
@@ -70,8 +72,8 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
         height=1,
         width=len(points),
         fields=[
-            PointField(name=name, offset=_POINT.fields[name][1], datatype=kind, count=1)
-            for name, kind in _POINT_TYPES.items()
+            PointField(name=name, offset=offset, datatype=kind, count=1)
+            for name, (kind, offset) in _POINT_FIELDS.items()
         ],
         is_bigendian=False,
         point_step=_POINT.itemsize,
@@ -123,7 +125,7 @@ class Outputs:
         self.overlay_alpha = overlay_alpha
         self._node, self._space = node, space
         kinds = {**dict.fromkeys(_PICTURES, Image), "points": PointCloud2, "modalities": DiagnosticArray}
-        self._publishers = {name: self._create(kind, name, qos.OUTPUT) for name, kind in kinds.items()}
+        self._publishers: dict[str, Any] = {name: self._create(kind, name, qos.OUTPUT) for name, kind in kinds.items()}
         self._publishers["label_info_json"] = self._create(String, "label_info_json", qos.LATCHED)
         self._vision = distro.vision_messages()
         if self._vision is not None:

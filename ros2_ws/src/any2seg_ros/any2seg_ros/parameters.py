@@ -153,5 +153,6 @@ def _descriptor(parameter: TableEntry) -> ParameterDescriptor:
     if isinstance(parameter.default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=parameter.low, to_value=parameter.high)]
     elif isinstance(parameter.default, int) and not isinstance(parameter.default, bool):
+        assert parameter.low is not None and parameter.high is not None  # every number of the table has both
         descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high))]
     return descriptor

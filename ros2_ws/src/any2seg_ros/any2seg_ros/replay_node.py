@@ -188,9 +188,12 @@ class ReplayNode(Node):
 
     def _play(self, bag: Recording, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
         options, published = self._options, 0
-        first_ns = bag.start_ns + round(options.start_s * NS_PER_S)
-        self._publish_latched(bag, first_ns)
-        began_ns, pauses = None, PauseLog()
+        start_ns, end_ns = bag.start_ns or 0, bag.end_ns or 0  # None: no message, and nothing to play
+        first_ns = start_ns + round(options.start_s * NS_PER_S)
+        if options.start_s > 0.0 and self._latched:
+            self._publish_latched(bag, first_ns)
+        began_ns: int | None = None
+        pauses = PauseLog()
         with Prefetched(self._faulty(bag, first_ns, pauses), _PREFETCHED_MESSAGES) as messages:
             for message in messages:
                 began_ns = time.monotonic_ns() if began_ns is None else began_ns
@@ -202,11 +205,11 @@ class ReplayNode(Node):
                 if not self._has_looked and time.monotonic_ns() - began_ns > _LOOK_AROUND_S * NS_PER_S:
                     self._look_for_wall_time()
                 if progress is not None:
-                    progress((message.time_ns - bag.start_ns) / NS_PER_S, (bag.end_ns - bag.start_ns) / NS_PER_S)
+                    progress((message.time_ns - start_ns) / NS_PER_S, (end_ns - start_ns) / NS_PER_S)
         if not self._has_looked:
             self._look_for_wall_time()
         for pause in pauses.pauses:
-            self.get_logger().warning(f"{pause.text(bag.start_ns)}: not waited for")
+            self.get_logger().warning(f"{pause.text(start_ns)}: not waited for")
         return published
 
     def _look_for_wall_time(self) -> None:
@@ -234,8 +237,6 @@ class ReplayNode(Node):
 
     def _publish_latched(self, bag: Recording, before_ns: int) -> None:
         """What late joiners of the real system would have got: latched messages from before the start."""
-        if before_ns <= bag.start_ns or not self._latched:
-            return
         for message in bag.messages(self._latched):
             if message.time_ns >= before_ns:
                 return

@@ -328,7 +328,7 @@ class SegmentNode(LifecycleNode):
 
     def _report_error(self, error: Exception) -> None:
         self._monitor.failed(error)
-        if self._is_due(type(error)):
+        if self._is_due(type(error).__name__):
             self.get_logger().error(f"set left out: {error!r}")
 
     def _warn(self, name: str, kind: str, text: str) -> None:

@@ -253,7 +253,7 @@ class Segmenter:
             planes=frame.planes,
             used=used,
             reference=sample_set.reference,
-            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], frame.rig) if LIDAR in used else None,
+            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], frame.rig) if frame.rig and LIDAR in used else None,
             missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
