@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from any2seg_core.base.command_options import JsonOption
+from any2seg_core.base.command_options import JsonOption, with_settings
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
+from any2seg_core.data.extract_options import ExtractOptions
 
 BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
 TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
@@ -42,24 +43,16 @@ def inspect(
         Screen(width=WIDTH).print(render_inspection(found), crop=False)
 
 
+@with_settings(ExtractOptions, without=("event_window_ns",))
 def extract(
+    wish: ExtractOptions,
     bag: BagArgument,
-    out: Annotated[Path, typer.Option(help="Root of the data set to write, in DELIVER's layout.")],
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    condition: Annotated[
-        str, typer.Option(help="Weather: cloud, fog, night, rain, sun; default: as the recording says, else sun.")
-    ] = "",
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th complete set.")] = 1,
-    min_motion: Annotated[
-        str, typer.Option(help="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
-    ] = "",
     modalities: Annotated[
         str, typer.Option(help="Sensors that every frame must have: camera,lidar or RL; default: all that are mapped.")
     ] = "",
     truth: Annotated[
         str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")
     ] = "",
-    truth_tags: Annotated[str, typer.Option(help="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")] = "",
     topic: TopicOption = None,
     rules: RulesOption = None,
     calibration: CalibrationOption = None,
@@ -71,12 +64,10 @@ def extract(
     Example: any2seg bag extract runs/drive --out data/own --every 5
     """
     from any2seg_core.bags.opened import BagOptions, open_bag
-    from any2seg_core.data.extract import ExtractOptions
     from any2seg_core.data.extract import extract as extract_bag
 
     topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
     options = BagOptions(topics, rules, calibration, params, modalities or ())
-    wish = ExtractOptions(out, split, condition, every, min_motion, truth_tags=truth_tags)
     with open_bag(bag, options) as opened, Progress(f"extract {bag.name}") as progress:
         total = opened.message_total
         report = extract_bag(opened, wish, lambda: progress.step(total))
@@ -87,7 +78,7 @@ def extract(
     for line in warnings:
         say(f"! {line}", err=True)
     labels = "with labels" if report.labelled else "without labels: open with labelled=False"
-    say(f"{out}: {report.written} {split} frames of {', '.join(report.modalities)}, {labels}")
+    say(f"{wish.out}: {report.written} {wish.split} frames of {', '.join(report.modalities)}, {labels}")
     for reason, count_of in report.skipped.most_common():
         say(f"  left out {count_of} of {report.sets} sets: {reason}")
     for reason, count_of in report.problems.most_common(5):

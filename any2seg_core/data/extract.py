@@ -23,6 +23,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
 from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSet, UsableSets
 from any2seg_core.sensors.calibration import save_calibration
@@ -31,28 +32,6 @@ from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.modalities import modality
 
 _SUNNY = "sun"
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """What to write.
-
-    Attributes:
-        out: root of the data set; other splits may be there. split: train, val or test.
-        condition: DELIVER's folder for the weather; "": what the recording says at each moment (the simulated drive's
-            do), else "sun".
-        every: take every n-th complete set. min_motion: "0.5m", "4%" or "" for no such rule.
-        event_window_ns: length of the event window, as in the input contract that will be trained.
-        truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
-    """
-
-    out: Path
-    split: str = "train"
-    condition: str = ""
-    every: int = 1
-    min_motion: str = ""
-    event_window_ns: int = 50_000_000
-    truth_tags: str = ""
 
 
 @dataclass(kw_only=True)

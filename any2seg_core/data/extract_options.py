@@ -1,0 +1,37 @@
+"""What `any2seg bag extract` is asked for. Light to import: the command line makes its options of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What to write; each setting with its text for the command line.
+
+    Attributes:
+        out: other splits may be there.
+        condition: DELIVER's folder for the weather; "": what the recording says at each moment (the simulated drive's
+            do), else "sun".
+        min_motion: "0.5m", "4%" or "" for no such rule.
+        truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
+        event_window_ns: length of the event window, as in the input contract that will be trained.
+    """
+
+    out: Annotated[Path, Field(description="Root of the data set to write, in DELIVER's layout.")]
+    split: Annotated[str, Field(description="train, val or test.")] = "train"
+    condition: Annotated[
+        str, Field(description="Weather: cloud, fog, night, rain, sun; default: as the recording says, else sun.")
+    ] = ""
+    every: Annotated[int, Field(ge=1, description="Take every n-th complete set.")] = 1
+    min_motion: Annotated[
+        str, Field(description="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
+    ] = ""
+    truth_tags: Annotated[
+        str, Field(description="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")
+    ] = ""
+    event_window_ns: int = 50_000_000
