@@ -25,8 +25,7 @@ from any2seg_core.data.catalogue import detect_kind, open_dataset
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.models.linear import LinearFusionConfig
+from any2seg_core.models import Any2Seg, LinearFusionConfig, ModelConfig
 from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings

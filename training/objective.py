@@ -96,12 +96,12 @@ class Objective(nn.Module):
 
     def _mixture(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
         agmm = self.config.agmm
-        features = prediction.hidden if agmm.features == "hidden" else prediction.fused[agmm.level - 1]
+        features = prediction.hidden if agmm.features == "hidden" else prediction.fused.levels[agmm.level - 1]
         return self.mixture(features, prediction.logits, labels)
 
     def _lscd(self, prediction: Prediction, labels: Tensor, frames: Sequence[int]) -> dict[str, Tensor]:
         level = self.config.lscd_level - 1
-        encoded, fused = prediction.encoded, prediction.fused[level]
+        encoded, fused = prediction.encoded, prediction.fused.levels[level]
         terms = {}
         assert self.teacher is not None  # `read_teacher` gives one where a term needs it
         if self.config.lambda_cr > 0.0:

@@ -17,6 +17,7 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
+from any2seg_core.runtime.engines import Engine, choose_engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of, subset_letters
@@ -48,7 +49,6 @@ FILL_INS: Mapping[str, FillIn | None] = {"drop": None, "zero": zeros}
 """Protocol -> what is encoded for absent sensors; "drop": nothing, they leave the fusion."""
 
 
-@torch.no_grad()
 def subset_logits(
     model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], fill_in: FillIn | None = None
 ) -> Iterator[tuple[Sequence[str], Tensor | None]]:
@@ -63,18 +63,28 @@ def subset_logits(
         fill_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
             that of sensors which the frames lack.
     """
-    if fill_in is not None:
-        blank = torch.zeros_like(next(iter(batch.images.values())))
-        whole = batch._replace(images={name: batch.images.get(name, blank) for name in model.modalities})
-        replaced = model.encode(fill_in(whole))
-    encoded = model.for_subsets(model.encode(batch.images if fill_in is None else whole.images))
-    folded = model.head.folded()
-    for subset in subsets:
-        kept = [name for name in subset if name in batch.images]
-        if fill_in is not None:
-            yield subset, model.decode(model.fuse(encoded.replacing_absent(kept, replaced)), folded)
-        else:
-            yield subset, model.decode(model.fuse(encoded.keep(kept)), folded) if kept else None
+    return _subset_logits(choose_engine(model), model.modalities, batch, subsets, fill_in)
+
+
+@torch.no_grad()
+def _subset_logits(
+    engine: Engine,
+    modalities: Sequence[str],
+    batch: EvaluationBatch,
+    subsets: Sequence[Sequence[str]],
+    fill_in: FillIn | None,
+) -> Iterator[tuple[Sequence[str], Tensor | None]]:
+    there = [[name for name in subset if name in batch.images] for subset in subsets]
+    if fill_in is None:
+        every = engine.fuse_subsets(engine.encode(batch.images), [kept for kept in there if kept])
+        for subset, kept in zip(subsets, there, strict=True):
+            yield subset, engine.decode(next(every)) if kept else None
+        return
+    blank = torch.zeros_like(next(iter(batch.images.values())))
+    whole = batch._replace(images={name: batch.images.get(name, blank) for name in modalities})
+    encoded, replaced = engine.encode(whole.images), engine.encode(fill_in(whole))
+    for subset, kept in zip(subsets, there, strict=True):
+        yield subset, engine.decode(engine.fuse(encoded.replacing_absent(kept, replaced)))
 
 
 def _logits_by_letters(
@@ -87,8 +97,9 @@ def _logits_by_letters(
     """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
     if model.training:
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
+    engine = choose_engine(model)
     for batch in batches:
-        for subset, logits in subset_logits(model, batch, subsets, fill_in):
+        for subset, logits in _subset_logits(engine, model.modalities, batch, subsets, fill_in):
             yield batch, subset_letters(subset, suite), logits
 
 

@@ -1,7 +1,17 @@
 """The network: encoder, fusion, head."""
 
-from any2seg_core.models.any2seg import Any2Seg, Encoded, FusionName, ModelConfig, Prediction
-from any2seg_core.models.fusion import MFFConfig
-from any2seg_core.models.linear import LinearFusionConfig
+from any2seg_core.models.any2seg import FUSIONS, Any2Seg
+from any2seg_core.models.config import FusionName, LinearFusionConfig, MFFConfig, ModelConfig
+from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
-__all__ = ["Any2Seg", "Encoded", "FusionName", "LinearFusionConfig", "MFFConfig", "ModelConfig", "Prediction"]
+__all__ = [
+    "FUSIONS",
+    "Any2Seg",
+    "Encoded",
+    "Fused",
+    "FusionName",
+    "LinearFusionConfig",
+    "MFFConfig",
+    "ModelConfig",
+    "Prediction",
+]

@@ -6,11 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from any2seg_core.kernels.head import add_upsampled
-from any2seg_core.kernels.running import on_kernels
 from any2seg_core.models.mit import to_map, to_tokens
-
-_STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
 
 
 class AllMLPHead(nn.Module):
@@ -29,7 +25,7 @@ class AllMLPHead(nn.Module):
         dropout: channel dropout before the classifier, training only.
 
     Shapes:
-        levels 4 x (B, C_j, H_j, W_j), optionally what `folded` returned -> logits (B, K, H_1, W_1).
+        levels 4 x (B, C_j, H_j, W_j) -> logits (B, K, H_1, W_1).
     """
 
     def __init__(self, in_channels: tuple[int, ...], num_classes: int, width: int = 256, dropout: float = 0.1) -> None:
@@ -40,15 +36,13 @@ class AllMLPHead(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
-    def forward(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
-        if not self.training and on_kernels(levels[0]):
-            return self._on_kernels(levels, *(self.folded() if folded is None else folded))
-        return self.classify(self.hidden(levels, folded))
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        return self.classify(self.hidden(levels))
 
-    def hidden(self, levels: list[Tensor], folded: tuple[list[Tensor], Tensor] | None = None) -> Tensor:
+    def hidden(self, levels: list[Tensor]) -> Tensor:
         """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
         height, width = levels[0].shape[-2:]
-        weights, bias = self.folded() if folded is None else folded
+        weights, bias = folded(self)
         fused = None
         for level, weight in zip(levels, weights, strict=True):
             # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.
@@ -68,36 +62,14 @@ class AllMLPHead(nn.Module):
         logits = F.linear(tokens, self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
         return to_map(logits, *hidden.shape[-2:])  # (B, K, H, W)
 
-    def _on_kernels(self, levels: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
-        """As `forward`, some rows at a time: the hidden map, ten times as large as the rest, stays in the cache."""
-        (height, width), (finest, *coarser) = levels[0].shape[-2:], [to_tokens(level).contiguous() for level in levels]
-        # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
-        offsets = [None, None, bias]
-        mixed = [F.linear(*each) for each in zip(coarser, weights[1:], offsets, strict=True)]  # (B, N_j, C)
-        maps = [part.unflatten(1, level.shape[-2:]).numpy() for part, level in zip(mixed, levels[1:], strict=True)]
-        rows = max(1, _STRIP_VALUES // (width * len(bias)))
-        classify, offset = self.classifier.weight[:, :, 0, 0].t(), self.classifier.bias
-        logits = finest.new_empty(*finest.shape[:2], len(offset))  # (B, N, K)
-        strip = finest.new_empty(rows * width, len(bias))  # (n, C)
-        for b in range(len(finest)):
-            for row in range(0, height, rows):
-                part = slice(row * width, min(row + rows, height) * width)
-                hidden = strip[: part.stop - part.start]
-                torch.mm(finest[b, part], weights[0].t(), out=hidden)
-                add_upsampled(hidden.numpy(), row, (height, width), [each[b] for each in maps])
-                torch.addmm(offset, hidden, classify, out=logits[b, part])
-        return to_map(logits, height, width)  # (B, K, H, W)
 
-    def folded(self) -> tuple[list[Tensor], Tensor]:
-        """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm.
-
-        Given to `forward`, they are not computed again: a third of the cost for one frame of B0.
-        """
-        slices = self.fuse.weight[:, :, 0, 0].chunk(len(self.projections), dim=1)[::-1]  # finest first, (C, C) each
-        weights = [part @ layer.weight for part, layer in zip(slices, self.projections, strict=True)]
-        bias = torch.stack([part @ layer.bias for part, layer in zip(slices, self.projections, strict=True)]).sum(0)
-        if not self.training:
-            scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
-            weights = [scale[:, None] * weight for weight in weights]
-            bias = scale * (bias - self.norm.running_mean) + self.norm.bias
-        return weights, bias
+def folded(head: AllMLPHead) -> tuple[list[Tensor], Tensor]:
+    """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm."""
+    slices = head.fuse.weight[:, :, 0, 0].chunk(len(head.projections), dim=1)[::-1]  # finest first, (C, C) each
+    weights = [part @ layer.weight for part, layer in zip(slices, head.projections, strict=True)]
+    bias = torch.stack([part @ layer.bias for part, layer in zip(slices, head.projections, strict=True)]).sum(0)
+    if not head.training:
+        scale = head.norm.weight * torch.rsqrt(head.norm.running_var + head.norm.eps)
+        weights = [scale[:, None] * weight for weight in weights]
+        bias = scale * (bias - head.norm.running_mean) + head.norm.bias
+    return weights, bias

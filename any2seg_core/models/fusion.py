@@ -1,149 +1,131 @@
-"""Modality-agnostic feature fusion (MFF) of Any2Seg (Zheng et al., ECCV 2024), section 3.3."""
+"""What every way of fusing has to say: how the modalities are encoded, fused and decoded."""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
-from any2seg_core.kernels.running import on_kernels
-from any2seg_core.models.mit import to_map
+from any2seg_core.models.backbones import make_encoder
+from any2seg_core.models.config import ModelConfig
+from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
-_EPS = 1e-8  # as in torch's cosine_similarity
+Resize = Callable[[Tensor], Tensor]
+"""(N, K, H_1, W_1) logits -> (N, K, H, W), the size of the images."""
 
 
-class MFFConfig(BaseModel):
-    """Switches of MFF: the ablation of the paper's Table 6, and two points that the paper leaves open.
+class Network(NamedTuple):
+    """The parts of a model that every fusion uses.
 
     Attributes:
-        reweight: f_mb is the mean of w_m * f_m; otherwise the mean of f_m.
-        select: f_ms takes each location from the modality most like f_mb; otherwise f_ms is the mean of f_m.
-        residual: f_ma = f_mb + f_ms; otherwise f_ms alone (select) or f_mb alone.
-        weight: w_m is one number per sample ("global", as the paper's notation has it) or one per location ("spatial").
-        unit_scale: weights pass a softmax over the present modalities and the residual sum is halved. Then f_ma is a
-            mean of features however many there are, and f itself for one modality, where the paper's sum gives 2f.
+        encoder: images (R, C, H, W) -> four features (R, C_j, H_j, W_j).
+        head: four features -> logits (R, K, H_1, W_1).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    reweight: bool = True
-    select: bool = True
-    residual: bool = True
-    weight: Literal["global", "spatial"] = "global"
-    unit_scale: bool = False
+    encoder: nn.Module
+    head: nn.Module
 
 
-def _weighted_sum(tokens: Tensor, weight: Tensor) -> Tensor:
-    """tokens (B, M, N, C), weight (B, M) or (B, M, N) -> sum over modalities (B, N, C)."""
-    return torch.einsum("bmnc,bm->bnc" if weight.ndim == 2 else "bmnc,bmn->bnc", tokens, weight)
-
-
-def _pick(tokens: Tensor, winner: Tensor) -> Tensor:
-    """tokens (B, M, N, C), winner (B, N) of modality numbers -> (B, N, C)."""
-    batch, modalities, count, channels = tokens.shape
-    sample = torch.arange(batch, device=tokens.device)[:, None]
-    location = torch.arange(count, device=tokens.device)[None]
-    rows = (sample * modalities + winner) * count + location  # (B, N)
-    return tokens.reshape(-1, channels)[rows]  # (B, N, C)
-
-
-def _rows(features: Tensor) -> np.ndarray:
-    """(B, M, C, H, W) -> (B, M, N, C) in C order: a view where the encoder left channels last."""
-    return features.permute(0, 1, 3, 4, 2).contiguous().numpy().reshape(*features.shape[:2], -1, features.shape[2])
-
-
-class MFF(nn.Module):
-    """Fuse any non-empty subset of modalities; no parameters, and absent modalities have no influence.
-
-    Per level, with anchor f_a (the mean of the present features, f_ma^0 of the paper):
-
-    1. re-weight: w_m = cos(f_a, f_m) over the flattened feature; f_mb = mean_m(w_m * f_m);
-    2. select: per location, f_ms is the f_m whose cosine with f_mb over channels is largest;
-    3. f_ma = f_mb + f_ms.
-
-    Args:
-        config: which of the steps are taken, and how.
+class Fusion(nn.Module, ABC):
+    """Where the modalities of a model meet; one class per way of fusing.
 
     Shapes:
-        features (B, M, C, H, W), present (B, M) bool with at least one True per row -> f_ma (B, C, H, W).
-        anchor (B, C, H, W) overrides the mean: f_ma^{t-1} of a video stream.
-        products (B, M, M): what :meth:`products` returned, where many subsets of the same features are fused.
+        images (B, M, 3, H, W) and present (B, M) bool -> `encode` -> `fuse` -> `decode` -> logits (B, K, H_1, W_1).
+
+    Attributes:
+        encodes_alone: whether every modality has features of its own, which do not depend on what else is there.
+        takes_anchor: whether `fuse` takes the fused features of the previous set of a stream.
     """
 
-    def __init__(self, config: MFFConfig | None = None) -> None:
+    encodes_alone: bool
+    takes_anchor = False
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> Fusion:
+        """The fusion of a model whose encoder's levels have these widths."""
+
+    @classmethod
+    def make_encoder(cls, config: ModelConfig, drop_path: float) -> nn.Module:
+        """A new encoder as this fusion needs it."""
+        return make_encoder(config.encoder, drop_path)
+
+    @abstractmethod
+    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
+        """What can be computed of the present pairs before it is known which of them will be fused."""
+
+    @abstractmethod
+    def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+        """The present modalities of each sample in one; ``anchor``: four levels, where `takes_anchor`."""
+
+    def decode(self, network: Network, fused: Fused) -> Tensor:
+        """Logits (B, K, H_1, W_1)."""
+        return network.head(fused.levels)
+
+    def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:
+        """`fuse` and `decode`, with all that a loss may want to know."""
+        fused = self.fuse(network, encoded)
+        if not self.training:
+            return Prediction(resize(self.decode(network, fused)), fused, encoded)
+        hidden = network.head.hidden(fused.levels)  # (B, C, H_1, W_1)
+        return Prediction(resize(network.head.classify(hidden)), fused, encoded, hidden=hidden)
+
+
+class EncodedApart(Fusion):
+    """Every present (sample, modality) pair passes the encoder alone: pairs stand on its batch axis."""
+
+    encodes_alone = True
+
+    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
+        rows = present.flatten()  # (B * M,)
+        batch = images.flatten(0, 1)  # (B * M, C, H, W)
+        features = network.encoder(batch if bool(rows.all()) else batch[rows])  # 4 x (R, C_j, H_j, W_j)
+        return self.encoded(network, features, present, names)
+
+    def encoded(self, network: Network, features: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
+        """Features of the present pairs, 4 x (R, C_j, H_j, W_j) -> Encoded."""
+        return Encoded([spread(level, present) for level in features], present, names)
+
+    @abstractmethod
+    def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
+        """Each present modality segmented alone: (B, M, K, H_1, W_1), zero where absent."""
+
+
+class EncodedTogether(Fusion):
+    """The modalities of a subset pass the encoder together: nothing can be encoded before the subset is known."""
+
+    encodes_alone = False
+
+    def __init__(self, modalities: tuple[str, ...]) -> None:
         super().__init__()
-        self.config = config or MFFConfig()
+        self.modalities = modalities
 
-    def forward(
-        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, products: np.ndarray | None = None
-    ) -> Tensor:
-        if anchor is None and self.has_kernel(features):
-            return self._on_kernels(features, present, products)
-        if features.dtype == torch.float16:
-            features = features.float()  # a sum over a whole map ends beyond 65504, the largest float16
-        modalities, (height, width) = features.shape[1], features.shape[3:]
-        # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
-        tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
-        share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
-        anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
-        norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
-        weight = self._weights(tokens, norm, anchor, present, share) if self.config.reweight else share
-        balanced = _weighted_sum(tokens, weight)
-        if not self.config.select:
-            selected = _weighted_sum(tokens, share)
-        elif modalities == 1:
-            selected = tokens[:, 0]
-        else:
-            # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
-            similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
-            winner = similarity.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # (B, N)
-            selected = _pick(tokens, winner)
-        return to_map(self._aggregate(balanced, selected), height, width)  # (B, C, H, W)
+    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
+        return Encoded([], present, names, images=images)
 
-    def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, present: Tensor, share: Tensor) -> Tensor:
-        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial; 0 where absent."""
-        if self.config.weight == "global":
-            dot = (tokens * anchor[:, None]).sum(dim=(2, 3))  # (B, M)
-            anchor_norm = torch.linalg.vector_norm(anchor, dim=(1, 2)).clamp_min(_EPS)  # (B,)
-            cosine = dot / (torch.linalg.vector_norm(norm, dim=2) * anchor_norm[:, None])
-        else:
-            anchor_norm = torch.linalg.vector_norm(anchor, dim=2).clamp_min(_EPS)  # (B, N)
-            cosine = (tokens * anchor[:, None]).sum(dim=3) / (norm * anchor_norm[:, None])  # (B, M, N)
-            present, share = present[:, :, None], share[:, :, None]
-        if self.config.unit_scale:
-            return cosine.masked_fill(~present, -torch.inf).softmax(dim=1)
-        return cosine * share
+    def all_modalities(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """Images (B, M, C, H, W) of all of the model's modalities, zeros where absent or not given; and (B, M) bool."""
+        images = encoded.images
+        slots = [self.modalities.index(name) for name in encoded.modalities]
+        canvas = images.new_zeros((len(images), len(self.modalities), *images.shape[2:]))
+        canvas[:, slots] = images.masked_fill(~encoded.present[:, :, None, None, None], 0.0)
+        present = encoded.present.new_zeros(canvas.shape[:2])
+        present[:, slots] = encoded.present
+        return canvas, present
 
-    def has_kernel(self, features: Tensor) -> bool:
-        """Whether :meth:`forward` takes these features through compiled code, equal up to rounding of its sums."""
-        return self.config.select and self.config.weight == "global" and on_kernels(features)
 
-    def products(self, features: Tensor, present: Tensor) -> np.ndarray:
-        """Inner products of all pairs of present modalities: every cosine that the weights of any subset need.
+def spread(level: Tensor, present: Tensor) -> Tensor:
+    """Values of the present pairs (R, ...) -> (B, M, ...), zero where absent; (B, M) bool says which are present."""
+    rows = present.flatten()  # (B * M,)
+    if level.shape[0] == rows.shape[0]:
+        return level.unflatten(0, tuple(present.shape))  # (B, M, ...)
+    whole = level.new_zeros((rows.shape[0], *level.shape[1:]))
+    whole[rows] = level
+    return whole.unflatten(0, tuple(present.shape))  # (B, M, ...)
 
-        Args:
-            features, present: of which :meth:`has_kernel` is true, as in :meth:`forward`.
 
-        Returns:
-            (B, M, M) float64.
-        """
-        return inner_products(_rows(features), present.numpy())
-
-    def _on_kernels(self, features: Tensor, present: Tensor, products: np.ndarray | None) -> Tensor:
-        rows, there, config = _rows(features), present.numpy(), self.config
-        if config.reweight:
-            products = inner_products(rows, there) if products is None else products
-            weights = global_weights(products, there, config.unit_scale)
-        else:
-            weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
-        scale = 0.5 if config.residual and config.unit_scale else 1.0
-        fused = weigh_and_select(rows, there, weights, scale if config.residual else 0.0, scale)
-        return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
-
-    def _aggregate(self, balanced: Tensor, selected: Tensor) -> Tensor:
-        if self.config.residual:
-            return 0.5 * (balanced + selected) if self.config.unit_scale else balanced + selected
-        return selected if self.config.select else balanced
+def gathered(level: Tensor, present: Tensor) -> Tensor:
+    """(B, M, ...) -> values of the present pairs (R, ...)."""
+    return level.flatten(0, 1)[present.flatten()]

@@ -7,32 +7,16 @@ sample are mixed (Eq. 5), and the head predicts from each of them; the result is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from any2seg_core.models.mit import Rows
-
-
-class LinearFusionConfig(BaseModel):
-    """Switches of Linear Fusion.
-
-    Attributes:
-        alpha: what a stream keeps of its own tokens where it is mixed with others; the paper's Table 6 chose 0.8.
-        ensemble: "trainable": weights are a softmax over one trained number per modality, and the loss of the ensemble
-            reaches branches and weights (Eq. 6, 7). "fixed": equal weights on branches that are detached, which is what
-            the released code computes; there the ensemble's own loss teaches nothing.
-        absent: what stands for a modality that a sample does not have. "leave_out": nothing, it has no stream. "token":
-            one learned vector in place of each of its tokens after the first patch embedding (section 3.3). "zero":
-            an image of zeros after normalisation, as the paper's baselines have it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    alpha: float = Field(0.8, ge=0, le=1)
-    ensemble: Literal["trainable", "fixed"] = "trainable"
-    absent: Literal["leave_out", "token", "zero"] = "leave_out"
+from any2seg_core.models.config import LinearFusionConfig, ModelConfig
+from any2seg_core.models.fusion import EncodedTogether, Network, Resize
+from any2seg_core.models.mit import Block, MixTransformer, to_map, to_tokens
+from any2seg_core.models.outputs import Encoded, Fused, Prediction
+from any2seg_core.vocabulary.modalities import canonical
 
 
 class ModalityNorm(nn.ModuleDict):
@@ -53,7 +37,7 @@ class ModalityNorm(nn.ModuleDict):
         return normed[0] if len(normed) == 1 else torch.cat(normed)
 
 
-class LinearRows(Rows):
+class LinearRows:
     """The streams of a batch as rows: all samples of the first modality, then all of the second, ...
 
     Args:
@@ -126,8 +110,47 @@ class LinearRows(Rows):
         return mixed.flatten(0, 1)  # (R, N, C)
 
 
-class LinearFusion(nn.Module):
-    """What Linear Fusion adds to encoder and head: which streams run, their learned tokens, and the ensemble.
+class LinearMiT(MixTransformer):
+    """The encoder of Linear Fusion: a MiT with a norm per modality, whose streams are mixed after every attention.
+
+    Args:
+        variant, drop_path: as of a MiT.
+        modalities: names, M of them.
+
+    Shapes:
+        images of the streams (R, 3, H, W) -> four features (R, C_j, H_j, W_j); ``rows`` says which streams these are.
+    """
+
+    def __init__(self, variant: str, drop_path: float, modalities: Sequence[str]) -> None:
+        super().__init__(variant, drop_path, norm=partial(ModalityNorm, modalities))
+
+    def forward(self, images: Tensor, rows: LinearRows) -> list[Tensor]:
+        features = []
+        x = images
+        for number, stage in enumerate(self.stages):
+            x = stage.embed.proj(x)
+            height, width = x.shape[-2:]
+            tokens = rows.normed(stage.embed.norm, to_tokens(x))  # (R, N, C)
+            tokens = rows.filled(tokens) if number == 0 else tokens
+            for block in stage.blocks:
+                tokens = self._block(block, tokens, height, width, rows)
+            x = to_map(rows.normed(stage.norm, tokens), height, width)  # (R, C_j, H_j, W_j)
+            features.append(x)
+        return features
+
+    @staticmethod
+    def _block(block: Block, x: Tensor, height: int, width: int, rows: LinearRows) -> Tensor:
+        """As `Block.forward`, with Eq. 5 between attention and residual sum."""
+        normed = rows.normed(block.norm1, x)  # (R, N, C)
+        reduced = normed
+        if block.attn.reduction > 1:
+            reduced = rows.normed(block.attn.norm, block.attn.reduced(normed, height, width))  # (R, N', C)
+        x = x + block.drop_path(rows.mixed(block.attn.attend(normed, reduced)))
+        return x + block.drop_path(block.mlp(rows.normed(block.norm2, x), height, width))
+
+
+class LinearFusion(EncodedTogether):
+    """Linear Fusion: which streams run, their learned tokens, and the ensemble of the branches.
 
     Args:
         config: switches.
@@ -139,13 +162,36 @@ class LinearFusion(nn.Module):
     """
 
     def __init__(self, config: LinearFusionConfig, modalities: Sequence[str], width: int) -> None:
-        super().__init__()
+        super().__init__(tuple(modalities))
         self.config = config
-        self.modalities = tuple(modalities)
         if config.ensemble == "trainable":
             self.weight = nn.Parameter(torch.zeros(len(modalities)))
         if config.absent == "token":
             self.tokens = nn.ParameterDict({name: nn.Parameter(torch.randn(width)) for name in modalities})
+
+    @classmethod
+    def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> LinearFusion:
+        return cls(config.linear, canonical(config.modalities), widths[0])
+
+    @classmethod
+    def make_encoder(cls, config: ModelConfig, drop_path: float) -> LinearMiT:
+        return LinearMiT(config.encoder.removeprefix("mit_"), drop_path, canonical(config.modalities))
+
+    def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+        levels, rows = self._streams(network, encoded)
+        return Fused(logits=self(rows.spread(network.head(levels)), rows.exists))
+
+    def decode(self, network: Network, fused: Fused) -> Tensor:
+        return fused.logits
+
+    def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:
+        levels, rows = self._streams(network, encoded)
+        hidden = network.head.hidden(levels)  # (R, C, H_1, W_1)
+        branches = network.head.classify(hidden)  # (R, K, H_1, W_1)
+        fused = self(rows.spread(branches), rows.exists)  # (B, K, H_1, W_1)
+        mean_hidden = self(rows.spread(hidden), rows.exists) if self.training else None  # (B, C, H_1, W_1)
+        every = rows.spread(resize(branches))  # (B, M, K, H, W)
+        return Prediction(resize(fused), Fused(logits=fused), encoded, every, rows.exists, mean_hidden)
 
     def rows(self, present: Tensor) -> LinearRows:
         """present (B, M) bool -> the streams that run."""
@@ -164,3 +210,9 @@ class LinearFusion(nn.Module):
             branches = branches.detach()
             shares = exists / exists.sum(dim=1, keepdim=True)  # (B, M)
         return torch.einsum("bmkhw,bm->bkhw", branches, shares.to(branches.dtype))
+
+    def _streams(self, network: Network, encoded: Encoded) -> tuple[list[Tensor], LinearRows]:
+        """Four features (R, C_j, H_j, W_j) of every stream, and which streams these are."""
+        images, present = self.all_modalities(encoded)
+        rows = self.rows(present)
+        return network.encoder(rows.gathered(images), rows), rows

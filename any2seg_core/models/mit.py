@@ -35,31 +35,8 @@ VARIANTS = {
     "b5": MiTConfig((64, 128, 320, 512), (3, 6, 40, 3)),
 }
 
-
 NormFactory = Callable[[int], nn.Module]
 """Width -> a norm over the channels of tokens."""
-
-
-class Rows:
-    """What the rows of a batch have to do with each other inside the encoder: here nothing, each stands for itself.
-
-    Linear Fusion has rows that belong together, with a norm per modality.
-    """
-
-    def filled(self, tokens: Tensor) -> Tensor:
-        """What enters the first block, of the embedded image (R, N, C)."""
-        return tokens
-
-    def normed(self, norm: nn.Module, tokens: Tensor) -> Tensor:
-        """Tokens (R, N, C) under a norm of the encoder."""
-        return norm(tokens)
-
-    def mixed(self, tokens: Tensor) -> Tensor:
-        """What goes on of the tokens (R, N, C) that leave an attention layer."""
-        return tokens
-
-
-_APART = Rows()
 
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
@@ -99,10 +76,10 @@ class OverlapPatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2)
         self.norm = norm(width)
 
-    def forward(self, x: Tensor, rows: Rows) -> tuple[Tensor, int, int]:
+    def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
         x = self.proj(x)
         height, width = x.shape[-2:]
-        return rows.normed(self.norm, to_tokens(x)), height, width
+        return self.norm(to_tokens(x)), height, width
 
 
 class EfficientAttention(nn.Module):
@@ -119,10 +96,16 @@ class EfficientAttention(nn.Module):
             self.sr = nn.Conv2d(width, width, reduction, reduction)
             self.norm = norm(width)
 
-    def forward(self, x: Tensor, height: int, width: int, rows: Rows) -> Tensor:
-        reduced = x
-        if self.reduction > 1:
-            reduced = rows.normed(self.norm, to_tokens(self.sr(to_map(x, height, width))))
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        reduced = self.norm(self.reduced(x, height, width)) if self.reduction > 1 else x
+        return self.attend(x, reduced)
+
+    def reduced(self, x: Tensor, height: int, width: int) -> Tensor:
+        """Tokens (B, N, C) of a map -> (B, N / reduction^2, C), before their norm; for reductions above 1."""
+        return to_tokens(self.sr(to_map(x, height, width)))
+
+    def attend(self, x: Tensor, reduced: Tensor) -> Tensor:
+        """Queries of x (B, N, C) to keys and values of reduced (B, N', C) -> (B, N, C)."""
         query = self.q(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, C/heads)
         key, value = self.kv(reduced).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # 2 x (B, heads, N', c)
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)  # (B, N, C)
@@ -159,14 +142,13 @@ class Block(nn.Module):
         self.mlp = MixFFN(width, width * mlp_ratio)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, height: int, width: int, rows: Rows) -> Tensor:
-        attended = self.attn(rows.normed(self.norm1, x), height, width, rows)  # (R, N, C)
-        x = x + self.drop_path(rows.mixed(attended))
-        return x + self.drop_path(self.mlp(rows.normed(self.norm2, x), height, width))
+    def forward(self, x: Tensor, height: int, width: int) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), height, width))  # (B, N, C)
+        return x + self.drop_path(self.mlp(self.norm2(x), height, width))  # (B, N, C)
 
 
 class Stage(nn.Module):
-    """Patch embedding, blocks and the closing norm; ``forward`` takes what has been embedded."""
+    """Patch embedding, blocks and the closing norm: (B, Cin, H, W) -> (B, C, H/stride, W/stride)."""
 
     def __init__(self, embed: OverlapPatchEmbed, blocks: list[Block], norm: nn.Module) -> None:
         super().__init__()
@@ -174,10 +156,11 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.norm = norm
 
-    def forward(self, tokens: Tensor, height: int, width: int, rows: Rows) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        tokens, height, width = self.embed(x)  # (B, N, C)
         for block in self.blocks:
-            tokens = block(tokens, height, width, rows)
-        return to_map(rows.normed(self.norm, tokens), height, width)
+            tokens = block(tokens, height, width)
+        return to_map(self.norm(tokens), height, width)
 
 
 class MixTransformer(nn.Module):
@@ -187,11 +170,10 @@ class MixTransformer(nn.Module):
         variant: "b0" ... "b5".
         drop_path: stochastic depth rate of the last block; grows linearly from 0.
         in_channels: of the images.
-        norm: makes every norm of the encoder.
+        norm: width -> a norm over the channels of tokens; makes every norm of the encoder.
 
     Shapes:
         images (B, 3, H, W) float32 -> four features (B, C_j, H / 2^(j+1), W / 2^(j+1)), j = 1..4, layer-normed.
-        ``rows`` says what the B rows have to do with each other; by default nothing.
     """
 
     def __init__(
@@ -222,12 +204,11 @@ class MixTransformer(nn.Module):
         # the other first weights what a seed makes them.
         nn.init.normal_(self.stages[0].embed.proj.bias, std=0.02, generator=torch.Generator().manual_seed(0))
 
-    def forward(self, images: Tensor, rows: Rows = _APART) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         features = []
         x = images
-        for number, stage in enumerate(self.stages, start=1):
-            tokens, height, width = stage.embed(x, rows)  # (R, N, C)
-            x = stage(rows.filled(tokens) if number == 1 else tokens, height, width, rows)  # (R, C, H_j, W_j)
+        for stage in self.stages:
+            x = stage(x)  # (B, C_j, H_j, W_j)
             features.append(x)
         return features
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
-from any2seg_core.models import Any2Seg
+from any2seg_core.models import Any2Seg, Encoded, Fused
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.anchor_memory import AnchorMemory
 from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.engines import choose_engine
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
@@ -118,7 +119,7 @@ class Predictor:
         stream: bool = False,
         precision: str = "float32",
     ) -> None:
-        if stream and not (model.config.fusion == "mff" and model.config.mff.reweight):
+        if stream and not model.fusion.takes_anchor:
             raise UserError(
                 "stream=True needs a model of fusion mff with reweight: this one has no anchor", "model-unsuitable"
             )
@@ -126,6 +127,7 @@ class Predictor:
         self.device = torch.device(device)
         self.precision = precision
         self.model = with_precision(model, precision, contract.width).to(self.device).eval()
+        self.engine = choose_engine(self.model)
         self.contract = contract
         self.label_space: LabelSpace = label_space(contract.label_space)
 
@@ -240,31 +242,39 @@ class Predictor:
             raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}", "sensor-empty")
         parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
         wanted = dict.fromkeys(part for part in parts.values() if part)
-        found = {}
+        order = sorted(wanted, key=lambda kept: kept != (compared,))  # what others are compared with, first
+        compares = self.model.encodes_alone and any(compared in kept and len(kept) > 1 for kept in order)
+        if compares and (compared,) not in wanted:
+            order.insert(0, (compared,))
+        found, alone = {}, None
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
-            encoded = self.model.encode(images if change is None else change(images))
-            folded = alone = None
-            if len(wanted) > 1 or compared in used:
-                encoded, folded = self.model.for_subsets(encoded), self.model.head.folded()
-            for kept in sorted(wanted, key=lambda kept: kept != (compared,)):  # what others are compared with, first
-                features = encoded if kept == used else encoded.keep(kept)
-                fused = self.model.fuse(features, memory.anchor(features, stamp_ns) if memory is not None else None)
-                if memory is not None:
-                    memory.keep(fused, stamp_ns)
-                logits = self.model.decode(fused, folded)
-                if kept == (compared,):
+            encoded = self.engine.encode(images if change is None else change(images))
+            for kept, fused in zip(order, self._fused(encoded, order, memory, stamp_ns), strict=True):
+                logits = self.engine.decode(fused)
+                if compares and kept == (compared,):
                     alone = logits.argmax(dim=1)
-                agreement = None
-                if compared in kept and len(kept) > 1 and self.model.encodes_alone:
-                    if alone is None:
-                        alone = self.model.decode(self.model.fuse(encoded.keep((compared,))), folded).argmax(dim=1)
-                    agreement = float((alone == logits.argmax(dim=1)).float().mean())
+                if kept not in wanted:
+                    continue
+                is_compared = alone is not None and compared in kept and len(kept) > 1
+                agreement = float((alone == logits.argmax(dim=1)).float().mean()) if is_compared else None
                 label_map, confidence_map = logits_to_labels(logits, *size, with_confidence)
                 labels = label_map[0].cpu().numpy()
                 confidence = None if confidence_map is None else confidence_map[0].cpu().numpy()
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
+
+    def _fused(
+        self, encoded: Encoded, subsets: list[tuple[str, ...]], memory: AnchorMemory | None, stamp_ns: int
+    ) -> Iterator[Fused]:
+        """Each subset of what was encoded; with a memory the last of them is all of it, and the next anchor."""
+        if memory is None:
+            yield from self.engine.fuse_subsets(encoded, subsets)
+            return
+        yield from self.engine.fuse_subsets(encoded, subsets[:-1])
+        fused = self.engine.fuse(encoded, memory.anchor(encoded, stamp_ns))
+        memory.keep(fused.levels, stamp_ns)
+        yield fused
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
         used = canonical(samples)

@@ -74,7 +74,7 @@ def test_value_lscd_terms_add_up_with_their_weights(teacher):
     config = settings(teacher="t", lambda_cr=0.7, lambda_se=2.0, lscd_temperature=0.2, lscd_level=3)
     prediction, labels, loss, terms = step(build(), Objective(CrossEntropy(), config, teacher))
     scene, modality = teacher.rows([1, 0], torch.device("cpu"))
-    encoded, fused = prediction.encoded, prediction.fused[2]
+    encoded, fused = prediction.encoded, prediction.fused.levels[2]
     correlation = ModalityCorrelationLoss(0.2)(encoded.levels[2], fused, encoded.present, modality, scene)
     geometry = ClassGeometryLoss(0.2)(fused, labels, teacher.class_names)
     torch.testing.assert_close(terms["l_cr"], correlation)
@@ -105,7 +105,7 @@ def test_value_mixture_terms_add_up_with_one_weight(fusion, agmm, modalities):
     labels[0, 4, 9], labels[0, 20, 50], labels[1, 31, 63] = 2, 6, 2
     prediction = model(images)
     loss, terms = objective(model, images, prediction, labels, [0, 1])
-    features = prediction.fused[1] if agmm else prediction.hidden
+    features = prediction.fused.levels[1] if agmm else prediction.hidden
     expected = GaussianMixtureLoss(config.agmm)(features, prediction.logits, labels)
     assert set(expected) == set(terms) - {"l_sup"}
     for name, value in expected.items():

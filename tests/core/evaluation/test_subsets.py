@@ -22,6 +22,7 @@ from any2seg_core.evaluation.subsets import (
     zeros,
 )
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.engines import choose_engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
@@ -74,11 +75,12 @@ def test_value_one_pass_gives_the_labels_and_confidences_of_separate_passes(mode
     images = {name: torch.randn(1, 3, 64, 128, generator=generator) for name in MODALITIES}
     batch = EvaluationBatch(images, torch.zeros(1, *size, dtype=torch.uint8), (0,))
     found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets())}
+    engine = choose_engine(model)
     for subset in all_subsets():
         given = {name: images[name] for name in subset}
         labels, confidence = found[subset_letters(subset)]
         with torch.inference_mode():
-            plain = model.decode(model.fuse(model.encode(given)))
+            plain = engine.decode(engine.fuse(engine.encode(given)))
             own_labels, own_confidence = logits_to_labels(plain, *size)
         assert torch.equal(labels, own_labels)
         torch.testing.assert_close(confidence, own_confidence, rtol=0, atol=1e-6)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.models import Encoded, Prediction
+from any2seg_core.models import Encoded, Fused, Prediction
 
 K = 5
 
@@ -22,7 +22,7 @@ def make(exists: list[list[bool]], seed: int = 0) -> tuple[Prediction, torch.Ten
     branches = torch.randn(batch, modalities, K, 7, 11, generator=generator, requires_grad=True)
     labels = torch.randint(0, K, (batch, 7, 11), generator=generator)
     encoded = Encoded([torch.zeros(batch, modalities, 3, 7, 11)], rows, ("rgb", "depth", "lidar")[:modalities])
-    return Prediction(logits, [logits], encoded, branches, rows), labels
+    return Prediction(logits, Fused(logits=logits), encoded, branches, rows), labels
 
 
 def test_value_all_branches_give_the_mean_of_three_losses():

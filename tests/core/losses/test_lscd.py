@@ -10,7 +10,7 @@ from scipy.special import rel_entr, softmax
 
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss, row_divergence
 from any2seg_core.losses.pooling import masked_average_pooling
-from any2seg_core.models.fusion import MFF
+from any2seg_core.models.mff import MFF
 
 
 def cosine(a, b) -> float:

@@ -59,25 +59,6 @@ def test_value_running_statistics_follow_the_sum_before_the_norm():
     assert not torch.equal(before, head.norm.running_mean)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize(("batch", "size", "width"), [(1, (8, 24), 16), (3, (40, 72), 16), (2, (72, 40), 300)])
-def test_value_inference_equals_the_road_that_keeps_gradients(layout, batch, size, width):
-    """Without gradients the hidden map is made strip by strip in compiled code; 300 channels make several strips."""
-    torch.manual_seed(1)
-    head = AllMLPHead(CHANNELS, 5, width=width).eval()
-    head.norm.running_mean.normal_()
-    head.norm.running_var.uniform_(0.5, 2.0)
-    features = [level.contiguous(memory_format=layout) for level in levels(batch, *size)]
-    expected = head(features).detach()
-    assert float(expected.std()) > 0.05
-    with torch.inference_mode():
-        found = head(features)
-        assert torch.equal(head(features, head.folded()), found)
-        alone = [head([level[b : b + 1] for level in features]) for b in range(batch)]
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-6)
-    assert torch.equal(torch.cat(alone), found)
-
-
 def test_value_levels_of_odd_sizes_in_inference():
     """Sizes that are no multiples of each other, as other encoders have them."""
     torch.manual_seed(2)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from any2seg_core.models.fusion import MFF, MFFConfig
+from any2seg_core.models import MFFConfig
+from any2seg_core.models.mff import MFF
 
 
 def hand_mff(features: np.ndarray) -> np.ndarray:

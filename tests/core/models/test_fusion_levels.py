@@ -7,9 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.models.fusion import MFFConfig
-from any2seg_core.models.linear import LinearFusionConfig
+from any2seg_core.models import Any2Seg, LinearFusionConfig, MFFConfig, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -87,11 +85,11 @@ def test_value_early_concat_fills_absent_modalities_with_zeros(concat_model):
 def test_value_anchor_of_the_stream_replaces_the_mean():
     model, data = build(), images(batch=1)
     encoded = model.encode(data)
-    first = model.fuse(encoded)
+    first = model.fuse(encoded).levels
     means = [level.mean(dim=1) for level in encoded.levels]
-    for given, expected in zip(model.fuse(encoded, means), first, strict=True):
+    for given, expected in zip(model.fuse(encoded, means).levels, first, strict=True):
         torch.testing.assert_close(given, expected)
-    second = model.fuse(encoded, first)
+    second = model.fuse(encoded, first).levels
     assert not torch.allclose(second[3], first[3])
     torch.testing.assert_close(second[3], model.fusion(encoded.levels[3], encoded.present, first[3]))
 

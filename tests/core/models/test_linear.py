@@ -80,7 +80,7 @@ def lockstep(encoders: dict[str, MixTransformer], sample: dict[str, Tensor], alp
             tokens[name] = stage.embed.norm(convolved.flatten(2).transpose(1, 2))
         for block in range(len(stages[next(iter(sample))].blocks)):
             blocks = {name: stage.blocks[block] for name, stage in stages.items()}
-            attended = {name: one.attn(one.norm1(tokens[name]), *shape, Plain) for name, one in blocks.items()}
+            attended = {name: one.attn(one.norm1(tokens[name]), *shape) for name, one in blocks.items()}
             fused = mixed_by_hand(attended, alpha)
             for name, one in blocks.items():
                 tokens[name] = tokens[name] + fused[name]
@@ -89,14 +89,6 @@ def lockstep(encoders: dict[str, MixTransformer], sample: dict[str, Tensor], alp
             streams[name] = to_map(stage.norm(tokens[name]), *shape)
             features[name].append(streams[name])
     return features
-
-
-class Plain:
-    """The one thing attention asks of its rows, without Rows."""
-
-    @staticmethod
-    def normed(norm: nn.Module, tokens: Tensor) -> Tensor:
-        return norm(tokens)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +226,7 @@ def test_value_the_hidden_map_of_a_training_step_is_what_the_ensemble_classifies
     model.head.dropout.p = 0.0
     prediction = model(images(), torch.tensor(SOME))
     assert prediction.hidden.shape == (2, 16, 8, 16)
-    torch.testing.assert_close(model.head.classify(prediction.hidden), prediction.fused[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.head.classify(prediction.hidden), prediction.fused.logits, rtol=1e-4, atol=1e-5)
     assert model.eval()(images()).hidden is None
 
 
@@ -325,7 +317,7 @@ def test_shape_of_a_prediction(names, batch, size):
     prediction = build(names)(images(batch, names, size))
     assert prediction.logits.shape == (batch, 7, *size)
     assert prediction.branches.shape == (batch, len(names), 7, *size)
-    assert prediction.fused[0].shape == (batch, 7, size[0] // 4, size[1] // 4)
+    assert prediction.fused.logits.shape == (batch, 7, size[0] // 4, size[1] // 4)
 
 
 @pytest.mark.parametrize("absent", ["leave_out", "token"])
@@ -351,9 +343,9 @@ def test_value_predictor_and_evaluation_give_what_the_model_gives(absent):
     for subset, segmentation in several.items():
         with torch.no_grad():
             expected = model({name: data[name] for name in subset})
-        torch.testing.assert_close(judged[subset], expected.fused[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(judged[subset], expected.fused.logits, rtol=1e-4, atol=1e-5)
         alone = predictor({name: planes[name] for name in subset})
-        labels, confidence = logits_to_labels(expected.fused[0], 32, 64)
+        labels, confidence = logits_to_labels(expected.fused.logits, 32, 64)
         for actual in (segmentation, alone):
             assert (actual.labels == labels[0].numpy()).mean() > 0.999
             np.testing.assert_allclose(actual.confidence, confidence[0].numpy(), atol=1e-4)
@@ -369,7 +361,7 @@ def test_value_protocol_zero_of_the_evaluation_is_the_model_trained_on_zeros():
     judged = dict(subset_logits(build(), batch, subsets, FILL_INS["zero"]))
     trained = build(absent="zero")
     for subset in subsets:
-        expected = trained({name: data[name] for name in subset}).fused[0]
+        expected = trained({name: data[name] for name in subset}).fused.logits
         torch.testing.assert_close(judged[subset], expected, rtol=1e-4, atol=1e-5)
 
 

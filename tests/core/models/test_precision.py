@@ -8,8 +8,7 @@ import pytest
 import torch
 from raised import user_error
 
-from any2seg_core.models import Any2Seg, FusionName, ModelConfig
-from any2seg_core.models.linear import LinearFusionConfig
+from any2seg_core.models import Any2Seg, FusionName, LinearFusionConfig, ModelConfig
 from any2seg_core.models.precision import with_precision
 from any2seg_core.vocabulary.modalities import MODALITIES
 

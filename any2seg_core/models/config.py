@@ -1,0 +1,92 @@
+"""Everything that fixes the parameters of a model, and what its parameters mean."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from any2seg_core.vocabulary.modalities import MODALITIES
+
+FusionName = Literal["mff", "mean_predictions", "early_concat", "linear"]
+
+
+class MFFConfig(BaseModel):
+    """Switches of MFF: the ablation of the paper's Table 6, and two points that the paper leaves open.
+
+    Attributes:
+        reweight: f_mb is the mean of w_m * f_m; otherwise the mean of f_m.
+        select: f_ms takes each location from the modality most like f_mb; otherwise f_ms is the mean of f_m.
+        residual: f_ma = f_mb + f_ms; otherwise f_ms alone (select) or f_mb alone.
+        weight: w_m is one number per sample ("global", as the paper's notation has it) or one per location ("spatial").
+        unit_scale: weights pass a softmax over the present modalities and the residual sum is halved. Then f_ma is a
+            mean of features however many there are, and f itself for one modality, where the paper's sum gives 2f.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reweight: bool = True
+    select: bool = True
+    residual: bool = True
+    weight: Literal["global", "spatial"] = "global"
+    unit_scale: bool = False
+
+
+class LinearFusionConfig(BaseModel):
+    """Switches of Linear Fusion.
+
+    Attributes:
+        alpha: what a stream keeps of its own tokens where it is mixed with others; the paper's Table 6 chose 0.8.
+        ensemble: "trainable": weights are a softmax over one trained number per modality, and the loss of the ensemble
+            reaches branches and weights (Eq. 6, 7). "fixed": equal weights on branches that are detached, which is what
+            the released code computes; there the ensemble's own loss teaches nothing.
+        absent: what stands for a modality that a sample does not have. "leave_out": nothing, it has no stream. "token":
+            one learned vector in place of each of its tokens after the first patch embedding (section 3.3). "zero":
+            an image of zeros after normalisation, as the paper's baselines have it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    alpha: float = Field(0.8, ge=0, le=1)
+    ensemble: Literal["trainable", "fixed"] = "trainable"
+    absent: Literal["leave_out", "token", "zero"] = "leave_out"
+
+
+def require_effect(fusion: FusionName, encoder: str, mff: MFFConfig, linear: LinearFusionConfig) -> None:
+    """ValueError where switches are set for another fusion than the model's, or where the encoder cannot fuse so."""
+    for name, unset in (("mff", mff == MFFConfig()), ("linear", linear == LinearFusionConfig())):
+        if fusion != name and not unset:
+            raise ValueError(f"settings of {name} have no effect with fusion={fusion}: leave them out")
+    if fusion == "linear" and not encoder.startswith("mit_"):
+        raise ValueError(
+            f"fusion=linear mixes tokens inside the blocks of a MiT: {encoder} is none, choose mit_b0 ... mit_b5"
+        )
+
+
+class ModelConfig(BaseModel):
+    """Everything that fixes the parameters of a model; stored in its checkpoint.
+
+    Attributes:
+        encoder: mit_b0 ... mit_b5 or timm/<name>, shared by all modalities.
+        head_width: channels of the fused feature in the head.
+        num_classes: K.
+        modalities: names, canonical order; any non-empty subset of them can be given.
+        fusion: where modalities meet. ``mff``: at the features of all four levels. ``mean_predictions``: each is
+            segmented alone and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the
+            input, all modalities as the channels of one image, absent ones zero (the baseline without any sharing).
+            ``linear``: inside every block, then at the predictions (M3L, WACV 2024).
+        mff: switches of MFF.
+        linear: switches of Linear Fusion.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    encoder: str = "mit_b0"
+    head_width: int = Field(256, gt=0, le=4096)
+    num_classes: int = Field(25, gt=1, lt=65535)
+    modalities: tuple[str, ...] = MODALITIES
+    fusion: FusionName = "mff"
+    mff: MFFConfig = MFFConfig()
+    linear: LinearFusionConfig = LinearFusionConfig()
+
+    @model_validator(mode="after")
+    def _no_switch_without_effect(self) -> ModelConfig:
+        require_effect(self.fusion, self.encoder, self.mff, self.linear)
+        return self

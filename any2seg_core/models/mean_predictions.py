@@ -1,0 +1,36 @@
+"""Mean of the predictions of every modality alone (functional entropy, Zheng et al., ICCV 2025, Eq. 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from any2seg_core.models.config import ModelConfig
+from any2seg_core.models.fusion import EncodedApart, Network, Resize, spread
+from any2seg_core.models.outputs import Encoded, Fused, Prediction
+
+
+class MeanOfPredictions(EncodedApart):
+    """Every modality is segmented alone, and p = mean_m p_m over the logits of those that are present."""
+
+    @classmethod
+    def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> MeanOfPredictions:
+        return cls()
+
+    def encoded(self, network: Network, features: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
+        levels = [spread(level, present) for level in features]
+        return Encoded(levels, present, names, logits=spread(network.head(features), present))
+
+    def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+        share = encoded.present.to(encoded.logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
+        return Fused(logits=torch.einsum("bmkhw,bm->bkhw", encoded.logits, share))
+
+    def decode(self, network: Network, fused: Fused) -> Tensor:
+        return fused.logits
+
+    def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:
+        fused = self.fuse(network, encoded)
+        return Prediction(resize(fused.logits), fused, encoded)
+
+    def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
+        return encoded.logits

@@ -1,0 +1,122 @@
+"""What a model computes on its way: encoded, fused, predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from any2seg_core.vocabulary.modalities import canonical
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What is known of every (sample, modality) pair before fusing; values of absent pairs are never read.
+
+    Attributes:
+        levels: four tensors (B, M, C_j, H_j, W_j), features of each modality alone; none where the modalities of a
+            subset are encoded together.
+        present: (B, M) bool.
+        modalities: names of the M columns.
+        images: (B, M, 3, H, W) where the modalities of a subset are encoded together, which is when they are fused.
+        logits: (B, M, K, H_1, W_1), each modality segmented alone; of fusion mean_predictions.
+    """
+
+    levels: list[Tensor]
+    present: Tensor
+    modalities: tuple[str, ...]
+    images: Tensor | None = None
+    logits: Tensor | None = None
+
+    def keep(self, subset: Sequence[str]) -> Encoded:
+        """The same samples with all modalities absent but ``subset``: nothing is encoded again, nothing copied."""
+        return replace(self, present=self.present & self._columns(canonical(subset)))
+
+    def samples(self, chosen: slice) -> Encoded:
+        """The same for some samples of the batch."""
+        return Encoded(
+            [level[chosen] for level in self.levels],
+            self.present[chosen],
+            self.modalities,
+            _part(self.images, chosen),
+            _part(self.logits, chosen),
+        )
+
+    def replacing_absent(self, subset: Sequence[str], other: Encoded) -> Encoded:
+        """The same samples, with what ``other`` has (of equal shapes) for all modalities that are not in ``subset``."""
+        kept = self._columns(subset)
+
+        def chosen(own: Tensor | None, stand_in: Tensor | None) -> Tensor | None:
+            if own is None:
+                return None
+            return torch.where(kept.view(1, -1, *[1] * (own.ndim - 2)), own, stand_in)  # (B, M, ...)
+
+        return Encoded(
+            [chosen(own, stand_in) for own, stand_in in zip(self.levels, other.levels, strict=True)],
+            chosen(self.present, other.present),
+            self.modalities,
+            chosen(self.images, other.images),
+            chosen(self.logits, other.logits),
+        )
+
+    def _columns(self, names: Sequence[str]) -> Tensor:
+        """(M,) bool: which columns bear these names."""
+        return torch.tensor([name in names for name in self.modalities], device=self.present.device)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What is decoded.
+
+    Attributes:
+        levels: four fused features f_ma (B, C_j, H_j, W_j); none where the modalities meet at their predictions.
+        logits: (B, K, H_1, W_1) of the ensemble where they do; None otherwise.
+    """
+
+    levels: list[Tensor] = field(default_factory=list)
+    logits: Tensor | None = None
+
+    def samples(self, chosen: slice) -> Fused:
+        """The same for some samples of the batch."""
+        return Fused([level[chosen] for level in self.levels], _part(self.logits, chosen))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Output of a model.
+
+    Attributes:
+        logits: (B, K, H, W) float, at the size of the input images.
+        fused: what was decoded.
+        encoded: what was fused.
+        branches: (B, M, K, H, W) float, logits of each branch of Linear Fusion at the size of the input images, columns
+            in the order of the model's modalities, zero where there is no such branch; None for other fusions.
+        exists: (B, M) bool, which branches there are; None for other fusions.
+        hidden: the head's map before its classifier (B, C, H/4, W/4), of which a loss may want to know; only in
+            training, and not with mean_predictions, whose head sees every modality alone. With linear the mean of the
+            branches' maps with the weights of the ensemble, whose classification the ensemble's logits are.
+    """
+
+    logits: Tensor
+    fused: Fused
+    encoded: Encoded
+    branches: Tensor | None = None
+    exists: Tensor | None = None
+    hidden: Tensor | None = None
+
+    def samples(self, chosen: slice) -> Prediction:
+        """The same for some samples of the batch."""
+        return Prediction(
+            self.logits[chosen],
+            self.fused.samples(chosen),
+            self.encoded.samples(chosen),
+            _part(self.branches, chosen),
+            _part(self.exists, chosen),
+            _part(self.hidden, chosen),
+        )
+
+
+def _part(values: Tensor | None, chosen: slice) -> Tensor | None:
+    return None if values is None else values[chosen]

@@ -1,0 +1,132 @@
+"""The engine for processors: fusion and head in compiled code, products and convolutions as PyTorch has them.
+
+The hidden map of the head, ten times as large as the rest, is never whole: it is made strip by strip in the cache.
+MFF reads the features twice, and what the subsets of one set have in common once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
+from any2seg_core.kernels.head import add_upsampled
+from any2seg_core.models import Any2Seg, Encoded, Fused
+from any2seg_core.models.config import MFFConfig
+from any2seg_core.models.decoder import AllMLPHead, folded
+from any2seg_core.models.mff import MFF
+from any2seg_core.models.mit import to_map, to_tokens
+from any2seg_core.runtime.engines.engine import EagerEngine
+
+_STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
+
+
+class CpuEngine(EagerEngine):
+    """Fusion mff and the head of every model in compiled code: equal to the model up to the rounding of sums.
+
+    Args:
+        model: in evaluation mode, on the CPU, with head and features in float32; see :meth:`fits`. Its head is folded
+            now: later changes of the head's weights are not seen.
+    """
+
+    name = "cpu"
+
+    def __init__(self, model: Any2Seg) -> None:
+        compiled = copy.copy(model)
+        compiled._modules = dict(model._modules)  # modules of its own; encoder and weights stay those of the model
+        compiled.head = CompiledHead(model.head)
+        if isinstance(model.fusion, MFF) and CompiledMFF.knows(model.fusion.config):
+            compiled.fusion = CompiledMFF(model.fusion.config)
+        super().__init__(compiled)
+
+    @staticmethod
+    def fits(model: Any2Seg) -> bool:
+        """Whether the model is one that this engine takes."""
+        weights = next(model.head.parameters())
+        plain = weights.device.type == "cpu" and weights.dtype == torch.float32
+        return plain and not model.training and not torch.is_autocast_enabled("cpu")
+
+    def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
+        fusion = self.model.fusion
+        if not isinstance(fusion, CompiledMFF):
+            yield from super().fuse_subsets(encoded, subsets)
+            return
+        products = [fusion.products(level, encoded.present) for level in encoded.levels]
+        for subset in subsets:
+            present = encoded.keep(subset).present
+            pairs = zip(encoded.levels, products, strict=True)
+            yield Fused([fusion(level, present, products=shared) for level, shared in pairs])
+
+
+class CompiledMFF(MFF):
+    """MFF with global weights and selection; with an anchor, as PyTorch computes it.
+
+    Shapes:
+        As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused.
+    """
+
+    @staticmethod
+    def knows(config: MFFConfig) -> bool:
+        """Whether these switches have compiled code."""
+        return config.select and config.weight == "global"
+
+    def products(self, features: Tensor, present: Tensor) -> np.ndarray:
+        """(B, M, M) float64, inner products of all pairs of present modalities: they give the weights of any subset."""
+        return inner_products(_rows(features), present.numpy())
+
+    def forward(
+        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, products: np.ndarray | None = None
+    ) -> Tensor:
+        if anchor is not None:
+            return super().forward(features, present, anchor)
+        rows, there, config = _rows(features), present.numpy(), self.config
+        if config.reweight:
+            products = inner_products(rows, there) if products is None else products
+            weights = global_weights(products, there, config.unit_scale)
+        else:
+            weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
+        scale = 0.5 if config.residual and config.unit_scale else 1.0
+        fused = weigh_and_select(rows, there, weights, scale if config.residual else 0.0, scale)
+        return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
+
+
+def _rows(features: Tensor) -> np.ndarray:
+    """(B, M, C, H, W) -> (B, M, N, C) in C order: a view where the encoder left channels last."""
+    return features.permute(0, 1, 3, 4, 2).contiguous().numpy().reshape(*features.shape[:2], -1, features.shape[2])
+
+
+class CompiledHead(nn.Module):
+    """The head of a trained model, folded once.
+
+    Shapes:
+        levels 4 x (B, C_j, H_j, W_j) float32 -> logits (B, K, H_1, W_1).
+    """
+
+    @torch.no_grad()
+    def __init__(self, head: AllMLPHead) -> None:
+        super().__init__()
+        self._weights, self._bias = folded(head)
+        self._classify, self._offset = head.classifier.weight.detach()[:, :, 0, 0].t(), head.classifier.bias.detach()
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        (height, width), (finest, *coarser) = levels[0].shape[-2:], [to_tokens(level).contiguous() for level in levels]
+        # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
+        offsets = [None, None, self._bias]
+        mixed = [F.linear(*each) for each in zip(coarser, self._weights[1:], offsets, strict=True)]  # (B, N_j, C)
+        maps = [part.unflatten(1, level.shape[-2:]).numpy() for part, level in zip(mixed, levels[1:], strict=True)]
+        rows = max(1, _STRIP_VALUES // (width * len(self._bias)))
+        logits = finest.new_empty(*finest.shape[:2], len(self._offset))  # (B, N, K)
+        strip = finest.new_empty(rows * width, len(self._bias))  # (n, C)
+        for b in range(len(finest)):
+            for row in range(0, height, rows):
+                part = slice(row * width, min(row + rows, height) * width)
+                hidden = strip[: part.stop - part.start]
+                torch.mm(finest[b, part], self._weights[0].t(), out=hidden)
+                add_upsampled(hidden.numpy(), row, (height, width), [each[b] for each in maps])
+                torch.addmm(self._offset, hidden, self._classify, out=logits[b, part])
+        return to_map(logits, height, width)  # (B, K, H, W)
