@@ -70,6 +70,8 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         fusion=config.fusion,
         mff=config.mff,
         linear=config.linear,
+        layer_norm_eps=config.layer_norm_eps,
+        align_corners=config.align_corners,
     )
     model = Any2Seg(shape, drop_path=config.drop_path)
     if config.pretrained is not None:

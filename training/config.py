@@ -173,6 +173,8 @@ class TrainConfig(BaseModel):
     mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, e.g. mff={select: false}")
     linear: LinearFusionConfig = Field(LinearFusionConfig(), description="of Linear Fusion, e.g. linear={alpha: 0.6}")
     head_width: int = Field(256, gt=0)
+    layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2, description="of the encoder's norms; 1e-6 in released MiTs")
+    align_corners: bool = Field(False, description="how logits are enlarged; true in M3L's released code")
     drop_path: float = Field(0.1, ge=0, lt=1)
     init: Path | None = Field(None, description="checkpoint whose weights to start from")
     height: int = Field(256, gt=0, multiple_of=32, description="input size of the finished model")

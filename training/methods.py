@@ -163,7 +163,7 @@ class TeacherStudent(Supervised):
         coarse = model.decode(model.fuse(model.encode(images, available))).float()  # (N, K, H/4, W/4): no branch
         with torch.autocast(coarse.device.type, enabled=False):  # on a CPU no upsampled map of any class is written
             height, width = labels.shape[1:]
-            pseudo, _ = logits_to_labels(coarse, height, width, with_confidence=False)
+            pseudo, _ = logits_to_labels(coarse, height, width, False, model.config.align_corners)
         return pseudo.to(torch.int64).masked_fill_(labels == IGNORE, IGNORE)
 
     def masked(self, available: Tensor, modalities: tuple[str, ...], keys: Sequence[SampleKey]) -> Tensor:

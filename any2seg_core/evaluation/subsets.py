@@ -127,7 +127,7 @@ def subset_predictions(
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
         else:
             height, width = truth.shape[-2:]
-            labels, confidence = logits_to_labels(logits, height, width)
+            labels, confidence = logits_to_labels(logits, height, width, True, model.config.align_corners)
             assert confidence is not None  # it is left out only when told to
             yield batch, letters, labels, confidence
 
@@ -169,7 +169,8 @@ def evaluate_subsets(
             table[letters].update(_silence(truth), truth)
         else:
             height, width = truth.shape[-2:]
-            table[letters].update(logits_to_labels(logits, height, width, with_confidence=False)[0], truth)
+            labels, _ = logits_to_labels(logits, height, width, False, model.config.align_corners)
+            table[letters].update(labels, truth)
     return table
 
 

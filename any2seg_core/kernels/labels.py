@@ -23,7 +23,7 @@ _C1, _C2, _C3, _C4, _C5, _C6 = (
 
 
 def upsampled_labels(
-    logits: np.ndarray, height: int, width: int, with_confidence: bool = True
+    logits: np.ndarray, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The class with the largest logit at each pixel, and its softmax, after bilinear resizing.
 
@@ -31,6 +31,7 @@ def upsampled_labels(
         logits: (B, h, w, K) float32, C order, no NaN.
         height, width: H and W.
         with_confidence: False saves most of the time; None in its place.
+        align_corners: as of F.interpolate.
 
     Returns:
         labels (B, H, W) uint8, uint16 for more than 255 classes, the lowest class among equals; confidence (B, H, W)
@@ -39,9 +40,9 @@ def upsampled_labels(
     B, h, w, K = logits.shape
     labels = np.empty((B, height, width), np.uint8 if K <= 255 else np.uint16)
     confidence = np.empty((B, height, width), np.float32) if with_confidence else None
-    resize = (*taps(h, height), *taps(w, width))
+    resize = (*taps(h, height, align_corners), *taps(w, width, align_corners))
     for b in range(B):
-        cells = (_winners(logits[b]), runs(w, width))
+        cells = (_winners(logits[b]), runs(w, width, align_corners))
         in_parts(partial(_label_rows, logits[b], *cells, *resize, labels[b]), height, _LEAST_ROWS)
         if confidence is not None:
             in_parts(partial(_confidence_rows, logits[b], *resize, confidence[b]), height, _LEAST_ROWS)

@@ -56,7 +56,7 @@ class Any2Seg(nn.Module):
     def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
         encoded = self.encode(images, present)
         size = next(iter(images.values())).shape[-2:]
-        resize = partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
+        resize = partial(F.interpolate, size=size, mode="bilinear", align_corners=self.config.align_corners)
         return self.fusion.predict(self._network, encoded, resize)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:

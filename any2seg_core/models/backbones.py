@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import unusable_tensor
-from any2seg_core.models.mit import MixTransformer, NormFactory, to_map, to_tokens
+from any2seg_core.models.mit import MixTransformer, to_map, to_tokens
 from any2seg_core.models.weight_files import reason_of
 
 STRIDES = (4, 8, 16, 32)
@@ -37,6 +38,7 @@ class TimmBackbone(nn.Module):
         name: as timm knows it, e.g. ``convnext_tiny``.
         drop_path: stochastic depth rate.
         in_channels: of the images.
+        eps: of the closing norms.
 
     Shapes:
         images (B, 3, H, W) float32 -> four features (B, C_j, H / 2^(j+1), W / 2^(j+1)), j = 1..4.
@@ -45,7 +47,7 @@ class TimmBackbone(nn.Module):
         UserError: timm is missing, does not know the name, or the model has no four levels at strides 4, 8, 16, 32.
     """
 
-    def __init__(self, name: str, drop_path: float = 0.0, in_channels: int = 3) -> None:
+    def __init__(self, name: str, drop_path: float = 0.0, in_channels: int = 3, eps: float = 1e-5) -> None:
         super().__init__()
         timm = import_timm()
         if not timm.is_model(name):
@@ -73,7 +75,7 @@ class TimmBackbone(nn.Module):
         self._name, self._options = name, options | {"out_indices": chosen}
         self.widths: tuple[int, ...] = tuple(self.body.feature_info.channels())
         self._probe(name, in_channels)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.widths)
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps) for width in self.widths)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         levels = self.body(images)
@@ -124,19 +126,17 @@ class TimmBackbone(nn.Module):
             )
 
 
-def make_encoder(
-    name: str, drop_path: float = 0.0, in_channels: int = 3, norm: NormFactory = nn.LayerNorm
-) -> nn.Module:
+def make_encoder(name: str, drop_path: float = 0.0, in_channels: int = 3, eps: float = 1e-5) -> nn.Module:
     """A new encoder with random weights and the attribute ``widths``; UserError for a name that is not known.
 
     Args:
-        norm: makes every norm of a MiT; a timm model has its own.
+        eps: of every LayerNorm of a MiT, and of those that close the levels of a timm model.
     """
     kind, _, variant = name.partition("_")
     if kind == "mit":
-        return MixTransformer(variant, drop_path, in_channels, norm)
+        return MixTransformer(variant, drop_path, in_channels, partial(nn.LayerNorm, eps=eps))
     if name.startswith("timm/"):
-        return TimmBackbone(name.removeprefix("timm/"), drop_path, in_channels)
+        return TimmBackbone(name.removeprefix("timm/"), drop_path, in_channels, eps)
     raise UserError(
         f"unknown encoder {name!r}: known are mit_b0 ... mit_b5 and timm/<name of a timm model>", "encoder-unknown"
     )

@@ -75,6 +75,10 @@ class ModelConfig(BaseModel):
             ``linear``: inside every block, then at the predictions (M3L, WACV 2024).
         mff: switches of MFF.
         linear: switches of Linear Fusion.
+        layer_norm_eps: added to the variance in every LayerNorm of a MiT, and in those that close the levels of a timm
+            model. Other programs' MiTs have 1e-6.
+        align_corners: how logits are enlarged to the images: False, pixels are squares, as SegFormer does; True, the
+            corners' centres stay in place, as M3L does. The head's own enlarging does not depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +89,8 @@ class ModelConfig(BaseModel):
     fusion: FusionName = "mff"
     mff: MFFConfig = MFFConfig()
     linear: LinearFusionConfig = LinearFusionConfig()
+    layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2)
+    align_corners: bool = False
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:

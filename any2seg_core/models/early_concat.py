@@ -20,7 +20,8 @@ class EarlyConcat(EncodedTogether):
 
     @classmethod
     def make_encoder(cls, config: ModelConfig, drop_path: float) -> nn.Module:
-        return make_encoder(config.encoder, drop_path, 3 * len(config.modalities))
+        channels = 3 * len(config.modalities)
+        return make_encoder(config.encoder, drop_path, channels, config.layer_norm_eps)
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         images, _ = self.all_modalities(encoded)

@@ -50,7 +50,7 @@ class Fusion(nn.Module, ABC):
     @classmethod
     def make_encoder(cls, config: ModelConfig, drop_path: float) -> nn.Module:
         """A new encoder as this fusion needs it."""
-        return make_encoder(config.encoder, drop_path)
+        return make_encoder(config.encoder, drop_path, eps=config.layer_norm_eps)
 
     @abstractmethod
     def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:

@@ -26,8 +26,8 @@ class ModalityNorm(nn.ModuleDict):
         tokens (R, N, C), rows in the order of the modalities, and how many rows each modality has -> (R, N, C).
     """
 
-    def __init__(self, modalities: Sequence[str], width: int) -> None:
-        super().__init__({name: nn.LayerNorm(width) for name in modalities})
+    def __init__(self, modalities: Sequence[str], width: int, eps: float = 1e-5) -> None:
+        super().__init__({name: nn.LayerNorm(width, eps) for name in modalities})
 
     def forward(self, tokens: Tensor, counts: list[int]) -> Tensor:
         parts = list(zip(self.values(), tokens.split(counts), strict=True))
@@ -116,13 +116,14 @@ class LinearMiT(MixTransformer):
     Args:
         variant, drop_path: as of a MiT.
         modalities: names, M of them.
+        eps: of the norms.
 
     Shapes:
         images of the streams (R, 3, H, W) -> four features (R, C_j, H_j, W_j); ``rows`` says which streams these are.
     """
 
-    def __init__(self, variant: str, drop_path: float, modalities: Sequence[str]) -> None:
-        super().__init__(variant, drop_path, norm=partial(ModalityNorm, modalities))
+    def __init__(self, variant: str, drop_path: float, modalities: Sequence[str], eps: float = 1e-5) -> None:
+        super().__init__(variant, drop_path, norm=partial(ModalityNorm, modalities, eps=eps))
 
     def forward(self, images: Tensor, rows: LinearRows) -> list[Tensor]:
         features = []
@@ -175,7 +176,8 @@ class LinearFusion(EncodedTogether):
 
     @classmethod
     def make_encoder(cls, config: ModelConfig, drop_path: float) -> LinearMiT:
-        return LinearMiT(config.encoder.removeprefix("mit_"), drop_path, canonical(config.modalities))
+        variant = config.encoder.removeprefix("mit_")
+        return LinearMiT(variant, drop_path, canonical(config.modalities), config.layer_norm_eps)
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         levels, rows = self._streams(network, encoded)

@@ -258,7 +258,8 @@ class Predictor:
                     continue
                 is_compared = alone is not None and compared in kept and len(kept) > 1
                 agreement = float((alone == logits.argmax(dim=1)).float().mean()) if is_compared else None
-                label_map, confidence_map = logits_to_labels(logits, *size, with_confidence)
+                align_corners = self.model.config.align_corners
+                label_map, confidence_map = logits_to_labels(logits, *size, with_confidence, align_corners)
                 labels = label_map[0].cpu().numpy()
                 confidence = None if confidence_map is None else confidence_map[0].cpu().numpy()
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)

@@ -67,22 +67,23 @@ def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, devi
 
 
 def logits_to_labels(
-    logits: Tensor, height: int, width: int, with_confidence: bool = True
+    logits: Tensor, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """logits (B, K, h, w) -> labels (B, height, width) uint8 and confidence (B, height, width) float32 in 0..1.
 
     Labels are uint16 when K is larger than 255, as 255 (65535) means unlabelled.
-    The maximum is taken after bilinear upsampling of the logits; confidence is the softmax of the winning class. Of
-    equal classes the first wins. On the CPU without gradients no upsampled logits are written: a tenth of the time.
+    The maximum is taken after bilinear upsampling of the logits, with ``align_corners`` as the model's config has it;
+    confidence is the softmax of the winning class. Of equal classes the first wins. On the CPU without gradients no
+    upsampled logits are written: a tenth of the time.
     Without `with_confidence`, None in its place and less than half of what is left.
     Pixels that a logit reaches which is not finite are unlabelled, with confidence 0.
     """
     invalid = _invalid(logits)
     if invalid is None:
-        return _labels_of_finite(logits, height, width, with_confidence)
+        return _labels_of_finite(logits, height, width, with_confidence, align_corners)
     clean = logits.masked_fill(invalid[:, None], 0.0)
-    labels, confidence = _labels_of_finite(clean, height, width, with_confidence)
-    reached = _reached(invalid, height, width)
+    labels, confidence = _labels_of_finite(clean, height, width, with_confidence, align_corners)
+    reached = _reached(invalid, height, width, align_corners)
     unlabelled = torch.tensor(torch.iinfo(labels.dtype).max, dtype=labels.dtype, device=labels.device)
     labels = torch.where(reached, unlabelled, labels)
     return labels, None if confidence is None else confidence.masked_fill(reached, 0.0)
@@ -104,25 +105,27 @@ def _invalid(logits: Tensor) -> Tensor | None:
     return invalid if bool(invalid.any()) else None
 
 
-def _reached(invalid: Tensor, height: int, width: int) -> Tensor:
+def _reached(invalid: Tensor, height: int, width: int, align_corners: bool) -> Tensor:
     """(B, h, w) bool -> (B, height, width): pixels whose bilinear interpolation reads such a place."""
     for axis, wanted in ((1, height), (2, width)):
         if invalid.shape[axis] != wanted:
-            low, high, _ = taps(invalid.shape[axis], wanted)
+            low, high, _ = taps(invalid.shape[axis], wanted, align_corners)
             places = (torch.from_numpy(each.astype(np.int64)).to(invalid.device) for each in (low, high))
             below, above = (invalid.index_select(axis, each) for each in places)
             invalid = below | above
     return invalid
 
 
-def _labels_of_finite(logits: Tensor, height: int, width: int, with_confidence: bool) -> tuple[Tensor, Tensor | None]:
+def _labels_of_finite(
+    logits: Tensor, height: int, width: int, with_confidence: bool, align_corners: bool
+) -> tuple[Tensor, Tensor | None]:
     if on_kernels(logits):
         maps = logits.permute(0, 2, 3, 1).contiguous().numpy()  # (B, h, w, K): a view of what the head returns
-        labels, confidence = upsampled_labels(maps, height, width, with_confidence)
+        labels, confidence = upsampled_labels(maps, height, width, with_confidence, align_corners)
         return torch.from_numpy(labels), None if confidence is None else torch.from_numpy(confidence)
     is_own = logits.shape[-2:] != (height, width)
     if is_own:
-        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=align_corners)
     top, winner = logits.max(dim=1)  # (B, H, W)
     winner = winner.to(torch.uint8 if logits.shape[1] <= 255 else torch.uint16)
     if not with_confidence:
