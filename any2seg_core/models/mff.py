@@ -58,9 +58,7 @@ class MFF(EncodedApart):
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         anchors = anchor or [None] * len(encoded.levels)
-        return Fused(
-            [self(level, encoded.present, f_a) for level, f_a in zip(encoded.levels, anchors, strict=True)]
-        )
+        return Fused([self(level, encoded.present, f_a) for level, f_a in zip(encoded.levels, anchors, strict=True)])
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         rows = [gathered(level, encoded.present)[:, None] for level in encoded.levels]  # 4 x (R, 1, C_j, H_j, W_j)

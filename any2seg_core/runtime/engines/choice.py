@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.models import Any2Seg
+from any2seg_core.models import Any2Seg, Encoded
 from any2seg_core.runtime.engines.cpu import CpuEngine
 from any2seg_core.runtime.engines.engine import EagerEngine, Engine
 from any2seg_core.vocabulary.modalities import all_subsets
@@ -18,9 +20,9 @@ _SIDE = 64  # pixels of the images of a trial: the smallest that every precision
 _SUBSETS = 32  # at most so many subsets of the sensors
 _TIE = 1e-4  # share of the largest logit: so near to the winner a class may win by rounding
 _LIMIT = 0.001  # share of the places, over all subsets, whose labels may differ without a tie
-# Where MFF has to choose between two modalities that are equally like their mean, rounding decides; in a new model,
-# whose norms give all features one length, that is everywhere if there are two. PyTorch is then as far from itself.
-_MOVED = 1e-4  # of the images, for the labels of PyTorch that are not settled
+# Where MFF has to choose between two modalities that are equally like their mean, rounding decides. In a new model,
+# whose norms give all features one length, that is nearly everywhere if there are two.
+_STRONGER = 1e-5  # share of themselves by which features are made stronger, to see which choices are settled
 
 
 @torch.no_grad()
@@ -36,7 +38,7 @@ def choose_engine(model: Any2Seg) -> Engine:
     compiled = CpuEngine(model)
     images = _noise(model)
     share = differing_share(compiled, eager, images)
-    if share <= _LIMIT or share <= _LIMIT + 2 * differing_share(eager, eager, images, moved=_MOVED):
+    if share <= _LIMIT or share <= _LIMIT + unsettled_share(eager, images):
         return compiled
     _LOG.warning("engine %s: %.2g %% of its labels are not those of PyTorch here, which runs instead", compiled.name,
                  100 * share)  # fmt: skip
@@ -50,7 +52,7 @@ def _noise(model: Any2Seg) -> dict[str, Tensor]:
     return {name: torch.from_numpy(each).to(device) for name, each in zip(model.modalities, noise, strict=True)}
 
 
-def differing_share(engine: Engine, reference: Engine, images: dict[str, Tensor], moved: float = 0.0) -> float:
+def differing_share(engine: Engine, reference: Engine, images: dict[str, Tensor]) -> float:
     """Share of places, 0..1, at which two engines label images differently, over all subsets of the sensors.
 
     Not counted are ties: places whose two classes the reference tells apart by less than rounding does. Places without
@@ -58,15 +60,32 @@ def differing_share(engine: Engine, reference: Engine, images: dict[str, Tensor]
 
     Args:
         images: per modality (1, 3, h, w).
-        moved: share of themselves by which the images of the first engine are larger.
     """
-    subsets = all_subsets(images)[::-1]
-    subsets = subsets[:: 1 + len(subsets) // _SUBSETS]
-    scaled = {name: image * (1.0 + moved) for name, image in images.items()}
-    judged = [one.fuse_subsets(one.encode(seen), subsets) for one, seen in ((engine, scaled), (reference, images))]
-    shares = [
-        _differing(engine.decode(found), reference.decode(expected)) for found, expected in zip(*judged, strict=True)
-    ]
+    subsets = _trial_subsets(images)
+    return _mean_difference(*(_logits(each, each.encode(images), subsets) for each in (engine, reference)))
+
+
+def unsettled_share(eager: EagerEngine, images: dict[str, Tensor]) -> float:
+    """Share of places, 0..1, whose label depends on which sensor's features are stronger by next to nothing."""
+    subsets, encoded, share = _trial_subsets(images), eager.encode(images), 0.0
+    for first, last in ((0.0, _STRONGER), (_STRONGER, 0.0)):
+        factors = 1.0 + torch.linspace(first, last, len(encoded.modalities), device=encoded.present.device)  # (M,)
+        moved = replace(encoded, levels=[level * factors.view(1, -1, 1, 1, 1) for level in encoded.levels])
+        share += _mean_difference(_logits(eager, moved, subsets), _logits(eager, encoded, subsets))
+    return share
+
+
+def _trial_subsets(images: dict[str, Tensor]) -> list[tuple[str, ...]]:
+    subsets = all_subsets(tuple(images))[::-1]
+    return subsets[:: 1 + len(subsets) // _SUBSETS]
+
+
+def _logits(engine: Engine, encoded: Encoded, subsets: list[tuple[str, ...]]) -> Iterator[Tensor]:
+    return map(engine.decode, engine.fuse_subsets(encoded, subsets))
+
+
+def _mean_difference(found: Iterator[Tensor], expected: Iterator[Tensor]) -> float:
+    shares = [_differing(*pair) for pair in zip(found, expected, strict=True)]
     return sum(shares) / len(shares)
 
 
