@@ -102,7 +102,7 @@ class BagCalibration:
         raise UserError(
             f"{', '.join(lacking)} cannot be used: {'; '.join(self.missing)}: record what is missing, or give "
             "--calibration FILE.yaml with it",
-            "calibration-missing",
+            "transform-unknown" if LIDAR in lacking else "calibration-size",
         )
 
 

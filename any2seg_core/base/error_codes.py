@@ -20,6 +20,8 @@ MESSAGE_REASONS = MappingProxyType(
         "codec": "compressed data that cannot be decoded",
         "unsupported": "readable only with a package that is not installed",
         "geometry": "does not fit the calibration",
+        "transform": "no transform from its frame to the camera's is known",
+        "intrinsics": "the intrinsics of the camera are not known",
     }
 )
 """Keys by which bad messages are counted, with their meaning. Keys are stable; texts may change."""
@@ -148,8 +150,14 @@ _RUNS = {
     "drive-too-short": Meaning("more is asked for than a simulated drive offers", "ask for less"),
     "ros-domain-taken": Meaning("no ROS domain is free", "end other programs or set ROS_DOMAIN_ID"),
 }
+_GEOMETRY_WAYS_OUT = {
+    "transform": "publish it on /tf_static or /tf, or give a calibration file",
+    "intrinsics": "publish the camera's camera_info, or give a calibration file",
+}
 _MESSAGES = {
-    f"message-{reason}": Meaning(f"a message: {meaning}", "correct the publisher; other messages go on")
+    f"message-{reason}": Meaning(
+        f"a message: {meaning}", _GEOMETRY_WAYS_OUT.get(reason, "correct the publisher; other messages go on")
+    )
     for reason, meaning in MESSAGE_REASONS.items()
 }
 

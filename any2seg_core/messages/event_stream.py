@@ -135,16 +135,17 @@ class EventStream:
         return events[inside]
 
     def _decode_evt3(self, words: np.ndarray, now_ns: int, height: int, width: int) -> np.ndarray:
-        events, first_us = self._evt3.decode(words.astype(np.uint16, copy=False), width, height)
+        known_ns = self._offset.value_ns
+        expected_us = -1 if known_ns is None else max((now_ns - known_ns) // 1000, 0)
+        events, first_us = self._evt3.decode(words.astype(np.uint16, copy=False), width, height, expected_us)
         self.counts["unknown_words"] = self._evt3.unknown_words
         self.counts["off_sensor"] = self._evt3.outside
         self.counts["before_time"] = self._evt3.early
         if first_us < 0:  # a message without a time word goes on at the time of the last
-            offset_ns = self._offset.value_ns
+            offset_ns = known_ns
             if offset_ns is None:
                 return events[:0]
         else:
-            known_ns = self._offset.value_ns
             if known_ns is not None:  # header stamps tell how often the clock went round while nobody looked
                 missing = round((now_ns - known_ns - first_us * 1000) / (WRAP_US * 1000))
                 if missing:

@@ -17,8 +17,8 @@ _ADDR_Y, _ADDR_X, _VECT_BASE_X, _VECT_12, _VECT_8, _TIME_LOW, _TIME_HIGH = 0, 2,
 _SILENT = (7, 10, 14, 15)
 _IS_KNOWN = np.array([code in (0, 2, 3, 4, 5, 6, 8, *_SILENT) for code in range(16)])
 
-# The clock's upper 12 bits step by 4.096 ms. A longer step forward than this, or any step back, is believed only when
-# the next one confirms it: single bit errors occur.
+# The clock's upper 12 bits step by 4.096 ms. A longer step forward than this, or any step back, is a pause or a bit
+# error: the next word of the upper bits tells, else the time at which the message is expected to be.
 _LONGEST_STEP = 256
 
 # Places in the state vector.
@@ -57,11 +57,14 @@ class Evt3State:
     def early(self) -> int:
         return int(self._state[_EARLY])
 
-    def decode(self, words: np.ndarray, width: int, height: int) -> tuple[np.ndarray, int]:
+    def decode(
+        self, words: np.ndarray, width: int, height: int, expected_us: int = -1
+    ) -> tuple[np.ndarray, int]:
         """Decodes the words of one message.
 
         Args:
             words: (N,) uint16, native byte order. width, height: of the sensor; 0 allows any pixel.
+            expected_us: sensor time of the message as somebody else knows it; -1: nobody does.
 
         Returns:
             events: (M,) EVENT_DTYPE with t in nanoseconds of the sensor's clock, wraps counted; p +1 or -1.
@@ -70,7 +73,7 @@ class Evt3State:
         words = read_only(np.ascontiguousarray(words, dtype=np.uint16))
         events = np.empty(_most_events(words), dtype=EVENT_DTYPE)
         columns = (events["x"], events["y"], events["t"], events["p"])
-        count, first_us = _decode(words, self._state, width or 65536, height or 65536, *columns)
+        count, first_us = _decode(words, self._state, width or 65536, height or 65536, expected_us, *columns)
         return events[:count], int(first_us)
 
 
@@ -99,19 +102,44 @@ def _most_events(words):
 
 
 @numba.njit(cache=True)
-def _set_high(state, new):
-    """Takes the clock's upper bits; a jump waits for its confirmation."""
-    high = state[_HIGH]
+def _next_high(words, index):
+    """Upper bits of the clock that the words say next, -1 where they say none."""
+    for i in range(index + 1, words.size):
+        if words[i] >> 12 == _TIME_HIGH:
+            return np.int64(words[i]) & 0xFFF
+    return np.int64(-1)
+
+
+@numba.njit(cache=True)
+def _is_jump(state, new, following, expected_us):
+    """Whether the clock has jumped from its upper bits to new ones, or these have a bit error."""
+    high, candidate = state[_HIGH], state[_CANDIDATE]
+    if candidate >= 0 and ((new - candidate) & 0xFFF) <= _LONGEST_STEP:
+        return True  # a second one says the same
+    if following >= 0:
+        from_new, from_old = (following - new) & 0xFFF, (following - high) & 0xFFF
+        if min(from_new, from_old) <= _LONGEST_STEP:
+            return from_new < from_old
+    if expected_us >= 0:
+        to_new, to_old = (new - (expected_us >> 12)) & 0xFFF, (high - (expected_us >> 12)) & 0xFFF
+        return min(to_new, 4096 - to_new) < min(to_old, 4096 - to_old)
+    return ((new - high) & 0xFFF) < 2048
+
+
+@numba.njit(cache=True)
+def _set_high(state, words, index, expected_us):
+    """Takes the clock's upper bits; a jump that nothing speaks for waits for a second one."""
+    new, high = np.int64(words[index]) & 0xFFF, state[_HIGH]
     ahead = (new - high) & 0xFFF
     if high >= 0 and ahead == 0:
         state[_CANDIDATE] = -1
         return
-    candidate = state[_CANDIDATE]
-    confirmed = candidate >= 0 and ((new - candidate) & 0xFFF) <= 1
-    if high >= 0 and ahead > _LONGEST_STEP and not confirmed:
+    if high >= 0 and ahead > _LONGEST_STEP and not _is_jump(state, new, _next_high(words, index), expected_us):
         state[_CANDIDATE] = new
         return
-    if high >= 0:
+    if high >= 0 and ahead > _LONGEST_STEP and expected_us >= 0:
+        state[_WRAPS] = (expected_us - (new << 12) + (1 << 23)) >> 24
+    elif high >= 0:
         if ahead < 2048 and new < high:
             state[_WRAPS] += 1
         elif ahead >= 2048 and new > high:
@@ -120,7 +148,7 @@ def _set_high(state, new):
 
 
 @numba.njit(cache=True)
-def _decode(words, state, width, height, out_x, out_y, out_t, out_p):
+def _decode(words, state, width, height, expected_us, out_x, out_y, out_t, out_p):
     count, first_us = 0, np.int64(-1)
     y, base_x, polarity = state[_Y], state[_BASE_X], state[_POLARITY]
     time_ns = ((state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]) * 1000
@@ -141,7 +169,7 @@ def _decode(words, state, width, height, out_x, out_y, out_t, out_p):
             y = word & 0x7FF
         elif code in (_TIME_LOW, _TIME_HIGH):
             if code == _TIME_HIGH:
-                _set_high(state, word & 0xFFF)
+                _set_high(state, words, i, expected_us)
             else:
                 state[_LOW] = word & 0xFFF
             time_us = (state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]

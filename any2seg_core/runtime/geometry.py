@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.decoding import Reading
 from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration
@@ -159,22 +159,22 @@ class VehicleGeometry:
         return size[0] * size[1] if size is not None else 1 << 20
 
     def require_pose(self, name: str, frame_id: str) -> None:
-        """UserError for a LiDAR of which nobody says where it is; other sensors are taken as the camera's own."""
+        """MessageError for a LiDAR of which nobody says where it is; other sensors are taken as the camera's own."""
         if name == LIDAR and self.rig is not None and self.rig.calibration.lidar_to_camera is None:
-            raise UserError(
+            raise MessageError(
                 f"{name}: no transform from its frame {frame_id[:60]!r} to the camera's "
                 f"{self.camera_frame!r} is known: it must be in TF or, as lidar_to_camera, in the calibration file",
-                "transform-unknown",
+                "transform",
             )
 
     def project(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
-        """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError where the geometry does not fit."""
+        """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError or MessageError where the geometry does not fit."""
         if self.rig is not None:
             return self.rig.planes({name: reading.array}, stamp_ns, self.grid, reading.size)[name]
         if name == RGB:
             return reading.array
         way_out = "give a calibration file or publish the camera's camera_info"
-        raise UserError(f"{name}: no camera geometry yet: {way_out}", "calibration-missing")
+        raise MessageError(f"{name}: no camera geometry yet: {way_out}", "intrinsics")
 
     def _size_of(self, stream: str) -> tuple[int, int] | None:
         """(H, W) of the images of a stream, for intrinsics that do not say it: of the last one, else as calibrated."""

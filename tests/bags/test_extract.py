@@ -217,7 +217,7 @@ def test_exception_no_complete_set_says_why(tmp_path):
 def test_value_what_no_transform_reaches_is_left_out_and_told_unless_it_was_asked_for(tmp_path):
     bag = write_bag(tmp_path / "bag", kitti_entries(4, with_tf=False))
     why = "no transform from velo_link to camera_color_left in /tf_static or /tf: LiDAR cannot be used"
-    with user_error("calibration-missing", "velo_link", "camera_color_left"):
+    with user_error("transform-unknown", "velo_link", "camera_color_left"):
         run(bag, tmp_path / "asked", BagOptions(modalities="RL"))
     assert [p.name for p in tmp_path.iterdir()] == ["bag"]
     report = run(bag, tmp_path / "out")

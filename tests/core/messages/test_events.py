@@ -20,6 +20,7 @@ from any2seg_core.messages import (
     event_array_to_events,
     rgb_to_events,
 )
+from any2seg_core.messages.evt2 import decode_evt2, decode_evt21
 from any2seg_core.messages.evt3 import WRAP_US, Evt3State
 from any2seg_core.sensors.events import EVENT_DTYPE
 
@@ -331,3 +332,44 @@ def test_value_rendered_pictures():
     dots[1, 2] = 255
     assert rgb_to_events(dots, 1).tolist() == [(2, 1, 1, 1)]
     assert len(rgb_to_events(np.zeros((5, 7, 3), np.uint8), 1)) == 0
+
+
+@pytest.mark.parametrize("gap_s", [1.2, 3.0, 8.0, 12.0, 100.0])
+def test_value_after_a_quiet_gap_the_first_events_have_their_time(gap_s):
+    """One word of the upper time per packet: the header's stamp says that the clock goes on."""
+    stream, gap_us = EventStream(), round(1e6 * gap_s) // 4096 * 4096  # the first word tells the upper bits only
+    starts_us = [1220 * 4096, 1223 * 4096, 1223 * 4096 + gap_us, 1226 * 4096 + gap_us]
+    for seq, start_us in enumerate(starts_us):
+        rows = [(start_us + k, 7 + k, 3, 1) for k in range(5)]
+        data = to_bytes(evt3_words(rows))
+        events = stream.decode(packet(data, seq, STAMP_NS + 1000 * start_us)).events
+        assert ((events["t"] - STAMP_NS) // 1000).tolist() == [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("gap_us", [1_200_000, 3_000_000, 8_000_000])
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_value_pauses_within_one_message_and_without_any_header(gap_us, last):
+    """Each event a pause after the one before: in a file no other word tells the time."""
+    rows = [(1_000_000 + k * gap_us, 9, 4, 1) for k in range(last + 1)]
+    events, _ = Evt3State().decode(np.array(evt3_words(rows), np.uint16), 640, 480)
+    assert (events["t"] // 1000).tolist() == [row[0] for row in rows]
+
+
+@pytest.mark.parametrize("bit", range(9, 12))  # two seconds and more
+def test_value_a_bit_error_in_the_only_time_of_a_packet_is_known_by_the_header(bit):
+    stream, starts_us = EventStream(), [4096 * k for k in (1220, 1223, 1226, 1229)]
+    for seq, start_us in enumerate(starts_us):
+        words = evt3_words([(start_us, 7, 3, 1)])
+        words[0] ^= (seq == 2) << bit
+        events = stream.decode(packet(to_bytes(words), seq, STAMP_NS + 1000 * start_us)).events
+        late_us = (events["t"][0] - STAMP_NS) // 1000 - start_us
+        assert late_us == (-3 * 4096 if seq == 2 else 0)  # the time before goes on
+
+
+@pytest.mark.parametrize("gap_s", [1, 3, 60])
+def test_value_quiet_gaps_in_evt2(gap_s):
+    times_us = [1_000_000, 1_000_000 + gap_s * 1_000_000]
+    words = [w for t in times_us for w in (8 << 28 | t >> 6, 1 << 28 | (t & 63) << 22 | 5 << 11 | 6)]
+    assert (decode_evt2(np.array(words, np.uint32))["t"] // 1000).tolist() == times_us
+    pairs = [[word, 1] for word in words]
+    assert (decode_evt21(np.array(pairs, np.uint32))["t"] // 1000).tolist() == times_us
