@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
+from any2seg_core.bags.camera_timeline import CameraTimeline
 from any2seg_core.bags.node_command import node_command, node_parameters, replay_command
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.pauses import PauseLog
@@ -20,6 +22,7 @@ from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
+from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.modalities import EVENT, MODALITIES
 from any2seg_core.vocabulary.topics import TopicMap
 
@@ -132,7 +135,8 @@ def inspect_bag(
         calibration = _calibration(bag, choice, options.calibration)
         logs = {name: StreamLog() for name in bag.topics}
         firsts: dict[str, Any] = {}
-        pauses = PauseLog()
+        pauses, cameras = PauseLog(), CameraTimeline(lambda _, info: CameraModel.from_camera_info(info))
+        infos = {topic: name for name, topic in choice.map.camera_infos.items()}
         total = bag.message_count
         streams = choice.map.streams
         for message in bag.messages():
@@ -146,6 +150,9 @@ def inspect_bag(
             log.add(message.time_ns, stamp_ns, len(message.data), is_bad)
             if message.topic in streams.values() and message.topic not in firsts and not is_bad:
                 firsts[message.topic] = message
+            if message.topic in infos and not calibration.is_final:
+                with suppress(UserError):  # the calibration says what is wrong with it
+                    cameras.take(infos[message.topic], message)
             on_message(total)
         start_ns = bag.start_ns or 0
         reports = {
@@ -166,7 +173,7 @@ def inspect_bag(
         parameters = recommend(usable, phases, lead_ms)
         parameters |= needed if parameters else {}
         view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
-        notes = [*choice.notes, *calibration.notes]
+        notes = [*choice.notes, *calibration.notes, *cameras.notes(start_ns)]
         notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
         notes += [*_timing_notes(timings, phases), *view_notes]
         return Inspection(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from any2seg_core.bags.camera_timeline import CameraTimeline
 from any2seg_core.bags.extrinsics import ExtrinsicsFollower, RecordedExtrinsics
 from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
@@ -21,6 +22,7 @@ from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import CAMERA_FIELDS
+from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.modalities import EVENT
@@ -41,6 +43,7 @@ class BagSet:
         truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
         frames: builds its planes. extrinsics: transforms to the camera of sensors that move, at the moment of the set.
         judge: told per modality whether its content could be used, as the node tells its synchroniser.
+        cameras: intrinsics at its stamp of the cameras whose camera_info has changed by now.
     """
 
     sample_set: SampleSet
@@ -49,6 +52,7 @@ class BagSet:
     frames: FrameBuilder
     extrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
     judge: Callable[[dict[str, bool]], None] = lambda usable: None
+    cameras: Mapping[str, CameraModel] = field(default_factory=dict)
 
     @property
     def stamp_ns(self) -> int:
@@ -62,21 +66,23 @@ class BagSet:
 
     def frame(self) -> Frame:
         """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
-        self._apply_extrinsics()
+        self._apply_geometry()
         frame = self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
         self.judge({name: name in frame.planes for name in self.sample_set.samples})
         return frame
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
-        self._apply_extrinsics()
+        self._apply_geometry()
         self.frames.notice(self.payloads, self.stamp_ns, self._event_offset_ns)
 
     @property
     def _event_offset_ns(self) -> int:
         return self.sample_set.offsets_ns.get(EVENT, 0)
 
-    def _apply_extrinsics(self) -> None:
+    def _apply_geometry(self) -> None:
+        for name, camera in self.cameras.items():
+            self.frames.set_camera(name, camera)
         for name, to_camera in self.extrinsics.items():
             self.frames.set_extrinsics(name, to_camera)
 
@@ -130,6 +136,7 @@ class SetStream:
         self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray]]] = deque()
         self._follower = None if extrinsics is None else ExtrinsicsFollower(extrinsics)
         self._judged: list[SampleSet] = []  # ready because of what was told of the content of others
+        self._cameras = CameraTimeline(self._set_camera_info)
 
     @property
     def stats(self) -> SyncStats:
@@ -140,6 +147,10 @@ class SetStream:
     def left_out(self) -> Counter[str]:
         """What made no sense in single transforms of messages that were used otherwise -> how often, so far."""
         return Counter() if self._follower is None else self._follower.left_out
+
+    def notes(self, start_ns: int) -> list[str]:
+        """What else a user should know of the messages so far, one line each; `start_ns`: begin of the recording."""
+        return self._cameras.notes(start_ns)
 
     def __iter__(self) -> Iterator[BagSet]:
         for message in self._messages:
@@ -167,7 +178,7 @@ class SetStream:
             if self._follower is not None:
                 self._follower.take(message)
             for name in self._infos.get(topic, ()):
-                self.frames.set_camera_info(name, message.value)
+                self._cameras.take(name, message)
             if topic == self._truth_topic:
                 name = _TRUTH
                 self._truths.append((_stamp_of(message), LazyPayload(message)))
@@ -179,6 +190,10 @@ class SetStream:
             self.bad[name] += 1
             self.reasons[name] = error.with_code
         return []
+
+    def _set_camera_info(self, name: str, message: Any) -> CameraModel | None:
+        self.frames.set_camera_info(name, message)
+        return None if self.frames.rig is None else getattr(self.frames.rig.calibration, CAMERA_FIELDS[name])
 
     def _take_sample(self, name: str, message: Recorded, now_ns: int) -> list[SampleSet]:
         """One message of a sensor; the synchroniser counts those without a stamp too."""
@@ -218,7 +233,8 @@ class SetStream:
             self._waiting.popleft()
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
-            yield BagSet(sample_set, time_ns, truth, self.frames, extrinsics, self._judge)
+            cameras = self._cameras.changed(sample_set.stamp_ns)
+            yield BagSet(sample_set, time_ns, truth, self.frames, extrinsics, self._judge, cameras)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
 

@@ -162,7 +162,8 @@ class UsableSets:
 
     def __iter__(self) -> Iterator[UsableSet]:
         start_ns = self._opened.bag.start_ns or 0
-        for index, bag_set in enumerate(self._opened.sets(self._selection.event_window_ns, self._watched)):
+        stream = self._opened.sets(self._selection.event_window_ns, self._watched)
+        for index, bag_set in enumerate(stream):
             time_s = (bag_set.time_ns - start_ns) / NS_PER_S
             if time_s >= self._selection.end_s:
                 break
@@ -177,6 +178,7 @@ class UsableSets:
                 yield found
             else:
                 self.tally.skipped[found] += 1
+        self._opened.bag.warnings.extend(stream.notes(start_ns))
 
     def why_nothing(self) -> str:
         """One line for the error when not a single set was usable."""

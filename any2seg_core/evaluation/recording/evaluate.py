@@ -176,6 +176,7 @@ class _Run:
             f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
             for name, why in stream.reasons.items()
         ]
+        self.result.warnings += stream.notes(self._start_ns)
         told = " ".join(self._opened.notes)
         untold = Counter({line: count for line, count in stream.left_out.items() if line not in told})
         self.result.warnings += left_out_notes(untold)
