@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,5 +24,16 @@ def user_error(code: str, *named: Any, kind: type[UserError] = UserError) -> Ite
         yield caught
     error = caught.value
     assert error.code == code, error.with_code
-    lacking = [str(value) for value in named if str(value) not in str(error)]
-    assert not lacking, f"{error} does not name {lacking}"
+    _require_named(str(error), named)
+
+
+def assert_refused(told: str, code: str, *named: Any) -> None:
+    """What a program wrote to stderr is one line of this code that holds each of the values ``named``."""
+    (line,) = told.splitlines()
+    assert line.endswith(f" [{code}]"), line
+    _require_named(line, named)
+
+
+def _require_named(text: str, values: Sequence[Any]) -> None:
+    lacking = [str(value) for value in values if str(value) not in text]
+    assert not lacking, f"{text} does not name {lacking}"

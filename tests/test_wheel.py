@@ -23,6 +23,7 @@ from bag_files import small_entries, write_bag
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from raised import assert_refused
 
 import any2seg_core
 
@@ -168,14 +169,15 @@ def test_smoke_commands_work_outside_of_the_repository(installed, command, says)
 
 def test_exception_a_script_of_the_training_runs_as_a_module(installed):
     done = installed.run("python", "-m", "any2seg_training.train")
-    assert (done.returncode, done.stderr) == (2, "train: data is not set: add data=<value>\n")
+    assert done.returncode == 2
+    assert_refused(done.stderr, "key-missing", "train: ", "data=<value>")
 
 
 @pytest.mark.parametrize(("command", "extra"), [("demo", "any2seg[ros]"), ("drive bag out", "any2seg[drive]")])
 def test_exception_without_an_extra_its_commands_name_it(installed, command, extra):
     done = installed.run("any2seg", *command.split())
     assert done.returncode == 2
-    assert extra in done.stderr and "Traceback" not in done.stderr
+    assert_refused(done.stderr, "package-missing", extra)
 
 
 def test_value_the_files_of_the_node_and_of_a_study_are_found(installed):

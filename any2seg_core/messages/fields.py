@@ -34,8 +34,10 @@ def integer(msg: Any, name: str, what: str, low: int, high: int, reason: str = "
     try:
         number = operator.index(value)
     except TypeError:
-        key = "stamp" if reason == "stamp" else "field"
-        raise MessageError(f"{what}: {name} must be a whole number, got {type(value).__name__}", key) from None
+        raise MessageError(
+            f"{what}: {name} must be a whole number, got {type(value).__name__}",
+            "stamp" if reason == "stamp" else "field",
+        ) from None
     if not low <= number <= high:
         raise MessageError(f"{what}: {name} is {number}, expected {low} to {high}", reason)
     return number

@@ -93,7 +93,7 @@ def test_exception_typer_refuses_the_same_with_the_same_words(given):
 def test_exception_what_the_model_refuses_names_the_option():
     error = run(derived, "d", "--mode", "black").exception
     assert isinstance(error, UserError)
-    assert str(error) == "--mode black: Input should be 'fast' or 'exact'"
+    assert error.code == "value-unknown" and str(error).startswith("--mode black: ") and "'exact'" in str(error)
 
 
 def test_value_a_dataclass_declares_options_too():

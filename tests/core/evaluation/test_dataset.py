@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
+from raised import assert_refused
 
 from any2seg_core.cli.main import main
 from any2seg_core.evaluation.dataset import EvaluationTarget, evaluate_dataset
@@ -169,22 +170,23 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
 
 def test_exception_bad_input_is_one_line_and_exit_2(folder: Path, tmp_path: Path, monkeypatch, capsys):
     checkpoint, data = folder / "all.safetensors", folder / "data"
-    assert "no checkpoint at" in run(monkeypatch, capsys, tmp_path / "none.safetensors", data)
-    assert "no such folder or recording" in run(monkeypatch, capsys, checkpoint, tmp_path / "none")
-    assert "--protocol black: Input should be 'drop' or 'zero'" in run(
-        monkeypatch, capsys, checkpoint, data, "--protocol", "black"
-    )
-    assert "unknown case 'snow'" in run(monkeypatch, capsys, checkpoint, data, "--case", "snow")
-    for content, message in (
-        ("{", "not a readable JSON file"),
-        ("[]", "expected subset letters"),
-        ('{"X": 3}', "unknown sensor 'X'"),
-        ('{"R": -1}', "expected mIoU in percent above 0"),
-        ('{"R": "depth.safetensors"}', "a specialist of R is trained on rgb alone"),
+    for arguments, told in (
+        ((tmp_path / "none.safetensors", data), ("checkpoint-missing", "none.safetensors")),
+        ((checkpoint, tmp_path / "none"), ("data-missing", "none")),
+        ((checkpoint, data, "--protocol", "black"), ("value-unknown", "--protocol black", "'drop'", "'zero'")),
+        ((checkpoint, data, "--case", "snow"), ("value-unknown", "'snow'")),
+    ):
+        assert_refused(run(monkeypatch, capsys, *arguments), *told)
+    for content, told in (
+        ("{", ("text-syntax", "s.json")),
+        ("[]", ("file-content", "s.json")),
+        ('{"X": 3}', ("sensor-unknown", "s.json", "'X'")),
+        ('{"R": -1}', ("value-type", "s.json", "R is -1")),
+        ('{"R": "depth.safetensors"}', ("checkpoint-mismatch", "depth.safetensors", "rgb")),
     ):
         (tmp_path / "s.json").write_text(content)
         shutil.copy(folder / "depth.safetensors", tmp_path)
-        assert message in run(monkeypatch, capsys, checkpoint, data, "--specialists", tmp_path / "s.json")
+        assert_refused(run(monkeypatch, capsys, checkpoint, data, "--specialists", tmp_path / "s.json"), *told)
 
 
 def test_exception_nothing_labelled_is_said_first(folder: Path, tmp_path: Path, monkeypatch, capsys):
@@ -193,7 +195,7 @@ def test_exception_nothing_labelled_is_said_first(folder: Path, tmp_path: Path, 
         assert cv2.imwrite(str(path), np.zeros((37, 66), np.uint8))
     monkeypatch.setattr("any2seg_core.evaluation.dataset.frame_scores", lambda *_: pytest.fail("computed"))
     message = run(monkeypatch, capsys, folder / "all.safetensors", root)
-    assert "no labelled pixel in 2 frames of split val" in message
+    assert_refused(message, "data-unlabelled", "2 frames", "val")
 
 
 def test_exception_checkpoint_of_another_label_space(folder: Path, monkeypatch, capsys):
