@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,15 +71,17 @@ class BagCalibration:
 
     def frames(self, event_window_ns: int, options: InputOptions | None = None) -> FrameBuilder:
         """A builder of planes that starts with what is fixed in this calibration."""
-        return FrameBuilder(self.fixed_part(self.calibration), event_window_ns, options)
+        fixed = None if self.calibration is None else self.fixed_part(self.calibration)
+        return FrameBuilder(fixed, event_window_ns, options)
 
-    def fixed_part(self, calibration: Calibration | None) -> Calibration | None:
+    def fixed_part(self, calibration: Calibration) -> Calibration:
         """A calibration of this recording without the transforms that hold for one moment only."""
-        if calibration is None or self.extrinsics is None:
+        if self.extrinsics is None:
             return calibration
         moving = self.extrinsics.names
         frame = None if "lidar" in moving else calibration.lidar_frame
-        return replace(calibration, lidar_frame=frame, **{EXTRINSICS_FIELDS[name]: None for name in moving})
+        unknown: dict[str, Any] = {EXTRINSICS_FIELDS[name]: None for name in moving}
+        return replace(calibration, lidar_frame=frame, **unknown)
 
     def usable(self, modalities: Sequence[str], must_have: Sequence[str] = ()) -> tuple[str, ...]:
         """Those of some sensors that can be brought to the camera plane.
@@ -122,7 +125,7 @@ def find_calibration(
         UserError: the file that was given, or the one in the folder, is wrong.
     """
     found = _calibration_of(bag, choice, file, rectified)
-    return found if found.calibration is None else _with_views(found, bag, choice)
+    return found if found.calibration is None else _with_views(found, found.calibration, bag, choice)
 
 
 def _calibration_of(bag: Recording, choice: TopicChoice, file: Path | None, rectified: bool) -> BagCalibration:
@@ -138,15 +141,16 @@ def _calibration_of(bag: Recording, choice: TopicChoice, file: Path | None, rect
     if inside.is_file():
         calibration = load_calibration(inside)
         found = dict.fromkeys(_parts(calibration), inside.name)
-        calibration = replace(calibration, **{CAMERA_FIELDS[name]: camera for name, camera in cameras.items()})
+        own: dict[str, Any] = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
+        calibration = replace(calibration, **own)
         found.update({CAMERA_FIELDS[name]: choice.map.camera_infos[name] for name in cameras})
         source = f"{_FILE_IN_BAG} of the recording" + (" and its camera_info" if cameras else "")
         missing = _missing(calibration, choice, complaints)
         return BagCalibration(
             calibration, source, False, found, missing, notes=notes, file=inside, looks_rectified=looks_rectified
         )
-    found = _from_messages(bag, choice, cameras, complaints)
-    return replace(found, notes=(*notes, *found.notes), looks_rectified=looks_rectified)
+    recorded = _from_messages(bag, choice, cameras, complaints)
+    return replace(recorded, notes=(*notes, *recorded.notes), looks_rectified=looks_rectified)
 
 
 def _from_messages(
@@ -181,8 +185,8 @@ def _from_messages(
         if problem:
             problems[part] = problem
         notes += [got.note] if got.note else []
-    own = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()}
-    calibration = Calibration(**own, **extrinsics, lidar_frame=frames[LIDAR] if LIDAR in fixed else None)
+    parts: dict[str, Any] = {CAMERA_FIELDS[name]: camera for name, camera in cameras.items()} | extrinsics
+    calibration = Calibration(**parts, lidar_frame=frames[LIDAR] if LIDAR in fixed else None)
     source = "camera_info" + (" and tf" if extrinsics else "") + " of the recording"
     missing = _missing(calibration, choice, problems)
     by_transforms = RecordedExtrinsics(tuple(moving), tuple(fixed), recorded.topics, recorded.static)
@@ -199,6 +203,7 @@ def _why_not_optical(
         points = _first_scan(bag, choice.map.streams[LIDAR]) if points is None else points
         return share_in_view(points[:, :3], to_camera, camera) if len(points) else None
 
+    assert got.to_camera is not None  # its caller has looked
     return why_not_optical(got.to_camera, frames[RGB], frames[name], name in CAMERA_FIELDS, in_view)
 
 
@@ -227,12 +232,14 @@ def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[st
     return tuple(lines)
 
 
-def _with_views(found: BagCalibration, bag: Recording, choice: TopicChoice) -> BagCalibration:
+def _with_views(
+    found: BagCalibration, calibration: Calibration, bag: Recording, choice: TopicChoice
+) -> BagCalibration:
     """Adds what is to be said of cameras without intrinsics, and of pictures of another shape than the intrinsics."""
     lines, unusable = [], []
     for name, what, they in ((DEPTH, "depth images are", "depth"), (EVENT, "event sensor is", "events")):
-        own = getattr(found.calibration, CAMERA_FIELDS[name])
-        camera = own or found.calibration.camera
+        own = getattr(calibration, CAMERA_FIELDS[name])
+        camera = own or calibration.camera
         size = _size_of(bag, choice, name)
         if size is not None and not same_view(size, camera):
             known = f"{'the camera' if own is None else 'its calibration says'} {camera.width}x{camera.height}"
@@ -242,7 +249,7 @@ def _with_views(found: BagCalibration, bag: Recording, choice: TopicChoice) -> B
         elif own is None and name in choice.map.streams:
             lines.append(f"no camera_info of the {name} camera: the colour camera's is taken")
     is_followed = found.extrinsics is not None and LIDAR in found.extrinsics.names
-    if LIDAR in choice.map.streams and found.calibration.lidar_to_camera is None and not is_followed:
+    if LIDAR in choice.map.streams and calibration.lidar_to_camera is None and not is_followed:
         unusable.append(LIDAR)
     return replace(found, missing=(*found.missing, *lines), unusable=tuple(unusable))
 

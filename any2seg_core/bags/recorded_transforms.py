@@ -71,7 +71,8 @@ def read_transforms(bag: Recording, sensor_topics: Sequence[str]) -> RecordedTra
     span_ns = (bag.start_ns or 0, 2**63 if bag.end_ns is None else bag.end_ns)
     ahead_ns = _ahead_ns(bag, sensor_topics) if static_topics else 0
     static = StaticTransforms(_messages(bag, static_topics), span_ns, ahead_ns)
-    tree, fixed_tree, stamps_ns = TransformTree(), TransformTree(), set()
+    tree, fixed_tree = TransformTree(), TransformTree()
+    stamps_ns: set[int] = set()
     follower = StaticFollower(static, fixed_tree)
     StaticFollower(static, tree)
     complaints = Counter(follower.complaints) + static.complaints
@@ -160,11 +161,13 @@ def _values(
 ) -> list[tuple[int, np.ndarray]]:
     """(bag time, sensor to camera) of the first value and of each that differs from the one before."""
     follower = StaticFollower(static, tree)
-    values = [(0, lookup())]
+    first = lookup()
+    values = [] if first is None else [(0, first)]
     for time_ns in sorted({change.time_ns for change in static.changes}):
         follower.go_to(time_ns)
         to_camera = lookup()
-        if to_camera is not None and not np.allclose(to_camera, values[-1][1], rtol=0.0, atol=_SAME):
+        is_same = values and to_camera is not None and np.allclose(to_camera, values[-1][1], rtol=0.0, atol=_SAME)
+        if to_camera is not None and not is_same:
             values.append((time_ns, to_camera))
     follower.go_to(0)
     return values

@@ -50,7 +50,7 @@ class BagSet:
     time_ns: int
     truth: Any | None
     frames: FrameBuilder
-    extrinsics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extrinsics: Mapping[str, np.ndarray | None] = field(default_factory=dict)
     judge: Callable[[dict[str, bool]], None] = lambda usable: None
     cameras: Mapping[str, CameraModel] = field(default_factory=dict)
 
@@ -133,7 +133,7 @@ class SetStream:
                 self._infos.setdefault(infos[name], []).append(name)
         self._truth_topic = topics.truth
         self._truths: deque[tuple[int, Any]] = deque()
-        self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray]]] = deque()
+        self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray | None]]] = deque()
         self._follower = None if extrinsics is None else ExtrinsicsFollower(extrinsics)
         self._judged: list[SampleSet] = []  # ready because of what was told of the content of others
         self._cameras = CameraTimeline(self._set_camera_info)
@@ -169,7 +169,7 @@ class SetStream:
             if is_later or (last_ns is not None and deadline_ns <= last_ns):
                 return
             last_ns = deadline_ns
-            self.time_ns = max(deadline_ns, self.time_ns)
+            self.time_ns = deadline_ns if self.time_ns is None else max(deadline_ns, self.time_ns)
             yield from self._release(self._synchronizer.poll(deadline_ns))
 
     def _take(self, message: Recorded, now_ns: int) -> list[SampleSet]:
@@ -217,16 +217,17 @@ class SetStream:
     def _release(self, ready: list[SampleSet], is_end: bool = False) -> Iterator[BagSet]:
         """Sets whose truth is decided: with the first truth at or after the stamp no nearer one can follow."""
         ready, self._judged = [*self._judged, *ready], []
+        now_ns = self.time_ns or 0  # None: no message came, and there is no set
         for sample_set in ready:
-            extrinsics = {} if self._follower is None else self._follower.at(sample_set, self.time_ns, self.frames)
-            self._waiting.append((sample_set, self.time_ns, extrinsics))
+            extrinsics = {} if self._follower is None else self._follower.at(sample_set, now_ns, self.frames)
+            self._waiting.append((sample_set, now_ns, extrinsics))
         while self._waiting:
-            sample_set, time_ns, extrinsics = self._waiting[0]
+            sample_set, time_ns, moved = self._waiting[0]
             is_decided = (
                 is_end
                 or not self._truth_topic
                 or (self._truths and self._truths[-1][0] >= sample_set.stamp_ns)
-                or self.time_ns - time_ns > _TRUTH_PATIENCE_NS
+                or now_ns - time_ns > _TRUTH_PATIENCE_NS
             )
             if not is_decided:
                 break
@@ -234,11 +235,12 @@ class SetStream:
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
             cameras = self._cameras.changed(sample_set.stamp_ns)
-            yield BagSet(sample_set, time_ns, truth, self.frames, extrinsics, self._judge, cameras)
+            yield BagSet(sample_set, time_ns, truth, self.frames, moved, self._judge, cameras)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
 
     def _judge(self, usable: dict[str, bool]) -> None:
+        assert self.time_ns is not None  # there was a set
         for name, is_usable in usable.items():
             self._judged += self._synchronizer.judge(name, is_usable, self.time_ns)
 

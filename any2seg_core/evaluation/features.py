@@ -73,8 +73,8 @@ def sample_features(settings: FeatureSettings, progress: Progress) -> FeatureSam
             f"{settings.data}: no labelled pixel in {frames} frames of split {settings.split}: give another split",
             "data-unlabelled",
         )
-    joined = (np.concatenate(each) for each in (features, sensors, classes))
-    return FeatureSample(*joined, target.model.modalities, target.space, frames)
+    points, of_sensor, of_class = (np.concatenate(each) for each in (features, sensors, classes))
+    return FeatureSample(points, of_sensor, of_class, target.model.modalities, target.space, frames)
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -27,16 +27,16 @@ def frame_sheet(
         pictures = {
             PREDICTION: space.colourise(view.labels),
             TRUTH: None if view.truth is None else space.colourise(view.truth),
-            WRONG: None if view.truth is None else _marked(view, space),
+            WRONG: None if view.truth is None else _marked(view.labels, view.truth, space),
         }
         shown = (*(view.planes.get(name) for name in sensors), *(pictures[name] for name in labels))
         rows.append(SheetRow(view.title, view.note, shown))
     return Sheet([*(modality(name).title for name in sensors), *labels], rows, labels)
 
 
-def _marked(view: FrameView, space: LabelSpace) -> np.ndarray:
-    marked = space.colourise(view.truth) // 3
-    marked[is_labelled(view.truth) & (view.truth != view.labels)] = _MISSED
+def _marked(labels: np.ndarray, truth: np.ndarray, space: LabelSpace) -> np.ndarray:
+    marked = space.colourise(truth) // 3
+    marked[is_labelled(truth) & (truth != labels)] = _MISSED
     return marked
 
 

@@ -88,9 +88,9 @@ def interval_bars(intervals: Mapping[str, tuple[float | None, float | None, floa
         return _TOP + _PLOT * 0.5 * (1.0 - value / top)
 
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_TOP + _PLOT + _BOTTOM}" class="timeline">']
-    for value in (-top, 0.0, top):
-        parts.append(svg_line(_LEFT, y(value), _WIDTH - 10, y(value), "grid"))
-        parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:+g}" if value else "0", "end muted"))
+    for tick in (-top, 0.0, top):
+        parts.append(svg_line(_LEFT, y(tick), _WIDTH - 10, y(tick), "grid"))
+        parts.append(svg_text(_LEFT - 8, y(tick) + 4, f"{tick:+g}" if tick else "0", "end muted"))
     for number, (name, (low, value, high)) in enumerate(intervals.items()):
         middle = _LEFT + (number + 0.5) * slot
         parts.append(svg_text(middle, _TOP + _PLOT + 16, name, "middle strong"))

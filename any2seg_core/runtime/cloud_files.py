@@ -155,7 +155,8 @@ def _stored(path: Path, columns: Mapping[str, np.ndarray]) -> StoredPoints:
         raise UserError(f"{path}: x, y, z and intensity must be numbers, one for each point", "file-content")
     if len({len(column) for column in chosen}) > 1:
         raise UserError(f"{path}: x, y, z and intensity must be equally long", "file-content")
-    return StoredPoints(*chosen[:3], chosen[3] if strength else None)
+    x, y, z = chosen[:3]
+    return StoredPoints(x, y, z, chosen[3] if strength else None)
 
 
 def _reason(error: BaseException) -> str:

@@ -64,7 +64,8 @@ def read_prophesee(path: Path, data: bytes) -> tuple[np.ndarray, tuple[int, int]
 
 def read_header(data: bytes) -> PropheseeHeader:
     """The lines at the start that begin with "%"."""
-    version, endianness, sides, at = "", "", {}, 0
+    version, endianness, at = "", "", 0
+    sides: dict[str, int] = {}
     for _ in range(_MOST_HEADER_LINES):
         stop = data.find(b"\n", at)
         if data[at : at + 1] != b"%" or stop < 0:
