@@ -96,7 +96,7 @@ def predict(
         raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar", "sensor-none")
     if calib is None and set(given) != {"rgb"}:
         raise UserError(
-            f"--{', --'.join(n for n in given if n != 'rgb')} need the geometry: give --calib FILE.yaml",
+            f"--{', --'.join(n for n in given if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
             "calibration-missing",
         )
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))

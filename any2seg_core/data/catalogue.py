@@ -37,7 +37,8 @@ def detect_kind(root: str | Path) -> str:
         return BagDataset.kind
     if not root.is_dir():
         raise UserError(
-            f"{root}: no such folder or recording; write one with `any2seg drive` or point to a data set",
+            f"{root}: {'is a file, and no recording' if root.exists() else 'no such folder or recording'}; "
+            "write one with `any2seg drive` or point to a data set",
             "data-missing",
         )
     inner = root / INNER_FOLDER

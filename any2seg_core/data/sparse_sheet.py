@@ -39,9 +39,9 @@ def sparse_config(**settings: object) -> SparseConfig:
         return SparseConfig.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = " ".join(map(str, (*first["loc"], first["input"]))) + ": " if first["loc"] else ""
         raise UserError(
-            f"sparse labels: {f'{where}: ' if where else ''}{first['msg']}", code_of(error)
+            f"sparse labels: {where}{first['msg']}", code_of(error)
         ) from None
 
 

@@ -57,6 +57,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
     path = Path(path)
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give the checkpoint in it, a .safetensors file", "checkpoint-missing")
         if not path.is_file():
             raise UserError(
                 f"no checkpoint at {path}: train one with training/train.py or correct the path", "checkpoint-missing"
