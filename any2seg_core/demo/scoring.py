@@ -2,6 +2,8 @@
 
 Definitions:
     frames in: messages published by the reference sensor of the phase, the first living one in canonical order.
+    coverage: labels out per frame in, in percent. Below 50 the machine was too busy, and mIoU, which judges the labels
+        that there are, is not shown: the missed frames may be the hard ones.
     mIoU: int64 confusion over all labels of the phase, each against the truth image nearest in stamp and at most
         TRUTH_TOLERANCE_NS away; mean over the classes that occur in the truth of that phase.
     latency: when the label was received minus when the replay published the message whose stamp the label carries;
@@ -27,6 +29,8 @@ from any2seg_core.evaluation.live import score_by_stamp
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import subset_letters
+
+_LEAST_COVERAGE = 50.0  # percent
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,16 @@ class PhaseScore:
         """Labels per second."""
         return self.labels_out / (self.phase.end_s - self.phase.start_s)
 
+    @property
+    def coverage(self) -> float:
+        """Labels per frame that came in, in percent; NaN where none came in."""
+        return 100.0 * self.labels_out / self.frames_in if self.frames_in else float("nan")
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether the machine was too busy for a figure that says something: few of the frames have a label."""
+        return self.labels_out > 0 and self.coverage < _LEAST_COVERAGE
+
 
 @dataclass(frozen=True)
 class DemoScores:
@@ -103,6 +117,11 @@ class DemoScores:
 
     phases: list[PhaseScore]
     timeline: list[TimelinePoint]
+
+    @property
+    def starved(self) -> list[PhaseScore]:
+        """Phases in which the machine was too busy."""
+        return [score for score in self.phases if score.is_starved]
 
     def failures(self) -> list[str]:
         """Names of the phases without any label."""

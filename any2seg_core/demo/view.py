@@ -80,6 +80,11 @@ class DemoView:
         self._announced = phase
 
 
+def too_busy(score: PhaseScore) -> str:
+    """What stands in the place of a figure that few labels give."""
+    return f"machine too busy: {score.labels_out} labels of {score.frames_in}"
+
+
 def score_row(score: PhaseScore) -> tuple[str, ...]:
     """One line of the table, as text; the same in the terminal and in the report."""
     used = ", ".join(f"{letters} {count}" for letters, count in score.used.items())
@@ -87,9 +92,9 @@ def score_row(score: PhaseScore) -> tuple[str, ...]:
         score.phase.name,
         used or "-",
         str(score.frames_in),
-        str(score.labels_out),
+        f"{score.labels_out} ({figure(score.coverage)})",
         figure(score.rate_hz, ".1f"),
-        f"{figure(score.miou_present, '.1f')} ({score.classes})",
+        too_busy(score) if score.is_starved else f"{figure(score.miou_present, '.1f')} ({score.classes})",
         f"{figure(score.latency_p50_ms)} / {figure(score.latency_p95_ms)}",
         figure(score.longest_gap_ms),
     )
@@ -99,7 +104,7 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("phase", "left"),
     ("fused (labels)", "left"),
     ("frames in", "right"),
-    ("labels out", "right"),
+    ("labels out (coverage %)", "right"),
     ("Hz", "right"),
     ("mIoU % (classes)", "right"),
     ("latency p50 / p95 ms", "right"),

@@ -16,7 +16,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
 from any2seg_core.demo.schedule import DAY, Phase
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, LabelRecord
-from any2seg_core.demo.view import COLUMNS, figure, score_row
+from any2seg_core.demo.view import COLUMNS, figure, score_row, too_busy
 from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
 from any2seg_core.reports.pictures import PREDICTION, TRUTH, class_legend, frame_sheet
@@ -36,7 +36,7 @@ def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str)
     """All numbers as plain JSON types; a value that does not exist is null."""
     phases = []
     for score in scores.phases:
-        entry = asdict(score) | {"rate_hz": score.rate_hz}
+        entry = asdict(score) | {name: getattr(score, name) for name in ("rate_hz", "coverage", "is_starved")}
         phases.append(entry.pop("phase") | entry)
     document = {
         "command": command,
@@ -45,6 +45,7 @@ def metrics_document(scores: DemoScores, metadata: dict[str, Any], command: str)
         "checkpoint": {"model": metadata["model"], "provenance": metadata["provenance"]},
         "definitions": {
             "frames_in": "messages of the phase's reference sensor that the replay published",
+            "coverage": "labels per frame in, percent; below 50 the machine was too busy, and mIoU is not shown",
             "miou_present": "percent; int64 confusion over the phase, mean over the classes present in its truth, "
             "which lies within 60 ms",
             "latency": "label received minus publication of the message whose stamp the label carries",
@@ -108,7 +109,7 @@ def timeline_svg(scores: DemoScores) -> str:
     quality = Panel(
         "mIoU", "% per label",
         [(p.time_s, p.miou_present, f"{figure(p.miou_present, '.1f')} %: {h}") for p, h in pairs],
-        [score.miou_present for score in scores.phases],
+        [float("nan") if score.is_starved else score.miou_present for score in scores.phases],
     )  # fmt: skip
     latency = Panel(
         "latency", "ms per label", [(p.time_s, p.latency_ms, f"{figure(p.latency_ms)} ms: {h}") for p, h in pairs],
@@ -131,7 +132,8 @@ def demo_report(
         Section(
             "Over time",
             (Figure(timeline_svg(scores), "mIoU and latency of every label over time"),),
-            "Dots: one label each. Red: mIoU and median latency of a phase. Hatched: taken away.",
+            "Each dot is one label. A red line is the mIoU of a phase, or its median latency; without one the machine "
+            "was too busy. Where a sensor's bar is hatched, the sensor was taken away.",
         ),
         Section("What the model saw", (sheet, class_legend(space))),
     ]
@@ -140,6 +142,7 @@ def demo_report(
         "segmentation node. Sensors were taken away and given back while it ran."
     )
     problems = [f"no label in phase {name}" for name in scores.failures()]
+    problems += [f"phase {score.phase.name}: {too_busy(score)}" for score in scores.starved]
     facts = [("checkpoint", ", ".join(f"{key} {value}" for key, value in document["checkpoint"]["model"].items()))]
     facts.append(("versions", ", ".join(f"{name} {value}" for name, value in document["versions"].items())))
     title = "Any2Seg: labels from whichever sensors are alive"

@@ -160,7 +160,7 @@ class Timeline:
             return top + _PANEL * (1.0 - min(value, panel.top) / panel.top)
 
         # Above the panel: beside it, the numbers of a wide scale would touch the title.
-        parts = [svg_text(_LEFT, top - 7, f"{panel.title}, {panel.unit}", "strong")]
+        parts = [svg_text(_LEFT, top - 10, f"{panel.title}, {panel.unit}", "strong")]
         for share in (0.0, 0.5, 1.0):
             value = share * panel.top
             parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))

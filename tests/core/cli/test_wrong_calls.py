@@ -71,7 +71,7 @@ def ended(function) -> int:
         return end.code
 
 
-def require_one_line(code, capsys, here, files, told, program):
+def assert_one_line(code, capsys, here, files, told, program):
     out, err = capsys.readouterr()
     assert code == 2, (code, out, err)
     (line,) = err.strip().splitlines()
@@ -90,7 +90,7 @@ def test_exception_a_wrong_call_of_the_command_is_one_line(call, told, monkeypat
     if words[0] == "predict" and "--checkpoint" not in words:
         words += ["--checkpoint", "m.safetensors"]
     monkeypatch.setattr(sys, "argv", ["any2seg", *words])
-    require_one_line(ended(main), capsys, here, files, told, "any2seg")
+    assert_one_line(ended(main), capsys, here, files, told, "any2seg")
 
 
 @pytest.mark.parametrize(("call", "told"), REPLAY)
@@ -99,14 +99,14 @@ def test_exception_a_wrong_replay_is_one_line(call, told, monkeypatch, capsys, h
     from any2seg_ros.replay import main as replay
 
     monkeypatch.setattr(sys, "argv", ["replay", *call.split()[2:]])
-    require_one_line(ended(replay), capsys, here, files, told, "any2seg bag replay: ")
+    assert_one_line(ended(replay), capsys, here, files, told, "any2seg bag replay: ")
 
 
 @pytest.mark.parametrize(("call", "told"), TRAINING)
 def test_exception_a_wrong_call_of_a_training_script_is_one_line(call, told, capsys, here, files):
     script, *words = call.split()
     module = importlib.import_module(f"any2seg_training.{script}")
-    require_one_line(module.main(words), capsys, here, files, told, f"{script}: ")
+    assert_one_line(module.main(words), capsys, here, files, told, f"{script}: ")
 
 
 def test_value_there_are_more_than_eighty():

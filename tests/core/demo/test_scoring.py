@@ -16,6 +16,8 @@ from any2seg_core.demo.scoring import (
     load_published,
     score_demo,
 )
+from any2seg_core.demo.view import score_row
+from any2seg_core.reports.demo import metrics_document
 from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import DELIVER
 
@@ -54,6 +56,18 @@ def test_value_counts_latency_and_gap_by_hand():
     assert (second.frames_in, second.labels_out) == (10, 1)  # the camera is away: depth is the reference
     assert second.longest_gap_ms == pytest.approx(460.0)  # 690 -> 1150, over the step into the phase
     assert scores.failures() == [phase.name for phase in PHASES[2:]]
+
+
+def test_value_few_labels_of_a_busy_machine_are_no_figure():
+    """10 frames a phase: 9 labels are enough, 4 are not, and none is a failure of its own."""
+    labels = [record(at, 50) for at in (*range(0, 900, 100), *range(1000, 1400, 100))]
+    scores = score_demo(recording(labels), PHASES, DELIVER)
+    assert [score.coverage for score in scores.phases[:3]] == [90.0, 40.0, 0.0]
+    assert [score.phase.name for score in scores.starved] == [PHASES[1].name]
+    assert score_row(scores.phases[1])[3:6:2] == ("4 (40)", "machine too busy: 4 labels of 10")
+    phases = metrics_document(scores, {"model": {}, "provenance": {}}, "")["phases"]
+    assert [phase["is_starved"] for phase in phases[:3]] == [False, True, False]
+    assert phases[0]["coverage"] == 90.0
 
 
 def test_value_silent_phases_own_the_silence():

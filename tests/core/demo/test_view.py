@@ -34,10 +34,17 @@ def test_value_terminal_view_names_fused_and_missing_sensors():
 
 
 def test_value_table_fits_a_hundred_columns_and_holds_the_numbers():
-    scores = score_demo(recording([record(0, 50), record(1100, 50, np.zeros((2, 3), np.uint8))]), PHASES, DELIVER)
+    wrong = np.zeros((2, 3), np.uint8)
+    labels = [record(at, 50) for at in range(0, 900, 100)]
+    labels += [record(at, 50, wrong) for at in range(1000, 1500, 100)]
+    labels += [record(2100, 50)]
+    scores = score_demo(recording(labels), PHASES, DELIVER)
     out = io.StringIO()
     Console(file=out, width=WIDTH).print(score_table(scores))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert any("100.0 (2)" in line for line in lines)
     assert any("0.0 (2)" in line for line in lines)
+    text = " ".join(" ".join(line.split("│")[6].strip() for line in lines if line.count("│") > 6).split())
+    assert "machine too busy: 1 labels of 10" in text
+    assert any("9 (90)" in line for line in lines) and any("5 (50)" in line for line in lines)

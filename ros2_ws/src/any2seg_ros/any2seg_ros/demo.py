@@ -24,7 +24,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
-from any2seg_core.demo.view import WIDTH, DemoView, score_table
+from any2seg_core.demo.view import WIDTH, DemoView, score_table, too_busy
 from any2seg_core.faults.kinds import save_faults
 from any2seg_core.reports.demo import RESULTS, write_outcome
 from any2seg_core.runtime.checkpoint import read_metadata
@@ -179,6 +179,8 @@ def demo(options: DemoOptions) -> None:
     console.print(score_table(scores))
     metrics, page = (options.out / name for name in RESULTS)
     console.print(f"report: {page}   numbers: {metrics}", highlight=False, soft_wrap=True)
+    for score in scores.starved:
+        typer.echo(f"any2seg demo: phase {score.phase.name}: {too_busy(score)}: its mIoU says little", err=True)
     if scores.failures():
         silent = ", ".join(scores.failures())
         typer.echo(f"any2seg demo: no label in phase {silent}; see {options.out / 'node.log'}", err=True)
