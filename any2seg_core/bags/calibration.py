@@ -99,7 +99,7 @@ class BagCalibration:
         if self.calibration is None:
             raise UserError(
                 f"no calibration: {'; '.join(self.missing)}: give --calibration FILE.yaml with the camera and "
-                "lidar_to_camera (its format: any2seg_core/sensors/calibration.py)",
+                "lidar_to_camera (its format: docs/calibration.md)",
                 "calibration-missing",
             )
         raise UserError(

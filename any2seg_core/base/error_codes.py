@@ -80,6 +80,7 @@ _SENSORS = {
 }
 _CALIBRATION = {
     "calibration-missing": Meaning("the step needs a calibration", "give a calibration file"),
+    "calibration-foreign": Meaning("the calibration is in another program's format", "convert it: any2seg calib"),
     "calibration-size": Meaning("the image has another size than the calibration", "give those of the same camera"),
     "extrinsics-missing": Meaning("the calibration does not say where a sensor is", "add the transform named"),
     "transform-invalid": Meaning("the matrix is no rigid transform", "give a rotation and a translation, 4x4"),

@@ -133,7 +133,7 @@ def _paragraphs(found: Inspection, sensors: list[str]) -> Iterator[RenderableTyp
     lines += [f"{part}: {where}" for part, where in calibration.found.items()]
     lines += [f"missing: {line}" for line in calibration.missing]
     if sensors and (calibration.calibration is None or calibration.missing):
-        lines.append("a file of your own: --calibration FILE.yaml (format: any2seg_core/sensors/calibration.py)")
+        lines.append("a file of your own: --calibration FILE.yaml (format: docs/calibration.md)")
     yield from _section("calibration", lines)
     yield from _section("notes", list(found.notes))
     if found.node_command:

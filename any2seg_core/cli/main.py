@@ -23,6 +23,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
+from any2seg_core.cli.calib import calib_app
 from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
@@ -32,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: inspect, extract, evaluate, replay with injected faults.")
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
+app.add_typer(calib_app, name="calib")
 bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)
 app.command()(evaluate)

@@ -123,7 +123,15 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         (161, 97)
     """
     path = Path(path)
-    data = _read_mapping(path)
+    data = read_yaml(path, "calibration file")
+    kind, command = _foreign(data)
+    if kind:
+        raise UserError(
+            f"{path}: is {kind}, not a calibration of this program: convert it with any2seg calib {command} {path} "
+            "OUT.yaml (docs/calibration.md)",
+            "calibration-foreign",
+        )
+    data = _mapping(path, data)
     try:
         file = _CalibrationFile.model_validate(data)
         parts: dict[str, Any] = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
@@ -147,7 +155,7 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
         UserError: one line naming the file and the key.
     """
     path = Path(url.removeprefix("file://"))
-    data = _read_mapping(path)
+    data = _mapping(path, read_yaml(path, "camera_info file"))
     try:
         file = _CameraInfoFile.model_validate(data)
         if rectified and file.projection_matrix is not None:
@@ -251,8 +259,22 @@ def _first_line(error: ValidationError | UserError) -> str:
     return f"{key}: {hint}"
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    data = read_yaml(path, "calibration file")
+def _foreign(document: Any) -> tuple[str, str]:
+    """(format of another program, command that converts it); empty where nothing is recognised."""
+    if isinstance(document, list):
+        is_nuscenes = bool(document) and isinstance(document[0], dict) and "camera_intrinsic" in document[0]
+        return ("nuScenes' calibrated_sensor.json", "from-nuscenes") if is_nuscenes else ("", "")
+    keys = {str(key) for key in document} if isinstance(document, dict) else set()
+    if {"image_width", "camera_matrix"} & keys:
+        return "the camera_info YAML of ROS", "from-camera-info"
+    if keys & {"P0", "P2", "P_rect_02", "S_rect_02", "Tr_velo_to_cam", "delta_f", "corner_dist"}:
+        return "a calibration of KITTI", "from-kitti"
+    if any(isinstance(document[key], dict) and "intrinsics" in document[key] for key in keys & {"cam0", "cam1"}):
+        return "a camchain of Kalibr", "from-kalibr"
+    return "", ""
+
+
+def _mapping(path: Path, data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UserError(f"{path}: must hold keys such as 'camera:', got {type(data).__name__}", "file-content")
     return data

@@ -1,0 +1,202 @@
+"""``any2seg calib``: calibrations of recordings and other programs into our YAML, and a look at one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.screen import say
+from any2seg_core.base.shipped import shipped_file
+
+if TYPE_CHECKING:  # it imports what --help does without
+    from any2seg_core.sensors.calibration import Calibration
+
+calib_app = typer.Typer(no_args_is_help=True, help="Calibrations: from recordings and other programs; a look at one.")
+
+OutArgument = Annotated[Path, typer.Argument(help="Calibration YAML to write.")]
+SizeOption = Annotated[str, typer.Option(help="Of the camera's images, WIDTHxHEIGHT.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@calib_app.command("from-bag")
+def from_bag(
+    bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
+    out: OutArgument,
+    topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
+    params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file; its rectified counts.")] = None,
+) -> None:
+    """Take camera_info and transforms of a recording, for a node without TF (pip wheels).
+
+    Example: any2seg calib from-bag runs/drive car.yaml
+    """
+    from any2seg_core.bags.opened import BagOptions, open_bag
+
+    with open_bag(bag, BagOptions(topics=topic or (), params=params)) as opened:
+        found = opened.calibration
+        calibration = found.fixed_part(found.calibration)
+        missing, moving = found.missing, () if found.extrinsics is None else found.extrinsics.names
+    if calibration is None:
+        raise UserError(f"{bag}: {'; '.join(missing)}: nothing to write", "calibration-missing")
+    _write(out, calibration)
+    for line in (*missing, *(f"{name} moves against the camera: its transform is left out" for name in moving)):
+        say(f"! {line}", err=True)
+
+
+@calib_app.command("from-camera-info")
+def from_camera_info(
+    camera: Annotated[Path, typer.Argument(help="YAML of the colour camera, as camera_calibration writes it.")],
+    out: OutArgument,
+    depth: Annotated[Path | None, typer.Option(help="The same of the depth camera.")] = None,
+    event: Annotated[Path | None, typer.Option(help="The same of the event camera.")] = None,
+    rectified: Annotated[bool, typer.Option("--rectified", help="Images are rectified: take the projection.")] = False,
+) -> None:
+    """Take intrinsics from camera_info YAML files of ROS.
+
+    Example: any2seg calib from-camera-info ost.yaml car.yaml
+    """
+    from any2seg_core.runtime import foreign_calibration as foreign
+
+    files = {name: path for name, path in (("rgb", camera), ("depth", depth), ("event", event)) if path is not None}
+    _write(out, foreign.from_camera_info(files, rectified))
+
+
+@calib_app.command("from-kitti")
+def from_kitti(
+    source: Annotated[Path, typer.Argument(help="Folder of KITTI raw's calib_*.txt; or a file of object, odometry.")],
+    out: OutArgument,
+    camera: Annotated[int, typer.Option(min=0, max=3, help="2 and 3 are the colour cameras.")] = 2,
+    size: SizeOption = "",
+) -> None:
+    """Take camera and LiDAR from KITTI's calibration text.
+
+    Example: any2seg calib from-kitti 2011_09_26 car.yaml
+    """
+    from any2seg_core.runtime import foreign_calibration as foreign
+
+    _write(out, foreign.from_kitti(source, camera, _size(size) if size else None))
+
+
+@calib_app.command("from-kalibr")
+def from_kalibr(
+    camchain: Annotated[Path, typer.Argument(help="camchain-*.yaml of Kalibr.")],
+    out: OutArgument,
+    rgb: Annotated[str, typer.Option(help="Its name of the colour camera.")] = "cam0",
+    depth: Annotated[str, typer.Option(help="Its name of the depth camera.")] = "",
+    event: Annotated[str, typer.Option(help="Its name of the event camera.")] = "",
+) -> None:
+    """Take cameras and the transforms between them from a camchain of Kalibr.
+
+    Example: any2seg calib from-kalibr camchain.yaml car.yaml --event cam1
+    """
+    from any2seg_core.runtime import foreign_calibration as foreign
+
+    names = {name: value for name, value in (("rgb", rgb), ("depth", depth), ("event", event)) if value}
+    _write(out, foreign.from_kalibr(camchain, names))
+
+
+@calib_app.command("from-nuscenes")
+def from_nuscenes(
+    source: Annotated[Path, typer.Argument(help="Folder with calibrated_sensor.json and sensor.json.")],
+    out: OutArgument,
+    camera: Annotated[str, typer.Option(help="Channel, or token of its record.")] = "CAM_FRONT",
+    lidar: Annotated[str, typer.Option(help="Channel, or token of its record.")] = "LIDAR_TOP",
+    size: SizeOption = "1600x900",
+) -> None:
+    """Take camera and LiDAR from nuScenes' tables.
+
+    Example: any2seg calib from-nuscenes v1.0-mini car.yaml
+    """
+    from any2seg_core.runtime import foreign_calibration as foreign
+
+    _write(out, foreign.from_nuscenes(source, {"camera": camera, "lidar": lidar}, _size(size)))
+
+
+@calib_app.command("example")
+def example(out: OutArgument) -> None:
+    """Write an example with comments, to fill in by hand.
+
+    Example: any2seg calib example car.yaml
+    """
+    from any2seg_core.base.atomic import replacing
+
+    with replacing(out) as partial:
+        shutil.copyfile(shipped_file("any2seg_core", "sensors", "calibration_example.yaml"), partial)
+    say(f"{out}: an example; change its numbers (docs/calibration.md)")
+
+
+@calib_app.command("show")
+def show(
+    calibration: Annotated[Path, typer.Argument(help="Calibration YAML.")],
+    rgb: Annotated[Path, typer.Option(help="Camera image.")],
+    lidar: Annotated[Path, typer.Option(help="LiDAR file of the same moment.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write: the points over the picture.")],
+    point_columns: Annotated[str, typer.Option(help="Of a .bin: x,y,z,intensity,ring; default: by values.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the LiDAR over the picture; say how many points fall inside and how well edges meet.
+
+    Example: any2seg calib show car.yaml --rgb a.png --lidar a.bin -o seen.png
+    """
+    from dataclasses import asdict
+
+    from PIL import Image
+
+    from any2seg_core.base.atomic import replacing
+    from any2seg_core.runtime.input_files import read_points, read_rgb
+    from any2seg_core.sensors.alignment import draw_points, measure_alignment
+    from any2seg_core.sensors.calibration import load_calibration
+    from any2seg_core.sensors.rig import same_view
+
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out}: the picture is written as PNG: name it {out.stem}.png", "file-name")
+    known = load_calibration(calibration)
+    camera = known.camera
+    picture, points = read_rgb(rgb, (camera.height, camera.width)), read_points(lidar, point_columns)
+    if not same_view(picture.shape, camera):
+        raise UserError(
+            f"{rgb} is {picture.shape[1]}x{picture.shape[0]}, the camera in {calibration} is {camera.width}x"
+            f"{camera.height}: give the image and the calibration of the same camera",
+            "calibration-size",
+        )
+    found = measure_alignment(picture, points, known)
+    with replacing(out) as partial:
+        Image.fromarray(draw_points(picture, points, known)).save(partial)
+    if as_json:
+        say(json.dumps(asdict(found) | {"better_when_turned": found.better_when_turned, "out": str(out)}))
+        return
+    say(f"{out}: {found.inside} of {found.points} points fall into the picture")
+    if not found.inside:
+        say("! no point in the picture: lidar_to_camera may be inverted, or its axes those of another frame", err=True)
+    elif found.closeness is None:
+        say(f"edges: only {found.edges} jumps of range in the picture, too few to judge")
+    else:
+        say(f"edges: {found.edges} jumps of range lie {found.closeness:.2f} close to edges of the picture (1: on them)")
+        better, count = found.better_when_turned, len(found.turned)
+        if better:
+            say(f"! {better} of {count} turns by 1 degree meet better: calibrate again, look at {out}", err=True)
+        else:
+            say(f"none of {count} turns of the LiDAR by 1 degree meets better")
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not found:
+        raise UserError(f"size {text!r}: give WIDTHxHEIGHT, as 1242x375", "value-format")
+    return int(found[1]), int(found[2])
+
+
+def _write(out: Path, calibration: Calibration) -> None:
+    from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, save_calibration
+
+    save_calibration(out, calibration)
+    names = (*CAMERA_FIELDS.values(), *EXTRINSICS_FIELDS.values())
+    there = [name for name in names if getattr(calibration, name) is not None]
+    say(f"{out}: {', '.join(there)}")
+    if calibration.lidar_to_camera is None:
+        say("! lidar_to_camera is not known: add it where there is a LiDAR (docs/calibration.md)", err=True)
