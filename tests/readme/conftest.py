@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -38,6 +39,19 @@ def inputs(tmp_path_factory) -> Path:
     return root
 
 
+def write_evaluations(runs: Path) -> None:
+    """What `any2seg evaluate --out` and `any2seg bag evaluate` leave, two of each with one frame of one class."""
+    counts = {"RDEL": {"6": [70, 100, 90]}}
+    head = {"label_space": "deliver-25", "protocol": "drop"}
+    of_set = [head | {"kind": "evaluation"}, {"kind": "frame", "frame": "000001", "counts": counts}]
+    of_bag = [head | {"bag": {"name": "drive"}}, {"stamp_ns": 1, "subsets": {"RDEL": {"counts": counts["RDEL"]}}}]
+    for name, lines in (("evaluation", of_set), ("evaluation_new", of_set), ("evaluate/before", of_bag),
+                        ("evaluate/after", of_bag)):  # fmt: skip
+        (runs / name).mkdir(parents=True)
+        file = "results.jsonl" if lines is of_set else "frames.jsonl"
+        (runs / name / file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 @pytest.fixture
 def home(inputs, tmp_path) -> Path:
     """A new home folder with links to the inputs; what a command writes stays in it."""
@@ -52,6 +66,7 @@ def home(inputs, tmp_path) -> Path:
         (home / name).symlink_to(inputs / "data")
     (home / "drive.mcap").symlink_to(next((inputs / "drive").glob("*.mcap")))
     (home / "runs/demo/schedule.json").write_text("[]")
+    write_evaluations(home / "runs")
     for name in ("a.png", "b.bin", "calibration.yaml"):
         shutil.copy(inputs / name, home)
     shutil.copy(inputs / "calibration.yaml", home / "c.yaml")

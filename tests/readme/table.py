@@ -60,7 +60,8 @@ PROMISED = {
     r"any2seg drive deliver (\S+)": r"\1/semantic",
     r"any2seg drive bag (\S+)": r"\1/metadata.yaml",
     r"python bags/make_drive.py (\S+)": r"\1/metadata.yaml",
-    r"any2seg evaluate .*--out (\S+)": r"\1/report.html",
+    r"any2seg (?:evaluate|compare) .*--out (\S+)": r"\1/report.html",
+    r"any2seg features .*-o (\S+)": r"\1",
     r".*> (\S+)$": r"\1",
 }
 """Pattern -> what a command leaves behind: the first that fits."""
