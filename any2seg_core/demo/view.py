@@ -92,7 +92,8 @@ def score_row(score: PhaseScore) -> tuple[str, ...]:
         score.phase.name,
         used or "-",
         str(score.frames_in),
-        f"{score.labels_out} ({figure(score.coverage)})",
+        str(score.labels_out),
+        figure(score.coverage),
         figure(score.rate_hz, ".1f"),
         too_busy(score) if score.is_starved else f"{figure(score.miou_present, '.1f')} ({score.classes})",
         f"{figure(score.latency_p50_ms)} / {figure(score.latency_p95_ms)}",
@@ -104,7 +105,8 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("phase", "left"),
     ("fused (labels)", "left"),
     ("frames in", "right"),
-    ("labels out (coverage %)", "right"),
+    ("labels out", "right"),
+    ("coverage %", "right"),
     ("Hz", "right"),
     ("mIoU % (classes)", "right"),
     ("latency p50 / p95 ms", "right"),
@@ -117,7 +119,7 @@ def score_table(scores: DemoScores) -> Table:
     """The table per phase; fits WIDTH columns."""
     table = Table(title="Any2Seg demo: R camera, D depth, E event, L LiDAR", width=WIDTH)
     for heading, side in COLUMNS:
-        table.add_column(heading, justify=side)
+        table.add_column(heading, justify=side, min_width=max(map(len, heading.split())) + 1)
     for score in scores.phases:
         table.add_row(*score_row(score))
     return table

@@ -64,7 +64,7 @@ def test_value_few_labels_of_a_busy_machine_are_no_figure():
     scores = score_demo(recording(labels), PHASES, DELIVER)
     assert [score.coverage for score in scores.phases[:3]] == [90.0, 40.0, 0.0]
     assert [score.phase.name for score in scores.starved] == [PHASES[1].name]
-    assert score_row(scores.phases[1])[3:6:2] == ("4 (40)", "machine too busy: 4 labels of 10")
+    assert score_row(scores.phases[1])[3:7] == ("4", "40", "4.0", "machine too busy: 4 labels of 10")
     phases = metrics_document(scores, {"model": {}, "provenance": {}}, "")["phases"]
     assert [phase["is_starved"] for phase in phases[:3]] == [False, True, False]
     assert phases[0]["coverage"] == 90.0
