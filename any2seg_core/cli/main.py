@@ -16,6 +16,7 @@ from PIL import Image
 from rich.table import Table
 
 from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import Screen, say
@@ -47,7 +48,6 @@ CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safet
 ColumnsOption = Annotated[
     str, typer.Option("--point-columns", "--lidar-columns", help="Of a .bin: x,y,z,intensity,ring; default: by values.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def _print_version(wanted: bool) -> None:
