@@ -17,6 +17,7 @@ from any2seg_core.demo.scoring import DemoScores, PhaseScore
 from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 WIDTH = 100
+_FIGURE = 10  # characters of "100.0 (25)"
 
 
 def sensors_line(alive: Sequence[str], used: Sequence[str]) -> Text:
@@ -117,9 +118,10 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
 
 def score_table(scores: DemoScores) -> Table:
     """The table per phase; fits WIDTH columns."""
-    table = Table(title="Any2Seg demo: R camera, D depth, E event, L LiDAR", width=WIDTH)
+    title = "Any2Seg demo: R camera, D depth, E event, L LiDAR"
+    table = Table(title=title, width=WIDTH, padding=(0, 0, 0, 0))
     for heading, side in COLUMNS:
-        table.add_column(heading, justify=side, min_width=max(map(len, heading.split())) + 1)
+        table.add_column(heading, justify=side, min_width=_FIGURE if heading.startswith("mIoU") else None)
     for score in scores.phases:
         table.add_row(*score_row(score))
     return table

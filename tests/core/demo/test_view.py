@@ -47,5 +47,6 @@ def test_value_table_fits_a_hundred_columns_and_holds_the_numbers():
     assert any("0.0 (2)" in line for line in lines)
     text = " ".join(" ".join(line.split("│")[7].strip() for line in lines if line.count("│") > 7).split())
     assert "machine too busy: 1 labels of 10" in text
+    assert all(line[-1] in "┃│┓┩┘" for line in lines[1:])  # nothing is cut off
     cells = [[cell.strip() for cell in line.split("│")] for line in lines]
     assert any(row[4:6] == ["9", "90"] for row in cells) and any(row[4:6] == ["5", "50"] for row in cells)
