@@ -47,7 +47,7 @@ BODIES = {
     write_embeddings(folder / "a.safetensors", {"a": np.zeros((1000, 100), np.float32)}, {})
 """,
     "label image": """
-    from any2seg_core.cli.main import _write_image
+    from any2seg_core.cli.predict import _write_image
     _write_image(folder / "a.png", noise)
 """,
     "plane of a data set": """

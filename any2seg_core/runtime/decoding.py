@@ -36,14 +36,14 @@ class Reading:
     Attributes:
         array: as of FileArray, or events EVENT_DTYPE whose times are in the clock of the set's stamp.
         message_ns: stamp of its message, which tells it from the next one; of the set where its header says none.
-        frame_id: of its newest message, "" where it says none.
+        frame_id: of its newest message, "" where it says none; None for a file.
         size: (H, W) of the event sensor; None where its messages do not say, and for other sensors.
         total: how many events its stream had so far; 0 where nobody counted.
     """
 
     array: np.ndarray
     message_ns: int
-    frame_id: str = ""
+    frame_id: str | None = ""
     size: tuple[int, int] | None = None
     total: int = 0
 
@@ -99,7 +99,9 @@ class SetDecoder:
         if name in WINDOWED:
             return self._events(name, payloads, stamp_ns, event_offset_ns)
         newest = payloads[-1]
-        array = newest.array if isinstance(newest, FileArray) else self._reader.read(name, newest)
+        if isinstance(newest, FileArray):
+            return Reading(newest.array, stamp_ns, frame_id=None)
+        array = self._reader.read(name, newest)
         return Reading(array, _stamp_of(newest, stamp_ns), frame_of(newest))
 
     def _events(self, name: str, payloads: Sequence[Any], stamp_ns: int, offset_ns: int) -> Reading:

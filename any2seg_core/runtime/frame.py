@@ -21,6 +21,7 @@ class Frame:
         errors: per unusable modality why, one line; unusable is also one without a single pixel in its plane.
         reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
             HEALTH_REASONS (the sensor is ill).
+        codes: per unusable modality whose message is bad, or does not fit the geometry, the code of that error.
         samples: per usable modality the array that its plane was made of, as `SensorRig.planes` takes it; times of
             events in the clock of the stamp.
         notes: what somebody should know about the streams, one line each, told once.
@@ -36,5 +37,6 @@ class Frame:
     samples: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     repeats: dict[str, float] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
     rig: SensorRig | None = None
     frame_id: str = ""

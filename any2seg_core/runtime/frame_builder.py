@@ -212,7 +212,8 @@ class FrameBuilder:
 
     def _with_pose(self, name: str, reading: Reading) -> Reading:
         """Third stage: whether it is known where the sensor is."""
-        self._geometry.require_pose(name, reading.frame_id)
+        if reading.frame_id is not None:  # of files the calibration alone says it, and the projection misses it
+            self._geometry.require_pose(name, reading.frame_id)
         return reading
 
     def _filled(
@@ -262,6 +263,7 @@ class FrameBuilder:
             samples=samples,
             notes=[*notes, *self._decoder.take_notes()],
             repeats={name: share for name, share in repeats.items() if share},
+            codes={name: faults[name].code for name in left_out if faults[name].code},
             rig=self.rig,
             frame_id=(self._geometry.image_frame if RGB in payloads else "") or self.camera_frame,
         )
@@ -276,7 +278,7 @@ def _each(
         try:
             result = stage(name, value)
         except UserError as error:
-            result = Fault(getattr(error, "reason", "geometry"), error.with_code)
+            result = Fault(getattr(error, "reason", "geometry"), error.with_code, error.code)
         if isinstance(result, Fault):
             faults[name] = result
         else:

@@ -22,7 +22,7 @@ from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane, same_view
-from any2seg_core.vocabulary.contract import InputContract, default_encodings
+from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, label_space
 from any2seg_core.vocabulary.modalities import LIDAR, RGB, canonical
 
@@ -290,15 +290,7 @@ class Predictor:
         for name in used:
             if name not in raw and samples[name].dtype.kind == "f" and not np.isfinite(samples[name]).all():
                 raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255", "not-finite")
-        made_here = default_encodings(self.contract.modalities)
-        foreign = [name for name in raw if self.contract.encodings[name] != made_here[name]]
-        if foreign:
-            raise UserError(
-                f"raw {foreign[0]}: this checkpoint was trained on planes of the encoding "
-                f"{self.contract.encodings[foreign[0]]}, of its data set; train on raw files (source=raw) or "
-                "give such a plane, (H, W, 3) uint8",
-                "plane-encoding",
-            )
+        self.contract.require_own_encodings(raw)
         if rig is None:
             if raw:
                 shapes = {name: (samples[name].dtype.name, samples[name].shape) for name in raw}

@@ -39,10 +39,14 @@ _DEPTH_STRIDE = 4
 
 
 class Fault(NamedTuple):
-    """What is wrong with a sensor: key of HEALTH_REASONS and one line for people."""
+    """What is wrong with a sensor: key of HEALTH_REASONS and one line for people.
+
+    Of a message that is bad: key of MESSAGE_REASONS, and the code of its error.
+    """
 
     reason: str
     text: str
+    code: str = ""
 
 
 def image_fault(rgb: np.ndarray, config: HealthConfig) -> Fault | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import MCUBES as MCUBES_CLASSES
 from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
 from any2seg_core.vocabulary.labels import label_space
@@ -104,6 +105,16 @@ class InputContract(BaseModel):
     @classmethod
     def _known_label_space(cls, name: str) -> str:
         return label_space(name).name
+
+    def require_own_encodings(self, names: Iterable[str]) -> None:
+        """UserError where a model was trained on planes of other code than what makes planes of raw data here."""
+        made_here = default_encodings(self.modalities)
+        for name in (name for name in names if name in self.modalities and self.encodings[name] != made_here[name]):
+            raise UserError(
+                f"raw {name}: this checkpoint was trained on planes of the encoding {self.encodings[name]}, of its "
+                "data set; train on raw files (source=raw) or give such a plane, (H, W, 3) uint8",
+                "plane-encoding",
+            )
 
     @model_validator(mode="after")
     def _complete(self) -> InputContract:

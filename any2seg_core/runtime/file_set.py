@@ -1,0 +1,82 @@
+"""Arrays of sensor files as one set, which takes the road of live messages: `FrameBuilder`, then `SetSegmenter`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.messages.event_stream import Events
+from any2seg_core.runtime.decoding import FileArray
+from any2seg_core.runtime.frame import Frame
+from any2seg_core.runtime.frame_builder import FrameBuilder
+from any2seg_core.runtime.input_options import input_options
+from any2seg_core.runtime.set_segmenter import SetSegmenter
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.health import HEALTH_REASONS
+from any2seg_core.sync import Sample, SampleSet
+from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.modalities import EVENT, RGB, canonical
+
+if TYPE_CHECKING:
+    from any2seg_core.runtime.predictor import Predictor, Segmentation
+
+
+def segment_arrays(
+    predictor: Predictor,
+    samples: Mapping[str, np.ndarray],
+    calibration: Calibration | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[Segmentation, Frame]:
+    """Labels of one set of arrays, judged as the node judges messages.
+
+    Args:
+        samples: modality -> array, as `Predictor` takes raw ones; the event window ends with the last event.
+        calibration: None: only the camera image can be used.
+        parameters: of the node, by name; those of inputs and health count.
+
+    Returns:
+        Labels of the sensors that can be used, and the frame, which says of the others why they are left out: a sensor
+        that is ill or shows nothing.
+
+    Raises:
+        UserError: no sensor is left, an array that does not fit calibration or checkpoint.
+    """
+    names = canonical(samples)
+    predictor.contract.require_own_encodings(name for name in names if name != RGB)
+    events = samples.get(EVENT)
+    stamp_ns = int(events["t"].max()) if events is not None and len(events) else 0
+    sample_set = _set_of(samples, stamp_ns)
+    window_ns = predictor.contract.event_window_ns
+    given = parameters or {}
+    payloads = {name: [sample.payload for sample in found] for name, found in sample_set.samples.items()}
+    frame = FrameBuilder(calibration, window_ns, input_options(given)).build(payloads, stamp_ns)
+    for name, reason in frame.reasons.items():
+        if reason not in HEALTH_REASONS:
+            code = frame.codes[name]
+            raise UserError(frame.errors[name].removesuffix(f" [{code}]"), code)
+    if not frame.planes:
+        raise UserError(f"no sensor shows anything: {'; '.join(reasons_of(frame))}", "sensor-empty")
+    segmenter = SetSegmenter(predictor, sync_config(given, names, window_ns))
+    return segmenter.segment(sample_set, frame, stamp_ns).segmentation, frame
+
+
+def reasons_of(frame: Frame) -> list[str]:
+    """Why sensors of a frame are left out, one line each that begins with the sensor."""
+    return [why if why.startswith(f"{name}: ") else f"{name}: {why}" for name, why in frame.errors.items()]
+
+
+def _set_of(samples: Mapping[str, np.ndarray], stamp_ns: int) -> SampleSet:
+    names = canonical(samples)
+    payloads = {
+        name: Events(None, samples[name]) if name == EVENT else FileArray(samples[name]) for name in names
+    }
+    return SampleSet(
+        stamp_ns,
+        reference=names[0],
+        samples={name: (Sample(stamp_ns, stamp_ns, payload),) for name, payload in payloads.items()},
+        missing={},
+        age_ns=dict.fromkeys(names, 0),
+    )
