@@ -19,6 +19,7 @@ from torch import nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import unusable_tensor
+from any2seg_core.base.progress import track
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import detect_kind, open_dataset
@@ -331,7 +332,8 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
     prior = PriorStatistics(len(label_space(contract.label_space)))
-    for labels in train_frames.readable_labels():  # also finds out of range ids before the first step
+    labels_of_frames = train_frames.readable_labels()  # also finds out of range ids before the first step
+    for labels in track(labels_of_frames, "count the classes", len(train_frames), processes.is_main):
         prior.update(labels)
     if prior.counts is None or not prior.counts.any():
         raise UserError(

@@ -121,3 +121,16 @@ def test_exception_bad_val_files_stop_before_the_first_step(tmp_path: Path, what
     lenient = open_split(config(root, skip_corrupt=True), "val", "none")
     require_val(lenient, 2, ALONE)
     assert len(lenient.skipped) == 1
+
+
+def test_value_counting_the_classes_shows_how_far_it_is(tmp_path, monkeypatch):
+    """It reads every label before the first step: a silent minute, where nobody says something."""
+    shown = []
+
+    def watched(items, title, total, is_shown):
+        shown.append((title, total, is_shown))
+        return items
+
+    monkeypatch.setattr("any2seg_training.build.track", watched)
+    build_run(config(write_deliver(tmp_path, {"train": 3, "val": 1}, (32, 40))), ALONE)
+    assert shown == [("count the classes", 3, True)]

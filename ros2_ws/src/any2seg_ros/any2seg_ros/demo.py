@@ -20,6 +20,7 @@ from any2seg_core.bags.lookup import start_ns
 from any2seg_core.base.command_options import with_settings
 from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import Progress
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
@@ -148,7 +149,8 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
         node = start_node(options, bag)
         monitor = Monitor(NODE_NAME, carla_bridge().truth)
         try:
-            wait_until_active(node, monitor)
+            with Progress("start the node"):
+                wait_until_active(node, monitor)
             with DemoView(console, phases) as view:
                 replay(options, bag, phases, node, monitor, view)
             if node.returncode is not None:
@@ -159,8 +161,9 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
             node.stop()
     published = load_published(options.out / "published.jsonl")
     recording = DemoRecording(bag_start_ns, labels, truths, published)
-    scores = score_demo(recording, phases, space)
-    write_outcome(options.out, recording, scores, bag, metadata, arguments)
+    with Progress("score the labels"):
+        scores = score_demo(recording, phases, space)
+        write_outcome(options.out, recording, scores, bag, metadata, arguments)
     return scores
 
 
