@@ -189,7 +189,7 @@ def _calibration(bag: Recording, choice: TopicChoice, file: Path | None) -> BagC
     except UserError as error:
         if file is not None:
             raise
-        return BagCalibration(None, missing=(str(error),))
+        return BagCalibration(None, missing=(error.with_code,))
 
 
 def _role(topics: TopicMap, name: str) -> str:

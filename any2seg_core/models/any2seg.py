@@ -103,7 +103,7 @@ class Any2Seg(nn.Module):
             raise UserError(
                 f"images of {', '.join(names) or 'no modality'}: this model takes any non-empty subset of "
                 f"{', '.join(self.modalities)}",
-                "sensor-unknown",
+                "sensor-absent" if names else "sensor-none",
             )
         shapes = {name: tuple(images[name].shape) for name in names}
         batch, channels, height, width = shapes[names[0]]

@@ -284,7 +284,7 @@ class Predictor:
             raise UserError(
                 f"samples of {', '.join(used) or 'no modality'}: this checkpoint takes any non-empty subset of "
                 f"{', '.join(self.contract.modalities)}",
-                "sensor-unknown",
+                "sensor-absent" if used else "sensor-none",
             )
         raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
         for name in used:

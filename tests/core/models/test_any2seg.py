@@ -90,7 +90,7 @@ def test_gradient_reaches_every_parameter_from_a_mixed_batch():
 
 
 def test_exception_messages_show_expected_and_actual(model):
-    with user_error("sensor-unknown", "rgb, depth, event, lidar"):
+    with user_error("sensor-none", "rgb, depth, event, lidar"):
         model({})
     with user_error("sensor-unknown", "'radar'"):
         model({"radar": torch.zeros(1, 3, 64, 64)})
@@ -108,7 +108,7 @@ def test_exception_messages_show_expected_and_actual(model):
 
 def test_exception_a_modality_the_model_was_not_built_with():
     model = Any2Seg(ModelConfig(head_width=32, num_classes=3, modalities=("rgb", "lidar")))
-    with user_error("sensor-unknown", "depth", "rgb, lidar"):
+    with user_error("sensor-absent", "depth", "rgb, lidar"):
         model(images(names=("depth",)))
 
 

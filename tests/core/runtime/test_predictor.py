@@ -108,7 +108,7 @@ def test_value_bfloat16_is_near_and_subsets_agree_with_calls(predictor, rig, raw
 
 
 def test_exception_messages(predictor, raw):
-    with user_error("sensor-unknown"):
+    with user_error("sensor-none", "rgb, depth, event, lidar"):
         predictor({})
     with user_error("sensor-unknown", "'radar'"):
         predictor({"radar": raw["rgb"]})
@@ -121,7 +121,7 @@ def test_exception_messages(predictor, raw):
 def test_exception_modality_the_checkpoint_does_not_know(raw):
     model = Any2Seg(ModelConfig(head_width=32, modalities=("rgb", "depth")))
     predictor = Predictor(model, InputContract(height=64, width=96, modalities=("rgb", "depth")))
-    with user_error("sensor-unknown", "lidar", "rgb, depth"):
+    with user_error("sensor-absent", "lidar", "rgb, depth"):
         predictor({"lidar": np.zeros((64, 96, 3), np.uint8)})
     assert LIDAR not in predictor.contract.modalities
 
