@@ -39,6 +39,7 @@ soak: install
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 docs: $(VENV)/.any2seg-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

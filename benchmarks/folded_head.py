@@ -8,6 +8,7 @@ Prints the time ratio folded / unfolded (below 1 is faster) for MiT-B0 and B2 wi
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -24,13 +25,14 @@ def unfolded(head: AllMLPHead, levels: list[torch.Tensor]) -> torch.Tensor:
     """Project, upsample, concatenate coarsest first, fuse, norm, classify: SegFormer's own order."""
     size = levels[0].shape[-2:]
     projected = []
-    for layer, level in zip(head.projections, levels, strict=True):
+    layers = [layer for layer in head.projections if isinstance(layer, torch.nn.Linear)]
+    for layer, level in zip(layers, levels, strict=True):
         mapped = F.conv2d(level, layer.weight[:, :, None, None], layer.bias)  # (B, C, H, W)
         projected.append(F.interpolate(mapped, size, mode="bilinear", align_corners=False))
     return head.classifier(F.relu(head.norm(head.fuse(torch.cat(projected[::-1], dim=1)))))
 
 
-def median_times_s(first, second) -> tuple[float, float]:
+def median_times_s(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
     """Medians of ROUNDS runs in turns, so that both see the same machine."""
     times: tuple[list[float], list[float]] = ([], [])
     for round_ in range(ROUNDS + 2):
@@ -39,7 +41,8 @@ def median_times_s(first, second) -> tuple[float, float]:
             function()
             if round_ >= 2:
                 kept.append(time.perf_counter() - start_s)
-    return tuple(sorted(kept)[ROUNDS // 2] for kept in times)
+    own, peer = (sorted(kept)[ROUNDS // 2] for kept in times)
+    return own, peer
 
 
 def main() -> None:

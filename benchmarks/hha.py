@@ -44,7 +44,7 @@ def tangent(depth: np.ndarray, rays: np.ndarray, axis: int) -> np.ndarray:
     best, chosen = np.full(depth.shape, np.inf, np.float32), np.zeros_like(points)
     for sign in (-1, 1):
         there, near = np.roll(points, -sign, axis), np.roll(valid, -sign, axis)
-        border = [slice(None)] * 2
+        border: list[slice | int] = [slice(None)] * 2
         border[axis] = 0 if sign < 0 else -1
         near[tuple(border)] = False
         step = np.where(near, np.abs(np.roll(depth, -sign, axis) - depth), np.inf)

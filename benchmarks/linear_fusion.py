@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ from any2seg_training.train import attention_backend
 
 ROUNDS = 5
 BATCH, K = 2, 25
-MODELS = {"mff": {"fusion": "mff"}, "linear": {"fusion": "linear"},
+MODELS: dict[str, dict[str, Any]] = {"mff": {"fusion": "mff"}, "linear": {"fusion": "linear"},
           "linear, token": {"fusion": "linear", "linear": {"absent": "token"}}}  # fmt: skip
 HALF = [[True, False, True, False], [False, True, True, False]]
 
@@ -82,12 +83,13 @@ def main() -> None:
         timed = {}
         for title, changes in MODELS.items():
             model = Any2Seg(ModelConfig(encoder=encoder, modalities=names, **changes))
-            timed[title] = jobs(model.to(device, memory_format=torch.channels_last), int(size), device)
+            layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's stubs do not know of it
+            timed[title] = jobs(model.to(device, **layout), int(size), device)
         print(f"\n{len(names)} sensors")
         for job in timed["mff"]:
-            for model in timed.values():
-                model[job]()
-            turns = [{title: seconds(model[job], device) for title, model in timed.items()} for _ in range(ROUNDS)]
+            for work in timed.values():
+                work[job]()
+            turns = [{title: seconds(work[job], device) for title, work in timed.items()} for _ in range(ROUNDS)]
             line = f"  {job:18} mff {1e3 * statistics.median(turn['mff'] for turn in turns):7.1f} ms"
             for title in list(MODELS)[1:]:
                 line += f"   {title} {statistics.median(turn[title] / turn['mff'] for turn in turns):5.2f}"

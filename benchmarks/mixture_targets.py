@@ -35,7 +35,7 @@ def figures(model: Any2Seg, images: dict[str, torch.Tensor], sample: Sample, cli
     truth = torch.from_numpy(sample.labels).long()[None]  # (1, H, W)
     sparse = sparse_labels(sample.labels, sample.frame.name, SparseConfig(kind="points", count=clicks))
     labels = torch.from_numpy(sparse).long()[None]
-    hidden = model.head.hidden(model.fuse(model.encode(images)))
+    hidden = model.head.hidden(model.fuse(model.encode(images)).levels)
     logits = F.interpolate(model.head.classify(hidden), truth.shape[1:], mode="bilinear")
     found = {}
     for sigma in SIGMAS:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from node_overhead import BUDGET_MS, EVENTS, POINTS, SIDE, peer_depth, peer_events, peer_lidar, peer_rgb
 from node_stand_in import StandInNode, stamp, steady_stamps
@@ -23,7 +25,7 @@ from any2seg_core.sensors.camera import CameraModel
 FRAMES, ROUNDS = 10, 5
 
 
-def cpu_ms(work, frames, stamps) -> float:
+def cpu_ms(work: Callable[[Any], object], frames: Sequence[Any], stamps: Iterator[int]) -> float:
     """Processor time per frame, without stamping it."""
     spent_s = 0.0
     for frame in frames:
@@ -42,7 +44,7 @@ def main() -> None:
         stand_in, stamps = StandInNode(Path(folder), SIDE, POINTS, EVENTS), steady_stamps()
         frames = stand_in.messages(FRAMES)
 
-        def peer(frame) -> None:
+        def peer(frame: Any) -> None:
             for name, read in peers.items():
                 read(frame[name], camera)
 

@@ -11,8 +11,10 @@ in plain NumPy and OpenCV, in the same run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,8 +36,9 @@ LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, -0.3], [1, 0, 0, -0.8], [0
 
 def cloud(records: np.ndarray, codes: dict[str, int]) -> SimpleNamespace:
     """A PointCloud2 of structured records; `codes` are PointField datatypes."""
+    places: Mapping[str, Any] = records.dtype.fields or {}
     fields = [
-        SimpleNamespace(name=name, offset=records.dtype.fields[name][1], datatype=code, count=1)
+        SimpleNamespace(name=name, offset=places[name][1], datatype=code, count=1)
         for name, code in codes.items()
     ]
     step = records.dtype.itemsize
@@ -140,8 +143,8 @@ def main() -> None:
     total = [0.0, 0.0]
     for name, message in sent.items():
         own, peer = best_ms(
-            lambda name=name, message=message: plain.build({name: [message]}, STAMP_NS),
-            lambda name=name, message=message: peers[name](message, camera),
+            partial(plain.build, {name: [message]}, STAMP_NS),
+            partial(peers[name], message, camera),
         )
         total = [total[0] + own, total[1] + peer]
         print(f"{name:12}{own:13.2f}{peer:9.2f}{own / peer:8.2f}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import array
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import rclpy
@@ -18,13 +20,14 @@ from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import canonical
 from any2seg_ros.processes import ros_arguments
 from any2seg_ros.segment_node import SegmentNode
 
-LIDAR_TO_CAMERA = [[0, -1, 0, 0.0], [0, 0, -1, -0.1], [1, 0, 0, -0.3], [0, 0, 0, 1]]
+LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0.0], [0, 0, -1, -0.1], [1, 0, 0, -0.3], [0, 0, 0, 1]])
 _EVENT = np.dtype([("x", "<u2"), ("y", "<u2"), ("t", "<f8"), ("pol", "i1")])
 _EVENT_FIELDS = (("x", 0, PointField.UINT16), ("y", 2, PointField.UINT16), ("t", 4, PointField.FLOAT64),
                  ("pol", 12, PointField.INT8))  # fmt: skip
@@ -51,7 +54,15 @@ class FreePredictor:
         self.model = torch.nn.Linear(1, 1)
         self._logits = blocks_of_classes(len(self.label_space), self.contract.height // 4, self.contract.width // 4)
 
-    def __call__(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True, compared=None) -> Segmentation:
+    def __call__(
+        self,
+        samples: dict[str, np.ndarray],
+        rig: SensorRig | None = None,
+        stamp_ns: int = 0,
+        size: tuple[int, int] | None = None,
+        with_confidence: bool = True,
+        compared: str | None = None,
+    ) -> Segmentation:
         height, width = size or next(iter(samples.values())).shape[:2]
         with torch.inference_mode():
             planes_to_tensor(samples, self.contract)
@@ -70,22 +81,27 @@ class StandInNode:
     def __init__(self, folder: Path, side: int, points: int, events: int) -> None:
         camera = CameraModel.from_fov(side, side, 91.0, "camera")
         save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
-        pool = SimpleNamespace(turns=FairLock(), get=lambda *_: FreePredictor())
+        pool: Any = SimpleNamespace(turns=FairLock(), get=lambda *_: FreePredictor())
         # A long silence is no death here: a busy machine must not look like dead sensors.
         parameters = {"checkpoint": "none", "calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
         rclpy.init(args=ros_arguments(parameters))
-        self.node = SegmentNode(pool=pool)
+        self.node = cast(Any, SegmentNode(pool=pool))  # its inner parts are taken hold of
         self.node.trigger_configure()
         self.node.trigger_activate()
         self.node._outputs._wanted = lambda name: name in ("label", "modalities")
         self._published = threading.Event()
         publish = self.node._outputs.publish
-        self.node._outputs.publish = lambda result: (publish(result), self._note(result))
+
+        def publish_and_note(result: Any) -> None:
+            publish(result)
+            self._note(result)
+
+        self.node._outputs.publish = publish_and_note
         self.used: tuple[str, ...] = ()
         self._side, self._points, self._events = side, points, events
         self._random = np.random.default_rng(0)
 
-    def _note(self, result) -> None:
+    def _note(self, result: Any) -> None:
         self.used = result.used
         self._published.set()
 
@@ -137,7 +153,7 @@ class StandInNode:
         return _cloud(points, fields)
 
 
-def _cloud(records: np.ndarray, fields) -> PointCloud2:
+def _cloud(records: np.ndarray, fields: Any) -> PointCloud2:
     data = array.array("B")
     data.frombytes(records.tobytes())
     step = len(data) // max(len(records), 1)
@@ -152,7 +168,7 @@ def _cloud(records: np.ndarray, fields) -> PointCloud2:
     )
 
 
-def stamp(frame: dict[str, object], stamp_ns: int) -> None:
+def stamp(frame: dict[str, Any], stamp_ns: int) -> None:
     """Put a time into the headers of a frame, and times before it into its events."""
     times = np.frombuffer(frame["event"].data, _EVENT)["t"]
     times[:] = np.linspace(stamp_ns - 49_000_000, stamp_ns, len(times))
@@ -160,7 +176,7 @@ def stamp(frame: dict[str, object], stamp_ns: int) -> None:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
 
 
-def steady_stamps(period_ns: int = 100_000_000):
+def steady_stamps(period_ns: int = 100_000_000) -> Iterator[int]:
     """Stamps of frames, one period apart, without an end."""
     stamp_ns = 10**18
     while True:

@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -75,8 +76,10 @@ def stepper(title: str, changes: dict) -> Callable[[], float]:
     config = TrainConfig(data="none", out="none", fusion=fusion, modality_dropout=1.0, **changes)
     torch.manual_seed(0)
     shape = ModelConfig(num_classes=K, fusion=fusion, linear=config.linear)
-    model = Any2Seg(shape).train().to(memory_format=torch.channels_last)
-    objective = Objective(CrossEntropy(), config, RandomTeacher())
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's stubs do not know of it
+    model = Any2Seg(shape).train().to(**layout)
+    teacher: Any = RandomTeacher()
+    objective = Objective(CrossEntropy(), config, teacher)
     method = build_method(config, VEHICLE, model)
     unlabelled = 0 if config.method == "supervised" else BATCH
     images = {name: torch.randn(BATCH + unlabelled, 3, SIZE, SIZE) for name in MODALITIES}

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,8 +80,8 @@ def main(
             for split in ("train", "val"):
                 run(trees["old"], "-m", "any2seg_core", "drive", "deliver", data, "--split", split, "--sequences", 5,
                     "--frames", 2)  # fmt: skip
-        judged = {side: [] for side in trees}
-        learnt = {side: [] for side in trees}
+        judged: dict[str, list[Any]] = {side: [] for side in trees}
+        learnt: dict[str, list[Any]] = {side: [] for side in trees}
         for turn in range(turns + 1):
             for side, tree in trees.items():
                 judged[side].append(evaluated(tree, recording.resolve(), work / f"{side}{turn}_bag"))

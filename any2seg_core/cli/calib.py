@@ -39,7 +39,7 @@ def from_bag(
 
     with open_bag(bag, BagOptions(topics=topic or (), params=params)) as opened:
         found = opened.calibration
-        calibration = found.fixed_part(found.calibration)
+        calibration = None if found.calibration is None else found.fixed_part(found.calibration)
         missing, moving = found.missing, () if found.extrinsics is None else found.extrinsics.names
     if calibration is None:
         raise UserError(f"{bag}: {'; '.join(missing)}: nothing to write", "calibration-missing")

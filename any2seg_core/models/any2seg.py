@@ -14,7 +14,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.models.config import FusionName, ModelConfig
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.early_concat import EarlyConcat
-from any2seg_core.models.fusion import Fusion, Network, gathered
+from any2seg_core.models.fusion import EncodedApart, Fusion, Network, gathered
 from any2seg_core.models.linear import LinearFusion
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
@@ -85,12 +85,17 @@ class Any2Seg(nn.Module):
 
         Not with early_concat and linear, where no modality has features of its own.
         """
-        return self.fusion.modality_logits(self._network, encoded)
+        return self._fused_apart.modality_logits(self._network, encoded)
 
     def with_levels(self, encoded: Encoded, levels: list[Tensor]) -> Encoded:
         """The same pairs with other features (B, M, C_j, H_j, W_j); not with early_concat and linear."""
         features = [gathered(level, encoded.present) for level in levels]
-        return self.fusion.encoded(self._network, features, encoded.present, encoded.modalities)
+        return self._fused_apart.encoded(self._network, features, encoded.present, encoded.modalities)
+
+    @property
+    def _fused_apart(self) -> EncodedApart:
+        assert isinstance(self.fusion, EncodedApart)
+        return self.fusion
 
     @property
     def _network(self) -> Network:

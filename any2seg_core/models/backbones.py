@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from any2seg_core.models.weight_files import reason_of
 STRIDES = (4, 8, 16, 32)
 
 
-def import_timm():
+def import_timm() -> ModuleType:
     """The module timm; UserError says how to get it."""
     try:
         import timm

@@ -52,6 +52,7 @@ class AllMLPHead(nn.Module):
                 mixed = F.interpolate(mixed, (height, width), mode="bilinear", align_corners=False)
             # In place where no gradient needs the parts: fresh memory for every sum takes longer than the sum.
             fused = mixed if fused is None else fused + mixed if torch.is_grad_enabled() else fused.add_(mixed)
+        assert fused is not None  # there are four levels
         if self.training:
             fused = self.norm(fused)
         return F.relu(fused, inplace=not torch.is_grad_enabled())
@@ -66,10 +67,13 @@ class AllMLPHead(nn.Module):
 def folded(head: AllMLPHead) -> tuple[list[Tensor], Tensor]:
     """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm."""
     slices = head.fuse.weight[:, :, 0, 0].chunk(len(head.projections), dim=1)[::-1]  # finest first, (C, C) each
-    weights = [part @ layer.weight for part, layer in zip(slices, head.projections, strict=True)]
-    bias = torch.stack([part @ layer.bias for part, layer in zip(slices, head.projections, strict=True)]).sum(0)
+    layers = [layer for layer in head.projections if isinstance(layer, nn.Linear)]
+    weights = [part @ layer.weight for part, layer in zip(slices, layers, strict=True)]
+    bias = torch.stack([part @ layer.bias for part, layer in zip(slices, layers, strict=True)]).sum(0)
     if not head.training:
-        scale = head.norm.weight * torch.rsqrt(head.norm.running_var + head.norm.eps)
+        mean, variance = head.norm.running_mean, head.norm.running_var
+        assert mean is not None and variance is not None  # BatchNorm2d has them unless told otherwise
+        scale = head.norm.weight * torch.rsqrt(variance + head.norm.eps)
         weights = [scale[:, None] * weight for weight in weights]
-        bias = scale * (bias - head.norm.running_mean) + head.norm.bias
+        bias = scale * (bias - mean) + head.norm.bias
     return weights, bias

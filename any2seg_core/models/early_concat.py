@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import Any
+
+from torch import Tensor
 
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.config import ModelConfig
@@ -19,7 +21,7 @@ class EarlyConcat(EncodedTogether):
         return cls(canonical(config.modalities))
 
     @classmethod
-    def make_encoder(cls, config: ModelConfig, drop_path: float) -> nn.Module:
+    def make_encoder(cls, config: ModelConfig, drop_path: float) -> Any:
         channels = 3 * len(config.modalities)
         return make_encoder(config.encoder, drop_path, channels, config.layer_norm_eps)
 

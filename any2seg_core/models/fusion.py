@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.config import ModelConfig
+from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
 Resize = Callable[[Tensor], Tensor]
@@ -24,8 +25,8 @@ class Network(NamedTuple):
         head: four features -> logits (R, K, H_1, W_1).
     """
 
-    encoder: nn.Module
-    head: nn.Module
+    encoder: Any  # a module with `widths`, of one of four classes
+    head: AllMLPHead
 
 
 class Fusion(nn.Module, ABC):
@@ -40,7 +41,10 @@ class Fusion(nn.Module, ABC):
     """
 
     encodes_alone: bool
-    takes_anchor = False
+
+    @property
+    def takes_anchor(self) -> bool:
+        return False
 
     @classmethod
     @abstractmethod
@@ -48,7 +52,7 @@ class Fusion(nn.Module, ABC):
         """The fusion of a model whose encoder's levels have these widths."""
 
     @classmethod
-    def make_encoder(cls, config: ModelConfig, drop_path: float) -> nn.Module:
+    def make_encoder(cls, config: ModelConfig, drop_path: float) -> Any:
         """A new encoder as this fusion needs it."""
         return make_encoder(config.encoder, drop_path, eps=config.layer_norm_eps)
 
@@ -108,6 +112,7 @@ class EncodedTogether(Fusion):
     def all_modalities(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Images (B, M, C, H, W) of all of the model's modalities, zeros where absent or not given; and (B, M) bool."""
         images = encoded.images
+        assert images is not None  # `encode` keeps them
         slots = [self.modalities.index(name) for name in encoded.modalities]
         canvas = images.new_zeros((len(images), len(self.modalities), *images.shape[2:]))
         canvas[:, slots] = images.masked_fill(~encoded.present[:, :, None, None, None], 0.0)

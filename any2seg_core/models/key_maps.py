@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -113,7 +114,7 @@ def _with_joined(state: dict[str, Tensor], key: str, values: str) -> dict[str, T
     return joined
 
 
-DIALECTS = MappingProxyType(
+DIALECTS: Mapping[str, Callable[[dict[str, Tensor]], dict[str, Tensor]]] = MappingProxyType(
     {
         "stages.0.embed.proj.weight": dict,  # our own
         "patch_embed1.proj.weight": from_official,

@@ -85,7 +85,7 @@ class LinearRows:
 
     def filled(self, tokens: Tensor) -> Tensor:
         """The learned token of the modality wherever there was no image."""
-        if self._tokens is None:
+        if self._tokens is None or self._given is None:
             return tokens
         given = self.gathered(self._given)[:, None, None]  # (R, 1, 1)
         learned = self.gathered(self._tokens.expand(len(self.exists), -1, -1))[:, None]  # (R, 1, C)
@@ -125,7 +125,7 @@ class LinearMiT(MixTransformer):
     def __init__(self, variant: str, drop_path: float, modalities: Sequence[str], eps: float = 1e-5) -> None:
         super().__init__(variant, drop_path, norm=partial(ModalityNorm, modalities, eps=eps))
 
-    def forward(self, images: Tensor, rows: LinearRows) -> list[Tensor]:
+    def forward(self, images: Tensor, rows: LinearRows) -> list[Tensor]:  # type: ignore[override]  # LinearFusion has rows
         features = []
         x = images
         for number, stage in enumerate(self.stages):
@@ -184,6 +184,7 @@ class LinearFusion(EncodedTogether):
         return Fused(logits=self(rows.spread(network.head(levels)), rows.exists))
 
     def decode(self, network: Network, fused: Fused) -> Tensor:
+        assert fused.logits is not None  # `fuse` gives them
         return fused.logits
 
     def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:

@@ -22,15 +22,18 @@ class MeanOfPredictions(EncodedApart):
         return Encoded(levels, present, names, logits=spread(network.head(features), present))
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
-        share = encoded.present.to(encoded.logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
-        return Fused(logits=torch.einsum("bmkhw,bm->bkhw", encoded.logits, share))
+        logits = self.modality_logits(network, encoded)
+        share = encoded.present.to(logits.dtype) / encoded.present.sum(dim=1, keepdim=True)  # (B, M)
+        return Fused(logits=torch.einsum("bmkhw,bm->bkhw", logits, share))
 
     def decode(self, network: Network, fused: Fused) -> Tensor:
+        assert fused.logits is not None  # `fuse` gives them
         return fused.logits
 
     def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:
         fused = self.fuse(network, encoded)
-        return Prediction(resize(fused.logits), fused, encoded)
+        return Prediction(resize(self.decode(network, fused)), fused, encoded)
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
+        assert encoded.logits is not None  # `encoded` gives them
         return encoded.logits

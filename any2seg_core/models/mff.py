@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -57,7 +59,7 @@ class MFF(EncodedApart):
         return self.config.reweight
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
-        anchors = anchor or [None] * len(encoded.levels)
+        anchors: Sequence[Tensor | None] = anchor or [None] * len(encoded.levels)
         return Fused([self(level, encoded.present, f_a) for level, f_a in zip(encoded.levels, anchors, strict=True)])
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:

@@ -5,8 +5,9 @@ One encoder serves all modalities: its weights are shared, and (sample, modality
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -153,7 +154,7 @@ class Stage(nn.Module):
     def __init__(self, embed: OverlapPatchEmbed, blocks: list[Block], norm: nn.Module) -> None:
         super().__init__()
         self.embed = embed
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,14 +196,16 @@ class MixTransformer(nn.Module):
                 for _ in range(depth)
             ]
             stages.append(Stage(embed, blocks, norm(width)))
-        self.stages = nn.ModuleList(stages)
-        if self.stages[0].embed.proj.weight.is_meta:
+        self.stages = cast(Sequence[Stage], nn.ModuleList(stages))
+        entry = self.stages[0].embed.proj
+        if entry.weight.is_meta:
             return  # nothing to fill, and for random numbers there torch loads its compiler: two seconds
         self.apply(_init_weights)
         # An empty plane (a crop without a LiDAR point) must not be tokens of zeros: there every LayerNorm multiplies
         # the gradient by 1 / sqrt(eps), and the first step of an untrained encoder is NaN. Its own generator leaves
         # the other first weights what a seed makes them.
-        nn.init.normal_(self.stages[0].embed.proj.bias, std=0.02, generator=torch.Generator().manual_seed(0))
+        assert entry.bias is not None
+        nn.init.normal_(entry.bias, std=0.02, generator=torch.Generator().manual_seed(0))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         features = []
@@ -220,4 +223,5 @@ def _init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.Conv2d):
         fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
         nn.init.normal_(module.weight, 0.0, (2.0 / fan_out) ** 0.5)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -48,17 +48,15 @@ class Encoded:
         """The same samples, with what ``other`` has (of equal shapes) for all modalities that are not in ``subset``."""
         kept = self._columns(subset)
 
-        def chosen(own: Tensor | None, stand_in: Tensor | None) -> Tensor | None:
-            if own is None:
-                return None
+        def chosen(own: Tensor, stand_in: Tensor) -> Tensor:
             return torch.where(kept.view(1, -1, *[1] * (own.ndim - 2)), own, stand_in)  # (B, M, ...)
 
         return Encoded(
             [chosen(own, stand_in) for own, stand_in in zip(self.levels, other.levels, strict=True)],
             chosen(self.present, other.present),
             self.modalities,
-            chosen(self.images, other.images),
-            chosen(self.logits, other.logits),
+            None if self.images is None or other.images is None else chosen(self.images, other.images),
+            None if self.logits is None or other.logits is None else chosen(self.logits, other.logits),
         )
 
     def _columns(self, names: Sequence[str]) -> Tensor:

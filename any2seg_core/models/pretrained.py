@@ -6,10 +6,11 @@ NVIDIA's MiT weights are under a non-commercial licence (see the SegFormer repos
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.models.key_maps import DIALECTS, from_official
@@ -159,7 +160,7 @@ def download_mit(variant: str) -> Path:
     )
 
 
-def load_encoder_weights(encoder: nn.Module, name: str, source: str) -> None:
+def load_encoder_weights(encoder: Any, name: str, source: str) -> None:
     """Fill an encoder with weights of another training.
 
     Args:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
@@ -57,14 +57,14 @@ class _Stranger:
 class _Items:
     """Stands for a list of a class of its own, or a queue: PyTorch fills nothing but lists."""
 
-    def __new__(cls, *_arguments: object, **_options: object) -> list:
+    def __new__(cls, *_arguments: object, **_options: object) -> Any:
         return []
 
 
 class _Entries:
     """Stands for a dictionary of a class of its own; PyTorch gives attributes to this kind alone."""
 
-    def __new__(cls, *_arguments: object, **_options: object) -> OrderedDict:
+    def __new__(cls, *_arguments: object, **_options: object) -> Any:
         return OrderedDict()
 
 
@@ -168,7 +168,7 @@ def _require(needed: int, there: int) -> None:
         raise ValueError(f"it claims {needed} bytes where {max(there, 0)} are")
 
 
-def _walk(file: BinaryIO, check_storage: CheckStorage) -> None:
+def _walk(file: IO[bytes], check_storage: CheckStorage) -> None:
     """Follow one pickle with names, numbers and tuples alone; ValueError where it would take what it does not hold."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -177,12 +177,13 @@ def _walk(file: BinaryIO, check_storage: CheckStorage) -> None:
         if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT"):
             memo[len(memo) if argument is None else int(argument)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(memo[int(argument)])
+            stack.append(memo[int(argument or 0)])
         elif name in ("GLOBAL", "STACK_GLOBAL"):
             words = argument.split() if argument else [stack.pop(), stack.pop()][::-1]
             stack.append(_Global(".".join(map(str, words))))
         elif name == "BINPERSID":
-            stack.append(_check_persistent(stack.pop(), check_storage))
+            _check_persistent(stack.pop(), check_storage)
+            stack.append(None)
         else:
             if name in ("REDUCE", "NEWOBJ") and str(stack[-2]).endswith(_TAKES_MEMORY) and not _is_written(*stack[-2:]):
                 raise ValueError(f"it makes a {stack[-2]} of its own")

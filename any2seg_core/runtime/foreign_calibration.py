@@ -29,7 +29,10 @@ def from_camera_info(files: Mapping[str, Path], rectified: bool = False) -> Cali
     """Camera_info YAML of the sensors in ``files`` (rgb, and depth, event) -> their intrinsics; no extrinsics."""
     if RGB not in files:
         raise UserError("give the camera_info of the colour camera, on whose grid all sensors are drawn", "sensor-none")
-    return Calibration(**{CAMERA_FIELDS[name]: load_camera_info(str(path), rectified) for name, path in files.items()})
+    cameras: dict[str, Any] = {
+        CAMERA_FIELDS[name]: load_camera_info(str(path), rectified) for name, path in files.items()
+    }
+    return Calibration(**cameras)
 
 
 def from_kitti(path: Path, camera: int = 2, size: tuple[int, int] | None = None) -> Calibration:
@@ -143,7 +146,7 @@ def _kalibr_camera(path: Path, name: str, entry: Any) -> CameraModel:
         model, lens = str(entry["camera_model"]), str(entry.get("distortion_model", "none"))
         fx, fy, cx, cy = (float(value) for value in entry["intrinsics"])
         width, height = (int(value) for value in entry["resolution"])
-        D = [float(value) for value in entry.get("distortion_coeffs", ())]
+        D = np.array([float(value) for value in entry.get("distortion_coeffs", ())])
     except (KeyError, TypeError, ValueError, AttributeError):
         wanted = "camera_model, four intrinsics, resolution and distortion_coeffs"
         raise UserError(f"{path}: {name}: expected {wanted} of a pinhole camera", "key-missing") from None
@@ -152,9 +155,9 @@ def _kalibr_camera(path: Path, name: str, entry: Any) -> CameraModel:
             f"{path}: {name}: {model}-{lens}: pinhole with radtan or equidistant is read; calibrate with such a model",
             "camera-distortion",
         )
-    K = [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]
+    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     try:
-        return CameraModel(width, height, K, D if lens != "none" else [], _KALIBR_LENSES[lens])
+        return CameraModel(width, height, K, D if lens != "none" else np.zeros(0), _KALIBR_LENSES[lens])
     except UserError as error:
         raise UserError(f"{path}: {name}: {error}", error.code) from None
 

@@ -244,9 +244,10 @@ class Predictor:
         wanted = dict.fromkeys(part for part in parts.values() if part)
         order = sorted(wanted, key=lambda kept: kept != (compared,))  # what others are compared with, first
         compares = self.model.encodes_alone and any(compared in kept and len(kept) > 1 for kept in order)
-        if compares and (compared,) not in wanted:
+        if compares and compared is not None and (compared,) not in wanted:
             order.insert(0, (compared,))
-        found, alone = {}, None
+        found: dict[tuple[str, ...], Segmentation] = {}
+        alone: Tensor | None = None
         with torch.inference_mode():
             images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
             encoded = self.engine.encode(images if change is None else change(images))
@@ -256,8 +257,9 @@ class Predictor:
                     alone = logits.argmax(dim=1)
                 if kept not in wanted:
                     continue
-                is_compared = alone is not None and compared in kept and len(kept) > 1
-                agreement = float((alone == logits.argmax(dim=1)).float().mean()) if is_compared else None
+                agreement = None
+                if alone is not None and compared in kept and len(kept) > 1:
+                    agreement = float((alone == logits.argmax(dim=1)).float().mean())
                 align_corners = self.model.config.align_corners
                 label_map, confidence_map = logits_to_labels(logits, *size, with_confidence, align_corners)
                 labels = label_map[0].cpu().numpy()

@@ -79,8 +79,8 @@ class InputContract(BaseModel):
     modalities: tuple[str, ...] = MODALITIES
     height: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
     width: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
-    normalisation: dict[str, Normalisation]
-    encodings: dict[str, str]
+    normalisation: dict[str, Normalisation] = Field(default_factory=dict)
+    encodings: dict[str, str] = Field(default_factory=dict)
     event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
     label_space: str = "deliver-25"
 

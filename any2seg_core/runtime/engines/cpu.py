@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class CpuEngine(EagerEngine):
     def __init__(self, model: Any2Seg) -> None:
         compiled = copy.copy(model)
         compiled._modules = dict(model._modules)  # modules of its own; encoder and weights stay those of the model
-        compiled.head = CompiledHead(model.head)
+        compiled.head = cast(AllMLPHead, CompiledHead(model.head))  # it only has what an engine calls
         if isinstance(model.fusion, MFF) and CompiledMFF.knows(model.fusion.config):
             compiled.fusion = CompiledMFF(model.fusion.config)
         super().__init__(compiled)
@@ -111,6 +112,7 @@ class CompiledHead(nn.Module):
     def __init__(self, head: AllMLPHead) -> None:
         super().__init__()
         self._weights, self._bias = folded(head)
+        assert head.classifier.bias is not None
         self._classify, self._offset = head.classifier.weight.detach()[:, :, 0, 0].t(), head.classifier.bias.detach()
 
     def forward(self, levels: list[Tensor]) -> Tensor:
