@@ -162,7 +162,7 @@ def recording_report(result: Evaluation, document: dict[str, Any], frames: Path,
     )
     if not result.has_truth:
         introduction += " Without a truth the figures say how the model behaves, not whether it is right."
-    sections = [*_table_sections(result, document, frames), *_picture_sections(result)]
+    sections = [*_table_sections(result, document, frames), *_picture_sections(result, document)]
     title = f"Any2Seg on {result.conditions['bag']['name']}"
     return Report(title, introduction, sections, _facts(result.conditions), command, result.warnings)
 
@@ -194,12 +194,18 @@ def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) 
         yield Section("Per phase, all sensors that are there", (table,))
 
 
-def _picture_sections(result: Evaluation) -> Iterator[Section]:
+def _picture_sections(result: Evaluation, document: dict[str, Any]) -> Iterator[Section]:
     space = label_space(result.conditions["label_space"])
     if result.has_truth:
         counts = list(result.total().values())[-1].confusion.counts
         bars, confusion = class_figures(space, counts)
-        yield Section("Per class, IoU in percent", (bars,))
+        full = document["confusion"]["sensors"]
+        rows = [
+            (name, *(f"{document[f'class_{measure}'][full][name] or 0.0:.1f}" for measure in ("iou", "f1", "accuracy")))
+            for name in document["class_iou"][full]
+        ]
+        note = f"Of {full}, in percent, classes present in the truth; accuracy is the recall."
+        yield Section("Per class", (bars, Table(("class", "IoU", "F1", "accuracy"), rows)), note)
         yield Section("Confusion", (confusion,), "Rows: truth. Columns: what the model says, in percent of the row.")
     if result.worst:
         sensors = canonical(result.conditions["streams"])

@@ -333,7 +333,7 @@ def test_value_what_was_not_fused_is_counted_with_its_reason(folder, faulty, tmp
     assert (score["frames"], score["frames_with_label"], score["coverage"]) == (10, 5, 50)
     assert [line["used"] for line in lines_of(tmp_path)[1]] == ["R"] * 3 + [""] * 4 + ["R", "", "R"]
     (told,) = summary["warnings"]
-    assert told == "rgb: 1 messages could not be used, the last because: message of 4 bytes has no header"
+    assert told.startswith("rgb: 1 messages could not be used") and told.endswith("[message-length]")
     assert "camera black 4: no labels" in (tmp_path / "report.html").read_text()
 
 
