@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from raised import assert_refused
 
 rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -110,8 +111,8 @@ def test_value_help_ends_at_once_and_has_an_example(module):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--checkpoint", "a.safetensors"], "argument '--checkpoint' is unknown: parameters and remappings stand"),
-        (["--ros-args", "-r", "/x:="], "Couldn't parse remap rule: '-r /x:='"),
+        (["--checkpoint", "a.safetensors"], "'--checkpoint'"),
+        (["--ros-args", "-r", "/x:="], "'-r /x:='"),
         (["--ros-args", "--params-file", "nowhere.yaml"], "nowhere.yaml"),
         (["--ros-args", "--foo"], "--foo"),
     ],
@@ -119,5 +120,4 @@ def test_value_help_ends_at_once_and_has_an_example(module):
 def test_exception_arguments_that_cannot_be_read_are_one_line(arguments, told):
     done = run("any2seg_ros.segment_node", *arguments)
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert told in line and line.endswith("[argument-unknown]")
+    assert_refused(done.stderr, "argument-unknown", told)
