@@ -43,7 +43,6 @@ for _group in entry_points(group="any2seg.commands"):  # of packages that the co
     app.add_typer(_group.load(), name=_group.name)
 
 
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         say(f"any2seg {__version__}")

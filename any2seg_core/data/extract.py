@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
+from any2seg_core.data.predicted_labels import PREDICTED, SetLabeller
 from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSet, UsableSets
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.cases import CONDITIONS
@@ -76,6 +77,9 @@ def extract(
         raise UserError(
             f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}", "value-unknown"
         )
+    labeller = None if options.labels is None else SetLabeller(options.labels, opened)
+    if labeller is not None:
+        options = replace(options, event_window_ns=labeller.event_window_ns)
     tags = options.truth_tags
     selection = Selection(
         options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
@@ -89,7 +93,7 @@ def extract(
         make_empty(partial)
         try:
             folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
-            writer = _FrameWriter(partial, opened, options, folders)
+            writer = _FrameWriter(partial, opened, options, folders, labeller)
             for usable in found:
                 writer.write(usable)
                 report.written += 1
@@ -106,9 +110,14 @@ class _FrameWriter:
     """Files of one recording below a folder that is published later."""
 
     def __init__(
-        self, folder: Path, opened: OpenBag, options: ExtractOptions, label_folders: tuple[str, ...]
+        self,
+        folder: Path,
+        opened: OpenBag,
+        options: ExtractOptions,
+        label_folders: tuple[str, ...],
+        labeller: SetLabeller | None,
     ) -> None:
-        self._label_folders, self._names = label_folders, StampNames()
+        self._label_folders, self._labeller, self._names = label_folders, labeller, StampNames()
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options
         self._recorded = Conditions(opened.bag.path)
@@ -121,9 +130,11 @@ class _FrameWriter:
         for name, plane in usable.planes.items():
             entry = modality(name)
             write_png(self._folder / entry.folder / below / f"{stem}_{entry.suffix}_front.png", plane)
-        if labels is not None:
-            for name in self._label_folders:
-                write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(labels))
+        written = {} if labels is None else dict.fromkeys(self._label_folders, labels)
+        if self._labeller is not None:
+            written[PREDICTED] = self._labeller.labels(usable)
+        for name, ids in written.items():
+            write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(ids))
         self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
 
     def _condition_at(self, time_ns: int) -> str:
@@ -150,6 +161,7 @@ class _FrameWriter:
             "every": self._options.every,
             "min_motion": self._options.min_motion,
             "event_window_ns": self._options.event_window_ns,
+            "predicted": None if self._labeller is None else self._labeller.facts,
             "warnings": [*self._opened.bag.warnings, *self._opened.notes],
             **{key: value for key, value in report.document().items() if key != "root"},
         }

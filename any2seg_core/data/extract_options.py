@@ -19,6 +19,7 @@ class ExtractOptions:
             do), else "sun".
         min_motion: "0.5m", "4%" or "" for no such rule.
         truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
+        labels: its labels of each frame go to ``predicted``, coded as those in ``semantic``; its event window holds.
         event_window_ns: length of the event window, as in the input contract that will be trained.
     """
 
@@ -34,4 +35,7 @@ class ExtractOptions:
     truth_tags: Annotated[
         str, Field(description="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")
     ] = ""
+    labels: Annotated[
+        Path | None, Field(description="Checkpoint whose labels are written too, to the folder predicted.")
+    ] = None
     event_window_ns: int = 50_000_000

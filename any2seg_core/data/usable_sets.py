@@ -20,6 +20,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.recording_truth import cloud_truth, on_grid
 from any2seg_core.messages import image_to_array
 from any2seg_core.messages.carla_tags import tag_list
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE
 
@@ -78,13 +79,18 @@ class UsableSet(NamedTuple):
 
     Attributes:
         number: its number among all sets of the recording. bag_set: where it came from.
-        planes: per usable modality (H, W, 3) uint8, never empty. labels: (H, W) uint8 train ids, None without truth.
+        frame: its planes, at least one, and why others are missing. labels: (H, W) uint8 train ids, None without truth.
     """
 
     number: int
     bag_set: BagSet
-    planes: dict[str, np.ndarray]
+    frame: Frame
     labels: np.ndarray | None
+
+    @property
+    def planes(self) -> dict[str, np.ndarray]:
+        """Per usable modality (H, W, 3) uint8, never empty."""
+        return self.frame.planes
 
 
 class StampNames:
@@ -230,7 +236,7 @@ class UsableSets:
             except UserError as error:
                 self.tally.problems[f"truth: {error}"] += 1
                 return "truth unreadable"
-        return UsableSet(index, bag_set, frame.planes, labels)
+        return UsableSet(index, bag_set, frame, labels)
 
     def _labels(self, bag_set: BagSet, size: tuple[int, int]) -> np.ndarray:
         if not self.has_cloud_truth:

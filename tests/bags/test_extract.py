@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from bag_files import (
     CLOUD,
     IMAGE,
@@ -26,11 +27,15 @@ from raised import user_error
 from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
-from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.deliver import DeliverDataset, read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.messages import serialise
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import save_checkpoint
+from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.vocabulary.contract import InputContract
 
 OFFSET = "/**:\n  ros__parameters:\n    lidar: {offset_s: -0.03}\n"
 
@@ -260,3 +265,41 @@ def test_exception_labels_that_cannot_be_read_do_not_blame_the_synchroniser(tmp_
     with user_error("bag-no-sets", "4 truth", "130", "deliver-25", "0..24") as caught:
         run(bag, tmp_path / "out", BagOptions(topics=["truth=/semantic/labels"]))
     assert "synchroniser" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def save(tmp_path_factory):
+    """Writes a tiny checkpoint of these sensors."""
+
+    def written(*modalities):
+        torch.manual_seed(0)
+        path = tmp_path_factory.mktemp("labels") / "tiny.safetensors"
+        contract = InputContract(height=32, width=64, modalities=modalities, event_window_ns=33_000_000)
+        save_checkpoint(path, Any2Seg(ModelConfig(head_width=16, modalities=modalities)), contract, {})
+        return path
+
+    return written
+
+
+def test_value_labels_of_a_checkpoint_lie_beside_the_planes(tmp_path, params, save):
+    bag, path = write_bag(tmp_path / "drive", kitti_entries(3)), save("rgb", "lidar")
+    report = run(bag, tmp_path / "out", BagOptions(params=params), labels=path)
+    facts = json.loads((tmp_path / "out" / "bag_train.json").read_text())
+    assert facts["predicted"] == {"checkpoint": "tiny.safetensors", "label_space": "deliver-25"}
+    assert facts["event_window_ns"] == 33_000_000
+    files = sorted((tmp_path / "out" / "predicted").rglob("*.png"))
+    assert len(files) == report.written == 2
+    frames = DeliverDataset(tmp_path / "out", "train", ("rgb", "lidar"), labelled=False)
+    predictor = Predictor.load(path)
+    for index, file in enumerate(files):
+        planes = {name: frames.read_plane(frames.frames[index], name) for name in ("rgb", "lidar")}
+        np.testing.assert_array_equal(read_labels(file), predictor(planes).labels)
+
+
+def test_exception_a_checkpoint_that_lacks_a_sensor_writes_nothing(tmp_path, params, save):
+    bag = write_bag(tmp_path / "drive", kitti_entries(3))
+    with user_error("checkpoint-mismatch", "not lidar", "--modalities"):
+        run(bag, tmp_path / "out", BagOptions(params=params), labels=save("rgb"))
+    assert not (tmp_path / "out").exists()
+    report = run(bag, tmp_path / "out", BagOptions(params=params, modalities="rgb"), labels=save("rgb"))
+    assert report.written and report.modalities == ("rgb",)

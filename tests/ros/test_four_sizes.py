@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Recording
 from any2seg_core.cli.main import app
+from any2seg_core.data.deliver import read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.record import OUTPUTS
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
-from any2seg_core.messages import serialise
+from any2seg_core.messages import image_to_array, serialise
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.sensors.calibration import Calibration, save_calibration
@@ -52,17 +53,22 @@ def resized(pixels: np.ndarray, size: str) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.NEAREST))
 
 
-def recording(path, image: str, info: str, truth: str):
+def contents(image: str):
+    """Camera image and cloud of one frame after the other."""
     random = np.random.default_rng(0)
+    while True:
+        pixels = resized(random.integers(0, 256, (*SIZES["large"], 3), np.uint8), image)
+        yield pixels, random.uniform([2, -8, -2, 0], [40, 8, 2, 1], (800, 4)).astype(np.float32)
+
+
+def recording(path, image: str, info: str, truth: str):
     poses = {"cam": np.eye(4), "lidar": np.array(fake_car.LIDAR_TO_CAMERA)}
     entries = [(fake_car.START_NS, "/tf_static", "tf2_msgs/msg/TFMessage",
                 serialise.static_transforms("base", poses, fake_car.START_NS))]  # fmt: skip
     labels = np.full(SIZES["large"], 6, np.uint8)
     labels[: len(labels) // 2] = 12
-    for index in range(FRAMES):
+    for index, (pixels, points) in zip(range(FRAMES), contents(image), strict=False):
         stamp_ns = fake_car.START_NS + index * fake_car.PERIOD_NS
-        pixels = resized(random.integers(0, 256, (*SIZES["large"], 3), np.uint8), image)
-        points = random.uniform([2, -8, -2, 0], [40, 8, 2, 1], (800, 4)).astype(np.float32)
         entries += [
             (stamp_ns, "/cam/camera_info", bag_files.INFO, serialise.camera_info(camera(info), stamp_ns)),
             (stamp_ns, "/cam/image_raw", bag_files.IMAGE, serialise.image(pixels, "rgb8", stamp_ns, "cam")),
@@ -81,26 +87,28 @@ def calibration_of(path, size: str):
 
 
 def evaluated(bag, checkpoint, calibration, out):
-    """Shapes of the labels of `bag evaluate`, and how many of them had truth."""
+    """Labels of `bag evaluate`, and how many of them had truth."""
     request = EvaluateRequest(bag, checkpoint, out, subsets="all", truth="/truth/label", calibration=calibration,
                               record=out / "labels.mcap")  # fmt: skip
     result = evaluate_bag(request)
     with Recording(out / "labels.mcap") as recorded:
-        shapes = {(each.value.height, each.value.width) for each in recorded.messages([OUTPUTS["label"]])}
+        labels = [image_to_array(each.value) for each in recorded.messages([OUTPUTS["label"]])]
     lines = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()[1:]]
     assert {line["used"] for line in lines} == {"RL"}
-    return shapes, sum(score.with_truth for score in result.total().values())
+    return labels, sum(score.with_truth for score in result.total().values())
 
 
-def extracted(bag, calibration, out):
-    """Shapes of planes and truth that `bag extract` writes."""
+def extracted(bag, checkpoint, calibration, out):
+    """Labels of `bag extract --labels`, and shapes of all that it writes: planes, truth and labels."""
     with open_bag(bag, BagOptions(["truth=/truth/label"], calibration=calibration)) as opened:
-        extract(opened, ExtractOptions(out))
-    return {np.asarray(Image.open(path)).shape[:2] for path in out.rglob("*.png")}
+        extract(opened, ExtractOptions(out, labels=checkpoint))
+    shapes = {np.asarray(Image.open(path)).shape[:2] for path in out.rglob("*.png")}
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"img", "lidar", "semantic", "predicted"}
+    return [read_labels(path) for path in sorted(out.rglob("*_predicted_front.png"))], shapes
 
 
 def published(bag, checkpoint, calibration):
-    """Shapes of what the node's segmenter publishes."""
+    """Labels of the node's segmenter."""
     from test_same_input import labels_of_node
 
     from any2seg_ros.parameter_table import TABLE
@@ -109,29 +117,37 @@ def published(bag, checkpoint, calibration):
     defaults = {name: entry.default for name, entry in TABLE.items()}
     settings = check({**defaults, "checkpoint": str(checkpoint), "modalities": ["rgb", "lidar"],
                       "calibration_file": str(calibration or "")})  # fmt: skip
-    return {labels.shape for _, _, labels in labels_of_node(settings, bag, [])}
+    return [labels for _, _, labels in labels_of_node(settings, bag, [])]
 
 
 def predicted(folder, image: str, calibration, checkpoint):
-    """Shape of the labels of `predict`, from files."""
-    Image.fromarray(np.full((*SIZES[image], 3), 90, np.uint8)).save(folder / "a.png")
-    points = np.random.default_rng(1).uniform([2, -8, -2, 0], [40, 8, 2, 1], (800, 4)).astype(np.float32)
+    """Labels of `predict` for the first image and cloud, from files; for the image alone where no file says more."""
+    pixels, points = next(contents(image))
+    Image.fromarray(pixels).save(folder / "a.png")
     np.save(folder / "a.npy", points)
     options = ["predict", "--rgb", folder / "a.png", "-o", folder / "out.png", "--checkpoint", checkpoint]
     if calibration is not None:
         options += ["--lidar", folder / "a.npy", "--calib", calibration]
     done = CliRunner().invoke(app, [str(option) for option in options], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return np.asarray(Image.open(folder / "out.png")).shape[:2]
+    return np.asarray(Image.open(folder / "out.png"))
 
 
 @pytest.mark.parametrize(("image", "info", "calibrated", "truth"), CASES)
-def test_value_labels_have_the_size_of_the_image(tmp_path, checkpoint, image, info, calibrated, truth):
+def test_value_every_road_gives_the_same_labels_on_the_grid_of_the_image(
+    tmp_path, checkpoint, image, info, calibrated, truth
+):
     bag = recording(tmp_path / "bag", image, info, truth)
     calibration = calibration_of(tmp_path / "calibration.yaml", calibrated)
-    shapes, with_truth = evaluated(bag, checkpoint, calibration, tmp_path / "out")
-    assert shapes == {SIZES[image]}
-    assert with_truth == FRAMES
-    assert extracted(bag, calibration, tmp_path / "extracted") == {SIZES[image]}
-    assert published(bag, checkpoint, calibration) == {SIZES[image]}
-    assert predicted(tmp_path, image, calibration, checkpoint) == SIZES[image]
+    evaluate, with_truth = evaluated(bag, checkpoint, calibration, tmp_path / "out")
+    assert len(evaluate) == with_truth == FRAMES
+    extracts, shapes = extracted(bag, checkpoint, calibration, tmp_path / "extracted")
+    by_file = predicted(tmp_path, image, calibration, checkpoint)
+    assert shapes == {SIZES[image]} == {by_file.shape}
+    node = published(bag, checkpoint, calibration)
+    for one, other, third in zip(evaluate, extracts, node, strict=True):
+        assert one.shape == SIZES[image]
+        np.testing.assert_array_equal(other, one)
+        np.testing.assert_array_equal(third, one)
+    if calibration is not None:  # rounded intrinsics of the file instead of the camera_info's
+        assert (by_file == evaluate[0]).mean() > 0.98
