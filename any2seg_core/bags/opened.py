@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,20 @@ from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.frame_builder import FrameBuilder
-from any2seg_core.runtime.input_options import input_options
+from any2seg_core.runtime.input_options import INPUT_OPTION_NAMES, input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
-from any2seg_core.sync.parameters import NODE_NAME, foreign_sections, load_params_file, sync_config
+from any2seg_core.sync.parameters import (
+    NODE_NAME,
+    STREAM_DEFAULTS,
+    SYNC_DEFAULTS,
+    foreign_sections,
+    load_params_file,
+    sync_config,
+)
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_suite
 
-_FIXED_FRAME = "fixed_frame"  # the node's parameter
+_FIXED_FRAME, _STAMP_SOURCE, _MODALITIES = "fixed_frame", "stamp_source", "modalities"  # the node's parameters
 
 Transform = Callable[[Iterable[Recorded]], Iterable[Recorded]]
 
@@ -118,9 +125,40 @@ class OpenBag:
         )
 
 
-def _params_notes(file: Path | None) -> tuple[str, ...]:
-    foreign = [] if file is None else foreign_sections(file)
-    return tuple(f"{file}: section {name} is not used: it is for another node than /{NODE_NAME}" for name in foreign)
+def _params_notes(file: Path | None, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of a node's params file has no effect on recordings; UserError for what would change every set."""
+    if file is None:
+        return ()
+    if parameters.get(_STAMP_SOURCE, "header") != "header":
+        raise UserError(
+            f"{file}: parameter {_STAMP_SOURCE} is {parameters[_STAMP_SOURCE]!r}: sets of a recording are made by "
+            "header stamps alone; take it out, and record with drivers that set their stamps",
+            "value-conflict",
+        )
+    used = (_FIXED_FRAME, _STAMP_SOURCE, _MODALITIES, *SYNC_DEFAULTS, *INPUT_OPTION_NAMES)
+    used += tuple(f"{name}.{key}" for name in MODALITIES for key in STREAM_DEFAULTS)
+    unused = [name for name in parameters if name not in used]
+    notes = [f"{file}: section {name} is not used: it is for another node than /{NODE_NAME}"
+             for name in foreign_sections(file)]  # fmt: skip
+    if unused:
+        notes.append(f"{file}: no effect on recordings: {', '.join(unused)} (of the live node, or misspelt)")
+    return tuple(notes)
+
+
+def _wanted(
+    path: Path, options: BagOptions, parameters: Mapping[str, Any], streams: Collection[str]
+) -> Collection[str]:
+    """Sensors to use: those that were asked for, else those of the node's params file that the recording has."""
+    if options.modalities or _MODALITIES not in parameters:
+        return options.modalities or streams
+    named = parse_suite(parameters[_MODALITIES])
+    if not set(named) & set(streams):
+        raise UserError(
+            f"{path}: has {', '.join(streams)}, {options.params} wants {', '.join(named) or 'no sensor'}: correct "
+            f"parameter {_MODALITIES}",
+            "bag-sensor-missing",
+        )
+    return named
 
 
 @contextmanager
@@ -147,12 +185,13 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
             raise UserError(
                 f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...", "bag-sensor-missing"
             )
-        modalities = tuple(name for name in MODALITIES if name in streams and name in (wanted or streams))
         parameters = {} if options.params is None else load_params_file(options.params)
+        params_notes, in_use = _params_notes(options.params, parameters), _wanted(path, options, parameters, streams)
+        modalities = tuple(name for name in MODALITIES if name in streams and name in in_use)
         rectified = input_options(parameters).rectified
         calibration = find_calibration(bag, choice, options.calibration, rectified)
         modalities = calibration.usable(modalities, must_have=() if options.may_lack else wanted)
-        opened = OpenBag(bag, choice, calibration, modalities, parameters, _params_notes(options.params))
+        opened = OpenBag(bag, choice, calibration, modalities, parameters, params_notes)
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
         opened.frames(DEFAULT_WINDOW_NS)
         yield opened

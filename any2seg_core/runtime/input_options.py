@@ -32,6 +32,10 @@ class InputOptions:
     health: HealthConfig = field(default_factory=HealthConfig)
 
 
+INPUT_OPTION_NAMES = (*_PLAIN_OPTIONS, *(f"health.{entry.name}" for entry in fields(HealthConfig)))
+"""The node's parameters that `input_options` reads."""
+
+
 def input_options(parameters: Mapping[str, Any]) -> InputOptions:
     """Options from the node's parameters by name (``intensity_max``, ``health.min_points`` ...); others are ignored.
 

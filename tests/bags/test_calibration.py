@@ -36,6 +36,7 @@ from any2seg_core.bags.topics import choose_topics
 from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.events import EVENT_DTYPE
 
 TF = "tf2_msgs/msg/TFMessage"
 
@@ -175,6 +176,27 @@ def test_value_params_file_reaches_the_synchroniser(tmp_path):
         config = opened.sync_config(50_000_000)
     assert config.timeout_ns == 80_000_000
     assert config.streams["lidar"].offset_ns == -30_000_000
+
+
+def test_value_every_parameter_of_a_node_has_its_effect_on_a_recording_or_is_named(tmp_path):
+    bag, params = write_bag(tmp_path / "bag", kitti_entries(3)), tmp_path / "p.yaml"
+
+    def opened_with(lines):
+        params.write_text(f"/**:\n  ros__parameters: {{{lines}}}\n")
+        return open_bag(bag, BagOptions(params=params))
+
+    known = "timeout_s: 0.1, lidar: {enabled: true}, health: {min_points: 5}, fixed_frame: odom, stamp_source: header"
+    with opened_with(known) as opened:
+        assert opened.modalities == ("rgb", "lidar") and opened.notes == ()
+    with opened_with("device: cuda, use_tf: false, timeuot_s: 1.0") as opened:
+        (note,) = opened.notes
+    assert note == f"{params}: no effect on recordings: device, use_tf, timeuot_s (of the live node, or misspelt)"
+    with opened_with("modalities: [camera, depth]") as opened:
+        assert opened.modalities == ("rgb",)
+    with user_error("bag-sensor-missing", "rgb, lidar", "depth"), opened_with("modalities: [depth]"):
+        pass
+    with user_error("value-conflict", "stamp_source", "'arrival'"), opened_with("stamp_source: arrival"):
+        pass
 
 
 @pytest.mark.parametrize(("frame", "lines"), [(KITTI_CAMERA.frame_id, 0), ("depth_optical", 2)])
@@ -385,3 +407,53 @@ def test_value_a_raw_picture_that_is_to_be_rectified_is_told(tmp_path):
     params.write_text("/**: {ros__parameters: {rectified: true}}")
     with open_bag(bag, BagOptions(params=params)) as opened:
         assert opened.notes == ("rgb: /cam/image_raw is called raw, and rectified is true: is it rectified?",)
+
+
+def test_value_a_camera_without_camera_info_beside_a_lidar_is_used_alone_and_the_lidar_named(tmp_path):
+    bag = write_bag(tmp_path / "bag", [e for e in kitti_entries(4) if e[2] != INFO])
+    with open_bag(bag) as opened:
+        planes = [bag_set.frame().planes for bag_set in opened.sets()]
+        notes = opened.notes
+    assert [list(found) for found in planes] == [["rgb"]] * 4
+    assert notes == ("no camera_info of the colour camera in the bag: lidar cannot be used",)
+    assert inspect_bag(bag).parameters["modalities"] == ["rgb"]
+    with user_error("calibration-missing", "no camera_info", "lidar"), open_bag(bag, BagOptions(modalities="RL")):
+        pass
+    with open_bag(bag, BagOptions(modalities="RL", may_lack=True)) as opened:
+        assert opened.modalities == ("rgb",)
+
+
+def test_value_a_cloud_of_events_has_no_shape_of_a_picture(tmp_path):
+    """Its width is the number of events: 300 of a sensor of 96x64 pixels."""
+    stamp_ns, camera = START_NS, CameraModel.from_fov(96, 64, 91.0, "cam")
+    events = np.zeros(300, EVENT_DTYPE)
+    events["t"] = stamp_ns
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    bag = write_bag(tmp_path / "bag", [
+        (stamp_ns, "/cam/image_raw", IMAGE, serialise.image(picture, "rgb8", stamp_ns, "cam")),
+        (stamp_ns, "/cam/camera_info", INFO, serialise.camera_info(camera, stamp_ns)),
+        (stamp_ns, "/dvs/events", CLOUD, serialise.event_cloud(events, stamp_ns, "cam")),
+    ])  # fmt: skip
+    assert found_in(bag).unusable == ()
+
+
+def down_looking() -> np.ndarray:
+    """(4, 4) LiDAR to a camera whose axis points at the ground, the top of its picture forward."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[0, -1, 0], [-1, 0, 0], [0, 0, -1]]
+    return matrix
+
+
+@pytest.mark.parametrize(
+    ("lidar_to_camera", "points"),
+    [
+        (np.eye(4), [[x, y, 5.0, 0.5] for x in (-1, 0, 1) for y in (-1, 0, 1)]),  # a depth camera's cloud, optical
+        (down_looking(), [[x, y, -20.0, 0.5] for x in range(-9, 9) for y in range(-9, 9)]),  # a drone over a field
+    ],
+)
+def test_value_a_cloud_that_falls_into_the_picture_raises_no_alarm(tmp_path, lidar_to_camera, points):
+    entries = [e for e in kitti_entries(3) if e[2] not in (TF, CLOUD)]
+    edges = [(KITTI_CAMERA.frame_id, "velo_link", lidar_to_camera)]
+    cloud = serialise.point_cloud(np.array(points, np.float32), START_NS, "velo_link")
+    entries += [(START_NS, "/tf_static", TF, tf_message(edges, START_NS)), (START_NS, "/points", CLOUD, cloud)]
+    assert found_in(write_bag(tmp_path / "bag", sorted(entries))).missing == ()
