@@ -20,7 +20,6 @@ from typing import IO, Any
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
@@ -41,6 +40,7 @@ from any2seg_core.vocabulary.topics import TopicMap
 from any2seg_ros import qos
 from any2seg_ros.command_line import init, node_help, require_ros_arguments
 from any2seg_ros.distro import message_class
+from any2seg_ros.signals import ended_by_signal
 
 _PREFETCHED_MESSAGES = 400
 _CLOCK = "/clock"
@@ -281,14 +281,13 @@ def main(args: list[str] | None = None) -> None:
     init(args)
     node = None
     try:
-        node = ReplayNode()
-        count = node.run()
-        node.get_logger().info(f"replayed {count} messages")
+        with ended_by_signal():
+            node = ReplayNode()
+            count = node.run()
+            node.get_logger().info(f"replayed {count} messages")
     except UserError as error:
         sys.stderr.write(f"replay_node: {refusal(error)}\n")
         raise SystemExit(2) from None
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         if node is not None:
             node.destroy_node()

@@ -14,7 +14,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from any2seg_core.base.allocator import collect_and_freeze, keep_freed_memory
+from any2seg_core.base.screen import say
 from any2seg_ros.command_line import init
+from any2seg_ros.signals import ended_by_signal
 from any2seg_ros.unused_arguments import unused_arguments
 
 if TYPE_CHECKING:
@@ -33,28 +35,31 @@ def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | Non
     # 137 against 1800 ms per frame beside a training run. Must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     init(args)
-    nodes = list(create())
-    for line in unused_arguments(nodes, sys.argv if args is None else args):
-        nodes[0].get_logger().warning(line)
-    executor = SingleThreadedExecutor()
+    nodes: list[SegmentNode] = []
+    executor, is_up = SingleThreadedExecutor(), False
     try:
-        for node in nodes:
-            executor.add_node(node)
-            node.collect_garbage = collect_and_freeze
-            if node.get_parameter("autostart").value:
-                _bring_up(node)
-        _spin(executor, nodes)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with ended_by_signal():
+            nodes += create()
+            for line in unused_arguments(nodes, sys.argv if args is None else args):
+                nodes[0].get_logger().warning(line)
+            for each in nodes:
+                executor.add_node(each)
+                each.collect_garbage = collect_and_freeze
+                if each.get_parameter("autostart").value:
+                    _bring_up(each)
+            is_up = True
+            _spin(executor, nodes)
     finally:
-        for node in nodes:
-            node.on_shutdown(LifecycleState("shutdown", 0))
-            node.destroy_node()
+        if not is_up and not rclpy.ok():  # a logger would complain that it cannot publish
+            say("ended by a signal before all was configured", err=True)
+        while nodes:
+            nodes[-1].on_shutdown(LifecycleState("shutdown", 0))
+            nodes.pop().destroy_node()
         executor.shutdown(timeout_sec=0.1)
         rclpy.try_shutdown()
         # The DDS participant, and with it its shared memory, ends with the last reference to the nodes.
-        nodes.clear()
-        del node, executor
+        del executor
+        each = None
         gc.unfreeze()
         gc.collect()
         rclpy.get_default_context().destroy()

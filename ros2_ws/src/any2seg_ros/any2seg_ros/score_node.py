@@ -17,7 +17,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rich.console import Console
@@ -38,6 +37,7 @@ from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_ID
 from any2seg_ros import qos
 from any2seg_ros.command_line import init, node_help, require_ros_arguments
 from any2seg_ros.guard import Guard
+from any2seg_ros.signals import ended_by_signal
 from any2seg_ros.throttle import Throttle
 
 _QUEUE = QoSProfile(depth=50)  # reliable: a label that was sent must be counted
@@ -127,10 +127,10 @@ def main(args: list[str] | None = None) -> None:
     init(args)
     node = None
     try:
-        node = ScoreNode()
-        try:
+        with ended_by_signal():
+            node = ScoreNode()
             rclpy.spin(node)
-        except (KeyboardInterrupt, ExternalShutdownException):
+        if node is not None:
             report(node)
     except UserError as error:
         sys.stderr.write(f"score_node: {refusal(error)}\n")

@@ -19,7 +19,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import ClockChange, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -263,7 +263,7 @@ class SegmentNode(LifecycleNode):
     def _on_jump(self, jump: TimeJump) -> None:
         self._segmenter.reset()
         self._pipeline.jump(self._now_ns())
-        self.get_logger().info(f"time jumped by {jump.delta.nanoseconds / 1e9:.3f} s: everything starts anew")
+        self.get_logger().info(f"{_jump_text(jump)}: everything starts anew")
 
     def _process(self, sample_set: SampleSet) -> Verdict:
         """One set, in the worker thread: to labels, unless nobody wants them or they would be too old."""
@@ -380,6 +380,15 @@ class SegmentNode(LifecycleNode):
 
 def _refused_parameters(_changes: list[Parameter]) -> SetParametersResult:
     return SetParametersResult(successful=False, reason="the node failed on the change; its log has the reason")
+
+
+def _jump_text(jump: TimeJump) -> str:
+    """What is known of a jump in time; where another clock takes over, rclpy says how far by 0."""
+    changes = {
+        ClockChange.ROS_TIME_ACTIVATED: "the node's time is simulated from now on (use_sim_time)",
+        ClockChange.ROS_TIME_DEACTIVATED: "the node's time is the system's from now on (use_sim_time is off)",
+    }
+    return changes.get(jump.clock_change) or f"time jumped by {jump.delta.nanoseconds / NS_PER_S:.3f} s"
 
 
 def help_text() -> str:
