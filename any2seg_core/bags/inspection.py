@@ -64,7 +64,7 @@ class Inspection:
         topics: by name. choice: topics of the sensors, with reasons. reference: sensor that phases count from.
         phases: sensor -> phase against it. calibration: see there. parameters: recommended, for the node.
         node_parameters: those of them without which it does not read the topics, or reads them wrongly.
-        replay_command: plays the recording to it.
+        replay_command: plays the recording to it. fixed_topics: as the user gave them.
         notes: what else a user should know, one line each.
     """
 
@@ -81,12 +81,15 @@ class Inspection:
     notes: tuple[str, ...] = ()
     node_parameters: dict[str, Any] = field(default_factory=dict)
     replay_command: str = ""
+    fixed_topics: tuple[str, ...] = ()
 
     @property
     def node_command(self) -> list[str]:
         """Lines of the command that starts the node on these topics; empty where there is no sensor."""
         topics = self.choice.map
-        return node_command(self.node_parameters, topics, self.calibration) if topics.streams else []
+        if not topics.streams:
+            return []
+        return node_command(self.node_parameters, topics, self.calibration, self.path, self.fixed_topics)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -179,6 +182,7 @@ def inspect_bag(
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules),
+            tuple(options.topics),
         )  # fmt: skip
 
 

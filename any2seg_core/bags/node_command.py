@@ -13,6 +13,7 @@ from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
 
 EXECUTABLE = "any2seg-segment-node"
 _TRANSPORTS = {"rgb": ("image_transport", "compressed"), "depth": ("depth_transport", "compressedDepth")}
+_FILE = "calibration.yaml"
 _INFOS = frozenset(NODE_CAMERA_INFOS.values())
 
 
@@ -31,28 +32,42 @@ def node_parameters(kinds: dict[str, str], topics: TopicMap, calibration: BagCal
     return parameters
 
 
-def node_command(parameters: dict[str, Any], topics: TopicMap, calibration: BagCalibration) -> list[str]:
+def node_command(
+    parameters: dict[str, Any], topics: TopicMap, calibration: BagCalibration, bag: Path, fixed: Sequence[str] = ()
+) -> list[str]:
     """Lines of one shell command, each ready to paste: without a checkpoint, for which the node has a default.
 
     Names with ``~`` are quoted: a shell would put the home folder in its place. Intrinsics of a file that the user gave
-    hold: the node does not hear the recorded ones then.
+    hold: the node does not hear the recorded ones then. Static transforms of the recording come as a file first: a node
+    from pip wheels hears none.
+
+    Args:
+        bag: the recording. fixed: topics that the user gave.
     """
     given = [f"{name}:={_text(value)}" for name, value in parameters.items()]
-    if calibration.file is not None:
-        given.append(f"calibration_file:={calibration.file.resolve()}")
+    needs_file = calibration.file is None and calibration.extrinsics is not None and calibration.extrinsics.fixed
+    before = []
+    if needs_file:
+        make_file = ["any2seg", "calib", "from-bag", str(bag.resolve()), _FILE, *_topic_options(fixed)]
+        before = [f"{shlex.join(make_file)} &&"]
+    if needs_file or calibration.file is not None:
+        given.append(f"calibration_file:={_FILE if calibration.file is None else calibration.file.resolve()}")
     pairs = topics.node_remappings()
     if calibration.is_final:
         pairs = {name: topic for name, topic in pairs.items() if name.rpartition("/")[2] not in _INFOS}
     words = [f"-p {shlex.quote(text)}" for text in given]
     words += [f"-r {shlex.quote(f'{private}:={topic}')}" for private, topic in pairs.items()]
-    return _continued([f"{EXECUTABLE} --ros-args", *words])
+    return _continued([*before, f"{EXECUTABLE} --ros-args", *words])
 
 
 def replay_command(bag: Path, fixed: Sequence[str] = (), rules: Path | None = None) -> str:
     """One line; it waits for the node."""
     own = [] if rules is None else ["--rules", str(rules.resolve())]
-    topics = [word for pair in fixed for word in ("--topic", pair)]
-    return shlex.join(["any2seg", "bag", "replay", str(bag.resolve()), "--wait", "60", *topics, *own])
+    return shlex.join(["any2seg", "bag", "replay", str(bag.resolve()), "--wait", "60", *_topic_options(fixed), *own])
+
+
+def _topic_options(fixed: Sequence[str]) -> list[str]:
+    return [word for pair in fixed for word in ("--topic", pair)]
 
 
 def _text(value: Any) -> str:

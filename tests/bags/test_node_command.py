@@ -28,7 +28,8 @@ RAW_K = [[959.8, 0.0, 696.0], [0.0, 956.9, 224.2], [0.0, 0.0, 1.0]]
 
 
 def words(found) -> list[str]:
-    return shlex.split("\n".join(found.node_command).replace("\\\n", " "))
+    """Of the command of the node; what makes its calibration is another one before it."""
+    return shlex.split("\n".join(found.node_command).replace("\\\n", " ").rpartition("&&")[2])
 
 
 def as_kitti2bag(entries):
@@ -54,10 +55,13 @@ def compressed(entries, below: str):
 def test_value_raw_pictures_need_their_topics_alone(tmp_path):
     found = inspect_bag(write_bag(tmp_path / "bag", kitti_entries(3)))
     assert words(found) == [
-        "any2seg-segment-node", "--ros-args", "-r", f"~/in/image:={BASE}/image",
+        "any2seg-segment-node", "--ros-args", "-p", "calibration_file:=calibration.yaml",
+        "-r", f"~/in/image:={BASE}/image",
         "-r", "~/in/points:=/kitti/velo/pointcloud", "-r", f"~/in/camera_info:={BASE}/camera_info",
     ]  # fmt: skip
     assert found.node_parameters == {}
+    made = ["any2seg", "calib", "from-bag", str(tmp_path / "bag"), "calibration.yaml", "&&", "\\"]
+    assert found.node_command[0].split() == made  # a node from pip wheels hears no transforms
     assert shlex.split(found.replay_command) == ["any2seg", "bag", "replay", str(tmp_path / "bag"), "--wait", "60"]
 
 
@@ -67,7 +71,8 @@ def test_value_kitti2bag_is_rectified_and_may_be_compressed(tmp_path, below):
     found = inspect_bag(write_bag(tmp_path / "bag", compressed(entries, below) if below else entries))
     transport = ["-p", "image_transport:=compressed"] if below else []
     assert words(found)[2:] == [
-        *transport, "-p", "rectified:=true", "-r", f"~/in/image:={BASE}/image_raw{below}",
+        *transport, "-p", "rectified:=true", "-p", "calibration_file:=calibration.yaml",
+        "-r", f"~/in/image:={BASE}/image_raw{below}",
         "-r", "~/in/points:=/kitti/velo/pointcloud", "-r", f"~/in/camera_info:={BASE}/camera_info",
     ]  # fmt: skip
     assert found.parameters["rectified"] is True

@@ -160,3 +160,4 @@ def test_value_the_printed_block_receives_every_message_of_its_recording(below, 
     counts = {"rgb.received": str(FRAMES), "lidar.received": str(FRAMES - 1)}
     assert until(lambda: counts.items() <= other.said.items(), other.spin, 90.0), (other.said, log_of(home))
     assert until(lambda: other.labels, other.spin, 10.0), log_of(home)
+    assert other.said["lidar.extrinsics"] == "calibration_file"

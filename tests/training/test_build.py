@@ -133,4 +133,4 @@ def test_value_counting_the_classes_shows_how_far_it_is(tmp_path, monkeypatch):
 
     monkeypatch.setattr("any2seg_training.build.track", watched)
     build_run(config(write_deliver(tmp_path, {"train": 3, "val": 1}, (32, 40))), ALONE)
-    assert shown == [("count the classes", 3, True)]
+    assert shown == [("count the classes", 6, True)]  # three sequences of two
