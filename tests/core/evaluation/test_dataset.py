@@ -78,6 +78,18 @@ def test_value_tables_agree_with_each_other(document: dict, folder: Path):
     json.dumps(document, allow_nan=False)
 
 
+def test_value_counts_of_the_frames_add_up_to_the_confusion(document: dict):
+    confusion = np.array(document["confusion"]["counts"])
+    assert confusion.shape == (25, 26) and document["confusion"]["classes"][-1] == "no label"
+    totals = np.zeros((25, 3), int)
+    for frame in document["per_frame"]:
+        for number, counts in frame["counts"]["RDEL"].items():
+            totals[int(number)] += counts
+    np.testing.assert_array_equal(totals, np.stack([np.diag(confusion), confusion.sum(1), confusion[:, :25].sum(0)], 1))
+    reached = 100 * np.trace(confusion) / confusion.sum()
+    assert document["subsets"]["RDEL"]["pixel_accuracy"] == pytest.approx(reached, abs=6e-4)
+
+
 def test_value_batches_do_not_change_the_numbers(document: dict, folder: Path):
     settings = EvaluateSettings(checkpoint=folder / "all.safetensors", data=folder / "data", noise=True, batch_size=1)
     alone = evaluate_dataset(settings, lambda *_: None)
@@ -156,6 +168,9 @@ def test_smoke_command_line(folder: Path, tmp_path: Path, monkeypatch, capsys: p
     assert lines[15]["sensors"] == "RDEL"
     assert lines[15]["miou_all"] == printed["subsets"]["RDEL"]["miou_all"]
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["report.html", "report.md", "results.jsonl"]
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert page.count("<img") == 2 * 7  # of each frame four planes, prediction, truth, what is wrong
+    assert all(entry["frame"] in page for entry in printed["per_frame"])
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
