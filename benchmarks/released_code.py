@@ -19,6 +19,7 @@ from torch import Tensor
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig, gaussian_mixture, self_loss
 from any2seg_core.losses.segmentation import OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.models.linear import LinearFusion
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
 _CELLS = 16
@@ -66,6 +67,7 @@ def mixtures(seed: int, size: int) -> tuple[float, float, float]:
     edge = 5 * size // 8 + 2
     for image in given.values():
         image[..., edge:] = 0.0  # a crop beyond the image, as padded
+    assert isinstance(model.fusion, LinearFusion)
     levels = [model.encoder(given["rgb"], model.fusion.rows(torch.tensor([[True, False]] * 2)))][0]
     features, logits = model.head.hidden(levels), model.head(levels)
     logits = F.interpolate(logits, (size, size), mode="bilinear")

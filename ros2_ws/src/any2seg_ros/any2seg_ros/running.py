@@ -36,6 +36,7 @@ def run_nodes(create: Callable[[], Sequence[SegmentNode]], args: list[str] | Non
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     init(args)
     nodes: list[SegmentNode] = []
+    each: SegmentNode | None = None
     executor, is_up = SingleThreadedExecutor(), False
     try:
         with ended_by_signal():
