@@ -14,7 +14,6 @@ from tempfile import NamedTemporaryFile
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from any2seg_core.base.home import expanded_text
@@ -40,6 +39,12 @@ def own_arguments() -> list[la.Argument]:
         la.Argument("log_level", "info", "Least severity that is logged.", LOG_LEVELS),
         la.Argument("fastdds_profile", profile, "Fast DDS profile for large messages; empty: defaults of Fast DDS."),
     ]
+
+
+def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """The profile of Fast DDS for everything that is started later."""
+    path = expanded_text(context.launch_configurations["fastdds_profile"])
+    return [SetEnvironmentVariable(name, path) for name in distro.profile_variables()]
 
 
 def nodes(context: LaunchContext) -> list[Node]:
@@ -98,6 +103,6 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [*own_arguments(), *la.topic_arguments(carla_bridge(sensors=SENSORS)), *la.parameter_arguments()]
     return LaunchDescription([
         *(DeclareLaunchArgument(**argument.declaration()) for argument in arguments),
-        *(SetEnvironmentVariable(name, LaunchConfiguration("fastdds_profile")) for name in distro.profile_variables()),
+        OpaqueFunction(function=profile),
         OpaqueFunction(function=nodes),
     ])

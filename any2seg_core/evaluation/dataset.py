@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.home import expanded_text
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.samples import FrameDataset
@@ -237,7 +238,7 @@ def _specialist(
         raise UserError(
             f"{path}: {letters} is {value!r}: expected mIoU in percent above 0, or a checkpoint", "value-type"
         )
-    rival = EvaluationTarget.open(target.settings, path.parent / value)
+    rival = EvaluationTarget.open(target.settings, path.parent / expanded_text(value))
     if rival.model.modalities != sensors:
         raise UserError(
             f"{path}: {value} was trained on {', '.join(rival.model.modalities)}; a specialist of {letters} is trained "

@@ -9,7 +9,7 @@ import re
 
 NOT_RUN = {
     r"ros2( |$)|source /opt/ros|source install/": "needs a ROS 2 installation; launch files: tests/ros/test_launch.py",
-    r"colcon|rosdep|export .*(ros2|\.\.\.|sysconfig|FASTDDS)|cd ros2_ws": "needs a ROS 2 installation or colcon",
+    r"colcon|rosdep|export .*(ros2|ZENOH|\.\.\.|sysconfig|FASTDDS)|cd ros2_ws": "needs a ROS 2 installation or colcon",
     r"sudo |docker |python3 -m venv|source ~/": "changes the system or needs the network",
     r"pip |uv ": "installs from the network; the wheel: tests/test_wheel.py",
     r"make (demo|test|install|train|train-data)\b": "installs, renders or trains for minutes to hours",
@@ -23,7 +23,7 @@ NOT_RUN = {
     r"any2seg (data convert|evaluate CHECKPOINT) \S*(muses|MUSES)": "needs MUSES; tests/core/data/test_convert.py",
     r"any2seg drive deliver .*--sequences 180": "renders for an hour; with one frame: the command with --seed 0",
     r"python -m any2seg_ros.score_node": "judges a node that runs; tests/ros/test_score_node.py",
-    r"any2seg evaluate --precision bfloat16": "a part of a command",
+    r"any2seg (evaluate --precision bfloat16|predict --calib$)": "a part of a command",
     r"any2seg evaluate runs/train/": "needs a checkpoint that was trained for hours",
     r"any2seg info a\.safetensors": "shows an error: there is no such file",
     r"any2seg .*(\[|<)": "a pattern, not a command",
@@ -44,6 +44,7 @@ PLACEHOLDERS = {
 """Words that a reader replaces -> what stands for them here."""
 
 FEWER = {
+    r"(^any2seg bag \w+ )runs/night": r"\1runs/drive",
     r"--seconds \d+": "--seconds 0.2", r"(drive bag \S+)$": r"\1 --seconds 0.2", r"--sequences \d+": "--sequences 1",
     r"--frames 10": "--frames 1", r"sunny:20,night:10": "sunny:0.2,night:0.2", r"(drive bag \S+ --semantic-lidar)":
     r"\1 --seconds 0.2", r"(^any2seg bag evaluate .*)$": r"\1 --subsets all,L --every 4",
