@@ -1,9 +1,9 @@
-"""Judge a checkpoint on a data set, as `any2seg evaluate` does, with the settings as key=value.
+"""Evaluate a checkpoint on a data set, as `any2seg evaluate` does, with the settings as key=value.
 
     python training/evaluate.py checkpoint=runs/train/drive_b0/final.safetensors data=data/drive [key=value ...]
 
-Keys: those of any2seg_core.evaluation.settings.EvaluateSettings (split, cases, frames, protocol, noise, specialists,
-eval_size, batch_size, device, seed, prior_from) and json (write the document there).
+Keys: those of any2seg_core.evaluation.settings.EvaluateSettings and json (write the document there; `any2seg compare`
+takes two of them).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from any2seg_training.settings import answered_help, load_settings
 class ScriptSettings(EvaluateSettings):
     """Settings of the script alone beside those of the evaluation."""
 
-    json_path: Path | None = Field(None, alias="json")
+    json_path: Path | None = Field(None, alias="json", description="file for the whole document")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         settings = load_settings(ScriptSettings, words)
-        with Progress(f"judge {settings.checkpoint.name}") as progress:
+        with Progress(f"evaluate {settings.checkpoint.name}") as progress:
             document = evaluate_dataset(settings, progress.stage)
         print(text(document))  # first: minutes of work are not lost when the file cannot be written
         if settings.json_path is not None:
