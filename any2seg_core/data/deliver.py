@@ -74,7 +74,8 @@ def read_labels(path: Path) -> np.ndarray:
 
     CorruptFileError for an unreadable file or an id above 25 that is not 255.
     """
-    return map_ids(read_ids(path, only_red=True), DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
+    raw = read_ids(path, True, DELIVER, DELIVER_PNG_TO_TRAIN)
+    return map_ids(raw, DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
 
 
 def failure_of(sequence: str) -> str | None:

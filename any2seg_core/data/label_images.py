@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,31 +10,35 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import open_picture, picture_head
 from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.vocabulary.labels import LabelSpace
 
 _GREY, _PALETTE, _WHOLE_BITS = 0, 3, 8  # colour type and bits of a PNG of plain ids
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS, _PNG_COLOUR = 24, 25  # where its header has them
 
 
-def read_ids(path: Path, only_red: bool = False) -> np.ndarray:
+def read_ids(
+    path: Path, only_red: bool = False, space: LabelSpace | None = None, to_train: np.ndarray | None = None
+) -> np.ndarray:
     """Label image -> (H, W) uint8 ids.
 
-    A palette (PNG of mode P, with 1 to 8 bits) is a picture of ids for people: the ids are its indices, whatever the
-    colours. Alpha is dropped.
+    A palette (PNG of mode P, with 1 to 8 bits) is a picture of ids for people: the ids are its indices. Its colours are
+    only held against those of the classes. Alpha is dropped.
 
     Args:
         only_red: three channels may differ and the first one holds the id, as in DELIVER; else they must be equal.
+        space, to_train: classes, and the (256,) table from ids to them; without them any palette will do.
 
     Raises:
         CorruptFileError: unreadable, more than 8 bits, a lossy JPEG, colours instead of ids, or a file of which nobody
-            can tell what its ids are: a palette of greys that are other numbers than its indices, or grey of fewer than
-            8 bits (id 1 or 255?).
+            can tell what its ids are: a palette that gives an index the colour of another class, or greys that are
+            other numbers than its indices, or grey of fewer than 8 bits (id 1 or 255?).
     """
     kind = _kind(path)
     if kind == "jpeg":
         raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG", "file-format")
     if kind == "palette":
-        return _indices(path)
+        return _indices(path, space, to_train)
     image = read_image(path)
     if kind == "png" and image.any():
         _require_whole_bits(path)
@@ -56,7 +61,7 @@ def _kind(path: Path) -> str:
         return ""  # read_image says what is wrong with it
 
 
-def _indices(path: Path) -> np.ndarray:
+def _indices(path: Path, space: LabelSpace | None, to_train: np.ndarray | None) -> np.ndarray:
     try:
         image = open_picture(path.read_bytes())
     except (OSError, UserError) as error:
@@ -69,6 +74,10 @@ def _indices(path: Path) -> np.ndarray:
             f"{path}: index {used[-1]} is not in its palette of {len(palette)} colours; restore it", "file-content"
         )
     colours = palette[used]  # (m, 3)
+    if space is not None and to_train is not None:
+        by_index = dict(zip(used.tolist(), map(tuple, colours.tolist()), strict=True))
+        if _are_own_colours(path, by_index, space, to_train):
+            return indices
     is_grey = bool((colours == colours[:, :1]).all())
     if is_grey and used.any() and (colours[:, 0] != used).any():
         raise CorruptFileError(
@@ -77,6 +86,29 @@ def _indices(path: Path) -> np.ndarray:
             "file-content",
         )
     return indices
+
+
+def _are_own_colours(
+    path: Path, colours: Mapping[int, tuple[int, ...]], space: LabelSpace, to_train: np.ndarray
+) -> bool:
+    """Whether each index in use has the colour of its class.
+
+    CorruptFileError where one has that of another class. Palettes that do not tell the indices apart say nothing.
+    """
+    if len(set(colours.values())) < len(colours):
+        return False
+    classes = {colour: train for train, colour in enumerate(space.colours) if space.colours.count(colour) == 1}
+    trains = {index: int(to_train[index]) for index in colours}
+    for index, colour in colours.items():
+        train = trains[index]
+        shown = classes.get(colour, train)
+        if shown != train and train < len(space):
+            raise CorruptFileError(
+                f"{path}: index {index} is {space.classes[train]}, its palette colours it as {space.classes[shown]}: "
+                "are these classes of another order? Write one 8-bit channel of ids",
+                "label-ids",
+            )
+    return all(classes.get(colour) == trains[index] for index, colour in colours.items())
 
 
 def _require_whole_bits(path: Path) -> None:

@@ -81,7 +81,7 @@ class McubesDataset(FrameDataset):
     def read_labels(self, frame: McubesFrame) -> np.ndarray:
         """(1024, 1032) uint8 train ids."""
         path = self.files(frame)[LABELS][0]
-        labels = map_ids(read_ids(path), _TRAIN_IDS, _KNOWN_IDS, path)
+        labels = map_ids(read_ids(path, space=MCUBES, to_train=_TRAIN_IDS), _TRAIN_IDS, _KNOWN_IDS, path)
         return np.ascontiguousarray(labels[:, LEFT_CROP:])
 
     @classmethod

@@ -108,7 +108,7 @@ class MusesDataset(FrameDataset):
     def read_labels(self, frame: MusesFrame) -> np.ndarray:
         """(H, W) uint8 Cityscapes train ids."""
         path = self._path(_LABEL_FOLDER, frame, _LABEL_ENDING)
-        labels = map_ids(read_ids(path), _TRAIN_IDS, _KNOWN_IDS, path)
+        labels = map_ids(read_ids(path, space=MUSES, to_train=_TRAIN_IDS), _TRAIN_IDS, _KNOWN_IDS, path)
         return hkust_labels(labels) if self.parity == "hkust" else labels
 
     def condition(self, frame: MusesFrame) -> str:

@@ -24,6 +24,8 @@ from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.mcubes import _load as read_mcubes_array
 from any2seg_core.data.pseudo import read_facts
 from any2seg_core.runtime import input_files as files
+from any2seg_core.runtime.foreign_calibration import from_kalibr, from_kitti, from_nuscenes
+from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import read_captions
@@ -78,6 +80,40 @@ def _embeddings(folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def _event_samples() -> list[bytes]:
+    folder = Path(__file__).resolve().parent.parent / "core" / "runtime" / "event_samples"
+    words = np.array([[8 << 28 | 5, 0], [1 << 28 | 3 << 22 | 64 << 11 | 7, 5]], "<u4")
+    vectors = b"% format EVT21;endianness=legacy;height=9;width=99\n" + words.tobytes()
+    return [*(path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".raw", ".dat")), vectors]
+
+
+def _clouds() -> list[bytes]:
+    rows = np.linspace(-9, 9, 40, dtype="<f4").reshape(-1, 4)
+    head = "VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nWIDTH 10\nHEIGHT 1\n"
+    pcd = f"# .PCD v0.7\n{head}VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 10\nDATA ".encode()
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist()).encode()
+    names = "".join(f"property float {name}\n" for name in ("x", "y", "z", "intensity"))
+    ply = f"element vertex 10\n{names}end_header\n".encode()
+    return [
+        pcd + b"ascii\n" + text, pcd + b"binary\n" + rows.tobytes(), pcd + b"binary_compressed\n" + bytes(60),
+        b"ply\nformat ascii 1.0\n" + ply + text,
+        b"ply\nformat binary_little_endian 1.0\n" + ply + rows.tobytes(),
+        b"ply\nformat binary_big_endian 1.0\n" + ply + rows.byteswap().tobytes(),
+    ]  # fmt: skip
+
+
+def _calibrations() -> list[bytes]:
+    camera = "camera_model: pinhole, intrinsics: [9, 9, 4, 3], resolution: [9, 7], distortion_model: radtan"
+    eye = "[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]"
+    pose = {"translation": [1, 0, 1], "rotation": [1, 0, 0, 0]}
+    records = [{"token": "a", "camera_intrinsic": [[9, 0, 4], [0, 9, 3], [0, 0, 1]]} | pose, {"token": "b"} | pose]
+    return [
+        f"camera: {{width: 9, height: 7, hfov_deg: 90}}\nlidar_to_camera: {eye}".encode(),
+        f"cam0: {{{camera}}}\ncam1: {{{camera}, T_cn_cnm1: {eye}}}".encode(), json.dumps(records).encode(),
+        b"P2: 9 0 4 0 0 9 3 0 0 0 1 0\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n",
+    ]  # fmt: skip
+
+
 class Files:
     """One input is one file of a fitting suffix, read by one reader that a user's path can reach."""
 
@@ -101,6 +137,11 @@ class Files:
             (".h5", [_hdf5(folder)], lambda path: muses_files.read_events(path, 50_000_000)),
             (".npz", arrays, read_embeddings), (".safetensors", [_embeddings(folder)], read_embeddings),
             (".json", texts, read_json), (".json", texts, read_captions),
+            (".raw", _event_samples(), files.read_events), (".pcd", _clouds(), files.read_points),
+            (".yaml", _calibrations(), load_calibration),
+            (".txt", _calibrations(), lambda path: from_kitti(path, size=(9, 7))),
+            (".yaml", _calibrations(), lambda path: from_kalibr(path, {"rgb": "cam0", "event": "cam1"})),
+            (".json", _calibrations(), lambda path: from_nuscenes(path, {"camera": "a", "lidar": "b"})),
         ]  # fmt: skip
         self._texts = texts
 

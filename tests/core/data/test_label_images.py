@@ -12,6 +12,7 @@ from raised import user_error
 
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
+from any2seg_core.vocabulary.labels import LabelSpace
 
 CITYSCAPES = [128, 64, 128, 244, 35, 232, 70, 70, 70, 102, 102, 156, 190, 153, 153, 153, 153, 153, 250, 170, 30]
 
@@ -92,3 +93,30 @@ def test_exception_files_that_hold_no_ids(tmp_path, ids):
         with user_error(*told, f"{name}.png", kind=CorruptFileError) as caught:
             read_ids(tmp_path / f"{name}.png")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("used", [[0, 1, 5, 6], [3]])
+def test_exception_a_palette_of_another_order_of_classes(tmp_path, used):
+    """Classes in the order of another program: its colours are right, the indices are not ours."""
+    space = LabelSpace("seven", tuple("abcdefg"), tuple(tuple(CITYSCAPES[3 * k : 3 * k + 3]) for k in range(7)))
+    table = np.arange(256)
+    ids = np.resize(np.array(used, np.uint8), (3, 4))
+    ours = palette_png(tmp_path / "ours.png", ids, CITYSCAPES)
+    np.testing.assert_array_equal(read_ids(ours, space=space, to_train=table), ids)
+    pole = palette_png(tmp_path / "pole.png", np.full((2, 3), 5, np.uint8), CITYSCAPES)  # the grey of its class
+    assert (read_ids(pole, space=space, to_train=table) == 5).all()
+    shifted = palette_png(tmp_path / "shifted.png", ids, [*CITYSCAPES[3:], *CITYSCAPES[:3]])
+    first = used[0]
+    with user_error("label-ids", "shifted.png", f"index {first} is {space.classes[first]}", kind=CorruptFileError):
+        read_ids(shifted, space=space, to_train=table)
+    np.testing.assert_array_equal(read_ids(shifted), ids)  # nobody says what the classes look like
+    plus_one = (np.arange(256) - 1) % 256  # files of ids + 1, as DELIVER's
+    moved = palette_png(tmp_path / "moved.png", ids + 1, [0, 0, 0, *CITYSCAPES])
+    np.testing.assert_array_equal(read_ids(moved, space=space, to_train=plus_one), ids + 1)
+
+
+def test_value_a_palette_with_colours_of_its_own_is_read_by_its_indices(tmp_path, ids):
+    space = LabelSpace("seven", tuple("abcdefg"), tuple((k, 200, 100) for k in range(7)))
+    for palette in (CITYSCAPES, [1, 200, 100] * 7):
+        path = palette_png(tmp_path / "l.png", ids, palette)
+        np.testing.assert_array_equal(read_ids(path, space=space, to_train=np.arange(256)), ids)
