@@ -18,17 +18,16 @@ from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.recorded_transforms import share_in_view
-from any2seg_core.bags.timing import Phase, StreamLog, Timing, phase_of, timing_of
+from any2seg_core.bags.timing import OTHER_CLOCK_MS, TAI_AHEAD_MS, Phase, StreamLog, Timing, phase_of, timing_of
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sync.parameters import MOST_OFFSET_S
 from any2seg_core.vocabulary.modalities import EVENT, MODALITIES
 from any2seg_core.vocabulary.topics import TopicMap
 
 _FEW_POINTS = 0.005
-_SKEWED_MS = 1000.0
-_TAI_AHEAD_MS = 37_000.0  # leap seconds between the time of PTP and UTC, since 2017
 _TOLD_PAUSES = 5
 
 
@@ -218,9 +217,9 @@ def _packet_lead_ms(message: Any) -> float:
 def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[str]:
     notes = []
     for name, timing in timings.items():
-        if timing.latency_p50_ms is not None and abs(timing.latency_p50_ms) > _SKEWED_MS:
+        if timing.latency_p50_ms is not None and abs(timing.latency_p50_ms) > OTHER_CLOCK_MS:
             side = "before" if timing.latency_p50_ms > 0 else "after"
-            is_tai = abs(timing.latency_p50_ms + _TAI_AHEAD_MS) < _SKEWED_MS
+            is_tai = abs(timing.latency_p50_ms + TAI_AHEAD_MS) < OTHER_CLOCK_MS
             why = "PTP counts in TAI, give its master the offset to UTC" if is_tai else "or stamps are not set"
             notes.append(
                 f"{name}: stamps are {abs(timing.latency_p50_ms) / 1e3:.1f} s {side} log time: another clock, "
@@ -236,9 +235,22 @@ def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[
             at = f", the longest {timing.longest_gap_s:.2f} s at {timing.longest_gap_at_s or 0.0:.1f} s"
             notes.append(f"{name}: {timing.gaps} gaps of more than 2.5 periods{at if timing.longest_gap_s else ''}")
     for name, phase in phases.items():
+        if phase.clock_ms:
+            notes.append(_clock_note(name, phase, next(iter(timings))))
         if phase.drifts:
             notes.append(f"{name}: no common beat with the reference, its phase takes every value")
     return notes
+
+
+def _clock_note(name: str, phase: Phase, reference: str) -> str:
+    apart_s, is_tai = phase.offset_ms / 1e3, abs(phase.clock_ms) == TAI_AHEAD_MS
+    side = "ahead of" if apart_s > 0 else "behind"
+    if abs(apart_s) > MOST_OFFSET_S:
+        way_out = "too far for offset_s: set one clock on all machines"
+    else:
+        why = "PTP counts in TAI: give its master the offset to UTC" if is_tai else "set one clock on all machines"
+        way_out = f"{name}.offset_s: {round(apart_s, 4)} brings them together, as recommended below; better, {why}"
+    return f"{name}: its clock is {abs(apart_s):.1f} s {side} that of {reference}: {way_out}"
 
 
 def _view_notes(calibration: BagCalibration, message: Any) -> list[str]:

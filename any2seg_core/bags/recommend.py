@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from any2seg_core.bags.timing import Phase, Timing
-from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
 from any2seg_core.vocabulary.modalities import WINDOWED
 
 _LEAST_NOISE_MS, _LEAST_TIMEOUT_MS, _LONGEST_TIMEOUT_MS = 2.0, 20.0, 1000.0
@@ -21,7 +21,8 @@ def recommend(
 ) -> dict[str, Any]:
     """Parameters by name, nested as in a ROS 2 params file, all times in seconds.
 
-    offset_s: the median phase; 0 where rates have no common beat, and for events, whose times it would move.
+    offset_s: the median phase; where rates have no common beat, and for events, whose times it moves, the difference of
+    the clocks alone, 0 where they agree or are more than an hour apart.
     noise_window_s: half as much again as 95 % of the messages stray from it, so that the set does not wait for a better
     one; for events the distance to the packet that holds the moment of the set. max_age_s: one and a half periods and
     the noise. timeout_s: what 95 % of the slowest stream's messages need after the reference message.
@@ -56,14 +57,16 @@ def recommend(
 
 def _stream(name: str, period_ms: float, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
     half_ms = period_ms / 2
+    is_near = phase is not None and abs(phase.offset_ms) <= 1e3 * MOST_OFFSET_S
+    clock_s = round(phase.clock_ms / 1e3, 4) if is_near else 0.0
     if name in WINDOWED:
         # The window ends at the stamp of the set: wait for the packet that holds this moment.
         noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, period_ms)
         noise_ms = packet_lead_ms if packet_lead_ms > 1.0 else noise_ms
-        offset_s = 0.0
+        offset_s = clock_s
         age_s = STREAM_DEFAULTS["max_age_s"]
     else:
-        offset_s = 0.0 if phase is None or phase.drifts else round(phase.offset_ms / 1e3, 4)
+        offset_s = clock_s if not is_near or phase.drifts else round(phase.offset_ms / 1e3, 4)
         noise_ms = 0.0 if phase is None else half_ms if phase.drifts else min(1.5 * phase.spread_ms, half_ms)
         age_s = _seconds(1.5 * period_ms + noise_ms, step_ms=10)
     noise_s = _seconds(max(noise_ms, _LEAST_NOISE_MS), step_ms=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 _LOGGED = 20_000  # per topic: more than ten minutes of a 30 Hz camera
 _GAP_PERIODS = 2.5
 _LARGEST_NS = 2**63 - 1
+OTHER_CLOCK_MS = 1000.0
+"""Stamps that are further away are of another clock."""
+TAI_AHEAD_MS = 37_000.0
+"""Leap seconds between the time of PTP and UTC, since 2017."""
 
 
 class StreamLog:
@@ -123,10 +128,12 @@ class Phase:
     """A stream against the reference.
 
     Attributes:
-        offset_ms: median of stamp minus nearest stamp of the reference, taken at the messages of the slower of both.
+        offset_ms: median of stamp minus nearest stamp of the reference, taken at the messages of the slower of both;
+            nearest in time, where the two clocks differ.
         spread_ms: 95 % of the differences lie so near to it. drifts: the rates have no common beat.
         wait_p95_ms: how much later than its reference message the stream's message arrives; negative: earlier.
-        next_p95_ms: from a stamp of the reference to the next stamp of the stream.
+        next_p95_ms: from a stamp of the reference to the next stamp of the stream, by one clock.
+        clock_ms: how far its clock is ahead of the reference's, by the log times; 0: less than a second.
     """
 
     offset_ms: float
@@ -134,6 +141,7 @@ class Phase:
     drifts: bool
     wait_p95_ms: float
     next_p95_ms: float
+    clock_ms: float = 0.0
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -146,6 +154,8 @@ def phase_of(log: StreamLog, reference: StreamLog) -> Phase | None:
     own_ns, base_ns = log.stamps_ns[order], reference.stamps_ns[reference_order]
     if len(own_ns) < 2 or len(base_ns) < 2:
         return None
+    clock_ms = _clock_ms(log, reference)
+    own_ns = own_ns - round(clock_ms * 1e6)
     arrivals_ns, base_arrivals_ns = log.times_ns[order], reference.times_ns[reference_order]
     if len(own_ns) <= len(base_ns):
         own, base = np.arange(len(own_ns)), _nearest(base_ns, own_ns)
@@ -163,12 +173,23 @@ def phase_of(log: StreamLog, reference: StreamLog) -> Phase | None:
     known = following < len(own_ns)
     next_ms = (own_ns[following[known]] - base_ns[known]) / 1e6
     return Phase(
-        offset_ms=offset_ms,
+        offset_ms=clock_ms + offset_ms,
         spread_ms=spread_ms,
         drifts=spread_ms > 0.35 * max(period_ms, 1e-3),
         wait_p95_ms=_percentile((arrivals_ns[own] - base_arrivals_ns[base]) / 1e6, 95),
         next_p95_ms=_percentile(next_ms, 95) if len(next_ms) else 0.0,
+        clock_ms=clock_ms,
     )
+
+
+def _clock_ms(log: StreamLog, reference: StreamLog) -> float:
+    """How far the stamps of a stream are ahead of the reference's at one log time; 0 for what latencies explain."""
+    ahead_ns = np.median(log.stamps_ns - log.times_ns) - np.median(reference.stamps_ns - reference.times_ns)
+    clock_ms = float(ahead_ns) / 1e6
+    if abs(clock_ms) < OTHER_CLOCK_MS:
+        return 0.0
+    is_tai = abs(abs(clock_ms) - TAI_AHEAD_MS) < OTHER_CLOCK_MS
+    return math.copysign(TAI_AHEAD_MS, clock_ms) if is_tai else clock_ms
 
 
 def _nearest(sorted_ns: np.ndarray, wanted_ns: np.ndarray) -> np.ndarray:

@@ -40,6 +40,9 @@ SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
 NODE_NAME = "segment"
 """Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
 
+MOST_OFFSET_S = 3600.0
+"""Largest ``<modality>.offset_s``: clocks that are further apart need one clock."""
+
 _EVENT_BUFFER = 200
 _MOST_SECONDS = 1e9  # stamps are 64 bits of nanoseconds
 _PARAMETERS = "ros__parameters"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from bag_files import (
+    CLOUD,
     IMAGE,
     NS_PER_S,
     START_NS,
@@ -244,3 +245,29 @@ def test_value_messages_without_a_stamp_are_counted_and_named(tmp_path):
     timing = found.topics["/camera/image_raw"].timing
     assert (timing.bad_stamps, timing.backwards, found.topics["/camera/image_raw"].count) == (2, 0, 10)
     assert "rgb: 2 of its messages have a stamp that is none, and are not used" in found.notes
+
+
+@pytest.mark.parametrize(("ahead_s", "side"), [(37, "ahead of"), (-37, "behind"), (5.25, "ahead of")])
+def test_value_a_lidar_of_another_clock_gets_the_offset_that_brings_sets_together(tmp_path, ahead_s, side):
+    """The sweep is stamped 30 ms before the picture, by a clock that is off; sets need what is recommended."""
+    entries = []
+    for time_ns, topic, kind, data in kitti_entries(8):
+        if kind == CLOUD:
+            (sec, nanosec) = divmod(int.from_bytes(data[4:8], "little") * NS_PER_S
+                                    + int.from_bytes(data[8:12], "little") + round(ahead_s * NS_PER_S), NS_PER_S)
+            data = data[:4] + sec.to_bytes(4, "little") + nanosec.to_bytes(4, "little") + data[12:]
+        entries.append((time_ns, topic, kind, data))
+    bag = write_bag(tmp_path / "bag", entries)
+    found = inspect_bag(bag)
+    assert found.parameters["lidar"]["offset_s"] == pytest.approx(ahead_s - 0.03, abs=1e-4)
+    (note,) = [line for line in found.notes if "lidar: its clock is" in line]
+    apart_s = ahead_s - 0.03
+    assert f"its clock is {abs(apart_s):.1f} s {side} that of rgb: lidar.offset_s: {round(apart_s, 4)}" in note
+    assert ("TAI" in note) == (abs(ahead_s) == 37)
+    params = tmp_path / "p.yaml"
+    params.write_text(params_yaml(found.parameters))
+    for options, count in ((BagOptions(params=params), 6), (BagOptions(), 0)):
+        with open_bag(bag, options) as opened:
+            assert sum({"rgb", "lidar"} <= set(each.sample_set.samples) for each in opened.sets()) >= count
+            if not count:
+                assert not any({"rgb", "lidar"} <= set(each.sample_set.samples) for each in opened.sets())

@@ -12,7 +12,7 @@ from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.sensors.health_config import HealthConfig
-from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
+from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_suite
 from any2seg_ros.throttle import LOG_PERIOD_S
 
@@ -48,7 +48,7 @@ def _tunable(default: Any, description: str, low: float | None = None, high: flo
     return Parameter(default, description, low, high, tunable=True)
 
 
-_OFFSET = "Expected stamp minus the stamp of the set (shutter, sweep)."
+_OFFSET = "Its stamps minus those of the set: shutter against sweep, or a clock that is ahead (37 s: PTP, TAI)."
 _OFFSETS = {"event": "Clock of the event camera minus that of the set; its window and event times move with it."}
 
 
@@ -61,7 +61,7 @@ def _of_core(defaults: Mapping[str, Any], prefix: str, texts: Mapping[str, tuple
 def _stream_table(name: str) -> dict[str, Parameter]:
     texts = {
         "enabled": ("Subscribe to this sensor and use it; false: switched off.",),
-        "offset_s": (_OFFSETS.get(name, _OFFSET), -10.0, 10.0),
+        "offset_s": (_OFFSETS.get(name, _OFFSET), -MOST_OFFSET_S, MOST_OFFSET_S),
         "noise_window_s": ("A message this near needs no better one.", 0.0, 10.0),
         "max_age_s": ("A message farther away is not used.", 0.0, 60.0),
         "required": ("No output without this sensor.",),
