@@ -69,6 +69,8 @@ def is_known(node: ast.expr | None, parameters: set[str], table: set[str]) -> bo
         return is_known(node.body, parameters, table) and is_known(node.orelse, parameters, table)
     if isinstance(node, ast.Attribute):
         return node.attr in ("code", "reason")
+    if isinstance(node, ast.Subscript):  # of what was read before, one code per sensor
+        return name_of(node.value) == "codes"
     if isinstance(node, ast.Call):  # a UserError within the reading of a message has no reason of its own
         return name_of(node.func) in HELPERS or (name_of(node.func) == "getattr" and literals(node.args[2]) <= table)
     return bool(literals(node) & table) or (isinstance(node, ast.Name) and node.id in parameters)
@@ -144,6 +146,8 @@ def test_value_no_test_compares_the_text_of_a_user_error(path):
         ('raise UserError("a", error.code)', []),
         ('raise UserError("a", "file-missing" if b else "c")', [1]),
         ('raise UserError("a", code_of(error))', []),
+        ('raise UserError("a", frame.codes[name])', []),
+        ('raise UserError("a", names[0])', [1]),
         ('raise UserError("a", made_up(error))', [1]),
     ],
 )

@@ -55,8 +55,8 @@ def segment_arrays(
     frame = FrameBuilder(calibration, window_ns, input_options(given)).build(payloads, stamp_ns)
     for name, reason in frame.reasons.items():
         if reason not in HEALTH_REASONS:
-            code = frame.codes[name]
-            raise UserError(frame.errors[name].removesuffix(f" [{code}]"), code)
+            text = frame.errors[name].removesuffix(f" [{frame.codes[name]}]")
+            raise UserError(text, frame.codes[name])
     if not frame.planes:
         raise UserError(f"no sensor shows anything: {'; '.join(reasons_of(frame))}", "sensor-empty")
     segmenter = SetSegmenter(predictor, sync_config(given, names, window_ns))
