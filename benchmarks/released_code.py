@@ -68,7 +68,7 @@ def mixtures(seed: int, size: int) -> tuple[float, float, float]:
     for image in given.values():
         image[..., edge:] = 0.0  # a crop beyond the image, as padded
     assert isinstance(model.fusion, LinearFusion)
-    levels = [model.encoder(given["rgb"], model.fusion.rows(torch.tensor([[True, False]] * 2)))][0]
+    levels = model.encoder(given["rgb"], model.fusion.rows(torch.tensor([[True, False]] * 2)))
     features, logits = model.head.hidden(levels), model.head(levels)
     logits = F.interpolate(logits, (size, size), mode="bilinear")
     generator = torch.Generator().manual_seed(seed)
