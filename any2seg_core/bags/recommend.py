@@ -57,8 +57,8 @@ def recommend(
 
 def _stream(name: str, period_ms: float, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
     half_ms = period_ms / 2
-    is_near = phase is not None and abs(phase.offset_ms) <= 1e3 * MOST_OFFSET_S
-    clock_s = round(phase.clock_ms / 1e3, 4) if is_near else 0.0
+    near = phase if phase is not None and abs(phase.offset_ms) <= 1e3 * MOST_OFFSET_S else None
+    clock_s = 0.0 if near is None else round(near.clock_ms / 1e3, 4)
     if name in WINDOWED:
         # The window ends at the stamp of the set: wait for the packet that holds this moment.
         noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, period_ms)
@@ -66,7 +66,7 @@ def _stream(name: str, period_ms: float, phase: Phase | None, packet_lead_ms: fl
         offset_s = clock_s
         age_s = STREAM_DEFAULTS["max_age_s"]
     else:
-        offset_s = clock_s if not is_near or phase.drifts else round(phase.offset_ms / 1e3, 4)
+        offset_s = clock_s if near is None or near.drifts else round(near.offset_ms / 1e3, 4)
         noise_ms = 0.0 if phase is None else half_ms if phase.drifts else min(1.5 * phase.spread_ms, half_ms)
         age_s = _seconds(1.5 * period_ms + noise_ms, step_ms=10)
     noise_s = _seconds(max(noise_ms, _LEAST_NOISE_MS), step_ms=1)

@@ -97,7 +97,9 @@ def _are_own_colours(
     """
     if len(set(colours.values())) < len(colours):
         return False
-    classes = {colour: train for train, colour in enumerate(space.colours) if space.colours.count(colour) == 1}
+    classes: dict[tuple[int, ...], int] = {
+        colour: train for train, colour in enumerate(space.colours) if space.colours.count(colour) == 1
+    }
     trains = {index: int(to_train[index]) for index in colours}
     for index, colour in colours.items():
         train = trains[index]
