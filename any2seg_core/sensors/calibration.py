@@ -1,4 +1,4 @@
-"""Calibration of a sensor head, and its YAML file.
+"""Calibration of a sensor head, and its YAML file (docs/calibration.md; an example: calibration_example.yaml).
 
 version: 1
 camera:                      # the plane that all modalities are brought to
