@@ -62,15 +62,7 @@ def predict(
     from any2seg_core.sensors.calibration import load_calibration
     from any2seg_core.sync.parameters import load_params_file
 
-    paths = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
-    given = {name: path for name, path in paths.items() if path is not None}
-    if not given:
-        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar", "sensor-none")
-    if calib is None and set(given) != {"rgb"}:
-        raise UserError(
-            f"--{', --'.join(n for n in given if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
-            "calibration-missing",
-        )
+    given = _given({"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}, calib)
     _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
     calibration = load_calibration(calib) if calib is not None else None
     predictor = Predictor.load(checkpoint, device, precision=precision)
@@ -97,6 +89,19 @@ def predict(
     if note:
         say(f"any2seg: {note}", err=True)
     _print_prediction(result, frame, predictor.label_space, out, as_json)
+
+
+def _given(paths: dict[str, Path | None], calib: Path | None) -> dict[str, Path]:
+    """The files that are there; UserError for none, and where a sensor needs the calibration."""
+    given = {name: path for name, path in paths.items() if path is not None}
+    if not given:
+        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar", "sensor-none")
+    if calib is None and set(given) != {"rgb"}:
+        raise UserError(
+            f"--{', --'.join(n for n in given if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
+            "calibration-missing",
+        )
+    return given
 
 
 def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -> None:

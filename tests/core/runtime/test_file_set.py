@@ -88,8 +88,10 @@ def test_exception_what_does_not_fit_is_no_illness(predictor, samples):
         segment_arrays(predictor, samples, Calibration(CAMERA))
     with user_error("calibration-size", "61x37"):
         segment_arrays(predictor, samples, Calibration(CameraModel.from_fov(48, 48, 90.0), lidar_to_camera=TO_CAMERA))
-    with user_error("calibration-missing", "lidar"):
+    with user_error("message-intrinsics", "lidar"):
         segment_arrays(predictor, samples)
+    with user_error("value-range", "image_bits", "0 to 16"):
+        segment_arrays(predictor, samples, CALIBRATION, {"image_bits": 40})
     with user_error("value-type", "health.min_points"):
         segment_arrays(predictor, samples, CALIBRATION, {"health.min_points": "many"})
 

@@ -6,11 +6,12 @@ Plain Python: launch files and documentation tools read it where rclpy is not to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.precisions import PRECISIONS
+from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_suite
@@ -58,6 +59,12 @@ def _of_core(defaults: Mapping[str, Any], prefix: str, texts: Mapping[str, tuple
     return {f"{prefix}{name}": _tunable(plain[name], *text) for name, text in texts.items()}
 
 
+def _input_option(name: str) -> Parameter:
+    """A parameter that `InputOptions` declares."""
+    (entry,) = (entry for entry in fields(InputOptions) if entry.name == name)
+    return Parameter(entry.default, **entry.metadata)
+
+
 def _stream_table(name: str) -> dict[str, Parameter]:
     texts = {
         "enabled": ("Subscribe to this sensor and use it; false: switched off.",),
@@ -89,7 +96,7 @@ _GEOMETRY = {
     "camera_info_url": Parameter("", "YAML (path or file://) that wins over the camera_info topic of the camera."),
     "depth_camera_info_url": Parameter("", "The same for the depth camera."),
     "events_camera_info_url": Parameter("", "The same for the event camera."),
-    "rectified": Parameter(False, "Images are rectified: use P of camera_info; false: K and the distortion."),
+    "rectified": _input_option("rectified"),
     "use_tf": Parameter(True, "Take extrinsics that no calibration_file gives from /tf and /tf_static."),
     "fixed_frame": Parameter(
         "", "Frame that stands still (odom, map): corrects for the motion between cloud and image; empty: none."
@@ -117,9 +124,9 @@ _INPUTS = {
         "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",
         choices=("auto", "cloud", "packet", "array", "image"),
     ),
-    "intensity_max": Parameter(0.0, "Value of the LiDAR's intensity that means 1; 0: found per stream.", 0.0, 1e6),
-    "image_bits": Parameter(0, "Significant bits of 16-bit camera images, 8 to 16; 0: found per stream.", 0, 16),
-    "check_frames": Parameter(True, "Leave out images and clouds whose frame_id is not that of their calibration."),
+    "intensity_max": _input_option("intensity_max"),
+    "image_bits": _input_option("image_bits"),
+    "check_frames": _input_option("check_frames"),
     "stamp_source": Parameter(
         "header", "Time of a message: its header, or its arrival on the node's clock.", choices=("header", "arrival")
     ),

@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_text
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.runtime.input_options import InputOptions, input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync import SyncConfig
@@ -35,16 +36,12 @@ class NodeParameters:
     camera_info_url: str
     depth_camera_info_url: str
     events_camera_info_url: str
-    rectified: bool
     use_tf: bool
     fixed_frame: str
     modalities: tuple[str, ...]
     image_transport: str
     depth_transport: str
     event_format: str
-    intensity_max: float
-    image_bits: int
-    check_frames: bool
     stamp_source: str
     input_reliability: str
     input_depth: int
@@ -55,7 +52,12 @@ class NodeParameters:
     max_label_age_s: float
     inference_deadline_s: float
     sync: SyncConfig
-    health: HealthConfig
+    inputs: InputOptions
+
+    @property
+    def health(self) -> HealthConfig:
+        """When a sensor counts as ill."""
+        return self.inputs.health
 
     @property
     def enabled(self) -> tuple[str, ...]:
@@ -129,9 +131,8 @@ def check(values: Mapping[str, Any]) -> NodeParameters:
     copied = {name: values[name] for name in _COPIED}
     copied |= {name: expanded_text(values[name]) for name in _PATHS}
     copied["checkpoint"] = copied["checkpoint"] or str(default_checkpoint())
-    health = HealthConfig(**{field.name: values[f"health.{field.name}"] for field in fields(HealthConfig)})
-    checked = {"modalities": modalities, "sync": sync_config(values, modalities, DEFAULT_WINDOW_NS), "health": health}
-    return NodeParameters(**{**copied, **checked})
+    sync = sync_config(values, modalities, DEFAULT_WINDOW_NS)
+    return NodeParameters(**{**copied, "modalities": modalities, "sync": sync, "inputs": input_options(values)})
 
 
 def _check_sensors(name: str, entry: TableEntry, value: list[str]) -> None:

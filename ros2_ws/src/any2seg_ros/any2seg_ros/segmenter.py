@@ -16,7 +16,6 @@ from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.geometry import CameraUpdate
-from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sensors.calibration import (
@@ -138,15 +137,12 @@ class Segmenter:
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
         self._by_file = _extrinsics_in(calibration)
         self.extrinsics = dict.fromkeys(self._by_file, "calibration_file")
-        options = InputOptions(
-            settings.intensity_max, settings.check_frames, settings.rectified, settings.image_bits, settings.health
-        )
-        self._frames = FrameBuilder(calibration, contract.event_window_ns, options)
+        self._frames = FrameBuilder(calibration, contract.event_window_ns, settings.inputs)
         self._segmenter = SetSegmenter(self._predictor, settings.sync_for(contract.event_window_ns))
         self._lock = threading.Lock()  # camera_info and questions come in another thread than the sets
         self._urls = _urls_of(settings)
         for stream, url in self._urls.items():
-            self._frames.set_camera(stream, load_camera_info(url, settings.rectified))
+            self._frames.set_camera(stream, load_camera_info(url, settings.inputs.rectified))
         self._warm_up()
 
     @property
