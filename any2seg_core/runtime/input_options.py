@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.errors import UserError
@@ -34,7 +35,8 @@ class InputOptions:
     health: HealthConfig = field(default_factory=HealthConfig)
 
 
-INPUT_OPTION_NAMES = (*_PLAIN_OPTIONS, *(f"health.{entry.name}" for entry in fields(HealthConfig)))
+_PLAIN = MappingProxyType({entry.name: entry for entry in fields(InputOptions) if entry.metadata})
+INPUT_OPTION_NAMES = (*_PLAIN, *(f"health.{entry.name}" for entry in fields(HealthConfig)))
 """The node's parameters that `input_options` reads."""
 
 
@@ -44,8 +46,7 @@ def input_options(parameters: Mapping[str, Any]) -> InputOptions:
     Raises:
         UserError: a value of another type than its default, or outside its range.
     """
-    plain = {entry.name: entry for entry in fields(InputOptions) if entry.metadata}
-    defaults: dict[str, Any] = {name: entry.default for name, entry in plain.items()}
+    defaults: dict[str, Any] = {name: entry.default for name, entry in _PLAIN.items()}
     defaults.update({f"health.{entry.name}": getattr(HealthConfig(), entry.name) for entry in fields(HealthConfig)})
     values = {}
     for name, default in defaults.items():
@@ -53,9 +54,9 @@ def input_options(parameters: Mapping[str, Any]) -> InputOptions:
         kinds = {float: (int, float), tuple: (list, tuple)}.get(type(default), (type(default),))
         if type(value) not in kinds:
             raise UserError(f"parameter {name} is {value!r}: expected {type(default).__name__}", "value-type")
-        low, high = (plain[name].metadata[side] if name in plain else None for side in ("low", "high"))
+        low, high = (_PLAIN[name].metadata[side] if name in _PLAIN else None for side in ("low", "high"))
         if low is not None and not low <= value <= high:
             raise UserError(f"parameter {name} is {value}: must lie in {low:g} to {high:g}", "value-range")
         values[name] = type(default)(value)
     health = HealthConfig(**{name.partition(".")[2]: values[name] for name in values if name.startswith("health.")})
-    return InputOptions(**{name: values[name] for name in plain}, health=health)
+    return InputOptions(**{name: values[name] for name in _PLAIN}, health=health)
