@@ -1,6 +1,6 @@
 # make demo : set up on a fresh machine, then run the main job
 # make test : set up on a fresh machine, then lint and test
-# make test-fast : the tests without ROS, without processes and without the slow ones, in two minutes
+# make test-fast : the tests without ROS, without processes, without rendering, training and other slow ones
 # make docs : the documentation as a site, with the Python API, in build/docs
 # make faults : hostile streams in virtual time, against the promise
 # make fuzz : damaged messages, files, YAML, recordings and checkpoints through every reader

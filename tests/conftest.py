@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing.process
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,7 +16,9 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)  # a bu
 settings.register_profile("explore", print_blob=True, deadline=None)
 settings.load_profile("repeatable")
 
+_HERE = Path(__file__).resolve().parent
 _NOT_FAST = ("ros", "slow", "wheel")
+_NOT_FAST_FOLDERS = ("drive", "fuzz", "readme", "soak", "streams", "training")  # rendering, long streams, training runs
 
 
 def pytest_addoption(parser):
@@ -25,8 +28,12 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--fast"):
         return
-    left_out = [item for item in items if any(item.get_closest_marker(name) for name in _NOT_FAST)]
-    items[:] = [item for item in items if item not in left_out]
+    kept, left_out = [], []
+    for item in items:
+        folder = item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
+        is_left_out = folder in _NOT_FAST_FOLDERS or any(item.get_closest_marker(name) for name in _NOT_FAST)
+        (left_out if is_left_out else kept).append(item)
+    items[:] = kept
     config.hook.pytest_deselected(items=left_out)
 
 
