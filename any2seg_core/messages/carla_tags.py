@@ -34,7 +34,7 @@ class TagList:
     tags: Mapping[int, tuple[str, tuple[int, int, int], str]]
 
     def to_train(self, rider: str = "ignore") -> np.ndarray:
-        """(256,) uint8 table from tags to train ids of DELIVER; what has no class there is 255.
+        """(256,) uint8 table from tags to train ids of DELIVER, read-only; what has no class there is 255.
 
         Args:
             rider: class of riders, a tag of its own since 0.9.14 that DELIVER does not have: "Pedestrian",
@@ -42,8 +42,7 @@ class TagList:
         """
         if rider not in _RIDERS:
             raise UserError(f"rider {rider!r}: use one of {', '.join(_RIDERS)}", "value-unknown")
-        classes = {tag: rider if name == "Rider" else deliver for tag, (name, _, deliver) in self.tags.items()}
-        return lookup_table({tag: DELIVER.id(name) for tag, name in classes.items() if name not in ("", "ignore")})
+        return self._train_tables[rider]
 
     def from_train(self) -> np.ndarray:
         """(256,) uint8 table from train ids of DELIVER to the lowest tag of that class; 0 where there is none."""
@@ -52,6 +51,17 @@ class TagList:
             if name:
                 table[DELIVER.id(name)] = tag
         return table
+
+    @cached_property
+    def _train_tables(self) -> dict[str, np.ndarray]:
+        """Of each rider its table: images of a truth topic come many times a second."""
+        tables = {}
+        for rider in _RIDERS:
+            classes = {tag: rider if name == "Rider" else deliver for tag, (name, _, deliver) in self.tags.items()}
+            ids = {tag: DELIVER.id(name) for tag, name in classes.items() if name not in ("", "ignore")}
+            tables[rider] = lookup_table(ids)
+            tables[rider].setflags(write=False)
+        return tables
 
     @cached_property
     def _colour_to_tag(self) -> np.ndarray:
