@@ -159,12 +159,10 @@ def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]]
             f"drive: seed must be >= 0 and there must be a segment; got seed={seed} segments={segments}", "value-range"
         )
     for duration_s, weather in segments:
-        if weather not in FOLDERS or not 0 < duration_s < math.inf:  # NaN fails too
-            raise UserError(
-                f"segment {weather}:{duration_s} is not possible; give a positive duration in seconds and one of "
-                f"{', '.join(FOLDERS)}",
-                "value-range",
-            )
+        if weather not in FOLDERS:
+            raise UserError(f"weather {weather!r} is unknown; choose one of {', '.join(FOLDERS)}", "value-unknown")
+        if not 0 < duration_s < math.inf:  # NaN fails too
+            raise UserError(f"duration {duration_s} s is not possible; give a positive one", "value-range")
 
 
 def _static_transforms(rig: DriveRig) -> bytes:

@@ -10,6 +10,7 @@ import math
 import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,10 @@ class _Edge:
         too_old = bisect_left(self._poses, self._poses[-1][0] - _HISTORY_NS, key=_stamp)
         del self._poses[: max(too_old, len(self._poses) - _MOST_POSES)]
 
+    def says(self, parent: str, pose: tuple[float, ...]) -> bool:
+        """Whether the newest pose is this one."""
+        return self.parent == parent and bool(self._poses) and self._poses[-1][1] == pose
+
     def at(self, time_ns: int) -> np.ndarray | None:
         """(4, 4) child to parent, or None when the nearest known pose is too far away in time."""
         if self.is_static:
@@ -129,6 +134,18 @@ class TransformTree:
             except MessageError as error:
                 complaints.append(str(error))
         return tuple(complaints)
+
+    def static_changes(self, message: Any) -> list[str]:
+        """Static transforms of a tf2_msgs/TFMessage that are others than those of the tree, "PARENT to CHILD" each."""
+        changes = []
+        for item in getattr(message, "transforms", ()):
+            with suppress(MessageError):
+                parent, child, _, pose = read_transform(item)
+                with self._lock:
+                    edge = self._edges.get(child)
+                if edge is not None and edge.is_static and not edge.says(parent, pose):
+                    changes.append(f"{parent} to {child}")
+        return changes
 
     def add(self, parent: str, child: str, stamp: int, pose: tuple[float, ...], is_static: bool) -> None:
         """Take one transform as `read_transform` gives it; MessageError: there are too many static frames."""

@@ -298,7 +298,7 @@ def test_value_bag_calibration_and_transforms_agree_with_the_rig(bag: Path, mess
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        ({"segments": [(1.0, "hail")]}, ("value-range", "hail")),
+        ({"segments": [(1.0, "hail")]}, ("value-unknown", "'hail'", "rainy")),
         ({"segments": []}, ("value-range",)),
         ({"segments": [(500.0, "sunny")]}, ("drive-too-short", "500.0")),
         ({"segments": [(float("nan"), "sunny")]}, ("value-range", "nan")),

@@ -104,3 +104,18 @@ def test_value_every_topic_of_another_quality_of_service_is_told(node, subscribe
         assert kind == "quality of service"
         assert topics[name][1] in text
         assert "best_effort" in text
+
+
+def test_value_livox_messages_on_the_lidar_topic_are_named_with_the_drivers_setting():
+    from sensor_msgs.msg import PointCloud2
+
+    from any2seg_ros.inputs import Inputs
+
+    inputs = object.__new__(Inputs)
+    kind = SimpleNamespace(topic_type="livox_ros_driver2/msg/CustomMsg")
+    inputs._node = SimpleNamespace(get_publishers_info_by_topic=lambda _: [kind])
+    inputs._settings, inputs._is_auto = SimpleNamespace(modalities=("lidar",)), False
+    inputs._subscriptions = {"lidar": SimpleNamespace(msg_type=PointCloud2, topic_name="/livox/lidar")}
+    (text,) = inputs.foreign_types().values()
+    assert "published as livox_ros_driver2/msg/CustomMsg" in text
+    assert text.endswith("set xfer_format of the driver to 0")

@@ -109,3 +109,15 @@ def test_value_nonsense_is_named_and_costs_only_its_message(listening):
     assert tree.lookup("base", 0, "lidar", 0) is None
     listener.destroy()
     assert wire_.subscriptions == {}
+
+
+def test_value_a_static_transform_that_changes_is_used_at_once_and_told(listening):
+    wire_, tree, _ = listening
+    first, second = (("base", "lidar", 0, [x, 0, 0], [0, 0, 0]) for x in (1, 3))
+    other = ("base", "camera", 0, [0, 0, 1], [0, 0, 0])
+    for edges in ((first, other), (first,), (other, first)):  # latched ones come again
+        wire_.send("/tf_static", wire(*edges))
+    assert wire_.warnings == []
+    wire_.send("/tf_static", wire(second, other))
+    assert wire_.warnings == ["/tf_static changes base to lidar: the new value holds from now on"]
+    np.testing.assert_allclose(tree.lookup("camera", 0, "lidar", 0), pose([3, 0, -1], [0, 0, 0]))

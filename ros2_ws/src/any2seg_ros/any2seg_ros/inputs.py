@@ -36,6 +36,7 @@ _HINTS = {
     "event": "remap another topic or set event_format",
     "lidar": "remap the topic of a PointCloud2",
 }
+_LIVOX_HINT = "the node reads PointCloud2 alone (of recordings CustomMsg too): set xfer_format of the driver to 0"
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ class Inputs:
             published = sorted({info.topic_type for info in self._node.get_publishers_info_by_topic(topic)})
             if published and expected not in published:
                 kinds = ", ".join(published)
-                found[name] = f"{topic} is published as {kinds}, subscribed to as {expected}: {_HINTS[name]}"
+                hint = _LIVOX_HINT if any(each.startswith("livox_") for each in published) else _HINTS[name]
+                found[name] = f"{topic} is published as {kinds}, subscribed to as {expected}: {hint}"
         return found
 
     def _topics(self, name: str, kind: InputType) -> tuple[str, ...]:

@@ -31,7 +31,10 @@ class TransformListener:
             self._subscriptions.append(node.create_subscription(kind, topic, callback, profile))
 
     def receive(self, is_static: bool, message: Any) -> None:
-        """One tf2_msgs/TFMessage; what makes no sense in it is logged and left out."""
+        """One tf2_msgs/TFMessage; what makes no sense in it is left out and logged, a static change is logged."""
+        changes = self._tree.static_changes(message) if is_static else []
+        if changes and self._is_due(("tf", "changes")):
+            self._node.get_logger().warning(f"/tf_static changes {', '.join(changes)}: the new value holds from now on")
         complaints = self._tree.add_message(message, is_static)
         if complaints and self._is_due(("tf", is_static)):
             self._node.get_logger().warning("; ".join(complaints))
