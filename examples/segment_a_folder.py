@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from any2seg_core import Predictor, SensorRig, UserError, label_space, load_calibration
-from any2seg_core.runtime.input_files import read_depth_m, read_events, read_rgb
+from any2seg_core.files.points import read_points
+from any2seg_core.files.samples import read_depth_m, read_events, read_rgb
 from any2seg_core.runtime.overlay import overlay
-from any2seg_core.runtime.point_files import read_points
 
 FOLDER = Path(sys.argv[1])  # in a notebook: the path itself
 

@@ -60,7 +60,7 @@ def from_camera_info(
 
     Example: any2seg calib from-camera-info ost.yaml car.yaml
     """
-    from any2seg_core.runtime import foreign_calibration as foreign
+    from any2seg_core.files import foreign_calibration as foreign
 
     files = {name: path for name, path in (("rgb", camera), ("depth", depth), ("event", event)) if path is not None}
     _write(out, foreign.from_camera_info(files, rectified))
@@ -77,7 +77,7 @@ def from_kitti(
 
     Example: any2seg calib from-kitti 2011_09_26 car.yaml
     """
-    from any2seg_core.runtime import foreign_calibration as foreign
+    from any2seg_core.files import foreign_calibration as foreign
 
     _write(out, foreign.from_kitti(source, camera, _size(size) if size else None))
 
@@ -94,7 +94,7 @@ def from_kalibr(
 
     Example: any2seg calib from-kalibr camchain.yaml car.yaml --event cam1
     """
-    from any2seg_core.runtime import foreign_calibration as foreign
+    from any2seg_core.files import foreign_calibration as foreign
 
     names = {name: value for name, value in (("rgb", rgb), ("depth", depth), ("event", event)) if value}
     _write(out, foreign.from_kalibr(camchain, names))
@@ -112,7 +112,7 @@ def from_nuscenes(
 
     Example: any2seg calib from-nuscenes v1.0-mini car.yaml
     """
-    from any2seg_core.runtime import foreign_calibration as foreign
+    from any2seg_core.files import foreign_calibration as foreign
 
     _write(out, foreign.from_nuscenes(source, {"camera": camera, "lidar": lidar}, _size(size)))
 
@@ -148,7 +148,7 @@ def show(
     from PIL import Image
 
     from any2seg_core.base.atomic import replacing
-    from any2seg_core.runtime.input_files import read_points, read_rgb
+    from any2seg_core.files.samples import read_points, read_rgb
     from any2seg_core.sensors.alignment import draw_points, measure_alignment
     from any2seg_core.sensors.calibration import load_calibration
     from any2seg_core.sensors.rig import same_view

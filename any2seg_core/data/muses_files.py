@@ -12,7 +12,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import read_picture
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
-from any2seg_core.runtime.event_hdf5 import h5py_with_filters, read_hdf5_events
+from any2seg_core.files.event_hdf5 import h5py_with_filters, read_hdf5_events
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.lidar import encode_projection

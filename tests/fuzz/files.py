@@ -23,8 +23,8 @@ from any2seg_core.data.images import read_image, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.mcubes import _load as read_mcubes_array
 from any2seg_core.data.pseudo import read_facts
-from any2seg_core.runtime import input_files as files
-from any2seg_core.runtime.foreign_calibration import from_kalibr, from_kitti, from_nuscenes
+from any2seg_core.files import samples as files
+from any2seg_core.files.foreign_calibration import from_kalibr, from_kitti, from_nuscenes
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
@@ -81,7 +81,7 @@ def _embeddings(folder: Path) -> bytes:
 
 
 def _event_samples() -> list[bytes]:
-    folder = Path(__file__).resolve().parent.parent / "core" / "runtime" / "event_samples"
+    folder = Path(__file__).resolve().parent.parent / "core" / "files" / "event_samples"
     words = np.array([[8 << 28 | 5, 0], [1 << 28 | 3 << 22 | 64 << 11 | 7, 5]], "<u4")
     vectors = b"% format EVT21;endianness=legacy;height=9;width=99\n" + words.tobytes()
     return [*(path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".raw", ".dat")), vectors]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from raised import user_error
 
-from any2seg_core.runtime.input_files import FileOptions, read_depth_m, read_events, read_points, read_rgb, read_samples
+from any2seg_core.files.samples import FileOptions, read_depth_m, read_events, read_points, read_rgb, read_samples
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 

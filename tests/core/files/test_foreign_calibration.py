@@ -11,7 +11,7 @@ from raised import user_error
 from scipy.spatial.transform import Rotation
 
 from any2seg_core.base.shipped import shipped_file
-from any2seg_core.runtime.foreign_calibration import from_camera_info, from_kalibr, from_kitti, from_nuscenes
+from any2seg_core.files.foreign_calibration import from_camera_info, from_kalibr, from_kitti, from_nuscenes
 from any2seg_core.sensors.calibration import load_calibration, save_calibration
 
 POINTS = np.array([[12.0, 1.5, -0.7], [30.0, -4.0, 0.4], [7.5, 0.2, 1.1]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from raised import user_error
 
-from any2seg_core.runtime.point_files import read_points
+from any2seg_core.files.points import read_points
 
 FITS_ALL = 600  # rows whose bytes are whole rows of 3, 4, 5 and 6 columns
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import require_room
-from any2seg_core.runtime.event_columns import join_events, to_ns
+from any2seg_core.files.event_columns import join_events, to_ns
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 _TABLE = "CD/events"  # Prophesee: one array of records, microseconds

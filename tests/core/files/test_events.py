@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from raised import user_error
 
-from any2seg_core.runtime.event_files import read_events
+from any2seg_core.files.events import read_events
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 SAMPLES = Path(__file__).parent / "event_samples"

@@ -14,9 +14,9 @@ import numpy as np
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import limits, require_room
-from any2seg_core.runtime.event_columns import NS_PER_UNIT, check_time_unit, join_events, to_ns
-from any2seg_core.runtime.event_hdf5 import read_hdf5_events
-from any2seg_core.runtime.prophesee_files import read_prophesee
+from any2seg_core.files.event_columns import NS_PER_UNIT, check_time_unit, join_events, to_ns
+from any2seg_core.files.event_hdf5 import read_hdf5_events
+from any2seg_core.files.prophesee import read_prophesee
 from any2seg_core.sensors.events import EVENT_DTYPE
 
 _HDF5_MAGIC, _AEDAT_MAGIC, _AEDAT4_MAGIC, _PROPHESEE_MAGIC = b"\x89HDF", b"#!AER-DAT", b"#!AER-DAT4", b"%"
@@ -45,7 +45,7 @@ def read_events(path: Path, time_unit: str = "", sensor_size: tuple[int, int] | 
     Example:
         >>> from pathlib import Path
         >>> import numpy as np
-        >>> from any2seg_core.runtime.event_files import read_events
+        >>> from any2seg_core.files.events import read_events
         >>> np.savez("two.npz", x=[3, 4], y=[5, 6], t_us=[10, 20], p=[0, 1])
         >>> read_events(Path("two.npz"))["t"].tolist()
         [10000, 20000]
@@ -104,7 +104,7 @@ def _read_aedat(path: Path, head: bytes) -> tuple[np.ndarray, tuple[int, int] | 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with TemporaryDirectory() as folder:
         out = Path(folder) / "columns.npz"
-        command = [sys.executable, "-m", "any2seg_core.runtime.aedat_worker", str(path), str(room), str(out)]
+        command = [sys.executable, "-m", "any2seg_core.files.aedat_worker", str(path), str(room), str(out)]
         done = subprocess.run(command, capture_output=True, check=False, env=environment)
         if done.returncode == _NO_READER:
             raise UserError(

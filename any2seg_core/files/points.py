@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.runtime.cloud_files import (
+from any2seg_core.files.clouds import (
     StoredPoints,
     read_npz_points,
     read_pcd,

@@ -13,8 +13,8 @@ from PIL import Image
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import open_picture, picture_head
-from any2seg_core.runtime.event_files import read_events
-from any2seg_core.runtime.point_files import read_points
+from any2seg_core.files.events import read_events
+from any2seg_core.files.points import read_points
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB
