@@ -27,7 +27,6 @@ PREDICT = [
     ("predict --depth d.png --calib none.yaml -o o.png", "none.yaml"),
     ("predict --depth d.png --calib empty.yaml -o o.png", "empty.yaml"),
     ("predict --depth d.png --calib a.png -o o.png", "a.png"),
-    ("predict --depth d.png --calib c.yaml --depth-scale 0 -o o.png", "scale"),
     ("predict --depth d.png --calib c.yaml --depth-scale -5 -o o.png", "scale"),
     ("predict --depth a.png --calib c.yaml -o o.png", "a.png"),
     ("predict --event a.png --calib c.yaml -o o.png", "a.png"),
