@@ -115,6 +115,17 @@ def test_value_the_picture_of_the_rooms_is_that_of_the_sources():
     assert PICTURE.read_text() == picture(rooms_for_picture()), "run python scripts/import_graph.py"
 
 
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bags/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_value_prose_of_the_pages_fits_120_columns(path):
+    """Tables and commands cannot be folded."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "    ", "["))] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_value_files_and_functions_stay_readable(path):
     text = path.read_text()
