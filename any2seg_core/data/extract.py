@@ -80,6 +80,7 @@ def extract(
     labeller = None if options.labels is None else SetLabeller(options.labels, opened)
     if labeller is not None:
         options = replace(options, event_window_ns=labeller.event_window_ns)
+        opened.bag.warnings.extend(labeller.notes)
     tags = options.truth_tags
     selection = Selection(
         options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags

@@ -38,6 +38,7 @@ class SetLabeller:
                 "--modalities, or another checkpoint",
                 "checkpoint-mismatch",
             )
+        self._modalities = opened.modalities
         self._segmenter = SetSegmenter(self._predictor, opened.sync_config(contract.event_window_ns))
 
     @property
@@ -49,6 +50,11 @@ class SetLabeller:
     def facts(self) -> dict[str, Any]:
         """Whose labels they are, JSON-ready."""
         return {"checkpoint": self._checkpoint.name, "label_space": self._predictor.label_space.name}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What speaks against these labels, one line each."""
+        return self._predictor.contract.encoding_notes(self._modalities)
 
     def labels(self, usable: UsableSet) -> np.ndarray:
         """(H, W) uint8 ids on the grid of the planes, 255 unlabelled."""

@@ -106,10 +106,23 @@ class InputContract(BaseModel):
     def _known_label_space(cls, name: str) -> str:
         return label_space(name).name
 
+    def foreign_encodings(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of the modalities whose planes the model was trained on are made by other code than here."""
+        made_here = default_encodings(self.modalities)
+        return tuple(name for name in names if name in self.modalities and self.encodings[name] != made_here[name])
+
+    def encoding_notes(self, names: Iterable[str]) -> tuple[str, ...]:
+        """One line for each modality whose planes of messages are not what the model was trained on."""
+        made_here = default_encodings(self.modalities)
+        return tuple(
+            f"{name}: the checkpoint was trained on planes of the encoding {self.encodings[name]}, of its data set; "
+            f"messages give {made_here[name]}: expect worse labels, or train on raw files (source=raw)"
+            for name in self.foreign_encodings(names)
+        )
+
     def require_own_encodings(self, names: Iterable[str]) -> None:
         """UserError where a model was trained on planes of other code than what makes planes of raw data here."""
-        made_here = default_encodings(self.modalities)
-        for name in (name for name in names if name in self.modalities and self.encodings[name] != made_here[name]):
+        for name in self.foreign_encodings(names):
             raise UserError(
                 f"raw {name}: this checkpoint was trained on planes of the encoding {self.encodings[name]}, of its "
                 "data set; train on raw files (source=raw) or give such a plane, (H, W, 3) uint8",

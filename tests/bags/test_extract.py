@@ -29,6 +29,8 @@ from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.data.deliver import DeliverDataset, read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.messages import serialise
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint
@@ -271,10 +273,11 @@ def test_exception_labels_that_cannot_be_read_do_not_blame_the_synchroniser(tmp_
 def save(tmp_path_factory):
     """Writes a tiny checkpoint of these sensors."""
 
-    def written(*modalities):
+    def written(*modalities, **encodings):
         torch.manual_seed(0)
         path = tmp_path_factory.mktemp("labels") / "tiny.safetensors"
         contract = InputContract(height=32, width=64, modalities=modalities, event_window_ns=33_000_000)
+        contract = contract.model_copy(update={"encodings": contract.encodings | encodings})
         save_checkpoint(path, Any2Seg(ModelConfig(head_width=16, modalities=modalities)), contract, {})
         return path
 
@@ -303,3 +306,14 @@ def test_exception_a_checkpoint_that_lacks_a_sensor_writes_nothing(tmp_path, par
     assert not (tmp_path / "out").exists()
     report = run(bag, tmp_path / "out", BagOptions(params=params, modalities="rgb"), labels=save("rgb"))
     assert report.written and report.modalities == ("rgb",)
+
+
+def test_value_a_checkpoint_of_other_planes_is_named_where_it_labels_and_where_it_is_scored(tmp_path, params, save):
+    """DELIVER's published LiDAR images are not what a cloud gives here: the labels are worse, and it is said."""
+    bag, path = write_bag(tmp_path / "drive", kitti_entries(3)), save("rgb", "lidar", lidar="deliver-lidar")
+    run(bag, tmp_path / "out", BagOptions(params=params), labels=path)
+    facts = json.loads((tmp_path / "out" / "bag_train.json").read_text())
+    result = evaluate_bag(EvaluateRequest(bag=bag, checkpoint=path, params=params, out=tmp_path / "scores"))
+    for warnings in (facts["warnings"], result.warnings):
+        (note,) = (line for line in warnings if "deliver-lidar" in line)
+        assert note.startswith("lidar: ")

@@ -289,3 +289,16 @@ def test_value_age_is_that_of_the_newest_message_on_the_clock_that_makes_it_youn
         received = Received(None, 1, (5000 - ago_ms) * ms, late_ms * ms)
         samples.append(Sample(1, START_NS - round(ago_ms * clock_rate) * ms, received))
     assert age_ns(samples, 5000 * ms, START_NS) == expected_ms * ms
+
+
+def test_value_sensors_whose_planes_the_model_does_not_know_are_named(tmp_path):
+    from any2seg_core.models import Any2Seg, ModelConfig
+    from any2seg_core.runtime.checkpoint import save_checkpoint
+    from any2seg_core.vocabulary.contract import InputContract
+
+    contract = InputContract(height=32, width=64)
+    contract = contract.model_copy(update={"encodings": contract.encodings | {"depth": "deliver-hha"}})
+    save_checkpoint(tmp_path / "m.safetensors", Any2Seg(ModelConfig(head_width=16)), contract, {})
+    (note,) = segmenter_with(tmp_path / "m.safetensors").encoding_notes
+    assert note.startswith("depth: ") and "deliver-hha" in note
+    assert segmenter_with(tmp_path / "m.safetensors", modalities=["rgb", "lidar"]).encoding_notes == ()

@@ -70,6 +70,7 @@ class _Run:
         self.subsets = wanted_subsets(request.subsets, self.modalities)
         self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
         self._notes = check_faults(request.faults, self._bag, self._topics)
+        self._notes += self.predictor.contract.encoding_notes(self.modalities)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
         self._recorder: ResultRecorder | None = None
         if request.record is not None:

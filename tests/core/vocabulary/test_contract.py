@@ -42,3 +42,12 @@ def test_exception_incomplete_or_mixed():
         InputContract(modalities=("depth", "nir"))
     with pytest.raises(ValidationError, match="in that order"):
         InputContract(modalities=("lidar", "rgb"))
+
+
+def test_value_planes_that_messages_do_not_give_are_named():
+    contract = InputContract()
+    assert contract.encoding_notes(MODALITIES) == ()
+    foreign = contract.model_copy(update={"encodings": contract.encodings | {"depth": "deliver-hha"}})
+    (note,) = foreign.encoding_notes(MODALITIES)
+    assert all(word in note for word in ("depth", "deliver-hha", "hha-1"))
+    assert foreign.foreign_encodings(("rgb", "lidar")) == ()

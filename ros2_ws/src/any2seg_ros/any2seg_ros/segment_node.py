@@ -127,6 +127,8 @@ class SegmentNode(LifecycleNode):
         except (ImportError, RuntimeError) as error:
             self.get_logger().error(f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
+        for note in self._segmenter.encoding_notes:
+            self.get_logger().warning(note)
         self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
         self._settings = settings
         self._monitor = diagnostics.Monitor()

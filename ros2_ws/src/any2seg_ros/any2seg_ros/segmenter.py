@@ -151,6 +151,11 @@ class Segmenter:
         return self._predictor.label_space
 
     @property
+    def encoding_notes(self) -> tuple[str, ...]:
+        """One line for each sensor in use whose planes the model was trained on were made by other code."""
+        return self._predictor.contract.encoding_notes(self._settings.modalities)
+
+    @property
     def event_window_ns(self) -> int:
         """Length of the event window, from the checkpoint."""
         return self._frames.event_window_ns
