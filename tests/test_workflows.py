@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 MAKEFILE = (ROOT / "Makefile").read_text()
-MADE_ON_THE_WAY = {"dist", "build/docs", "ros2_ws/install/setup.bash"}
+MADE_ON_THE_WAY = {"dist", "build", "build/docs", "ros2_ws/install/setup.bash"}
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} | {"dist", "build"}
 
 

@@ -125,7 +125,8 @@ def _digest(world: World) -> str:
 @pytest.mark.slow
 def test_property_same_seed_same_bytes_in_another_process() -> None:
     code = "import test_raycast as t, sys; sys.stdout.write(t._digest(t.World(5, 'train')))"
-    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": str(Path(__file__).parent)}
+    folder = Path(__file__).resolve().parent
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": f"{folder}:{folder.parent}"}
     other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert other.stdout == _digest(World(5, "train"))
 

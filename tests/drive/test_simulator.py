@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -120,11 +121,12 @@ def test_property_events_stay_in_their_window_and_forget_nothing_else(small: Dri
 
 def test_property_same_seed_same_bytes_in_another_process(small: Drive):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_simulator as t; "
+        "import sys; sys.path[:0] = sys.argv[1:]; import test_simulator as t; "
         "print(t.digest(t.Drive(0, 'train', 'rainy', 'lidarjitter', t.SMALL)))"
     )
-    folder = __file__.rpartition("/")[0]
-    answer = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    folder = Path(__file__).resolve().parent
+    command = [sys.executable, "-c", code, str(folder), str(folder.parent)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == digest(small.with_conditions("rainy", "lidarjitter"))
     assert digest(small.with_conditions("rainy")) != answer.stdout.strip()
 

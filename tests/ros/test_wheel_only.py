@@ -15,7 +15,7 @@ FROM_WHEELS = {
     "rclpy", "sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "rosgraph_msgs", "lifecycle_msgs",
     "rcl_interfaces", "builtin_interfaces", "geometry_msgs",
     # dependencies of the core
-    "numpy", "cv2", "yaml", "rich", "typer",
+    "numpy", "cv2", "yaml", "rich", "typer", "pydantic",
     "any2seg_core", "any2seg_drive", "any2seg_ros",
 }  # fmt: skip
 GUARD = "distro.py"

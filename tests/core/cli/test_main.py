@@ -116,7 +116,7 @@ def test_value_predict_camera_alone_needs_no_calibration_and_writes_pictures(fol
         ("--lidar b.bin", ("calibration-missing", "--calib")),
         ("--rgb none.png", ("file-missing", "none.png")),
         ("--rgb c.yaml", ("file-format", "c.yaml")),
-        ("--lidar a.png --calib c.yaml", ("file-content", "a.png")),
+        ("--lidar a.png --calib c.yaml", ("file-format", "a.png")),
         ("--lidar b.bin --calib none.yaml", ("file-missing", "none.yaml")),
         ("--lidar b.bin --calib a.png", ("text-syntax", "a.png")),
         ("--lidar b.bin --calib m.safetensors", ("text-syntax", "m.safetensors")),

@@ -98,7 +98,7 @@ def test_value_every_process_draws_the_same():
     labels = regions()
     own = [zlib.crc32(sparse_labels(labels, "fog/x/000007", config).tobytes()) for config in KINDS]
     program = (
-        "import sys, zlib; sys.path[:0] = ['tests/core/data', 'tests/training']\n"
+        "import sys, zlib; sys.path[:0] = ['tests', 'tests/core/data', 'tests/training']\n"
         "from test_sparse import KINDS, regions, sparse_labels\n"
         "print([zlib.crc32(sparse_labels(regions(), 'fog/x/000007', config).tobytes()) for config in KINDS])"
     )

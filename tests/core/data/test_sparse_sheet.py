@@ -43,9 +43,9 @@ def test_smoke_command_writes_picture_and_table(root: Path, tmp_path: Path):
     assert run.exit_code == 0, run.output
     assert cv2.imread(str(tmp_path / "s.png")).any()
     assert "labelled pixels" in run.output and "of 3" in run.output
-    arguments = ["data", "sparse", str(root), str(tmp_path / "l"), "--kind", "lidar", "--frames", "1", "--json"]
+    arguments = ["data", "sparse", str(root), str(tmp_path / "l.jpg"), "--kind", "lidar", "--frames", "1", "--json"]
     document = json.loads(CliRunner().invoke(app, arguments).stdout)
-    assert (tmp_path / "l.png").is_file()
+    assert cv2.imread(str(tmp_path / "l.jpg")).any()
     assert len(document) == 1 and document[0]["share"] > 0.05
     assert np.isclose(document[0]["pixels"], document[0]["share"] * 64 * 96)
 

@@ -47,6 +47,7 @@ _CLOCK = "/clock"
 _CLOCK_PERIOD_NS = 10_000_000
 _ACKNOWLEDGE_S = 1.0
 _LOOK_AROUND_S = 2.0  # after the start: by then subscribers are known
+_SETTLING_S = 0.5  # a subscriber that we know may not know us yet, and what is sent best-effort until then is lost
 _UNTIL_INTERRUPTED = 0
 
 
@@ -180,6 +181,7 @@ class ReplayNode(Node):
         deadline_s = time.monotonic() + wait_s
         while time.monotonic() < deadline_s and rclpy.ok():
             if all(self._outgoing[topic].get_subscription_count() for topic in wanted):
+                time.sleep(_SETTLING_S)
                 return
             time.sleep(0.05)
         unheard = [topic for topic in wanted if not self._outgoing[topic].get_subscription_count()]
