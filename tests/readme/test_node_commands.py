@@ -18,6 +18,8 @@ from commands import documented_commands
 from table import NODES, filled, reason_not_to_run, runnable
 
 from any2seg_core.messages import serialise
+from any2seg_core.sensors.calibration import Calibration, save_calibration
+from any2seg_core.sensors.camera import CameraModel
 
 rclpy = pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -121,6 +123,7 @@ def test_value_a_documented_node_makes_labels(command, home, start, other):
     """A camera publishes on the topic that the command names."""
     remapped = re.search(r"~/in/image:=([^' ]+)", command)
     topic = remapped[1] if remapped else "/segment/in/image"
+    save_calibration(home / "car.yaml", Calibration(CameraModel.from_fov(97, 75, 90.0)))
     process = start(filled(command).replace(".venv/bin/", ""))
     assert until(lambda: other.labels or process.poll() is not None, camera(topic, other))
     assert other.labels, log_of(home)
