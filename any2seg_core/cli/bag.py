@@ -51,7 +51,7 @@ def extract(
         str, typer.Option(help="Sensors that every frame must have: camera,lidar or RL; default: all that are mapped.")
     ] = "",
     truth: Annotated[
-        str, typer.Option(help="Topic of train ids or of CARLA's semantic LiDAR; default: as mapped; none: no labels.")
+        str, typer.Option(help="Topic of label images or of CARLA's semantic LiDAR; default: as mapped; none.")
     ] = "",
     topic: TopicOption = None,
     rules: RulesOption = None,

@@ -78,7 +78,8 @@ def read_recording(
         if not frames:
             raise UserError(found.why_nothing(), "bag-no-sets")
         warnings = [*opened.bag.warnings, *opened.notes, *_lacking(opened, modalities, found, len(frames))]
-        return RecordingIndex(opened.modalities, (end_ns - start_ns) / NS_PER_S, frames, found.tally, warnings)
+        duration_s, is_cloud = (end_ns - start_ns) / NS_PER_S, found.has_cloud_truth
+        return RecordingIndex(opened.modalities, duration_s, frames, found.tally, warnings, is_cloud)
 
 
 def split_of(time_s: float, duration_s: float, val_share: float) -> str:
@@ -90,8 +91,9 @@ def require_truth(opened: OpenBag) -> None:
     """UserError for a recording without a label topic."""
     if not opened.choice.map.truth:
         raise UserError(
-            f"{opened.bag.path}: has no label topic (mono8 train ids): name one, bag.topics={{truth: /...}}, or go "
-            "without labels: data.unlabelled=... in training, labelled=False in Python",
+            f"{opened.bag.path}: has no label topic (mono8 train ids): name one, bag.topics={{truth: /...}}, and if it "
+            "is CARLA's its coding, bag.truth_coding; or go without labels: data.unlabelled=... in training, "
+            "labelled=False in Python",
             "truth-missing",
         )
 
@@ -104,7 +106,7 @@ def _lacking(opened: OpenBag, modalities: tuple[str, ...], found: UsableSets, fr
 
 
 class BagDataset(FrameDataset):
-    """A recording: rosbag2 (folder, .mcap, .db3) or ROS 1 (.bag), with a topic of train ids or without labels.
+    """A recording: rosbag2 (folder, .mcap, .db3) or ROS 1 (.bag), with a topic of truth or without labels.
 
     Frames are the synchronised sets of the live node. Sets that lack a sensor are kept with what they have
     (`FrameDataset.present`), unless ``complete`` is set. ``root`` is the folder or the file.
@@ -159,7 +161,7 @@ class BagDataset(FrameDataset):
     @property
     def has_lidar_labels(self) -> bool:
         """Where the truth topic is a semantic LiDAR."""
-        return bool(self.bag.truth_tags)
+        return self._index.has_cloud_truth
 
     def read_lidar_labels(self, frame: BagFrame) -> np.ndarray:
         """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it.

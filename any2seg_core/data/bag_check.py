@@ -23,7 +23,7 @@ from any2seg_core.vocabulary.contract import default_encodings
 if TYPE_CHECKING:
     from any2seg_core.data.check import TreeReport
 
-_FOR_LABELS = "train on it as data.unlabelled, or name a topic of mono8 train ids (topics: {truth: /...})"
+_FOR_LABELS = "train on it as data.unlabelled, or name a topic of labels (topics: {truth: /...}; truth_coding)"
 
 
 def check_recording(

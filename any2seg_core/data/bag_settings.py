@@ -15,9 +15,10 @@ from any2seg_core.bags.reader import ZSTD_SUFFIXES
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.data.recording_truth import NO_TRUTH
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding
 from any2seg_core.data.usable_sets import Selection
 from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 
 SETTINGS_FILE = "any2seg.yaml"
 """In the folder of a recording; of a single file drive.mcap it is drive.any2seg.yaml beside it."""
@@ -38,7 +39,9 @@ class BagSettings(BaseModel):
     start_s: float = Field(0.0, ge=0, description="seconds after the first message; earlier sets are left out")
     end_s: float | None = Field(None, gt=0, description="later sets are left out")
     val_share: float = Field(0.0, ge=0, lt=1, description="share of the recording, its end, that is the split val")
-    truth_tags: str = Field("", description="CARLA version of the tags of a truth topic of points, such as 0.9.14")
+    truth_coding: str = Field(TRAIN_IDS, description="of the truth topic: train_ids (mono8), CARLA's palette or tag")
+    carla_version: str = Field(CARLA_VERSION, description="whose tags CARLA's truth has")
+    rider: str = Field(RIDER, description="CARLA's riders are: ignore, Pedestrian or TwoWheeler")
     complete: bool = Field(False, description="only sets that have all sensors")
     condition: str = Field("", description=f"{', '.join(CONDITIONS)}; default: what the recording says, else bag")
     keep: bool = Field(False, description="keep the planes on disk whatever the cache, as cache=disk does")
@@ -64,8 +67,8 @@ class BagSettings(BaseModel):
     def selection(self) -> Selection:
         """Which sets are wanted."""
         end_s = math.inf if self.end_s is None else self.end_s
-        tags = self.truth_tags
-        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_tags=tags)
+        coding = TruthCoding(self.truth_coding, self.carla_version, self.rider)
+        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_coding=coding)
 
     def bag_options(self, modalities: Sequence[str], labelled: bool) -> BagOptions:
         """For `open_bag`; without labels no truth topic is read."""

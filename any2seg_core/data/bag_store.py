@@ -53,6 +53,7 @@ class RecordingIndex:
     Attributes:
         modalities: that the recording has, of those asked for. duration_s: of the recording.
         frames: in order of time. tally: sets, and why some are no frames. warnings: what is worth knowing, by line.
+        has_cloud_truth: labels are those of LiDAR points.
     """
 
     modalities: tuple[str, ...]
@@ -60,10 +61,12 @@ class RecordingIndex:
     frames: list[BagFrame]
     tally: Tally = field(default_factory=Tally)
     warnings: list[str] = field(default_factory=list)
+    has_cloud_truth: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For `from_json`."""
-        document = {"modalities": self.modalities, "duration_s": self.duration_s, "warnings": self.warnings}
+        document = {"modalities": self.modalities, "duration_s": self.duration_s, "warnings": self.warnings,
+                    "has_cloud_truth": self.has_cloud_truth}  # fmt: skip
         return document | {"frames": [asdict(frame) for frame in self.frames], "tally": self.tally.document()}
 
     @classmethod
@@ -71,7 +74,7 @@ class RecordingIndex:
         """What `as_json` gave, through JSON and back."""
         return cls(
             tuple(document["modalities"]), float(document["duration_s"]), [_frame(each) for each in document["frames"]],
-            _tally(document["tally"]), list(document["warnings"]),
+            _tally(document["tally"]), list(document["warnings"]), bool(document["has_cloud_truth"]),
         )  # fmt: skip
 
 

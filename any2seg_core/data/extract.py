@@ -26,6 +26,7 @@ from any2seg_core.data.deliver_files import alone_with, check_target, partial_fo
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
 from any2seg_core.data.predicted_labels import PREDICTED, SetLabeller
+from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSet, UsableSets
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.cases import CONDITIONS
@@ -81,9 +82,9 @@ def extract(
     if labeller is not None:
         options = replace(options, event_window_ns=labeller.event_window_ns)
         opened.bag.warnings.extend(labeller.notes)
-    tags = options.truth_tags
+    coding = TruthCoding(options.truth_coding, options.carla_version, options.rider)
     selection = Selection(
-        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_tags=tags
+        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_coding=coding
     )
     report = ExtractReport(
         root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth)
@@ -100,7 +101,7 @@ def extract(
                 report.written += 1
             if not report.written:
                 raise UserError(found.why_nothing(), "bag-no-sets")
-            writer.finish(report)
+            writer.finish(report, coding)
             publish(partial, options.out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -143,7 +144,7 @@ class _FrameWriter:
         recorded = self._recorded.at(time_s)
         return self._options.condition or (_SUNNY if recorded == UNKNOWN else recorded)
 
-    def finish(self, report: ExtractReport) -> None:
+    def finish(self, report: ExtractReport, coding: TruthCoding) -> None:
         """What a later reader must know: encoding of the planes, geometry, and where all of it came from."""
         split, topics = self._options.split, self._opened.choice.map
         for name in report.modalities:
@@ -156,6 +157,7 @@ class _FrameWriter:
             "recording": self._opened.bag.path.name,
             "topics": topics.streams,
             "truth": topics.truth,
+            "truth_coding": coding.facts,
             "calibration": self._opened.calibration.source,
             "extrinsics": self._opened.calibration.found,
             "parameters": self._opened.parameters,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+
 
 @dataclass(frozen=True)
 class ExtractOptions:
@@ -18,7 +20,8 @@ class ExtractOptions:
         condition: DELIVER's folder for the weather; "": what the recording says at each moment (the simulated drive's
             do), else "sun".
         min_motion: "0.5m", "4%" or "" for no such rule.
-        truth_tags: see `Selection`; labels of LiDAR points are also written where ``data.sparse={kind: lidar}`` looks.
+        truth_coding, carla_version, rider: of `TruthCoding`; labels of LiDAR points are also written where
+            ``data.sparse={kind: lidar}`` looks.
         labels: its labels of each frame go to ``predicted``, coded as those in ``semantic``; its event window holds.
         event_window_ns: length of the event window, as in the input contract that will be trained.
     """
@@ -32,9 +35,11 @@ class ExtractOptions:
     min_motion: Annotated[
         str, Field(description="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
     ] = ""
-    truth_tags: Annotated[
-        str, Field(description="CARLA version of a semantic LiDAR's tags, such as 0.9.14.")
-    ] = ""
+    truth_coding: Annotated[
+        str, Field(description="Of the truth topic: train_ids (mono8), or CARLA's, palette or tag.")
+    ] = TRAIN_IDS
+    carla_version: Annotated[str, Field(description="Whose tags CARLA's truth has.")] = CARLA_VERSION
+    rider: Annotated[str, Field(description="CARLA's riders are: ignore, Pedestrian or TwoWheeler.")] = RIDER
     labels: Annotated[
         Path | None, Field(description="Checkpoint whose labels are written too, to the folder predicted.")
     ] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from any2seg_core.base.listing import listed
 from any2seg_core.data.deliver import read_labels
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.messages import image_to_array
-from any2seg_core.messages.carla_tags import TagList, semantic_cloud_to_train, semantic_to_train, tag_list
+from any2seg_core.messages.carla_tags import semantic_cloud_to_train, semantic_to_train, tag_list
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sync.association import nearest_truth
@@ -33,7 +33,7 @@ _EXTRACTED = "_semantic_front.png"
 
 @dataclass(frozen=True)
 class TruthCoding:
-    """How images of a truth topic say their classes; the same for recordings and for topics that are live.
+    """How a truth topic says its classes; the same for recordings, data sets made of them, and topics that are live.
 
     Attributes:
         kind: of CODINGS.
@@ -52,6 +52,20 @@ class TruthCoding:
             raise UserError(f"truth_coding is {self.kind!r}: {', '.join(CODINGS)}", "value-unknown")
         if self.kind != TRAIN_IDS:
             tag_list(self.carla_version).to_train(self.rider)
+
+    @property
+    def facts(self) -> dict[str, str] | None:
+        """JSON-ready; None for train ids, which need no words."""
+        return None if self.kind == TRAIN_IDS else asdict(self)
+
+    def require_effect(self) -> None:
+        """UserError for a version or riders of CARLA where truth is train ids."""
+        if self.kind == TRAIN_IDS and self != TruthCoding():
+            raise UserError(
+                f"carla_version={self.carla_version}, rider={self.rider}: no effect on {TRAIN_IDS}; give truth_coding "
+                "palette or tag too, or leave them out",
+                "value-conflict",
+            )
 
     def require_space(self, space: LabelSpace) -> None:
         """UserError for CARLA's tags where the classes are not DELIVER's."""
@@ -73,7 +87,8 @@ def _train_ids(message: Any, topic: str) -> np.ndarray:
     if encoding not in _ENCODINGS:
         raise UserError(
             f"truth topic {topic}: holds {encoding}, truth is mono8 train ids with 255 = unlabelled; "
-            f"name another one with --truth, CARLA's with --truth-coding palette or tag, or --truth {NO_TRUTH}",
+            "name another one with --truth, CARLA's with --truth-coding palette or tag (in a YAML truth_coding), or "
+            f"--truth {NO_TRUTH}",
             "truth-encoding",
         )
     return image_to_array(message)
@@ -155,11 +170,11 @@ def topic_truth(payload: LazyPayload, topic: str, coding: TruthCoding) -> Truth:
     return Truth(stamp_ns, lambda: coding.read(payload, topic))
 
 
-def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibration) -> np.ndarray:
+def cloud_truth(message: Any, topic: str, coding: TruthCoding, calibration: Calibration) -> np.ndarray:
     """Sparse truth: CARLA's semantic LiDAR on the camera plane.
 
     Args:
-        message: sensor_msgs/PointCloud2. topic: for messages. tags: list of the CARLA version.
+        message: sensor_msgs/PointCloud2. topic: for messages. coding: of the kind tag.
         calibration: its camera is the plane; it must know where the LiDAR is.
 
     Returns:
@@ -174,7 +189,7 @@ def cloud_truth(message: Any, topic: str, tags: TagList, calibration: Calibratio
             "extrinsics-missing",
         )
     try:
-        points, labels = semantic_cloud_to_train(message, tags)
+        points, labels = semantic_cloud_to_train(message, tag_list(coding.carla_version), coding.rider)
     except MessageError as error:
         raise UserError(
             f"truth topic {topic}: {error}; name another one with --truth, or --truth {NO_TRUTH}", error.code

@@ -17,12 +17,11 @@ from any2seg_core.bags.sets import BagSet
 from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.data.recording_truth import cloud_truth, on_grid
-from any2seg_core.messages import image_to_array
-from any2seg_core.messages.carla_tags import tag_list
+from any2seg_core.data.recording_truth import TruthCoding, cloud_truth, on_grid, pixels_per_class
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED
+from any2seg_core.vocabulary.truth_codings import TAG
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Selection:
         complete: leave out sets that lack a sensor in use, or have one that is ill or unreadable.
         start_s, end_s: seconds after the first message of the recording, when a set is complete.
         event_window_ns: length of the event window, as in the input contract that will be trained.
-        truth_tags: CARLA version, such as 0.9.14, whose tags a truth topic of points (semantic LiDAR) holds.
+        truth_coding: of the truth topic; one of points (semantic LiDAR) is read as tags.
     """
 
     every: int = 1
@@ -43,11 +42,10 @@ class Selection:
     start_s: float = 0.0
     end_s: float = math.inf
     event_window_ns: int = DEFAULT_WINDOW_NS
-    truth_tags: str = ""
+    truth_coding: TruthCoding = TruthCoding()
 
     def __post_init__(self) -> None:
-        if self.truth_tags:
-            tag_list(self.truth_tags)
+        self.truth_coding.require_effect()
         if self.every < 1:
             raise UserError(f"every={self.every}: take every n-th set, n at least 1", "value-range")
         if not 0.0 <= self.start_s < self.end_s:
@@ -196,7 +194,7 @@ class UsableSets:
             "choose sensors with modalities, or the synchroniser's settings with params (bag inspect recommends some)"
         )
         if any("truth" in reason for reason, _ in tally.skipped.most_common(1)):
-            way_out = "name another topic of labels with truth, or go without: none"
+            way_out = f"name another topic of {DELIVER.name} labels with truth, its truth_coding, or go without: none"
         return f"{self._opened.bag.path}: none of {tally.sets} sets can be used: {reasons}{problem}; {way_out}"
 
     def _watched(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
@@ -239,13 +237,17 @@ class UsableSets:
         return UsableSet(index, bag_set, frame, labels)
 
     def _labels(self, bag_set: BagSet, size: tuple[int, int]) -> np.ndarray:
+        """The ids by which `bag evaluate` judges, on the grid of the planes."""
+        topic, coding = self._opened.choice.map.truth, self._selection.truth_coding
         if not self.has_cloud_truth:
-            return labels_on_grid(bag_set.truth, size)
+            labels = coding.read(bag_set.truth, topic)
+            pixels_per_class(labels, len(DELIVER))
+            labels = on_grid(labels, size)
+            return np.where(labels == NOT_ANNOTATED, np.uint8(IGNORE), labels)  # files of DELIVER know one of them
         assert bag_set.frames.rig is not None  # it made the planes whose size this is
         calibration = bag_set.frames.rig.calibration
         calibration = replace(calibration, camera=calibration.camera.scaled(size[1], size[0]))
-        tags = tag_list(self._selection.truth_tags)
-        return cloud_truth(bag_set.truth, self._opened.choice.map.truth, tags, calibration)
+        return cloud_truth(bag_set.truth, topic, coding, calibration)
 
     def _pass_by(self, index: int, bag_set: BagSet) -> None:
         bag_set.notice()
@@ -254,33 +256,13 @@ class UsableSets:
 
 
 def _has_cloud_truth(opened: OpenBag, selection: Selection) -> bool:
-    """Whether truth is a semantic LiDAR; UserError where nobody says what its tags mean, or tags have no effect."""
+    """Whether truth is a semantic LiDAR; UserError where nobody says what its tags mean."""
     topic = opened.choice.map.truth
     is_cloud = bool(topic) and opened.bag.topics[topic].kind == CLOUD_KIND
-    if is_cloud and not selection.truth_tags:
+    if is_cloud and selection.truth_coding.kind != TAG:
         raise UserError(
-            f"truth topic {topic} holds points: say of which CARLA version their tags are, truth_tags=0.9.14",
-            "value-conflict",
-        )
-    if topic and not is_cloud and selection.truth_tags:
-        raise UserError(
-            f"truth_tags={selection.truth_tags}: truth topic {topic} holds no points; leave truth_tags out",
+            f"truth topic {topic} holds points, which have tags, not {selection.truth_coding.kind}: give "
+            f"truth_coding={TAG} and of which CARLA version they are, carla_version=0.9.14",
             "value-conflict",
         )
     return is_cloud
-
-
-def labels_on_grid(message: object, size: tuple[int, int]) -> np.ndarray:
-    """Truth message -> (H, W) uint8 train ids on the grid of the planes; UserError when it holds something else."""
-    labels = image_to_array(message)
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise UserError(
-            f"expected mono8 train ids, got {labels.dtype} {labels.shape}; or go without truth (none)", "truth-encoding"
-        )
-    strange = labels[(labels >= len(DELIVER)) & (labels != IGNORE)]
-    if strange.size:
-        last = len(DELIVER) - 1
-        raise UserError(
-            f"id {strange[0]} is none of {DELIVER.name}'s 0..{last}; or go without truth (none)", "label-ids"
-        )
-    return on_grid(labels, size)

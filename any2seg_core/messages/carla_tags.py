@@ -178,7 +178,7 @@ def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore
         found = tags.tags_of_palette(image_to_rgb(msg))
     elif coding == "tag":
         pixels = image_to_array(msg)
-        found = image_to_rgb(msg)[..., 0] if pixels.ndim == 3 else pixels.astype(np.uint8)
+        found = image_to_rgb(msg)[..., 0] if pixels.ndim == 3 else np.minimum(pixels, 255).astype(np.uint8)
     else:
         raise UserError(f"coding {coding!r}: use 'palette' (ROS bridge) or 'tag' (native ROS 2)", "value-unknown")
     known = np.zeros(256, bool)

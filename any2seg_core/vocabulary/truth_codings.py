@@ -1,7 +1,7 @@
 """How images of a truth topic may say their classes. Light to import: command lines take their defaults from here."""
 
-TRAIN_IDS = "train_ids"
-CODINGS = (TRAIN_IDS, "palette", "tag")
+TRAIN_IDS, TAG = "train_ids", "tag"
+CODINGS = (TRAIN_IDS, "palette", TAG)
 """mono8 train ids; CARLA's semantic camera as colours (ROS bridge) or as tags in the red channel (native ROS 2)."""
 
 CARLA_VERSION = "0.9.13"

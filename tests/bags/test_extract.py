@@ -31,7 +31,7 @@ from any2seg_core.data.deliver import DeliverDataset, read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
-from any2seg_core.messages import serialise
+from any2seg_core.messages import image_to_array, serialise
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.runtime.predictor import Predictor
@@ -264,7 +264,8 @@ def test_exception_labels_that_cannot_be_read_do_not_blame_the_synchroniser(tmp_
     entries = small_entries(4)
     entries += [(each[0], "/semantic/labels", *each[2:]) for each in small_entries(4)]  # grey values are no train ids
     bag = write_bag(tmp_path / "bag", sorted(entries))
-    with user_error("bag-no-sets", "4 truth", "130", "deliver-25", "0..24") as caught:
+    first = image_to_array(STORE.deserialize_cdr(entries[0][3], IMAGE))
+    with user_error("bag-no-sets", "4 truth", f"id {first[first >= 25].min()}", "deliver-25", "0..24") as caught:
         run(bag, tmp_path / "out", BagOptions(topics=["truth=/semantic/labels"]))
     assert "synchroniser" not in str(caught.value)
 

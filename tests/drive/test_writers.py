@@ -22,7 +22,7 @@ from small_rig import small_rig
 
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.deliver import LIDAR_LABELS, DeliverDataset
-from any2seg_core.data.recording_truth import cloud_truth
+from any2seg_core.data.recording_truth import TruthCoding, cloud_truth
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.messages import (
     cloud_to_events,
@@ -32,7 +32,6 @@ from any2seg_core.messages import (
     image_to_rgb,
     serialise,
 )
-from any2seg_core.messages.carla_tags import CARLA_0_9_14
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
@@ -232,14 +231,15 @@ def test_value_semantic_lidar_is_the_lidar_with_tags_and_gives_sparse_truth(mess
     points, labels = drive.lidar((stamp - CLOCK_START_NS + 1_000_000_000) / 1e9)
     np.testing.assert_array_equal(cloud_to_points(message)[:, :3], points[:, :3])
     calibration = SMALL.calibration()
-    truth = cloud_truth(message, SEMANTIC_LIDAR, CARLA_0_9_14, calibration)
+    coding = TruthCoding("tag", "0.9.14")
+    truth = cloud_truth(message, SEMANTIC_LIDAR, coding, calibration)
     expected = project_labels(points, labels, calibration.lidar_to_camera, calibration.camera)
     np.testing.assert_array_equal(truth, expected)
     assert (truth != 255).mean() > 0.02
     with user_error("extrinsics-missing"):
-        cloud_truth(message, SEMANTIC_LIDAR, CARLA_0_9_14, replace(calibration, lidar_to_camera=None))
+        cloud_truth(message, SEMANTIC_LIDAR, coding, replace(calibration, lidar_to_camera=None))
     with user_error("message-layout", "/lidar", "ObjTag"):
-        cloud_truth(messages["/carla/ego_vehicle/lidar"][0][2], "/lidar", CARLA_0_9_14, calibration)
+        cloud_truth(messages["/carla/ego_vehicle/lidar"][0][2], "/lidar", coding, calibration)
 
 
 def test_value_bag_holds_what_the_sensors_said(messages):

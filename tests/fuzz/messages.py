@@ -198,7 +198,8 @@ _DIRECT: tuple[Callable[[Any], Any], ...] = (
     readers.compressed_to_depth_m, readers.cloud_rows, readers.cloud_to_points, readers.cloud_to_events,
     readers.event_array_to_events, readers.stamp_ns, CameraModel.from_camera_info,
     lambda msg: EventStream().decode(msg), lambda msg: readers.recompressed(msg, readers.compressed_to_rgb(msg)),
-    lambda msg: TruthCoding().read(msg, "/truth"), lambda msg: cloud_truth(msg, "/truth", _TAGS, CALIBRATIONS[1]),
+    lambda msg: TruthCoding().read(msg, "/truth"),
+    lambda msg: cloud_truth(msg, "/truth", TruthCoding("tag", "0.9.15"), CALIBRATIONS[1]),
     lambda msg: semantic_cloud_to_train(msg, _TAGS), lambda msg: semantic_to_train(msg, _TAGS, "palette"),
     lambda msg: semantic_to_train(msg, _TAGS, "tag"),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.sets import SetStream
+from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.atomic import only_on_success, publishing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
@@ -47,7 +49,7 @@ from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
-from any2seg_core.vocabulary.truth_codings import TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import TAG, TRAIN_IDS
 
 _AHEAD = 3
 
@@ -59,6 +61,7 @@ class _Run:
         self.request = request
         self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
         self._coding = TruthCoding(request.truth_coding, request.carla_version, request.rider)
+        self._coding.require_effect()
         self._coding.require_space(self.predictor.label_space)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
         options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
@@ -66,6 +69,7 @@ class _Run:
         self._bag, self._topics = self._opened.bag, self._opened.choice.map
         self._start_ns = self._bag.start_ns or 0
         self._has_truth = self._folder is not None or bool(self._topics.truth)
+        self._require_images_of_truth()
         self.modalities = self._modalities()
         self.subsets = wanted_subsets(request.subsets, self.modalities)
         self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
@@ -95,6 +99,22 @@ class _Run:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
         return [*self.request.topics, *([f"truth={truth}"] if truth else [])]
 
+    def _require_images_of_truth(self) -> None:
+        """UserError for truth that is points, and for a coding of files, which are train ids."""
+        topic, coding = self._topics.truth, self._coding
+        if self._folder is not None and coding.kind != TRAIN_IDS:
+            raise UserError(
+                f"truth_coding={coding.kind}: the files of --truth {self.request.truth} are {TRAIN_IDS}; leave it out",
+                "value-conflict",
+            )
+        if topic and self._bag.topics[topic].kind == CLOUD_KIND:
+            raise UserError(
+                f"truth topic {topic} holds points, labels are compared with images: write such images with `any2seg "
+                f"bag extract {quote(str(self.request.bag))} --out FOLDER --truth {topic} --truth-coding {TAG} "
+                f"--carla-version {coding.carla_version}` and give --truth FOLDER",
+                "bag-topic-type",
+            )
+
     def _modalities(self) -> tuple[str, ...]:
         known = self.predictor.contract.modalities
         there = tuple(name for name in self._opened.modalities if name in known)
@@ -123,7 +143,7 @@ class _Run:
             "extrinsics": self._opened.calibration.found,
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
-            "truth_coding": asdict(self._coding) if self._coding.kind != TRAIN_IDS else None,
+            "truth_coding": self._coding.facts,
             "subsets": [subset_letters(subset) for subset in self.subsets],
             "protocol": "drop",
             "every": request.every,

@@ -68,6 +68,8 @@ def test_exception_another_coding_than_the_topic_has():
         TruthCoding().read(image(carla_picture("palette", "0.9.13"), "bgra8"), "/truth")
     with user_error("message-value"):
         TruthCoding("palette").read(image(np.full((3, 5, 4), 77, np.uint8), "bgra8"), "/truth")
+    with user_error("message-value"):  # no tag 7, whose low byte it has
+        TruthCoding("tag").read(image(np.full((3, 5), 256 + 7, np.uint16), "mono16"), "/truth")
 
 
 @pytest.mark.parametrize("size", [(6, 10), (3, 5), (1, 2)])
