@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from any2seg_core.base.screen import say
+
 drive_app = typer.Typer(no_args_is_help=True, help="Render the simulated drive: a data set or a rosbag2 recording.")
 
 
@@ -45,3 +47,21 @@ def drive_bag(
     from any2seg_drive.bag_writer import write_bag
 
     write_bag(out, [(seconds, weather)], seed, split, workers, semantic_lidar=semantic_lidar)
+
+
+@drive_app.command("frame")
+def drive_frame(
+    folder: Annotated[Path, typer.Argument(help="New folder for the files.")],
+    at: Annotated[float, typer.Option(min=0.1, help="Seconds from the start of the drive.")] = 8.0,
+    weather: Annotated[str, typer.Option(help="cloudy, foggy, night, rainy or sunny.")] = "sunny",
+    split: Annotated[str, typer.Option(help="train, val or test: their towns differ.")] = "test",
+    seed: Annotated[int, typer.Option(help="Town.")] = 0,
+) -> None:
+    """Render one moment as files that any2seg predict takes: camera, depth, events, LiDAR, calibration; and the truth.
+
+    Example: any2seg drive frame frame --weather night
+    """
+    from any2seg_drive.frame_writer import write_frame
+
+    for path in write_frame(folder, at, weather, seed, split):
+        say(str(path))

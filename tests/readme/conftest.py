@@ -18,6 +18,7 @@ from small_rig import small_rig
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_drive.bag_writer import write_bag
 from any2seg_drive.deliver_writer import write_deliver
+from any2seg_drive.frame_writer import write_frame
 
 LINKS = ("checkpoints", "training", "bags", "benchmarks", "any2seg_training")
 
@@ -30,6 +31,7 @@ def inputs(tmp_path_factory) -> Path:
     write_bag(root / "drive", [(0.8, "sunny")], rig=rig, progress=False, semantic_lidar=True)
     for split in ("train", "val"):
         write_deliver(root / "data", split, 1, 2, rig=rig, progress=False)
+    write_frame(root / "frame", 1.0, rig=rig)
     calibration = rig.calibration()
     save_calibration(root / "calibration.yaml", calibration)
     random = np.random.default_rng(0)
@@ -70,6 +72,7 @@ def home(inputs, tmp_path) -> Path:
     for name in ("a.png", "b.bin", "calibration.yaml"):
         shutil.copy(inputs / name, home)
     shutil.copy(inputs / "calibration.yaml", home / "c.yaml")
+    shutil.copytree(inputs / "frame", home / "frame")
     return home
 
 

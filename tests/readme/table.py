@@ -44,6 +44,7 @@ PLACEHOLDERS = {
 """Words that a reader replaces -> what stands for them here."""
 
 FEWER = {
+    r"drive frame frame": "drive frame another",  # the home has a folder of that name, for `predict`
     r"(^any2seg bag \w+ )runs/night": r"\1runs/drive",
     r"--seconds \d+": "--seconds 0.2", r"(drive bag \S+)$": r"\1 --seconds 0.2", r"--sequences \d+": "--sequences 1",
     r"--frames 10": "--frames 1", r"sunny:20,night:10": "sunny:0.2,night:0.2", r"(drive bag \S+ --semantic-lidar)":
@@ -53,6 +54,7 @@ FEWER = {
 """The same with less to compute: a command is run with these replacements, and otherwise as it stands."""
 
 PROMISED = {
+    r"any2seg drive frame (\w+)": r"\1/truth.png",
     r"any2seg predict .*-o (\S+)": r"\1",
     r"any2seg bag evaluate .*--record (\S+)": r"\1",
     r"any2seg bag evaluate (?:runs/)?(\w+)": r"runs/evaluate/\1/frames.jsonl",
