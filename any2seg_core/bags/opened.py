@@ -24,6 +24,7 @@ from any2seg_core.sync.parameters import (
     SYNC_DEFAULTS,
     foreign_sections,
     load_params_file,
+    section_of_another_name,
     sync_config,
 )
 from any2seg_core.vocabulary.modalities import MODALITIES, parse_suite
@@ -140,6 +141,8 @@ def _params_notes(file: Path | None, parameters: Mapping[str, Any]) -> tuple[str
     unused = [name for name in parameters if name not in used]
     notes = [f"{file}: section {name} is not used: it is for another node than /{NODE_NAME}"
              for name in foreign_sections(file)]  # fmt: skip
+    if taken := section_of_another_name(file):
+        notes.append(f"{file}: has no section of /{NODE_NAME}: that of {taken} is taken for its own")
     if unused:
         notes.append(f"{file}: no effect on recordings: {', '.join(unused)} (of the live node, or misspelt)")
     return tuple(notes)

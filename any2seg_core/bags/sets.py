@@ -99,7 +99,7 @@ class SetStream:
         extrinsics: sensors whose transforms are followed; None: none.
 
     Attributes:
-        read: stream -> messages that came. bad: stream -> messages that could not be used.
+        read: stream -> messages that came. bad: stream, or "<sensor> camera_info" -> messages that could not be used.
         reasons: stream -> why, of the newest of them.
         time_ns: log time so far; None before the first message.
 
@@ -177,8 +177,9 @@ class SetStream:
         try:
             if self._follower is not None:
                 self._follower.take(message)
-            for name in self._infos.get(topic, ()):
-                self._cameras.take(name, message)
+            for sensor in self._infos.get(topic, ()):
+                name = f"{sensor} camera_info"  # its images are none the worse for it
+                self._cameras.take(sensor, message)
             if topic == self._truth_topic:
                 name = _TRUTH
                 self._truths.append((_stamp_of(message), LazyPayload(message)))

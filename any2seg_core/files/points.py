@@ -141,7 +141,8 @@ def _rows(path: Path, data: bytes, names: tuple[str, ...]) -> np.ndarray:
             "points-ambiguous",
         )
     if found != 4 and not names:
-        _LOG.warning("%s: read as rows of %d float32 (%s)", path, found, " ".join(_NAMES[:found]))
+        more = f" and {found - 4} more, which are not used" if found > 4 else ""
+        _LOG.warning("%s: read as rows of %d float32 (%s%s)", path, found, " ".join(_NAMES[: min(found, 4)]), more)
     return values.reshape(-1, found)
 
 

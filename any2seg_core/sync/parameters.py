@@ -124,6 +124,12 @@ def load_params_file(path: Path) -> dict[str, Any]:
     return values
 
 
+def section_of_another_name(path: Path) -> str:
+    """The node whose section `load_params_file` takes for want of one that is called ``segment``; "" for none."""
+    node = _node_meant(path, [name for name, _ in _sections(read_yaml(path, "parameter file"), "")])
+    return "" if not node or _is_own(node) else node
+
+
 def foreign_sections(path: Path, nodes: Sequence[str] = ()) -> list[str]:
     """Names of the sections of a params file that are for other nodes, in the order of the file; UserError as there.
 
@@ -149,10 +155,14 @@ def _sections(document: Any, namespace: str) -> Iterator[tuple[str, Mapping[str,
             yield from _sections(value, f"{namespace}/{str(key).strip('/')}")
 
 
+def _is_own(node: str) -> bool:
+    return bool(re.fullmatch(rf"{NODE_NAME}(_\w+)?", node.rpartition("/")[2]))
+
+
 def _node_meant(path: Path, names: Sequence[str]) -> str:
     """Full name of the node whose parameters are wanted; "" where only patterns match it."""
     nodes = list(dict.fromkeys(name for name in names if "*" not in name))
-    own = [name for name in nodes if re.fullmatch(rf"{NODE_NAME}(_\w+)?", name.rpartition("/")[2])]
+    own = [name for name in nodes if _is_own(name)]
     if not own and any(name.rpartition("/")[2] in _OURS for name in names):
         return ""
     if len(own or nodes) > 1:

@@ -119,3 +119,15 @@ def test_value_a_section_for_another_node_beside_a_pattern_is_told(tmp_path):
         assert opened.parameters["timeout_s"] == 0.1
         told = [note for note in opened.notes if "/other" in note]
     assert told == [f"{params}: section /other is not used: it is for another node than /segment"]
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"), [("/lidar_driver", True), ("/car/segment", False), ("segment_front", False)]
+)
+def test_value_the_only_section_is_taken_and_told_where_its_name_is_another(tmp_path, name, taken):
+    params = tmp_path / "p.yaml"
+    params.write_text(f"{name}:\n  ros__parameters: {{timeout_s: 0.3}}\n")
+    with open_bag(write_bag(tmp_path / "bag", kitti_entries(3)), BagOptions(params=params)) as opened:
+        assert opened.parameters["timeout_s"] == 0.3
+        told = [note for note in opened.notes if str(params) in note]
+    assert told == ([f"{params}: has no section of /segment: that of {name} is taken for its own"] if taken else [])

@@ -163,8 +163,8 @@ def test_value_bad_messages_are_counted_by_stream(tmp_path):
     entries.append((entries[-1][0] + 1, KITTI.camera_infos["rgb"], INFO, serialise.camera_info(wrong, START_NS)))
     bag = write_bag(tmp_path / "bag", entries)
     sets, stream = sets_of(bag, KITTI)
-    assert stream.bad == {"rgb": 2}
-    assert "implausible" in stream.reasons["rgb"]
+    assert stream.bad == {"rgb": 1, "rgb camera_info": 1}
+    assert "implausible" in stream.reasons["rgb camera_info"]
     assert sets[-1].frames.rig.calibration.camera.K[0, 0] == KITTI_CAMERA.K[0, 0]
 
 
