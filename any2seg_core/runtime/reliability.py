@@ -78,10 +78,12 @@ def filled_share(name: str, plane: np.ndarray) -> float:
     Of the camera: pixels that are neither black nor white, else those that are not 0.
     """
     strides = [max(1, side // _SAMPLES_PER_SIDE) for side in plane.shape[:2]]
-    sample = plane[:: strides[0], :: strides[1]]
-    brightest = sample.max(axis=2)  # (h,w)
+    # Channel by channel: a maximum along an axis of three values takes ten times as long.
+    first, second, third = (np.ascontiguousarray(plane[:: strides[0], :: strides[1], c]) for c in range(3))  # (h,w)
+    brightest = np.maximum(np.maximum(first, second), third)
     if name == RGB:
-        return float(((brightest > _BLACK) & (sample.min(axis=2) < _WHITE)).mean())
+        darkest = np.minimum(np.minimum(first, second), third)
+        return float(((brightest > _BLACK) & (darkest < _WHITE)).mean())
     return float((brightest > 0).mean())
 
 
