@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ExtractOptions:
     truth_coding: Annotated[
         str, Field(description="Of the truth topic: train_ids (mono8), or CARLA's, palette or tag.")
     ] = TRAIN_IDS
-    carla_version: Annotated[str, Field(description="Whose tags CARLA's truth has.")] = CARLA_VERSION
-    rider: Annotated[str, Field(description="CARLA's riders are: ignore, Pedestrian or TwoWheeler.")] = RIDER
+    carla_version: CarlaVersion = CARLA_VERSION
+    rider: Rider = RIDER
     labels: Annotated[
         Path | None, Field(description="Checkpoint whose labels are written too, to the folder predicted.")
     ] = None

@@ -16,6 +16,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import limits, require_room
 from any2seg_core.files.event_columns import NS_PER_UNIT, check_time_unit, join_events, to_ns
 from any2seg_core.files.event_hdf5 import read_hdf5_events
+from any2seg_core.files.opening import read_start
 from any2seg_core.files.prophesee import read_prophesee
 from any2seg_core.sensors.events import EVENT_DTYPE
 
@@ -51,7 +52,7 @@ def read_events(path: Path, time_unit: str = "", sensor_size: tuple[int, int] | 
         [10000, 20000]
     """
     check_time_unit(time_unit)
-    magic = _head(path)
+    magic = read_start(path, _HEAD_BYTES)
     size = None
     if magic.startswith(_PROPHESEE_MAGIC):
         _refuse_unit(path, time_unit, "us")
@@ -66,18 +67,6 @@ def read_events(path: Path, time_unit: str = "", sensor_size: tuple[int, int] | 
         events = _read_numpy(path, time_unit)
     _check_sensor(path, events, size, sensor_size)
     return events
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path", "file-missing") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}): check that it is a file you may read", "file-unreadable"
-        ) from None
 
 
 def _refuse_unit(path: Path, given: str, own: str) -> None:

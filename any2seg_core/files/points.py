@@ -15,6 +15,7 @@ from any2seg_core.files.clouds import (
     read_ply,
     structured_points,
 )
+from any2seg_core.files.opening import read_start
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.returns import NO_RETURN_M, IntensityScale, gather_returns
 
@@ -53,7 +54,7 @@ def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np
         UserError: no such file, or values that do not say how many columns they have.
     """
     names = parse_columns(columns)
-    data = _read_bytes(path)
+    data = read_start(path)
     read_cloud = next((read for magic, read in _CLOUD_MAGICS.items() if data.startswith(magic)), None)
     if read_cloud is not None:
         found = read_cloud(path, data)
@@ -209,14 +210,3 @@ def _is_scene(rows: np.ndarray) -> bool:
     halves = np.stack([np.quantile(sizes[start::2], 0.9, axis=0) for start in (0, 1)])  # (2, 3)
     is_even = bool((halves.max(axis=0) <= 2.0 * halves.min(axis=0)).all())
     return is_even and high < _FLAT * max(across, aside)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"no file at {path}: check the path", "file-missing") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot read {path} ({error.strerror}): check that it is a file you may read", "file-unreadable"
-        ) from None

@@ -11,7 +11,7 @@ from pydantic import Field
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.vocabulary.modalities import EVERY_SUBSET
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class EvaluateRequest:
     truth_coding: Annotated[
         str, Field(description="Images of a truth topic: train_ids (mono8), or CARLA's, palette or tag.")
     ] = TRAIN_IDS
-    carla_version: Annotated[str, Field(description="Whose tags CARLA's truth has.")] = CARLA_VERSION
-    rider: Annotated[str, Field(description="CARLA's riders are: ignore, Pedestrian or TwoWheeler.")] = RIDER
+    carla_version: CarlaVersion = CARLA_VERSION
+    rider: Rider = RIDER
     subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET
     noise: Annotated[str, Field(description="Noise on the model's input: low, mid or high.")] = ""
     seed: Annotated[int, Field(ge=0, description="Of all that is random in faults and noise.")] = 0
