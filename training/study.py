@@ -29,7 +29,7 @@ from any2seg_core.base.screen import refusal
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
-from any2seg_core.runtime.checkpoint import read_metadata
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_training.build import shown_command
 from any2seg_training.config import load_config
 from any2seg_training.settings import answered_help, load_settings

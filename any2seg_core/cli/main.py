@@ -58,7 +58,8 @@ def info(
 
     Example: any2seg info checkpoints/drive_b0.safetensors
     """
-    from any2seg_core.runtime.checkpoint import read_metadata, require_sound
+    from any2seg_core.runtime.checkpoint import require_sound
+    from any2seg_core.runtime.checkpoint_metadata import read_metadata
 
     document = read_metadata(checkpoint)
     require_sound(checkpoint)

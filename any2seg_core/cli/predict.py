@@ -55,7 +55,7 @@ def predict(
     Example: any2seg predict --rgb a.png --lidar b.bin --calib c.yaml -o out.png
     """
     from any2seg_core.files.samples import FileOptions, read_samples
-    from any2seg_core.runtime.checkpoint import read_metadata
+    from any2seg_core.runtime.checkpoint_metadata import read_metadata
     from any2seg_core.runtime.file_set import reasons_of, segment_arrays
     from any2seg_core.runtime.prediction_notes import prediction_note
     from any2seg_core.runtime.predictor import Predictor

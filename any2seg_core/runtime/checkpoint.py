@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import all_finite, unusable_tensor
 from any2seg_core.base.limits import limits, raising
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint_metadata import FORMAT, KEY, contract_of, damage, read_metadata
 from any2seg_core.runtime.preprocess import normalise
 from any2seg_core.vocabulary.contract import InputContract, default_encodings, unknown_encodings
 
-_KEY = "any2seg"
-_FORMAT = 1
-_PARTS = ("model", "contract", "provenance")
 _PROBE_SIDE = 64
 
 
@@ -40,7 +37,7 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
         UserError: the place cannot be written.
     """
     document = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "model": model.config.model_dump(mode="json"),
         "contract": contract.model_dump(mode="json"),
         "provenance": provenance,
@@ -48,49 +45,9 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(Path(path)) as partial:
         try:
-            save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+            save_file(tensors, partial, metadata={KEY: json.dumps(document)})
         except SafetensorError as error:  # how the library tells a full disk
             raise OSError(str(error)) from None
-
-
-def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of a checkpoint without its weights; UserError as in :func:`load_checkpoint`."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: give the checkpoint in it, a .safetensors file", "checkpoint-missing")
-        if not path.is_file():
-            raise UserError(
-                f"no checkpoint at {path}: train one with training/train.py or correct the path", "checkpoint-missing"
-            )
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-    except (SafetensorError, OSError, struct.error) as error:
-        raise UserError(
-            f"{path} is not a readable .safetensors file ({error}): give an Any2Seg checkpoint", "checkpoint-foreign"
-        ) from None
-    if text is None:
-        raise UserError(
-            f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py",
-            "checkpoint-foreign",
-        )
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise UserError(f"{path} has damaged metadata (no JSON object): copy the file again", "checkpoint-damaged")
-    if document.get("format") != _FORMAT:
-        found = document.get("format")
-        raise UserError(
-            f"{path} has checkpoint format {found}, this version reads {_FORMAT}: re-train", "checkpoint-version"
-        )
-    missing = [part for part in _PARTS if not isinstance(document.get(part), dict)]
-    if missing:
-        raise UserError(
-            f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again", "checkpoint-damaged"
-        )
-    return document
 
 
 def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str, Any]]:
@@ -141,18 +98,11 @@ def require_sound(path: str | Path) -> None:
 
 def _shape_of(path: str | Path, document: dict[str, Any]) -> tuple[ModelConfig, InputContract]:
     """Model config and contract, which agree."""
-    part = "model"
     try:
-        config = ModelConfig.model_validate(document[part])
-        part = "contract"
-        contract = InputContract.model_validate(document[part])
+        config = ModelConfig.model_validate(document["model"])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in (part, *first["loc"]))
-        said = f"{where}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]}"
-        raise UserError(
-            f"{path} has damaged metadata ({said}): copy the file again or re-train", "checkpoint-damaged"
-        ) from None
+        raise damage(path, "model", error) from None
+    contract = contract_of(path, document)
     if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
         raise UserError(
             f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "

@@ -14,7 +14,8 @@ from mutate import NUMBERS, STRANGE, TEXTS, mutated_bytes
 
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.pretrained import read_state
-from any2seg_core.runtime.checkpoint import load_checkpoint, read_metadata, save_checkpoint
+from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_training.state import load_state
 

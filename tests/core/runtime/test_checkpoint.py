@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.runtime.checkpoint import load_checkpoint, read_metadata, require_sound, save_checkpoint
+from any2seg_core.runtime.checkpoint import load_checkpoint, require_sound, save_checkpoint
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.contract import InputContract
 
 

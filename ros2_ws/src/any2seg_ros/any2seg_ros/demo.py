@@ -28,7 +28,7 @@ from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published,
 from any2seg_core.demo.view import WIDTH, DemoView, score_table, too_busy
 from any2seg_core.faults.kinds import save_faults
 from any2seg_core.reports.demo import RESULTS, write_outcome
-from any2seg_core.runtime.checkpoint import read_metadata
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros import distro

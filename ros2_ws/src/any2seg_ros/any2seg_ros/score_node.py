@@ -31,7 +31,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
-from any2seg_core.runtime.checkpoint import read_metadata
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 from any2seg_ros import qos
