@@ -22,9 +22,14 @@ _MM_ROBUST = ("rgb", "depth")
 _WORST_SHOWN = 5
 
 
-def failure_expectation(table: Mapping[str, float], probability: float) -> float:
-    """Expected mIoU when each sensor fails on its own with ``probability``, given that at least one is left (EMM)."""
+def failure_expectation(table: Mapping[str, float], probability: float) -> float | None:
+    """Expected mIoU when each sensor fails on its own with ``probability``, given that at least one is left (EMM).
+
+    None for a table without some of the 2^M - 1 subsets: any of them may be what is left.
+    """
     sensors = max(len(letters) for letters in table)
+    if len(table) < 2**sensors - 1:
+        return None
     weights = [(1 - probability) ** len(letters) * probability ** (sensors - len(letters)) for letters in table]
     return float(np.average(list(table.values()), weights=weights))
 
@@ -38,7 +43,7 @@ def mm_robust(table: Mapping[str, float]) -> float | None:
 
 
 def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
-    """How often, and by how much, adding one sensor lowers mIoU; None for a model of a single sensor.
+    """How often, and by how much, adding one sensor lowers mIoU; None where no two subsets differ by one sensor.
 
     Returns:
         steps: pairs of a subset and the same with one sensor more. lowered: those where mIoU falls. share_lowered: of
@@ -46,12 +51,12 @@ def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
         mean_change, mean_drop (over the lowered), worst: the largest drops. by_sensor: mean change that each sensor
         brings when it is added. Changes in percentage points.
     """
-    steps = []
-    for smaller in table:
-        for larger in table:
-            if len(larger) == len(smaller) + 1 and set(smaller) < set(larger):
-                (added,) = set(larger) - set(smaller)
-                steps.append((table[larger] - table[smaller], smaller, added))
+    steps = [
+        (table[larger] - table[smaller], smaller, added)
+        for larger in table
+        for added in larger
+        if (smaller := larger.replace(added, "")) in table
+    ]
     if not steps:
         return None
     drops = sorted(step for step in steps if step[0] < 0)
@@ -64,7 +69,9 @@ def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
         "mean_drop": float(np.mean([-change for change, _, _ in drops])) if drops else 0.0,
         "worst": [{"from": a, "adding": b, "change": change} for change, a, b in drops[:_WORST_SHOWN]],
         "by_sensor": {
-            sensor: float(np.mean([change for change, _, added in steps if added == sensor])) for sensor in sensors
+            sensor: float(np.mean(changes))
+            for sensor in sensors
+            if (changes := [change for change, _, added in steps if added == sensor])
         },
     }
 

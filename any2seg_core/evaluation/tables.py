@@ -67,13 +67,15 @@ def _known(values: Iterable[float | None]) -> list[float]:
 
 def render(summary: dict[str, Any]) -> str:
     """The subset table and the per-class IoU of the full set, of the best and of the worst single sensor as text."""
-    heads = f"{'sensors':>8} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}"
+    width = max([8, *map(len, summary["subsets"])])
+    heads = f"{'sensors':>{width}} {'present':>8} {'all':>8} {'w/o Other':>10} {'F1':>7} {'acc':>7}"
     lines = [f"{heads}   percent; F1, acc: present"]
     for letters, row in summary["subsets"].items():
-        lines.append(f"{letters:>8} {_means(row)} {_cell(row['f1_present'], 7)} {_cell(row['accuracy_present'], 7)}")
+        measures = f"{_cell(row['f1_present'], 7)} {_cell(row['accuracy_present'], 7)}"
+        lines.append(f"{letters:>{width}} {_means(row)} {measures}")
     for name, key in (("mean", "subset_mean"), ("std", "subset_std")):
         if key in summary:  # results of older checkpoints have no deviation
-            lines.append(f"{name:>8} {_means(summary[key])}")
+            lines.append(f"{name:>{width}} {_means(summary[key])}")
     baselines = summary.get("prior_baselines") or summary.get("floors")  # what older checkpoints call them
     if baselines is not None:
         lines.append(
@@ -87,11 +89,16 @@ def _class_lines(summary: dict[str, Any]) -> list[str]:
     columns = [letters for letters in summary["class_iou"] if len(letters) == 1]
     full = max(summary["class_iou"], key=len)
     columns = [full, *(letters for letters in columns if letters != full)]
-    lines = [f"{'IoU':>14} " + " ".join(f"{letters:>7}" for letters in columns)]
+    width = max([14, *map(len, summary["class_iou"][full])])
+    lines = [f"{'IoU':>{width}} " + " ".join(f"{letters:>{_wide(letters)}}" for letters in columns)]
     for name in summary["class_iou"][full]:
-        cells = (_cell(summary["class_iou"][letters][name], 7) for letters in columns)
-        lines.append(f"{name:>14} " + " ".join(cells))
+        cells = (_cell(summary["class_iou"][letters][name], _wide(letters)) for letters in columns)
+        lines.append(f"{name:>{width}} " + " ".join(cells))
     return lines
+
+
+def _wide(letters: str) -> int:
+    return max(7, len(letters))
 
 
 def _means(row: dict[str, float | None]) -> str:

@@ -14,12 +14,13 @@ from any2seg_core.base.versions import versions
 from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.tables import render
 from any2seg_core.reports.document import Figure, Report, Section, Table
-from any2seg_core.reports.pictures import class_figures, class_legend, frame_sheet
-from any2seg_core.reports.subset_charts import reliability, subset_bars
+from any2seg_core.reports.pictures import CONFUSION_NOTE, class_figures, class_legend, frame_sheet
+from any2seg_core.reports.subset_charts import reliability, shown_subsets, subset_bars
 from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import canonical
 
 _RIVALS_DRAWN = 4
+_COLUMNS = 15  # subsets of four sensors
 
 
 def write_documents(
@@ -90,10 +91,11 @@ def _charts(document: dict[str, Any]) -> dict[str, Figure]:
         if len(row["subsets"]) > 1
     ]
     policy = "miou_all" if rivals else "miou_present"
-    bars = {letters: row[policy] for letters, row in document["subsets"].items()}
-    diagrams = reliability({letters: entry["bins"] for letters, entry in document["calibration"].items()})
+    subsets = shown_subsets(list(document["subsets"]))
+    bars = {letters: document["subsets"][letters][policy] for letters in subsets}
+    diagrams = reliability({letters: document["calibration"][letters]["bins"] for letters in subsets})
     return {
-        "Sensor subsets": Figure(subset_bars(bars, rivals[:_RIVALS_DRAWN]), "mIoU of every sensor subset"),
+        "Sensor subsets": Figure(subset_bars(bars, rivals[:_RIVALS_DRAWN]), "mIoU per sensor subset"),
         "Calibration": Figure(diagrams, "share of right pixels over confidence, per sensor subset"),
     }
 
@@ -178,13 +180,27 @@ def _subset_section(document: dict[str, Any]) -> Section:
         'convention) and over all without "Other"; F1 and accuracy (recall) the same. Standard deviation: '
         "of the subsets. Prior baselines need no sensor. "
         f"The chart shows mIoU over {'all classes' if document['published'] else 'the classes present'}."
+        f"{_left_out(shown_subsets(list(document['subsets'])), document)}"
     )
     headings = ("sensors", *_MEANS.values())
     return Section("Sensor subsets", (Table(headings, rows),), note)
 
 
+def _columns(document: dict[str, Any]) -> list[str]:
+    """Subsets that are columns of the tables."""
+    return shown_subsets(list(document["subsets"]), _COLUMNS)
+
+
+def _left_out(shown: Sequence[str], document: dict[str, Any]) -> str:
+    """A sentence where a page shows some of the subsets."""
+    count = len(document["subsets"])
+    if len(shown) == count:
+        return ""
+    return f" {len(shown)} of {count} subsets are shown: each sensor alone, all but each, all; results.jsonl has every."
+
+
 def _published_section(document: dict[str, Any]) -> Section:
-    subsets = list(document["subsets"])
+    subsets = _columns(document)
     own = {letters: row["miou_all"] for letters, row in document["subsets"].items()}
     mean = _number(document["subset_mean"]["miou_all"])
     rows = [("this checkpoint", document["protocol"], *_cells(own, subsets), mean)]
@@ -200,7 +216,7 @@ def _published_section(document: dict[str, Any]) -> Section:
 
 
 def _case_section(document: dict[str, Any]) -> Section:
-    subsets = list(document["subsets"])
+    subsets = _columns(document)
     policy = "miou_all" if document["published"] else "miou_present"
     entries = document["cases"].values()
     rows = [
@@ -215,16 +231,21 @@ def _case_section(document: dict[str, Any]) -> Section:
                 rows.append((f"{row['method']}: {case}", "", *blank, _number(row["cases"][case])))
     classes = "all classes" if document["published"] else "the classes present there"
     note = f"mIoU over {classes}, for the frames of one weather or one failure. A frame can count for one of each."
+    note += _left_out(subsets, document)
     return Section("Conditions and failures", (Table(("case", "frames", *subsets), rows),), note)
 
 
 def _expectation_rows(
-    key: str, title: str, mean: float, expectation: dict[str, float], rivals: Sequence[dict[str, Any]]
+    key: str, title: str, mean: float, expectation: dict[str, float | None], rivals: Sequence[dict[str, Any]]
 ) -> list[tuple[str, ...]]:
-    """Mean over the subsets and what to expect when sensors fail on their own, beside those who printed the same."""
-    rows = [(key, f"{title}mean over all subsets", mean)]
+    """Mean over the subsets and what to expect when sensors fail on their own, beside those who printed the same.
+
+    The expectation is unknown where some subsets were left out.
+    """
+    rows = [(key, f"{title}mean over the subsets", mean)]
     for probability, value in expectation.items():
-        rows.append((f"{key}_p{probability}", f"{title}each sensor fails with p = {probability}", value))
+        if value is not None:
+            rows.append((f"{key}_p{probability}", f"{title}each sensor fails with p = {probability}", value))
     return [(text, _number(value), *_cells_of(rivals, name)) for name, text, value in rows]
 
 
@@ -238,7 +259,7 @@ def _robustness_section(document: dict[str, Any]) -> Section:
         "emm", "", document["subset_mean"]["miou_all"], document["failure_expectation"], rivals
     )
     if document["mm_robust"] is not None:
-        rows.append(("MM-Robust: mean of R, D and RD", _number(document["mm_robust"])))
+        rows.append(("MM-Robust: mean of camera, depth and both", _number(document["mm_robust"])))
     steps = document["monotonicity"]
     if steps is not None:
         share = f"{steps['lowered']} of {steps['steps']}"
@@ -299,22 +320,22 @@ def _calibration_section(document: dict[str, Any]) -> Section:
 
 
 def _class_section(document: dict[str, Any]) -> Section:
-    subsets = list(document["subsets"])
+    subsets = _columns(document)
     full = subsets[-1]
     rows = [
         (name, *(_number(document["class_iou"][letters][name]) for letters in subsets),
          _number(document["class_f1"][full][name]), _number(document["class_accuracy"][full][name]))
         for name in document["class_iou"][full]
     ]  # fmt: skip
-    note = f"IoU of the classes present in the truth, for every subset; F1 and accuracy (recall) of {full}."
+    note = f"IoU of the classes present in the truth, per subset; F1 and accuracy (recall) of {full}."
+    note += _left_out(subsets, document)
     return Section("Classes", (Table(("class", *subsets, f"F1 {full}", f"accuracy {full}"), rows),), note)
 
 
 def _confusion_section(document: dict[str, Any]) -> Section:
     confusion = document["confusion"]
     charts = class_figures(label_space(document["label_space"]), np.asarray(confusion["counts"], np.int64))
-    note = f"Of {confusion['sensors']}. Rows: truth. Columns: what the model says, in percent of the row. Bars: IoU."
-    return Section("Confusion", charts, note)
+    return Section("Confusion", charts, f"Of {confusion['sensors']}. {CONFUSION_NOTE} Bars: IoU.")
 
 
 def _cells(row: dict[str, Any], keys: Sequence[str]) -> list[str]:

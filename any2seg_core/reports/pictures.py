@@ -15,6 +15,10 @@ from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
 from any2seg_core.vocabulary.modalities import modality
 
 TRUTH, PREDICTION, WRONG = ALL_LABELS = ("truth", "prediction", "wrong")
+CONFUSION_NOTE = (
+    "Rows: truth. Columns: what the model says, in percent of the row. Of more than 30 classes: the 30 with the most "
+    "wrong pixels."
+)
 _MISSED = (255, 0, 90)
 
 

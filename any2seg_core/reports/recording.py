@@ -12,7 +12,14 @@ from any2seg_core.base.atomic import replacing
 from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
-from any2seg_core.reports.pictures import ALL_LABELS, PREDICTION, class_figures, class_legend, frame_sheet
+from any2seg_core.reports.pictures import (
+    ALL_LABELS,
+    CONFUSION_NOTE,
+    PREDICTION,
+    class_figures,
+    class_legend,
+    frame_sheet,
+)
 from any2seg_core.reports.recording_tables import (
     absent_rows,
     columns_of,
@@ -206,7 +213,7 @@ def _picture_sections(result: Evaluation, document: dict[str, Any]) -> Iterator[
         ]
         note = f"Of {full}, in percent, classes present in the truth; accuracy is the recall."
         yield Section("Per class", (bars, Table(("class", "IoU", "F1", "accuracy"), rows)), note)
-        yield Section("Confusion", (confusion,), "Rows: truth. Columns: what the model says, in percent of the row.")
+        yield Section("Confusion", (confusion,), CONFUSION_NOTE)
     if result.worst:
         sensors = canonical(result.conditions["streams"])
         labels = ALL_LABELS if result.has_truth else (PREDICTION,)

@@ -43,6 +43,16 @@ def test_value_monotonicity_counts_every_added_sensor():
     assert monotonicity(growing)["lowered"] == 0
 
 
+def test_value_tables_of_some_subsets_say_what_they_can():
+    """Three sensors, each alone and all of them: what is left after failures is unknown, the step to all is two."""
+    some = {"A": 10.0, "B": 20.0, "C": 30.0, "ABC": 60.0}
+    assert failure_expectation(some, 0.1) is None
+    assert monotonicity(some) is None
+    result = monotonicity(some | {"AB": 15.0})
+    assert (result["steps"], result["lowered"]) == (3, 1)
+    assert result["by_sensor"] == {"A": -5.0, "B": 5.0, "C": 45.0}
+
+
 def test_value_functional_entropy_is_not_monotone():
     """The paper's own row: RD 59.69 > RDE 53.42 > RDEL 51.65."""
     row = next(row for row in published("deliver") if row.method == "Functional entropy").subsets
