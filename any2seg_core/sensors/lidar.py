@@ -58,10 +58,18 @@ def project_labels(
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.shape != (len(points),):
         raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}", "array-shape")
-    column, row, distance, _ = _visible(points, lidar_to_camera, camera)
-    column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
-    winner = _nearest(column, row, distance, camera.height, camera.width)
+    winner = nearest_points(points, lidar_to_camera, camera)
     return np.append(labels, np.uint8(IGNORE))[winner]  # (H,W); index -1 reads the appended 255
+
+
+def nearest_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel) -> np.ndarray:
+    """Which point each pixel shows, without footprint; (H, W) int64, -1 where none, or one hidden as in `label_points`.
+
+    points: (N, 4) or (N, 3) float32, LiDAR frame, metres. Of equally near points the first wins.
+    """
+    column, row, distance, _ = _visible(_checked(points), lidar_to_camera, camera)
+    column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
+    return _nearest(column, row, distance, camera.height, camera.width)
 
 
 def footprint_centres(plane: np.ndarray) -> np.ndarray:

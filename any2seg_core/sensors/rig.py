@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.sensors.aligned import points_of_cloud, points_of_depth
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel, same_intrinsics
 from any2seg_core.sensors.depth import encode_hha, register_depth, resample_depth
@@ -86,6 +87,26 @@ class SensorRig:
                 planes[name] = _ENCODERS[name](self, array, stamp_ns, camera)
         return planes
 
+    def aligned_points(self, raw: dict[str, np.ndarray], size: tuple[int, int] | None = None) -> np.ndarray | None:
+        """The point that each pixel of the camera's grid shows: of the depth image, without one of the LiDAR.
+
+        Args:
+            raw: per modality the raw array, as `planes` takes it. size: (H, W) of the grid; default: the camera's own.
+
+        Returns:
+            (H, W, 3) float32 x, y, z in metres, optical frame of the camera, NaN where nothing is known; None where
+            neither depth nor a cloud is there.
+
+        Raises:
+            UserError: as `planes`.
+        """
+        camera = self.camera(size)
+        if "depth" in raw:
+            return points_of_depth(self._depth_on_grid(raw["depth"], camera), camera)
+        if "lidar" in raw and self.calibration.lidar_to_camera is not None:
+            return points_of_cloud(raw["lidar"], self.calibration.lidar_to_camera, camera)
+        return None
+
     def with_extrinsics(self, **transforms: np.ndarray | None) -> SensorRig:
         """The same cameras with other transforms (`lidar_to_camera=...`); look-up tables are shared."""
         other = copy(self)
@@ -118,13 +139,14 @@ class SensorRig:
                 "divide 16-bit millimetres by 1000",
                 "array-shape",
             )
+        return encode_hha(self._depth_on_grid(array, camera), camera)
+
+    def _depth_on_grid(self, array: np.ndarray, camera: CameraModel) -> np.ndarray:
         source = self._depth_camera(array.shape)
         to_camera = self.calibration.depth_to_camera
         if to_camera is not None and not np.allclose(to_camera, np.eye(4), atol=1e-6):
-            return encode_hha(register_depth(array, source, to_camera, camera), camera)
-        if not same_intrinsics(source, camera):
-            array = resample_depth(array, source, camera)
-        return encode_hha(array, camera)
+            return register_depth(array, source, to_camera, camera)
+        return array if same_intrinsics(source, camera) else resample_depth(array, source, camera)
 
     def _depth_camera(self, shape: tuple[int, ...]) -> CameraModel:
         own = self.calibration.depth_camera or self.calibration.camera

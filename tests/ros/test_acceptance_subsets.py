@@ -194,6 +194,62 @@ def test_value_semantic_cloud_has_the_header_and_the_points_of_the_cloud(car, mo
     assert (confidence == np.where(labels == 6, np.float32(0.75), 0)).all()
 
 
+def test_value_aligned_cloud_is_what_a_costmap_layer_of_nav2_reads(car, monitor):
+    """Its subscriptions (best effort), its test of the sizes, and its walk: one x, y, z per pixel of the mask in a row.
+
+    The layer (semantic_segmentation_layer 1.0.0) takes x, y and z by name as float32 and skips pixels that are not
+    finite. Values by the closed form of the pinhole from the depth that the car sent.
+    """
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image, PointCloud2, PointField
+
+    from any2seg_core.messages import stamp_ns
+
+    mask, certainty, cloud = (f"/segment/out/{name}" for name in ("label", "confidence", "aligned_points"))
+    kinds = {mask: Image, certainty: Image, cloud: PointCloud2, TOPICS.streams["depth"]: Image}
+    listener = Listener(monitor.node, {topic: (kind, qos_profile_sensor_data) for topic, kind in kinds.items()})
+    assert wait_for(lambda: len(listener.got[cloud]) >= 3)
+    assert wait_for(lambda: len(listener.got[certainty]) >= 3)
+    listener.close()
+    found = listener.got[cloud][1]
+    (label,) = [message for message in listener.got[mask] if message.header == found.header]
+    (sure,) = [message for message in listener.got[certainty] if message.header == found.header]
+    assert label.encoding == sure.encoding == "mono8" and label.step == label.width
+    assert (found.height, found.width) == (label.height, label.width) == (sure.height, sure.width) == (HEIGHT, WIDTH)
+    assert [(field.name, field.offset, field.datatype, field.count) for field in found.fields] == [
+        ("x", 0, PointField.FLOAT32, 1), ("y", 4, PointField.FLOAT32, 1), ("z", 8, PointField.FLOAT32, 1)
+    ]  # fmt: skip
+    assert (found.point_step, found.row_step, len(found.data)) == (12, 12 * WIDTH, 12 * WIDTH * HEIGHT)
+    assert not found.is_dense and not found.is_bigendian and found.header.frame_id == "ego_vehicle/rgb_front"
+    points = np.frombuffer(found.data, "<f4").reshape(HEIGHT, WIDTH, 3)
+    sent = min(listener.got[TOPICS.streams["depth"]], key=lambda m: abs(stamp_ns(m.header) - stamp_ns(found.header)))
+    depth_m = np.frombuffer(sent.data, "<f4").reshape(HEIGHT, WIDTH)
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    focal = fake_car.CAMERA.K[0, 0]
+    np.testing.assert_array_equal(points[..., 2], depth_m)
+    np.testing.assert_allclose(points[..., 0], (u - (WIDTH - 1) / 2) / focal * depth_m, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(points[..., 1], (v - (HEIGHT - 1) / 2) / focal * depth_m, rtol=1e-5, atol=1e-5)
+
+
+def test_value_without_depth_the_aligned_cloud_is_that_of_the_lidar(car, monitor):
+    from sensor_msgs.msg import PointCloud2
+
+    topic = "/segment/out/aligned_points"
+    car.silent = {"depth"}
+    try:
+        labels_until_fused(monitor, ("rgb", "event", "lidar"))
+        listener = Listener(monitor.node, {topic: (PointCloud2, 10)})
+        assert wait_for(lambda: len(listener.got[topic]) >= 2)
+    finally:
+        car.silent = set()
+    listener.close()
+    points = np.frombuffer(listener.got[topic][-1].data, "<f4").reshape(HEIGHT, WIDTH, 3)
+    row, column = np.nonzero(np.isfinite(points[..., 2]))
+    assert 20 < len(row) < 800  # the points that the car sends
+    uv, seen = fake_car.CAMERA.project(points[row, column])
+    assert seen.all() and (np.rint(uv) == np.stack([column, row], -1)).mean() > 0.99  # float32 on the edge of a pixel
+
+
 def test_value_sigterm_in_the_middle_of_an_inference_ends_the_node_within_two_seconds(car, monitor, node_process):
     """Runs last. The model of this moment takes a minute."""
     node_process.tell(delay_s=60.0)

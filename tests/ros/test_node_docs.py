@@ -12,6 +12,7 @@ from acceptance import wait_for
 
 from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
+from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE
 from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS
@@ -32,6 +33,16 @@ def flat(tree: dict, above: str = "") -> dict:
     for key, value in tree.items():
         found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
     return found
+
+
+def test_value_costmap_parameters_name_topics_of_the_node_and_every_class_once():
+    text = (ROOT / "docs" / "nav2.md").read_text().split("```yaml")[1].split("```")[0]
+    layer = yaml.safe_load(text)["local_costmap"]["local_costmap"]["ros__parameters"]["semantic_segmentation_layer"]
+    source = layer[layer["observation_sources"]]
+    topics = {value for key, value in source.items() if key.endswith("_topic")}
+    assert len(topics) == 4 and topics <= {topic.name.replace("~", "/segment") for topic in OUTPUTS}
+    classes = [name for kind in source["class_types"] for name in source[kind]["classes"]]
+    assert sorted(classes) == sorted(DELIVER.classes)
 
 
 def test_value_page_and_parameter_file_are_up_to_date(made):

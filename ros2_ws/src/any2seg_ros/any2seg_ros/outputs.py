@@ -32,7 +32,9 @@ _POINT = np.dtype(
 _POINT_FIELDS = {"x": (PointField.FLOAT32, 0), "y": (PointField.FLOAT32, 4), "z": (PointField.FLOAT32, 8),
                  "rgb": (PointField.FLOAT32, 12), "label": (PointField.UINT16, 16),
                  "confidence": (PointField.FLOAT32, 20)}  # fmt: skip
+_ALIGNED_FIELDS = {name: (PointField.FLOAT32, 4 * index) for index, name in enumerate("xyz")}
 _PICTURES = ("label", "color", "overlay", "confidence")
+_CLOUDS = ("points", "aligned_points")
 _OF_CONFIDENCE = ("confidence", "points")
 
 
@@ -65,21 +67,41 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
     points["rgb"] = red << 16 | green << 8 | blue
     points["label"] = np.where(seen, labels.astype(np.uint16), np.uint16(65535))
     points["confidence"] = confidence
+    return _make_cloud(points[None], _POINT_FIELDS, make_header(cloud.stamp_ns, cloud.frame_id), is_dense=True)
+
+
+def make_aligned_cloud(result: LiveResult) -> PointCloud2 | None:
+    """The point that each pixel of the labels shows, in the camera's optical frame, as Nav2's costmap layer reads it.
+
+    Organised: height and width of the labels; x, y, z float32 in metres, NaN where nothing is known. None where the set
+    had neither depth nor a cloud.
+    """
+    points = None if result.rig is None else result.rig.aligned_points(result.samples, result.labels.shape)
+    if points is None:
+        return None
+    return _make_cloud(points, _ALIGNED_FIELDS, make_header(result.stamp_ns, result.frame_id), is_dense=False)
+
+
+def _make_cloud(
+    points: np.ndarray, fields: dict[str, tuple[int, int]], header: Header, is_dense: bool
+) -> PointCloud2:
+    """(H, W) records, or (H, W, C) numbers, little endian; fields: name -> datatype and offset."""
+    height, width = points.shape[:2]
     data = array.array("B")
     data.frombytes(memoryview(points).cast("B"))
+    step = points.itemsize * int(np.prod(points.shape[2:]))
     return PointCloud2(
-        header=make_header(cloud.stamp_ns, cloud.frame_id),
-        height=1,
-        width=len(points),
+        header=header,
+        height=height,
+        width=width,
         fields=[
-            PointField(name=name, offset=offset, datatype=kind, count=1)
-            for name, (kind, offset) in _POINT_FIELDS.items()
+            PointField(name=name, offset=offset, datatype=kind, count=1) for name, (kind, offset) in fields.items()
         ],
         is_bigendian=False,
-        point_step=_POINT.itemsize,
-        row_step=_POINT.itemsize * len(points),
+        point_step=step,
+        row_step=step * width,
         data=data,
-        is_dense=True,
+        is_dense=is_dense,
     )
 
 
@@ -124,7 +146,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode, space: LabelSpace, overlay_alpha: float) -> None:
         self.overlay_alpha = overlay_alpha
         self._node, self._space = node, space
-        kinds = {**dict.fromkeys(_PICTURES, Image), "points": PointCloud2, "modalities": DiagnosticArray}
+        kinds = dict.fromkeys(_PICTURES, Image) | dict.fromkeys(_CLOUDS, PointCloud2) | {"modalities": DiagnosticArray}
         self._publishers: dict[str, Any] = {name: self._create(kind, name, qos.OUTPUT) for name, kind in kinds.items()}
         self._publishers["label_info_json"] = self._create(String, "label_info_json", qos.LATCHED)
         self._vision = distro.vision_messages()
@@ -139,7 +161,7 @@ class Outputs:
 
     def is_wanted(self) -> bool:
         """Whether anybody listens to anything that takes the model."""
-        return any(self._wanted(name) for name in (*_PICTURES, "points", "modalities"))
+        return any(self._wanted(name) for name in (*_PICTURES, *_CLOUDS, "modalities"))
 
     def needs_confidence(self) -> bool:
         """Whether anybody listens to what shows the confidence, which costs as much as the labels."""
@@ -179,6 +201,10 @@ class Outputs:
         if self._wanted("overlay"):
             pixels = overlay(result.labels, result.planes, self._space, self.overlay_alpha)
             self._publishers["overlay"].publish(make_image(pixels, "rgb8", header))
+        if self._wanted("aligned_points"):
+            cloud = make_aligned_cloud(result)
+            if cloud is not None:
+                self._publishers["aligned_points"].publish(cloud)
         if result.confidence is None:  # nobody listened to what needs it when the set was segmented
             return
         if self._wanted("confidence"):

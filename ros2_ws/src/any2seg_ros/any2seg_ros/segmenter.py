@@ -64,6 +64,7 @@ class LiveResult:
         planes: the model's input, per used modality (H, W, 3) uint8.
         used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: the LiDAR cloud, if it was fused.
+        samples: per used modality the array that its plane was made of. rig: geometry at that moment, if it is known.
         missing: modality -> why it was not fused: the synchroniser's word, and what explains it. errors: those of them
             whose message could not be used, or whose sensor is ill. reasons: the same as a key to count by.
         faults: modality -> what is wrong with its stamps, fused or not.
@@ -83,6 +84,8 @@ class LiveResult:
     used: tuple[str, ...]
     reference: str
     cloud: LiveCloud | None = None
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+    rig: SensorRig | None = None
     missing: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -255,6 +258,8 @@ class Segmenter:
             used=used,
             reference=sample_set.reference,
             cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], frame.rig) if frame.rig and LIDAR in used else None,
+            samples={name: frame.samples[name] for name in used},
+            rig=frame.rig,
             missing={**_why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,

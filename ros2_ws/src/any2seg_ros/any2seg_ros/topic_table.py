@@ -69,9 +69,13 @@ OUTPUTS: tuple[Topic, ...] = (
     Topic("~/out/overlay", _IMAGE, _OUTPUT, "rgb8 label colours over the camera image."),
     Topic("~/out/confidence", _IMAGE, _OUTPUT, "mono8, 255 = certain."),
     Topic("~/out/points", _CLOUD, _OUTPUT, "The LiDAR cloud with rgb, label (65535: none) and confidence per point."),
+    Topic(
+        "~/out/aligned_points", _CLOUD, _OUTPUT,
+        "x, y, z of what each pixel of the label shows, camera frame, NaN: unknown; of depth, without it of the LiDAR.",
+    ),
     Topic("~/out/modalities", _STATUS, _OUTPUT, "Per label: sensors that were fused, ages, why others were not."),
     Topic("~/out/label_info", "vision_msgs/msg/LabelInfo", _LATCHED, "Class names; where `vision_msgs` is installed."),
     Topic("~/out/label_info_json", "std_msgs/msg/String", _LATCHED, "Class names and colours as JSON, everywhere."),
     Topic("/diagnostics", _STATUS, "reliable, volatile, depth 10", "Rates, drops with reasons, errors; 1 Hz."),
-)
+)  # fmt: skip
 """Nothing is computed for a topic that nobody listens to."""
