@@ -11,7 +11,7 @@ import numpy as np
 from any2seg_core.base.errors import MessageError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.event_arrays import event_array_to_events
-from any2seg_core.messages.evt3 import WRAP_US, Evt3State
+from any2seg_core.messages.evt3 import WRAP_US, Evt3State, shift_times
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, stamp_ns, text
 from any2seg_core.sensors.events import EVENT_DTYPE
 
@@ -141,6 +141,7 @@ class EventStream:
         self.counts["unknown_words"] = self._evt3.unknown_words
         self.counts["off_sensor"] = self._evt3.outside
         self.counts["before_time"] = self._evt3.early
+        shift_ns = 0
         if first_us < 0:  # a message without a time word goes on at the time of the last
             offset_ns = known_ns
             if offset_ns is None:
@@ -150,10 +151,10 @@ class EventStream:
                 missing = round((now_ns - known_ns - first_us * 1000) / (WRAP_US * 1000))
                 if missing:
                     self._evt3.shift_wraps(missing)
-                    events["t"] += missing * WRAP_US * 1000
+                    shift_ns = missing * WRAP_US * 1000
                     first_us += missing * WRAP_US
             offset_ns = self._offset.observe(now_ns, now_ns - first_us * 1000)
-        events["t"] += offset_ns
+        shift_times(events["t"], shift_ns + offset_ns)
         return events
 
     def _decode_cmp(self, msg: Any, data: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -21,6 +21,9 @@ _IS_KNOWN = np.array([code in (0, 2, 3, 4, 5, 6, 8, *_SILENT) for code in range(
 # error: the next word of the upper bits tells, else the time at which the message is expected to be.
 _LONGEST_STEP = 256
 
+# Column and row of an event are written as one number: row * 65536 + column.
+_WIDE_DTYPE = np.dtype([("pixel", "<u4"), ("t", "<i8"), ("p", "i1")])
+
 # Places in the state vector.
 _HIGH, _LOW, _WRAPS, _Y, _BASE_X, _POLARITY, _CANDIDATE, _UNKNOWN, _OUTSIDE, _EARLY = range(10)
 
@@ -72,32 +75,48 @@ class Evt3State:
         """
         words = read_only(np.ascontiguousarray(words, dtype=np.uint16))
         events = np.empty(_most_events(words), dtype=EVENT_DTYPE)
-        columns = (events["x"], events["y"], events["t"], events["p"])
+        wide = events.view(_WIDE_DTYPE)
+        columns = (wide["pixel"], wide["t"], wide["p"])
         count, first_us = _decode(words, self._state, width or 65536, height or 65536, expected_us, *columns)
         return events[:count], int(first_us)
 
 
 @numba.njit(cache=True)
-def _bits(mask):
-    count = 0
-    while mask:
-        mask &= mask - 1
-        count += 1
-    return count
+def shift_times(times_ns, offset_ns):
+    """Adds to the times of events in place; a loop, because NumPy copies a field of 13-byte structures to add to it."""
+    for i in range(times_ns.size):
+        times_ns[i] += offset_ns
+
+
+# How many events a word holds, and which bits of a vector of twelve are set. A vector of eight is one of twelve whose
+# upper four are not.
+_VECTORS = np.arange(1 << 12)
+_BITS = np.array([vector.bit_count() for vector in range(1 << 12)], dtype=np.uint8)
+_WHERE = np.argsort(~(_VECTORS[:, None] >> np.arange(12)) & 1, axis=1, kind="stable").astype(np.uint8)
+_EVENTS_IN = np.zeros(1 << 16, dtype=np.uint8)
+for _code, _events in ((_ADDR_X, 1), (_VECT_12, _BITS), (_VECT_8, _BITS[_VECTORS & 0xFF])):
+    _EVENTS_IN[_code << 12 | _VECTORS] = _events
+
+# Sensors send 32 pixels of a row as vectors of 12, 12 and 8, which are read together. The product of a power of two and
+# this number has another upper five bits for each power (Leiserson, Prokop and Randall, 1998).
+_DE_BRUIJN = 0x077CB531
+_PLACE = np.zeros(32, dtype=np.uint8)
+_PLACE[[(_DE_BRUIJN << place & 0xFFFFFFFF) >> 27 for place in range(32)]] = range(32)
+
+
+@numba.njit(cache=True)
+def _is_whole_vector(words, index):
+    """Whether vectors of 12, 12 and 8 begin here."""
+    if index + 2 >= words.size:
+        return False
+    return words[index] >> 12 == _VECT_12 and words[index + 1] >> 12 == _VECT_12 and words[index + 2] >> 12 == _VECT_8
 
 
 @numba.njit(cache=True)
 def _most_events(words):
     count = 0
     for i in range(words.size):
-        word = np.int64(words[i])
-        code = word >> 12
-        if code == _ADDR_X:
-            count += 1
-        elif code == _VECT_12:
-            count += _bits(word & 0xFFF)
-        elif code == _VECT_8:
-            count += _bits(word & 0xFF)
+        count += _EVENTS_IN[words[i]]
     return count
 
 
@@ -148,50 +167,65 @@ def _set_high(state, words, index, expected_us):
 
 
 @numba.njit(cache=True)
-def _decode(words, state, width, height, expected_us, out_x, out_y, out_t, out_p):
+def _decode(words, state, width, height, expected_us, out_pixel, out_t, out_p):
     count, first_us = 0, np.int64(-1)
-    y, base_x, polarity = state[_Y], state[_BASE_X], state[_POLARITY]
+    y, base_x, polarity = state[_Y], state[_BASE_X], np.int8(state[_POLARITY])
+    is_timed = state[_HIGH] >= 0
     time_ns = ((state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]) * 1000
-    for i in range(words.size):
+    i = -1
+    while i + 1 < words.size:
+        i += 1
         word = np.int64(words[i])
         code = word >> 12
-        if code == _ADDR_X:
+        if code in (_VECT_12, _VECT_8):
+            vector, length = (word & 0xFFF, 12) if code == _VECT_12 else (word & 0xFF, 8)
+            bits = np.int64(_EVENTS_IN[word])
+            if not is_timed or y < 0 or base_x < 0:
+                state[_EARLY] += bits
+                continue
+            for k in range(bits):
+                x = base_x + _WHERE[vector, k]
+                if x >= width or y >= height:
+                    state[_OUTSIDE] += 1
+                    continue
+                out_pixel[count], out_t[count], out_p[count] = y << 16 | x, time_ns, polarity
+                count += 1
+            base_x += length
+        elif code == _ADDR_Y:
+            y = word & 0x7FF
+        elif code == _ADDR_X:
             x = word & 0x7FF
-            if state[_HIGH] < 0 or y < 0:
+            if not is_timed or y < 0:
                 state[_EARLY] += 1
             elif x >= width or y >= height:
                 state[_OUTSIDE] += 1
             else:
-                out_x[count], out_y[count], out_t[count] = x, y, time_ns
+                out_pixel[count], out_t[count] = y << 16 | x, time_ns
                 out_p[count] = 1 if word & 0x800 else -1
                 count += 1
-        elif code == _ADDR_Y:
-            y = word & 0x7FF
+        elif code == _VECT_BASE_X:
+            base_x, polarity = word & 0x7FF, np.int8(1 if word & 0x800 else -1)
+            if is_timed and 0 <= y < height and base_x + 32 <= width and _is_whole_vector(words, i + 1):
+                vector = (words[i + 1] & 0xFFF) | (words[i + 2] & 0xFFF) << 12 | (words[i + 3] & 0xFF) << 24
+                pixel = y << 16 | base_x
+                while vector:
+                    lowest = vector & -vector
+                    out_pixel[count] = pixel + _PLACE[(lowest * _DE_BRUIJN & 0xFFFFFFFF) >> 27]
+                    out_t[count], out_p[count] = time_ns, polarity
+                    vector ^= lowest
+                    count += 1
+                base_x += 32
+                i += 3
         elif code in (_TIME_LOW, _TIME_HIGH):
             if code == _TIME_HIGH:
                 _set_high(state, words, i, expected_us)
+                is_timed = state[_HIGH] >= 0
             else:
                 state[_LOW] = word & 0xFFF
             time_us = (state[_WRAPS] << 24) | (max(state[_HIGH], 0) << 12) | state[_LOW]
             time_ns = time_us * 1000
-            if first_us < 0 and state[_HIGH] >= 0:
+            if first_us < 0 and is_timed:
                 first_us = time_us
-        elif code == _VECT_BASE_X:
-            base_x, polarity = word & 0x7FF, (1 if word & 0x800 else -1)
-        elif code in (_VECT_12, _VECT_8):
-            length = 12 if code == _VECT_12 else 8
-            mask = word & ((1 << length) - 1)
-            if state[_HIGH] < 0 or y < 0 or base_x < 0:
-                state[_EARLY] += _bits(mask)
-                continue
-            for k in range(length):
-                if mask >> k & 1:
-                    if base_x + k >= width or y >= height:
-                        state[_OUTSIDE] += 1
-                        continue
-                    out_x[count], out_y[count], out_t[count], out_p[count] = base_x + k, y, time_ns, polarity
-                    count += 1
-            base_x += length
         elif not _IS_KNOWN[code]:
             state[_UNKNOWN] += 1
     state[_Y], state[_BASE_X], state[_POLARITY] = y, base_x, polarity

@@ -52,6 +52,49 @@ def test_value_evt3_by_hand():
     assert state.unknown_words == 1  # code 9; triggers and others are known and skipped
 
 
+def word_by_word(words: list[int], width: int, height: int) -> tuple[list[list[int]], int]:
+    """Events (x, y, p) of words without time, one bit after the other; how many of them lie off the sensor."""
+    events, row, base, polarity = [], 0, -1, 0
+    for word in words:
+        code, value = word >> 12, word & 0xFFF
+        if code == 0:
+            row = value & 0x7FF
+        elif code == 2:
+            events.append([value & 0x7FF, row, 1 if value >> 11 else -1])
+        elif code == 3:
+            base, polarity = value & 0x7FF, 1 if value >> 11 else -1
+        elif base >= 0:
+            length = 12 if code == 4 else 8
+            events += [[base + k, row, polarity] for k in range(length) if value >> k & 1]
+            base += length
+    inside = [event for event in events if event[0] < width and event[1] < height]
+    return inside, len(events) - len(inside)
+
+
+_ROW, _COLUMN = st.integers(0, 0x7FF), st.integers(0, 0xFFF)
+_GROUPS = st.one_of(
+    st.tuples(_ROW),
+    st.tuples(_COLUMN.map(lambda value: 0x2000 | value)),
+    st.tuples(_COLUMN.map(lambda value: 0x3000 | value)),
+    st.tuples(_COLUMN.map(lambda value: 0x4000 | value)),
+    st.tuples(_COLUMN.map(lambda value: 0x5000 | value)),
+    st.tuples(*(_COLUMN.map(lambda value, code=code: code << 12 | value) for code in (3, 4, 4, 5))),
+)
+
+
+@given(st.lists(_GROUPS, max_size=30), st.integers(1, 2100), st.integers(1, 2100), st.integers(1, 9))
+@settings(max_examples=200, deadline=None)
+def test_property_evt3_vectors_are_read_as_bit_by_bit(groups, width, height, cut):
+    words = [word for group in groups for word in group]
+    state = Evt3State()
+    state.decode(np.array([0x8000, 0x6000, 0x0000], np.uint16), width, height)
+    parts = [state.decode(np.array(words[i : i + cut], np.uint16), width, height)[0] for i in range(0, len(words), cut)]
+    found = [event for part in parts for event in zip(part["x"], part["y"], part["p"], strict=True)]
+    inside, off_sensor = word_by_word(words, width, height)
+    assert [list(map(int, event)) for event in found] == inside
+    assert state.outside == off_sensor
+
+
 @given(st.integers(1, 80), st.integers(0, 3))
 @settings(max_examples=30, deadline=None)
 def test_property_evt3_state_survives_any_cut_into_messages(cut, seed):
