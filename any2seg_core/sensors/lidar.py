@@ -159,13 +159,19 @@ def _visible(
 
 @numba.njit(cache=True, error_model="numpy")
 def _transform(points, matrix, x, y, z):
-    """Points (n, 3 or 4) into the camera's frame; NaN for what is no return, so that nobody sees it."""
+    """Points (n, 3 or 4) into the camera's frame; NaN for what is no return, so that nobody sees it.
+
+    Returns whether any is in front of the camera.
+    """
+    is_ahead = False
     (xx, xy, xz, xt), (yx, yy, yz, yt), (zx, zy, zz, zt) = matrix[0], matrix[1], matrix[2]
     for i in range(x.size):
         a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
         x[i] = xx * a + xy * b + xz * c + xt
         y[i] = yx * a + yy * b + yz * c + yt
         z[i] = zx * a + zy * b + zz * c + zt if a * a + b * b + c * c >= NO_RETURN_M2 else np.nan
+        is_ahead |= z[i] > 0.0
+    return is_ahead
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -190,7 +196,10 @@ def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius,
         count = end - start
         x, y, z, u, v = chunk[0, :count], chunk[1, :count], chunk[2, :count], chunk[3, :count], chunk[4, :count]
         valid = flags[:count]
-        _transform(points[start:end], matrix, x, y, z)
+        if not _transform(points[start:end], matrix, x, y, z):  # most of a turn of a LiDAR
+            column[start:end], row[start:end] = -1, -1
+            distance[start:end], above[start:end] = 0.0, 0.0
+            continue
         project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid)
         here = column[start:end], row[start:end], distance[start:end], above[start:end]
         _round_into(u, v, x, y, z, valid, *here)
@@ -325,10 +334,13 @@ def _draw(keys, columns, begins, height, width):
     rows = np.full((3, width), _NOTHING)  # the same of three pixels side by side: row before, this one, next, in turn
     for row in range(height + 1):
         first, last = begins[min(row, height)], begins[min(row + 1, height)]
-        line[:] = _NOTHING
-        for i in range(first, last):
-            line[columns[i] + 1] = min(line[columns[i] + 1], keys[i])
-        _least_of_three(line, rows[row % 3])
+        if first == last:
+            rows[row % 3] = _NOTHING
+        else:
+            line[:] = _NOTHING
+            for i in range(first, last):
+                line[columns[i] + 1] = min(line[columns[i] + 1], keys[i])
+            _least_of_three(line, rows[row % 3])
         if row > 0 and last > begins[max(row - 2, 0)]:
             _store_least(rows[0], rows[1], rows[2], plane[row - 1])
     return plane.reshape(height, width, 3)  # (H,3W) -> (H,W,3)
