@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # at run time __getattr__ answers; checkers do not see it, so
     from any2seg_core.sensors.rig import SensorRig
     from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
     from any2seg_core.vocabulary.labels import LabelSpace, label_space
+    from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+    from any2seg_core.vocabulary.sensor import Sensor
 
 __all__ = [
     "Calibration",
@@ -36,7 +38,9 @@ __all__ = [
     "Predictor",
     "Recording",
     "Segmentation",
+    "Sensor",
     "SensorRig",
+    "SensorSuite",
     "StreamConfig",
     "SyncConfig",
     "Synchronizer",
@@ -45,6 +49,7 @@ __all__ = [
     "default_checkpoint",
     "label_space",
     "load_calibration",
+    "sensor_suite",
 ]
 
 _HOMES = {
@@ -54,7 +59,9 @@ _HOMES = {
     "Predictor": "runtime.predictor",
     "Recording": "bags.reader",
     "Segmentation": "runtime.predictor",
+    "Sensor": "vocabulary.sensor",
     "SensorRig": "sensors.rig",
+    "SensorSuite": "vocabulary.modalities",
     "StreamConfig": "sync",
     "SyncConfig": "sync",
     "Synchronizer": "sync",
@@ -63,6 +70,7 @@ _HOMES = {
     "default_checkpoint": "base.shipped",
     "label_space": "vocabulary.labels",
     "load_calibration": "sensors.calibration",
+    "sensor_suite": "vocabulary.modalities",
 }
 """Public name -> module below this package."""
 

@@ -313,6 +313,7 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
 def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
     """What the finished model will be fed, as the data set has it."""
     return InputContract(
+        suite=frames.suite,
         modalities=frames.modalities,
         height=config.height,
         width=config.width,

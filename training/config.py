@@ -16,7 +16,7 @@ from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.config import require_effect
-from any2seg_core.vocabulary.modalities import settled_subset
+from any2seg_core.vocabulary.subsets import settled_subset
 from any2seg_training.settings import load_settings
 
 

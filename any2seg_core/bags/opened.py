@@ -27,7 +27,8 @@ from any2seg_core.sync.parameters import (
     section_of_another_name,
     sync_config,
 )
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_suite
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.subsets import parse_suite
 
 _FIXED_FRAME, _STAMP_SOURCE, _MODALITIES = "fixed_frame", "stamp_source", "modalities"  # the node's parameters
 

@@ -18,7 +18,7 @@ from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import parse_suite
+from any2seg_core.vocabulary.subsets import parse_suite
 
 PUBLISHED = {
     "deliver": {"train": 3983, "val": 2005, "test": 1897},

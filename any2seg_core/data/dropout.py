@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, canonical, parse_subset, set_of
+from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, canonical, set_of
+from any2seg_core.vocabulary.subsets import parse_subset
 
 
 def subset_weights(

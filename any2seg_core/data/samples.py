@@ -28,11 +28,11 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
-from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite, parse_suite
+from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite
+from any2seg_core.vocabulary.subsets import parse_suite
 
 LABELS = "labels"
 """Key of the label file beside the modality names in `FrameDataset.files`."""
-
 
 Cache = Literal["none", "ram", "disk"]
 Source = Literal["auto", "raw", "projected"]
@@ -266,8 +266,8 @@ class FrameDataset(Dataset):
 
     @property
     def normalisation(self) -> dict[str, Normalisation]:
-        """Per modality what the recipe of this data set does to its planes."""
-        return default_normalisation(self.modalities)
+        """Per sensor of the suite what the recipe of this data set does to its planes."""
+        return default_normalisation(self.suite)
 
     @abstractmethod
     def files(self, frame: Any) -> dict[str, list[Path]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from any2seg_core.faults.kinds import Drop
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.subsets import parse_subset
 
 DAY, NIGHT = "sunny", "night"
 _PLAN = (

@@ -49,7 +49,8 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.predictor import available_device
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
-from any2seg_core.vocabulary.modalities import parse_subset, subset_letters
+from any2seg_core.vocabulary.modalities import subset_letters
+from any2seg_core.vocabulary.subsets import parse_subset
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 6

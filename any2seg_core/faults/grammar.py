@@ -17,7 +17,7 @@ from pathlib import Path
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.faults.kinds import KINDS, Fault, load_faults, make_fault
-from any2seg_core.vocabulary.modalities import parse_subset
+from any2seg_core.vocabulary.subsets import parse_subset
 
 
 def parse_drop(text: str) -> tuple[Fault, ...]:

@@ -14,7 +14,8 @@ from any2seg_core.base.atomic import replacing
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, parse_yaml, read_text
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_subset
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.subsets import parse_subset
 
 
 class _Window(BaseModel):

@@ -62,9 +62,9 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     """
     document = read_metadata(path)
     config, contract = _shape_of(path, document)
-    stale = unknown_encodings(contract.encodings)
+    stale = unknown_encodings(contract.encodings, contract.suite)
     if stale:
-        own = default_encodings(contract.modalities)
+        own = default_encodings(contract.suite)
         raise UserError(
             f"{path} was trained on encodings {stale}, this version makes {own}: re-train", "checkpoint-version"
         )

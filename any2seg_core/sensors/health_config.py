@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import RGB, parse_suite
+from any2seg_core.vocabulary.modalities import RGB
+from any2seg_core.vocabulary.subsets import parse_suite
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical, parse_order
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
+from any2seg_core.vocabulary.subsets import parse_order
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
     {

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator, model_validator
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import MCUBES as MCUBES_CLASSES
 from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
 from any2seg_core.vocabulary.labels import label_space
-from any2seg_core.vocabulary.modalities import (
-    KNOWN,
-    MCUBES,
-    MODALITIES,
-    MUSES,
-    RGB,
-    SensorSuite,
-    canonical,
-    modality,
-    set_of,
-)  # fmt: skip
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite, sensor_suite, set_of
+from any2seg_core.vocabulary.sensor import COLOUR
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,34 +31,49 @@ class Normalisation(BaseModel):
     std: tuple[_Std, _Std, _Std]
 
 
-_FAMILIES = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
+_OF_LABELS = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
 
 
-def default_normalisation(names: Iterable[str] = MODALITIES) -> dict[str, Normalisation]:
-    """ImageNet statistics for RGB, plain 0..1 for all others, as in the DELIVER recipe."""
+def default_normalisation(suite: SensorSuite = VEHICLE) -> dict[str, Normalisation]:
+    """ImageNet statistics for colour images, plain 0..1 for all others, as in the DELIVER recipe."""
     plain = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     imagenet = Normalisation(mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
-    return {name: imagenet if name == RGB else plain for name in names}
+    return {sensor.name: imagenet if sensor.format == COLOUR else plain for sensor in suite.sensors}
 
 
-def default_encodings(names: Iterable[str] = MODALITIES) -> dict[str, str]:
-    """Per modality the version of the encoding that this program's own road from raw data to planes makes.
+def default_encodings(suite: SensorSuite = VEHICLE) -> dict[str, str]:
+    """Per sensor the version of the encoding that this program's own road from raw data to planes makes.
 
     A change of an encoding is a new version, and checkpoints of versions that nothing makes any more are refused.
     """
-    return {name: modality(name).encodings[0] for name in names}
+    return {sensor.name: sensor.encodings[0] for sensor in suite.sensors}
 
 
-def unknown_encodings(encodings: dict[str, str]) -> dict[str, str]:
+def unknown_encodings(encodings: dict[str, str], suite: SensorSuite) -> dict[str, str]:
     """Those entries that no reader or rig of this version makes."""
-    return {n: v for n, v in encodings.items() if n not in KNOWN or v not in modality(n).encodings}
+    return {n: v for n, v in encodings.items() if n not in suite.members or v not in suite.sensor(n).encodings}
+
+
+def _suite(value: Any) -> SensorSuite:
+    if isinstance(value, SensorSuite):
+        return value
+    return sensor_suite(value) if isinstance(value, str) else SensorSuite.of_document(value, "suite")
+
+
+def _suite_of(names: Any, labels: Any) -> SensorSuite:
+    """Of a checkpoint that names no suite: the shipped one of its label space, else the first that has its sensors."""
+    first = set_of(names)
+    own = _OF_LABELS.get(labels) if isinstance(labels, str) else None
+    return own if own is not None and set(names) <= set(own.members) else first
 
 
 class InputContract(BaseModel):
     """What goes into a model and what its ids mean.
 
     Attributes:
-        modalities: names the model was built with, canonical order.
+        suite: the sensors that there can be. One that is not given, as in checkpoints from before there were suites, is
+            the shipped one that label space and names mean.
+        modalities: names the model was built with, in the order of the suite; default: all of it.
         height, width: network input size in pixels; planes are resized to it. Both multiples of 32.
         normalisation: per modality.
         encodings: per modality, the version of its plane encoding.
@@ -76,7 +82,8 @@ class InputContract(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    modalities: tuple[str, ...] = MODALITIES
+    suite: Annotated[SensorSuite, PlainValidator(_suite), PlainSerializer(SensorSuite.to_document)] = VEHICLE
+    modalities: tuple[str, ...] = VEHICLE.members
     height: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
     width: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
@@ -86,20 +93,16 @@ class InputContract(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_the_set(cls, values: Any) -> Any:
-        """Statistics and encodings that are not given follow from the set that the modalities belong to."""
+    def _defaults_of_the_suite(cls, values: Any) -> Any:
+        """Sensors, statistics and encodings that are not given follow from the suite."""
         if not isinstance(values, dict):
             return values
-        members = set_of(values.get("modalities", MODALITIES)).members
-        defaults = {"normalisation": default_normalisation(members), "encodings": default_encodings(members)}
-        return defaults | values
-
-    @field_validator("modalities")
-    @classmethod
-    def _known_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names or canonical(names) != tuple(names):
-            raise ValueError(f"modalities must be a non-empty part of {KNOWN} in that order, got {names}")
-        return tuple(names)
+        given = values.get("suite")
+        names = values.get("modalities", VEHICLE.members)
+        suite = _suite(given) if given is not None else _suite_of(names, values.get("label_space"))
+        defaults: dict[str, Any] = {"modalities": suite.members if given is not None else names}
+        defaults |= {"normalisation": default_normalisation(suite), "encodings": default_encodings(suite)}
+        return defaults | values | {"suite": suite}
 
     @field_validator("label_space")
     @classmethod
@@ -108,12 +111,12 @@ class InputContract(BaseModel):
 
     def foreign_encodings(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the modalities whose planes the model was trained on are made by other code than here."""
-        made_here = default_encodings(self.modalities)
+        made_here = default_encodings(self.suite)
         return tuple(name for name in names if name in self.modalities and self.encodings[name] != made_here[name])
 
     def encoding_notes(self, names: Iterable[str]) -> tuple[str, ...]:
         """One line for each modality whose planes of messages are not what the model was trained on."""
-        made_here = default_encodings(self.modalities)
+        made_here = default_encodings(self.suite)
         return tuple(
             f"{name}: the checkpoint was trained on planes of the encoding {self.encodings[name]}, of its data set; "
             f"messages give {made_here[name]}: expect worse labels, or train on raw files (source=raw)"
@@ -131,17 +134,15 @@ class InputContract(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> InputContract:
+        if not self.modalities or self.suite.canonical(self.modalities) != self.modalities:
+            raise ValueError(
+                f"modalities must be a non-empty part of {self.suite.members} in that order, got {self.modalities}"
+            )
         for table in ("normalisation", "encodings"):
             missing = [name for name in self.modalities if name not in getattr(self, table)]
             if missing:
                 raise ValueError(f"{table} has no entry for {', '.join(missing)}")
         return self
-
-    @property
-    def suite(self) -> SensorSuite:
-        """Whose letters name the subsets: those of the data set that the label space belongs to."""
-        own = _FAMILIES.get(self.label_space)
-        return own if own is not None and set(self.modalities) <= set(own.members) else set_of(self.modalities)
 
     @property
     def num_classes(self) -> int:

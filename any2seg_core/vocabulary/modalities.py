@@ -1,154 +1,293 @@
-"""Modalities and the sets that vehicles and data sets have of them. The only place that lists modality strings."""
+"""Sensors and suites of them, which are data: YAML files, shipped ones beside this module (docs/sensors.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.vocabulary.sensor import FILE_NAME, IMAGE, Sensor
 
-
-@dataclass(frozen=True)
-class Modality:
-    """One kind of sensor.
-
-    Attributes:
-        name: key in every dict of images, samples and streams.
-        letter: its capital in the first set that has it (RDEL for the vehicle); see `SensorSuite` for the others.
-        title: for tables and pictures.
-        channels: meaning of the three channels of a plane, in order.
-        encodings: versions of the plane encoding that this program knows; the first is what `SensorRig` makes of raw
-            data (or the reader, where a modality exists in files alone).
-        folder: DELIVER folder that holds the planes; empty where DELIVER has no such sensor.
-        suffix: DELIVER file suffix, ``<frame>_<suffix>_front.png``.
-    """
-
-    name: str
-    letter: str
-    title: str
-    channels: tuple[str, str, str]
-    encodings: tuple[str, ...]
-    folder: str = ""
-    suffix: str = ""
+_MOST_LISTED = 12  # 4095 subsets; each further sensor doubles them
 
 
 @dataclass(frozen=True)
 class SensorSuite:
-    """The sensors of a vehicle or a data set, with the letters that its papers give them.
+    """The sensors of a vehicle or a data set.
 
     Attributes:
-        name: "vehicle", "muses" or "mcubes".
-        members: modality names in canonical order.
-        letters: one capital each, in the order of ``members``; letters of different sets may clash.
+        name: for messages and reports.
+        sensors: in canonical order: every (B, M) mask, every subset and every table follows it.
+        camera: name of the image sensor whose pixel grid is the grid of the labels; default: the first one.
+
+    Raises:
+        UserError: no image sensor, a name, letter, title or folder twice, or a camera that is none.
+
+    Examples:
+        >>> from any2seg_core import Sensor, SensorSuite
+        >>> suite = SensorSuite("yard", (Sensor("front", "F", "image"), Sensor("radar", "R", "points")))
+        >>> suite.camera, suite.letters, suite.all_subsets()
+        ('front', 'FR', [('front',), ('radar',), ('front', 'radar')])
     """
 
     name: str
-    members: tuple[str, ...]
-    letters: str
+    sensors: tuple[Sensor, ...]
+    camera: str = ""
+
+    def __post_init__(self) -> None:
+        if not FILE_NAME.fullmatch(self.name):
+            raise UserError(f"name is {self.name[:80]!r}: give letters, digits and _ . -", "value-format")
+        if not self.of_kind(IMAGE):
+            raise UserError("sensors: none is an image; the labels need the grid of a camera: add one", "sensor-none")
+        _require_different(self.sensors)
+        object.__setattr__(self, "camera", self.camera or self.of_kind(IMAGE)[0])
+        if self.camera not in self.of_kind(IMAGE):
+            raise UserError(
+                f"camera is {self.camera!r}: choose an image sensor, {', '.join(self.of_kind(IMAGE))}", "value-unknown"
+            )
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Names in canonical order."""
+        return tuple(sensor.name for sensor in self.sensors)
+
+    @cached_property
+    def letters(self) -> str:
+        """One capital each, in the order of `members`."""
+        return "".join(sensor.letter for sensor in self.sensors)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Sensor]:
+        return {sensor.name: sensor for sensor in self.sensors}
+
+    def sensor(self, name: str) -> Sensor:
+        """Look a sensor up; UserError lists those there are."""
+        try:
+            return self._by_name[name]
+        except (KeyError, TypeError):
+            raise UserError(
+                f"sensor {name!r} is not in the suite {self.name}: it has {', '.join(self.members)}", "sensor-absent"
+            ) from None
 
     def letter(self, name: str) -> str:
-        """Capital of a modality in this set; UserError for one that is not in it."""
-        if name not in self.members:
+        """Capital of a sensor; UserError as of `sensor`."""
+        return self.sensor(name).letter
+
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Names of the sensors of one of KINDS."""
+        return tuple(sensor.name for sensor in self.sensors if sensor.kind == kind)
+
+    def canonical(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Sort names into canonical order, without repetitions; UserError for one that is not in the suite."""
+        listed = list(names) if isinstance(names, Iterable) else [names]
+        if not all(isinstance(name, str) for name in listed):
+            raise UserError(f"sensors are {names!r}: give a list of names of {', '.join(self.members)}", "value-type")
+        for name in listed:
+            self.sensor(name)
+        return tuple(name for name in self.members if name in listed)
+
+    def subset_letters(self, names: Iterable[str]) -> str:
+        """``("rgb", "lidar") -> "RL"``."""
+        return "".join(map(self.letter, self.canonical(names)))
+
+    def all_subsets(self, names: Iterable[str] | None = None) -> list[tuple[str, ...]]:
+        """All 2^M - 1 non-empty subsets of `names`, default: of all sensors; singles first, the full set last.
+
+        UserError for more than 12 sensors.
+        """
+        return all_subsets(self.members if names is None else self.canonical(names))
+
+    def to_document(self) -> dict[str, Any]:
+        """What `of_document` reads: of each sensor the keys that differ from their defaults."""
+        return {
+            "name": self.name,
+            "camera": self.camera,
+            "sensors": {sensor.name: _document_of(sensor) for sensor in self.sensors},
+        }
+
+    @classmethod
+    def of_document(cls, document: Any, source: str = "sensor suite") -> SensorSuite:
+        """A suite of the content of its YAML file.
+
+        Raises:
+            UserError: one line with `source`, the key, what is wrong and the way out.
+        """
+        table = _mapping(document, source, ("name", "camera", "sensors"))
+        if "name" not in table:
+            raise UserError(f"{source}: name is missing: give the suite one, as name: my-van", "key-missing")
+        entries = table.get("sensors")
+        if not isinstance(entries, dict) or not entries:
             raise UserError(
-                f"modality {name!r} is not in the set {self.name}: it has {', '.join(self.members)}", "sensor-absent"
+                f"{source}: sensors must be a mapping of a name to what the sensor is, as "
+                "front: {kind: image, letter: F}",
+                "key-missing" if entries is None else "value-type",
             )
-        return self.letters[self.members.index(name)]
+        sensors = tuple(_read_sensor(name, entry, f"{source}: sensors.{name}") for name, entry in entries.items())
+        try:
+            return cls(_text(table, "name"), sensors, _text(table, "camera"))
+        except UserError as error:
+            raise UserError(f"{source}: {error}", error.code) from None
 
 
-_ALL = (
-    Modality("rgb", "R", "camera", ("red", "green", "blue"), ("rgb8", "linear16-1"), "img", "rgb"),
-    Modality(
-        "depth",
-        "D",
-        "depth",
-        ("inverse depth", "height over camera", "angle to gravity"),
-        ("hha-1", "deliver-hha"),
-        "hha",
-        "depth",
-    ),
-    Modality(
-        "event",
-        "E",
-        "event",
-        ("positive count", "negative count", "recency"),
-        ("counts-recency-1", "deliver-event", "muses-sdk-counts-1", "muses-hkust-1"),
-        "event",
-        "event",
-    ),
-    Modality(
-        "lidar",
-        "L",
-        "LiDAR",
-        ("inverse range", "intensity", "height over camera"),
-        ("range-intensity-height-1", "deliver-lidar", "muses-sdk-range-1", "muses-hkust-1"),
-        "lidar",
-        "lidar",
-    ),
-    Modality("aolp", "A", "angle of polarisation", ("sine", "cosine", "sine"), ("sin-cos-sin-1",)),
-    Modality("dolp", "D", "degree of polarisation", ("degree", "degree", "degree"), ("degree-1",)),
-    Modality("nir", "N", "near infrared", ("intensity", "intensity", "intensity"), ("nir-1",)),
-)
-_BY_NAME = {m.name: m for m in _ALL}
-
-KNOWN: tuple[str, ...] = tuple(m.name for m in _ALL)
-"""All modalities in canonical order. Every (B, M) mask and every subset follows it."""
-
-VEHICLE = SensorSuite("vehicle", KNOWN[:4], "".join(m.letter for m in _ALL[:4]))
-MUSES = SensorSuite("muses", ("rgb", "event", "lidar"), "FEL")
-MCUBES = SensorSuite("mcubes", ("rgb", "aolp", "dolp", "nir"), "IADN")
-_SETS = (VEHICLE, MUSES, MCUBES)
-
-MODALITIES: tuple[str, ...] = VEHICLE.members
-"""The four modalities of the vehicle: what the node, the rig and the simulated drive have."""
-
-RGB, DEPTH, EVENT, LIDAR = MODALITIES
-
-WINDOWED = (EVENT,)
-"""Modalities of which all messages that reach into the event window count, not only the nearest."""
-
-SPARSE = (EVENT, LIDAR)
-"""Planes that must not be averaged when resized: a mean of a point and "nothing" is a point at a wrong range."""
+def _require_different(sensors: Sequence[Sensor]) -> None:
+    """UserError where two sensors share what must tell them apart."""
+    for key in ("name", "letter", "folder", "topic"):
+        owners: dict[str, str] = {}
+        for sensor in sensors:
+            value = getattr(sensor, key)
+            if value in owners:
+                raise UserError(
+                    f"sensors.{sensor.name}: {key} {value} is that of {owners[value]} too: give each sensor its own",
+                    "value-twice",
+                )
+            if value:
+                owners[value] = sensor.name
+    letters = {sensor.letter for sensor in sensors}
+    words: dict[str, str] = {sensor.name: sensor.name for sensor in sensors}
+    for sensor in sensors:
+        title = sensor.title.casefold()
+        is_letters = len(sensor.title) > 1 and set(sensor.title) <= letters
+        if is_letters or words.setdefault(title, sensor.name) != sensor.name:
+            told = "could be read as letters of sensors" if is_letters else f"means {words[title]} too"
+            raise UserError(f"sensors.{sensor.name}: title {sensor.title!r} {told}: choose another", "value-twice")
 
 
-_EVERYTHING = ("all", "full")
-EVERY_SUBSET = "every"
-"""In a list of subsets: each of the 2^M - 1 that are possible."""
+_SENSOR_KEYS = ("kind", "letter", "title", "format", "range", "channels", "encoding", "folder", "suffix", "topic")
 
 
-def modality(name: str) -> Modality:
-    """Look a modality up by name; UserError lists the known ones."""
+def _document_of(sensor: Sensor) -> dict[str, Any]:
+    plain = Sensor(sensor.name, sensor.letter, sensor.kind, sensor.format, value_range=sensor.value_range)
+    found: dict[str, Any] = {"kind": sensor.kind, "letter": sensor.letter}
+    for entry in fields(Sensor):
+        value = getattr(sensor, entry.name)
+        if entry.name == "value_range":
+            found |= {"range": list(value)} if value else {}
+        elif entry.name == "format":
+            found |= {"format": value} if value else {}
+        elif entry.name != "name" and value != getattr(plain, entry.name):
+            found[entry.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _read_sensor(name: Any, entry: Any, place: str) -> Sensor:
+    table = _mapping(entry, place, _SENSOR_KEYS)
+    for key in ("kind", "letter"):
+        if key not in table:
+            raise UserError(f"{place}: {key} is missing: give it, as {{kind: image, letter: F}}", "key-missing")
     try:
-        return _BY_NAME[name]
-    except KeyError:
-        raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}", "sensor-unknown") from None
+        texts = {key: _text(table, key) for key in table if key not in ("range", "channels")}
+        own_range, channels = table.get("range"), table.get("channels", ["", "", ""])
+        if own_range is not None:
+            if not _is_list(own_range, 2, (int, float)):
+                raise UserError("range must be two numbers, as [28000, 32000]", "value-type")
+            own_range = (own_range[0], own_range[1])
+        if not _is_list(channels, 3, (str,)):
+            raise UserError("channels must be the names of three, as [sine, cosine, sine]", "value-type")
+        return Sensor(str(name), value_range=own_range, channels=(channels[0], channels[1], channels[2]), **texts)
+    except UserError as error:
+        raise UserError(f"{place}: {error}", error.code) from None
 
 
-def modality_set(name: str) -> SensorSuite:
-    """Look a set up by name; UserError lists the known ones."""
-    for entry in _SETS:
-        if entry.name == name:
-            return entry
-    raise UserError(
-        f"unknown set of modalities {name!r}: known are {', '.join(entry.name for entry in _SETS)}", "value-unknown"
-    )
+def _mapping(document: Any, place: str, known: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(document, Mapping):
+        raise UserError(f"{place}: must be a mapping with the keys {', '.join(known)}", "value-type")
+    for key in document:
+        if key not in known:
+            raise UserError(f"{place}: unknown key {str(key)[:40]!r}; known are {', '.join(known)}", "key-unknown")
+    return dict(document)
+
+
+def _text(table: Mapping[str, Any], key: str, default: str = "") -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        told = "give a text, in quotation marks where YAML reads it otherwise"
+        raise UserError(f"{key} is {value!r}: {told}", "value-type")
+    return value
+
+
+def _is_list(value: Any, count: int, types: tuple[type, ...]) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(each) in types for each in value)
+
+
+def _of_file(path: Path) -> SensorSuite:
+    return SensorSuite.of_document(read_yaml(path, "sensor suite"), str(path))
+
+
+def sensor_suite(name_or_path: str | Path) -> SensorSuite:
+    """A shipped suite by its name, or one of a YAML file.
+
+    Raises:
+        UserError: neither, or a file that is no suite: file, key, what is wrong and the way out.
+
+    Examples:
+        >>> from any2seg_core import sensor_suite
+        >>> sensor_suite("vehicle").members
+        ('rgb', 'depth', 'event', 'lidar')
+    """
+    for suite in SHIPPED:
+        if suite.name == str(name_or_path):
+            return suite
+    path = Path(name_or_path)
+    if len(path.parts) == 1 and not path.suffix and not path.exists():
+        known = ", ".join(suite.name for suite in SHIPPED)
+        raise UserError(
+            f"unknown sensor suite {str(name_or_path)!r}: known are {known}; or give a YAML file", "value-unknown"
+        )
+    return _of_file(path)
+
+
+_FOLDER = Path(__file__).resolve().parent / "suites"
+SHIPPED = VEHICLE, MUSES, MCUBES = tuple(_of_file(_FOLDER / f"{name}.yaml") for name in ("vehicle", "muses", "mcubes"))
+"""Suites that come with the program."""
+
+
+def all_subsets(names: Sequence[str] = VEHICLE.members) -> list[tuple[str, ...]]:
+    """All 2^M - 1 non-empty subsets of names in canonical order: singles first, the full set last.
+
+    UserError for more than 12 sensors.
+    """
+    if len(names) > _MOST_LISTED:
+        raise UserError(
+            f"{len(names)} sensors have {2 ** len(names) - 1} subsets, too many to list: name those that you want",
+            "value-range",
+        )
+    return [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
+
+
+# What follows looks names up in the shipped suites alone; it goes as soon as nobody asks without a suite.
+
+KNOWN: tuple[str, ...] = tuple(dict.fromkeys(name for suite in SHIPPED for name in suite.members))
+MODALITIES: tuple[str, ...] = VEHICLE.members
+RGB, DEPTH, EVENT, LIDAR = MODALITIES
+WINDOWED = (EVENT,)
+SPARSE = (EVENT, LIDAR)
+
+
+def modality(name: str) -> Sensor:
+    """Look a sensor of the shipped suites up by name; UserError lists the known ones."""
+    for suite in SHIPPED:
+        if name in suite.members:
+            return suite.sensor(name)
+    raise UserError(f"unknown modality {name!r}: known are {', '.join(KNOWN)}", "sensor-unknown")
 
 
 def set_of(names: Iterable[str]) -> SensorSuite:
-    """The set that lends its letters to these modalities: the first one that has all of them (the vehicle's, if any).
-
-    UserError for a mixture that no set has: its subsets would have no letters.
-    """
+    """The first shipped suite that has all of these sensors; UserError for a mixture that none has."""
     wanted = canonical(names)
-    for entry in _SETS:
-        if set(wanted) <= set(entry.members):
-            return entry
-    known = "; ".join(f"{entry.name}: {', '.join(entry.members)}" for entry in _SETS)
+    for suite in SHIPPED:
+        if set(wanted) <= set(suite.members):
+            return suite
+    known = "; ".join(f"{suite.name}: {', '.join(suite.members)}" for suite in SHIPPED)
     raise UserError(f"no data set has {', '.join(wanted)} together: known sets are {known}", "sensor-absent")
 
 
 def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str, ...]:
-    """Sort names into canonical order, without repetitions; UserError for an unknown name or one not ``within``."""
+    """Sort names of the shipped suites; UserError for an unknown name or one not ``within``."""
     listed = list(names) if isinstance(names, Iterable) else [names]
     if not all(isinstance(name, str) for name in listed):
         raise UserError(f"modalities are {names!r}: give a list of names of {', '.join(within)}", "value-type")
@@ -161,143 +300,7 @@ def canonical(names: Iterable[str], within: Sequence[str] = KNOWN) -> tuple[str,
     return tuple(name for name in KNOWN if name in wanted)
 
 
-def parse_subset(
-    sensors: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Read one subset of the sensors: the same words in every command, file, launch argument and node parameter.
-
-    ``camera``, ``rgb`` or ``R`` is one sensor, ``RL`` or ``camera+lidar`` are several, ``all`` (or ``full``) is every
-    possible one. Names and titles in any case, letters in capitals.
-
-    Args:
-        sensors: such a text; or a list of them, as YAML has it, which together are one subset.
-        suite: whose letters, and which sensors there can be.
-        within: which of them are possible here; None: all of the suite.
-
-    Returns:
-        Names in canonical order; none for an empty list alone.
-
-    Raises:
-        UserError: an unknown or impossible sensor, nothing at all, or a comma, which separates subsets.
-    """
-    possible = canonical(suite.members if within is None else within)
-    return canonical(name for text in _texts(sensors, suite) for name in _sensors_of(text, suite, possible))
-
-
-def parse_suite(
-    sensors: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Read the sensors that somebody has or wants: one subset, in which a comma joins as in a list.
-
-    For places that take no list of subsets: ``rgb,lidar`` is what ``camera+lidar`` and ``[rgb, lidar]`` are. Arguments,
-    result and errors as of `parse_subset`.
-    """
-    return parse_subset([part for text in _texts(sensors, suite) for part in text.split(",")], suite, within)
-
-
-def parse_subsets(
-    subsets: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
-) -> list[tuple[str, ...]]:
-    """Read a list of subsets, as text with commas or as YAML list: ``R,camera+lidar,all``; ``every`` is all 2^M - 1.
-
-    Args and errors as of `parse_subset`, for each of them. Returns them as they were given, without repetitions.
-    """
-    found: list[tuple[str, ...]] = []
-    for text in subsets.split(",") if isinstance(subsets, str) else _texts(subsets, suite):
-        is_every = text.strip().casefold() == EVERY_SUBSET
-        found += all_subsets(within or suite.members) if is_every else [parse_subset(text, suite, within)]
-    return list(dict.fromkeys(found))
-
-
-def parse_order(sensors: str | Iterable[str], suite: SensorSuite = VEHICLE) -> tuple[str, ...]:
-    """Read sensors in an order of preference: a list of subsets (`parse_subsets`) of one sensor each."""
-    texts = sensors.split(",") if isinstance(sensors, str) else _texts(sensors, suite)
-    subsets = [parse_subset(text, suite) for text in texts]
-    for number, names in enumerate(subsets):
-        if names in subsets[:number]:
-            raise UserError(
-                f"{'+'.join(names)} is there twice: list each sensor once, as {_listed(suite)}", "value-twice"
-            )
-        if len(names) != 1:
-            raise UserError(
-                f"{'+'.join(names)} has no order: list one sensor after the other, as {_listed(suite)}", "value-format"
-            )
-    return tuple(name for (name,) in subsets)
-
-
-def settled_subset(sensors: str | Iterable[str]) -> str | tuple[str, ...]:
-    """Names of a subset that is the same in every data set that has it; what needs a data set stays as it is.
-
-    A comma joins, see `parse_suite`. UserError where no data set can read it.
-    """
-    texts = tuple(_texts(sensors, VEHICLE))
-    readings: set[tuple[str, ...]] = set()
-    refusals: list[UserError] = []
-    for suite in _SETS:
-        try:
-            readings.add(parse_suite(texts, suite))
-        except UserError as error:
-            refusals.append(error)
-    if not readings:
-        raise refusals[0]
-    has_letters = any(part.strip().isupper() for text in texts for part in text.replace(",", "+").split("+"))
-    if not has_letters and len(readings) == 1:
-        return readings.pop()
-    return sensors if isinstance(sensors, str) else texts
-
-
-def _listed(suite: SensorSuite) -> str:
-    return f"[{', '.join(suite.members)}]"
-
-
-def _texts(sensors: Iterable[str], suite: SensorSuite) -> list[str]:
-    texts = [sensors] if isinstance(sensors, str) or not isinstance(sensors, Iterable) else list(sensors)
-    if not all(isinstance(text, str) for text in texts):
-        raise UserError(f"sensors are {sensors!r}: give a list of names of {', '.join(suite.members)}", "value-type")
-    return texts
-
-
-def _sensors_of(text: str, suite: SensorSuite, possible: Sequence[str]) -> Iterator[str]:
-    names = (suite.members[0], suite.members[-1])
-    way_out = f"one subset is written {'+'.join(names)} or {''.join(map(suite.letter, names))}"
-    if "," in text:
-        raise UserError(f"{text.strip()!r}: a comma separates subsets; {way_out}", "value-format")
-    known = ", ".join(f"{name} ({_other_words(name, suite)})" for name in possible)
-    for word in (part.strip() for part in text.split("+")):
-        if word.casefold() in _EVERYTHING:
-            yield from possible
-            continue
-        found = _named(word, suite)
-        if not found:
-            raise UserError(f"unknown sensor {word!r}: possible are {known}, all; {way_out}", "sensor-unknown")
-        absent = [name for name in found if name not in possible]
-        if absent:
-            raise UserError(f"{absent[0]} is not possible here: possible are {known}, all", "sensor-absent")
-        yield from found
-
-
-def _other_words(name: str, suite: SensorSuite) -> str:
-    title = modality(name).title
-    return suite.letter(name) if title.casefold() == name else f"{suite.letter(name)}, {title}"
-
-
-def _named(word: str, suite: SensorSuite) -> tuple[str, ...]:
-    """What a name, a title or letters stand for; nothing for another word."""
-    for name in suite.members:
-        if word.casefold() in (name, modality(name).title.casefold()):
-            return (name,)
-    if set(word) <= set(suite.letters):
-        return tuple(suite.members[suite.letters.index(letter)] for letter in word)
-    return ()
-
-
-def all_subsets(names: Sequence[str] = MODALITIES) -> list[tuple[str, ...]]:
-    """All 2^M - 1 non-empty subsets, singles first, the full set last."""
-    names = canonical(names)
-    return [subset for size in range(1, len(names) + 1) for subset in combinations(names, size)]
-
-
 def subset_letters(names: Iterable[str], suite: SensorSuite | None = None) -> str:
     """``("rgb", "lidar") -> "RL"``; ``suite`` says whose letters, default: those of ``set_of(names)``."""
-    names = canonical(names)
-    return "".join(map((suite or set_of(names)).letter, names))
+    names = canonical(names) if suite is None else names
+    return (suite or set_of(names)).subset_letters(names)

@@ -48,7 +48,8 @@ from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import canonical, modality, parse_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import canonical, modality, subset_letters
+from any2seg_core.vocabulary.subsets import parse_subsets
 from any2seg_core.vocabulary.truth_codings import TAG, TRAIN_IDS
 
 _AHEAD = 3

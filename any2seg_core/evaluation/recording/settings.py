@@ -10,7 +10,7 @@ from pydantic import Field
 
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.faults.kinds import Fault
-from any2seg_core.vocabulary.modalities import EVERY_SUBSET
+from any2seg_core.vocabulary.subsets import EVERY_SUBSET
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 

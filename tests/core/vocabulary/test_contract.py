@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES, VEHICLE
+from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
 
 
 def test_value_the_default_is_the_vehicle_as_ever():
@@ -51,3 +52,28 @@ def test_value_planes_that_messages_do_not_give_are_named():
     (note,) = foreign.encoding_notes(MODALITIES)
     assert all(word in note for word in ("depth", "deliver-hha", "hha-1"))
     assert foreign.foreign_encodings(("rgb", "lidar")) == ()
+
+
+def test_value_the_contract_keeps_the_whole_suite():
+    front, thermal = Sensor("front", "F", "image"), Sensor("thermal", "T", "image", "thermal16", value_range=(1, 9))
+    suite = SensorSuite("van", (front, Sensor("radar", "R", "points", value_range=(-20, 40)), thermal))
+    contract = InputContract(suite=suite)
+    assert contract.modalities == tuple(contract.normalisation) == ("front", "radar", "thermal")
+    assert contract.normalisation["front"].mean == (0.485, 0.456, 0.406)
+    assert contract.normalisation["thermal"].mean == (0.0, 0.0, 0.0)
+    assert InputContract.model_validate_json(contract.model_dump_json()) == contract
+    assert InputContract(suite=suite, modalities=("radar",)).suite == suite
+    with pytest.raises(ValidationError, match="in that order"):
+        InputContract(suite=suite, modalities=("thermal", "front"))
+    with pytest.raises(ValidationError, match="'rgb' is not in the suite van"):
+        InputContract(suite=suite, modalities=("rgb",))
+    with pytest.raises(ValidationError, match="suite: unknown key 'colour'"):
+        InputContract.model_validate(contract.model_dump() | {"suite": {"colour": "red"}})
+
+
+@pytest.mark.parametrize("suite", [VEHICLE, MUSES, MCUBES], ids=lambda suite: suite.name)
+def test_value_checkpoints_from_before_mean_a_shipped_suite(suite):
+    labels = {"vehicle": "deliver-25", "muses": "muses-19", "mcubes": "mcubes-20"}[suite.name]
+    now = InputContract(suite=suite, label_space=labels).model_dump(mode="json")
+    before = {key: value for key, value in now.items() if key != "suite"}
+    assert InputContract.model_validate(before).suite is suite

@@ -14,7 +14,8 @@ from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
-from any2seg_core.vocabulary.modalities import MODALITIES, parse_order, parse_suite
+from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.subsets import parse_order, parse_suite
 from any2seg_ros.throttle import LOG_PERIOD_S
 
 

@@ -19,7 +19,8 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, parse_suite
+from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED
+from any2seg_core.vocabulary.subsets import parse_suite
 from any2seg_ros.parameter_table import TABLE, sensors_of
 from any2seg_ros.parameter_table import Parameter as TableEntry
 
