@@ -31,7 +31,7 @@ class KeyFrame(NamedTuple):
 
     Attributes:
         sample: token of the key frame. scene: name, as scene-0061. camera: channel, as CAM_FRONT.
-        image, lidar, lidarseg: file names below the root; lidarseg is "" where there are no point labels.
+        image, lidar, lidarseg: file names below the root; the last one also where no table names point labels.
         calibration: the camera and lidar_to_camera of this moment.
     """
 
@@ -44,21 +44,19 @@ class KeyFrame(NamedTuple):
     calibration: Calibration
 
 
-def read_key_frames(tables: Path, scenes: Collection[str] | None, cameras: Collection[str]) -> list[KeyFrame]:
+def read_key_frames(tables: Path, cameras: Collection[str]) -> list[KeyFrame]:
     """Key frames of a folder of tables (``v1.0-trainval``), by scene and time.
 
     Args:
-        scenes: names of those to take; None takes all.
         cameras: channels; each gives frames of its own.
 
     Raises:
         UserError: a table is missing, is none, lacks a key, or names a record that is not there.
     """
     scene_of = {row["token"]: row["name"] for row in _rows(tables / "scene.json", ("token", "name"))}
-    samples = {  # scene and time of the key frames that are wanted
+    samples = {  # scene and time of each key frame
         row["token"]: (scene_of.get(row["scene_token"], ""), row["timestamp"])
         for row in _rows(tables / "sample.json", ("token", "scene_token", "timestamp"))
-        if scenes is None or scene_of.get(row["scene_token"]) in scenes
     }
     mounted = _Sensors(tables)
     shots = _shots(tables / "sample_data.json", samples, mounted.channels, {LIDAR_CHANNEL, *cameras})
@@ -75,7 +73,7 @@ def read_key_frames(tables: Path, scenes: Collection[str] | None, cameras: Colle
     return [
         KeyFrame(
             image["sample_token"], samples[image["sample_token"]][0], camera,
-            image["filename"], cloud["filename"], labels.get(cloud["token"], ""),
+            image["filename"], cloud["filename"], labels.get(cloud["token"], f"lidarseg/{tables.name}/{cloud['token']}_lidarseg.bin"),
             mounted.calibration(image, cloud, vehicle),
         )
         for camera, image, cloud in pairs

@@ -92,7 +92,7 @@ def write_stanford(root: Path, areas: Mapping[str, int], indices: np.ndarray, de
             stem = f"camera_00d10d86db1e435081a837ced388375f_office_24_frame_{number}_domain"
             data = root / f"area_{area}" / "data"
             write_png(data / "rgb" / f"{stem}_rgb.png", PICTURE)
-            write_png(data / "depth" / f"{stem}_depth.png", depth)
+            write_png(data / "depth" / f"{stem}_depth.png", depth.astype(np.uint16))
             write_png(data / "semantic" / f"{stem}_semantic.png", coded)
             write_png(data / "semantic_pretty" / f"{stem}_semantic_pretty.png", PICTURE)
             write_png(data / "normal" / f"{stem}_normals.png", PICTURE)
