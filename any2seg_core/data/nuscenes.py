@@ -70,14 +70,14 @@ def read_key_frames(tables: Path, cameras: Collection[str]) -> list[KeyFrame]:
             pairs.append((camera, shots[token, camera], shots[token, LIDAR_CHANNEL]))
     vehicle = _vehicle_poses(tables / "ego_pose.json", {row["ego_pose_token"] for row in shots.values()})
     labels = _point_labels(tables / "lidarseg.json")
-    return [
-        KeyFrame(
-            image["sample_token"], samples[image["sample_token"]][0], camera,
-            image["filename"], cloud["filename"], labels.get(cloud["token"], f"lidarseg/{tables.name}/{cloud['token']}_lidarseg.bin"),
-            mounted.calibration(image, cloud, vehicle),
-        )
-        for camera, image, cloud in pairs
-    ]  # fmt: skip
+    frames = []
+    for camera, image, cloud in pairs:
+        usual = f"lidarseg/{tables.name}/{cloud['token']}_lidarseg.bin"
+        files = image["filename"], cloud["filename"], labels.get(cloud["token"], usual)
+        sample = image["sample_token"]
+        calibration = mounted.calibration(image, cloud, vehicle)
+        frames.append(KeyFrame(sample, samples[sample][0], camera, *files, calibration))
+    return frames
 
 
 class _Sensors:
