@@ -81,6 +81,28 @@ def publishing(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Gives an empty folder beside ``folder`` that takes its name on success; on any failure nothing is left behind.
+
+    UserError where ``folder`` is there already, or the place cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder}: is there already; remove it or choose another name", "output-exists")
+    with only_on_success(folder.parent):
+        make_empty(partial)
+        try:
+            yield partial
+            os.rename(partial, folder)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {folder} ({error.strerror or error}): choose another place", "output-unwritable"
+            ) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
 def only_on_success(folder: Path) -> Iterator[None]:
     """Folders up to ``folder`` that are made meanwhile, and are empty, go again when the work fails."""
     absent = [each for each in (folder, *folder.parents) if not each.exists()]

@@ -24,6 +24,7 @@ from any2seg_core.cli.calib import calib_app
 from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
+from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
 from any2seg_core.cli.predict import predict
 
@@ -38,6 +39,7 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(features)
+app.command()(export)
 bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)

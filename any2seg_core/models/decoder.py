@@ -41,18 +41,7 @@ class AllMLPHead(nn.Module):
 
     def hidden(self, levels: list[Tensor]) -> Tensor:
         """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
-        height, width = levels[0].shape[-2:]
-        weights, bias = folded(self)
-        fused = None
-        for level, weight in zip(levels, weights, strict=True):
-            # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.
-            mixed = F.linear(to_tokens(level), weight, bias if fused is None else None)  # (B, N, C)
-            mixed = to_map(mixed, *level.shape[-2:])  # (B, C, H_j, W_j)
-            if mixed.shape[-2:] != (height, width):
-                mixed = F.interpolate(mixed, (height, width), mode="bilinear", align_corners=False)
-            # In place where no gradient needs the parts: fresh memory for every sum takes longer than the sum.
-            fused = mixed if fused is None else fused + mixed if torch.is_grad_enabled() else fused.add_(mixed)
-        assert fused is not None  # there are four levels
+        fused = mixed(levels, *folded(self))
         if self.training:
             fused = self.norm(fused)
         return F.relu(fused, inplace=not torch.is_grad_enabled())
@@ -62,6 +51,22 @@ class AllMLPHead(nn.Module):
         tokens = to_tokens(self.dropout(hidden))  # (B, N, C)
         logits = F.linear(tokens, self.classifier.weight[:, :, 0, 0], self.classifier.bias)  # (B, N, K)
         return to_map(logits, *hidden.shape[-2:])  # (B, K, H, W)
+
+
+def mixed(levels: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
+    """Levels 4 x (B, C_j, H_j, W_j), each under its (C, C_j) weights, at the size of the first: (B, C, H_1, W_1)."""
+    height, width = levels[0].shape[-2:]
+    fused = None
+    for level, weight in zip(levels, weights, strict=True):
+        # As a matrix product on tokens: the result is channels last, like the levels, so nothing is copied over.
+        part = F.linear(to_tokens(level), weight, bias if fused is None else None)  # (B, N, C)
+        part = to_map(part, *level.shape[-2:])  # (B, C, H_j, W_j)
+        if part.shape[-2:] != (height, width):
+            part = F.interpolate(part, (height, width), mode="bilinear", align_corners=False)
+        # In place where no gradient needs the parts: fresh memory for every sum takes longer than the sum.
+        fused = part if fused is None else fused + part if torch.is_grad_enabled() else fused.add_(part)
+    assert fused is not None  # there are four levels
+    return fused
 
 
 def folded(head: AllMLPHead) -> tuple[list[Tensor], Tensor]:

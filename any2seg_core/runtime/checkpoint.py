@@ -15,11 +15,10 @@ from torch import Tensor
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import all_finite, unusable_tensor
-from any2seg_core.base.limits import limits, raising
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.runtime.checkpoint_metadata import FORMAT, KEY, contract_of, damage, read_metadata
+from any2seg_core.runtime.checkpoint_metadata import FORMAT, KEY, contract_of, damage, read_metadata, require_usable
 from any2seg_core.runtime.preprocess import normalise
-from any2seg_core.vocabulary.contract import InputContract, default_encodings, unknown_encodings
+from any2seg_core.vocabulary.contract import InputContract
 
 _PROBE_SIDE = 64
 
@@ -61,16 +60,13 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
             finite numbers; it names the tensor or the field.
     """
     document = read_metadata(path)
-    config, contract = _shape_of(path, document)
-    stale = unknown_encodings(contract.encodings, contract.suite)
-    if stale:
-        own = default_encodings(contract.suite)
+    if Path(path).is_dir():
         raise UserError(
-            f"{path} was trained on encodings {stale}, this version makes {own}: re-train", "checkpoint-version"
+            f"{path} is an exported model, without the weights that this needs: give the .safetensors checkpoint",
+            "checkpoint-foreign",
         )
-    if contract.width * contract.height > limits().camera_pixels:
-        told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
-        raise UserError(f"{path}: {told}; {raising('camera_mpx')}", "limit-exceeded")
+    config, contract = _shape_of(path, document)
+    require_usable(path, contract)
     tensors = _weights_of(path)
     try:
         with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes

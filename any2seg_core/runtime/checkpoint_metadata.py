@@ -11,21 +11,30 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.base.limits import limits, raising
+from any2seg_core.base.text_files import read_text
+from any2seg_core.vocabulary.contract import InputContract, default_encodings, unknown_encodings
 
 KEY = "any2seg"
 """Of the metadata in the file."""
 FORMAT = 1
 """Version of the metadata that this program writes and reads."""
+METADATA_FILE = "model.json"
+"""Holds the metadata of a model that is exported to a folder."""
 _PARTS = ("model", "contract", "provenance")
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata of a checkpoint without its weights; UserError as in `load_checkpoint`."""
+    """The metadata of a checkpoint or of an exported folder without its weights; UserError as in `load_checkpoint`."""
     path = Path(path)
     try:
+        if (path / METADATA_FILE).is_file():
+            return parse_metadata(read_text(path / METADATA_FILE), path)
         if path.is_dir():
-            raise UserError(f"{path} is a folder: give the checkpoint in it, a .safetensors file", "checkpoint-missing")
+            raise UserError(
+                f"{path} is a folder: give the checkpoint in it, a .safetensors file, or a folder of `any2seg export`",
+                "checkpoint-missing",
+            )
         if not path.is_file():
             raise UserError(
                 f"no checkpoint at {path}: train one with training/train.py or correct the path", "checkpoint-missing"
@@ -41,6 +50,11 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             f"{path} has no Any2Seg metadata: it was written by another program; give a file from training/train.py",
             "checkpoint-foreign",
         )
+    return parse_metadata(text, path)
+
+
+def parse_metadata(text: str, path: str | Path) -> dict[str, Any]:
+    """The metadata as its text has it; UserError for a text that is damaged or of another version."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -71,6 +85,19 @@ def contract_of(path: str | Path, document: dict[str, Any]) -> InputContract:
         return InputContract.model_validate(document["contract"])
     except ValidationError as error:
         raise damage(path, "contract", error) from None
+
+
+def require_usable(path: str | Path, contract: InputContract) -> None:
+    """UserError for planes that this version cannot make, or that are larger than any camera."""
+    stale = unknown_encodings(contract.encodings, contract.suite)
+    if stale:
+        own = default_encodings(contract.suite)
+        raise UserError(
+            f"{path} was trained on encodings {stale}, this version makes {own}: re-train", "checkpoint-version"
+        )
+    if contract.width * contract.height > limits().camera_pixels:
+        told = f"its input of {contract.width}x{contract.height} pixels is larger than any camera"
+        raise UserError(f"{path}: {told}; {raising('camera_mpx')}", "limit-exceeded")
 
 
 def damage(path: str | Path, part: str, error: ValidationError) -> UserError:

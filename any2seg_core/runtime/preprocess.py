@@ -15,7 +15,8 @@ from any2seg_core.sensors.camera import read_only
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SPARSE
 
-_LARGEST_LOGIT = 1.7e38  # half of the largest float32: no mean of two of them overflows
+LARGEST_LOGIT = 1.7e38
+"""Half of the largest float32: no mean of two of them overflows. Beyond it a logit counts as not finite."""
 
 
 def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
@@ -101,7 +102,7 @@ def _invalid(logits: Tensor) -> Tensor | None:
     """(B, K, h, w) -> (B, h, w) bool, where a class has no usable logit; None where there is no such place."""
     if bool(torch.isfinite(torch.linalg.vector_norm(logits))):  # one fast pass: what is not finite shows in the sum
         return None
-    invalid = ~(logits.abs() <= _LARGEST_LOGIT).all(dim=1)
+    invalid = ~(logits.abs() <= LARGEST_LOGIT).all(dim=1)
     return invalid if bool(invalid.any()) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,8 @@ _LOG = logging.getLogger(__name__)
 _SIDE = 64  # pixels of the images of a trial: the smallest that every precision takes
 _SUBSETS = 32  # at most so many subsets of the sensors
 _TIE = 1e-4  # share of the largest logit: so near to the winner a class may win by rounding
-_LIMIT = 0.001  # share of the places, over all subsets, whose labels may differ without a tie
+LIMIT = 0.001
+"""Share of the places, over all subsets, whose labels may differ without a tie."""
 # Where MFF has to choose between two modalities that are equally like their mean, rounding decides. In a new model,
 # whose norms give all features one length, that is nearly everywhere if there are two.
 _STRONGER = 1e-5  # share of themselves by which features are made stronger, to see which choices are settled
@@ -38,7 +39,7 @@ def choose_engine(model: Any2Seg) -> Engine:
     compiled = CpuEngine(model)
     images = _noise(model)
     share = differing_share(compiled, eager, images)
-    if share <= _LIMIT or share <= _LIMIT + unsettled_share(eager, images):
+    if is_settled(share, eager, images):
         return compiled
     _LOG.warning("engine %s: %.2g %% of its labels are not those of PyTorch here, which runs instead", compiled.name,
                  100 * share)  # fmt: skip
@@ -52,6 +53,11 @@ def _noise(model: Any2Seg) -> dict[str, Tensor]:
     return {name: torch.from_numpy(each).to(device) for name, each in zip(model.modalities, noise, strict=True)}
 
 
+def is_settled(share: float, eager: EagerEngine, images: dict[str, Tensor]) -> bool:
+    """Whether so small a share of places, 0..1, that are labelled differently is rounding."""
+    return share <= LIMIT or share <= LIMIT + unsettled_share(eager, images)
+
+
 def differing_share(engine: Engine, reference: Engine, images: dict[str, Tensor]) -> float:
     """Share of places, 0..1, at which two engines label images differently, over all subsets of the sensors.
 
@@ -61,21 +67,22 @@ def differing_share(engine: Engine, reference: Engine, images: dict[str, Tensor]
     Args:
         images: per modality (1, 3, h, w).
     """
-    subsets = _trial_subsets(images)
-    return _mean_difference(*(_logits(each, each.encode(images), subsets) for each in (engine, reference)))
+    subsets = trial_subsets(images)
+    return mean_difference(*(_logits(each, each.encode(images), subsets) for each in (engine, reference)))
 
 
 def unsettled_share(eager: EagerEngine, images: dict[str, Tensor]) -> float:
     """Share of places, 0..1, whose label depends on which sensor's features are stronger by next to nothing."""
-    subsets, encoded, share = _trial_subsets(images), eager.encode(images), 0.0
+    subsets, encoded, share = trial_subsets(images), eager.encode(images), 0.0
     for first, last in ((0.0, _STRONGER), (_STRONGER, 0.0)):
         factors = 1.0 + torch.linspace(first, last, len(encoded.modalities), device=encoded.present.device)  # (M,)
         moved = replace(encoded, levels=[level * factors.view(1, -1, 1, 1, 1) for level in encoded.levels])
-        share += _mean_difference(_logits(eager, moved, subsets), _logits(eager, encoded, subsets))
+        share += mean_difference(_logits(eager, moved, subsets), _logits(eager, encoded, subsets))
     return share
 
 
-def _trial_subsets(images: dict[str, Tensor]) -> list[tuple[str, ...]]:
+def trial_subsets(images: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
+    """All subsets of the sensors, of many sensors some of them, evenly spread; that of all sensors is the first."""
     subsets = all_subsets(tuple(images))[::-1]
     return subsets[:: 1 + len(subsets) // _SUBSETS]
 
@@ -84,7 +91,8 @@ def _logits(engine: Engine, encoded: Encoded, subsets: list[tuple[str, ...]]) ->
     return map(engine.decode, engine.fuse_subsets(encoded, subsets))
 
 
-def _mean_difference(found: Iterator[Tensor], expected: Iterator[Tensor]) -> float:
+def mean_difference(found: Iterable[Tensor], expected: Iterable[Tensor]) -> float:
+    """Share of places, 0..1, labelled differently in pairs of logits (1, K, h, w); ties as in `differing_share`."""
     shares = [_differing(*pair) for pair in zip(found, expected, strict=True)]
     return sum(shares) / len(shares)
 

@@ -1,0 +1,99 @@
+"""What is exported: a trained model as functions of the rows that are there, R of its M sensors.
+
+Whichever sensors are alive, their images are the rows of one array: one graph takes every subset, and a row more is a
+sensor more. Runtimes differ in what they make of NaN, of ties and of casts; here only comparisons decide on those, and
+labels leave a graph as whole numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from any2seg_core.models import Any2Seg
+from any2seg_core.models.decoder import AllMLPHead, folded, mixed
+from any2seg_core.models.fusion import EncodedApart
+from any2seg_core.models.mff import MFF
+from any2seg_core.models.mit import to_map, to_tokens
+from any2seg_core.runtime.preprocess import LARGEST_LOGIT
+
+
+class SoundHead(nn.Module):
+    """The head of a trained model, folded once; places whose sums are not finite have NaN as all of their logits.
+
+    Asked before the rectifier, which in some runtimes makes zero of NaN.
+
+    Shapes:
+        levels 4 x (B, C_j, H_j, W_j) -> logits (B, K, H_1, W_1).
+    """
+
+    @torch.no_grad()
+    def __init__(self, head: AllMLPHead) -> None:
+        super().__init__()
+        assert head.classifier.bias is not None  # Conv2d has one unless told otherwise
+        weights, bias = folded(head)
+        for number, weight in enumerate(weights):
+            self.register_buffer(f"weight_{number}", weight)
+        self.register_buffer("bias", bias)
+        self.register_buffer("classes", head.classifier.weight[:, :, 0, 0].clone())
+        self.register_buffer("offset", head.classifier.bias.clone())
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        weights = [self.get_buffer(f"weight_{number}") for number in range(len(levels))]
+        hidden = mixed(levels, weights, self.get_buffer("bias"))  # (B, C, H_1, W_1)
+        is_sound = hidden.sum(dim=1, keepdim=True).abs() <= LARGEST_LOGIT  # (B, 1, H_1, W_1)
+        tokens = F.linear(to_tokens(F.relu(hidden)), self.get_buffer("classes"), self.get_buffer("offset"))
+        return torch.where(is_sound, to_map(tokens, *hidden.shape[-2:]), torch.nan)
+
+
+class FusionGraph(nn.Module):
+    """Features of the rows that are there to labels: what is left when every sensor is encoded.
+
+    Shapes:
+        level_1 ... level_4 (R, C_j, H_j, W_j) -> labels (1, H_1, W_1) int32, logits (1, K, H_1, W_1) float32.
+    """
+
+    def __init__(self, model: Any2Seg) -> None:
+        super().__init__()
+        self.head, self.fusion = SoundHead(model.head), model.fusion
+
+    def forward(self, level_1: Tensor, level_2: Tensor, level_3: Tensor, level_4: Tensor) -> tuple[Tensor, Tensor]:
+        levels = [level_1, level_2, level_3, level_4]
+        if isinstance(self.fusion, MFF):
+            present = torch.ones(1, level_1.shape[0], dtype=torch.bool)  # (B=1, M=R)
+            logits = self.head([self.fusion(level[None], present) for level in levels])
+        else:
+            logits = self.head(levels).mean(dim=0, keepdim=True)  # (1, K, H_1, W_1)
+        return _labels(logits), logits
+
+
+class SensorGraph(nn.Module):
+    """The whole model.
+
+    Shapes:
+        images (R, 3, H, W) -> labels (1, H_1, W_1) int32, logits (1, K, H_1, W_1), features 4 x (R, C_j, H_j, W_j).
+    """
+
+    def __init__(self, model: Any2Seg) -> None:
+        super().__init__()
+        self.encoder, self.rest = model.encoder, FusionGraph(model)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        is_sound = (images.abs() <= LARGEST_LOGIT).all()
+        levels = [torch.where(is_sound, level, torch.nan) for level in self.encoder(images)]
+        return (*self.rest(*levels), *levels)
+
+
+def can_export(model: Any2Seg) -> bool:
+    """Whether the sensors of a model meet only after its encoder, so that they can be the rows of a graph."""
+    return isinstance(model.fusion, EncodedApart)
+
+
+def _labels(logits: Tensor) -> Tensor:
+    """(B, K, h, w) -> (B, h, w) int32: the first of the largest, 255 (65535) where a logit is not finite."""
+    K = logits.shape[1]
+    ids = torch.arange(K, dtype=torch.int32).view(1, K, 1, 1)
+    first = torch.where(logits == logits.amax(dim=1, keepdim=True), ids, K).amin(dim=1)  # (B, h, w)
+    is_sound = (logits.abs() <= LARGEST_LOGIT).all(dim=1)  # (B, h, w)
+    return torch.where(is_sound, first, 255 if K <= 255 else 65535).to(torch.int32)

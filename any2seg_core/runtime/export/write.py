@@ -1,0 +1,156 @@
+"""A checkpoint becomes a folder that runs without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from torch import nn
+
+from any2seg_core.base.atomic import new_folder
+from any2seg_core.base.checksums import write_checksums
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.versions import __version__
+from any2seg_core.models import Any2Seg
+from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, read_metadata
+from any2seg_core.runtime.engines.graph import LEVELS, GraphEngine
+from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
+from any2seg_core.runtime.export.folder import README, REST, WHOLE
+from any2seg_core.runtime.export.graphs import FusionGraph, SensorGraph, can_export
+from any2seg_core.runtime.export.parity import require_parity
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.sensor import EVENTS, POINTS
+
+OPSET = 20
+"""Of ONNX: the first with GELU."""
+
+
+def export_checkpoint(
+    checkpoint: Path, folder: Path, progress: Callable[[int, int], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Write the folder, whole or not at all.
+
+    Args:
+        checkpoint: .safetensors. folder: new. progress: gets how many comparisons are done, of how many.
+
+    Returns:
+        What was written, as plain JSON types.
+
+    Raises:
+        UserError: a package is missing, the folder is there already, a checkpoint that cannot be read, a model whose
+            sensors meet inside the encoder, or a graph whose labels are not those of the model.
+    """
+    require_exporter()
+    with new_folder(folder) as partial:
+        model, contract, _ = load_checkpoint(checkpoint)
+        write_graphs(model, contract, partial, str(checkpoint))
+        engine = GraphEngine("onnxruntime", OnnxRuntimeGraph(partial / WHOLE), OnnxRuntimeGraph(partial / REST))
+        share = require_parity(engine, model, contract, progress)
+        document = read_metadata(checkpoint) | {"exported": {"any2seg": __version__, "opset": OPSET}}
+        (partial / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_checksums(partial)  # of what is read: a README may be added to
+        (partial / README).write_text(_readme(checkpoint, model, contract, share), encoding="utf-8")
+        size = sum(path.stat().st_size for path in partial.iterdir())
+    return {
+        "out": str(folder),
+        "megabytes": round(size / 1e6, 1),
+        "subsets": 2 ** len(contract.modalities) - 1,
+        "differing_share": share,
+    }
+
+
+def require_exporter() -> None:
+    """UserError where a package that writes or runs graphs is missing."""
+    import_onnxruntime()
+    try:
+        import onnx  # noqa: F401  # the exporter asks for both only when it has done most of its work
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"export needs onnx and onnxscript ({error}): pip install 'any2seg[export]'", "package-missing"
+        ) from None
+
+
+def write_graphs(model: Any2Seg, contract: InputContract, folder: Path, source: str) -> None:
+    """Both graphs of a trained model; UserError names ``source`` where the model has none."""
+    if not can_export(model):
+        raise UserError(
+            f"{source}: fusion={model.config.fusion} encodes its sensors together, and no graph takes any subset of "
+            "them; export a model of fusion mff or mean_predictions",
+            "model-unsuitable",
+        )
+    model = model.eval().requires_grad_(False)
+    rows = len(contract.modalities)
+    shape = (contract.height, contract.width)
+    images = torch.zeros(min(rows, 3), 3, *shape)
+    with torch.no_grad():
+        levels = model.encoder(images)
+    try:
+        _write(SensorGraph(model), {"images": images}, ("labels", "logits", *LEVELS), rows, folder / WHOLE)
+        features = dict(zip(LEVELS, levels, strict=True))
+        _write(FusionGraph(model), features, ("labels", "logits"), rows, folder / REST)
+    except torch.onnx.errors.OnnxExporterError as error:  # an encoder of timm may hold anything
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(
+            f"{source}: torch.onnx cannot export encoder={model.config.encoder} ({reason}); take another encoder",
+            "model-unsuitable",
+        ) from None
+
+
+def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int, path: Path) -> None:
+    """One graph whose inputs have any number of rows from 1 to ``rows``."""
+    varying = {0: torch.export.Dim("rows", min=1, max=rows)} if rows > 1 else {}
+    with _quiet():
+        program = torch.onnx.export(
+            graph.eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            dynamic_shapes=(varying,) * len(inputs),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None  # with dynamo
+    program.save(path, external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells of packages that no model here needs, and of its own deprecated parts."""
+    log = logging.getLogger("torch.onnx")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _readme(checkpoint: Path, model: Any2Seg, contract: InputContract, share: float) -> str:
+    text = files("any2seg_core.runtime.export").joinpath("README.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    space = label_space(contract.label_space)
+    return environment.from_string(text).render(
+        name=checkpoint.name,
+        contract=contract,
+        model=model.config,
+        nearest=[name for name in contract.modalities if contract.suite.sensor(name).kind in (EVENTS, POINTS)],
+        classes=space.classes,
+        unlabelled=space.void_id,
+        share=share,
+        version=__version__,
+        opset=OPSET,
+    )

@@ -1,0 +1,204 @@
+"""An exported folder says what the model says, for whichever sensors are there, and is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from exported import HEIGHT, WIDTH, images_of, saved, trained_like  # noqa: E402
+from raised import user_error  # noqa: E402
+
+from any2seg_core.runtime.checkpoint import load_checkpoint  # noqa: E402
+from any2seg_core.runtime.checkpoint_metadata import read_metadata  # noqa: E402
+from any2seg_core.runtime.engines.graph import LEVELS  # noqa: E402
+from any2seg_core.runtime.export import write  # noqa: E402
+from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
+from any2seg_core.runtime.export.graphs import FusionGraph  # noqa: E402
+from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
+from any2seg_core.runtime.predictor import Predictor  # noqa: E402
+from any2seg_core.vocabulary.modalities import all_subsets  # noqa: E402
+
+FILES = ["README.md", "SHA256SUMS", "fusion.onnx", "model.json", "model.onnx"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("export")
+    export_checkpoint(saved(place / "m.safetensors", trained_like()), place / "out")
+    return place / "out"
+
+
+def graph_of(path):
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def features(levels):
+    return dict(zip(LEVELS, levels, strict=True))
+
+
+def test_value_one_graph_takes_every_subset_of_the_sensors(folder):
+    """Called as others call it, by onnxruntime alone."""
+    model, names = trained_like(), ("rgb", "depth", "event", "lidar")
+    images, graph = images_of(names), graph_of(folder / "model.onnx")
+    for subset in all_subsets(names):
+        with torch.no_grad():
+            expected = model.decode(model.fuse(model.encode({name: images[name] for name in subset}))).numpy()
+        rows = np.concatenate([images[name].numpy() for name in subset])
+        labels, logits = graph.run(["labels", "logits"], {"images": rows})
+        np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
+        assert labels.dtype == np.int32 and labels.shape == (1, HEIGHT // 4, WIDTH // 4)
+        assert np.array_equal(labels, logits.argmax(axis=1))
+        assert (labels != expected.argmax(axis=1)).mean() <= 0.001
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_value_numbers_that_are_none_make_unlabelled_in_any_runtime(folder, value, rows):
+    images = np.zeros((rows, 3, HEIGHT, WIDTH), np.float32)
+    images[rows - 1, 2, 5, 7] = value
+    labels, logits = graph_of(folder / "model.onnx").run(["labels", "logits"], {"images": images})
+    assert (labels == 255).all() and not np.isfinite(logits).any()
+
+
+def test_value_the_second_graph_fuses_what_the_first_has_encoded(folder):
+    rows = np.concatenate([image.numpy() for image in images_of("abc").values()])
+    whole, rest = graph_of(folder / "model.onnx"), graph_of(folder / "fusion.onnx")
+    levels = whole.run(list(LEVELS), {"images": rows})
+    labels, logits = rest.run(["labels", "logits"], features([level[1:] for level in levels]))
+    expected = whole.run(["labels", "logits"], {"images": rows[1:]})
+    assert (labels != expected[0]).mean() <= 0.001
+    np.testing.assert_allclose(logits, expected[1], atol=1e-3 * np.abs(logits).max())
+    levels[2][0, 3, 1, 1] = np.nan
+    labels, _ = rest.run(["labels", "logits"], features(levels))
+    assert (labels == 255).any()
+
+
+MFF_SWITCHES = [
+    {"select": False}, {"reweight": False}, {"residual": False}, {"weight": "spatial"}, {"unit_scale": True},
+    {"select": False, "residual": False, "weight": "spatial", "unit_scale": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("switches", MFF_SWITCHES, ids=str)
+def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
+    model = trained_like(mff=switches).requires_grad_(False)
+    images = images_of(model.modalities)
+    with torch.no_grad():
+        levels = model.encoder(torch.cat(list(images.values())))
+    write._write(FusionGraph(model), features(levels), ("labels", "logits"), 4, tmp_path / "g.onnx")
+    graph = graph_of(tmp_path / "g.onnx")
+    for kept in (slice(0, 4), slice(1, 3), slice(3, 4)):
+        given = {name: images[name] for name in model.modalities[kept]}
+        with torch.no_grad():
+            expected = model.decode(model.fuse(model.encode(given))).numpy()
+        found = graph.run(["logits"], features([level[kept].numpy() for level in levels]))[0]
+        assert (found.argmax(axis=1) != expected.argmax(axis=1)).mean() <= 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fusion": "mean_predictions"},
+        {"encoder": "mit_b2"},
+        {"modalities": ("rgb", "event", "lidar"), "num_classes": 19},
+        {"modalities": ("rgb", "lidar")},
+        {"modalities": ("depth",)},
+        {"align_corners": True, "layer_norm_eps": 1e-6},
+    ],
+    ids=str,
+)
+def test_value_other_models_pass_the_comparison(tmp_path, changes):
+    model = trained_like(**changes)
+    space = {"label_space": "muses-19"} if model.config.num_classes == 19 else {}
+    written = export_checkpoint(saved(tmp_path / "m.safetensors", model, **space), tmp_path / "out")
+    assert written["differing_share"] <= 0.001 and written["subsets"] == 2 ** len(model.modalities) - 1
+    assert open_exported(tmp_path / "out").align_corners == model.config.align_corners
+
+
+def test_value_the_folder_holds_what_the_checkpoint_says(folder):
+    document = read_metadata(folder)
+    original = read_metadata(folder.parent / "m.safetensors")
+    assert {part: document[part] for part in original} == original
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("OK") == 3
+    onnx.checker.check_model(str(folder / "model.onnx"))
+
+
+def test_value_the_program_of_the_readme_gives_the_labels_of_the_predictor(folder, tmp_path):
+    program = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1]
+    assert program.count("\n") <= 45
+    assert set(re.findall(r"^import (.*)$", program, re.M)) == {"json, sys", "cv2, numpy, onnxruntime"}
+    rng, planes = np.random.default_rng(0), {}
+    for name in ("rgb", "lidar"):
+        planes[name] = cv2.resize(rng.integers(0, 256, (12, 20, 3), np.uint8), (161, 97), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / f"{name}.png"), planes[name][:, :, ::-1])
+    words = [f"{name}={tmp_path / name}.png" for name in planes]
+    command = [sys.executable, "-c", program, str(tmp_path / "labels.png"), *words]
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    found = cv2.imread(str(tmp_path / "labels.png"), cv2.IMREAD_UNCHANGED)
+    model, contract, _ = load_checkpoint(folder.parent / "m.safetensors")
+    expected = Predictor(model, contract)(planes).labels
+    assert found.shape == expected.shape and found.dtype == np.uint8
+    assert (found != expected).mean() <= 0.001
+
+
+def test_exception_a_folder_that_is_there_is_left_alone(folder, tmp_path):
+    checkpoint = folder.parent / "m.safetensors"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with user_error("output-exists", "is there already"):
+        export_checkpoint(checkpoint, tmp_path / "mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
+
+
+@pytest.mark.parametrize("fusion", ["early_concat", "linear"])
+def test_exception_sensors_that_meet_in_the_encoder_have_no_such_graph(tmp_path, fusion):
+    path = saved(tmp_path / "m.safetensors", trained_like(fusion=fusion))
+    with user_error("model-unsuitable", f"fusion={fusion} encodes its sensors together"):
+        export_checkpoint(path, tmp_path / "deep" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_exception_a_graph_of_other_labels_is_refused(folder, tmp_path, monkeypatch):
+    def of_another_model(model, contract, out, source):
+        for name in ("model.onnx", "fusion.onnx"):
+            shutil.copy(folder / name, out / name)
+
+    monkeypatch.setattr(write, "write_graphs", of_another_model)
+    model = trained_like()
+    model.head.classifier.bias.data[3] += 5.0
+    path = saved(tmp_path / "m.safetensors", model)
+    with user_error("model-unsuitable", "other labels than PyTorch"):
+        export_checkpoint(path, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_exception_a_package_that_is_missing_is_told_before_work_begins(tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with user_error("package-missing", "pip install 'any2seg"):
+        export_checkpoint(tmp_path / "nothing.safetensors", tmp_path / "out")
+
+
+def test_exception_an_exported_folder_is_no_checkpoint_to_train_on(folder):
+    with user_error("checkpoint-foreign", "give the .safetensors checkpoint"):
+        load_checkpoint(folder)
+
+
+def test_value_model_json_is_plain_json_for_other_programs(folder):
+    contract = json.loads((folder / "model.json").read_text())["contract"]
+    assert (contract["height"], contract["width"]) == (HEIGHT, WIDTH) and "label_space" in contract
