@@ -22,7 +22,7 @@ from any2seg_core.base.finite import unusable_tensor
 from any2seg_core.base.progress import track
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.catalogue import detect_kind, open_dataset
+from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
@@ -300,13 +300,12 @@ def outline(run: Run) -> str:
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
-    kind = detect_kind(config.data.root) if config.dataset == "auto" else config.dataset
-    options = config.data_options(kind)
+    found = layout(config.dataset, config.data.root)
+    options = config.data_options(found.kind)
     if split == "train":  # what is judged has all its labels
         options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
-    return open_dataset(
-        kind, config.data.root, split, config.modalities, config.cases, cache=cache,
-        skip_corrupt=config.skip_corrupt, **options,
+    return found.open(
+        split, config.modalities, config.cases, cache=cache, skip_corrupt=config.skip_corrupt, **options
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.base.units import share_of
 from any2seg_core.data.bag_settings import BagSettings
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
@@ -46,8 +47,8 @@ class DataConfig(BaseModel):
     @classmethod
     def _share(cls, value: Any) -> float:
         try:
-            share = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
-        except (TypeError, ValueError):
+            share = share_of(value)
+        except ValueError:
             share = 0.0
         if not 0.0 < share <= 1.0:
             raise ValueError("expected a share above 0 and up to 1, such as 0.01 or 1%")

@@ -11,7 +11,7 @@ from pathlib import Path
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
-from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import FrameDataset, Sample
 from any2seg_core.data.splits import labelled_count, labelling_order, read_names
 from any2seg_training.config import TrainConfig
@@ -104,20 +104,21 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
         UserError: nothing there, or none of the sensors of the training data.
     """
     try:
-        kind = detect_kind(path)
+        place = layout("auto", path)
+        kind = place.kind
         # A recording without some of these sensors says so itself, by the topics that it is told.
-        found = BagDataset.suite.members if kind == BagDataset.kind else DATASETS[kind].on_disk(path)
+        found = BagDataset.suite.members if kind == BagDataset.kind else place.sensors
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(
                 f"{path}: has {', '.join(found) or 'no sensor'}, and none of {', '.join(like.modalities)}",
                 "sensor-absent",
             )
-        alike = kind == like.kind
+        alike = place.name == like.kind
         options = config.data_options(kind) if alike else config.data.options(kind)
         cache = "none" if config.cache == "disk" and kind != BagDataset.kind else config.cache
-        frames = open_dataset(
-            kind, path, "train", names, config.cases if alike else None, cache=cache,
+        frames = place.open(
+            "train", names, config.cases if alike else None, cache=cache,
             skip_corrupt=config.skip_corrupt, labelled=False, **options,
         )  # fmt: skip
     except UserError as error:

@@ -134,6 +134,7 @@ _DATA = {
     "data-unreadable": Meaning("not one frame can be read", "restore the files"),
     "data-unlabelled": Meaning("nothing of it is labelled", "give labelled data"),
     "frame-incomplete": Meaning("a frame lacks a file that others have", "restore it"),
+    "file-ambiguous": Meaning("two files fit where one is meant", "make the pattern narrower or move one away"),
     "frame-unknown": Meaning("a list names a frame that the data set has not", "correct the list"),
     "pseudo-labels-missing": Meaning("pseudo labels are missing", "make them with training/pseudo_labels.py"),
     "embeddings-missing": Meaning("there are no teacher's embeddings", "make them with training/cache_teacher.py"),

@@ -9,3 +9,12 @@ def duration_text(duration_ns: int) -> str:
     if seconds < 3600:
         return f"{seconds:.1f} s"
     return f"{seconds / 3600:.1f} h" if seconds < 86400 else f"{seconds / 86400:.1f} days"
+
+
+def share_of(value: object) -> float:
+    """``10%`` or 0.1 -> 0.1; ValueError for what is no number."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"expected a share such as 0.1 or 10%, got {value!r}")
+    return float(value)

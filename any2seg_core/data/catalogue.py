@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import listed
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.folder import RECIPE_FILE, FolderDataset, recipe_of
+from any2seg_core.data.folder_frames import recognises
+from any2seg_core.data.kinds import is_recipe_name, shipped_recipes
 from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
+from any2seg_core.data.recipe import Recipe, read_recipe
 from any2seg_core.data.samples import FrameDataset, held_by
 from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 
 DATASETS: dict[str, type[FrameDataset]] = {
     entry.kind: entry for entry in (DeliverDataset, MusesDataset, McubesDataset, BagDataset)
@@ -24,7 +31,40 @@ _SIGNS = {
     "muses": "frame_camera",
     "mcubes": LIST_FOLDER,
     "bag": "a recording (.mcap, .db3, .bag)",
+    "folder": RECIPE_FILE,
 }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is known of a data set before one of its splits is opened.
+
+    Attributes:
+        kind: key of DATASETS, or "folder". name: of the data set, for people. recipe: where kind is "folder".
+    """
+
+    root: Path
+    kind: str
+    name: str
+    splits: tuple[str, ...]
+    suite: SensorSuite
+    label_space: LabelSpace
+    recipe: Recipe | None = None
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Those that the folder has a place for, or the recipe a pattern; canonical order."""
+        if self.recipe is not None:
+            return tuple(name for name in self.suite.members if name in self.recipe.sensors)
+        return DATASETS[self.kind].on_disk(self.root)
+
+    def open(
+        self, split: str, modalities: Iterable[str] | None = None, cases: Sequence[str] | None = None, **options: Any
+    ) -> FrameDataset:
+        """One split; see `open_dataset`."""
+        if self.recipe is not None:
+            return FolderDataset(self.root, split, modalities, cases, recipe=self.recipe, **options)
+        return DATASETS[self.kind](self.root, split, modalities, cases, **options)
 
 
 def detect_kind(root: str | Path) -> str:
@@ -48,8 +88,11 @@ def detect_kind(root: str | Path) -> str:
         "mcubes": any((place / LIST_FOLDER).is_dir() for place in (root, inner)),
     }
     kinds = [kind for kind, is_there in signs.items() if is_there]
+    if (root / RECIPE_FILE).is_file():
+        return FolderDataset.kind
     if not kinds and is_recording(root):
         return BagDataset.kind
+    kinds = kinds or [name for name in shipped_recipes() if recognises(root, read_recipe(name))]
     if len(kinds) == 1:
         return kinds[0]
     found = held_by(root)
@@ -60,18 +103,38 @@ def detect_kind(root: str | Path) -> str:
     )
 
 
+def layout(kind: str, root: str | Path, recipe: Recipe | str | Path | None = None) -> Layout:
+    """What a data set is, by its kind (as of `open_dataset`) and folder; UserError for an unknown one."""
+    root = Path(root)
+    chosen = detect_kind(root) if kind == "auto" else kind
+    entry = DATASETS.get(chosen)
+    if entry is not None:
+        return Layout(root, chosen, chosen, entry.splits, entry.suite, entry.label_space)
+    if chosen != FolderDataset.kind and not is_recipe_name(chosen):
+        known = ", ".join((*DATASETS, FolderDataset.kind, *shipped_recipes()))
+        raise UserError(
+            f"unknown data set {kind!r}: known are {known}, a recipe's YAML file, and auto", "value-unknown"
+        )
+    found = recipe_of(root, recipe if chosen == FolderDataset.kind else chosen)
+    suite, space = sensor_suite(found.suite), label_space(found.label_space)
+    return Layout(root, FolderDataset.kind, found.name, found.split_names, suite, space, found)
+
+
 def open_dataset(
     kind: str,
     root: str | Path,
     split: str,
     modalities: Iterable[str] | None = None,
     cases: Sequence[str] | None = None,
+    recipe: Recipe | str | Path | None = None,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
 
     Args:
-        kind: "deliver" (also the simulated drive), "muses", "mcubes", "bag", or "auto" for `detect_kind`.
+        kind: "deliver" (also the simulated drive), "muses", "mcubes", "bag"; "folder" with ``recipe`` (or the one that
+            lies in the folder); name of a shipped recipe, or a recipe's YAML file; or "auto" for `detect_kind`.
+        recipe: of "folder".
         options: ``cache``, ``skip_corrupt``, ``verify`` and ``labelled``, and what the data set itself can be told
             (``source`` of DELIVER and MUSES, ``parity`` of MUSES, ``bag`` of recordings: see their ``options``). They
             and the other arguments: see `FrameDataset`.
@@ -79,7 +142,4 @@ def open_dataset(
     Raises:
         UserError: unknown kind, an option that this data set does not have, or whatever opening it raises.
     """
-    chosen = detect_kind(root) if kind == "auto" else kind
-    if chosen not in DATASETS:
-        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto", "value-unknown")
-    return DATASETS[chosen](root, split, modalities, cases, **options)
+    return layout(kind, root, recipe).open(split, modalities, cases, **options)

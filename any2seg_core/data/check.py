@@ -14,10 +14,10 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.bag_check import check_recording
-from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.catalogue import layout
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
-from any2seg_core.vocabulary.labels import IGNORE
+from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
 from any2seg_core.vocabulary.subsets import parse_suite
 
 PUBLISHED = {
@@ -100,26 +100,25 @@ def check_tree(
         UserError: no such folder, unknown layout, or no frame in any split.
     """
     root = Path(root)
-    kind = detect_kind(root) if kind == "auto" else kind
-    report = TreeReport(root, kind)
-    splits = _splits(kind)
+    found = layout(kind, root)
+    report = TreeReport(root, found.name)
     if modalities is not None:
-        modalities = parse_suite(modalities, DATASETS[kind].suite)
-    if kind == BagDataset.kind:
+        modalities = parse_suite(modalities, found.suite)
+    if found.kind == BagDataset.kind:
         pixels = check_recording(report, modalities, read, progress)
-        next(iter(report.problems.values())).extend(_problems_of(kind, pixels))
-        _conclude(report, pixels)
+        next(iter(report.problems.values())).extend(_problems_of(found.label_space, pixels))
+        _conclude(report, found.label_space, pixels)
         return report
     if modalities is None:
-        modalities = DATASETS[kind].on_disk(root) or None
-        absent = [name for name in DATASETS[kind].suite.members if modalities and name not in modalities]
+        modalities = found.sensors or None
+        absent = [name for name in found.suite.members if modalities and name not in modalities and not found.recipe]
         if absent:
             report.notes.append(f"there is no folder for {', '.join(absent)}: not looked for")
     reasons = []
     pixels = np.zeros(256, np.int64)
-    for split in splits:
+    for split in found.splits:
         try:
-            dataset = open_dataset(kind, root, split, modalities, verify=False)
+            dataset = found.open(split, modalities, verify=False)
         except NoFramesError as error:
             reasons.append(str(error))
             report.notes.append(f"{split}: no frames")
@@ -127,14 +126,8 @@ def check_tree(
         _check_split(dataset, report, pixels, read, workers, progress)
     if not report.frames:
         raise UserError(reasons[0], "data-empty")
-    _conclude(report, pixels)
+    _conclude(report, found.label_space, pixels)
     return report
-
-
-def _splits(kind: str) -> tuple[str, ...]:
-    if kind not in DATASETS:
-        raise UserError(f"unknown data set {kind!r}: known are {', '.join(DATASETS)} and auto", "value-unknown")
-    return DATASETS[kind].splits
 
 
 def _check_split(
@@ -165,10 +158,10 @@ def _check_split(
             progress(dataset.split, done, len(dataset))
     pixels += own_pixels
     report.frames[dataset.split] = dict(counts)
-    report.problems[dataset.split] = problems + _problems_of(dataset.kind, own_pixels) + dataset.strays()
-    published = PUBLISHED[dataset.kind][dataset.split]
+    report.problems[dataset.split] = problems + _problems_of(dataset.label_space, own_pixels) + dataset.strays()
+    published = PUBLISHED.get(dataset.kind, {}).get(dataset.split)
     is_simulated = (dataset.root / f"drive_{dataset.split}.json").is_file()
-    if len(dataset) != published and not is_simulated:
+    if published is not None and len(dataset) != published and not is_simulated:
         report.notes.append(f"{dataset.split}: {len(dataset)} frames; {dataset.kind} as published has {published}")
 
 
@@ -192,15 +185,14 @@ def _check_frame(dataset: FrameDataset, frame: Any, read: bool, skip_labels: boo
     return finding
 
 
-def _problems_of(kind: str, pixels: np.ndarray) -> list[str]:
+def _problems_of(space: LabelSpace, pixels: np.ndarray) -> list[str]:
     """What the (256,) counts of the ids of a whole split show to be wrong."""
-    if not pixels.any() or pixels[: len(DATASETS[kind].label_space)].any():
+    if not pixels.any() or pixels[: len(space)].any():
         return []
     return ["no pixel of any label image has a label: are they pictures of colours, or ids of another data set?"]
 
 
-def _conclude(report: TreeReport, pixels: np.ndarray) -> None:
-    space = DATASETS[report.kind].label_space
+def _conclude(report: TreeReport, space: LabelSpace, pixels: np.ndarray) -> None:
     total = int(pixels.sum())
     if total:
         report.class_pixels = {name: int(pixels[k]) for k, name in enumerate(space.classes)}

@@ -11,7 +11,7 @@ import cv2
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
-from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.catalogue import layout
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import FrameDataset, NoFramesError
 
@@ -54,15 +54,16 @@ def convert_tree(
     Raises:
         UserError: nothing to convert, a folder that cannot be written, or a corrupt file.
     """
-    kind = detect_kind(root) if kind == "auto" else kind
-    if kind not in _COMPUTED:
+    found = layout(kind, root)
+    if found.kind not in _COMPUTED and found.recipe is None:
         known = ", ".join(_COMPUTED)
         raise UserError(
-            f"{root}: {kind} has no planes to compute; `any2seg data convert` is for {known}", "option-unsupported"
+            f"{root}: {found.kind} has no planes to compute; `any2seg data convert` is for {known} and recipes",
+            "option-unsupported",
         )
     result: Conversion | None = None
     reasons = []
-    for split in splits or DATASETS[kind].splits:
+    for split in splits or found.splits:
         try:
             dataset = _opened(str(root), kind, split)
         except NoFramesError as error:
@@ -84,7 +85,9 @@ def convert_tree(
 
 @lru_cache(maxsize=1)  # a worker lists the frames of a split once
 def _opened(root: str, kind: str, split: str) -> FrameDataset:
-    return open_dataset(kind, root, split, _COMPUTED[kind], cache="disk", verify=False, source="raw")
+    found = layout(kind, root)
+    options = {"source": "raw"} if found.kind in _COMPUTED else {}
+    return found.open(split, _COMPUTED.get(found.kind), cache="disk", verify=False, **options)
 
 
 def _convert_some(job: tuple[str, str, str, int, bool]) -> tuple[int, list[str]]:

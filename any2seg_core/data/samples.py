@@ -97,11 +97,11 @@ class FrameDataset(Dataset):
         UserError: no such folder, no frame, an unknown split, case, modality or option, or a missing file (named).
     """
 
-    kind: ClassVar[str]
-    splits: ClassVar[tuple[str, ...]]
-    cases: ClassVar[tuple[str, ...]]
-    label_space: ClassVar[LabelSpace]
-    suite: ClassVar[SensorSuite]
+    kind: str
+    splits: tuple[str, ...]
+    cases: tuple[str, ...]
+    label_space: LabelSpace
+    suite: SensorSuite
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
     _whole: FrameDataset
@@ -215,7 +215,7 @@ class FrameDataset(Dataset):
     def make_planes(self, index: int) -> int:
         """Makes those computed planes of a frame that the disk does not hold yet; returns how many."""
         frame, made = self.frames[index], 0
-        for name in self.computed:
+        for name in (name for name in self.present(frame) if name in self.computed):
             if not self.planes_on_disk.holds(self._kept_as(frame, name)):
                 self.read_plane(frame, name)
                 made += 1

@@ -15,7 +15,7 @@ import torch
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_text
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.catalogue import DATASETS, detect_kind, open_dataset
+from any2seg_core.data.catalogue import layout, open_dataset
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
 from any2seg_core.evaluation.frame_views import FrameView
@@ -73,11 +73,11 @@ class EvaluationTarget:
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
         model = with_precision(model, settings.precision, contract.width)
-        kind = detect_kind(settings.data) if settings.dataset == "auto" else settings.dataset
-        space = DATASETS[kind].label_space
+        found = layout(settings.dataset, settings.data)
+        space = found.label_space
         if space.name != contract.label_space:
             raise UserError(
-                f"{checkpoint} was trained on labels {contract.label_space}, {settings.data} is {kind} with "
+                f"{checkpoint} was trained on labels {contract.label_space}, {settings.data} is {found.name} with "
                 f"{space.name}: give the data set of the checkpoint",
                 "label-space-mismatch",
             )

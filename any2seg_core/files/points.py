@@ -53,16 +53,19 @@ def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np
     Raises:
         UserError: no such file, or values that do not say how many columns they have.
     """
+    return _points(path, read_stored_points(path, columns), intensity_max)
+
+
+def read_stored_points(path: Path, columns: str = "") -> StoredPoints:
+    """Columns of a LiDAR file as they are stored, with the rows that are no returns; see `read_points`."""
     names = parse_columns(columns)
     data = read_start(path)
     read_cloud = next((read for magic, read in _CLOUD_MAGICS.items() if data.startswith(magic)), None)
     if read_cloud is not None:
-        found = read_cloud(path, data)
-    elif path.suffix in (".npy", ".npz"):
-        found = _of_numpy(path, names)
-    else:
-        found = _of_rows(_rows(path, data, names), names)
-    return _points(path, found, intensity_max)
+        return read_cloud(path, data)
+    if path.suffix in (".npy", ".npz"):
+        return _of_numpy(path, names)
+    return _of_rows(_rows(path, data, names), names)
 
 
 def parse_columns(text: str) -> tuple[str, ...]:

@@ -106,6 +106,19 @@ def read_depth_m(path: Path, per_metre: float = 0.0) -> np.ndarray:
         raise UserError(
             f"depth scale {per_metre:g}: give units per metre, 1000 for millimetres, 256 for KITTI", "value-range"
         )
+    depth = read_stored_depth(path)
+    if depth.dtype.kind == "f":
+        require_metres(path, depth)
+        return depth.astype(np.float32)
+    depth_m = depth.astype(np.float32) / np.float32(per_metre or _MILLIMETRES)
+    if not per_metre and depth.any():
+        reach = f"up to {depth_m.max():.1f} m"
+        _LOG.warning("%s: depth is read as millimetres, %s (--depth-scale 256 for KITTI's)", path, reach)
+    return depth_m
+
+
+def read_stored_depth(path: Path) -> np.ndarray:
+    """Depth file -> (H, W) whole numbers or floats as they are stored; see `read_depth_m`."""
     if path.suffix in (".npy", ".npz"):
         depth = _single_array(path)
         if depth.ndim != 2 or depth.dtype.kind not in "fiu":
@@ -120,14 +133,7 @@ def read_depth_m(path: Path, per_metre: float = 0.0) -> np.ndarray:
                 "millimetres; give metres as a float .npy otherwise",
                 "file-content",
             )
-    if depth.dtype.kind == "f":
-        _require_metres(path, depth)
-        return depth.astype(np.float32)
-    depth_m = depth.astype(np.float32) / np.float32(per_metre or _MILLIMETRES)
-    if not per_metre and depth.any():
-        reach = f"up to {depth_m.max():.1f} m"
-        _LOG.warning("%s: depth is read as millimetres, %s (--depth-scale 256 for KITTI's)", path, reach)
-    return depth_m
+    return depth
 
 
 def _single_array(path: Path) -> np.ndarray:
@@ -142,7 +148,8 @@ def _single_array(path: Path) -> np.ndarray:
     return loaded
 
 
-def _require_metres(path: Path, depth: np.ndarray) -> None:
+def require_metres(path: Path, depth: np.ndarray) -> None:
+    """UserError for (H, W) floats of which most are beyond 1 km."""
     values = depth[np.isfinite(depth) & (depth > 0)]
     if values.size and np.median(values) > MAX_DEPTH_M:
         raise UserError(

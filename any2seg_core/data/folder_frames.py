@@ -1,0 +1,184 @@
+"""Frames of a recipe: which files of a folder belong together, and to which split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.text_files import read_text
+from any2seg_core.data.path_patterns import PathPattern
+from any2seg_core.data.recipe import DRIVE, SPLIT, Recipe, Shares, SplitRule
+from any2seg_core.data.samples import LABELS
+
+CALIBRATION = "calibration"
+"""Key of the calibration beside the sensors in `FolderFrame.files`."""
+
+_Values = dict[str, str]
+
+
+@dataclass(frozen=True)
+class FolderFrame:
+    """One moment.
+
+    Attributes:
+        name: values of the placeholders but ``{split}``, joined with "/"; unique within the split.
+        condition: see `Recipe.condition`. drive: "" where the recipe has no such placeholder.
+        files: sensor, LABELS or CALIBRATION -> file; what is optional and not there is left out.
+    """
+
+    name: str
+    condition: str = field(compare=False)
+    drive: str = field(compare=False)
+    files: dict[str, Path] = field(compare=False, repr=False)
+
+
+def find_frames(
+    root: Path, recipe: Recipe, split: str, sensors: Collection[str], labelled: bool
+) -> Iterator[FolderFrame]:
+    """Frames of a split, in order of their files' names; of a list, in its order.
+
+    Args:
+        sensors: whose files are wanted. labelled: whether truth is; frames without it are left out if it is partial.
+
+    Raises:
+        UserError: two files for one frame, or a list that cannot be read or names what is not there.
+    """
+    rule = recipe.rules[split]
+    wanted = {**recipe.only, **rule.where}
+    known = {name: words[0] for name, words in wanted.items() if len(words) == 1 and not _is_glob(words[0])}
+    files = _Finder(root, recipe, split, known, sensors, labelled)
+    keeps_split = len(rule.where.get(SPLIT, ())) > 1
+    for values, path in _reference_files(root, recipe, split, rule, known):
+        if not all(any(fnmatchcase(values[name], word) for word in words) for name, words in wanted.items()):
+            continue
+        if recipe.share is not None and drawn_split(values[recipe.unit], recipe.share) != split:
+            continue
+        found = files.of(values, path)
+        if found is not None:
+            parts = [value for name, value in values.items() if name != SPLIT or keeps_split]
+            condition = PathPattern(recipe.condition).path(values) if recipe.condition else "all"
+            yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found)
+
+
+def recognises(root: Path, recipe: Recipe) -> bool:
+    """Whether a folder has a frame of a split with all its files; nothing is said of the others."""
+    try:
+        for split in recipe.rules:
+            for frame in find_frames(root, recipe, split, recipe.sensors, labelled=True):
+                return all(path.exists() for path in frame.files.values())
+    except UserError:
+        pass
+    return False
+
+
+def drawn_split(name: str, share: Shares) -> str:
+    """Split of what has this name: the same on every machine, whatever else there is."""
+    drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2.0**64  # 0 <= drawn < 1
+    return "val" if drawn < share.val else "test" if drawn < share.val + share.test else "train"
+
+
+def _is_glob(word: str) -> bool:
+    return any(sign in word for sign in "*?[")
+
+
+def _reference_files(
+    root: Path, recipe: Recipe, split: str, rule: SplitRule, known: _Values
+) -> Iterator[tuple[_Values, Path]]:
+    """Values and file of the first sensor, each frame once."""
+    pattern, first = recipe.reference, next(iter(recipe.sensors))
+    listed = None if rule.listed is None else _listed(root, rule, split, known)
+    if listed is not None and not pattern.is_open and set(pattern.names) <= set(rule.line.names) | set(known):
+        for values in listed:
+            yield known | values, root / pattern.path(known | values)
+        return
+    seen: dict[tuple[str, ...], Path] = {}
+    names = [name for name in pattern.names if listed is None or name in rule.line.names]
+    allowed = None if listed is None else {tuple(values[name] for name in names) for values in listed}
+    for values, path in pattern.find(root, known):
+        if allowed is not None and tuple(values[name] for name in names) not in allowed:
+            continue
+        ordered = {name: values[name] for name in pattern.names}
+        _note(seen, tuple(ordered.values()), path, f"sensors.{first}", pattern)
+        yield ordered, path
+
+
+def _listed(root: Path, rule: SplitRule, split: str, known: _Values) -> list[dict[str, str]]:
+    assert rule.listed is not None
+    path = root / rule.listed.path({SPLIT: split} | known)
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for number, line in enumerate(read_text(path, "list of frames").splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        values = rule.line.match(line.strip()) or rule.line.match(words[0])
+        if values is None:
+            raise UserError(
+                f"{path}: line {number}, {line.strip()[:80]!r}, is not as splits.{split}.line says, "
+                f"{rule.line.text}: correct the recipe or the list",
+                "value-format",
+            )
+        if tuple(values.values()) in found:
+            raise UserError(f"{path}: line {number}: {line.strip()[:80]} stands there twice; keep one", "value-twice")
+        found[tuple(values.values())] = values
+    return list(found.values())
+
+
+def _note(seen: dict[tuple[str, ...], Path], key: tuple[str, ...], path: Path, what: str, pattern: PathPattern) -> None:
+    other = seen.setdefault(key, path)
+    if other is not path:
+        raise UserError(
+            f"{path}: a second file for one frame beside {other.name}: {what}, {pattern.text}, fits both; make it "
+            "narrower, or move one of them away",
+            "file-ambiguous",
+        )
+
+
+class _Finder:
+    """Files of one frame after the other; open patterns are walked once."""
+
+    def __init__(
+        self, root: Path, recipe: Recipe, split: str, known: _Values, sensors: Collection[str], labelled: bool
+    ) -> None:
+        self._root, self._base = root, {SPLIT: split} | known
+        self._first = next(iter(recipe.sensors))
+        self._is_partial = labelled and recipe.labels is not None and recipe.labels.partial
+        patterns: dict[str, PathPattern | None] = {
+            name: part.path for name, part in recipe.sensors.items() if name in sensors
+        }
+        patterns[LABELS] = recipe.labels.pattern(split) if recipe.labels is not None else None
+        patterns[CALIBRATION] = recipe.calibration.path if recipe.calibration is not None else None
+        self._patterns = {key: pattern for key, pattern in patterns.items() if pattern is not None}
+        self._optional = {name for name, part in recipe.sensors.items() if part.optional}
+        self._indices = {
+            key: self._index(key, pattern)
+            for key, pattern in self._patterns.items()
+            if pattern.is_open and key != self._first
+        }
+
+    def _index(self, key: str, pattern: PathPattern) -> dict[tuple[str, ...], Path]:
+        found: dict[tuple[str, ...], Path] = {}
+        what = key if key in (LABELS, CALIBRATION) else f"sensors.{key}"
+        for values, path in pattern.find(self._root, {n: v for n, v in self._base.items() if n in pattern.names}):
+            _note(found, tuple(values[name] for name in pattern.names), path, what, pattern)
+        return found
+
+    def of(self, values: _Values, path: Path) -> dict[str, Path] | None:
+        """Files of a frame, whose first sensor has `path`; None for one that does not count without its truth."""
+        values = self._base | values
+        files: dict[str, Path] = {}
+        for key, pattern in self._patterns.items():
+            file = path if key == self._first else self._file(key, pattern, values)
+            is_left_out = key in self._optional or (key == LABELS and self._is_partial)
+            if not is_left_out or file.is_file():
+                files[key] = file
+        return None if self._is_partial and LABELS not in files else files
+
+    def _file(self, key: str, pattern: PathPattern, values: _Values) -> Path:
+        if not pattern.is_open:
+            return self._root / pattern.path(values)
+        found = self._indices[key].get(tuple(values[name] for name in pattern.names))
+        return found or self._root / pattern.text

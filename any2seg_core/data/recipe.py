@@ -1,0 +1,303 @@
+"""Recipe of a data set: a YAML that says which files are what (docs/datasets.md). Read by `FolderDataset`.
+
+name: yard
+suite: vehicle                      # name of a suite, or a YAML beside this file
+label_space: yard-3                 # name of a label space, or a YAML beside this file
+splits: {train: training, val: validation}
+sensors:                            # the first one says which frames there are
+  rgb: "{split}/image/{drive}/{frame}.jpg"
+  lidar: {path: "{split}/velodyne/{drive}/{frame}.bin", columns: [x, y, z, intensity, ring], optional: true}
+labels: "{split}/label/{drive}/{frame}.png"
+calibration: "calib/{drive}.yaml"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from any2seg_core.base.error_codes import code_of
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.shipped import shipped_file
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.base.units import share_of
+from any2seg_core.data.kinds import RECIPE_SUFFIXES, is_recipe_name, shipped_recipes
+from any2seg_core.data.path_patterns import PathPattern
+from any2seg_core.files.points import parse_columns
+
+SPLIT, DRIVE, FRAME = "split", "drive", "frame"
+"""Placeholders that mean something: the part of the data, what was recorded in one go, one moment of it."""
+
+CalibrationKind = Literal[
+    "any2seg", "kitti-raw", "kitti-object", "kitti-360", "cityscapes", "stanford", "k-matrix", "camera-info", "kalibr"
+]
+
+
+def _pattern(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return PathPattern(value)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+Pattern = Annotated[PathPattern, BeforeValidator(_pattern)]
+
+
+def _words(value: Any) -> Any:
+    """One word or a list of them; numbers as YAML reads them are words too, but 08 and 008 must be quoted."""
+    listed = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(each, str) or type(each) is int for each in listed):
+        raise ValueError('give names, as [a, b]; put numbers in quotes, as ["08"]')
+    return tuple(map(str, listed))
+
+
+Share = Annotated[float, BeforeValidator(share_of), Field(ge=0, lt=1, allow_inf_nan=False)]
+Word = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class _Files(_Part):
+    """A plain text stands for ``path``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class SensorFiles(_Files):
+    """Files of one sensor.
+
+    Attributes:
+        path: pattern.
+        optional: a frame may lack it: then the sensor is missing there.
+        plane: encoding of planes, (H, W, 3) images that somebody made of raw data and that are taken as they are.
+        columns, intensity_max: of points, see `read_points`.
+        depth_scale, invalid, coding: of depth: whole numbers per metre (floats are metres), stored values that mean
+            "unknown" beside 0, and how they are packed: ``sun-rgbd``, ``carla`` (24 bits), or
+            ``disparity``: Cityscapes' (value - 1) / depth_scale pixels.
+        time_unit, window_ms: of events, see `read_events`; the last so many milliseconds of each file are drawn.
+    """
+
+    path: Pattern
+    optional: bool = False
+    plane: str = ""
+    columns: Words = ()
+    intensity_max: float = Field(0.0, ge=0, allow_inf_nan=False)
+    depth_scale: float = Field(1000.0, gt=0, allow_inf_nan=False)
+    coding: Literal["linear", "sun-rgbd", "carla", "disparity"] = "linear"
+    invalid: tuple[float, ...] = ()
+    time_unit: Literal["", "ns", "us", "ms", "s"] = ""
+    window_ms: float = Field(0.0, ge=0, le=10_000, allow_inf_nan=False)
+
+    @field_validator("columns")
+    @classmethod
+    def _readable_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return parse_columns(",".join(names))
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+
+class LabelFiles(_Files):
+    """Files of the truth.
+
+    Attributes:
+        path: pattern, or one for each split.
+        of: sensor whose points the files label (SemanticKITTI's ``.label``, nuScenes' lidarseg ``.bin``); "": images.
+        partial: frames without such a file are left out, where labels are wanted.
+        unlabelled: what a pixel without a class is: ``ignored`` (255) or ``open`` (254, see `NOT_ANNOTATED`), as
+            around scribbles.
+    """
+
+    path: Pattern | dict[str, Pattern]
+    of: str = ""
+    partial: bool = False
+    unlabelled: Literal["ignored", "open"] = "ignored"
+
+    def pattern(self, split: str) -> PathPattern | None:
+        """Where the labels of a split lie; None where it has none."""
+        return self.path.get(split) if isinstance(self.path, dict) else self.path
+
+
+class CalibrationFiles(_Files):
+    """Where the sensors are.
+
+    Attributes:
+        path: pattern of a file, or of a folder for the kinds that have several; None with hfov_deg.
+        kind: any2seg: our own YAML; or whose files they are.
+        camera: number or channel of the camera, where a file holds several.
+        hfov_deg: instead of files: horizontal field of view of the one camera, which has no distortion.
+    """
+
+    path: Pattern | None = None
+    kind: CalibrationKind = "any2seg"
+    camera: Word = ""
+    hfov_deg: float | None = Field(None, gt=0, lt=180)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CalibrationFiles:
+        if (self.path is None) == (self.hfov_deg is None):
+            raise ValueError("give path, or hfov_deg alone")
+        if self.kind.startswith("kitti") and not self.camera.isdecimal() and self.camera:
+            raise ValueError(f"camera {self.camera!r}: KITTI's cameras are numbers, as 2")
+        return self
+
+
+class SplitRule(_Part):
+    """Frames of one split: those that ``where`` and ``listed`` both name.
+
+    Attributes:
+        where: placeholder -> values it may have.
+        listed: text file of frames, one a line; ``{split}`` in it is the name of the split.
+        line: what a line, or its first word, looks like, with placeholders.
+    """
+
+    where: dict[str, Words] = Field(default_factory=dict)
+    listed: Pattern | None = None
+    line: Pattern = PathPattern("{frame}")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, value: object) -> object:
+        """Words are values of {split}; a mapping without own keys is ``where``."""
+        if not isinstance(value, dict):
+            return {"where": {SPLIT: value}}
+        return value if set(value) & {"where", "listed", "line"} else {"where": value}
+
+
+class Shares(_Part):
+    """Splits by share, drawn from the names; the same files are in the same split on every machine, also when others
+    come. ``by``: what is not divided: drive (default where there is such a placeholder), frame, or any placeholder.
+    """
+
+    val: Share = 0.0
+    test: Share = 0.0
+    by: str = ""
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Shares:
+        if self.val + self.test >= 1.0:
+            raise ValueError("val and test together leave nothing for train")
+        return self
+
+
+class Recipe(_Part):
+    """Which files of a folder are what.
+
+    Attributes:
+        name: of the data set. about: one line for people.
+        suite, label_space: name, or path of a YAML, relative to the recipe.
+        splits: name -> `SplitRule`. Default: train, val and test, each the value of ``{split}`` of that name.
+        share: instead of ``splits``: train and what these shares say.
+        sensors: name in the suite -> files. The first one says which frames there are.
+        labels, calibration: None: there are none.
+        only: placeholder -> values that it may have; other files are none of this data set's.
+        condition: what a frame counts as, with placeholders, as "{weather}/{time}".
+    """
+
+    name: str = Field(min_length=1)
+    about: str = ""
+    suite: str = "vehicle"
+    label_space: str
+    splits: dict[str, SplitRule] = Field(default_factory=dict)
+    share: Shares | None = None
+    sensors: dict[str, SensorFiles] = Field(min_length=1)
+    labels: LabelFiles | None = None
+    calibration: CalibrationFiles | None = None
+    only: dict[str, Words] = Field(default_factory=dict)
+    condition: str = ""
+
+    @property
+    def reference(self) -> PathPattern:
+        """The pattern that says which frames there are."""
+        return next(iter(self.sensors.values())).path
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """train first where there is one."""
+        return tuple(self.rules)
+
+    @property
+    def rules(self) -> Mapping[str, SplitRule]:
+        """Rule of each split."""
+        if self.share is not None:
+            drawn = {"val": self.share.val, "test": self.share.test}
+            return {"train": SplitRule(), **{name: SplitRule() for name, part in drawn.items() if part}}
+        if self.splits:
+            return self.splits
+        return {name: SplitRule(where={SPLIT: (name,)}) for name in ("train", "val", "test")}
+
+    @property
+    def unit(self) -> str:
+        """Placeholder whose values are never divided between splits by share."""
+        if self.share is not None and self.share.by:
+            return self.share.by
+        return DRIVE if DRIVE in self.reference.names else FRAME
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        known = set(self.reference.names)
+        if self.splits and self.share is not None:
+            raise ValueError("splits and share exclude each other: keep one")
+        patterns: dict[str, PathPattern | None] = {f"sensors.{name}": part.path for name, part in self.sensors.items()}
+        for split, rule in self.rules.items():
+            patterns[f"splits.{split}.line"] = rule.line if rule.listed is not None else None
+            patterns[f"labels ({split})"] = None if self.labels is None else self.labels.pattern(split)
+        patterns["calibration"] = None if self.calibration is None else self.calibration.path
+        patterns["condition"] = PathPattern(self.condition) if self.condition else None
+        for key, pattern in patterns.items():
+            strange = [name for name in (pattern.names if pattern else ()) if name not in known | {SPLIT}]
+            if strange:
+                first = next(iter(self.sensors))
+                raise ValueError(f"{key}: {{{strange[0]}}} does not occur in the pattern of {first}, the first sensor")
+        wheres = [rule.where for rule in self.rules.values()] if self.splits or self.share else []
+        asked = {name for where in (*wheres, self.only) for name in where} | ({self.unit} if self.share else set())
+        if asked - known:
+            word = min(asked - known)
+            raise ValueError(f"{{{word}}} chooses frames and does not occur in {self.reference.text!r}")
+        if not self.splits and self.share is None and SPLIT not in known:
+            raise ValueError(f"{{split}} does not occur in {self.reference.text!r}: say splits or share")
+        if self.labels is not None and self.labels.of and self.labels.of not in self.sensors:
+            raise ValueError(f"labels.of: {self.labels.of!r} is none of the sensors {', '.join(self.sensors)}")
+        return self
+
+
+def read_recipe(name_or_path: str | Path) -> Recipe:
+    """A shipped recipe by its name, or that of a YAML file.
+
+    Raises:
+        UserError: neither, or a recipe with a mistake: file, key and way out.
+    """
+    word = str(name_or_path)
+    if not is_recipe_name(word):
+        known = ", ".join(shipped_recipes()) or "none"
+        raise UserError(f"recipe {word!r}: known are {known}, or give a YAML file", "value-unknown")
+    is_shipped = word in shipped_recipes()
+    path = shipped_file("any2seg_core", "data", "recipes", f"{word}.yaml") if is_shipped else Path(name_or_path)
+    document = read_yaml(path, "recipe")
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: is no recipe: give name, label_space and sensors", "file-content")
+    for key in ("suite", "label_space"):
+        if Path(str(document.get(key, ""))).suffix in RECIPE_SUFFIXES:
+            document[key] = str(path.parent / str(document[key]))
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first(error)}", code_of(error)) from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first mistake: key, and what is wrong."""
+    found = error.errors()[0]
+    key = ".".join(str(part) for part in found["loc"])
+    return f"{key}: {found['msg'].removeprefix('Value error, ')}".removeprefix(": ")
