@@ -24,6 +24,7 @@ from any2seg_core.data.folder_files import (
 from any2seg_core.data.folder_frames import CALIBRATION, FolderFrame, find_frames
 from any2seg_core.data.folder_labels import read_label_image, read_point_labels
 from any2seg_core.data.images import CorruptFileError
+from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.recipe import Recipe, read_recipe
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, held_by
@@ -117,7 +118,13 @@ class FolderDataset(FrameDataset):
         assert files is not None  # `_require_files` has seen to it
         if files.of:
             return self._point_labels(frame, files.of)
-        labels = read_label_image(frame.files[LABELS], self.label_space)
+        path, coding = frame.files[LABELS], files.coding_of(self.split)
+        if coding == "scribbles":
+            labels = read_scribbles(path, self.label_space, self._size(frame))
+        elif coding == "instance-colours":
+            labels = read_instance_colours(path, self.root / files.names, self.label_space)
+        else:
+            labels = read_label_image(path, self.label_space)
         return np.where(labels == IGNORE, NOT_ANNOTATED, labels) if files.unlabelled == "open" else labels
 
     @property
@@ -186,7 +193,7 @@ class FolderDataset(FrameDataset):
             strange = [name for name in names if name not in known]
             if strange:
                 raise UserError(f"{strange[0]!r} is no sensor of {place}: it has {', '.join(known)}", "sensor-absent")
-        if self.computed and self.recipe.calibration is None:
+        if self.computed and self.recipe.calibration is None and self.recipe.tables is None:
             raise UserError(
                 f"recipe {self.recipe.name}: planes of {', '.join(self.computed)} need a calibration: add calibration, "
                 "as {hfov_deg: 90} or a path, or leave these sensors out",
@@ -194,11 +201,12 @@ class FolderDataset(FrameDataset):
             )
         self._keep = cache == "disk"
         super()._prepare(cache)
-        if self.recipe.calibration is not None:
-            self._rigs = Rigs(self.recipe.calibration, self.event_window_ns)
+        self._rigs = Rigs(self.recipe.calibration, self.event_window_ns)
 
     def _find(self) -> list[FolderFrame]:
-        frames = list(find_frames(self.root, self.recipe, self.split, self.modalities, self.labelled))
+        of = "" if self.recipe.labels is None else self.recipe.labels.of
+        wanted = {*self.modalities, self.suite.camera, of}  # sizes are the camera's, labels those of points
+        frames = list(find_frames(self.root, self.recipe, self.split, wanted, self.labelled))
         conditions = sorted({frame.condition for frame in frames})
         self.cases = tuple(dict.fromkeys([*conditions, *(part for name in conditions for part in name.split("/"))]))
         return [frame for frame in frames if self.present(frame)]
@@ -236,12 +244,16 @@ class FolderDataset(FrameDataset):
         return Path(digest or self._rig(frame).digest, name, f"{frame.name}.png")
 
     def _rig(self, frame: FolderFrame) -> CalibratedRig:
-        return self._rigs.rig(frame.files.get(CALIBRATION), self._size(frame))
+        return self._rigs.rig(frame.calibration or frame.files.get(CALIBRATION), self._size(frame))
+
+    @property
+    def _has_label_image(self) -> bool:
+        files = self.recipe.labels
+        return files is not None and not files.of and files.coding_of(self.split) != "scribbles"
 
     def _size(self, frame: FolderFrame) -> tuple[int, int]:
         """(H, W) of the camera's picture, else of the label image."""
-        has_image_labels = self.recipe.labels is not None and not self.recipe.labels.of
-        path = frame.files.get(self.suite.camera) or (frame.files.get(LABELS) if has_image_labels else None)
+        path = frame.files.get(self.suite.camera) or (frame.files.get(LABELS) if self._has_label_image else None)
         if path is None:
             raise CorruptFileError(
                 f"frame {frame.name}: has neither a picture nor a label image to say its size", "frame-incomplete"
@@ -250,7 +262,7 @@ class FolderDataset(FrameDataset):
 
     def _upright_size(self, frame: FolderFrame) -> tuple[int, int] | None:
         """(H, W) that a picture with an EXIF orientation shall have; None: whatever it has upright."""
-        if LABELS in frame.files and self.recipe.labels is not None and not self.recipe.labels.of:
+        if LABELS in frame.files and self._has_label_image:
             return _picture_size(frame.files[LABELS])
         return None if self.recipe.calibration is None else _picture_size(frame.files[self.suite.camera])
 

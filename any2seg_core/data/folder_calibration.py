@@ -32,26 +32,28 @@ class Rigs:
     """Rigs of calibration files; files of equal content share one.
 
     Args:
-        files: what the recipe says of them.
+        files: what the recipe says of them; None where frames bring their own.
     """
 
-    def __init__(self, files: CalibrationFiles, event_window_ns: int) -> None:
+    def __init__(self, files: CalibrationFiles | None, event_window_ns: int) -> None:
         self._files, self._window_ns = files, event_window_ns
         self._known: OrderedDict[str, CalibratedRig] = OrderedDict()
 
-    def rig(self, path: Path | None, size: tuple[int, int]) -> CalibratedRig:
+    def rig(self, source: Path | Calibration | None, size: tuple[int, int]) -> CalibratedRig:
         """For a frame whose camera image is (H, W).
 
         Args:
-            path: file or folder; None where the recipe says the field of view.
+            source: file or folder, or what tables say; None where the recipe says the field of view.
 
         Raises:
             UserError: no such file, or what its reader says.
         """
-        digest = _digest(path, size)
+        digest = _digest(source, size)
         found = self._known.pop(digest, None)
         if found is None:
-            calibration, disparity_m = _read(self._files, path, size)
+            calibration, disparity_m = (
+                (source, 0.0) if isinstance(source, Calibration) else _read(self._files, source, size)
+            )
             found = CalibratedRig(SensorRig(calibration, self._window_ns), digest, disparity_m)
         self._known[digest] = found  # the newest last
         if len(self._known) > _MOST_RIGS:
@@ -59,9 +61,14 @@ class Rigs:
         return found
 
 
-def _digest(path: Path | None, size: tuple[int, int]) -> str:
-    inside = [] if path is None else [file for file in listed(path) if file.is_file()] if path.is_dir() else [path]
+def _digest(source: Path | Calibration | None, size: tuple[int, int]) -> str:
     total = hashlib.sha256(repr(size).encode())
+    if isinstance(source, Calibration):
+        to_camera = source.lidar_to_camera
+        total.update(source.camera.K.tobytes() + (b"" if to_camera is None else to_camera.tobytes()))
+        return total.hexdigest()[:12]
+    is_folder = source is not None and source.is_dir()
+    inside = [file for file in listed(source) if file.is_file()] if source and is_folder else [source] if source else []
     for file in inside:
         try:
             total.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -73,9 +80,10 @@ def _digest(path: Path | None, size: tuple[int, int]) -> str:
     return total.hexdigest()[:12]
 
 
-def _read(files: CalibrationFiles, path: Path | None, size: tuple[int, int]) -> tuple[Calibration, float]:
+def _read(files: CalibrationFiles | None, path: Path | None, size: tuple[int, int]) -> tuple[Calibration, float]:
     """Calibration and disparity_m."""
     height, width = size
+    assert files is not None  # or frames bring their own
     if path is None:
         assert files.hfov_deg is not None
         return Calibration(CameraModel.from_fov(width, height, files.hfov_deg)), 0.0

@@ -10,14 +10,17 @@ from pathlib import Path
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_text
+from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.path_patterns import PathPattern
-from any2seg_core.data.recipe import DRIVE, SPLIT, Recipe, Shares, SplitRule
+from any2seg_core.data.recipe import DRIVE, FRAME, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
 from any2seg_core.data.samples import LABELS
+from any2seg_core.sensors.calibration import Calibration
 
 CALIBRATION = "calibration"
 """Key of the calibration beside the sensors in `FolderFrame.files`."""
 
 _Values = dict[str, str]
+_FILES_OF_TABLES = TABLE_VALUES[:3]
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,20 @@ class FolderFrame:
         name: values of the placeholders but ``{split}``, joined with "/"; unique within the split.
         condition: see `Recipe.condition`. drive: "" where the recipe has no such placeholder.
         files: sensor, LABELS or CALIBRATION -> file; what is optional and not there is left out.
+        calibration: where tables know it.
     """
 
     name: str
     condition: str = field(compare=False)
     drive: str = field(compare=False)
     files: dict[str, Path] = field(compare=False, repr=False)
+    calibration: Calibration | None = field(default=None, compare=False, repr=False)
 
 
 def find_frames(
     root: Path, recipe: Recipe, split: str, sensors: Collection[str], labelled: bool
 ) -> Iterator[FolderFrame]:
-    """Frames of a split, in order of their files' names; of a list, in its order.
+    """Frames of a split, in order of their files' names; of a list or tables, in their order.
 
     Args:
         sensors: whose files are wanted. labelled: whether truth is; frames without it are left out if it is partial.
@@ -52,16 +57,17 @@ def find_frames(
     known = {name: words[0] for name, words in wanted.items() if len(words) == 1 and not _is_glob(words[0])}
     files = _Finder(root, recipe, split, known, sensors, labelled)
     keeps_split = len(rule.where.get(SPLIT, ())) > 1
-    for values, path in _reference_files(root, recipe, split, rule, known):
+    for values, path, calibration in _reference_files(root, recipe, split, rule, known):
         if not all(any(fnmatchcase(values[name], word) for word in words) for name, words in wanted.items()):
             continue
         if recipe.share is not None and drawn_split(values[recipe.unit], recipe.share) != split:
             continue
         found = files.of(values, path)
         if found is not None:
-            parts = [value for name, value in values.items() if name != SPLIT or keeps_split]
+            unnamed = _FILES_OF_TABLES if recipe.tables is not None else () if keeps_split else (SPLIT,)
+            parts = [value for name, value in values.items() if name not in unnamed]
             condition = PathPattern(recipe.condition).path(values) if recipe.condition else "all"
-            yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found)
+            yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found, calibration)
 
 
 def recognises(root: Path, recipe: Recipe) -> bool:
@@ -87,23 +93,39 @@ def _is_glob(word: str) -> bool:
 
 def _reference_files(
     root: Path, recipe: Recipe, split: str, rule: SplitRule, known: _Values
-) -> Iterator[tuple[_Values, Path]]:
-    """Values and file of the first sensor, each frame once."""
+) -> Iterator[tuple[_Values, Path, Calibration | None]]:
+    """Values and file of the first sensor, each frame once; and its calibration where tables know it."""
     pattern, first = recipe.reference, next(iter(recipe.sensors))
     listed = None if rule.listed is None else _listed(root, rule, split, known)
-    if listed is not None and not pattern.is_open and set(pattern.names) <= set(rule.line.names) | set(known):
+    if listed is not None and not pattern.is_open and set(recipe.placeholders) <= set(rule.line.names) | set(known):
         for values in listed:
-            yield known | values, root / pattern.path(known | values)
+            yield known | values, root / pattern.path(known | values), None
         return
-    seen: dict[tuple[str, ...], Path] = {}
-    names = [name for name in pattern.names if listed is None or name in rule.line.names]
+    names = [name for name in recipe.placeholders if listed is None or name in rule.line.names]
     allowed = None if listed is None else {tuple(values[name] for name in names) for values in listed}
-    for values, path in pattern.find(root, known):
+    if recipe.tables is not None:
+        found = _of_tables(root, recipe)
+    else:
+        found = ((values, path, None) for values, path in pattern.find(root, known))
+    seen: dict[tuple[str, ...], Path] = {}
+    for values, path, calibration in found:
         if allowed is not None and tuple(values[name] for name in names) not in allowed:
             continue
-        ordered = {name: values[name] for name in pattern.names}
+        ordered = {name: values[name] for name in recipe.placeholders}
         _note(seen, tuple(ordered.values()), path, f"sensors.{first}", pattern)
-        yield ordered, path
+        yield ordered, path, calibration
+
+
+def _of_tables(root: Path, recipe: Recipe) -> Iterator[tuple[_Values, Path, Calibration | None]]:
+    assert recipe.tables is not None
+    folders = sorted(path for path in root.glob(recipe.tables.path.text) if path.is_dir())
+    if len(folders) != 1:
+        found = ", ".join(path.name for path in folders) or "none"
+        raise UserError(f"{root}: tables: {recipe.tables.path.text} is {found}: name one folder", "file-ambiguous")
+    for frame in read_key_frames(folders[0], recipe.tables.cameras):
+        values = dict(zip(_FILES_OF_TABLES, (frame.image, frame.lidar, frame.lidarseg), strict=True))
+        values |= {DRIVE: frame.scene, "camera": frame.camera, FRAME: frame.sample}
+        yield values, root / recipe.reference.path(values), frame.calibration
 
 
 def _listed(root: Path, rule: SplitRule, split: str, known: _Values) -> list[dict[str, str]]:

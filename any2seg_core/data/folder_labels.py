@@ -36,10 +36,9 @@ def read_point_labels(path: Path, count: int, space: LabelSpace) -> np.ndarray:
             f"{path}: has {len(data)} bytes, the cloud {count} points of {size}: are they of one frame?",
             "size-mismatch",
         )
-    ids = (np.frombuffer(data, kind) & 0xFFFF).astype(np.int64)
+    ids = np.frombuffer(data, kind).astype(np.int64) & 0xFFFF
     table, allowed = _tables(space)
-    if ids.size and ids.max() > IGNORE:
-        ids = np.where(ids > IGNORE, IGNORE, ids)
+    ids = np.minimum(ids, IGNORE)
     return map_ids(ids.astype(np.uint8), table, allowed, path)
 
 

@@ -114,6 +114,8 @@ class LabelFiles(_Files):
     Attributes:
         path: pattern, or one for each split.
         of: sensor whose points the files label (SemanticKITTI's ``.label``, nuScenes' lidarseg ``.bin``); "": images.
+        coding: of images, one or one for each split: ``ids``; ``scribbles``, ScribbleSup's XML; ``instance-colours``,
+            Stanford's 24 bits, which are places in the list of ``names``, a JSON file.
         partial: frames without such a file are left out, where labels are wanted.
         unlabelled: what a pixel without a class is: ``ignored`` (255) or ``open`` (254, see `NOT_ANNOTATED`), as
             around scribbles.
@@ -121,8 +123,22 @@ class LabelFiles(_Files):
 
     path: Pattern | dict[str, Pattern]
     of: str = ""
+    coding: Literal["ids", "scribbles", "instance-colours"] | dict[str, Literal["ids", "scribbles"]] = "ids"
+    names: str = ""
     partial: bool = False
     unlabelled: Literal["ignored", "open"] = "ignored"
+
+    @model_validator(mode="after")
+    def _names_where_needed(self) -> LabelFiles:
+        if (self.coding == "instance-colours") != bool(self.names):
+            raise ValueError("names belongs to coding: instance-colours, which needs it")
+        if self.of and self.coding != "ids":
+            raise ValueError("coding is of images: leave it or of out")
+        return self
+
+    def coding_of(self, split: str) -> str:
+        """How a split says its classes."""
+        return self.coding.get(split, "ids") if isinstance(self.coding, dict) else self.coding
 
     def pattern(self, split: str) -> PathPattern | None:
         """Where the labels of a split lie; None where it has none."""
@@ -191,6 +207,22 @@ class Shares(_Part):
         return self
 
 
+class NuscenesTables(_Files):
+    """Frames by nuScenes' tables instead of by the names of files: the key frames of some cameras.
+
+    Attributes:
+        path: folder of the tables, as "v1.0-trainval"; ``*`` is allowed, where one folder fits.
+        cameras: channels; each gives frames of its own.
+    """
+
+    path: Pattern
+    cameras: Words = ("CAM_FRONT",)
+
+
+TABLE_VALUES = ("image", "lidar", "lidarseg", DRIVE, "camera", FRAME)
+"""Placeholders that `NuscenesTables` fill: files below the root; scene, channel and token of the key frame."""
+
+
 class Recipe(_Part):
     """Which files of a folder are what.
 
@@ -199,6 +231,7 @@ class Recipe(_Part):
         suite, label_space: name, or path of a YAML, relative to the recipe.
         splits: name -> `SplitRule`. Default: train, val and test, each the value of ``{split}`` of that name.
         share: instead of ``splits``: train and what these shares say.
+        tables: where tables say which files belong together; they fill the placeholders of TABLE_VALUES.
         sensors: name in the suite -> files. The first one says which frames there are.
         labels, calibration: None: there are none.
         only: placeholder -> values that it may have; other files are none of this data set's.
@@ -211,6 +244,7 @@ class Recipe(_Part):
     label_space: str
     splits: dict[str, SplitRule] = Field(default_factory=dict)
     share: Shares | None = None
+    tables: NuscenesTables | None = None
     sensors: dict[str, SensorFiles] = Field(min_length=1)
     labels: LabelFiles | None = None
     calibration: CalibrationFiles | None = None
@@ -221,6 +255,11 @@ class Recipe(_Part):
     def reference(self) -> PathPattern:
         """The pattern that says which frames there are."""
         return next(iter(self.sensors.values())).path
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """What is known of each frame."""
+        return self.reference.names if self.tables is None else TABLE_VALUES
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -242,11 +281,11 @@ class Recipe(_Part):
         """Placeholder whose values are never divided between splits by share."""
         if self.share is not None and self.share.by:
             return self.share.by
-        return DRIVE if DRIVE in self.reference.names else FRAME
+        return DRIVE if DRIVE in self.placeholders else FRAME
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        known = set(self.reference.names)
+        known = set(self.placeholders)
         if self.splits and self.share is not None:
             raise ValueError("splits and share exclude each other: keep one")
         patterns: dict[str, PathPattern | None] = {f"sensors.{name}": part.path for name, part in self.sensors.items()}
@@ -258,15 +297,17 @@ class Recipe(_Part):
         for key, pattern in patterns.items():
             strange = [name for name in (pattern.names if pattern else ()) if name not in known | {SPLIT}]
             if strange:
-                first = next(iter(self.sensors))
-                raise ValueError(f"{key}: {{{strange[0]}}} does not occur in the pattern of {first}, the first sensor")
+                first = "tables" if self.tables is not None else f"the first sensor, {next(iter(self.sensors))}"
+                raise ValueError(f"{key}: {{{strange[0]}}} is not known by {first}: {', '.join(sorted(known))}")
         wheres = [rule.where for rule in self.rules.values()] if self.splits or self.share else []
         asked = {name for where in (*wheres, self.only) for name in where} | ({self.unit} if self.share else set())
         if asked - known:
             word = min(asked - known)
-            raise ValueError(f"{{{word}}} chooses frames and does not occur in {self.reference.text!r}")
+            raise ValueError(f"{{{word}}} chooses frames and is none of {', '.join(sorted(known))}")
         if not self.splits and self.share is None and SPLIT not in known:
             raise ValueError(f"{{split}} does not occur in {self.reference.text!r}: say splits or share")
+        if self.tables is not None and self.calibration is not None:
+            raise ValueError("calibration: tables know it of each frame: leave it out")
         if self.labels is not None and self.labels.of and self.labels.of not in self.sensors:
             raise ValueError(f"labels.of: {self.labels.of!r} is none of the sensors {', '.join(self.sensors)}")
         return self

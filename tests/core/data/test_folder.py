@@ -10,7 +10,7 @@ from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.folder import RECIPE_FILE
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.rig import SensorRig
-from tests.core.data.folder_trees import SIZE, write_recipe, write_yard, yard_recipe
+from folder_trees import SIZE, write_recipe, write_yard, yard_recipe
 
 
 @pytest.fixture
