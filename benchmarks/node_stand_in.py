@@ -22,7 +22,6 @@ from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import canonical
 from any2seg_ros.processes import ros_arguments
 from any2seg_ros.segment_node import SegmentNode
@@ -50,7 +49,7 @@ class FreePredictor:
 
     def __init__(self) -> None:
         self.contract = InputContract()
-        self.label_space = label_space(self.contract.label_space)
+        self.label_space = self.contract.label_space
         self.model = torch.nn.Linear(1, 1)
         self._logits = blocks_of_classes(len(self.label_space), self.contract.height // 4, self.contract.width // 4)
 

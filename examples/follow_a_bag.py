@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from any2seg_core import Predictor, label_space
+from any2seg_core import Predictor
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 
@@ -36,7 +36,7 @@ with open_bag(BAG) as opened:
 
 # %%
 predictor = Predictor.load()
-space = label_space(predictor.contract.label_space)
+space = predictor.label_space
 used: Counter[tuple[str, ...]] = Counter()
 lost: Counter[str] = Counter()
 pixels: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from any2seg_core import Predictor, SensorRig, UserError, label_space, load_calibration
+from any2seg_core import Predictor, SensorRig, UserError, load_calibration
 from any2seg_core.files.points import read_points
 from any2seg_core.files.samples import read_depth_m, read_events, read_rgb
 from any2seg_core.runtime.overlay import overlay
@@ -47,7 +47,7 @@ print(f"{len(moments)} moments")
 
 # %%
 predictor = Predictor.load()
-space = label_space(predictor.contract.label_space)
+space = predictor.label_space
 calibration_file = FOLDER / "calibration.yaml"
 rig = SensorRig(load_calibration(calibration_file)) if calibration_file.is_file() else None
 

@@ -31,7 +31,6 @@ from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import subset_letters
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.config import TrainConfig
@@ -79,10 +78,10 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         load_encoder_weights(model.encoder, config.encoder, config.pretrained)
     if config.init is not None:
         start, first, _ = load_checkpoint(config.init)
-        if first.label_space != contract.label_space:
+        if apart := first.label_space.told_apart(contract.label_space):
             raise UserError(
-                f"{config.init} was trained on labels {first.label_space}, {config.data.root} has "
-                f"{contract.label_space}: start from a checkpoint of the same data set, or leave init out",
+                f"{config.init} was trained on labels {apart[0]}, {config.data.root} has {apart[1]}: start from a "
+                "checkpoint of the same data set, or leave init out",
                 "label-space-mismatch",
             )
         if _without_absence(start.config) != _without_absence(shape):
@@ -293,7 +292,7 @@ def outline(run: Run) -> str:
         labelled += f" and {len(run.unlabelled)} without labels ({places})"
     millions = sum(each.numel() for each in run.model.parameters()) / 1e6
     sensors, config = subset_letters(run.contract.modalities, run.contract.suite), run.config
-    text = f"{labelled}, {len(run.val_frames)} val; {sensors} to {len(label_space(run.contract.label_space))} classes; "
+    text = f"{labelled}, {len(run.val_frames)} val; {sensors} to {run.contract.num_classes} classes; "
     text += f"{config.method}, {config.fusion}, {config.encoder}, {millions:.2f} M parameters"
     return text + (f"; goes on after step {run.step}" if run.step else "")
 
@@ -319,7 +318,7 @@ def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
         normalisation=frames.normalisation,
         encodings=frames.encodings,
         event_window_ns=frames.event_window_ns,
-        label_space=frames.label_space.name,
+        label_space=frames.label_space,
     )
 
 
@@ -331,7 +330,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     train_frames, unlabelled = split_frames(config, all_frames)
     val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
-    prior = PriorStatistics(len(label_space(contract.label_space)))
+    prior = PriorStatistics(contract.num_classes)
     labels_of_frames = train_frames.readable_labels()  # also finds out of range ids before the first step
     for labels in track(labels_of_frames, "count the classes", len(train_frames), processes.is_main):
         prior.update(labels)

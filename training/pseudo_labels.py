@@ -46,13 +46,10 @@ def label(config: PseudoConfig) -> tuple[int, float]:
     """Write the labels that are not there yet; returns frames in all, and the labelled share of those written now."""
     predictor = Predictor.load(config.checkpoint, config.device)
     frames = open_dataset(config.dataset, config.data, config.split, predictor.contract.modalities, labelled=False)
-    if frames.label_space is not predictor.label_space:
-        raise UserError(
-            f"{config.checkpoint}: knows {predictor.label_space.name}, {config.data} has {frames.label_space.name}",
-            "label-space-mismatch",
-        )
+    if apart := predictor.label_space.told_apart(frames.label_space):
+        raise UserError(f"{config.checkpoint}: knows {apart[0]}, {config.data} has {apart[1]}", "label-space-mismatch")
     digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()
-    facts = {"label_space": frames.label_space.name, "checkpoint": digest, "threshold": config.threshold}
+    facts = {"label_space": frames.label_space.reference, "checkpoint": digest, "threshold": config.threshold}
     write_facts(config.out, config.split, facts)
     files = PseudoLabels(config.out, config.split, frames.label_space)
     shares = []

@@ -30,7 +30,6 @@ from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.evaluation.subsets import PriorBaselines, evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.runtime.checkpoint import save_checkpoint
-from any2seg_core.vocabulary.labels import label_space
 from any2seg_training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
 from any2seg_training.build import Run, build_augment, build_run, learning_rate, outline, provenance
 from any2seg_training.config import TrainConfig, load_config
@@ -60,7 +59,7 @@ def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionM
     frames = run.val_frames
     mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
-    space, suite = label_space(run.contract.label_space), run.contract.suite
+    space, suite = run.contract.label_space, run.contract.suite
     table = evaluate_subsets(run.average.model, batches, space, suite=suite)
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
@@ -72,7 +71,7 @@ def summary(
 ) -> dict[str, Any]:
     """What a checkpoint tells of its own evaluation."""
     scores = {letters: SubsetScore.of_confusion(matrix, frames) for letters, matrix in table.items()}
-    return summarise(scores, label_space(run.contract.label_space), frames, baselines)
+    return summarise(scores, run.contract.label_space, frames, baselines)
 
 
 def gradients(
@@ -190,7 +189,7 @@ def finish(
     minutes = round(run.minutes, 1)
     if processes.is_main:
         run.save(config.out / "last.pt")
-    space = label_space(run.contract.label_space)
+    space = run.contract.label_space
     count = min(config.final_frames or len(run.val_frames), len(run.val_frames))
     table = evaluate(run, count, processes)
     baselines = prior_baselines(run.prior, run.val_frames.readable_labels(spread(len(run.val_frames), count)), space)

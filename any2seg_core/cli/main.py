@@ -62,6 +62,7 @@ def info(
     """
     from any2seg_core.runtime.checkpoint import require_sound
     from any2seg_core.runtime.checkpoint_metadata import read_metadata
+    from any2seg_core.vocabulary.labels import stored_label_space
 
     document = read_metadata(checkpoint)
     require_sound(checkpoint)
@@ -73,6 +74,8 @@ def info(
     table = Table(title=str(checkpoint), show_header=False)
     for part in ("model", "contract", "provenance"):
         for key, value in document[part].items():
+            if key == "label_space":
+                value = stored_label_space(value).summary
             text = value if isinstance(value, str) else json.dumps(value)
             table.add_row(part, key, text)
     Screen().print(table)

@@ -49,7 +49,7 @@ class SetLabeller:
     @property
     def facts(self) -> dict[str, Any]:
         """Whose labels they are, JSON-ready."""
-        return {"checkpoint": self._checkpoint.name, "label_space": self._predictor.label_space.name}
+        return {"checkpoint": self._checkpoint.name, "label_space": self._predictor.label_space.reference}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, LabelSpace
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, LabelSpace, stored_label_space
 
 _HOW = "python training/pseudo_labels.py writes such a folder"
 
@@ -42,10 +42,10 @@ class PseudoLabels:
             raise UserError(
                 f"{folder}: no pseudo labels of {split}: {split}.json is missing; {_HOW}", "pseudo-labels-missing"
             )
-        if facts.get("label_space") != space.name:
+        own = stored_label_space(facts.get("label_space"), f"{folder}/{split}.json")
+        if apart := own.told_apart(space):
             raise UserError(
-                f"{folder}: pseudo labels of {facts.get('label_space')}, the data set has {space.name}",
-                "label-space-mismatch",
+                f"{folder}: pseudo labels of {apart[0]}, the data set has {apart[1]}", "label-space-mismatch"
             )
         self._known = np.arange(256) < len(space)
         self._known[IGNORE] = True

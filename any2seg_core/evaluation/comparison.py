@@ -14,10 +14,10 @@ from any2seg_core.base.text_files import parse_json, read_json
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.evaluation.scores import rounded
 from any2seg_core.evaluation.settings import CompareSettings
-from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.labels import LabelSpace, stored_label_space
 
 _LEVEL = 95.0
-_ALIKE = ("protocol", "label_space", "split", "eval_size", "parity", "every")
+_ALIKE = ("protocol", "split", "eval_size", "parity", "every")
 _FILES = {"results.jsonl": "any2seg evaluate --out", "frames.jsonl": "any2seg bag evaluate"}
 
 
@@ -42,9 +42,9 @@ class FrameCounts:
         path = _file_of(path)
         entries = _entries(path)
         head = next(entries, None)
-        if not isinstance(head, dict) or not isinstance(head.get("label_space"), str):
+        if not isinstance(head, dict) or not isinstance(head.get("label_space"), str | dict):
             raise UserError(f"{path}: is no evaluation of any2seg; {_ways()}", "file-content")
-        found = cls(path, label_space(head["label_space"]), _facts(head))
+        found = cls(path, stored_label_space(head["label_space"], str(path)), _facts(head))
         rows: dict[str, list[dict[str, list[int]]]] = {}
         for entry in head.get("per_frame") or entries:
             counts = _counts_of(entry)
@@ -125,6 +125,8 @@ def require_alike(first: FrameCounts, second: FrameCounts) -> list[str]:
     def refuse(what: str) -> UserError:
         return UserError(f"{first.source} and {second.source} {what}", "value-conflict")
 
+    if apart := first.space.told_apart(second.space):
+        raise refuse(f"differ in label space ({' and '.join(apart)}): evaluate both alike")
     for key in dict.fromkeys((*first.facts, *second.facts)):
         own, rival = first.facts.get(key), second.facts.get(key)
         if own != rival:
@@ -187,7 +189,7 @@ def compare(first: FrameCounts, second: FrameCounts, settings: CompareSettings) 
     ]  # fmt: skip
     return {
         "unit": "percent", "policy": settings.policy, "first": str(first.source), "second": str(second.source),
-        **first.facts,
+        **first.facts, "label_space": space.name,
         "frames": len(first.names), "resamples": settings.resamples, "block": settings.block, "seed": settings.seed,
         "interval": _LEVEL, "subsets": rows, "subset_mean": _row(*means),
     }  # fmt: skip

@@ -75,10 +75,10 @@ class EvaluationTarget:
         model = with_precision(model, settings.precision, contract.width)
         found = layout(settings.dataset, settings.data)
         space = found.label_space
-        if space.name != contract.label_space:
+        if apart := contract.label_space.told_apart(space):
             raise UserError(
-                f"{checkpoint} was trained on labels {contract.label_space}, {settings.data} is {found.name} with "
-                f"{space.name}: give the data set of the checkpoint",
+                f"{checkpoint} was trained on labels {apart[0]}, {settings.data} is {found.name} with {apart[1]}: give "
+                "the data set of the checkpoint",
                 "label-space-mismatch",
             )
         frames = open_split(settings, settings.split, contract.modalities, settings.cases)
@@ -169,7 +169,7 @@ def evaluate_dataset(
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
-    document |= {"label_space": target.space.name, "per_frame": per_frame}
+    document |= {"label_space": target.space.reference, "per_frame": per_frame}
     document["mm_robust"] = mm_robust(miou)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
     document["monotonicity"] = monotonicity(miou)

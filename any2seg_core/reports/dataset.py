@@ -16,7 +16,7 @@ from any2seg_core.evaluation.tables import render
 from any2seg_core.reports.document import Figure, Report, Section, Table
 from any2seg_core.reports.pictures import CONFUSION_NOTE, class_figures, class_legend, frame_sheet
 from any2seg_core.reports.subset_charts import reliability, shown_subsets, subset_bars
-from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.labels import stored_label_space
 from any2seg_core.vocabulary.modalities import canonical
 
 _RIVALS_DRAWN = 4
@@ -66,7 +66,7 @@ def dataset_report(document: dict[str, Any], views: Sequence[FrameView] = (), co
         parts.append(section if chart is None else Section(section.title, (chart, *section.blocks), section.note))
     parts.append(_confusion_section(document))
     if views:
-        space = label_space(document["label_space"])
+        space = stored_label_space(document["label_space"])
         sensors = canonical({name for view in views for name in view.planes})
         note = f"{len(views)} frames, evenly spread; labels of all sensors. Red: wrong."
         parts.append(Section("Predictions", (frame_sheet(views, sensors, space), class_legend(space)), note))
@@ -334,7 +334,7 @@ def _class_section(document: dict[str, Any]) -> Section:
 
 def _confusion_section(document: dict[str, Any]) -> Section:
     confusion = document["confusion"]
-    charts = class_figures(label_space(document["label_space"]), np.asarray(confusion["counts"], np.int64))
+    charts = class_figures(stored_label_space(document["label_space"]), np.asarray(confusion["counts"], np.int64))
     return Section("Confusion", charts, f"Of {confusion['sensors']}. {CONFUSION_NOTE} Bars: IoU.")
 
 

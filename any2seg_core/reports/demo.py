@@ -24,7 +24,7 @@ from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timel
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sync.association import nearest_truth
-from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.labels import LabelSpace, stored_label_space
 from any2seg_core.vocabulary.modalities import MODALITIES, modality
 from any2seg_core.vocabulary.topics import carla_bridge
 
@@ -158,7 +158,7 @@ def write_outcome(
         recording, scores: from the monitor and `score_demo`. bag: recording with its calibration.yaml.
         metadata: of the checkpoint. arguments: command line, for the reader who wants to repeat it.
     """
-    space = label_space(metadata["contract"]["label_space"])
+    space = stored_label_space(metadata["contract"]["label_space"])
     document = metrics_document(scores, metadata, shlex.join(arguments))
     phases = [score.phase for score in scores.phases]
     views = shown_frames(recording, phases, bag, metadata["contract"]["event_window_ns"])

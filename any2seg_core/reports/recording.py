@@ -30,7 +30,7 @@ from any2seg_core.reports.recording_tables import (
     subset_rows,
 )
 from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Line, Panel, Span, Timeline
-from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.labels import stored_label_space
 from any2seg_core.vocabulary.modalities import canonical, modality
 
 _POINTS = 600
@@ -59,7 +59,7 @@ _FAULTS = ("fault", "messages hit")
 
 def summary_document(result: Evaluation) -> dict[str, Any]:
     """All numbers as plain JSON types."""
-    space = label_space(result.conditions["label_space"])
+    space = stored_label_space(result.conditions["label_space"])
     total = result.total()
     frames = list(total.values())[-1].frames
     document = {"conditions": result.conditions} | summarise(total, space, frames)
@@ -202,7 +202,7 @@ def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) 
 
 
 def _picture_sections(result: Evaluation, document: dict[str, Any]) -> Iterator[Section]:
-    space = label_space(result.conditions["label_space"])
+    space = stored_label_space(result.conditions["label_space"])
     if result.has_truth:
         counts = list(result.total().values())[-1].confusion.counts
         bars, confusion = class_figures(space, counts)

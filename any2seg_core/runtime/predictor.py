@@ -23,7 +23,7 @@ from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane, same_view
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import LabelSpace, label_space
+from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import LIDAR, RGB, canonical
 
 
@@ -129,7 +129,7 @@ class Predictor:
         self.model = with_precision(model, precision, contract.width).to(self.device).eval()
         self.engine = choose_engine(self.model)
         self.contract = contract
-        self.label_space: LabelSpace = label_space(contract.label_space)
+        self.label_space: LabelSpace = contract.label_space
 
     @classmethod
     def load(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, stored_label_space
 from any2seg_core.vocabulary.labels import MCUBES as MCUBES_CLASSES
 from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
-from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite, sensor_suite, set_of
 from any2seg_core.vocabulary.sensor import COLOUR
 
@@ -31,6 +31,11 @@ class Normalisation(BaseModel):
     std: tuple[_Std, _Std, _Std]
 
 
+def _space(value: Any) -> LabelSpace:
+    return value if isinstance(value, LabelSpace) else stored_label_space(value)
+
+
+_Space = Annotated[LabelSpace, PlainValidator(_space), PlainSerializer(LabelSpace.to_document)]
 _OF_LABELS = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
 
 
@@ -63,7 +68,9 @@ def _suite(value: Any) -> SensorSuite:
 def _suite_of(names: Any, labels: Any) -> SensorSuite:
     """Of a checkpoint that names no suite: the shipped one of its label space, else the first that has its sensors."""
     first = set_of(names)
-    own = _OF_LABELS.get(labels) if isinstance(labels, str) else None
+    if isinstance(labels, dict):
+        labels = labels.get("name")
+    own = _OF_LABELS.get(labels.name if isinstance(labels, LabelSpace) else str(labels))
     return own if own is not None and set(names) <= set(own.members) else first
 
 
@@ -78,7 +85,7 @@ class InputContract(BaseModel):
         normalisation: per modality.
         encodings: per modality, the version of its plane encoding.
         event_window_ns: length of the event window that ends at the stamp of the set, at most 10 s.
-        label_space: name of the label space.
+        label_space: classes of the model; stored whole. Checkpoints from before hold the name of a shipped one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +96,7 @@ class InputContract(BaseModel):
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
     encodings: dict[str, str] = Field(default_factory=dict)
     event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
-    label_space: str = "deliver-25"
+    label_space: _Space = DELIVER
 
     @model_validator(mode="before")
     @classmethod
@@ -103,11 +110,6 @@ class InputContract(BaseModel):
         defaults: dict[str, Any] = {"modalities": suite.members if given is not None else names}
         defaults |= {"normalisation": default_normalisation(suite), "encodings": default_encodings(suite)}
         return defaults | values | {"suite": suite}
-
-    @field_validator("label_space")
-    @classmethod
-    def _known_label_space(cls, name: str) -> str:
-        return label_space(name).name
 
     def foreign_encodings(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the modalities whose planes the model was trained on are made by other code than here."""
@@ -147,4 +149,4 @@ class InputContract(BaseModel):
     @property
     def num_classes(self) -> int:
         """K, from the label space."""
-        return len(label_space(self.label_space))
+        return len(self.label_space)

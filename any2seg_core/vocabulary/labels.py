@@ -1,14 +1,20 @@
-"""Label spaces: class names, palette, and raw id -> train id as a lookup table."""
+"""Label spaces: names and colours of classes, and which ids and colours of files mean them. They are YAML files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.shipped import shipped_file
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.vocabulary.label_documents import Colour, SpaceDocument, parse_space
 
 IGNORE = 255
 """Train id of a pixel that no loss and no score may look at: void in the truth, or the padding of a crop."""
@@ -16,6 +22,8 @@ IGNORE = 255
 NOT_ANNOTATED = 254
 """Train id, in memory only, of a real pixel whose class nobody has said. Supervised losses and scores skip it like
 IGNORE; pseudo labels and self-supervision apply to it. Files and messages say 255 for both."""
+
+_SHOWN = 30  # classes in one line
 
 if TYPE_CHECKING:  # torch is not imported for it
     from torch import Tensor
@@ -43,10 +51,18 @@ class LabelSpace:
     """Names and colours of K classes; train ids are 0..K-1.
 
     Attributes:
-        name: key stored in checkpoints.
+        name: for messages and tables.
         classes: K class names in the order of their train ids.
         colours: K RGB triples 0..255.
         other: class that stands for "everything else", left out of the mean "without other"; None if there is none.
+        groups: K words that several classes may share, "" for none; empty: no class has one.
+        raw: of each class the ids of files that mean it; empty: files hold train ids, 255 is unlabelled.
+        raw_colours: of each class the colours of files that mean it; empty: its own colour.
+        void_raw, void_colours: ids and colours of files that mean no class.
+
+    Raises:
+        UserError: no class, a name or colour twice, an id or a colour of files that means two things, lengths that
+            differ, an `other` that is no class.
 
     Examples:
         >>> from any2seg_core import LabelSpace
@@ -57,8 +73,26 @@ class LabelSpace:
 
     name: str
     classes: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colours: tuple[Colour, ...]
     other: str | None = None
+    groups: tuple[str, ...] = ()
+    raw: tuple[tuple[int, ...], ...] = ()
+    raw_colours: tuple[tuple[Colour, ...], ...] = ()
+    void_raw: tuple[int, ...] = ()
+    void_colours: tuple[Colour, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("colours", "groups", "raw", "raw_colours"):
+            count = len(getattr(self, key))
+            if count != len(self) and (count or key == "colours"):
+                raise UserError(f"{len(self)} classes and {count} {key}: give one for each class", "array-shape")
+        if self.other is not None and self.other not in self.classes:
+            raise UserError(f"other is {self.other!r}, which is no class of {self.name}", "value-unknown")
+        named = [f"class {number} ({name})" for number, name in enumerate(self.classes)]
+        _require_once("name", zip(self.classes, named, strict=True))
+        _require_once("colour", zip(self.colours, named, strict=True))
+        _require_once("raw id", _pairs(self.raw, self.void_raw, self.classes))
+        _require_once("raw colour", _pairs(self.file_colours, self.void_colours, self.classes))
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -88,112 +122,187 @@ class LabelSpace:
         """labels of any shape (...), uint8 or uint16 train ids -> (..., 3) uint8 RGB."""
         return np.take(self.palette, labels, axis=0)
 
+    @property
+    def file_colours(self) -> tuple[tuple[Colour, ...], ...]:
+        """Of each class the colours of files that mean it."""
+        return self.raw_colours or tuple((colour,) for colour in self.colours)
 
-_DELIVER = (
-    ("Building", (70, 70, 70)),
-    ("Fence", (100, 40, 40)),
-    ("Other", (55, 90, 80)),
-    ("Pedestrian", (220, 20, 60)),
-    ("Pole", (153, 153, 153)),
-    ("RoadLine", (157, 234, 50)),
-    ("Road", (128, 64, 128)),
-    ("SideWalk", (244, 35, 232)),
-    ("Vegetation", (107, 142, 35)),
-    ("Cars", (0, 0, 142)),
-    ("Wall", (102, 102, 156)),
-    ("TrafficSign", (220, 220, 0)),
-    ("Sky", (70, 130, 180)),
-    ("Ground", (81, 0, 81)),
-    ("Bridge", (150, 100, 100)),
-    ("RailTrack", (230, 150, 140)),
-    ("GroundRail", (180, 165, 180)),
-    ("TrafficLight", (250, 170, 30)),
-    ("Static", (110, 190, 160)),
-    ("Dynamic", (170, 120, 50)),
-    ("Water", (45, 60, 150)),
-    ("Terrain", (145, 170, 100)),
-    ("TwoWheeler", (0, 0, 230)),
-    ("Bus", (0, 60, 100)),
-    ("Truck", (0, 0, 70)),
-)
+    @property
+    def summary(self) -> str:
+        """One line: name, number of classes and the first of them."""
+        shown = self.classes[:_SHOWN]
+        more = f", {len(self) - len(shown)} more" if len(self) > len(shown) else ""
+        return f"{self.name}: {len(self)} classes ({', '.join(shown)}{more})"
 
-DELIVER = LabelSpace(
-    "deliver-25",
-    tuple(name for name, _ in _DELIVER),
-    tuple(colour for _, colour in _DELIVER),
-    other="Other",
-)
+    def is_same(self, other: LabelSpace) -> bool:
+        """Whether train ids mean the same in both: equal classes in equal order, whatever name and colours are."""
+        return self.classes == other.classes
 
-_CITYSCAPES = (
-    ("road", (128, 64, 128)),
-    ("sidewalk", (244, 35, 232)),
-    ("building", (70, 70, 70)),
-    ("wall", (102, 102, 156)),
-    ("fence", (190, 153, 153)),
-    ("pole", (153, 153, 153)),
-    ("traffic light", (250, 170, 30)),
-    ("traffic sign", (220, 220, 0)),
-    ("vegetation", (107, 142, 35)),
-    ("terrain", (152, 251, 152)),
-    ("sky", (70, 130, 180)),
-    ("person", (220, 20, 60)),
-    ("rider", (255, 0, 0)),
-    ("car", (0, 0, 142)),
-    ("truck", (0, 0, 70)),
-    ("bus", (0, 60, 100)),
-    ("train", (0, 80, 100)),
-    ("motorcycle", (0, 0, 230)),
-    ("bicycle", (119, 11, 32)),
-)
+    def told_apart(self, other: LabelSpace) -> tuple[str, str] | None:
+        """What to call two spaces in which train ids do not mean the same: names, and of equal ones what differs first.
 
-MUSES = LabelSpace(
-    "muses-19", tuple(name for name, _ in _CITYSCAPES), tuple(colour for _, colour in _CITYSCAPES)
-)
-"""The 19 evaluation classes of Cityscapes, in the order of their train ids."""
+        None where they mean the same, see `is_same`.
+        """
+        if self.is_same(other):
+            return None
+        if self.name != other.name:
+            return self.name, other.name
+        pairs = enumerate(zip_longest(self.classes, other.classes, fillvalue="none"))
+        number, (mine, theirs) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+        return f"{self.name} (class {number} is {mine})", f"{other.name} (class {number} is {theirs})"
 
-_MCUBES = (
-    ("asphalt", (44, 160, 44)),
-    ("concrete", (31, 119, 180)),
-    ("metal", (255, 127, 14)),
-    ("road_marking", (214, 39, 40)),
-    ("fabric", (140, 86, 75)),
-    ("glass", (127, 127, 127)),
-    ("plaster", (188, 189, 34)),
-    ("plastic", (255, 152, 150)),
-    ("rubber", (23, 190, 207)),
-    ("sand", (174, 199, 232)),
-    ("gravel", (196, 156, 148)),
-    ("ceramic", (197, 176, 213)),
-    ("cobblestone", (247, 182, 210)),
-    ("brick", (199, 199, 199)),
-    ("grass", (219, 219, 141)),
-    ("wood", (158, 218, 229)),
-    ("leaf", (57, 59, 121)),
-    ("water", (107, 110, 207)),
-    ("human", (156, 158, 222)),
-    ("sky", (99, 121, 57)),
-)
+    @property
+    def reference(self) -> str | dict[str, Any]:
+        """What a document says so that `stored_label_space` finds this space again: the name of a shipped one, or all.
 
-MCUBES = LabelSpace("mcubes-20", tuple(name for name, _ in _MCUBES), tuple(colour for _, colour in _MCUBES))
-"""Materials of MCubeS; its PNGs hold these train ids."""
+        Checkpoints hold all of every space: one that is shipped may get other classes.
+        """
+        return self.name if self.name in shipped_names() and shipped_space(self.name) == self else self.to_document()
 
-_SPACES = {space.name: space for space in (DELIVER, MUSES, MCUBES)}
+    def to_document(self) -> dict[str, Any]:
+        """The label space as its YAML has it, JSON-ready."""
+        classes: list[dict[str, Any]] = []
+        for number, (name, colour) in enumerate(zip(self.classes, self.colours, strict=True)):
+            entry: dict[str, Any] = {"name": name, "colour": list(colour)}
+            if self.groups and self.groups[number]:
+                entry["group"] = self.groups[number]
+            if self.raw:
+                entry["raw"] = list(self.raw[number])
+            if self.raw_colours and self.raw_colours[number] != (colour,):
+                entry["raw_colours"] = [list(each) for each in self.raw_colours[number]]
+            classes.append(entry)
+        void: dict[str, Any] = {}
+        if self.void_raw:
+            void["raw"] = list(self.void_raw)
+        if self.void_colours:
+            void["raw_colours"] = [list(each) for each in self.void_colours]
+        document = {"name": self.name, "classes": classes, "other": self.other, "void": void}
+        return {key: value for key, value in document.items() if value}
+
+    @classmethod
+    def of_document(cls, document: Any, source: str) -> LabelSpace:
+        """What `to_document` or a YAML file says.
+
+        Args:
+            source: file, for messages.
+
+        Raises:
+            UserError: an unknown or missing key, a value out of its range, or as of this class.
+        """
+        found = parse_space(document, source)
+        try:
+            return cls(
+                found.name,
+                tuple(entry.name for entry in found.classes),
+                found.colours,
+                found.other,
+                _if_any(tuple(entry.group for entry in found.classes)),
+                _raw_ids(found),
+                _raw_colours(found),
+                found.void.raw,
+                found.void.raw_colours or (),
+            )
+        except UserError as error:
+            raise UserError(f"{source}: {error}", error.code) from None
 
 
-def label_space(name: str) -> LabelSpace:
-    """Look a label space up by the name stored in a checkpoint; UserError lists the known ones.
+def _require_once(what: str, entries: Iterable[tuple[Any, str]]) -> None:
+    """UserError where a value belongs to two things."""
+    seen: dict[Any, str] = {}
+    for value, owner in entries:
+        if value in seen:
+            shown = list(value) if isinstance(value, tuple) else repr(value)
+            raise UserError(f"{what} {shown} is there twice: {seen[value]} and {owner}; keep one", "value-twice")
+        seen[value] = owner
+
+
+def _pairs(
+    of_classes: Sequence[Sequence[Any]], of_void: Sequence[Any], classes: Sequence[str]
+) -> Iterable[tuple[Any, str]]:
+    for name, values in zip(classes, of_classes, strict=False):
+        yield from ((value, f"of {name}") for value in values)
+    yield from ((value, "of void") for value in of_void)
+
+
+def _if_any(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return values if any(values) else ()
+
+
+def _raw_ids(document: SpaceDocument) -> tuple[tuple[int, ...], ...]:
+    """Of each class; UserError where some say theirs and others do not."""
+    without = [entry.name for entry in document.classes if entry.raw is None]
+    if len(without) == len(document.classes):
+        if document.void.raw:
+            raise UserError("void.raw is given and no class has raw ids; give both or none", "key-missing")
+        return ()
+    if without:
+        raise UserError(
+            f"class {without[0]} has no raw ids and others have; give raw, [] where no file holds it", "key-missing"
+        )
+    return tuple(entry.raw or () for entry in document.classes)
+
+
+def _raw_colours(document: SpaceDocument) -> tuple[tuple[Colour, ...], ...]:
+    if all(entry.raw_colours is None for entry in document.classes):
+        return ()
+    return tuple(
+        (colour,) if entry.raw_colours is None else entry.raw_colours
+        for entry, colour in zip(document.classes, document.colours, strict=True)
+    )
+
+
+_FOLDER = shipped_file("any2seg_core", "vocabulary", "label_spaces")
+_ENDINGS = (".yaml", ".yml")
+_EARLIER_NAMES = {"muses-19": "cityscapes-19"}
+"""MUSES has the classes of Cityscapes; checkpoints and results call them so."""
+
+
+@cache
+def shipped_names() -> tuple[str, ...]:
+    """Names of the label spaces that come with the program."""
+    return tuple(sorted({path.stem for path in _FOLDER.glob("*.yaml")} | set(_EARLIER_NAMES)))
+
+
+@cache
+def shipped_space(name: str) -> LabelSpace:
+    """A label space that comes with the program, by name; UserError lists them."""
+    if name not in shipped_names():
+        raise UserError(
+            f"unknown label space {name!r}: known are {', '.join(shipped_names())}, or give a YAML file",
+            "label-space-unknown",
+        )
+    path = _FOLDER / f"{_EARLIER_NAMES.get(name, name)}.yaml"
+    return replace(LabelSpace.of_document(read_yaml(path), str(path)), name=name)
+
+
+def label_space(name_or_path: str | Path) -> LabelSpace:
+    """A label space by the name of a shipped one, or of a YAML file (docs/classes.md); its name ends with .yaml.
+
+    Raises:
+        UserError: an unknown name, with the known ones; a file that is missing, unreadable or wrong, with the key.
 
     Examples:
         >>> from any2seg_core import label_space
-        >>> label_space("muses-19").classes[:2]
+        >>> label_space("cityscapes-19").classes[:2]
         ('road', 'sidewalk')
     """
-    try:
-        return _SPACES[name]
-    except KeyError:
-        raise UserError(
-            f"unknown label space {name!r}: known are {', '.join(_SPACES)}", "label-space-unknown"
-        ) from None
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str) and path.suffix not in _ENDINGS and len(path.parts) < 2:
+        return shipped_space(name_or_path)
+    return LabelSpace.of_document(read_yaml(path, "label space"), str(path))
+
+
+def stored_label_space(stored: Any, source: str = "label_space") -> LabelSpace:
+    """The label space that a checkpoint or a result says: whole, or by the name of a shipped one.
+
+    UserError for neither; no other file is read.
+    """
+    return shipped_space(stored) if isinstance(stored, str) else LabelSpace.of_document(stored, source)
+
+
+DELIVER = shipped_space("deliver-25")
+MUSES = shipped_space("muses-19")
+MCUBES = shipped_space("mcubes-20")
 
 
 def lookup_table(raw_to_train: dict[int, int]) -> np.ndarray:

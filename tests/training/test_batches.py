@@ -86,7 +86,7 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
         got = images[name].permute(0, 2, 3, 1).numpy()  # (B, H, W, C)
         assert sorted(got[:, 5, 7, 1].tolist()) == pytest.approx(sorted((expected[:, 5, 7, 1] / 255).tolist()))
     assert images["aolp"].min() < -0.5
-    assert contract.label_space == "mcubes-20"
+    assert contract.label_space.name == "mcubes-20"
     assert contract.encodings["rgb"] == "linear16-1"
 
 

@@ -44,7 +44,7 @@ def test_value_contracts_of_the_others(tmp_path: Path):
     contract = build_contract(muses, open_split(muses, "train", "none"))
     assert contract.modalities == ("rgb", "lidar")
     assert contract.event_window_ns == 30_000_000
-    assert (contract.label_space, contract.num_classes) == ("muses-19", 19)
+    assert (contract.label_space.name, contract.num_classes) == ("muses-19", 19)
     mcubes = config(write_mcubes(tmp_path / "mcubes", {"train": 1}))
     contract = build_contract(mcubes, open_split(mcubes, "train", "none"))
     assert contract.suite.letters == "IADN"

@@ -138,7 +138,7 @@ class _Run:
                 "topics": {name: topic.count for name, topic in sorted(self._bag.topics.items())},
             },
             "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
-            "label_space": contract.label_space,
+            "label_space": contract.label_space.reference,
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,
             "extrinsics": self._opened.calibration.found,

@@ -51,6 +51,7 @@ def test_value_muses_are_the_cityscapes_classes_and_mcubes_20_materials():
     assert len(MCUBES) == len(set(MCUBES.classes)) == len(set(MCUBES.colours)) == 20
     assert [MCUBES.id(name) for name in ("asphalt", "wood", "sky")] == [0, 15, 19]
     assert label_space("muses-19") is MUSES
+    assert (MUSES.name, MUSES.classes) == ("muses-19", label_space("cityscapes-19").classes)
     assert label_space("mcubes-20") is MCUBES
 
 
@@ -76,7 +77,7 @@ def test_exception_no_room_for_the_unlabelled_id():
     require_train_ids(254)
     with user_error("value-range", "255", "254"):
         require_train_ids(255)
-    space = LabelSpace("many", tuple(map(str, range(255))), ((1, 2, 3),) * 255)
+    space = LabelSpace("many", tuple(map(str, range(255))), tuple((k, 2, 3) for k in range(255)))
     assert space.void_id == 255  # its label images still have a free id
     for door in (lambda: ConfusionMatrix.of(space), lambda: PriorStatistics(len(space))):
         with user_error("value-range", "255"):

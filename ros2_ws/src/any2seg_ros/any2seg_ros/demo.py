@@ -29,7 +29,7 @@ from any2seg_core.demo.view import WIDTH, DemoView, score_table, too_busy
 from any2seg_core.faults.kinds import save_faults
 from any2seg_core.reports.demo import RESULTS, write_outcome
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
-from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.labels import stored_label_space
 from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros import distro
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile
@@ -136,7 +136,7 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
     from any2seg_ros.demo_monitor import Monitor
 
     metadata = read_metadata(options.checkpoint)
-    space = label_space(metadata["contract"]["label_space"])
+    space = stored_label_space(metadata["contract"]["label_space"])
     phases = demo_phases(options.seconds_per_phase)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in RESULTS:
