@@ -28,7 +28,6 @@ from any2seg_core.runtime.export.folder import README, REST, WHOLE
 from any2seg_core.runtime.export.graphs import FusionGraph, SensorGraph, can_export
 from any2seg_core.runtime.export.parity import require_parity
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.sensor import EVENTS, POINTS
 
 OPSET = 20
@@ -142,7 +141,7 @@ def _quiet() -> Iterator[None]:
 def _readme(checkpoint: Path, model: Any2Seg, contract: InputContract, share: float) -> str:
     text = files("any2seg_core.runtime.export").joinpath("README.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    space = label_space(contract.label_space)
+    space = contract.label_space
     return environment.from_string(text).render(
         name=checkpoint.name,
         contract=contract,
