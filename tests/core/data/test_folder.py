@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from folder_trees import SIZE, write_recipe, write_yard, yard_recipe
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.folder import RECIPE_FILE
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.rig import SensorRig
-from folder_trees import SIZE, write_recipe, write_yard, yard_recipe
 
 
 @pytest.fixture
