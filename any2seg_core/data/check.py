@@ -170,7 +170,7 @@ def _check_frame(dataset: FrameDataset, frame: Any, read: bool, skip_labels: boo
     for key, paths in dataset.files(frame).items():
         if key == LABELS and skip_labels:
             continue
-        missing = [f"{path}: missing" for path in paths if not path.is_file()]
+        missing = [f"{path}: missing" for path in paths if not path.exists()]
         finding.problems += missing
         if missing or not read:
             continue

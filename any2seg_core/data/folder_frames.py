@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,8 +12,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_text
 from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.path_patterns import PathPattern
-from any2seg_core.data.recipe import DRIVE, FRAME, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
-from any2seg_core.data.samples import LABELS
+from any2seg_core.data.recipe import DRIVE, FRAME, NUMBER, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
+from any2seg_core.data.samples import LABELS, held_by
 from any2seg_core.sensors.calibration import Calibration
 
 CALIBRATION = "calibration"
@@ -58,13 +58,13 @@ def find_frames(
     files = _Finder(root, recipe, split, known, sensors, labelled)
     keeps_split = len(rule.where.get(SPLIT, ())) > 1
     for values, path, calibration in _reference_files(root, recipe, split, rule, known):
-        if not all(any(fnmatchcase(values[name], word) for word in words) for name, words in wanted.items()):
+        if not _fits(values, wanted) or (rule.without and _fits(values, rule.without)):
             continue
         if recipe.share is not None and drawn_split(values[recipe.unit], recipe.share) != split:
             continue
         found = files.of(values, path)
         if found is not None:
-            unnamed = _FILES_OF_TABLES if recipe.tables is not None else () if keeps_split else (SPLIT,)
+            unnamed = {NUMBER, *(_FILES_OF_TABLES if recipe.tables else () if keeps_split else (SPLIT,))}
             parts = [value for name, value in values.items() if name not in unnamed]
             condition = PathPattern(recipe.condition).path(values) if recipe.condition else "all"
             yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found, calibration)
@@ -87,6 +87,11 @@ def drawn_split(name: str, share: Shares) -> str:
     return "val" if drawn < share.val else "test" if drawn < share.val + share.test else "train"
 
 
+def _fits(values: _Values, wanted: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the value of each placeholder is one of its words, which may be globs."""
+    return all(any(fnmatchcase(values[name], word) for word in words) for name, words in wanted.items())
+
+
 def _is_glob(word: str) -> bool:
     return any(sign in word for sign in "*?[")
 
@@ -97,31 +102,42 @@ def _reference_files(
     """Values and file of the first sensor, each frame once; and its calibration where tables know it."""
     pattern, first = recipe.reference, next(iter(recipe.sensors))
     listed = None if rule.listed is None else _listed(root, rule, split, known)
-    if listed is not None and not pattern.is_open and set(recipe.placeholders) <= set(rule.line.names) | set(known):
+    said = {*rule.line.names, *known, NUMBER}
+    if listed is not None and not pattern.is_open and set(recipe.placeholders) <= said:
         for values in listed:
             yield known | values, root / pattern.path(known | values), None
         return
-    names = [name for name in recipe.placeholders if listed is None or name in rule.line.names]
-    allowed = None if listed is None else {tuple(values[name] for name in names) for values in listed}
+    own = [name for name in recipe.placeholders if name != NUMBER]
+    names = [name for name in own if name in rule.line.names]
+    lines = {tuple(values[name] for name in names): values for values in listed or ()}
     if recipe.tables is not None:
-        found = _of_tables(root, recipe)
+        found = _of_tables(root, recipe, split)
     else:
         found = ((values, path, None) for values, path in pattern.find(root, known))
     seen: dict[tuple[str, ...], Path] = {}
     for values, path, calibration in found:
-        if allowed is not None and tuple(values[name] for name in names) not in allowed:
+        line = {} if listed is None else lines.get(tuple(values[name] for name in names))
+        if line is None:
             continue
-        ordered = {name: values[name] for name in recipe.placeholders}
+        ordered = {name: values[name] for name in own}
         _note(seen, tuple(ordered.values()), path, f"sensors.{first}", pattern)
-        yield ordered, path, calibration
+        yield ordered | line, path, calibration
 
 
-def _of_tables(root: Path, recipe: Recipe) -> Iterator[tuple[_Values, Path, Calibration | None]]:
+def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[tuple[_Values, Path, Calibration | None]]:
     assert recipe.tables is not None
-    folders = sorted(path for path in root.glob(recipe.tables.path.text) if path.is_dir())
-    if len(folders) != 1:
-        found = ", ".join(path.name for path in folders) or "none"
-        raise UserError(f"{root}: tables: {recipe.tables.path.text} is {found}: name one folder", "file-ambiguous")
+    said = recipe.tables.path
+    pattern = said.get(split) if isinstance(said, dict) else said
+    if pattern is None:
+        raise UserError(f"recipe {recipe.name}: tables.path names no folder for {split}: add it", "key-missing")
+    folders = sorted(path for path in root.glob(pattern.text) if path.is_dir())
+    if not folders:
+        raise UserError(
+            f"{root}: has no tables in {pattern.text}, it holds {held_by(root)}: unpack the metadata", "file-missing"
+        )
+    if len(folders) > 1:
+        found = ", ".join(path.name for path in folders)
+        raise UserError(f"{root}: tables: {pattern.text} is {found}: name one folder", "file-ambiguous")
     for frame in read_key_frames(folders[0], recipe.tables.cameras):
         values = dict(zip(_FILES_OF_TABLES, (frame.image, frame.lidar, frame.lidarseg), strict=True))
         values |= {DRIVE: frame.scene, "camera": frame.camera, FRAME: frame.sample}
@@ -143,9 +159,10 @@ def _listed(root: Path, rule: SplitRule, split: str, known: _Values) -> list[dic
                 f"{rule.line.text}: correct the recipe or the list",
                 "value-format",
             )
-        if tuple(values.values()) in found:
+        key = tuple(values.values())
+        if key in found:
             raise UserError(f"{path}: line {number}: {line.strip()[:80]} stands there twice; keep one", "value-twice")
-        found[tuple(values.values())] = values
+        found[key] = values if rule.first is None else values | {NUMBER: str(rule.first + len(found))}
     return list(found.values())
 
 

@@ -30,6 +30,8 @@ from any2seg_core.files.points import parse_columns
 
 SPLIT, DRIVE, FRAME = "split", "drive", "frame"
 """Placeholders that mean something: the part of the data, what was recorded in one go, one moment of it."""
+NUMBER = "number"
+"""Place of a frame in the list of its split, see `SplitRule.first`."""
 
 CalibrationKind = Literal[
     "any2seg", "kitti-raw", "kitti-object", "kitti-360", "cityscapes", "stanford", "k-matrix", "camera-info", "kalibr"
@@ -170,17 +172,21 @@ class CalibrationFiles(_Files):
 
 
 class SplitRule(_Part):
-    """Frames of one split: those that ``where`` and ``listed`` both name.
+    """Frames of one split: those that ``where`` and ``listed`` both name, and ``without`` does not.
 
     Attributes:
         where: placeholder -> values it may have.
+        without: placeholder -> values; a frame that has one of each is left out.
         listed: text file of frames, one a line; ``{split}`` in it is the name of the split.
         line: what a line, or its first word, looks like, with placeholders.
+        first: value of ``{number}`` in the first line of the list, from which lines count on; None: there is none.
     """
 
     where: dict[str, Words] = Field(default_factory=dict)
+    without: dict[str, Words] = Field(default_factory=dict)
     listed: Pattern | None = None
     line: Pattern = PathPattern("{frame}")
+    first: int | None = Field(None, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -188,7 +194,7 @@ class SplitRule(_Part):
         """Words are values of {split}; a mapping without own keys is ``where``."""
         if not isinstance(value, dict):
             return {"where": {SPLIT: value}}
-        return value if set(value) & {"where", "listed", "line"} else {"where": value}
+        return value if set(value) & set(cls.model_fields) else {"where": value}
 
 
 class Shares(_Part):
@@ -211,11 +217,11 @@ class NuscenesTables(_Files):
     """Frames by nuScenes' tables instead of by the names of files: the key frames of some cameras.
 
     Attributes:
-        path: folder of the tables, as "v1.0-trainval"; ``*`` is allowed, where one folder fits.
+        path: folder of the tables, as "v1.0-trainval", or one for each split; ``*`` is allowed, where one folder fits.
         cameras: channels; each gives frames of its own.
     """
 
-    path: Pattern
+    path: Pattern | dict[str, Pattern]
     cameras: Words = ("CAM_FRONT",)
 
 
@@ -259,7 +265,10 @@ class Recipe(_Part):
     @property
     def placeholders(self) -> tuple[str, ...]:
         """What is known of each frame."""
-        return self.reference.names if self.tables is None else TABLE_VALUES
+        if self.tables is not None:
+            return TABLE_VALUES
+        has_number = any(rule.first is not None for rule in self.rules.values())
+        return (*self.reference.names, NUMBER) if has_number else self.reference.names
 
     @property
     def split_names(self) -> tuple[str, ...]:
@@ -299,7 +308,8 @@ class Recipe(_Part):
             if strange:
                 first = "tables" if self.tables is not None else f"the first sensor, {next(iter(self.sensors))}"
                 raise ValueError(f"{key}: {{{strange[0]}}} is not known by {first}: {', '.join(sorted(known))}")
-        wheres = [rule.where for rule in self.rules.values()] if self.splits or self.share else []
+        chosen = self.rules.values() if self.splits or self.share else ()
+        wheres = [where for rule in chosen for where in (rule.where, rule.without)]
         asked = {name for where in (*wheres, self.only) for name in where} | ({self.unit} if self.share else set())
         if asked - known:
             word = min(asked - known)

@@ -354,7 +354,7 @@ class FrameDataset(Dataset):
         for frame in self.frames:
             for key, paths in self.files(frame).items():
                 for path in paths if self.labelled or key != LABELS else ():
-                    if not path.is_file():
+                    if not path.exists():
                         raise UserError(
                             f"{path}: missing, although frame {frame.name} exists in other folders; restore it "
                             f"(`any2seg data check {self.root}` lists all that is missing)",
