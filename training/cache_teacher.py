@@ -28,7 +28,7 @@ from any2seg_core.base.screen import refusal
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.samples import FrameDataset
-from any2seg_core.runtime.predictor import available_device
+from any2seg_core.runtime.devices import available_device
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken

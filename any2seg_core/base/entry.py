@@ -12,6 +12,7 @@ import typer
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_argument
 from any2seg_core.base.screen import one_line, refusal, say
+from any2seg_core.base.torch_package import torch_missing
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # newer versions of typer bring a click of their own
 _CODES = {
@@ -48,6 +49,11 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
         code = app(args=words, prog_name=program, standalone_mode=False)
     except (UserError, OSError) as error:
         say(f"{program}: {refusal(error)}", err=True)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "torch":
+            raise
+        say(f"{program}: {torch_missing('this command').with_code}", err=True)
         raise SystemExit(2) from None
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":

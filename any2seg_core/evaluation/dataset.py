@@ -46,7 +46,7 @@ from any2seg_core.evaluation.tables import summarise
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.checkpoint import load_checkpoint
-from any2seg_core.runtime.predictor import available_device
+from any2seg_core.runtime.devices import available_device
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
 from any2seg_core.vocabulary.modalities import subset_letters

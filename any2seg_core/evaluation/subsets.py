@@ -17,7 +17,8 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
-from any2seg_core.runtime.engines import Engine, choose_engine
+from any2seg_core.runtime.engines.choice import choose_engine
+from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of, subset_letters

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from any2seg_core.base.threads import thread_count
+
+if TYPE_CHECKING:  # who has no PyTorch asks with arrays
+    from torch import Tensor
 
 KERNEL: dict[str, Any] = {
     "cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}
@@ -19,8 +21,10 @@ KERNEL: dict[str, Any] = {
 
 def on_kernels(tensor: Tensor) -> bool:
     """True for a plain float32 tensor on the CPU of which no gradient, no trace and no graph is taken."""
+    import torch
+
     return (
-        type(tensor) is Tensor
+        type(tensor) is torch.Tensor
         and tensor.device.type == "cpu"
         and tensor.dtype == torch.float32
         and not tensor.requires_grad
@@ -32,14 +36,14 @@ def on_kernels(tensor: Tensor) -> bool:
 
 
 def in_parts(work: Callable[[int, int], None], count: int, least: int) -> None:
-    """Call ``work(first, last)`` on parts of range(count), on as many threads as PyTorch may use.
+    """Call ``work(first, last)`` on parts of range(count), on as many threads as `thread_count` says.
 
     Args:
         work: releases the interpreter lock; parts do not depend on each other, so their number changes no bit.
         count: items in all.
         least: fewest items that are worth a thread.
     """
-    parts = max(1, min(torch.get_num_threads(), count // max(least, 1)))
+    parts = max(1, min(thread_count(), count // max(least, 1)))
     if parts == 1:
         work(0, count)
         return

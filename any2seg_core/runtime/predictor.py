@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
-from any2seg_core.models import Any2Seg, Encoded, Fused
-from any2seg_core.models.precision import with_precision
-from any2seg_core.runtime.anchor_memory import AnchorMemory
-from any2seg_core.runtime.checkpoint import load_checkpoint
-from any2seg_core.runtime.engines import choose_engine
-from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
+from any2seg_core.base.torch_package import require_torch
+from any2seg_core.runtime.array_io import unlabelled_share
+from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.returns import IntensityScale
@@ -25,6 +21,12 @@ from any2seg_core.sensors.rig import SensorRig, is_plane, same_view
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import LIDAR, RGB, canonical
+
+if TYPE_CHECKING:  # an exported model needs no PyTorch
+    import torch
+
+    from any2seg_core.models import Any2Seg
+    from any2seg_core.runtime.anchor_memory import AnchorMemory
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,21 @@ class Segmentation:
     agreement: float | None = None
 
 
-def available_device(device: str | torch.device) -> torch.device:
-    """The device if it exists on this machine and can compute; UserError otherwise."""
-    try:
-        present = torch.device(device)
-        torch.ones(1, device=present).cpu()
-    except (RuntimeError, AssertionError):  # a build without CUDA asserts
-        raise UserError(f"device {str(device)!r} is not available here: use 'cpu'", "device-missing") from None
-    return present
+def _engine_of(model: Any2Seg, contract: InputContract, device: str | torch.device, precision: str) -> Engine:
+    from any2seg_core.runtime.engines.choice import engine_of
+
+    return engine_of(model, contract.width, device, precision)
+
+
+def _memory_for(engine: Engine) -> AnchorMemory:
+    """Of the last set of a stream; UserError where the engine has no anchor."""
+    if not engine.takes_anchor:
+        raise UserError(
+            "stream=True needs a checkpoint of fusion mff with reweight: this model has no anchor", "model-unsuitable"
+        )
+    from any2seg_core.runtime.anchor_memory import AnchorMemory
+
+    return AnchorMemory()
 
 
 def _is_plane_of_any_depth(array: np.ndarray) -> bool:
@@ -94,8 +103,8 @@ class Predictor:
     """A loaded model behind a NumPy door. Stateless, unless it is made with ``stream=True``.
 
     Args:
-        model, contract: of a checkpoint; `load` reads one.
-        device: where it runs.
+        model, contract: of a checkpoint; `load` reads one. An engine in place of the model runs where it is.
+        device: where the model shall run.
         stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
             anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
             a second, or a change of size. ``subsets`` takes no part.
@@ -113,21 +122,15 @@ class Predictor:
 
     def __init__(
         self,
-        model: Any2Seg,
+        model: Any2Seg | Engine,
         contract: InputContract,
         device: str | torch.device = "cpu",
         stream: bool = False,
         precision: str = "float32",
     ) -> None:
-        if stream and not model.fusion.takes_anchor:
-            raise UserError(
-                "stream=True needs a model of fusion mff with reweight: this one has no anchor", "model-unsuitable"
-            )
-        self._memory = AnchorMemory() if stream else None
-        self.device = torch.device(device)
-        self.precision = precision
-        self.model = with_precision(model, precision, contract.width).to(self.device).eval()
-        self.engine = choose_engine(self.model)
+        self.engine = model if isinstance(model, Engine) else _engine_of(model, contract, device, precision)
+        self.device, self.precision = self.engine.device, self.engine.precision
+        self._memory = _memory_for(self.engine) if stream else None
         self.contract = contract
         self.label_space: LabelSpace = contract.label_space
 
@@ -139,12 +142,22 @@ class Predictor:
         stream: bool = False,
         precision: str = "float32",
     ) -> Predictor:
-        """Read a checkpoint, by default the shipped one.
+        """Read a checkpoint, by default the shipped one, or a folder of `any2seg export`, which needs no PyTorch.
 
         UserError names a missing, foreign or damaged file, or a device that is not there.
         """
+        path = default_checkpoint() if path is None else Path(path)
+        if path.is_dir():
+            from any2seg_core.runtime.export.load import load_exported
+
+            engine, contract = load_exported(path, str(device), precision)
+            return cls(engine, contract, stream=stream)
+        require_torch(f"the checkpoint {path} (a folder of `any2seg export` does not)")
+        from any2seg_core.runtime.checkpoint import load_checkpoint
+        from any2seg_core.runtime.devices import available_device
+
         present = available_device(device)
-        model, contract, _ = load_checkpoint(default_checkpoint() if path is None else path)
+        model, contract, _ = load_checkpoint(path)
         return cls(model, contract, present, stream, precision)
 
     def warm_up(self) -> None:
@@ -153,7 +166,7 @@ class Predictor:
         dark = np.ones((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
         self.subsets(dict.fromkeys(self.contract.modalities, dark), (self.contract.modalities,))
         as_large = dark[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
-        planes_to_tensor(dict.fromkeys(self.contract.modalities, as_large), self.contract, self.device)
+        self.engine.images(dict.fromkeys(self.contract.modalities, as_large), self.contract)
 
     def reset(self) -> None:
         """Forget the stream so far; without effect on a stateless predictor."""
@@ -200,7 +213,7 @@ class Predictor:
         rig: SensorRig | None = None,
         stamp_ns: int = 0,
         size: tuple[int, int] | None = None,
-        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         compared: str | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
@@ -209,7 +222,8 @@ class Predictor:
 
         Args:
             subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
-            change: applied to the model's input, per modality (1, 3, h, w) float32, before it is encoded.
+            change: applied to the model's input, per modality (1, 3, h, w) float32 of the engine's kind (tensors, or
+                arrays of an exported model), before it is encoded.
             samples, rig, stamp_ns, size, compared: as in a call.
 
         Returns:
@@ -227,7 +241,7 @@ class Predictor:
         rig: SensorRig | None,
         stamp_ns: int,
         size: tuple[int, int] | None,
-        change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None,
+        change: Callable[[dict[str, Any]], dict[str, Any]] | None,
         memory: AnchorMemory | None,
         with_confidence: bool = True,
         compared: str | None = None,
@@ -243,33 +257,30 @@ class Predictor:
         parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
         wanted = dict.fromkeys(part for part in parts.values() if part)
         order = sorted(wanted, key=lambda kept: kept != (compared,))  # what others are compared with, first
-        compares = self.model.encodes_alone and any(compared in kept and len(kept) > 1 for kept in order)
+        compares = self.engine.encodes_alone and any(compared in kept and len(kept) > 1 for kept in order)
         if compares and compared is not None and (compared,) not in wanted:
             order.insert(0, (compared,))
         found: dict[tuple[str, ...], Segmentation] = {}
-        alone: Tensor | None = None
-        with torch.inference_mode():
-            images = planes_to_tensor({name: planes[name] for name in used}, self.contract, self.device)
+        alone: np.ndarray | None = None
+        with self.engine.computing():
+            images = self.engine.images({name: planes[name] for name in used}, self.contract)
             encoded = self.engine.encode(images if change is None else change(images))
             for kept, fused in zip(order, self._fused(encoded, order, memory, stamp_ns), strict=True):
                 logits = self.engine.decode(fused)
                 if compares and kept == (compared,):
-                    alone = logits.argmax(dim=1)
+                    alone = self.engine.winners(logits)
                 if kept not in wanted:
                     continue
                 agreement = None
                 if alone is not None and compared in kept and len(kept) > 1:
-                    agreement = float((alone == logits.argmax(dim=1)).float().mean())
-                align_corners = self.model.config.align_corners
-                label_map, confidence_map = logits_to_labels(logits, *size, with_confidence, align_corners)
-                labels = label_map[0].cpu().numpy()
-                confidence = None if confidence_map is None else confidence_map[0].cpu().numpy()
+                    agreement = float((alone == self.engine.winners(logits)).mean())
+                labels, confidence = self.engine.labels(logits, size, with_confidence)
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
 
     def _fused(
-        self, encoded: Encoded, subsets: list[tuple[str, ...]], memory: AnchorMemory | None, stamp_ns: int
-    ) -> Iterator[Fused]:
+        self, encoded: Any, subsets: list[tuple[str, ...]], memory: AnchorMemory | None, stamp_ns: int
+    ) -> Iterator[Any]:
         """Each subset of what was encoded; with a memory the last of them is all of it, and the next anchor."""
         if memory is None:
             yield from self.engine.fuse_subsets(encoded, subsets)

@@ -7,16 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from any2seg_core.kernels.bilinear import taps
-from any2seg_core.kernels.labels import upsampled_labels
-from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
 from any2seg_core.kernels.running import on_kernels
-from any2seg_core.sensors.camera import read_only
+from any2seg_core.runtime.array_io import LARGEST_LOGIT, label_maps, planes_to_images, reached_places
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SPARSE
-
-LARGEST_LOGIT = 1.7e38
-"""Half of the largest float32: no mean of two of them overflows. Beyond it a logit counts as not finite."""
 
 
 def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
@@ -55,13 +49,7 @@ def planes_to_tensor(
 def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, device: torch.device) -> Tensor:
     size = (contract.height, contract.width)
     if device.type == "cpu":
-        pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
-        if plane.shape[:2] == size:
-            image = scaled_plane(pixels, statistics.mean, statistics.std)
-        else:
-            resize = picked_plane if name in SPARSE else resized_plane
-            image = resize(pixels, *size, statistics.mean, statistics.std)
-        return torch.from_numpy(image)[None]  # (1, C, H, W)
+        return torch.from_numpy(planes_to_images({name: plane}, contract)[name])  # (1, C, H, W)
     owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
     batch = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
     return normalise(resize_planes(batch, name, *size), name, contract)
@@ -79,23 +67,19 @@ def logits_to_labels(
     Without `with_confidence`, None in its place and less than half of what is left.
     Pixels that a logit reaches which is not finite are unlabelled, with confidence 0.
     """
+    if on_kernels(logits):
+        found, share = label_maps(logits.numpy(), height, width, with_confidence, align_corners)
+        return torch.from_numpy(found), None if share is None else torch.from_numpy(share)
     invalid = _invalid(logits)
     if invalid is None:
         return _labels_of_finite(logits, height, width, with_confidence, align_corners)
     clean = logits.masked_fill(invalid[:, None], 0.0)
     labels, confidence = _labels_of_finite(clean, height, width, with_confidence, align_corners)
-    reached = _reached(invalid, height, width, align_corners)
+    places = reached_places(invalid.cpu().numpy(), height, width, align_corners)
+    reached = torch.from_numpy(places).to(logits.device)
     unlabelled = torch.tensor(torch.iinfo(labels.dtype).max, dtype=labels.dtype, device=labels.device)
     labels = torch.where(reached, unlabelled, labels)
     return labels, None if confidence is None else confidence.masked_fill(reached, 0.0)
-
-
-def unlabelled_share(labels: np.ndarray) -> float:
-    """Share of pixels of uint8 or uint16 labels that are unlabelled; of a model's labels: whose logits are not finite.
-
-    No class has this number, so that nothing else makes a model's label unlabelled.
-    """
-    return int(np.count_nonzero(labels == np.iinfo(labels.dtype).max)) / labels.size
 
 
 def _invalid(logits: Tensor) -> Tensor | None:
@@ -106,24 +90,9 @@ def _invalid(logits: Tensor) -> Tensor | None:
     return invalid if bool(invalid.any()) else None
 
 
-def _reached(invalid: Tensor, height: int, width: int, align_corners: bool) -> Tensor:
-    """(B, h, w) bool -> (B, height, width): pixels whose bilinear interpolation reads such a place."""
-    for axis, wanted in ((1, height), (2, width)):
-        if invalid.shape[axis] != wanted:
-            low, high, _ = taps(invalid.shape[axis], wanted, align_corners)
-            places = (torch.from_numpy(each.astype(np.int64)).to(invalid.device) for each in (low, high))
-            below, above = (invalid.index_select(axis, each) for each in places)
-            invalid = below | above
-    return invalid
-
-
 def _labels_of_finite(
     logits: Tensor, height: int, width: int, with_confidence: bool, align_corners: bool
 ) -> tuple[Tensor, Tensor | None]:
-    if on_kernels(logits):
-        maps = logits.permute(0, 2, 3, 1).contiguous().numpy()  # (B, h, w, K): a view of what the head returns
-        labels, confidence = upsampled_labels(maps, height, width, with_confidence, align_corners)
-        return torch.from_numpy(labels), None if confidence is None else torch.from_numpy(confidence)
     is_own = logits.shape[-2:] != (height, width)
     if is_own:
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=align_corners)

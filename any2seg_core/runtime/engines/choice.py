@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from any2seg_core.models import Any2Seg, Encoded
+from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.engines.cpu import CpuEngine
-from any2seg_core.runtime.engines.engine import EagerEngine, Engine
+from any2seg_core.runtime.engines.eager import EagerEngine
+from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.vocabulary.modalities import all_subsets
 
 _LOG = logging.getLogger(__name__)
@@ -26,17 +28,28 @@ LIMIT = 0.001
 _STRONGER = 1e-5  # share of themselves by which features are made stronger, to see which choices are settled
 
 
+def engine_of(
+    model: Any2Seg, width: int, device: str | torch.device = "cpu", precision: str = "float32"
+) -> EagerEngine:
+    """The engine for a model, which is changed in place.
+
+    Args:
+        width: of the images, pixels. precision: of the encoder, see `with_precision`.
+    """
+    return choose_engine(with_precision(model, precision, width).to(device).eval(), precision)
+
+
 @torch.no_grad()
-def choose_engine(model: Any2Seg) -> Engine:
+def choose_engine(model: Any2Seg, precision: str = "float32") -> EagerEngine:
     """The engine for a model that is in its final place, mode and precision.
 
     Where the labels of the compiled engine are not those of the model on this machine, it is the model itself, and a
     warning tells.
     """
-    eager = EagerEngine(model)
+    eager = EagerEngine(model, precision)
     if not CpuEngine.fits(model):
         return eager
-    compiled = CpuEngine(model)
+    compiled = CpuEngine(model, precision)
     images = _noise(model)
     share = differing_share(compiled, eager, images)
     if is_settled(share, eager, images):

@@ -22,7 +22,7 @@ from any2seg_core.models.config import MFFConfig
 from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mit import to_map, to_tokens
-from any2seg_core.runtime.engines.engine import EagerEngine
+from any2seg_core.runtime.engines.eager import EagerEngine
 
 _STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
 
@@ -37,13 +37,13 @@ class CpuEngine(EagerEngine):
 
     name = "cpu"
 
-    def __init__(self, model: Any2Seg) -> None:
+    def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
         compiled = copy.copy(model)
         compiled._modules = dict(model._modules)  # modules of its own; encoder and weights stay those of the model
         compiled.head = cast(AllMLPHead, CompiledHead(model.head))  # it only has what an engine calls
         if isinstance(model.fusion, MFF) and CompiledMFF.knows(model.fusion.config):
             compiled.fusion = CompiledMFF(model.fusion.config)
-        super().__init__(compiled)
+        super().__init__(compiled, precision)
 
     @staticmethod
     def fits(model: Any2Seg) -> bool:

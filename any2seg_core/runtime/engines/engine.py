@@ -1,58 +1,65 @@
-"""The interface of all engines, and the engine that is the measure of the others: PyTorch, operation by operation."""
+"""The interface of all engines. Importing it brings no PyTorch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-from torch import Tensor
+import numpy as np
 
-from any2seg_core.models import Any2Seg, Encoded, Fused
+from any2seg_core.vocabulary.contract import InputContract
 
 
 class Engine(ABC):
-    """Runs a trained model. Call it under ``torch.no_grad`` or ``torch.inference_mode``; it may be shared by threads.
+    """Runs a trained model. Call it within `computing`; it may be shared by threads.
 
-    What `encode` and `fuse` return is for the engine that made it: of it a caller may keep a subset (`Encoded.keep`),
-    and the levels of an anchor.
+    What `images`, `encode`, `fuse` and `decode` return is for the engine that made it: tensors or arrays. Of what is
+    encoded a caller may keep a subset (`Encoded.keep`), and the levels of an anchor.
 
     Attributes:
-        name: how logs and reports call it.
+        name: how logs and reports call it. device: where it runs. precision: of the encoder.
+        encodes_alone: whether every modality has features of its own, which do not depend on what else is there.
+        takes_anchor: whether `fuse` takes the fused features of the previous set of a stream.
     """
 
     name: str
+    device: Any
+    precision: str = "float32"
+    encodes_alone: bool = True
+    takes_anchor: bool = False
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Around all calls."""
+        return nullcontext()
 
     @abstractmethod
-    def encode(self, images: dict[str, Tensor]) -> Encoded:
-        """Images (B, 3, H, W) float32 of any non-empty subset of the modalities, each encoded once if that can be."""
+    def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, Any]:
+        """Planes (H, W, 3) of one frame -> images (1, 3, h, w) float32, as `planes_to_images` has them."""
 
     @abstractmethod
-    def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+    def encode(self, images: dict[str, Any]) -> Any:
+        """Images (B, 3, h, w) float32 of any non-empty subset of the modalities, each encoded once if that can be."""
+
+    @abstractmethod
+    def fuse(self, encoded: Any, anchor: Any = None) -> Any:
         """The modalities of each sample in one; ``anchor`` as in `Any2Seg.fuse`."""
 
-    def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
+    @abstractmethod
+    def fuse_subsets(self, encoded: Any, subsets: Iterable[Sequence[str]]) -> Iterator[Any]:
         """`fuse` of several non-empty subsets of what was encoded; what they have in common is computed once."""
-        for subset in subsets:
-            yield self.fuse(encoded.keep(subset))
 
     @abstractmethod
-    def decode(self, fused: Fused) -> Tensor:
-        """Logits (B, K, H/4, W/4) float."""
+    def decode(self, fused: Any) -> Any:
+        """Logits (B, K, h/4, w/4) float."""
 
+    @abstractmethod
+    def winners(self, logits: Any) -> np.ndarray:
+        """(B, h/4, w/4): the class with the largest logit."""
 
-class EagerEngine(Engine):
-    """The model itself, wherever it is and whatever its precision."""
-
-    name = "eager"
-
-    def __init__(self, model: Any2Seg) -> None:
-        self.model = model
-
-    def encode(self, images: dict[str, Tensor]) -> Encoded:
-        return self.model.encode(images)
-
-    def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
-        return self.model.fuse(encoded, anchor)
-
-    def decode(self, fused: Fused) -> Tensor:
-        return self.model.decode(fused)
+    @abstractmethod
+    def labels(
+        self, logits: Any, size: tuple[int, int], with_confidence: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits of one sample -> labels (H, W) and confidence, of this size, as `label_maps` gives them."""

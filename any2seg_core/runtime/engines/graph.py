@@ -8,6 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from any2seg_core.runtime.array_io import label_maps, planes_to_images
+from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.vocabulary.contract import InputContract
+
 LEVELS = ("level_1", "level_2", "level_3", "level_4")
 """Names of the features in both graphs."""
 
@@ -31,24 +35,32 @@ class Rows:
     modalities: tuple[str, ...]
 
 
-class GraphEngine:
-    """Runs an exported model; may be shared by threads.
+class GraphEngine(Engine):
+    """Runs an exported model. Images are those of one frame, (1, 3, H, W) each, in the order of the contract.
 
     Args:
         name: of the runtime.
         whole: images (R, 3, H, W) -> labels, logits (1, K, h, w), and features.
         rest: features of R rows -> labels and logits.
+        align_corners: how logits are enlarged.
     """
 
-    def __init__(self, name: str, whole: Graph, rest: Graph) -> None:
-        self.name, self._whole, self._rest = name, whole, rest
+    device = "cpu"
+
+    def __init__(self, name: str, whole: Graph, rest: Graph, align_corners: bool = False) -> None:
+        self.name, self._whole, self._rest, self._align_corners = name, whole, rest, align_corners
+
+    def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
+        return planes_to_images(planes, contract)
 
     def encode(self, images: Mapping[str, np.ndarray]) -> Rows:
-        """Images (1, 3, H, W) float32 of any non-empty subset of the modalities, in the order of the contract."""
         return Rows(np.concatenate(list(images.values())), tuple(images))
 
+    def fuse(self, encoded: Rows, anchor: None = None) -> np.ndarray:
+        return next(self.fuse_subsets(encoded, [encoded.modalities]))
+
     def fuse_subsets(self, encoded: Rows, subsets: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
-        """Logits (1, K, h, w) float32 of several non-empty subsets of the rows; each row is encoded once for all."""
+        """Logits (1, K, h, w) float32; each row is encoded once for all."""
         wanted = [tuple(name for name in encoded.modalities if name in subset) for subset in subsets]
         needs_parts = any(subset != encoded.modalities for subset in wanted)
         logits, *levels = self._whole(("logits", *(LEVELS if needs_parts else ())), {"images": encoded.images})
@@ -63,7 +75,16 @@ class GraphEngine:
         """What `fuse_subsets` gives is decoded already."""
         return fused
 
-    def labels(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def winners(self, logits: np.ndarray) -> np.ndarray:
+        return logits.argmax(axis=1)
+
+    def labels(
+        self, logits: np.ndarray, size: tuple[int, int], with_confidence: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        labels, confidence = label_maps(logits, *size, with_confidence, self._align_corners)
+        return labels[0], None if confidence is None else confidence[0]
+
+    def outputs(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Labels (1, h, w) int32 and logits (1, K, h, w) float32 of all rows, both as the graph gives them."""
         labels, logits = self._whole(("labels", "logits"), {"images": self.encode(images).images})
         return labels, logits

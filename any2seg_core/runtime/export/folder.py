@@ -56,9 +56,9 @@ def open_exported(folder: Path) -> ExportedModel:
     """
     if not (folder / CHECKSUMS).is_file() or not (folder / METADATA_FILE).is_file():
         raise UserError(
-            f"{folder}: is no exported model (no {METADATA_FILE} and {CHECKSUMS}); give a .safetensors checkpoint or a "
-            "folder of `any2seg export`",
-            "checkpoint-missing" if not folder.is_dir() else "checkpoint-foreign",
+            f"{folder} is a folder without {METADATA_FILE} and {CHECKSUMS}: give a .safetensors checkpoint or a folder "
+            "of `any2seg export`",
+            "checkpoint-missing",
         )
     require_checksums(folder, (METADATA_FILE, WHOLE, REST), _WAY_OUT)
     document = parse_metadata(read_text(folder / METADATA_FILE), folder)

@@ -16,7 +16,7 @@ from any2seg_core.models.decoder import AllMLPHead, folded, mixed
 from any2seg_core.models.fusion import EncodedApart
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mit import to_map, to_tokens
-from any2seg_core.runtime.preprocess import LARGEST_LOGIT
+from any2seg_core.runtime.array_io import LARGEST_LOGIT
 
 
 class SoundHead(nn.Module):

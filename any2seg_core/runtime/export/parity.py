@@ -11,7 +11,7 @@ from torch import Tensor
 from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.engines.choice import LIMIT, is_settled, mean_difference, trial_subsets
-from any2seg_core.runtime.engines.engine import EagerEngine
+from any2seg_core.runtime.engines.eager import EagerEngine
 from any2seg_core.runtime.engines.graph import GraphEngine
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -71,7 +71,7 @@ def _of_each_subset(engine: GraphEngine, eager: EagerEngine, images: dict[str, T
     found, expected = [], []
     for subset in trial_subsets(images):
         given = {name: images[name] for name in subset}
-        labels, logits = engine.labels(_arrays(given))
+        labels, logits = engine.outputs(_arrays(given))
         _require_labels_of(labels, logits)
         found.append(torch.from_numpy(logits))
         expected.append(eager.decode(eager.fuse(eager.encode(given))))

@@ -22,7 +22,7 @@ from any2seg_core.evaluation.subsets import (
     zeros,
 )
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.runtime.engines import choose_engine
+from any2seg_core.runtime.engines.choice import choose_engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters

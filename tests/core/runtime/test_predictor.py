@@ -27,9 +27,14 @@ LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0.4], [1, 0, 0, -0.5], [0,
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
+def model() -> Any2Seg:
     torch.manual_seed(0)
-    return Predictor(Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96))
+    return Any2Seg(ModelConfig(head_width=32))
+
+
+@pytest.fixture(scope="module")
+def predictor(model) -> Predictor:
+    return Predictor(model, InputContract(height=64, width=96))
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +89,9 @@ def test_shape_output_size_can_be_chosen(predictor, raw):
     assert predictor({"rgb": raw["rgb"]}, size=(33, 47)).labels.shape == (33, 47)
 
 
-def test_smoke_load_and_warm_up(predictor, tmp_path):
+def test_smoke_load_and_warm_up(model, predictor, tmp_path):
     path = tmp_path / "m.safetensors"
-    save_checkpoint(path, predictor.model, predictor.contract, {})
+    save_checkpoint(path, model, predictor.contract, {})
     loaded = Predictor.load(path)
     loaded.warm_up()
     image = np.full((40, 50, 3), 90, np.uint8)

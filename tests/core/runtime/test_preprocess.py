@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor, unlabelled_share
+from any2seg_core.runtime.array_io import unlabelled_share
+from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.vocabulary.contract import InputContract
 
 

@@ -41,7 +41,7 @@ def test_exception_a_file_that_is_not_as_written_is_named(folder, name, change):
     path.unlink()
     if change != "gone":
         path.write_bytes(b"" if change == "empty" else bytes([data[0] ^ 1]) + data[1:])
-    code = "checkpoint-foreign" if (name, change) == ("model.json", "gone") else "checkpoint-damaged"
+    code = "checkpoint-missing" if (name, change) == ("model.json", "gone") else "checkpoint-damaged"
     with user_error(code, name):
         open_exported(folder)
 
@@ -54,10 +54,9 @@ def test_exception_a_list_of_checksums_that_is_none(folder, line):
 
 
 def test_exception_other_places_are_no_exported_model(tmp_path):
-    with user_error("checkpoint-missing", "is no exported model"):
-        open_exported(tmp_path / "nowhere")
-    with user_error("checkpoint-foreign", "is no exported model"):
-        open_exported(tmp_path)
+    for place in (tmp_path / "nowhere", tmp_path):
+        with user_error("checkpoint-missing", place, "any2seg export"):
+            open_exported(place)
 
 
 def test_exception_a_contract_of_another_version(folder):

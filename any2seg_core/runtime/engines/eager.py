@@ -1,0 +1,54 @@
+"""The engine that is the measure of the others: PyTorch, operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from any2seg_core.models import Any2Seg, Encoded, Fused
+from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.vocabulary.contract import InputContract
+
+
+class EagerEngine(Engine):
+    """The model itself, wherever it is and whatever its precision."""
+
+    name = "eager"
+
+    def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
+        self.model, self.precision = model, precision
+        self.device = next(model.parameters()).device
+        self.encodes_alone, self.takes_anchor = model.encodes_alone, model.fusion.takes_anchor
+
+    def computing(self) -> AbstractContextManager[None]:
+        return torch.inference_mode()
+
+    def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, Tensor]:
+        return planes_to_tensor(dict(planes), contract, self.device)
+
+    def encode(self, images: dict[str, Tensor]) -> Encoded:
+        return self.model.encode(images)
+
+    def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+        return self.model.fuse(encoded, anchor)
+
+    def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
+        for subset in subsets:
+            yield self.fuse(encoded.keep(subset))
+
+    def decode(self, fused: Fused) -> Tensor:
+        return self.model.decode(fused)
+
+    def winners(self, logits: Tensor) -> np.ndarray:
+        return logits.argmax(dim=1).cpu().numpy()
+
+    def labels(
+        self, logits: Tensor, size: tuple[int, int], with_confidence: bool = True
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        labels, confidence = logits_to_labels(logits, *size, with_confidence, self.model.config.align_corners)
+        return labels[0].cpu().numpy(), None if confidence is None else confidence[0].cpu().numpy()
