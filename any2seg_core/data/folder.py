@@ -22,9 +22,10 @@ from any2seg_core.data.folder_files import (
     read_points_and_kept,
 )
 from any2seg_core.data.folder_frames import CALIBRATION, FolderFrame, find_frames
-from any2seg_core.data.folder_labels import read_label_image, read_point_labels
+from any2seg_core.data.folder_labels import read_point_labels
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
+from any2seg_core.data.label_images import read_label_image
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.recipe import Recipe, read_recipe
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, held_by
@@ -34,6 +35,7 @@ from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, label_space
 from any2seg_core.vocabulary.modalities import LIDAR, sensor_suite
 from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, PLANE, POINTS
+from any2seg_core.vocabulary.truth_codings import RAW_IDS
 
 RECIPE_FILE = "any2seg_recipe.yaml"
 """In the folder of a data set: the recipe of it, where none is named."""
@@ -124,7 +126,7 @@ class FolderDataset(FrameDataset):
         elif coding == "instance-colours":
             labels = read_instance_colours(path, self.root / files.names, self.label_space)
         else:
-            labels = read_label_image(path, self.label_space)
+            labels = read_label_image(path, self.label_space, RAW_IDS if coding == "ids" else coding)
         return np.where(labels == IGNORE, NOT_ANNOTATED, labels) if files.unlabelled == "open" else labels
 
     @property

@@ -1,28 +1,24 @@
-"""Truth of a recipe -> train ids: label images, and labels of the points of a cloud."""
+"""Labels of the points of a cloud -> train ids."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from any2seg_core.data.images import CorruptFileError, map_ids
-from any2seg_core.data.label_images import read_ids
-from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, lookup_table
+from any2seg_core.vocabulary.label_tables import raw_table
+from any2seg_core.vocabulary.labels import LabelSpace
 
 _IDS_OF_SUFFIX = {".label": "<u4", ".bin": "u1"}
 """SemanticKITTI: 32 bits, the class in the lower half; nuScenes' lidarseg: a byte."""
 
 
-def read_label_image(path: Path, space: LabelSpace) -> np.ndarray:
-    """(H, W) uint8 train ids, 255 where there is no class; CorruptFileError for an id that the space does not know."""
-    table, allowed = _tables(space)
-    return map_ids(read_ids(path, space=space, to_train=table), table, allowed, path)
-
-
 def read_point_labels(path: Path, count: int, space: LabelSpace) -> np.ndarray:
-    """(count,) uint8 train ids, one for each row of a cloud; CorruptFileError for another number of them."""
+    """(count,) uint8 train ids, one for each row of a cloud, of the raw ids of a file.
+
+    CorruptFileError for another number of them, or an id that the space does not know.
+    """
     kind = _IDS_OF_SUFFIX.get(path.suffix)
     if kind is None:
         raise CorruptFileError(f"{path}: labels of points are .label or .bin files", "file-format")
@@ -37,13 +33,4 @@ def read_point_labels(path: Path, count: int, space: LabelSpace) -> np.ndarray:
             "size-mismatch",
         )
     ids = np.frombuffer(data, kind).astype(np.int64) & 0xFFFF
-    table, allowed = _tables(space)
-    ids = np.minimum(ids, IGNORE)
-    return map_ids(ids.astype(np.uint8), table, allowed, path)
-
-
-@lru_cache(maxsize=4)
-def _tables(space: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
-    """(256,) train id of each id of a file, and which ids there can be."""
-    table = lookup_table({train: train for train in range(len(space))})
-    return table, (table != IGNORE) | (np.arange(256) == IGNORE)
+    return map_ids(ids, *raw_table(space), path)

@@ -10,6 +10,8 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import read_picture
+from any2seg_core.vocabulary.label_tables import strange_ids
+from any2seg_core.vocabulary.labels import IGNORE
 
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # the fastest: sparse planes are small anyway
 
@@ -49,13 +51,14 @@ def read_plane(path: Path) -> np.ndarray:
 
 
 def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path) -> np.ndarray:
-    """Raw ids (H, W) uint8 through a (256,) table; CorruptFileError where one is not ``allowed`` (256,) bool."""
-    strange = np.flatnonzero((np.bincount(raw.ravel(), minlength=256) > 0) & ~allowed)
+    """Raw ids >= 0 of any shape through an (N,) table; CorruptFileError where one is not ``allowed`` (N,) bool."""
+    strange = strange_ids(raw, allowed)
     if strange.size:
         known = np.flatnonzero(allowed)
+        known = known[known != IGNORE]
         raise CorruptFileError(
-            f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[known < 255][-1]} and 255); "
-            "is this the label image of another data set?",
+            f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[-1]} and {IGNORE}); is this the "
+            "label image of another data set?",
             "label-ids",
         )
     return table[raw]

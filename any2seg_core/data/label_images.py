@@ -2,53 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import open_picture, picture_head
-from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
+from any2seg_core.vocabulary.label_tables import labels_of_colours, raw_table, train_table, without_instances
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.truth_codings import INSTANCE_IDS, RAW_COLOURS, TRAIN_IDS
 
 _GREY, _PALETTE, _WHOLE_BITS = 0, 3, 8  # colour type and bits of a PNG of plain ids
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_BITS, _PNG_COLOUR = 24, 25  # where its header has them
 
 
+def read_label_image(path: Path, space: LabelSpace, coding: str = TRAIN_IDS, only_red: bool = False) -> np.ndarray:
+    """Label image -> (H, W) uint8 train ids, 255 where there is no class.
+
+    Args:
+        space: which ids and colours of files mean which class.
+        coding: of FILE_CODINGS. only_red: see `read_ids`.
+
+    Raises:
+        CorruptFileError: as of `read_ids`, or an id or a colour that the space does not know; it is named.
+    """
+    if coding == RAW_COLOURS:
+        _refuse_lossy(path, _kind(path))
+        try:
+            return labels_of_colours(three_channels(read_image(path)), space)
+        except CorruptFileError:
+            raise
+        except UserError as error:
+            raise CorruptFileError(f"{path}: {error}", error.code) from None
+    table = train_table(space) if coding == TRAIN_IDS else raw_table(space)
+    wide = () if coding == TRAIN_IDS else (np.uint16,)
+    ids = read_ids(path, only_red, space, table.to_train, (np.uint8, *wide))
+    if coding == INSTANCE_IDS:
+        ids = without_instances(ids)
+    return map_ids(ids, *table, path)
+
+
 def read_ids(
-    path: Path, only_red: bool = False, space: LabelSpace | None = None, to_train: np.ndarray | None = None
+    path: Path,
+    only_red: bool = False,
+    space: LabelSpace | None = None,
+    to_train: np.ndarray | None = None,
+    kinds: Sequence[type] = (np.uint8,),
 ) -> np.ndarray:
-    """Label image -> (H, W) uint8 ids.
+    """Label image -> (H, W) ids, uint8 or what else is in ``kinds``.
 
     A palette (PNG of mode P, with 1 to 8 bits) is a picture of ids for people: the ids are its indices. Its colours are
     only held against those of the classes. Alpha is dropped.
 
     Args:
         only_red: three channels may differ and the first one holds the id, as in DELIVER; else they must be equal.
-        space, to_train: classes, and the (256,) table from ids to them; without them any palette will do.
+        space, to_train: classes, and the (N,) table from ids to them; without them any palette will do.
+        kinds: dtypes that the ids may have.
 
     Raises:
-        CorruptFileError: unreadable, more than 8 bits, a lossy JPEG, colours instead of ids, or a file of which nobody
-            can tell what its ids are: a palette that gives an index the colour of another class, or greys that are
-            other numbers than its indices, or grey of fewer than 8 bits (id 1 or 255?).
+        CorruptFileError: unreadable, more bits than that, a lossy JPEG, colours instead of ids, or a file of which
+            nobody can tell what its ids are: a palette that gives an index the colour of another class, or greys that
+            are other numbers than its indices, or grey of fewer than 8 bits (id 1 or 255?).
     """
     kind = _kind(path)
-    if kind == "jpeg":
-        raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG", "file-format")
+    _refuse_lossy(path, kind)
     if kind == "palette":
         return _indices(path, space, to_train)
-    image = read_image(path)
+    image = read_image(path, kinds)
     if kind == "png" and image.any():
         _require_whole_bits(path)
     if image.ndim == 2:
         return image
     if not only_red and (image != image[:, :, :1]).any():
         raise CorruptFileError(
-            f"{path}: holds colours, not ids; give the image of train ids, one 8-bit channel", "file-content"
+            f"{path}: holds colours, not ids; give the image of ids, one channel, or say its coding: raw_colours",
+            "file-content",
         )
     return image[:, :, 0]
+
+
+def _refuse_lossy(path: Path, kind: str) -> None:
+    if kind == "jpeg":
+        raise CorruptFileError(f"{path}: is a JPEG, which changes ids; write label images as PNG", "file-format")
 
 
 def _kind(path: Path) -> str:

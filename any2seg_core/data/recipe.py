@@ -110,14 +110,18 @@ class SensorFiles(_Files):
             raise ValueError(str(error)) from None
 
 
+SplitCoding = Literal["ids", "train_ids", "instance_ids", "raw_colours", "scribbles"]
+
+
 class LabelFiles(_Files):
     """Files of the truth.
 
     Attributes:
         path: pattern, or one for each split.
         of: sensor whose points the files label (SemanticKITTI's ``.label``, nuScenes' lidarseg ``.bin``); "": images.
-        coding: of images, one or one for each split: ``ids``; ``scribbles``, ScribbleSup's XML; ``instance-colours``,
-            Stanford's 24 bits, which are places in the list of ``names``, a JSON file.
+        coding: of images, one or one for each split: ``ids`` that the label space calls raw (train ids where it has
+            none); ``train_ids``, ``instance_ids``, ``raw_colours``, see `FILE_CODINGS`; ``scribbles``, ScribbleSup's
+            XML; ``instance-colours``, Stanford's 24 bits, which are places in the list of ``names``, a JSON file.
         partial: frames without such a file are left out, where labels are wanted.
         unlabelled: what a pixel without a class is: ``ignored`` (255) or ``open`` (254, see `NOT_ANNOTATED`), as
             around scribbles.
@@ -125,7 +129,7 @@ class LabelFiles(_Files):
 
     path: Pattern | dict[str, Pattern]
     of: str = ""
-    coding: Literal["ids", "scribbles", "instance-colours"] | dict[str, Literal["ids", "scribbles"]] = "ids"
+    coding: Literal["instance-colours"] | SplitCoding | dict[str, SplitCoding] = "ids"
     names: str = ""
     partial: bool = False
     unlabelled: Literal["ignored", "open"] = "ignored"

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-TRAIN_IDS, TAG = "train_ids", "tag"
-CODINGS = (TRAIN_IDS, "palette", TAG)
-"""mono8 train ids; CARLA's semantic camera as colours (ROS bridge) or as tags in the red channel (native ROS 2)."""
+TRAIN_IDS, RAW_IDS, INSTANCE_IDS, RAW_COLOURS, TAG = "train_ids", "raw_ids", "instance_ids", "raw_colours", "tag"
+FILE_CODINGS = (TRAIN_IDS, RAW_IDS, INSTANCE_IDS, RAW_COLOURS)
+"""What a label image holds: train ids in 8 bits; ids or colours that the label space calls raw; raw id * 1000 + n."""
+CODINGS = (*FILE_CODINGS, "palette", TAG)
+"""And images of a topic: CARLA's semantic camera as colours (ROS bridge) or as tags in the red channel (native)."""
 
 CARLA_VERSION = "0.9.13"
 RIDER = "ignore"

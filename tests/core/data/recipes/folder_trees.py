@@ -23,7 +23,7 @@ def yard_recipe() -> dict:
             "rgb": "image/{drive}/{frame}.png",
             "lidar": {"path": "cloud/{drive}/{frame}.bin", "columns": ["x", "y", "z", "intensity"]},
         },
-        "labels": "label/{drive}/{frame}.png",
+        "labels": {"path": "label/{drive}/{frame}.png", "coding": "train_ids"},
         "calibration": "car.yaml",
     }
 
