@@ -22,7 +22,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, CarlaSensors, carla_bridge, carla_native
+from any2seg_core.vocabulary.modalities import VEHICLE
+from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge, carla_native, node_camera_infos
 from any2seg_ros import launch_arguments as la
 
 PROFILES = {"bridge": (carla_bridge, "palette", "0.9.13"), "native": (carla_native, "tag", "0.9.16")}
@@ -53,7 +54,8 @@ def geometry_of_native(values: dict[str, str]) -> dict[str, str]:
             "CARLA 0.9.16 are wrong",
             "calibration-missing",
         )
-    private = {la.topic_argument(name): name for name in (f"~/in/{below}" for below in NODE_CAMERA_INFOS.values())}
+    infos = [f"~/in/{below}" for below in node_camera_infos(VEHICLE).values()]
+    private = {la.topic_argument(name): name for name in infos}
     return private | {"use_tf": "false"}
 
 

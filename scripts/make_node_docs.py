@@ -14,7 +14,7 @@ from pathlib import Path
 from any2seg_core.base.atomic import replacing
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE, Parameter
-from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS, Topic
+from any2seg_ros.topic_table import OUTPUTS, TRANSFORMS, Topic, input_topics
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "node.md"
@@ -85,7 +85,7 @@ def parameter_yaml() -> str:
 def page(text: str) -> str:
     """The page with its marked tables made anew."""
     tables = {
-        "inputs": topic_rows((*INPUTS, *TRANSFORMS)),
+        "inputs": topic_rows((*input_topics(), *TRANSFORMS)),
         "outputs": topic_rows(OUTPUTS),
         "parameters": parameter_rows(),
         "diagnostics": diagnostics_rows(),

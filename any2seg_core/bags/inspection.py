@@ -24,7 +24,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync.parameters import MOST_OFFSET_S
-from any2seg_core.vocabulary.modalities import EVENT, MODALITIES
+from any2seg_core.vocabulary.sensor import EVENTS, POINTS
 from any2seg_core.vocabulary.topics import TopicMap
 
 _FEW_POINTS = 0.005
@@ -133,7 +133,7 @@ def inspect_bag(
     """
     options = options or BagOptions()
     with Recording(path) as bag:
-        choice = choose_topics(bag, options.rules, options.topics)
+        choice = choose_topics(bag, options.rules, options.topics, options.suite)
         calibration = _calibration(bag, choice, options.calibration)
         logs = {name: StreamLog() for name in bag.topics}
         firsts: dict[str, Any] = {}
@@ -164,17 +164,18 @@ def inspect_bag(
             )
             for name, topic in bag.topics.items()
         }  # fmt: skip
-        sensors = [name for name in MODALITIES if name in streams and logs[streams[name]].count]
+        sensors = [name for name in options.suite.members if name in streams and logs[streams[name]].count]
         reference = sensors[0] if sensors else ""
         found = {name: phase_of(logs[streams[name]], logs[streams[reference]]) for name in sensors[1:]}
         phases = {name: phase for name, phase in found.items() if phase is not None}
         timings = {name: reports[streams[name]].timing for name in sensors}
-        lead_ms = _packet_lead_ms(firsts.get(streams.get(EVENT, "")))
+        leads_ms = {name: _packet_lead_ms(firsts.get(streams.get(name, ""))) for name in options.suite.of_kind(EVENTS)}
         usable = {name: timing for name, timing in timings.items() if name not in calibration.unusable}
         needed = node_parameters({name: topic.kind for name, topic in bag.topics.items()}, choice.map, calibration)
-        parameters = recommend(usable, phases, lead_ms)
+        parameters = recommend(usable, phases, leads_ms)
         parameters |= needed if parameters else {}
-        view_notes = _view_notes(calibration, firsts.get(streams.get("lidar", "")))
+        view_notes = [note for name in options.suite.of_kind(POINTS)
+                      for note in _view_notes(name, calibration, firsts.get(streams.get(name, "")))]  # fmt: skip
         notes = [*choice.notes, *calibration.notes, *cameras.notes(start_ns)]
         notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
         notes += [*_timing_notes(timings, phases), *view_notes]
@@ -253,17 +254,17 @@ def _clock_note(name: str, phase: Phase, reference: str) -> str:
     return f"{name}: its clock is {abs(apart_s):.1f} s {side} that of {reference}: {way_out}"
 
 
-def _view_notes(calibration: BagCalibration, message: Any) -> list[str]:
-    """Whether the first LiDAR scan falls into the picture: the quickest test of extrinsics."""
+def _view_notes(name: str, calibration: BagCalibration, message: Any) -> list[str]:
+    """Whether the first scan of a LiDAR or radar falls into the picture: the quickest test of extrinsics."""
     known = calibration.calibration
     if message is None or known is None or known.lidar_to_camera is None:
         return []
     try:
         points = cloud_to_points(message.value)
     except UserError as error:
-        return [f"lidar: {error}"]
+        return [f"{name}: {error}"]
     if not len(points):
-        return ["lidar: the first scan is empty"]
+        return [f"{name}: the first scan is empty"]
     share = share_in_view(points[:, :3], known.lidar_to_camera, known.camera)
-    text = f"lidar: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
+    text = f"{name}: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
     return [text if share > _FEW_POINTS else f"{text}: the extrinsics or the camera frame are wrong"]

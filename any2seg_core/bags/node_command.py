@@ -9,12 +9,14 @@ from typing import Any
 
 from any2seg_core.bags.calibration import BagCalibration
 from any2seg_core.bags.topics import COMPRESSED_KIND
-from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
+from any2seg_core.vocabulary.modalities import VEHICLE
+from any2seg_core.vocabulary.sensor import DEPTH, IMAGE
+from any2seg_core.vocabulary.topics import TopicMap, node_camera_infos, node_input
 
 EXECUTABLE = "any2seg-segment-node"
-_TRANSPORTS = {"rgb": ("image_transport", "compressed"), "depth": ("depth_transport", "compressedDepth")}
+_TRANSPORTS = {IMAGE: "compressed", DEPTH: "compressedDepth"}
 _FILE = "calibration.yaml"
-_INFOS = frozenset(NODE_CAMERA_INFOS.values())
+_CHECKPOINT = "CHECKPOINT.safetensors"
 
 
 def node_parameters(kinds: dict[str, str], topics: TopicMap, calibration: BagCalibration) -> dict[str, Any]:
@@ -24,9 +26,9 @@ def node_parameters(kinds: dict[str, str], topics: TopicMap, calibration: BagCal
         kinds: topic -> message type.
     """
     parameters: dict[str, Any] = {}
-    for name, (parameter, transport) in _TRANSPORTS.items():
-        if kinds.get(topics.streams.get(name, "")) == COMPRESSED_KIND:
-            parameters[parameter] = transport
+    for sensor in topics.suite.sensors:
+        if sensor.kind in _TRANSPORTS and kinds.get(topics.streams.get(sensor.name, "")) == COMPRESSED_KIND:
+            parameters[f"{node_input(topics.suite, sensor.name)}_transport"] = _TRANSPORTS[sensor.kind]
     if calibration.looks_rectified:
         parameters["rectified"] = True
     return parameters
@@ -37,6 +39,7 @@ def node_command(
 ) -> list[str]:
     """Lines of one shell command, each ready to paste: without a checkpoint, for which the node has a default.
 
+    Other sensors than the vehicle's need a checkpoint of their suite: it has a place in the command.
     Names with ``~`` are quoted: a shell would put the home folder in its place. Intrinsics of a file that the user gave
     hold: the node does not hear the recorded ones then. Static transforms of the recording come as a file first: a node
     from pip wheels hears none.
@@ -46,6 +49,8 @@ def node_command(
     """
     given = [f"{name}:={_text(value)}" for name, value in parameters.items()]
     needs_file = calibration.file is None and calibration.extrinsics is not None and calibration.extrinsics.fixed
+    if topics.suite != VEHICLE:
+        given.insert(0, f"checkpoint:={_CHECKPOINT}")
     before = []
     if needs_file:
         make_file = ["any2seg", "calib", "from-bag", str(bag.resolve()), _FILE, *_topic_options(fixed)]
@@ -54,7 +59,8 @@ def node_command(
         given.append(f"calibration_file:={_FILE if calibration.file is None else calibration.file.resolve()}")
     pairs = topics.node_remappings()
     if calibration.is_final:
-        pairs = {name: topic for name, topic in pairs.items() if name.rpartition("/")[2] not in _INFOS}
+        infos = node_camera_infos(topics.suite).values()
+        pairs = {name: topic for name, topic in pairs.items() if name.rpartition("/")[2] not in infos}
     words = [f"-p {shlex.quote(text)}" for text in given]
     words += [f"-r {shlex.quote(f'{private}:={topic}')}" for private, topic in pairs.items()]
     return _continued([*before, f"{EXECUTABLE} --ros-args", *words])

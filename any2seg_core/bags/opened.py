@@ -20,6 +20,7 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sync import SyncConfig
 from any2seg_core.sync.parameters import (
     NODE_NAME,
+    REFERENCE_PRIORITY,
     STREAM_DEFAULTS,
     SYNC_DEFAULTS,
     foreign_sections,
@@ -27,7 +28,7 @@ from any2seg_core.sync.parameters import (
     section_of_another_name,
     sync_config,
 )
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
 _FIXED_FRAME, _STAMP_SOURCE, _MODALITIES = "fixed_frame", "stamp_source", "modalities"  # the node's parameters
@@ -44,6 +45,7 @@ class BagOptions:
         params: the node's params file, for the synchroniser. modalities: sensors to use, see
             `parse_suite`; empty: all that are mapped.
         may_lack: of those named it is enough that one is mapped; the others are left out.
+        suite: sensors there can be.
     """
 
     topics: Sequence[str] = ()
@@ -52,9 +54,10 @@ class BagOptions:
     params: Path | None = None
     modalities: str | Sequence[str] = ()
     may_lack: bool = False
+    suite: SensorSuite = VEHICLE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modalities", parse_suite(self.modalities))
+        object.__setattr__(self, "modalities", parse_suite(self.modalities, self.suite))
 
 
 @dataclass
@@ -72,6 +75,11 @@ class OpenBag:
     modalities: tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
     params_notes: tuple[str, ...] = ()
+
+    @property
+    def suite(self) -> SensorSuite:
+        """Sensors there can be."""
+        return self.choice.map.suite
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -103,11 +111,11 @@ class OpenBag:
 
     def sync_config(self, event_window_ns: int) -> SyncConfig:
         """The node's synchroniser with these parameters, for the sensors in use."""
-        return sync_config(self.parameters, self.modalities, event_window_ns)
+        return sync_config(self.parameters, self.modalities, event_window_ns, self.suite)
 
     def frames(self, event_window_ns: int) -> FrameBuilder:
         """A builder of planes that reads messages as the node with these parameters does."""
-        return self.calibration.frames(event_window_ns, input_options(self.parameters))
+        return self.calibration.frames(event_window_ns, input_options(self.parameters, self.suite))
 
     def sets(self, event_window_ns: int = DEFAULT_WINDOW_NS, transform: Transform | None = None) -> SetStream:
         """A new pass over the recording.
@@ -127,7 +135,7 @@ class OpenBag:
         )
 
 
-def _params_notes(file: Path | None, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+def _params_notes(file: Path | None, parameters: Mapping[str, Any], suite: SensorSuite) -> tuple[str, ...]:
     """What of a node's params file has no effect on recordings; UserError for what would change every set."""
     if file is None:
         return ()
@@ -137,8 +145,8 @@ def _params_notes(file: Path | None, parameters: Mapping[str, Any]) -> tuple[str
             "header stamps alone; take it out, and record with drivers that set their stamps",
             "value-conflict",
         )
-    used = (_FIXED_FRAME, _STAMP_SOURCE, _MODALITIES, *SYNC_DEFAULTS, *INPUT_OPTION_NAMES)
-    used += tuple(f"{name}.{key}" for name in MODALITIES for key in STREAM_DEFAULTS)
+    used = (_FIXED_FRAME, _STAMP_SOURCE, _MODALITIES, REFERENCE_PRIORITY, *SYNC_DEFAULTS, *INPUT_OPTION_NAMES)
+    used += tuple(f"{name}.{key}" for name in suite.members for key in STREAM_DEFAULTS)
     unused = [name for name in parameters if name not in used]
     notes = [f"{file}: section {name} is not used: it is for another node than /{NODE_NAME}"
              for name in foreign_sections(file)]  # fmt: skip
@@ -155,7 +163,7 @@ def _wanted(
     """Sensors to use: those that were asked for, else those of the node's params file that the recording has."""
     if options.modalities or _MODALITIES not in parameters:
         return options.modalities or streams
-    named = parse_suite(parameters[_MODALITIES])
+    named = parse_suite(parameters[_MODALITIES], options.suite)
     if not set(named) & set(streams):
         raise UserError(
             f"{path}: has {', '.join(streams)}, {options.params} wants {', '.join(named) or 'no sensor'}: correct "
@@ -176,13 +184,14 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
     options = options or BagOptions()
     wanted = options.modalities
     with Recording(path) as bag:
-        choice = choose_topics(bag, options.rules, options.topics)
+        choice = choose_topics(bag, options.rules, options.topics, options.suite)
         streams = choice.map.streams
         if not streams:
             known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
             way_out = "; ".join(choice.notes) or "say which: --topic rgb=/x"
+            titles = ", ".join(sensor.title for sensor in options.suite.sensors)
             raise UserError(
-                f"{path}: no camera, depth, event or LiDAR topic ({known}); {way_out}", "bag-sensor-missing"
+                f"{path}: no topic of {titles} ({known}); {way_out}", "bag-sensor-missing"
             )
         absent = [name for name in wanted if name not in streams]
         if absent and (not options.may_lack or len(absent) == len(wanted)):
@@ -190,9 +199,10 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
                 f"{path}: no topic for {', '.join(absent)}: say which, --topic {absent[0]}=/...", "bag-sensor-missing"
             )
         parameters = {} if options.params is None else load_params_file(options.params)
-        params_notes, in_use = _params_notes(options.params, parameters), _wanted(path, options, parameters, streams)
-        modalities = tuple(name for name in MODALITIES if name in streams and name in in_use)
-        rectified = input_options(parameters).rectified
+        params_notes = _params_notes(options.params, parameters, options.suite)
+        in_use = _wanted(path, options, parameters, streams)
+        modalities = tuple(name for name in options.suite.members if name in streams and name in in_use)
+        rectified = input_options(parameters, options.suite).rectified
         calibration = find_calibration(bag, choice, options.calibration, rectified)
         modalities = calibration.usable(modalities, must_have=() if options.may_lack else wanted)
         opened = OpenBag(bag, choice, calibration, modalities, parameters, params_notes)

@@ -10,14 +10,13 @@ import yaml
 
 from any2seg_core.bags.timing import Phase, Timing
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
-from any2seg_core.vocabulary.modalities import WINDOWED
 
 _LEAST_NOISE_MS, _LEAST_TIMEOUT_MS, _LONGEST_TIMEOUT_MS = 2.0, 20.0, 1000.0
 _MARGIN_MS = 10.0
 
 
 def recommend(
-    timings: Mapping[str, Timing], phases: Mapping[str, Phase], packet_lead_ms: float = 0.0
+    timings: Mapping[str, Timing], phases: Mapping[str, Phase], packet_leads_ms: Mapping[str, float]
 ) -> dict[str, Any]:
     """Parameters by name, nested as in a ROS 2 params file, all times in seconds.
 
@@ -30,7 +29,8 @@ def recommend(
     Args:
         timings: of the mapped sensors, canonical order; the first one is the reference.
         phases: of the others against it.
-        packet_lead_ms: how long event packets go on after their stamp: 0 when they are stamped at their end.
+        packet_leads_ms: event sensor -> how long its packets go on after their stamp: 0 when they are stamped at their
+            end.
     """
     periods_ms = {name: timing.period_ms for name, timing in timings.items() if timing.period_ms is not None}
     names = list(periods_ms)
@@ -40,7 +40,7 @@ def recommend(
     waits_ms = [_LEAST_TIMEOUT_MS]
     for name in names:
         phase = phases.get(name)
-        streams[name] = _stream(name, periods_ms[name], phase, packet_lead_ms)
+        streams[name] = _stream(periods_ms[name], phase, packet_leads_ms.get(name))
         if phase is not None:
             waits_ms.append(min(phase.wait_p95_ms, periods_ms[name]) + _MARGIN_MS)
     slowest_ms = max(periods_ms.values())
@@ -55,11 +55,12 @@ def recommend(
     }
 
 
-def _stream(name: str, period_ms: float, phase: Phase | None, packet_lead_ms: float) -> dict[str, float]:
+def _stream(period_ms: float, phase: Phase | None, packet_lead_ms: float | None) -> dict[str, float]:
+    """Settings of one sensor; `packet_lead_ms`: of an event sensor, None for others."""
     half_ms = period_ms / 2
     near = phase if phase is not None and abs(phase.offset_ms) <= 1e3 * MOST_OFFSET_S else None
     clock_s = 0.0 if near is None else round(near.clock_ms / 1e3, 4)
-    if name in WINDOWED:
+    if packet_lead_ms is not None:
         # The window ends at the stamp of the set: wait for the packet that holds this moment.
         noise_ms = 0.0 if phase is None else min(phase.next_p95_ms, period_ms)
         noise_ms = packet_lead_ms if packet_lead_ms > 1.0 else noise_ms

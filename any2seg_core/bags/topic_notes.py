@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from any2seg_core.bags.reader import BagTopic
+from any2seg_core.vocabulary.sensor import IMAGE, POINTS
 
 _UNPACK = "replay the recording into {}, which makes a PointCloud2 of it, and record that"
 _REPUBLISH = "republish it uncompressed (ros2 run {} republish) and record that"
 _WAYS_OUT = {
-    "lidar": (
+    POINTS: (
         (r"^livox\w*/.*/CustomMsg$", "set xfer_format of the driver to 0 (PointCloud2) and record that"),
         (r"^velodyne_msgs/.*/VelodyneScan$", _UNPACK.format("velodyne_pointcloud")),
         (r"^ouster\w*/.*/PacketMsg$", _UNPACK.format("ouster_ros, with its metadata,")),
@@ -19,26 +20,26 @@ _WAYS_OUT = {
         (r"^nebula_msgs/.*/NebulaPackets$", _UNPACK.format("nebula_ros")),
         (r"/CompressedPointCloud2$", _REPUBLISH.format("point_cloud_transport")),
     ),
-    "rgb": ((r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),),
+    IMAGE: ((r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),),
 }
-"""Sensor -> (pattern of a driver's own type, what to do), for a sensor that has no topic of a type that is read."""
+"""Kind -> (pattern of a driver's own type, what to do), for a sensor that has no topic of a type that is read."""
 
 
-def topic_notes(topics: Mapping[str, BagTopic], streams: Iterable[str]) -> tuple[str, ...]:
+def topic_notes(topics: Mapping[str, BagTopic], absent: Mapping[str, str]) -> tuple[str, ...]:
     """One line for each topic that is read as another type, or that could be one of the sensors that are not found.
 
     Args:
-        topics: of the recording. streams: sensors that have a topic.
+        topics: of the recording. absent: kind -> a sensor of it that has no topic.
     """
-    return tuple(_notes(topics, set(streams)))
+    return tuple(_notes(topics, absent))
 
 
-def _notes(topics: Mapping[str, BagTopic], streams: set[str]) -> Iterator[str]:
+def _notes(topics: Mapping[str, BagTopic], absent: Mapping[str, str]) -> Iterator[str]:
     for name, topic in topics.items():
         if topic.stored_kind:
             yield f"{name}: {topic.stored_kind}, read as {topic.kind.rpartition('/')[2]}"
-    for sensor, ways in _WAYS_OUT.items():
-        for name, topic in topics.items() if sensor not in streams else ():
+    for kind, ways in _WAYS_OUT.items():
+        for name, topic in topics.items() if kind in absent else ():
             way = next((way for pattern, way in ways if re.search(pattern, topic.kind) and topic.count), "")
             if way:
-                yield f"{name}: {topic.kind} is not read, so there is no {sensor}: {way}"
+                yield f"{name}: {topic.kind} is not read, so there is no {absent[kind]}: {way}"

@@ -8,50 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.topic_notes import topic_notes
-from any2seg_core.base.error_codes import code_of
+from any2seg_core.bags.topic_rules import ODOMETRY, TRUTH, Rule, RulesFile, load_rules, rules_of
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
-from any2seg_core.base.shipped import shipped_file
-from any2seg_core.base.text_files import read_yaml
-from any2seg_core.vocabulary.modalities import MODALITIES, RGB
-from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, TopicMap
-
-RULES_FILE = shipped_file("any2seg_core.bags", "topics.yaml")
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS
+from any2seg_core.vocabulary.topics import TopicMap, node_camera_infos
 
 COMPRESSED_KIND = "sensor_msgs/msg/CompressedImage"
 IMAGE_KINDS = ("sensor_msgs/msg/Image", COMPRESSED_KIND)
 CLOUD_KIND, CAMERA_INFO_KIND = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"
 _NO_TOPIC = "none"
-_TRUTH, _ODOMETRY = "truth", "odometry"
 _EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
 _INFO_SUFFIX = ".camera_info"
 _GREY_PNG = {1: "mono8", 2: "mono16"}  # bytes per pixel -> encoding
-_ALSO = {"event": IMAGE_KINDS, _TRUTH: (CLOUD_KIND,)}
+_ALSO = MappingProxyType({EVENTS: IMAGE_KINDS, TRUTH: (CLOUD_KIND,)})
 """What a topic that is given may be and none is taken for: event pictures, and CARLA's semantic LiDAR as truth."""
-
-
-class Rule(BaseModel):
-    """What a topic must look like to play one role; `topics.yaml` explains the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    types: tuple[str, ...]
-    encodings: tuple[str, ...] = ()
-    layout: str = Field("", pattern="^(points|events)?$")
-    needs: dict[str, str] = {}
-    never: tuple[str, ...] = ()
-    prefer: tuple[str, ...] = ()
-
-
-class _RulesFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    roles: dict[str, Rule] = {}
-    topics: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -98,91 +75,75 @@ class TopicChoice:
     notes: tuple[str, ...] = ()
 
 
-def choose_topics(bag: Recording, rules_file: Path | None = None, fixed: Sequence[str] = ()) -> TopicChoice:
+def choose_topics(
+    bag: Recording, rules_file: Path | None = None, fixed: Sequence[str] = (), suite: SensorSuite = VEHICLE
+) -> TopicChoice:
     """Map the topics of a bag to roles.
 
     Args:
         rules_file: YAML that replaces some of the shipped rules, or fixes topics.
-        fixed: ``role=/topic`` each; role is a modality, ``<modality>.camera_info``, truth or odometry; the topic
-            ``none`` leaves a role empty.
+        fixed: ``role=/topic`` each; role is a sensor, ``<sensor>.camera_info``, truth or odometry; the topic ``none``
+            leaves a role empty.
+        suite: sensors there can be; their own topics count where the bag has them and nobody says otherwise.
 
     Raises:
         UserError: an unknown role, one that is given twice, a topic that the bag lacks, that has another role too or is
             of another type, a rules file that is wrong.
     """
-    rules = dict(_load_rules(RULES_FILE).roles)
-    own = _RulesFile() if rules_file is None else _load_rules(rules_file)
-    unknown = [role for role in own.roles if role not in rules]
-    if unknown:
-        raise UserError(f"{rules_file}: unknown role {unknown[0]!r}: known are {', '.join(rules)}", "key-unknown")
-    rules.update(own.roles)
-    wishes = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag, rules)
+    own = RulesFile() if rules_file is None else load_rules(rules_file)
+    rules = rules_of(suite, own, rules_file)
+    given = _fixed_topics({**own.topics, **_parse_fixed(fixed)}, bag, rules, suite)
+    by_suite = {sensor.name: sensor.topic for sensor in suite.sensors if sensor.topic in bag.topics}
+    wishes = {name: topic for name, topic in by_suite.items() if topic not in given.values()} | given
     peeks = _peek(bag, rules)
     for role, topic in wishes.items():
         if topic:
-            _require_kind(role, bag.topics[topic], rules, peeks.get(topic))
+            _require_kind(role, bag.topics[topic], rules, peeks.get(topic), suite)
     chosen: dict[str, str] = {}
     reasons: dict[str, str] = {}
     others: dict[str, tuple[str, ...]] = {}
     for role, rule in rules.items():
         if role in wishes:
-            chosen[role], reasons[role] = wishes[role], "as given"
+            chosen[role] = wishes[role]
+            reasons[role] = "as given" if role in given else f"as the sensor suite {suite.name} says"
             continue
         ranked = _ranked(bag, rule, peeks, taken=set(chosen.values()) | set(wishes.values()))
         if ranked:
             chosen[role], reasons[role] = ranked[0][1], ranked[0][2]
             others[role] = tuple(topic for _, topic, _ in ranked[1:])
-    infos = _camera_infos(bag, chosen, wishes, peeks)
-    streams = {name: chosen[name] for name in MODALITIES if chosen.get(name)}
-    topic_map = TopicMap(streams, infos, chosen.get(_TRUTH, ""), chosen.get(_ODOMETRY, ""))
+    infos = _camera_infos(bag, chosen, wishes, peeks, suite)
+    streams = {name: chosen[name] for name in suite.members if chosen.get(name)}
+    topic_map = TopicMap(streams, infos, chosen.get(TRUTH, ""), chosen.get(ODOMETRY, ""), suite)
     reasons = {role: why for role, why in reasons.items() if chosen[role]}
+    absent = {suite.sensor(name).kind: name for name in reversed(suite.members) if name not in streams}
     notes = (
-        *topic_notes(bag.topics, streams), *_depth_notes(streams, peeks, wishes),
-        *_refused_notes(bag, rules, peeks, chosen),
+        *topic_notes(bag.topics, absent), *_depth_notes(topic_map, peeks, given),
+        *_refused_notes(bag, rules, peeks, chosen, suite),
     )  # fmt: skip
     return TopicChoice(topic_map, peeks, reasons, others, notes)
 
 
-def _depth_notes(streams: Mapping[str, str], peeks: Mapping[str, Peek], wishes: Mapping[str, str]) -> tuple[str, ...]:
+def _depth_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str, str]) -> Iterator[str]:
     """Packed depth is a picture of four channels like any other: only its name says what it is."""
-    topic = streams.get("depth", "")
-    encoding = peeks.get(topic, Peek()).encoding
-    if encoding not in ("bgra8", "png") or "depth" in wishes or "carla" in topic.lower():
-        return ()
-    kind = "bgra8" if encoding == "bgra8" else "a png of colours"
-    return (f"{topic}: {kind}, read as CARLA's packed depth by its name; if it is a picture: --topic depth=none",)
+    for name in topics.suite.of_kind(DEPTH):
+        topic = topics.streams.get(name, "")
+        encoding = peeks.get(topic, Peek()).encoding
+        if encoding in ("bgra8", "png") and name not in given and "carla" not in topic.lower():
+            kind = "bgra8" if encoding == "bgra8" else "a png of colours"
+            way_out = f"if it is a picture: --topic {name}={_NO_TOPIC}"
+            yield f"{topic}: {kind}, read as CARLA's packed depth by its name; {way_out}"
 
 
 def _refused_notes(
-    bag: Recording, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str]
+    bag: Recording, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str], suite: SensorSuite
 ) -> Iterator[str]:
     """Topics that could be a sensor for which none was found, but for a word in their name: of a node, it may be."""
-    for role in MODALITIES:
+    for role in suite.members:
         for name, topic in bag.topics.items() if role not in chosen else ():
             word = next((found[0] for each in rules[role].never if (found := re.search(each, name, re.I))), "")
             any_name = rules[role].model_copy(update={"never": ()})
             if word and name not in chosen.values() and _fits(topic, any_name, peeks.get(name)):
                 yield f"{name}: not taken for {role}, because its name says {word!r}; if it is: --topic {role}={name}"
-
-
-def _load_rules(path: Path) -> _RulesFile:
-    document = read_yaml(path, "file of topic rules")
-    try:
-        rules = _RulesFile.model_validate({} if document is None else document)
-        for rule in rules.roles.values():
-            for pattern in (*rule.never, *rule.prefer, *rule.needs.values()):
-                re.compile(pattern)
-        return rules
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        problem = f"{where}: {first['msg']}" if where else "is no mapping with roles or topics"
-        raise UserError(f"{path}: {problem}; see the comments in bags/topics.yaml", code_of(error)) from None
-    except (re.error, RecursionError, OverflowError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: a pattern cannot be parsed ({problem}); see bags/topics.yaml", "file-content"
-        ) from None
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
@@ -201,16 +162,18 @@ def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
     return wishes
 
 
-def _fixed_topics(wishes: Mapping[str, str], bag: Recording, rules: Mapping[str, Rule]) -> dict[str, str]:
-    roles = (*MODALITIES, *(name + _INFO_SUFFIX for name in NODE_CAMERA_INFOS), _TRUTH, _ODOMETRY)
+def _fixed_topics(
+    wishes: Mapping[str, str], bag: Recording, rules: Mapping[str, Rule], suite: SensorSuite
+) -> dict[str, str]:
+    roles = (*suite.members, *(name + _INFO_SUFFIX for name in node_camera_infos(suite)), TRUTH, ODOMETRY)
     fixed: dict[str, str] = {}
     for role, topic in wishes.items():
         if role not in roles:
             raise UserError(f"topic of {role!r}: no such role; known are {', '.join(roles)}", "value-unknown")
         if topic != _NO_TOPIC and topic not in bag.topics:
-            fitting = [name for name, found in bag.topics.items() if found.kind in _kinds(role, rules)]
+            fitting = [name for name, found in bag.topics.items() if found.kind in _kinds(role, rules, suite)]
             near = [name for name in fitting if topic.strip("/") in name] or fitting or list(bag.topics)
-            nor = ", nor is there such a folder" if role == _TRUTH else ""
+            nor = ", nor is there such a folder" if role == TRUTH else ""
             raise UserError(
                 f"topic of {role}: {bag.path} has no {topic}{nor}; it has {', '.join(near[:5]) or 'no topics'}"
                 f"{' ...' if len(near) > 5 else ''}",
@@ -225,16 +188,19 @@ def _fixed_topics(wishes: Mapping[str, str], bag: Recording, rules: Mapping[str,
     return fixed
 
 
-def _kinds(role: str, rules: Mapping[str, Rule]) -> tuple[str, ...]:
+def _kinds(role: str, rules: Mapping[str, Rule], suite: SensorSuite) -> tuple[str, ...]:
     """Types of the topics that can be given for a role."""
     if role.endswith(_INFO_SUFFIX):
         return (CAMERA_INFO_KIND,)
-    return (*(rules[role].types if role in rules else ()), *_ALSO.get(role, ()))
+    also = suite.sensor(role).kind if role in suite.members else role
+    return (*(rules[role].types if role in rules else ()), *_ALSO.get(also, ()))
 
 
-def _require_kind(role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: Peek | None) -> None:
+def _require_kind(
+    role: str, topic: BagTopic, rules: Mapping[str, Rule], peek: Peek | None, suite: SensorSuite
+) -> None:
     """UserError for a topic that was given and cannot play its role, by its type or by the fields of its clouds."""
-    kinds, layout = _kinds(role, rules), rules[role].layout if role in rules else ""
+    kinds, layout = _kinds(role, rules, suite), rules[role].layout if role in rules else ""
     if topic.kind not in kinds:
         raise UserError(
             f"topic of {role}: {topic.name} is {topic.kind}, expected {' or '.join(kinds)}; give another",
@@ -313,6 +279,8 @@ def _fits(topic: BagTopic, rule: Rule, peek: Peek | None) -> bool:
         return False
     if any(re.search(pattern, topic.name, re.I) for pattern in rule.never):
         return False
+    if rule.names and not any(re.search(pattern, topic.name, re.I) for pattern in rule.names):
+        return False
     if topic.kind == CLOUD_KIND and rule.layout:
         return peek is not None and peek.layout == rule.layout
     if topic.kind in IMAGE_KINDS and rule.encodings:
@@ -324,12 +292,12 @@ def _fits(topic: BagTopic, rule: Rule, peek: Peek | None) -> bool:
 
 
 def _camera_infos(
-    bag: Recording, chosen: Mapping[str, str], wishes: Mapping[str, str], peeks: Mapping[str, Peek]
+    bag: Recording, chosen: Mapping[str, str], wishes: Mapping[str, str], peeks: Mapping[str, Peek], suite: SensorSuite
 ) -> dict[str, str]:
-    """Modality -> its camera_info: the sibling topic, else the one of the same frame."""
+    """Sensor -> its camera_info: the sibling topic, else the one of the same frame."""
     infos = {name: topic for name, topic in bag.topics.items() if topic.kind == CAMERA_INFO_KIND and topic.count}
     found: dict[str, str] = {}
-    for name in NODE_CAMERA_INFOS:
+    for name in node_camera_infos(suite):
         role = name + _INFO_SUFFIX
         if role in wishes:
             found[name] = wishes[role]
@@ -337,7 +305,7 @@ def _camera_infos(
             frame = peeks.get(chosen[name], Peek()).frame_id
             same = [info for info in infos if frame and peeks.get(info, Peek()).frame_id == frame]
             found[name] = _sibling_info(bag, chosen[name]) or (same[0] if len(same) == 1 else "")
-    camera = RGB
+    camera = suite.camera
     left = [info for info in infos if info not in found.values()]
     if not found.get(camera) and not chosen.get(camera) and camera + _INFO_SUFFIX not in wishes and len(left) == 1:
         found[camera] = left[0]  # a recording without pictures still knows its camera plane

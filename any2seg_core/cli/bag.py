@@ -17,10 +17,17 @@ BagArgument = Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .m
 TopicOption = Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")]
 RulesOption = Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")]
 CalibrationOption = Annotated[Path | None, typer.Option(help="Calibration YAML; wins over what the recording says.")]
+SuiteOption = Annotated[
+    str,
+    typer.Option(
+        help="Sensors: vehicle, muses, mcubes or a YAML file; default: as any2seg.yaml of the recording says."
+    ),
+]
 
 
 def inspect(
     bag: BagArgument,
+    suite: SuiteOption = "",
     topic: TopicOption = None,
     rules: RulesOption = None,
     calibration: CalibrationOption = None,
@@ -33,8 +40,11 @@ def inspect(
     from any2seg_core.bags.inspection import inspect_bag
     from any2seg_core.bags.opened import BagOptions
     from any2seg_core.cli.inspect_tables import WIDTH, render_inspection
+    from any2seg_core.data.bag_settings import read_settings
 
-    options = BagOptions(topics=topic or (), rules=rules, calibration=calibration)
+    settings = read_settings(bag, {"suite": suite} if suite else None)
+    topics = settings.topics_for(settings.sensors, topic or ())
+    options = BagOptions(topics, rules, calibration, suite=settings.sensors)
     with Progress(f"inspect {bag.name}") as progress:
         found = inspect_bag(bag, options, progress.step)
     if as_json:
@@ -57,6 +67,7 @@ def extract(
     rules: RulesOption = None,
     calibration: CalibrationOption = None,
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file with synchroniser settings.")] = None,
+    suite: SuiteOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Write the synchronised sets of a recording as a data set, with labels where it has truth.
@@ -64,10 +75,12 @@ def extract(
     Example: any2seg bag extract runs/drive --out data/own --every 5
     """
     from any2seg_core.bags.opened import BagOptions, open_bag
+    from any2seg_core.data.bag_settings import read_settings
     from any2seg_core.data.extract import extract as extract_bag
 
-    topics = [*(topic or ()), *([f"truth={truth}"] if truth else [])]
-    options = BagOptions(topics, rules, calibration, params, modalities or ())
+    settings = read_settings(bag, {"suite": suite} if suite else None)
+    topics = settings.topics_for(settings.sensors, [*(topic or ()), *([f"truth={truth}"] if truth else [])])
+    options = BagOptions(topics, rules, calibration, params, modalities or (), suite=settings.sensors)
     with open_bag(bag, options) as opened, Progress(f"extract {bag.name}") as progress:
         total = opened.message_total
         report = extract_bag(opened, wish, lambda: progress.step(total))

@@ -13,6 +13,7 @@ import typer
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import say
 from any2seg_core.base.shipped import shipped_file
+from any2seg_core.cli.bag import SuiteOption
 
 if TYPE_CHECKING:  # it imports what --help does without
     from any2seg_core.sensors.calibration import Calibration
@@ -30,14 +31,18 @@ def from_bag(
     out: OutArgument,
     topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file; its rectified counts.")] = None,
+    suite: SuiteOption = "",
 ) -> None:
     """Take camera_info and transforms of a recording, for a node without TF (pip wheels).
 
     Example: any2seg calib from-bag runs/drive car.yaml
     """
     from any2seg_core.bags.opened import BagOptions, open_bag
+    from any2seg_core.data.bag_settings import read_settings
 
-    with open_bag(bag, BagOptions(topics=topic or (), params=params)) as opened:
+    settings = read_settings(bag, {"suite": suite} if suite else None)
+    topics = settings.topics_for(settings.sensors, topic or ())
+    with open_bag(bag, BagOptions(topics, params=params, suite=settings.sensors)) as opened:
         found = opened.calibration
         calibration = None if found.calibration is None else found.fixed_part(found.calibration)
         missing, moving = found.missing, () if found.extrinsics is None else found.extrinsics.names

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from any2seg_core.bags.inspection import Inspection, TopicReport
 from any2seg_core.bags.recommend import params_yaml
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
 
 WIDTH = 100
 
@@ -23,7 +22,7 @@ def render_inspection(found: Inspection) -> RenderableType:
     parts: list[RenderableType] = [Text(_head(found), style="bold")]
     parts += [Text(f"! {line}", style="yellow") for line in found.warnings]
     parts.append(_topic_table(found))
-    sensors = [name for name in MODALITIES if name in found.choice.map.streams]
+    sensors = [name for name in found.choice.map.suite.members if name in found.choice.map.streams]
     if sensors:
         parts.append(_sensor_table(found, sensors))
     parts += list(_paragraphs(found, sensors))
@@ -105,7 +104,7 @@ def _sensor_table(found: Inspection, sensors: list[str]) -> Table:
         else:
             shift = "drifts" if phase.drifts else f"{phase.offset_ms:+.1f} ± {phase.spread_ms:.1f}"
         table.add_row(
-            modality(name).title,
+            found.choice.map.suite.sensor(name).title,
             _number(timing.period_ms, 1),
             f"{_number(timing.jitter_p50_ms, 1)} / {_number(timing.jitter_p95_ms, 1)}",
             str(timing.gaps),
@@ -123,7 +122,7 @@ def _paragraphs(found: Inspection, sensors: list[str]) -> Iterator[RenderableTyp
         if others:
             shown = ", ".join(others[:4]) + (" ..." if len(others) > 4 else "")
             lines.append(f"{role} could also be {shown}: choose with --topic {role}={others[0]}")
-    absent = [name for name in MODALITIES if name not in sensors]
+    absent = [name for name in found.choice.map.suite.members if name not in sensors]
     if absent:
         lines.append(f"not recorded: {', '.join(absent)}")
     yield from _section("chosen because", lines)

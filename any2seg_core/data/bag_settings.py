@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from any2seg_core.bags.motion import parse_motion
 from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.reader import ZSTD_SUFFIXES
+from any2seg_core.bags.topic_rules import ODOMETRY, TRUTH
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding
 from any2seg_core.data.usable_sets import Selection
 from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite, sensor_suite
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 
 SETTINGS_FILE = "any2seg.yaml"
@@ -30,6 +32,7 @@ class BagSettings(BaseModel):
     """How a recording becomes frames. Defaults are those of `bag extract`, except that sets may lack sensors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    suite: str = Field(VEHICLE.name, description="sensors: vehicle, muses, mcubes or a YAML file (docs/sensors.md)")
     topics: dict[str, str] = Field({}, description="role: topic, e.g. {rgb: /camera/image_raw, truth: none}")
     rules: Path | None = Field(None, description="YAML with own topic rules, as bags/topics.yaml")
     calibration: Path | None = Field(None, description="calibration YAML; wins over what the recording says")
@@ -64,6 +67,34 @@ class BagSettings(BaseModel):
                 raise ValueError(str(error)) from None
         return value
 
+    @property
+    def sensors(self) -> SensorSuite:
+        """The sensors that the recording can have; UserError for a suite that cannot be read."""
+        return sensor_suite(self.suite)
+
+    def topics_for(self, suite: SensorSuite, given: Sequence[str] = ()) -> list[str]:
+        """``role=/topic`` of each topic that is fixed, as `choose_topics` takes them.
+
+        Args:
+            suite: whose sensors are wanted; topics of others are left out.
+            given: by somebody else, which wins.
+
+        Raises:
+            UserError: a sensor that is of another kind in the recording than in the suite.
+        """
+        for name in suite.members:
+            own = self.sensors.sensor(name).kind if name in self.sensors.members else suite.sensor(name).kind
+            if own != suite.sensor(name).kind:
+                raise UserError(
+                    f"sensor {name} is {suite.sensor(name).kind} in the suite {suite.name}, and {own} in the suite "
+                    f"{self.sensors.name} of {SETTINGS_FILE}: give a checkpoint of that suite, or correct the file",
+                    "checkpoint-mismatch",
+                )
+        roles = (*suite.members, TRUTH, ODOMETRY)
+        said = {pair.partition("=")[0].strip() for pair in given}
+        own_topics = {role: topic for role, topic in self.topics.items() if role not in said}
+        return [f"{role}={topic}" for role, topic in own_topics.items() if role.partition(".")[0] in roles] + [*given]
+
     def selection(self) -> Selection:
         """Which sets are wanted."""
         end_s = math.inf if self.end_s is None else self.end_s
@@ -72,9 +103,11 @@ class BagSettings(BaseModel):
 
     def bag_options(self, modalities: Sequence[str], labelled: bool) -> BagOptions:
         """For `open_bag`; without labels no truth topic is read."""
-        topics = self.topics if labelled else {**self.topics, "truth": NO_TRUTH}
+        topics = self.topics if labelled else {**self.topics, TRUTH: NO_TRUTH}
         pairs = [f"{role}={topic}" for role, topic in topics.items()]
-        return BagOptions(pairs, self.rules, self.calibration, self.params, modalities, may_lack=True)
+        return BagOptions(
+            pairs, self.rules, self.calibration, self.params, modalities, may_lack=True, suite=self.sensors
+        )
 
     def facts(self) -> dict[str, Any]:
         """All that decides the frames, JSON-ready; of files their content."""
@@ -126,6 +159,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     for name in _PATHS:
         if isinstance(settings.get(name), str):
             settings[name] = str(path.parent / settings[name])
+    suite = settings.get("suite")
+    if isinstance(suite, str) and suite not in [each.name for each in SHIPPED]:
+        settings["suite"] = str(path.parent / suite)
     return settings
 
 

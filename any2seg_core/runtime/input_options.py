@@ -9,6 +9,8 @@ from typing import Any
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.health_config import HealthConfig
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import IMAGE
 
 
 def _option(default: Any, description: str, low: float | None = None, high: float | None = None) -> Any:
@@ -40,7 +42,7 @@ INPUT_OPTION_NAMES = (*_PLAIN, *(f"health.{entry.name}" for entry in fields(Heal
 """The node's parameters that `input_options` reads."""
 
 
-def input_options(parameters: Mapping[str, Any]) -> InputOptions:
+def input_options(parameters: Mapping[str, Any], suite: SensorSuite = VEHICLE) -> InputOptions:
     """Options from the node's parameters by name (``intensity_max``, ``health.min_points`` ...); others are ignored.
 
     Raises:
@@ -48,6 +50,7 @@ def input_options(parameters: Mapping[str, Any]) -> InputOptions:
     """
     defaults: dict[str, Any] = {name: entry.default for name, entry in _PLAIN.items()}
     defaults.update({f"health.{entry.name}": getattr(HealthConfig(), entry.name) for entry in fields(HealthConfig)})
+    defaults["health.frozen_sensors"] = suite.of_kind(IMAGE)
     values = {}
     for name, default in defaults.items():
         value = parameters.get(name, default)
@@ -58,5 +61,6 @@ def input_options(parameters: Mapping[str, Any]) -> InputOptions:
         if low is not None and not low <= value <= high:
             raise UserError(f"parameter {name} is {value}: must lie in {low:g} to {high:g}", "value-range")
         values[name] = type(default)(value)
-    health = HealthConfig(**{name.partition(".")[2]: values[name] for name in values if name.startswith("health.")})
+    own = {name.partition(".")[2]: values[name] for name in values if name.startswith("health.")}
+    health = HealthConfig(**own, suite=suite)
     return InputOptions(**{name: values[name] for name in _PLAIN}, health=health)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import RGB
+from any2seg_core.vocabulary.modalities import RGB, VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
 
@@ -38,9 +38,10 @@ class HealthConfig:
     min_points: int = 20
     max_event_rate_hz: float = 100.0
     event_silence_s: float = 10.0
+    suite: InitVar[SensorSuite] = VEHICLE
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "frozen_sensors", parse_suite(self.frozen_sensors))
+    def __post_init__(self, suite: SensorSuite) -> None:
+        object.__setattr__(self, "frozen_sensors", parse_suite(self.frozen_sensors, suite))
         for part in fields(self):
             value = getattr(self, part.name)
             if part.name not in ("enabled", "frozen_sensors") and not value >= 0:

@@ -13,7 +13,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sync import StreamConfig, SyncConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, WINDOWED, canonical
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 from any2seg_core.vocabulary.subsets import parse_order
 
 STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
@@ -28,7 +29,6 @@ STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
 """Per stream, written ``<modality>.<name>``: the defaults of `StreamConfig`, which says what they mean."""
 
 SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
-    "reference_priority": MODALITIES,
     "timeout_s": SyncConfig.timeout_ns / NS_PER_S,
     "timeout_without_reference_s": SyncConfig.timeout_without_reference_ns / NS_PER_S,
     "min_modalities": SyncConfig.min_streams,
@@ -37,6 +37,9 @@ SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "publish_late_output": SyncConfig.publish_late,
 })  # fmt: skip
 """For the synchroniser as a whole: the defaults of `SyncConfig`, which says what they mean."""
+
+REFERENCE_PRIORITY = "reference_priority"
+"""Parameter with the order of the sensors that lead; by default that of the suite."""
 
 NODE_NAME = "segment"
 """Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
@@ -50,22 +53,25 @@ _PARAMETERS = "ros__parameters"
 _OURS = (NODE_NAME, "*", "**")
 
 
-def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_window_ns: int) -> SyncConfig:
+def sync_config(
+    values: Mapping[str, Any], modalities: Iterable[str], event_window_ns: int, suite: SensorSuite = VEHICLE
+) -> SyncConfig:
     """Settings by parameter name -> SyncConfig.
 
     Args:
         values: what differs from STREAM_DEFAULTS and SYNC_DEFAULTS; other names are ignored.
         modalities: streams to synchronise.
         event_window_ns: length of the event window, from the checkpoint's input contract.
+        suite: the sensors there can be.
 
     Raises:
         UserError: a value of the wrong type or out of range.
     """
-    names = canonical(modalities)
+    names, windowed = suite.canonical(modalities), suite.of_kind(EVENTS)
     streams = {}
     for name in names:
         own = {key: values.get(f"{name}.{key}", default) for key, default in STREAM_DEFAULTS.items()}
-        is_window = name in WINDOWED
+        is_window = name in windowed
         if _ns(f"{name}.noise_window_s", own["noise_window_s"]) > _ns(f"{name}.max_age_s", own["max_age_s"]):
             raise UserError(
                 f"parameter {name}.noise_window_s is {own['noise_window_s']}: max_age_s allows {own['max_age_s']}",
@@ -82,7 +88,8 @@ def sync_config(values: Mapping[str, Any], modalities: Iterable[str], event_wind
             buffer=_EVENT_BUFFER if is_window else StreamConfig.buffer,
         )
     common = {key: values.get(key, default) for key, default in SYNC_DEFAULTS.items()}
-    order = parse_order(common["reference_priority"])  # an unknown name is an error; not synchronised: left out
+    # An unknown name is an error, one that is not synchronised is left out.
+    order = parse_order(values.get(REFERENCE_PRIORITY, suite.members), suite)
     leaders = tuple(name for name in order if name in names)
     if not leaders:
         names_none = "names no sensor in use" if order else "is empty"

@@ -5,15 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import POINTS
 
-NODE_INPUTS = MappingProxyType({"rgb": "image", "depth": "depth", "event": "events", "lidar": "points"})
-"""Modality -> name below the node's ``~/in/``."""
+_OLDER_INPUTS = MappingProxyType({"rgb": "image", "event": "events", "lidar": "points"})
+"""Sensors of the shipped suites whose inputs the node had before sensors could be named."""
+_SHIPPED = tuple(suite.name for suite in SHIPPED)
 
-NODE_CAMERA_INFOS = MappingProxyType(
-    {"rgb": "camera_info", "depth": "depth_camera_info", "event": "events_camera_info"}
-)
-"""Modality -> name of its camera_info below ``~/in/``; a LiDAR has none."""
+
+def node_input(suite: SensorSuite, name: str) -> str:
+    """Name of a sensor's messages below the node's ``~/in/``: that of the sensor, but for some of the shipped suites.
+
+    Launch arguments and parameters are made of it too: ``<input>_topic``, ``<input>_transport``.
+    """
+    return _OLDER_INPUTS.get(name, name) if suite.name in _SHIPPED else name
+
+
+def node_camera_infos(suite: SensorSuite) -> dict[str, str]:
+    """Sensor -> name of its camera_info below ``~/in/``, of all sensors that have pixels."""
+    return {sensor.name: _camera_info(node_input(suite, sensor.name), sensor.name) for sensor in suite.sensors
+            if sensor.kind != POINTS}  # fmt: skip
+
+
+def _camera_info(below: str, name: str) -> str:
+    return "camera_info" if below == "image" != name else f"{below}_camera_info"
 
 
 @dataclass(frozen=True)
@@ -21,15 +36,17 @@ class TopicMap:
     """Topics of one robot or recording.
 
     Attributes:
-        streams: modality -> sensor topic. camera_infos: modality -> camera_info topic.
+        streams: sensor -> its topic. camera_infos: sensor -> its camera_info topic.
         truth: topic of ground-truth train ids (mono8), or "" if there is none.
         odometry: topic of the vehicle's motion (nav_msgs/Odometry), or "" if there is none.
+        suite: the sensors there can be.
     """
 
     streams: dict[str, str]
     camera_infos: dict[str, str]
     truth: str = ""
     odometry: str = ""
+    suite: SensorSuite = VEHICLE
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,7 +55,7 @@ class TopicMap:
         return tuple(dict.fromkeys((*self.streams.values(), *self.camera_infos.values(), *extra)))
 
     def sensor_of(self, topic: str) -> str | None:
-        """The modality that a topic belongs to, its camera_info included; None for every other topic."""
+        """The sensor that a topic belongs to, its camera_info included; None for every other topic."""
         for table in (self.streams, self.camera_infos):
             for name, candidate in table.items():
                 if candidate == topic:
@@ -47,8 +64,9 @@ class TopicMap:
 
     def node_remappings(self) -> dict[str, str]:
         """Private input of the node -> topic, for every input that this map has."""
-        pairs = {f"~/in/{NODE_INPUTS[name]}": self.streams[name] for name in MODALITIES if name in self.streams}
-        for name, below in NODE_CAMERA_INFOS.items():
+        pairs = {f"~/in/{node_input(self.suite, name)}": self.streams[name] for name in self.suite.members
+                 if name in self.streams}  # fmt: skip
+        for name, below in node_camera_infos(self.suite).items():
             if name in self.camera_infos:
                 pairs[f"~/in/{below}"] = self.camera_infos[name]
         return pairs

@@ -92,12 +92,12 @@ def test_value_recommended_parameters_by_hand():
     logs = {"rgb": camera, "depth": slow, "lidar": lidar}
     timings = {name: timing_of(log, START_NS) for name, log in logs.items()}
     phases = {name: phase_of(logs[name], camera) for name in ("depth", "lidar")}
-    parameters = recommend(timings, phases)
+    parameters = recommend(timings, phases, {})
     assert parameters["lidar"] == {"offset_s": -0.015, "noise_window_s": 0.002, "max_age_s": 0.15}
     assert parameters["depth"]["max_age_s"] == 0.75
     assert parameters["timeout_s"] == 0.035  # 25 ms after the picture, and 10 ms to spare
     assert parameters["timeout_without_reference_s"] == 0.75
-    assert recommend({}, {}) == {}
+    assert recommend({}, {}, {}) == {}
     document = yaml.safe_load(params_yaml(parameters))
     assert document["/**"]["ros__parameters"]["modalities"] == ["rgb", "depth", "lidar"]
 
@@ -106,7 +106,7 @@ def test_value_event_packets_stamped_at_their_begin_get_their_length_as_noise():
     """An offset would move the times of their events, which are right."""
     camera, packets = log_of(range(0, 9000, 100), 5.0), log_of(np.arange(0, 9000, 25.0), 26.0)
     timings = {name: timing_of(log, START_NS) for name, log in (("rgb", camera), ("event", packets))}
-    parameters = recommend(timings, {"event": phase_of(packets, camera)}, packet_lead_ms=25.0)
+    parameters = recommend(timings, {"event": phase_of(packets, camera)}, {"event": 25.0})
     assert parameters["event"] == {"offset_s": 0.0, "noise_window_s": 0.025, "max_age_s": 0.15}
 
 

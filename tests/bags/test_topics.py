@@ -22,7 +22,8 @@ from raised import user_error
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording
-from any2seg_core.bags.topics import RULES_FILE, choose_topics
+from any2seg_core.bags.topic_rules import RULES_FILE
+from any2seg_core.bags.topics import choose_topics
 from any2seg_core.messages import images, serialise
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.vocabulary.topics import carla_bridge

@@ -11,7 +11,7 @@ from typing import Any
 from mutate import FLOATS, NUMBERS, TEXTS, mutated_bytes
 
 from any2seg_core.bags.salvage_parts import parse_qos
-from any2seg_core.bags.topics import RULES_FILE, _load_rules
+from any2seg_core.bags.topic_rules import RULES_FILE, load_rules
 from any2seg_core.data.bag_settings import SETTINGS_FILE, read_settings
 from any2seg_core.faults.kinds import load_faults
 from any2seg_core.runtime.input_options import input_options
@@ -80,7 +80,7 @@ class Texts:
             ([_CALIBRATION], lambda _: load_calibration(self._path)),
             ([_CAMERA_INFO], lambda _: load_camera_info(str(self._path))),
             ([_PARAMS], lambda _: self._parameters()),
-            ([RULES_FILE.read_text()], lambda _: _load_rules(self._path)),
+            ([RULES_FILE.read_text()], lambda _: load_rules(self._path)),
             ([_FAULTS], lambda _: load_faults(self._path)),
             (configs, lambda _: load_config([str(self._path), "data=x", "out=y"])),
             ([_QOS, _METADATA], parse_qos),

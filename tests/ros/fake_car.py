@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -16,7 +16,7 @@ from any2seg_core.messages import serialise
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_core.vocabulary.topics import carla_bridge
 
 NS_PER_S = 1_000_000_000
@@ -93,7 +93,7 @@ def write_bag(path: Path, seconds: float) -> Path:
     entries = []
     for index in range(round(seconds * 10)):
         stamp_ns = START_NS + index * PERIOD_NS
-        for sensor in MODALITIES:
+        for sensor in VEHICLE.members:
             own_ns = stamp_ns + OFFSETS_NS[sensor]
             if own_ns >= START_NS:
                 entries.append((own_ns, TOPICS.streams[sensor], TYPES[sensor], message(sensor, own_ns)))
@@ -111,24 +111,38 @@ def write_bag(path: Path, seconds: float) -> Path:
     return path
 
 
+class Sensors(NamedTuple):
+    """What a car sends: sensor -> topic, type and shift of its stamps, and the message of a stamp."""
+
+    topics: Mapping[str, str]
+    types: Mapping[str, str]
+    offsets_ns: Mapping[str, int]
+    message: Callable[[str, int], bytes]
+
+
+CAR = Sensors(TOPICS.streams, TYPES, OFFSETS_NS, message)
+
+
 class FakeCar:
     """Publishes at 10 Hz from a thread; `silent` and `instead` may be changed while it drives.
 
     Args:
-        node: rclpy node that gets the publishers. silent: sensors that send nothing.
+        node: rclpy node that gets the publishers. silent: sensors that send nothing. sensors: what it has.
 
     Attributes:
         instead: sensor -> what makes its messages of a stamp, in place of `message`.
         sent_ns: stamp of the camera -> steady clock when everything of that moment was sent.
     """
 
-    def __init__(self, node, silent: tuple[str, ...] = ()) -> None:
+    def __init__(self, node, silent: tuple[str, ...] = (), sensors: Sensors = CAR) -> None:
         from sensor_msgs.msg import Image, PointCloud2
 
         kinds = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
         self._publishers = {
-            name: node.create_publisher(kinds[TYPES[name]], TOPICS.streams[name], 10) for name in MODALITIES
+            name: node.create_publisher(kinds[sensors.types[name]], topic, 10) for name, topic in sensors.topics.items()
         }
+        self._sensors = sensors
+        self._order = sorted(sensors.topics, key=sensors.offsets_ns.__getitem__)  # as their stamps are
         self.silent = set(silent)
         self.instead: dict[str, Callable[[int], bytes]] = {}
         self.stamp_ns = START_NS
@@ -149,10 +163,10 @@ class FakeCar:
         due_s = time.monotonic()
         while self._running:
             stamp_ns = self.stamp_ns
-            for sensor in ("lidar", "rgb", "event", "depth"):
+            for sensor in self._order:
                 if sensor not in self.silent:
-                    own_ns = stamp_ns + OFFSETS_NS[sensor]
-                    make = self.instead.get(sensor, partial(message, sensor))
+                    own_ns = stamp_ns + self._sensors.offsets_ns[sensor]
+                    make = self.instead.get(sensor, partial(self._sensors.message, sensor))
                     self._publishers[sensor].publish(make(own_ns))
             self.sent_ns[stamp_ns] = time.monotonic_ns()
             if self.stamp_ns == stamp_ns:  # a test may have set the time back meanwhile

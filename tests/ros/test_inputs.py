@@ -114,7 +114,7 @@ def test_value_livox_messages_on_the_lidar_topic_are_named_with_the_drivers_sett
     inputs = object.__new__(Inputs)
     kind = SimpleNamespace(topic_type="livox_ros_driver2/msg/CustomMsg")
     inputs._node = SimpleNamespace(get_publishers_info_by_topic=lambda _: [kind])
-    inputs._settings, inputs._is_auto = SimpleNamespace(modalities=("lidar",)), False
+    inputs._settings, inputs._auto = SimpleNamespace(modalities=("lidar",)), []
     inputs._subscriptions = {"lidar": SimpleNamespace(msg_type=PointCloud2, topic_name="/livox/lidar")}
     (text,) = inputs.foreign_types().values()
     assert "published as livox_ros_driver2/msg/CustomMsg" in text

@@ -9,7 +9,7 @@ from raised import user_error
 from any2seg_core.vocabulary.topics import CarlaSensors, carla_bridge
 from any2seg_ros import launch_arguments as la
 from any2seg_ros.parameter_table import TABLE
-from any2seg_ros.topic_table import INPUTS
+from any2seg_ros.topic_table import input_topics
 
 
 def written(value) -> str:
@@ -77,9 +77,9 @@ def test_value_every_input_has_a_topic_and_a_remapping():
     sensors = CarlaSensors(rgb="rgb_{camera}", depth="depth_{camera}", event="dvs_{camera}")
     arguments = {argument.name: argument.default for argument in la.topic_arguments(carla_bridge("hero", sensors))}
     pairs = dict(la.remappings(arguments, "left"))
-    assert list(pairs) == [topic.name for topic in INPUTS]
+    assert list(pairs) == [topic.name for topic in input_topics()]
     assert pairs == carla_bridge("hero", CarlaSensors("rgb_left", "depth_left", "dvs_left")).node_remappings()
-    assert len(set(arguments)) == len(INPUTS)
+    assert len(set(arguments)) == len(input_topics())
 
 
 def test_value_cameras_name_nodes():
@@ -93,7 +93,7 @@ def test_value_nodes_of_one_process_get_their_own_files_and_topics():
     values |= {"namespace": "a/b", "calibration_file": "/{camera}.yaml"}
     values |= {"modalities": "[rgb,lidar]", "autostart": "false"}
     arguments = la.remappings_of_cameras(values, ("front", "left"))
-    assert arguments[::2] == ["-r"] * 2 * len(INPUTS)
+    assert arguments[::2] == ["-r"] * 2 * len(input_topics())
     assert "segment_left:~/in/points:=/points_topic/left" in arguments[1::2]
     own = {"modalities": ["rgb", "lidar"], "autostart": False}
     assert yaml.safe_load(la.parameters_of_cameras(values, ("front", "left"))) == {

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from any2seg_core.vocabulary.topics import carla_bridge
-from any2seg_ros.topic_table import INPUTS, OUTPUTS
+from any2seg_ros.topic_table import OUTPUTS, input_topics
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ros2_ws" / "src" / "any2seg_ros"
 RVIZ = yaml.safe_load((PACKAGE / "rviz" / "any2seg.rviz").read_text())
@@ -20,7 +20,7 @@ TYPES = {"Image": "sensor_msgs/msg/Image", "PointCloud2": "sensor_msgs/msg/Point
 def known() -> dict[str, str]:
     """Topic -> type: the node's outputs as /segment, its inputs as the CARLA bridge sends them."""
     targets = carla_bridge().node_remappings()
-    topics = {targets[topic.name]: topic.kind for topic in INPUTS}
+    topics = {targets[topic.name]: topic.kind for topic in input_topics()}
     return topics | {topic.name.replace("~", "/segment"): topic.kind for topic in OUTPUTS}
 
 

@@ -15,7 +15,7 @@ from any2seg_core.sync import StreamConfig, SyncConfig, Synchronizer
 from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE
-from any2seg_ros.topic_table import INPUTS, OUTPUTS, TRANSFORMS
+from any2seg_ros.topic_table import OUTPUTS, TRANSFORMS, input_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +75,7 @@ def test_value_running_node_has_the_topics_of_the_table(make_node, checkpoint):
     # A node hears of its own topics through discovery, a moment later.
     inputs = wait_for(lambda: complete(node.get_subscriber_names_and_types_by_node("segment", "/"), "/segment/in/"))
     outputs = wait_for(lambda: complete(node.get_publisher_names_and_types_by_node("segment", "/"), "/segment/out/"))
-    assert written((*INPUTS, *(TRANSFORMS if distro.has("tf2_msgs") else ()))) == seen(inputs)
+    assert written((*input_topics(), *(TRANSFORMS if distro.has("tf2_msgs") else ()))) == seen(inputs)
     absent = set() if distro.has("vision_msgs") else {"/segment/out/label_info"}
     assert {name: kind for name, kind in written(OUTPUTS).items() if name not in absent} == seen(outputs)
 
@@ -117,7 +117,7 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
 
 def complete(names_and_types, prefix: str):
     """What the graph says, once it knows as many of our topics as the tables."""
-    expected = sum(topic.name.startswith(prefix.replace("/segment", "~")) for topic in (*INPUTS, *OUTPUTS))
+    expected = sum(topic.name.startswith(prefix.replace("/segment", "~")) for topic in (*input_topics(), *OUTPUTS))
     known = sum(name.startswith(prefix) for name, _ in names_and_types)
     return names_and_types if known >= expected - 1 else None  # LabelInfo is there only where vision_msgs is
 

@@ -67,13 +67,13 @@ def test_value_an_empty_list_is_an_empty_list_in_the_node_too(tmp_path):
     rclpy.init(args=["any2seg", "--ros-args", "--params-file", str(path)], context=context)
     try:
         node = Node("segment", context=context)
-        complaints, values = parameters.declare(node), None
-        values = parameters.values_of(node)
+        declared = parameters.DeclaredParameters(node)
+        values = {name: node.get_parameter(name).value for name in declared.table}
         assert node.describe_parameter("modalities").read_only
         assert not node.describe_parameter("health.frozen_sensors").read_only
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
     assert list(values["health.frozen_sensors"]) == list(values["modalities"]) == []
-    assert complaints == {"timeout_s": "parameter timeout_s: expected float, got an empty list"}
+    assert declared.complaints == {"timeout_s": "parameter timeout_s: expected float, got an empty list"}
     assert values["timeout_s"] == 0.05

@@ -28,6 +28,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
+from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.absence import AbsenceLog
@@ -48,7 +49,7 @@ from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import canonical, modality, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_subsets
 from any2seg_core.vocabulary.truth_codings import TAG, TRAIN_IDS
 
@@ -65,15 +66,17 @@ class _Run:
         self._coding.require_effect()
         self._coding.require_space(self.predictor.label_space)
         self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
-        options = BagOptions(self._wishes(), request.rules, request.calibration, request.params)
+        self._suite = self.predictor.contract.suite
+        options = BagOptions(self._wishes(), request.rules, request.calibration, request.params, suite=self._suite)
         self._opened = stack.enter_context(open_bag(request.bag, options))
         self._bag, self._topics = self._opened.bag, self._opened.choice.map
         self._start_ns = self._bag.start_ns or 0
         self._has_truth = self._folder is not None or bool(self._topics.truth)
         self._require_images_of_truth()
         self.modalities = self._modalities()
-        self.subsets = wanted_subsets(request.subsets, self.modalities)
-        self._sync = sync_config(self._opened.parameters, self.modalities, self.predictor.contract.event_window_ns)
+        self.subsets = wanted_subsets(request.subsets, self.modalities, self._suite)
+        event_window_ns = self.predictor.contract.event_window_ns
+        self._sync = sync_config(self._opened.parameters, self.modalities, event_window_ns, self._suite)
         self._notes = check_faults(request.faults, self._bag, self._topics)
         self._notes += self.predictor.contract.encoding_notes(self.modalities)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
@@ -85,7 +88,8 @@ class _Run:
         self._noise = noise_level(request.noise) if request.noise else None
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
         phases = phases_of(request.faults, max(end_s, 1e-9))
-        self._scorer = FrameScorer(self.predictor.label_space, [subset_letters(subset) for subset in self.subsets])
+        letters = [self._suite.subset_letters(subset) for subset in self.subsets]
+        self._scorer = FrameScorer(self.predictor.label_space, letters)
         self._worst = WorstFrames()
         board = Scoreboard(self.predictor.label_space)
         for phase in range(len(phases)):  # those without a frame have figures too
@@ -98,7 +102,8 @@ class _Run:
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
-        return [*self.request.topics, *([f"truth={truth}"] if truth else [])]
+        given = [*self.request.topics, *([f"truth={truth}"] if truth else [])]
+        return read_settings(self.request.bag).topics_for(self._suite, given)
 
     def _require_images_of_truth(self) -> None:
         """UserError for truth that is points, and for a coding of files, which are train ids."""
@@ -145,7 +150,7 @@ class _Run:
             "synchroniser": asdict(self._sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
             "truth_coding": self._coding.facts,
-            "subsets": [subset_letters(subset) for subset in self.subsets],
+            "subsets": [self._suite.subset_letters(subset) for subset in self.subsets],
             "protocol": "drop",
             "every": request.every,
             "seed": request.seed,
@@ -210,14 +215,14 @@ class _Run:
         sample_set, frame = found.sample_set, found.frame
         assert sample_set is not None and frame is not None  # what else there may be, `run` passes to others
         stamp_ns, planes = frame.stamp_ns, frame.planes
-        used, time_s = canonical(planes), self._time_s(found)
+        used, time_s = self._suite.canonical(planes), self._time_s(found)
         change = None
         if self._noise is not None:
             change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
         segmented = self._segmenter.segment(sample_set, frame, found.time_ns, self.subsets, change=change)
         full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0
-        results = {subset_letters(subset): result for subset, result in segmented.subsets.items()}
+        results = {self._suite.subset_letters(subset): result for subset, result in segmented.subsets.items()}
         read = self._truths.take(found.truth, full.labels.shape, time_s)
         truth = None if read is None else read.labels
         scores = self._scorer.score(results, full, truth)
@@ -225,7 +230,7 @@ class _Run:
         self._absence.evaluated(time_s, sample_set.samples, used)
         for name, why in {**sample_set.missing, **frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
-        everything = scores[subset_letters(self.subsets[-1])]
+        everything = scores[self._suite.subset_letters(self.subsets[-1])]
         self._worst.offer(time_s, full, planes, truth, everything.confusion.miou("present"))
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, frame.frame_id, full, planes)
@@ -241,7 +246,7 @@ class _Run:
         if found.frame is None:
             self.result.silent_frames += 1
         else:
-            reasons = (f"{modality(name).title} {why}" for name, why in found.frame.reasons.items())
+            reasons = (f"{self._suite.sensor(name).title} {why}" for name, why in found.frame.reasons.items())
             self.result.unusable[", ".join(reasons)] += 1
         phase = self._add(scores, time_s)
         self._absence.evaluated(time_s, () if found.sample_set is None else found.sample_set.samples, ())
@@ -256,16 +261,15 @@ class _Run:
         self.result.board.add(scores, (phase,))
         return phase
 
-    @staticmethod
     def _subset_entries(
-        results: dict[str, Segmentation | None], scores: dict[str, SubsetScore], has_truth: bool
+        self, results: dict[str, Segmentation | None], scores: dict[str, SubsetScore], has_truth: bool
     ) -> dict[str, Any]:
         subsets = {}
         for name, result in results.items():
             entry = scores[name].frame_document()
             if has_truth:
                 entry["counts"] = scores[name].class_counts()
-            entry["used"] = "" if result is None else subset_letters(result.used)
+            entry["used"] = "" if result is None else self._suite.subset_letters(result.used)
             entry["labels_crc32"] = None if result is None else zlib.crc32(np.ascontiguousarray(result.labels))
             subsets[name] = entry
         return subsets
@@ -278,9 +282,9 @@ class _Run:
             "time_s": rounded(self._time_s(found), 6),
             "phase": phase,
             "reference": None if sample_set is None else sample_set.reference,
-            "used": "" if frame is None else subset_letters(frame.planes),
+            "used": "" if frame is None else self._suite.subset_letters(frame.planes),
             "missing": {} if sample_set is None or frame is None else {**sample_set.missing, **frame.errors},
-            "stamps_ns": {name: [each.stamp_ns for each in samples[name]] for name in canonical(samples)},
+            "stamps_ns": {name: [each.stamp_ns for each in samples[name]] for name in self._suite.canonical(samples)},
             "ages_ms": {name: rounded(age_ns / 1e6) for name, age_ns in ages_ns.items()},
             "truth": has_truth,
             "subsets": subsets,
@@ -292,7 +296,7 @@ class _Run:
 
     def _why_nothing(self, stream: SetStream) -> str:
         """For a run without one judged set."""
-        read = ", ".join(f"{modality(name).title} {stream.read[name]}" for name in self.modalities)
+        read = ", ".join(f"{self._suite.sensor(name).title} {stream.read[name]}" for name in self.modalities)
         hits = self._injector.counts
         hit = ", ".join(f"{fault} hit {sum(count.values())}" for fault, count in hits.items() if count)
         unusable = ", ".join(f"{why} ({count})" for why, count in self.result.unusable.items())
@@ -364,10 +368,12 @@ def evaluate_bag(
         return run.result
 
 
-def wanted_subsets(text: str, modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+def wanted_subsets(
+    text: str, modalities: tuple[str, ...], suite: SensorSuite = VEHICLE
+) -> list[tuple[str, ...]]:
     """Subsets of what is there, the full one always among them and last."""
     try:
-        chosen = parse_subsets(text, within=modalities)
+        chosen = parse_subsets(text, suite, modalities)
     except UserError as error:
         raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}", error.code) from None
     return [*(subset for subset in chosen if subset != modalities), modalities]

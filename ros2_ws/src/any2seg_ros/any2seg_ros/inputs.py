@@ -1,4 +1,4 @@
-"""Input topics of the node: which type each modality comes in, their subscriptions, and the stamps of what arrives."""
+"""Input topics of the node: which type each sensor comes in, their subscriptions, and the stamps of what arrives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import event_array_from_cdr, stamp_ns
 from any2seg_core.runtime.freshness import MessageDelay
-from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, NODE_INPUTS
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
+from any2seg_core.vocabulary.topics import node_camera_infos, node_input
 from any2seg_ros import distro, qos
 from any2seg_ros.guard import Guard
 from any2seg_ros.parameters import NodeParameters
 from any2seg_ros.steady import create_steady_timer
+from any2seg_ros.topic_table import format_parameter, transport_parameter
 
 _EVENT_KINDS = {
     "cloud": ("sensor_msgs/msg/PointCloud2",),
@@ -31,10 +33,10 @@ _EVENT_KINDS = {
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _AUTO_PERIOD_S = 0.2
 _HINTS = {
-    "rgb": "remap the topic of an Image, or set image_transport to compressed for that of a CompressedImage",
-    "depth": "remap the topic of an Image, or set depth_transport to compressedDepth for that of a CompressedImage",
-    "event": "remap another topic or set event_format",
-    "lidar": "remap the topic of a PointCloud2",
+    IMAGE: "remap the topic of an Image, or set {parameter} to compressed for that of a CompressedImage",
+    DEPTH: "remap the topic of an Image, or set {parameter} to compressedDepth for that of a CompressedImage",
+    EVENTS: "remap another topic or set {parameter}",
+    POINTS: "remap the topic of a PointCloud2",
 }
 _LIVOX_HINT = "the node reads PointCloud2 alone (of recordings CustomMsg too): set xfer_format of the driver to 0"
 
@@ -71,8 +73,8 @@ class InputType:
         return (name,) if not self.suffix or name.endswith(self.suffix) else (name + self.suffix, name)
 
 
-def event_type(event_format: str) -> InputType:
-    """Type of the event topic for a value of the parameter; UserError where its package is not installed."""
+def _event_type(parameter: str, event_format: str) -> InputType:
+    """Type of an event topic for a value of its parameter; UserError where its package is not installed."""
     kinds = _EVENT_KINDS["cloud" if event_format == "auto" else event_format]
     for kind in kinds:
         message = distro.message_class(kind)
@@ -80,19 +82,19 @@ def event_type(event_format: str) -> InputType:
             return InputType(message, raw=event_format == "array")
     packages = " or ".join(kind.split("/")[0] for kind in kinds)
     raise UserError(
-        f"parameter event_format is {event_format!r}: its message package {packages} is not installed here "
+        f"parameter {parameter} is {event_format!r}: its message package {packages} is not installed here "
         "(no wheel ships it: install it from your ROS 2 distribution); without it use cloud or image",
         "package-missing",
     )
 
 
 def input_type(name: str, settings: NodeParameters) -> InputType:
-    """Type of a modality's topic; UserError where it cannot be subscribed to."""
-    if name == "event":
-        return event_type(settings.event_format)
-    if name == "lidar":
+    """Type of a sensor's topic; UserError where it cannot be subscribed to."""
+    if name in settings.event_formats:
+        return _event_type(format_parameter(name), settings.event_formats[name])
+    if name not in settings.transports:
         return InputType(PointCloud2)
-    transport = settings.image_transport if name == "rgb" else settings.depth_transport
+    transport = settings.transports[name]
     return InputType(Image) if transport == "raw" else InputType(CompressedImage, suffix=f"/{transport}")
 
 
@@ -101,16 +103,16 @@ class Inputs:
 
     Args:
         node: gets the subscriptions. settings: checked parameters.
-        decode: called with modality, message and the shift from its header to the stamp that it gets, in nanoseconds;
+        decode: called with sensor, message and the shift from its header to the stamp that it gets, in nanoseconds;
             returns what goes on.
-        on_message: called with modality, stamp in nanoseconds and Received.
-        on_camera_info: called with modality and message.
-        on_bad: called with modality and error for a message that cannot be used.
-        warn: called with modality, kind of trouble and text, every time; not everything needs to reach the log.
+        on_message: called with sensor, stamp in nanoseconds and Received.
+        on_camera_info: called with sensor and message.
+        on_bad: called with sensor and error for a message that cannot be used.
+        warn: called with sensor, kind of trouble and text, every time; not everything needs to reach the log.
         guard: wraps every callback; a bad message that raises something else than a UserError is reported there too.
 
     Attributes:
-        incompatible: modality -> publishers whose quality of service did not match.
+        incompatible: sensor -> publishers whose quality of service did not match.
     """
 
     def __init__(
@@ -129,21 +131,20 @@ class Inputs:
         self._decode, self._on_message, self._on_bad, self._warn = decode, on_message, on_bad, warn
         self._subscriptions: dict[str, Any] = {}
         self._delays = {name: MessageDelay() for name in settings.modalities}
-        self._event_kind = ""
+        self._event_kinds: dict[str, str] = {}
         self._on_camera_info = on_camera_info
+        self._infos = node_camera_infos(settings.suite)
         self.use(settings.enabled)
-        self._is_auto = "event" in settings.modalities and settings.event_format == "auto"
-        self._compressed = [
-            name for name in settings.modalities if name != "event" and input_type(name, settings).suffix
-        ]
+        self._auto = [name for name in settings.modalities if settings.event_formats.get(name) == "auto"]
+        self._compressed = [name for name in settings.modalities if settings.transports.get(name, "raw") != "raw"]
         follow = guard("format of the inputs", self._follow_publishers)
-        wants_timer = self._is_auto or self._compressed
+        wants_timer = self._auto or self._compressed
         self._timer = create_steady_timer(node, _AUTO_PERIOD_S, follow) if wants_timer else None
 
     def use(self, names: Collection[str]) -> None:
-        """Subscribe to these modalities and to no other; what goes on stays as it is."""
+        """Subscribe to these sensors and to no other; what goes on stays as it is."""
         for name in self._settings.modalities:
-            below = f"~/in/{NODE_CAMERA_INFOS[name]}" if name in NODE_CAMERA_INFOS else ""
+            below = f"~/in/{self._infos[name]}" if name in self._infos else ""
             if name in names and name not in self._subscriptions:
                 self._subscribe(name, input_type(name, self._settings))
                 if below:
@@ -154,7 +155,7 @@ class Inputs:
                 for key in filter(None, (name, below)):
                     self._node.destroy_subscription(self._subscriptions.pop(key))
                 self._delays[name] = MessageDelay()
-                self._event_kind = "" if name == "event" else self._event_kind
+                self._event_kinds.pop(name, None)
 
     def destroy(self) -> None:
         """Unsubscribe from everything."""
@@ -165,18 +166,18 @@ class Inputs:
         self._subscriptions = {}
 
     def publishers(self, name: str) -> int:
-        """How many publishers a modality's topic has at present."""
+        """How many publishers a sensor's topic has at present."""
         subscription = self._subscriptions.get(name)
         return 0 if subscription is None else self._node.count_publishers(subscription.topic_name)
 
     def foreign_types(self) -> dict[str, str]:
-        """Per modality whose topic is published with another type only: which one, what is expected, and the way out.
+        """Per sensor whose topic is published with another type only: which one, what is expected, and the way out.
 
         Such a publisher and a subscription never meet, and DDS says nothing about it.
         """
         found = {}
         for name, subscription in self._subscriptions.items():
-            if name not in self._settings.modalities or (name == "event" and self._is_auto):
+            if name not in self._settings.modalities or name in self._auto:
                 continue
             kind = subscription.msg_type
             expected = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
@@ -184,17 +185,23 @@ class Inputs:
             published = sorted({info.topic_type for info in self._node.get_publishers_info_by_topic(topic)})
             if published and expected not in published:
                 kinds = ", ".join(published)
-                hint = _LIVOX_HINT if any(each.startswith("livox_") for each in published) else _HINTS[name]
+                hint = _LIVOX_HINT if any(each.startswith("livox_") for each in published) else self._hint(name)
                 found[name] = f"{topic} is published as {kinds}, subscribed to as {expected}: {hint}"
         return found
 
+    def _hint(self, name: str) -> str:
+        suite = self._settings.suite
+        kind = suite.sensor(name).kind
+        parameter = format_parameter(name) if kind == EVENTS else transport_parameter(suite, name)
+        return _HINTS[kind].format(parameter=parameter)
+
     def _topics(self, name: str, kind: InputType) -> tuple[str, ...]:
         """As image_transport does: one remapping of the base topic moves its compressed topic too."""
-        return kind.topics(self._node.resolve_topic_name(f"~/in/{NODE_INPUTS[name]}"))
+        return kind.topics(self._node.resolve_topic_name(f"~/in/{node_input(self._settings.suite, name)}"))
 
     def _subscribe(self, name: str, kind: InputType, topic: str = "") -> None:
         settings = self._settings
-        depth = settings.event_depth if name == "event" else settings.input_depth
+        depth = settings.event_depth if name in settings.event_formats else settings.input_depth
         topic = topic or self._topics(name, kind)[0]
         callback = partial(self._receive, name)
         self._subscriptions[name] = self._create(name, kind.message, topic, callback, depth, kind.raw)
@@ -247,8 +254,8 @@ class Inputs:
         )
 
     def _follow_publishers(self) -> None:
-        if self._is_auto:
-            self._follow_event_publisher()
+        for name in self._auto:
+            self._follow_event_publisher(name)
         for name in self._compressed:
             self._follow_compressed_images(name)
 
@@ -267,21 +274,21 @@ class Inputs:
     def _carries_compressed(self, topic: str) -> bool:
         return any(info.topic_type == _COMPRESSED for info in self._node.get_publishers_info_by_topic(topic))
 
-    def _follow_event_publisher(self) -> None:
-        """event_format auto: take the type that is published, as far as its package is installed."""
-        if "event" not in self._subscriptions:
+    def _follow_event_publisher(self, name: str) -> None:
+        """Format auto: take the type that is published, as far as its package is installed."""
+        if name not in self._subscriptions:
             return
-        topic = self._subscriptions["event"].topic_name
-        formats = {kind: name for name, kinds in _EVENT_KINDS.items() for kind in kinds}
+        topic = self._subscriptions[name].topic_name
+        formats = {kind: event_format for event_format, kinds in _EVENT_KINDS.items() for kind in kinds}
         published = [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
         found = next((kind for kind in published if kind in formats), None)
-        if found is None or found == self._event_kind:
+        if found is None or found == self._event_kinds.get(name):
             return
-        self._event_kind = found
+        self._event_kinds[name] = found
         if (message := distro.message_class(found)) is None:
             package = found.split("/")[0]
-            self._node.get_logger().error(f"event: {topic} is {found}, and {package} is not installed here")
-        elif self._subscriptions["event"].msg_type is not message:
-            self._node.destroy_subscription(self._subscriptions["event"])
-            self._subscribe("event", InputType(message, raw=formats[found] == "array"))
-            self._node.get_logger().info(f"event: {topic} is {found}")
+            self._node.get_logger().error(f"{name}: {topic} is {found}, and {package} is not installed here")
+        elif self._subscriptions[name].msg_type is not message:
+            self._node.destroy_subscription(self._subscriptions[name])
+            self._subscribe(name, InputType(message, raw=formats[found] == "array"))
+            self._node.get_logger().info(f"{name}: {topic} is {found}")

@@ -8,12 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.topics import TopicMap
-from any2seg_ros.parameter_table import TABLE, Parameter, sensors_of
-from any2seg_ros.topic_table import INPUTS
+from any2seg_core.base.home import expanded_text
+from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.runtime.checkpoint_metadata import read_contract
+from any2seg_core.sync.parameters import load_params_file
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.topics import TopicMap, node_input
+from any2seg_ros.parameter_table import Parameter, parameter_table, sensors_of
+from any2seg_ros.topic_table import input_topics
 
 CAMERA = "{camera}"
 """Stands for the name of the camera in topics and file names of a launch file."""
@@ -40,9 +46,23 @@ class Argument:
         return {"name": self.name, "default_value": self.default, "description": self.description, **choices}
 
 
-def parameter_arguments() -> list[Argument]:
+def suite_of(values: Mapping[str, str], camera: str) -> SensorSuite:
+    """Sensors of the checkpoint that the node of a camera is given, as argument or in its parameter file.
+
+    Where it cannot be read those of the vehicle: the node says then what is wrong with it.
+    """
+    checkpoint = values.get("checkpoint", UNSET)
+    try:
+        if checkpoint == UNSET and values.get("params_file"):
+            checkpoint = str(load_params_file(Path(expanded_text(values["params_file"]))).get("checkpoint", UNSET))
+        return read_contract(expanded_text(for_camera(checkpoint, camera)) or default_checkpoint()).suite
+    except UserError:
+        return VEHICLE
+
+
+def parameter_arguments(suite: SensorSuite = VEHICLE) -> list[Argument]:
     """One argument per parameter of the node, empty by default: then params_file or the node's own default holds."""
-    return [Argument(name, UNSET, _describe(entry), _choices(entry)) for name, entry in TABLE.items()]
+    return [Argument(name, UNSET, _describe(entry), _choices(entry)) for name, entry in parameter_table(suite).items()]
 
 
 def topic_arguments(topics: TopicMap) -> list[Argument]:
@@ -50,8 +70,35 @@ def topic_arguments(topics: TopicMap) -> list[Argument]:
     targets = topics.node_remappings()
     return [
         Argument(topic_argument(topic.name), targets.get(topic.name, topic.name), f"Topic for {topic.name}.")
-        for topic in INPUTS
+        for topic in input_topics(topics.suite)
     ]
+
+
+def further_arguments(values: Mapping[str, str]) -> list[Argument]:
+    """Those for sensors that only the checkpoint names: their topics, by default as its suite says, and parameters."""
+    found: dict[str, Argument] = {}
+    for camera in places(values):
+        suite = suite_of(values, camera)
+        topics = TopicMap(topics_of(suite), {}, suite=suite)
+        for argument in (*topic_arguments(topics), *parameter_arguments(suite)):
+            found.setdefault(argument.name, argument)
+    known = {argument.name for argument in (*topic_arguments(TopicMap({}, {})), *parameter_arguments())}
+    return [argument for name, argument in found.items() if name not in known]
+
+
+def topics_of(suite: SensorSuite) -> dict[str, str]:
+    """Sensor -> topic, where the suite says one."""
+    return {sensor.name: sensor.topic for sensor in suite.sensors if sensor.topic}
+
+
+def own_topics(values: Mapping[str, str]) -> dict[str, str]:
+    """Topic argument -> topic that the suite of the checkpoint says, for those that nobody has given."""
+    found: dict[str, str] = {}
+    for camera in places(values):
+        suite = suite_of(values, camera)
+        for name, topic in topics_of(suite).items():
+            found.setdefault(topic_argument(node_input(suite, name)), topic)
+    return {argument: topic for argument, topic in found.items() if argument not in values}
 
 
 def topic_argument(private: str) -> str:
@@ -61,13 +108,26 @@ def topic_argument(private: str) -> str:
 
 def remappings(values: Mapping[str, str], camera: str) -> list[tuple[str, str]]:
     """(private name, topic) of every input, from the values of `topic_arguments`."""
-    return [(topic.name, for_camera(values[topic_argument(topic.name)], camera)) for topic in INPUTS]
+    topics = input_topics(suite_of(values, camera))
+    return [(topic.name, for_camera(values[topic_argument(topic.name)], camera)) for topic in topics]
 
 
 def given_parameters(values: Mapping[str, str], camera: str) -> dict[str, Any]:
     """Parameters whose argument is set, with the type of the table; UserError names the argument that does not fit."""
-    given = {name: values[name] for name in TABLE if values.get(name, UNSET) != UNSET}
-    return {name: _parse(name, for_camera(text, camera), TABLE[name]) for name, text in given.items()}
+    suite = suite_of(values, camera)
+    table = parameter_table(suite)
+    given = {name: values[name] for name in table if values.get(name, UNSET) != UNSET}
+    return {name: _parse(name, for_camera(text, camera), table[name], suite) for name, text in given.items()}
+
+
+def parameter_file(values: Mapping[str, str], shipped: str) -> list[str]:
+    """The file for the nodes' parameters, if any.
+
+    The shipped one holds the defaults of the vehicle's sensors: for others it would only name what is not there.
+    """
+    file = expanded_text(values["params_file"])
+    is_vehicle = all(suite_of(values, camera) == VEHICLE for camera in places(values))
+    return [file] if file != shipped or is_vehicle else []
 
 
 def camera_names(text: str) -> tuple[str, ...]:
@@ -83,15 +143,26 @@ def camera_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def places(values: Mapping[str, str]) -> tuple[str, ...]:
+    """What `{camera}` stands for in each node."""
+    return camera_names(values.get("cameras", "")) or (ONLY_CAMERA,)
+
+
 def check_distinct(cameras: Iterable[str], values: Mapping[str, str]) -> None:
     """UserError when several cameras would all listen to one image topic."""
-    topics = {camera: for_camera(values["image_topic"], camera) for camera in cameras}
+    arguments = {camera: _image_topic(suite_of(values, camera)) for camera in cameras}
+    topics = {camera: for_camera(values[argument], camera) for camera, argument in arguments.items()}
     if len(set(topics.values())) < len(topics):
+        argument = next(iter(arguments.values()))
         raise UserError(
-            f"argument image_topic: {values['image_topic']!r} is the same for {', '.join(topics)}: "
+            f"argument {argument}: {values[argument]!r} is the same for {', '.join(topics)}: "
             f"write {CAMERA} where the camera's name belongs, /robot/{CAMERA}/image",
             "value-twice",
         )
+
+
+def _image_topic(suite: SensorSuite) -> str:
+    return topic_argument(node_input(suite, suite.camera))
 
 
 def node_name(camera: str) -> str:
@@ -168,10 +239,10 @@ def _choices(entry: Parameter) -> tuple[str, ...]:
     return (UNSET, *words) if words else ()
 
 
-def _parse(name: str, text: str, entry: Parameter) -> Any:
+def _parse(name: str, text: str, entry: Parameter, suite: SensorSuite) -> Any:
     kind = type(entry.default)
     if kind is list:
-        return _sensors(name, text, entry)
+        return _sensors(name, text, entry, suite)
     try:
         value = _READERS[kind](text)
     except (ValueError, KeyError):
@@ -183,13 +254,13 @@ def _parse(name: str, text: str, entry: Parameter) -> Any:
     return value
 
 
-def _sensors(name: str, text: str, entry: Parameter) -> list[str]:
+def _sensors(name: str, text: str, entry: Parameter, suite: SensorSuite) -> list[str]:
     """``[rgb, lidar]``, ``['rgb', 'lidar']`` as in YAML, ``rgb,lidar``, ``rgb+lidar``; not empty: ROS needs a type."""
     text = text.strip()
     is_list = text.startswith("[") and text.endswith("]")
     value = [part.strip().strip("'\"") for part in text[1:-1].split(",")] if is_list else text
     try:
-        return sensors_of(entry, value)
+        return sensors_of(entry, value, suite)
     except UserError as error:
         raise UserError(f"argument {name}: {error}", error.code) from None
 

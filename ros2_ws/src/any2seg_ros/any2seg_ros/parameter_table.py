@@ -1,22 +1,28 @@
 """The table of the segmentation node's parameters: node, launch file, YAML and documentation are made from it.
 
-Plain Python: launch files and documentation tools read it where rclpy is not to be started.
+It follows the sensors of a suite. Plain Python: launch files and documentation tools read it where rclpy is not to be
+started.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, Sensor
 from any2seg_core.vocabulary.subsets import parse_order, parse_suite
+from any2seg_core.vocabulary.topics import node_camera_infos
 from any2seg_ros.throttle import LOG_PERIOD_S
+from any2seg_ros.topic_table import format_parameter, transport_parameter
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,23 @@ class Parameter:
     is_ordered: bool = False
 
 
-def sensors_of(entry: Parameter, value: str | list[str]) -> list[str]:
-    """Names of a parameter that is a list of sensors; UserError for what is none."""
-    return list((parse_order if entry.is_ordered else parse_suite)(value))
+def sensors_of(entry: Parameter, value: str | list[str], suite: SensorSuite) -> list[str]:
+    """Names of a parameter that is a list of sensors; UserError for what is none.
+
+    Whoever had a checkpoint of a shipped suite before suites had names of their own wrote its sensors as those of the
+    vehicle, and has its others in the order.
+    """
+    parse = parse_order if entry.is_ordered else parse_suite
+    try:
+        return list(parse(value, suite))
+    except UserError:
+        if suite not in SHIPPED:
+            raise
+        found = parse(value, VEHICLE)
+        known = [name for name in found if name in suite.members]
+        if not known or (len(known) < len(found) and not entry.is_ordered):
+            raise
+        return known
 
 
 def _tunable(default: Any, description: str, low: float | None = None, high: float | None = None) -> Parameter:
@@ -51,7 +71,7 @@ def _tunable(default: Any, description: str, low: float | None = None, high: flo
 
 
 _OFFSET = "Its stamps minus those of the set: shutter against sweep, or a clock that is ahead (37 s: PTP, TAI)."
-_OFFSETS = {"event": "Clock of the event camera minus that of the set; its window and event times move with it."}
+_EVENT_OFFSET = "Clock of the event camera minus that of the set; its window and event times move with it."
 
 
 def _of_core(defaults: Mapping[str, Any], prefix: str, texts: Mapping[str, tuple[Any, ...]]) -> dict[str, Parameter]:
@@ -66,15 +86,16 @@ def _input_option(name: str) -> Parameter:
     return Parameter(entry.default, **entry.metadata)
 
 
-def _stream_table(name: str) -> dict[str, Parameter]:
+def _stream_table(sensor: Sensor) -> dict[str, Parameter]:
+    offset = _EVENT_OFFSET if sensor.kind == EVENTS else _OFFSET
     texts = {
         "enabled": ("Subscribe to this sensor and use it; false: switched off.",),
-        "offset_s": (_OFFSETS.get(name, _OFFSET), -MOST_OFFSET_S, MOST_OFFSET_S),
+        "offset_s": (offset, -MOST_OFFSET_S, MOST_OFFSET_S),
         "noise_window_s": ("A message this near needs no better one.", 0.0, 10.0),
         "max_age_s": ("A message farther away is not used.", 0.0, 60.0),
         "required": ("No output without this sensor.",),
     }
-    return _of_core(STREAM_DEFAULTS, f"{name}.", texts)
+    return _of_core(STREAM_DEFAULTS, f"{sensor.name}.", texts)
 
 
 _MODEL = {
@@ -90,13 +111,12 @@ _MODEL = {
     ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
 }
-_GEOMETRY = {
+_CALIBRATION = {
     "calibration_file": Parameter(
         "", "YAML of intrinsics and extrinsics; its extrinsics win over TF, a fitting camera_info over its intrinsics."
     ),
-    "camera_info_url": Parameter("", "YAML (path or file://) that wins over the camera_info topic of the camera."),
-    "depth_camera_info_url": Parameter("", "The same for the depth camera."),
-    "events_camera_info_url": Parameter("", "The same for the event camera."),
+}
+_GEOMETRY = {
     "rectified": _input_option("rectified"),
     "use_tf": Parameter(True, "Take extrinsics that no calibration_file gives from /tf and /tf_static."),
     "fixed_frame": Parameter(
@@ -104,27 +124,6 @@ _GEOMETRY = {
     ),
 }
 _INPUTS = {
-    "modalities": Parameter(
-        list(MODALITIES),
-        "Sensors that the node has: names, titles, letters ([camera, LiDAR], [RL], [all]); at run time they are "
-        "switched with SENSOR.enabled.",
-    ),
-    "image_transport": Parameter(
-        "raw",
-        "Transport of the camera image; compressed: CompressedImage on the topic itself or on `/compressed` below it.",
-        choices=("raw", "compressed"),
-    ),
-    "depth_transport": Parameter(
-        "raw",
-        "Transport of the depth image; compressedDepth: CompressedImage on the topic itself or on `/compressedDepth` "
-        "below it.",
-        choices=("raw", "compressedDepth"),
-    ),
-    "event_format": Parameter(
-        "auto",
-        "Type of the event topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks the publisher.",
-        choices=("auto", "cloud", "packet", "array", "image"),
-    ),
     "intensity_max": _input_option("intensity_max"),
     "image_bits": _input_option("image_bits"),
     "check_frames": _input_option("check_frames"),
@@ -139,24 +138,15 @@ _INPUTS = {
     "input_depth": Parameter(5, "Queue length of image and LiDAR subscriptions.", 1, 1000),
     "event_depth": Parameter(100, "Queue length of the event subscription.", 1, 10000),
 }
-_SYNC_TEXTS = {
+_SYNC_TEXTS: dict[str, tuple[Any, ...]] = {
     "timeout_s": ("Longest wait for the other sensors after the reference arrived.", 0.0, 10.0),
     "timeout_without_reference_s": (
         "Wait for a better reference at the start; least silence of a dead sensor.", 0.001, 10.0
     ),
-    "min_modalities": ("No output with fewer sensors.", 1, len(MODALITIES)),
+    "min_modalities": ("No output with fewer sensors.", 1),
     "max_collectors": ("Most sets that wait at a time; the oldest goes out early.", 1, 1000),
     "publish_late_output": ("Also publish labels that are older than the last one.",),
     "jump_reset_s": ("A stamp this far after the last output is a jump in time.", 0.5, 1e6),
-}
-_SYNC = {
-    "reference_priority": Parameter(
-        list(SYNC_DEFAULTS["reference_priority"]),
-        "Whose stamp the output takes: the first one that is alive.",
-        is_ordered=True,
-    ),
-    **_of_core(SYNC_DEFAULTS, "", _SYNC_TEXTS),
-    **{key: value for name in MODALITIES for key, value in _stream_table(name).items()},
 }
 _HEALTH_TEXTS = {
     "enabled": ("Leave ill sensors out: frozen, black, saturated, empty, flooded, silent.",),
@@ -169,7 +159,6 @@ _HEALTH_TEXTS = {
     "max_event_rate_hz": ("Most events per pixel and second; 0: off.", 0.0, 1e6),
     "event_silence_s": ("Silent when messages bring no event for so long; 0: off.", 0.0, 1e6),
 }
-_HEALTH = _of_core(asdict(HealthConfig()), "health.", _HEALTH_TEXTS)
 _LIMITS = {
     "max_label_age_s": _tunable(
         0.0,
@@ -191,6 +180,90 @@ _OUTPUTS = {
     "overlay_alpha": _tunable(0.5, "Weight of the label colours in ~/out/overlay.", 0.0, 1.0),
     "log_period_s": _tunable(LOG_PERIOD_S, "Each kind of trouble is logged at most once in this time.", 0.1, 3600.0),
 }
-TABLE: Mapping[str, Parameter] = MappingProxyType(
-    {**_MODEL, **_GEOMETRY, **_INPUTS, **_SYNC, **_LIMITS, **_HEALTH, **_OUTPUTS}
-)
+_TRANSPORTS = {IMAGE: "compressed", DEPTH: "compressedDepth"}
+
+
+def _camera(sensor: Sensor) -> str:
+    return sensor.title if "camera" in sensor.title.casefold() else f"{sensor.title} camera"
+
+
+def camera_info_url(info: str) -> str:
+    """Parameter with the file that wins over a camera_info topic of this name."""
+    return f"{info}_url"
+
+
+def _camera_info_urls(suite: SensorSuite) -> dict[str, Parameter]:
+    told = "YAML (path or file://) that wins over the camera_info topic of the {}."
+    table = {}
+    for name, info in node_camera_infos(suite).items():
+        table[camera_info_url(info)] = Parameter("", told.format(_camera(suite.sensor(name))))
+        told = "The same for the {}."
+    return table
+
+
+def _message_types(suite: SensorSuite) -> dict[str, Parameter]:
+    """What the messages of each sensor come as."""
+    table = {}
+    for sensor in suite.sensors:
+        if sensor.kind in _TRANSPORTS:
+            transport = _TRANSPORTS[sensor.kind]
+            image = sensor.title if "image" in sensor.title.casefold() else f"{sensor.title} image"
+            table[transport_parameter(suite, sensor.name)] = Parameter(
+                "raw",
+                f"Transport of the {image}; {transport}: CompressedImage on the topic itself or on `/{transport}` "
+                "below it.",
+                choices=("raw", transport),
+            )
+        elif sensor.kind == EVENTS:
+            table[format_parameter(sensor.name)] = Parameter(
+                "auto",
+                f"Type of the {sensor.title} topic: PointCloud2, EventPacket, EventArray, rendered Image; auto asks "
+                "the publisher.",
+                choices=("auto", "cloud", "packet", "array", "image"),
+            )
+    return table
+
+
+def _sync(suite: SensorSuite) -> dict[str, Parameter]:
+    texts = _SYNC_TEXTS | {"min_modalities": (*_SYNC_TEXTS["min_modalities"], len(suite.members))}
+    return {
+        "reference_priority": Parameter(
+            list(suite.members), "Whose stamp the output takes: the first one that is alive.", is_ordered=True
+        ),
+        **_of_core(SYNC_DEFAULTS, "", texts),
+        **{key: value for sensor in suite.sensors for key, value in _stream_table(sensor).items()},
+    }
+
+
+@lru_cache(maxsize=16)
+def parameter_table(suite: SensorSuite, modalities: tuple[str, ...] = ()) -> Mapping[str, Parameter]:
+    """Parameters of a node with the sensors of a suite.
+
+    Args:
+        modalities: those of them that the model takes; none: all.
+
+    Raises:
+        UserError: a sensor that is called as a parameter is.
+    """
+    members = Parameter(
+        list(modalities or suite.members),
+        "Sensors that the node has: names, titles, letters ([camera, LiDAR], [RL], [all]); at run time they are "
+        "switched with SENSOR.enabled.",
+    )
+    health = asdict(HealthConfig(frozen_sensors=suite.of_kind(IMAGE), suite=suite))
+    table = {
+        **_MODEL, **_CALIBRATION, **_camera_info_urls(suite), **_GEOMETRY, "modalities": members,
+        **_message_types(suite), **_INPUTS, **_sync(suite), **_LIMITS, **_of_core(health, "health.", _HEALTH_TEXTS),
+        **_OUTPUTS,
+    }  # fmt: skip
+    for name in suite.members:
+        if name in table:
+            raise UserError(
+                f"sensor suite {suite.name}: sensor {name} is called as a parameter of the node is: rename it",
+                "value-twice",
+            )
+    return MappingProxyType(table)
+
+
+TABLE: Mapping[str, Parameter] = parameter_table(VEHICLE)
+"""Of the suite that is used where nothing else is said."""

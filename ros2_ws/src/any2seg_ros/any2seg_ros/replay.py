@@ -15,12 +15,12 @@ from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.faults.grammar import read_plan
-from any2seg_core.vocabulary.modalities import modality
 from any2seg_ros import distro
 from any2seg_ros.processes import use_large_message_profile
 
 if TYPE_CHECKING:
     from any2seg_core.faults.injector import FaultInjector
+    from any2seg_core.vocabulary.modalities import SensorSuite
     from any2seg_ros.replay_node import ReplayOptions
 
 _ROS_ARGUMENTS = "--ros-args"
@@ -37,6 +37,12 @@ def replay(
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random in the faults.")] = 0,
     topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
     rules: Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")] = None,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Sensors: vehicle, muses, mcubes or a YAML file; default: as any2seg.yaml of the recording says."
+        ),
+    ] = "",
     wait: Annotated[float, typer.Option(min=0.0, help="Longest wait in seconds for subscribers of the sensors.")] = 0.0,
 ) -> None:
     """Publish a recording through ROS 2 with its recorded quality of service, with /clock, and with faults.
@@ -50,10 +56,15 @@ def replay(
             "rclpy is not installed: pip install 'any2seg[ros]', or source a ROS 2 distribution first",
             "package-missing",
         )
+    from any2seg_core.data.bag_settings import read_settings
+
+    settings = read_settings(bag, {"suite": suite} if suite else None)
     plan = read_plan(drop or (), fault or (), faults or ())
     from any2seg_ros.replay_node import ReplayOptions
 
-    play(ReplayOptions(bag, rate, 0 if loop else 1, start, plan, seed, tuple(topic or ()), rules, wait_s=wait))
+    topics = tuple(settings.topics_for(settings.sensors, topic or ()))
+    loops = 0 if loop else 1
+    play(ReplayOptions(bag, rate, loops, start, plan, seed, topics, rules, wait_s=wait, suite=settings.sensors))
 
 
 def play(options: ReplayOptions) -> None:
@@ -76,21 +87,21 @@ def play(options: ReplayOptions) -> None:
         raise typer.Exit(130) from None
     finally:
         if node is not None:
-            for line in _injected(node.injectors):
+            for line in _injected(node.injectors, options.suite):
                 console.print(line, highlight=False, soft_wrap=True)
             node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _injected(injectors: Sequence[FaultInjector]) -> Iterator[str]:
+def _injected(injectors: Sequence[FaultInjector], suite: SensorSuite) -> Iterator[str]:
     """What each fault hit, and what it should have hit and could not, over all rounds."""
     for fault in injectors[0].counts if injectors else ():
         hits, unreadable = (
             sum((Counter(counts[fault]) for counts in all_counts), Counter())
             for all_counts in ([i.counts for i in injectors], [i.unreadable for i in injectors])
         )
-        said = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(hits.items())) or "nothing"
-        left = ", ".join(f"{modality(name).title} {count}" for name, count in sorted(unreadable.items()) if count)
+        said = ", ".join(f"{suite.sensor(name).title} {count}" for name, count in sorted(hits.items())) or "nothing"
+        left = ", ".join(f"{suite.sensor(name).title} {count}" for name, count in sorted(unreadable.items()) if count)
         yield f"  {fault} hit {said}" + (f"; unreadable and left as they were: {left}" if left else "")
 
 

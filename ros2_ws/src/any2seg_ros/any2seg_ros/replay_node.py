@@ -32,10 +32,12 @@ from any2seg_core.base.home import expanded_text
 from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.screen import refusal
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import Fault
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.topics import TopicMap
 from any2seg_ros import qos
 from any2seg_ros.command_line import init, node_help, require_ros_arguments
@@ -62,6 +64,7 @@ class ReplayOptions:
         topics, rules: which topic is which sensor, as `choose_topics` takes them.
         log_file: JSON lines {sensor, stamp_ns, published_ns}, "" for none; published_ns is CLOCK_MONOTONIC.
         wait_s: longest wait for a subscriber on each sensor and truth topic.
+        suite: the sensors that the recording can have.
     """
 
     bag: Path
@@ -74,6 +77,7 @@ class ReplayOptions:
     rules: Path | None = None
     log_file: str = ""
     wait_s: float = 0.0
+    suite: SensorSuite = VEHICLE
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < float("inf"):
@@ -129,7 +133,7 @@ class ReplayNode(Node):
             for warning in bag.warnings:
                 self.get_logger().warning(warning)
             self._check_start(bag)
-            self._topics = choose_topics(bag, options.rules, options.topics).map
+            self._topics = choose_topics(bag, options.rules, options.topics, options.suite).map
             for note in check_faults(options.faults, bag, self._topics):
                 self.get_logger().warning(note)
             self._create_publishers(bag)
@@ -149,8 +153,12 @@ class ReplayNode(Node):
         values |= {name: expanded_text(values[name]) for name in ("bag", "schedule", "log_file")}
         texts = [text for text in values.pop("faults") if text]
         schedule = values.pop("schedule")
+        bag = Path(values["bag"])
+        settings = read_settings(bag)
         faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [])
-        return ReplayOptions(**values | {"bag": Path(values["bag"]), "faults": faults})
+        topics = tuple(settings.topics_for(settings.sensors))
+        own = {"bag": bag, "faults": faults, "topics": topics, "suite": settings.sensors}
+        return ReplayOptions(**values | own)
 
     def _check_start(self, bag: Recording) -> None:
         if bag.start_ns is None or bag.end_ns is None:

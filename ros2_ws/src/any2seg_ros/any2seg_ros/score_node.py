@@ -31,8 +31,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
-from any2seg_core.runtime.checkpoint_metadata import read_metadata
-from any2seg_core.vocabulary.labels import stored_label_space
+from any2seg_core.runtime.checkpoint_metadata import read_contract
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
 from any2seg_ros import qos
 from any2seg_ros.command_line import init, node_help, require_ros_arguments
@@ -74,7 +73,7 @@ class ScoreNode(Node):
         values = {name: self.get_parameter(name).value for name, *_ in _PARAMETERS}
         self.out = expanded_text(values["out"])
         checkpoint = Path(expanded_text(values["checkpoint"]) or default_checkpoint())
-        space = stored_label_space(read_metadata(checkpoint)["contract"]["label_space"])
+        space = read_contract(checkpoint).label_space
         self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])
         self._coding.require_space(space)
         self.scorer = LiveScorer(space)

@@ -45,7 +45,7 @@ from any2seg_ros.running import run_nodes
 from any2seg_ros.segmenter import Segmenter, UnusableSetError, age_ns
 from any2seg_ros.steady import create_steady_timer
 from any2seg_ros.throttle import LOG_PERIOD_S, Throttle
-from any2seg_ros.topic_table import INPUTS, OUTPUTS
+from any2seg_ros.topic_table import OUTPUTS, input_topics
 from any2seg_ros.transform_listener import TransformListener
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -73,17 +73,20 @@ def _log_exceptions(transition: Callable[..., TransitionCallbackReturn]) -> Call
 class SegmentNode(LifecycleNode):
     """Node `segment`; topics below ``~/in/`` and ``~/out/``, parameters in `parameter_table.py`.
 
+    Its inputs and parameters are those of the sensors of its checkpoint.
+
     Args:
         name: of the node. pool: shared by the nodes of one process. options: of rclpy's LifecycleNode.
 
     Attributes:
+        declared: its parameters, with the suite that they follow.
         collect_garbage: called when a model was loaded or let go; who owns the process may want to do more.
     """
 
     def __init__(self, name: str = "segment", pool: ModelPool | None = None, **options: Any) -> None:
         super().__init__(name, **options)
         self.collect_garbage: Callable[[], object] = gc.collect
-        self._complaints = parameters.declare(self)
+        self.declared = parameters.DeclaredParameters(self)
         self._pool = pool or ModelPool()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._monitor = diagnostics.Monitor()
@@ -115,9 +118,10 @@ class SegmentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read parameters, load and warm the model, create the outputs; FAILURE with the reason for bad input."""
         try:
-            if self._complaints:
-                raise UserError("; ".join(self._complaints.values()), "value-type")
-            settings = parameters.check(parameters.values_of(self))
+            self.declared.follow_checkpoint()
+            if self.declared.complaints:
+                raise UserError("; ".join(self.declared.complaints.values()), "value-type")
+            settings = self.declared.settings()
             for name in settings.modalities:
                 input_type(name, settings)
             self._segmenter = Segmenter(settings, self._pool)
@@ -241,12 +245,12 @@ class SegmentNode(LifecycleNode):
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         """All or nothing; before configure nothing is checked, because configure checks everything."""
-        if self._settings is None or not any(change.name in TABLE for change in changes):
+        if self._settings is None or not any(change.name in self.declared.table for change in changes):
             for change in changes:  # rclpy has looked at type and range before: what was wrong at the start is repaired
-                self._complaints.pop(change.name, None)
+                self.declared.complaints.pop(change.name, None)
             return SetParametersResult(successful=True)
         try:
-            settings = parameters.tuned(self, changes)
+            settings = self.declared.settings(changes)
         except UserError as error:
             return SetParametersResult(successful=False, reason=error.with_code)
         if settings.confidence_threshold != self._settings.confidence_threshold:
@@ -334,7 +338,7 @@ class SegmentNode(LifecycleNode):
             self.get_logger().error(f"set left out: {error!r}")
 
     def _warn(self, name: str, kind: str, text: str) -> None:
-        """To the log; of each modality and kind of trouble once per log_period_s."""
+        """To the log; of each sensor and kind of trouble once per log_period_s."""
         if self._is_due((name, kind)):
             self.get_logger().warning(f"{name}: {text}")
 
@@ -396,7 +400,8 @@ def _jump_text(jump: TimeJump) -> str:
 def help_text() -> str:
     """What --help prints."""
     parameters = {name: (entry.default, entry.description) for name, entry in TABLE.items()}
-    return node_help(__doc__ or "", parameters, [(topic.name, topic.description) for topic in (*INPUTS, *OUTPUTS)])
+    topics = [(topic.name, topic.description) for topic in (*input_topics(), *OUTPUTS)]
+    return node_help(__doc__ or "", parameters, topics)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -19,7 +19,6 @@ from any2seg_core.runtime.geometry import CameraUpdate
 from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sensors.calibration import (
-    CAMERA_FIELDS,
     EXTRINSICS_FIELDS,
     Calibration,
     load_calibration,
@@ -143,8 +142,7 @@ class Segmenter:
         self._frames = FrameBuilder(calibration, contract.event_window_ns, settings.inputs)
         self._segmenter = SetSegmenter(self._predictor, settings.sync_for(contract.event_window_ns))
         self._lock = threading.Lock()  # camera_info and questions come in another thread than the sets
-        self._urls = _urls_of(settings)
-        for stream, url in self._urls.items():
+        for stream, url in settings.camera_info_urls.items():
             self._frames.set_camera(stream, load_camera_info(url, settings.inputs.rectified))
         self._warm_up()
 
@@ -207,7 +205,7 @@ class Segmenter:
 
     def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
         """Use the intrinsics of a sensor_msgs/CameraInfo from now on, unless a file overrides them."""
-        if stream in self._urls:
+        if stream in self._settings.camera_info_urls:
             return CameraUpdate(False, ())
         with self._lock:
             return self._frames.set_camera_info(stream, message)
@@ -334,11 +332,6 @@ def _extrinsics_in(calibration: Calibration | None) -> set[str]:
     if calibration is None:
         return set()
     return {name for name in EXTRINSICS_FIELDS if getattr(calibration, f"{name}_to_camera") is not None}
-
-
-def _urls_of(settings: NodeParameters) -> dict[str, str]:
-    urls = (settings.camera_info_url, settings.depth_camera_info_url, settings.events_camera_info_url)
-    return {stream: url for stream, url in zip(CAMERA_FIELDS, urls, strict=True) if url}
 
 
 def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:

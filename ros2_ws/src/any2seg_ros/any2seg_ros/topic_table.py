@@ -6,8 +6,11 @@ A test holds it against the topics that the running node really has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from any2seg_core.vocabulary.topics import NODE_CAMERA_INFOS, NODE_INPUTS
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS, Sensor
+from any2seg_core.vocabulary.topics import node_camera_infos, node_input
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,46 @@ _LATCHED = "reliable, transient local, depth 1"
 _IMAGE, _CLOUD, _INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"
 _STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
-_SENSORS = {
-    "rgb": Topic(
-        "~/in/image", _IMAGE, _INPUT,
-        "Camera: rgb8, bgr8, rgba8, bgra8, mono, bayer, yuv; `/compressed` below it with `image_transport`.",
+_KINDS = MappingProxyType({
+    IMAGE: (_IMAGE, _INPUT, "rgb8, bgr8, rgba8, bgra8, mono, bayer, yuv; `/compressed` below it with `{transport}`."),
+    DEPTH: (
+        _IMAGE, _INPUT,
+        "32FC1 metres, 16UC1 millimetres, CARLA's packed bgra8; `/compressedDepth` with `{transport}`.",
     ),
-    "depth": Topic(
-        "~/in/depth", _IMAGE, _INPUT,
-        "Depth: 32FC1 metres, 16UC1 millimetres, CARLA's packed bgra8; `/compressedDepth` with `depth_transport`.",
+    EVENTS: (
+        _CLOUD, _EVENTS,
+        "13-byte points of CARLA; with `{format}` also EventPacket, EventArray or a rendered Image.",
     ),
-    "event": Topic(
-        "~/in/events", _CLOUD, _EVENTS,
-        "Events: 13-byte points of CARLA; with `event_format` also EventPacket, EventArray or a rendered Image.",
-    ),
-    "lidar": Topic("~/in/points", _CLOUD, _INPUT, "LiDAR: x, y, z and optionally intensity, fields in any order."),
-}  # fmt: skip
+    POINTS: (_CLOUD, _INPUT, "x, y, z and optionally intensity, fields in any order."),
+})  # fmt: skip
 
-INPUTS: tuple[Topic, ...] = (
-    *_SENSORS.values(),
-    *(
-        Topic(f"~/in/{below}", _INFO, _INPUT, f"Intrinsics of `~/in/{NODE_INPUTS[name]}`.")
-        for name, below in NODE_CAMERA_INFOS.items()
-    ),
-)
-"""Every one can be remapped and is an argument of the launch files."""
+
+def transport_parameter(suite: SensorSuite, name: str) -> str:
+    """Parameter with the transport of an image or a depth image."""
+    return f"{node_input(suite, name)}_transport"
+
+
+def format_parameter(name: str) -> str:
+    """Parameter with the type of an event topic."""
+    return f"{name}_format"
+
+
+def _sensor_topic(suite: SensorSuite, sensor: Sensor) -> Topic:
+    kind, qos, text = _KINDS[sensor.kind]
+    text = text.format(transport=transport_parameter(suite, sensor.name), format=format_parameter(sensor.name))
+    title = sensor.title[0].upper() + sensor.title[1:]
+    return Topic(f"~/in/{node_input(suite, sensor.name)}", kind, qos, f"{title}: {text}")
+
+
+def input_topics(suite: SensorSuite = VEHICLE) -> tuple[Topic, ...]:
+    """Inputs of a node with these sensors: every one can be remapped and is an argument of the launch files."""
+    sensors = tuple(_sensor_topic(suite, sensor) for sensor in suite.sensors)
+    infos = tuple(
+        Topic(f"~/in/{below}", _INFO, _INPUT, f"Intrinsics of `~/in/{node_input(suite, name)}`.")
+        for name, below in node_camera_infos(suite).items()
+    )
+    return sensors + infos
+
 
 TRANSFORMS: tuple[Topic, ...] = (
     Topic("/tf", "tf2_msgs/msg/TFMessage", "reliable, volatile, depth 100", "Extrinsics, with `tf2_msgs` installed."),
