@@ -36,23 +36,29 @@ def global_weights(products: np.ndarray, present: np.ndarray, unit_scale: bool) 
 
 
 def weigh_and_select(
-    tokens: np.ndarray, present: np.ndarray, weights: np.ndarray, balanced: float, selected: float
+    tokens: np.ndarray,
+    present: np.ndarray,
+    weights: np.ndarray,
+    balanced: float,
+    selected: float,
+    temperature: float = 0.0,
 ) -> np.ndarray:
     """balanced * f_mb + selected * f_ms at each location.
 
-    f_mb is the sum of weight_m * f_m; f_ms is the present f_m whose cosine with f_mb over the channels is largest.
+    f_mb is the sum of weight_m * f_m; f_ms is the present f_m whose cosine with f_mb over the channels is largest, or
+    with a temperature their mean, weighted by a softmax of the cosines divided by it.
 
     Args:
         tokens: (B, M, N, C) float32, C order.
         present: (B, M) bool. weights: (B, M) float32.
-        balanced, selected: factors of the two.
+        balanced, selected: factors of the two. temperature: of the selection, 0 for a choice of one.
 
     Returns:
         (B, N, C) float32.
     """
     B, _, N, C = tokens.shape
     fused = np.empty((B, N, C), np.float32)
-    factors = np.float32(balanced), np.float32(selected)
+    factors = np.float32(balanced), np.float32(selected), np.float32(temperature)
     work = partial(_weigh_and_select, tokens, present, weights, *factors, fused)
     in_parts(work, N, _LEAST_VALUES // (B * C))
     return fused
@@ -109,9 +115,36 @@ def _global_weights(products, present, unit_scale, weights):
 
 
 @njit(**KERNEL)
-def _weigh_and_select(tokens, present, weights, balanced, selected, fused, first, last):
+def _choose(similarity, there):
+    """Weights of the modalities: 1 for the most similar, the first of equals."""
+    winner, highest = there[0], np.float32(-np.inf)
+    for m in there:
+        if similarity[m] > highest:
+            highest, winner = similarity[m], m
+    similarity[:] = np.float32(0.0)
+    similarity[winner] = np.float32(1.0)
+
+
+@njit(**KERNEL)
+def _soften(similarity, there, temperature):
+    """Weights of the modalities: a softmax of the similarities divided by the temperature."""
+    highest, total = np.float32(-np.inf), np.float32(0.0)
+    for m in there:
+        highest = max(highest, similarity[m])
+    for m in there:
+        similarity[m] = np.exp((similarity[m] - highest) / temperature)
+        total += similarity[m]
+    for m in there:
+        similarity[m] /= total
+
+
+# A similarity is the cosine with f_mb times the norm of f_mb, which is the same for all modalities of a location.
+
+
+@njit(**KERNEL)
+def _weigh_and_select(tokens, present, weights, balanced, selected, temperature, fused, first, last):
     B, M, _, C = tokens.shape
-    mixed = np.empty(C, np.float32)
+    mixed, choice = np.empty(C, np.float32), np.zeros(M, np.float32)
     for b in range(B):
         there = np.nonzero(present[b])[0]
         for n in range(first, last):
@@ -120,17 +153,24 @@ def _weigh_and_select(tokens, present, weights, balanced, selected, fused, first
                 weight = weights[b, m]
                 for c in range(C):
                     mixed[c] += weight * tokens[b, m, n, c]
-            winner, highest = there[0], np.float32(-np.inf)
-            if len(there) > 1:
-                for m in there:
-                    dot, squared = np.float32(0.0), np.float32(0.0)
-                    for c in range(C):
-                        value = tokens[b, m, n, c]
-                        dot += value * mixed[c]
-                        squared += value * value
-                    # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
-                    similarity = dot / max(np.sqrt(squared), _EPS)
-                    if similarity > highest:
-                        highest, winner = similarity, m
+            for m in there:
+                dot, squared = np.float32(0.0), np.float32(0.0)
+                for c in range(C):
+                    value = tokens[b, m, n, c]
+                    dot += value * mixed[c]
+                    squared += value * value
+                choice[m] = dot / max(np.sqrt(squared), _EPS)
+            if temperature > 0.0:
+                squared = np.float32(0.0)
+                for c in range(C):
+                    squared += mixed[c] * mixed[c]
+                _soften(choice, there, temperature * max(np.sqrt(squared), _EPS))
+            else:
+                _choose(choice, there)
             for c in range(C):
-                fused[b, n, c] = balanced * mixed[c] + selected * tokens[b, winner, n, c]
+                fused[b, n, c] = balanced * mixed[c]
+            for m in there:
+                factor = selected * choice[m]
+                if factor != 0.0:
+                    for c in range(C):
+                        fused[b, n, c] += factor * tokens[b, m, n, c]

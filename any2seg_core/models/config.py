@@ -8,15 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from any2seg_core.vocabulary.modalities import MODALITIES
 
+_LEAST_TEMPERATURE = 1e-3  # below it the softmax of cosines is a choice of one, and float32 has no room
+
 FusionName = Literal["mff", "mean_predictions", "early_concat", "linear"]
 
 
 class MFFConfig(BaseModel):
-    """Switches of MFF: the ablation of the paper's Table 6, and two points that the paper leaves open.
+    """Switches of MFF: the ablation of the paper's Table 6, two points that it leaves open, and one that it lacks.
 
     Attributes:
         reweight: f_mb is the mean of w_m * f_m; otherwise the mean of f_m.
         select: f_ms takes each location from the modality most like f_mb; otherwise f_ms is the mean of f_m.
+        select_temperature: 0: the one modality that is most like f_mb, as in the paper. Above: f_ms is a mean of all of
+            them, whose weights at a location are a softmax of the cosines divided by this temperature. Where three
+            sensors vote, the paper's choice makes a further sensor hurt (docs/methods.md).
         residual: f_ma = f_mb + f_ms; otherwise f_ms alone (select) or f_mb alone.
         weight: w_m is one number per sample ("global", as the paper's notation has it) or one per location ("spatial").
         unit_scale: weights pass a softmax over the present modalities and the residual sum is halved. Then f_ma is a
@@ -26,9 +31,18 @@ class MFFConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     reweight: bool = True
     select: bool = True
+    select_temperature: float = Field(0.0, ge=0, le=100, allow_inf_nan=False)
     residual: bool = True
     weight: Literal["global", "spatial"] = "global"
     unit_scale: bool = False
+
+    @model_validator(mode="after")
+    def _selection_has_a_temperature(self) -> MFFConfig:
+        if self.select_temperature and not self.select:
+            raise ValueError("select_temperature has no effect with select=false: leave one of them out")
+        if 0 < self.select_temperature < _LEAST_TEMPERATURE:
+            raise ValueError(f"select_temperature={self.select_temperature}: give 0 or at least {_LEAST_TEMPERATURE}")
+        return self
 
 
 class LinearFusionConfig(BaseModel):

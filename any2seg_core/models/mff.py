@@ -35,7 +35,8 @@ class MFF(EncodedApart):
     Per level, with anchor f_a (the mean of the present features, f_ma^0 of the paper):
 
     1. re-weight: w_m = cos(f_a, f_m) over the flattened feature; f_mb = mean_m(w_m * f_m);
-    2. select: per location, f_ms is the f_m whose cosine with f_mb over channels is largest;
+    2. select: per location, f_ms is the f_m whose cosine with f_mb over channels is largest, or, with a temperature,
+       their mean weighted by a softmax of these cosines;
     3. f_ma = f_mb + f_ms.
 
     Args:
@@ -85,9 +86,16 @@ class MFF(EncodedApart):
         else:
             # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
             similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
-            winner = similarity.masked_fill(~present[:, :, None], -torch.inf).argmax(dim=1)  # (B, N)
-            selected = _pick(tokens, winner)
+            selected = self._select(tokens, similarity, balanced, ~present[:, :, None])
         return to_map(self._aggregate(balanced, selected), height, width)  # (B, C, H, W)
+
+    def _select(self, tokens: Tensor, similarity: Tensor, balanced: Tensor, absent: Tensor) -> Tensor:
+        """f_ms (B, N, C); similarity (B, M, N): cosines times the norm of f_mb; absent (B, M, 1) bool."""
+        if not self.config.select_temperature:
+            return _pick(tokens, similarity.masked_fill(absent, -torch.inf).argmax(dim=1))
+        scale = torch.linalg.vector_norm(balanced, dim=2).clamp_min(_EPS) * self.config.select_temperature  # (B, N)
+        weight = (similarity / scale[:, None]).masked_fill(absent, -torch.inf).softmax(dim=1)  # (B, M, N)
+        return _weighted_sum(tokens, weight)
 
     def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, present: Tensor, share: Tensor) -> Tensor:
         """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial; 0 where absent."""

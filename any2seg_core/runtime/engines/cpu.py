@@ -92,7 +92,8 @@ class CompiledMFF(MFF):
         else:
             weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
         scale = 0.5 if config.residual and config.unit_scale else 1.0
-        fused = weigh_and_select(rows, there, weights, scale if config.residual else 0.0, scale)
+        factors = (scale if config.residual else 0.0), scale
+        fused = weigh_and_select(rows, there, weights, *factors, config.select_temperature)
         return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
 
 

@@ -104,6 +104,10 @@ def written_out(features: torch.Tensor, config: MFFConfig, anchor: torch.Tensor 
         balanced = mean
     winner = torch.stack([torch.cosine_similarity(f, balanced, dim=1) for f in parts]).argmax(dim=0)
     picked = sum(f * (winner == m)[:, None] for m, f in enumerate(parts))
+    if config.select_temperature:
+        cosines = torch.stack([torch.cosine_similarity(f, balanced, dim=1) for f in parts])  # (M, 1, H, W)
+        shares = cosines.div(config.select_temperature).exp()
+        picked = sum(share[:, None] * f for share, f in zip(shares / shares.sum(dim=0), parts, strict=True))
     selected = picked if config.select else mean
     if not config.residual:
         return selected if config.select else balanced
@@ -119,6 +123,9 @@ SWITCHES = [
     {"weight": "spatial"},
     {"unit_scale": True},
     {"weight": "spatial", "unit_scale": True, "select": False},
+    {"select_temperature": 0.1},
+    {"select_temperature": 0.3, "residual": False, "weight": "spatial"},
+    {"select_temperature": 0.3, "reweight": False, "unit_scale": True},
 ]
 
 
@@ -133,6 +140,23 @@ def test_value_every_switch_equals_the_formula(switches, M):
     torch.testing.assert_close(MFF(config)(padded, present), written_out(features, config))
     anchor = torch.randn(1, 6, 3, 5, dtype=torch.float64)
     torch.testing.assert_close(MFF(config)(padded, present, anchor), written_out(features, config, anchor))
+
+
+def test_value_temperature_lies_between_the_choice_of_one_and_the_mean():
+    torch.manual_seed(6)
+    features, present = torch.randn(2, 3, 6, 3, 5, dtype=torch.float64), torch.ones(2, 3, dtype=torch.bool)
+    cold = MFF(MFFConfig(select_temperature=1e-3))(features, present)
+    warm = MFF(MFFConfig(select_temperature=100.0))(features, present)
+    near = torch.isclose(cold, MFF()(features, present), rtol=1e-6).all(dim=1)
+    assert near.double().mean() > 0.9  # the others have two modalities that are nearly equally like f_mb
+    torch.testing.assert_close(warm, MFF(MFFConfig(select=False))(features, present), rtol=1e-2, atol=2e-2)
+
+
+def test_exception_a_temperature_without_selection():
+    with pytest.raises(ValueError, match="no effect with select=false"):
+        MFFConfig(select=False, select_temperature=0.1)
+    with pytest.raises(ValueError, match="at least 0.001"):
+        MFFConfig(select_temperature=1e-5)
 
 
 def test_value_unit_scale_leaves_a_single_modality_as_it_is():

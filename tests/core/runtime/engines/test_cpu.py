@@ -21,6 +21,8 @@ CONFIGS = [
     MFFConfig(residual=False),
     MFFConfig(reweight=False),
     MFFConfig(reweight=False, unit_scale=True),
+    MFFConfig(select_temperature=0.1),
+    MFFConfig(select_temperature=2.0, unit_scale=True),
 ]
 
 
@@ -81,13 +83,15 @@ def test_value_absent_features_are_never_read_and_subsets_share_products_bit_by_
             assert torch.equal(fusion(poisoned, kept), alone)
 
 
-def test_value_features_of_zero_have_no_weight_and_make_no_nan():
+@pytest.mark.parametrize("config", [MFFConfig(), MFFConfig(select_temperature=0.1)], ids=str)
+def test_value_features_of_zero_have_no_weight_and_make_no_nan(config):
     features = torch.zeros(1, 2, 5, 2, 3)
     features[:, 1] = torch.randn(1, 5, 2, 3)
     present = torch.ones(1, 2, dtype=torch.bool)
+    fusion = CompiledMFF(config)
     with torch.no_grad():
-        torch.testing.assert_close(CompiledMFF()(features, present), MFF()(features.double(), present).float())
-        assert not CompiledMFF()(torch.zeros(1, 2, 5, 2, 3), present).any()
+        torch.testing.assert_close(fusion(features, present), MFF(config)(features.double(), present).float())
+        assert not fusion(torch.zeros(1, 2, 5, 2, 3), present).any()
 
 
 def test_value_an_anchor_goes_the_way_of_pytorch():
