@@ -47,6 +47,7 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.devices import available_device
+from any2seg_core.vocabulary.class_mapping import Comparison, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
 from any2seg_core.vocabulary.modalities import subset_letters
@@ -58,14 +59,20 @@ _SHOWN = 6
 
 @dataclasses.dataclass
 class EvaluationTarget:
-    """A model in evaluation mode with all it is evaluated on; ``indices`` are the numbers of the frames that count."""
+    """A model in evaluation mode with all it is evaluated on.
+
+    Attributes:
+        comparison: which classes labels and truth are counted as. indices: numbers of the frames that count.
+        left_out: labelled pixels of the truth whose class is not compared, and all labelled ones, of the last pass.
+    """
 
     model: Any2Seg
     contract: InputContract
-    space: LabelSpace
+    comparison: Comparison
     frames: FrameDataset
     indices: list[int]
     settings: EvaluateSettings
+    left_out: tuple[int, int] = (0, 0)
 
     @classmethod
     def open(cls, settings: EvaluateSettings, checkpoint: Path) -> EvaluationTarget:
@@ -74,13 +81,11 @@ class EvaluationTarget:
         model, contract, _ = load_checkpoint(checkpoint)
         model = with_precision(model, settings.precision, contract.width)
         found = layout(settings.dataset, settings.data)
-        space = found.label_space
-        if apart := contract.label_space.told_apart(space):
-            raise UserError(
-                f"{checkpoint} was trained on labels {apart[0]}, {settings.data} is {found.name} with {apart[1]}: give "
-                "the data set of the checkpoint",
-                "label-space-mismatch",
-            )
+        data = f"{settings.data} is {found.name}"
+        comparison = Comparison.between(
+            contract.label_space, found.label_space, class_mapping(settings.map) if settings.map else None,
+            lambda own, rival: f"{checkpoint} was trained on labels {own}, {data} with {rival}",
+        )  # fmt: skip
         frames = open_split(settings, settings.split, contract.modalities, settings.cases)
         other = {name: v for name, v in frames.encodings.items() if contract.encodings[name] != v}
         if other:
@@ -89,13 +94,33 @@ class EvaluationTarget:
                 checkpoint, {name: contract.encodings[name] for name in other}, settings.data, other,
             )  # fmt: skip
         indices = spread(len(frames), settings.frames)
-        return cls(model.to(device), contract, space, frames, indices, settings)
+        return cls(model.to(device), contract, comparison, frames, indices, settings)
+
+    @property
+    def space(self) -> LabelSpace:
+        """The classes that count."""
+        return self.comparison.space
 
     def batches(self) -> Iterator[EvaluationBatch]:
         """All frames that count."""
         device = next(self.model.parameters()).device
         size = self.settings.eval_size
-        return evaluation_batches(self.frames, self.indices, self.contract, device, self.settings.batch_size, size)
+        batches = evaluation_batches(self.frames, self.indices, self.contract, device, self.settings.batch_size, size)
+        return batches if self.comparison.mapping is None else self._compared(batches)
+
+    def _compared(self, batches: Iterator[EvaluationBatch]) -> Iterator[EvaluationBatch]:
+        self.left_out = (0, 0)
+        for batch in batches:
+            whole = batch.truth.numpy()
+            truth = self.comparison.of_truth(whole)
+            labelled, kept = (int(is_labelled(ids).sum()) for ids in (whole, truth))
+            self.left_out = (self.left_out[0] + labelled - kept, self.left_out[1] + labelled)
+            yield batch._replace(truth=torch.from_numpy(truth))
+
+    def truths(self, frames: FrameDataset | None = None) -> Iterator[np.ndarray]:
+        """Labels (H, W) uint8 as they are compared: of the frames that count, or of all of another split."""
+        labels = self.frames.readable_labels(self.indices) if frames is None else frames.readable_labels()
+        return map(self.comparison.of_truth, labels)
 
     def cases(self, index: int) -> list[str]:
         """Condition and failures of a frame."""
@@ -139,13 +164,13 @@ def evaluate_dataset(
         UserError: missing or foreign checkpoint or data, an unreadable frame, specialists that do not fit.
     """
     target = EvaluationTarget.open(settings, settings.checkpoint)
-    if not any(is_labelled(labels).any() for labels in target.frames.readable_labels(target.indices)):
+    if not any(is_labelled(labels).any() for labels in target.truths()):
         raise UserError(
-            f"{settings.data}: no labelled pixel in {len(target.indices)} frames of split {settings.split}: nothing "
-            "to evaluate by; `any2seg predict` needs no labels",
+            f"{settings.data}: no labelled pixel{_of_compared(target)} in {len(target.indices)} frames of split "
+            f"{settings.split}: nothing to evaluate by; `any2seg predict` needs no labels",
             "data-unlabelled",
         )
-    data_set = paper_data_set(target.frames)
+    data_set = paper_data_set(target.frames) if target.comparison.mapping is None else None
     rivals = _read_specialists(settings.specialists, target)
     specialists = sum(isinstance(rival, EvaluationTarget) for rival in rivals.values())
     passes = 1 + specialists + (len(MISSING_RATES) + len(NOISE_LEVELS) if settings.noise else 0)
@@ -155,13 +180,15 @@ def evaluate_dataset(
     board = Scoreboard(target.space)
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
-    for frame in frame_scores(target.model, frames, target.space, FILL_INS[settings.protocol], target.frames.suite):
+    fill_in, of_labels = FILL_INS[settings.protocol], target.comparison.of_labels
+    for frame in frame_scores(target.model, frames, target.space, fill_in, target.frames.suite, of_labels):
         board.add(frame.scores, target.cases(frame.number))
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
         per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})
         if views is not None and frame.number in shown:
             views.append(_view(target, frame))
     miou = {letters: 100.0 * score.confusion.miou("all") for letters, score in board.total.items()}
+    mapping = target.comparison.document(*target.left_out)
     evaluated = len(target.indices) - len(target.frames.skipped)
     document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
@@ -169,7 +196,7 @@ def evaluate_dataset(
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
-    document |= {"label_space": target.space.reference, "per_frame": per_frame}
+    document |= {"label_space": target.space.reference, "mapping": mapping, "per_frame": per_frame}
     document["mm_robust"] = mm_robust(miou)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
     document["monotonicity"] = monotonicity(miou)
@@ -188,9 +215,13 @@ def evaluate_dataset(
     return _rounded(document)
 
 
+def _of_compared(target: EvaluationTarget) -> str:
+    return "" if target.comparison.mapping is None else f" of {', '.join(target.space.classes)}"
+
+
 def _view(target: EvaluationTarget, frame: FrameScores) -> FrameView:
     sample = target.frames[frame.number]
-    truth = resized_truth(sample.labels, target.settings.eval_size)
+    truth = target.comparison.of_truth(resized_truth(sample.labels, target.settings.eval_size))
     miou = frame.scores[max(frame.scores, key=len)].frame_document()["miou_present"]
     note = ", ".join(target.cases(frame.number)) + ("" if miou is None else f"; mIoU {miou:.0f} %")
     return FrameView(target.frames.frames[frame.number].name, note, sample.planes, frame.labels, truth)
@@ -252,7 +283,10 @@ def _specialist(
 def _miou_percent(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) -> float:
     """mIoU over all classes with every sensor."""
     suite = target.frames.suite
-    table = evaluate_subsets(target.model, batches, target.space, [target.model.modalities], suite=suite)
+    table = evaluate_subsets(
+        target.model, batches, target.space, [target.model.modalities], suite=suite,
+        of_labels=target.comparison.of_labels,
+    )  # fmt: skip
     return 100.0 * next(iter(table.values())).miou("all")
 
 
@@ -265,9 +299,9 @@ def _prior_baselines(target: EvaluationTarget) -> PriorBaselines | None:
         _LOG.warning("no prior baselines: %s", error)
         return None
     prior = PriorStatistics(len(target.space))
-    for labels in known.readable_labels():
+    for labels in target.truths(known):
         prior.update(labels)
-    truths = (resized_truth(labels, settings.eval_size) for labels in target.frames.readable_labels(target.indices))
+    truths = (resized_truth(labels, settings.eval_size) for labels in target.truths())
     return prior_baselines(prior, truths, target.space)
 
 
@@ -307,7 +341,8 @@ def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
     for rate in MISSING_RATES:
         batches = stages.over(f"missing values {rate:g}", target.batches())
         fill_in = random_missing(rate, seed)
-        scored = evaluate_subsets(target.model, batches, target.space, fill_in=fill_in, suite=suite)
+        of_labels = target.comparison.of_labels
+        scored = evaluate_subsets(target.model, batches, target.space, None, fill_in, suite, of_labels)
         miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
         expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from any2seg_core.base.precisions import Precision
 from any2seg_core.data.kinds import Kind
 from any2seg_core.evaluation.policies import Policy
+from any2seg_core.vocabulary.class_mapping import ClassMap
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the frames done in all stages and the frames of all stages."""
@@ -27,6 +28,7 @@ class EvaluateSettings(BaseModel):
         "none", description="MUSES: repeat the published loader, defects included (hkust)"
     )
     skip_corrupt: bool = Field(False, description="leave frames out whose files cannot be read, and count them")
+    map: ClassMap = ""
     split: str = Field("val", description="which frames")
     cases: tuple[str, ...] | None = Field(None, description="only these conditions and failures; may be repeated")
     frames: int | None = Field(None, gt=0, description="at most so many, evenly spread")

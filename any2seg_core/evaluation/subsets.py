@@ -24,6 +24,11 @@ from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, requ
 from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of, subset_letters
 
 
+def unchanged(labels: np.ndarray) -> np.ndarray:
+    """Labels as they are: model and truth have the same classes."""
+    return labels
+
+
 class FrameScores(NamedTuple):
     """One frame: its number in the data set, subset letters -> scores, labels (H, W) uint8 of all sensors."""
 
@@ -146,6 +151,7 @@ def evaluate_subsets(
     subsets: Sequence[Sequence[str]] | None = None,
     fill_in: FillIn | None = None,
     suite: SensorSuite | None = None,
+    of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
 
@@ -157,6 +163,7 @@ def evaluate_subsets(
         fill_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
             normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
         suite: whose letters name the subsets; None: those of the model's modalities.
+        of_labels: labels of the model -> ids of `space`, see `Comparison`.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
@@ -171,7 +178,7 @@ def evaluate_subsets(
         else:
             height, width = truth.shape[-2:]
             labels, _ = logits_to_labels(logits, height, width, False, model.config.align_corners)
-            table[letters].update(labels, truth)
+            table[letters].update(of_labels(as_array(labels)), truth)
     return table
 
 
@@ -181,6 +188,7 @@ def frame_scores(
     space: LabelSpace,
     fill_in: FillIn | None = None,
     suite: SensorSuite | None = None,
+    of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> Iterator[FrameScores]:
     """As :func:`evaluate_subsets` over all subsets, frame by frame and with calibration.
 
@@ -199,8 +207,9 @@ def frame_scores(
             scores = {name: SubsetScore.of(space) for name in found}
             for name, (guess, certainty) in found.items():
                 has_labels = fill_in is not None or any(sensor in batch.images for sensor in sensors[name])
-                scores[name].add(guess[row] if has_labels else None, truth, certainty[row])
-            yield FrameScores(index, scores, as_array(found[letters][0][row]))
+                compared = of_labels(as_array(guess[row])) if has_labels else None
+                scores[name].add(compared, truth, certainty[row])
+            yield FrameScores(index, scores, of_labels(as_array(found[letters][0][row])))
         found = {}
 
 

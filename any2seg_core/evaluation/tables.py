@@ -107,3 +107,15 @@ def _means(row: dict[str, float | None]) -> str:
 
 def _cell(value: float | None, width: int = 0) -> str:
     return f"{'-' if value is None else f'{value:.2f}':>{width}}"
+
+
+def mapping_lines(mapping: dict[str, Any] | None) -> list[str]:
+    """What `Comparison.document` says, for people; nothing without a mapping."""
+    if not mapping:
+        return []
+    share = mapping["left_out_percent"]
+    out = "no pixel was labelled" if share is None else f"{share:.1f} % of the labelled pixels are of others"
+    lines = [f"compared by {mapping['name']}: {mapping['compared']} classes; {out}"]
+    sides = (("truth", "truth that does not count"), ("labels", "labels that count as missed"))
+    lines += [f"{said}: {', '.join(names)}" for side, said in sides if (names := mapping["left_out"][side])]
+    return lines

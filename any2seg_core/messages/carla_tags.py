@@ -16,6 +16,7 @@ import numpy as np
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages.clouds import cloud_columns
 from any2seg_core.messages.images import image_to_array, image_to_rgb
+from any2seg_core.vocabulary.class_mapping import class_mapping
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, lookup_table
 
 _RIDERS = ("Pedestrian", "TwoWheeler", "ignore")
@@ -77,74 +78,19 @@ class TagList:
         return np.take(self._colour_to_tag, code)
 
 
-CARLA_0_9_10 = TagList(
-    "0.9.10-0.9.13",
-    MappingProxyType(
-        {
-            0: ("Unlabeled", (0, 0, 0), ""),
-            1: ("Building", (70, 70, 70), "Building"),
-            2: ("Fence", (100, 40, 40), "Fence"),
-            3: ("Other", (55, 90, 80), "Other"),
-            4: ("Pedestrian", (220, 20, 60), "Pedestrian"),
-            5: ("Pole", (153, 153, 153), "Pole"),
-            6: ("RoadLine", (157, 234, 50), "RoadLine"),
-            7: ("Road", (128, 64, 128), "Road"),
-            8: ("SideWalk", (244, 35, 232), "SideWalk"),
-            9: ("Vegetation", (107, 142, 35), "Vegetation"),
-            10: ("Vehicle", (0, 0, 142), "Cars"),
-            11: ("Wall", (102, 102, 156), "Wall"),
-            12: ("TrafficSign", (220, 220, 0), "TrafficSign"),
-            13: ("Sky", (70, 130, 180), "Sky"),
-            14: ("Ground", (81, 0, 81), "Ground"),
-            15: ("Bridge", (150, 100, 100), "Bridge"),
-            16: ("RailTrack", (230, 150, 140), "RailTrack"),
-            17: ("GuardRail", (180, 165, 180), "GroundRail"),
-            18: ("TrafficLight", (250, 170, 30), "TrafficLight"),
-            19: ("Static", (110, 190, 160), "Static"),
-            20: ("Dynamic", (170, 120, 50), "Dynamic"),
-            21: ("Water", (45, 60, 150), "Water"),
-            22: ("Terrain", (145, 170, 100), "Terrain"),
-        }
-    ),
-)
+def _tags(name: str, space: str) -> TagList:
+    """Of a shipped label space and its mapping to DELIVER's."""
+    mapping = class_mapping(f"{space}_to_{DELIVER.name}")
+    deliver = dict(mapping.classes)
+    entries = zip(mapping.source.classes, mapping.source.colours, mapping.source.raw, strict=True)
+    tags = {tag: (word, colour, deliver.get(word, "")) for word, colour, raw in entries for tag in raw}
+    return TagList(name, MappingProxyType({0: ("Unlabeled", (0, 0, 0), "")} | tags))
+
+
+CARLA_0_9_10 = _tags("0.9.10-0.9.13", "carla-0.9.10")
 """23 tags; vehicles of every kind share tag 10, so cars, two-wheelers, buses and trucks cannot be told apart."""
 
-CARLA_0_9_14 = TagList(
-    "0.9.14-0.9.16",
-    MappingProxyType(
-        {
-            0: ("None", (0, 0, 0), ""),
-            1: ("Roads", (128, 64, 128), "Road"),
-            2: ("Sidewalks", (244, 35, 232), "SideWalk"),
-            3: ("Buildings", (70, 70, 70), "Building"),
-            4: ("Walls", (102, 102, 156), "Wall"),
-            5: ("Fences", (190, 153, 153), "Fence"),
-            6: ("Poles", (153, 153, 153), "Pole"),
-            7: ("TrafficLight", (250, 170, 30), "TrafficLight"),
-            8: ("TrafficSigns", (220, 220, 0), "TrafficSign"),
-            9: ("Vegetation", (107, 142, 35), "Vegetation"),
-            10: ("Terrain", (152, 251, 152), "Terrain"),
-            11: ("Sky", (70, 130, 180), "Sky"),
-            12: ("Pedestrians", (220, 20, 60), "Pedestrian"),
-            13: ("Rider", (255, 0, 0), ""),
-            14: ("Car", (0, 0, 142), "Cars"),
-            15: ("Truck", (0, 0, 70), "Truck"),
-            16: ("Bus", (0, 60, 100), "Bus"),
-            17: ("Train", (0, 80, 100), ""),
-            18: ("Motorcycle", (0, 0, 230), "TwoWheeler"),
-            19: ("Bicycle", (119, 11, 32), "TwoWheeler"),
-            20: ("Static", (110, 190, 160), "Static"),
-            21: ("Dynamic", (170, 120, 50), "Dynamic"),
-            22: ("Other", (55, 90, 80), "Other"),
-            23: ("Water", (45, 60, 150), "Water"),
-            24: ("RoadLines", (157, 234, 50), "RoadLine"),
-            25: ("Ground", (81, 0, 81), "Ground"),
-            26: ("Bridge", (150, 100, 100), "Bridge"),
-            27: ("RailTrack", (230, 150, 140), "RailTrack"),
-            28: ("GuardRail", (180, 165, 180), "GroundRail"),
-        }
-    ),
-)
+CARLA_0_9_14 = _tags("0.9.14-0.9.16", "carla-0.9.14")
 """29 tags in the order of Cityscapes. Tag 29, rock, exists in CARLA's UE5 branch only and counts as unlabelled."""
 
 

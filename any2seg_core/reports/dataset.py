@@ -12,7 +12,7 @@ import numpy as np
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.versions import versions
 from any2seg_core.evaluation.frame_views import FrameView
-from any2seg_core.evaluation.tables import render
+from any2seg_core.evaluation.tables import mapping_lines, render
 from any2seg_core.reports.document import Figure, Report, Section, Table
 from any2seg_core.reports.pictures import CONFUSION_NOTE, class_figures, class_legend, frame_sheet
 from any2seg_core.reports.subset_charts import reliability, shown_subsets, subset_bars
@@ -74,6 +74,7 @@ def dataset_report(document: dict[str, Any], views: Sequence[FrameView] = (), co
         ("checkpoint", str(document["checkpoint"])),
         ("data", f"{document['data']}, split {document['split']}"),
         ("frames", str(document["frames"])),
+        *(("classes", line) for line in mapping_lines(document.get("mapping"))),
         ("protocol", document["protocol"]),
         ("precision", document["precision"]),
         ("seed of the damage", str(document["seed"])),
@@ -110,6 +111,8 @@ def text(document: dict[str, Any]) -> str:
         "Damaged sensors": ("damage", "this checkpoint"),
     }
     parts = [render(document)]
+    if document.get("mapping"):
+        parts += ["", *mapping_lines(document["mapping"])]
     for section in sections(document):
         if section.title in narrow:
             headings = tuple(dict.fromkeys(narrow[section.title]))

@@ -275,6 +275,12 @@ def shipped_space(name: str) -> LabelSpace:
     return replace(LabelSpace.of_document(read_yaml(path), str(path)), name=name)
 
 
+def is_space_file(name_or_path: str | Path) -> bool:
+    """Whether a word means a file: it is a path, ends with .yaml or has a folder in it; else it is a name."""
+    path = Path(name_or_path)
+    return not isinstance(name_or_path, str) or path.suffix in _ENDINGS or len(path.parts) > 1
+
+
 def label_space(name_or_path: str | Path) -> LabelSpace:
     """A label space by the name of a shipped one, or of a YAML file (docs/classes.md); its name ends with .yaml.
 
@@ -286,9 +292,9 @@ def label_space(name_or_path: str | Path) -> LabelSpace:
         >>> label_space("cityscapes-19").classes[:2]
         ('road', 'sidewalk')
     """
-    path = Path(name_or_path)
-    if isinstance(name_or_path, str) and path.suffix not in _ENDINGS and len(path.parts) < 2:
+    if isinstance(name_or_path, str) and not is_space_file(name_or_path):
         return shipped_space(name_or_path)
+    path = Path(name_or_path)
     return LabelSpace.of_document(read_yaml(path, "label space"), str(path))
 
 
