@@ -21,7 +21,7 @@ from any2seg_core.data.folder_files import (
     read_picture_plane,
     read_points_and_kept,
 )
-from any2seg_core.data.folder_frames import CALIBRATION, FolderFrame, find_frames
+from any2seg_core.data.folder_frames import CALIBRATION, FolderFrame, find_frames, strays_of
 from any2seg_core.data.folder_labels import read_point_labels
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
@@ -157,10 +157,16 @@ class FolderDataset(FrameDataset):
     def why_unlabelled(self) -> str:
         """A recipe may know of no truth, for one split or for all."""
         if self.recipe.labels is None:
-            return f"the recipe {self.recipe.name} has no labels"
+            return f"{self.recipe.source} names no labels"
         return (
             "" if self.recipe.labels.pattern(self.split) else f"the recipe {self.recipe.name} has none for this split"
         )
+
+    def strays(self) -> list[str]:
+        """Files that fit a pattern where the first sensor has none, one line each."""
+        first = next(iter(self.recipe.sensors))
+        strays = strays_of(self.root, self.recipe, self.split, self.modalities)
+        return [f"{path}: fits {key}, and {first} has no such frame: it is not used" for key, path in strays]
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -187,17 +193,13 @@ class FolderDataset(FrameDataset):
         return next((round(part.window_ms * 1e6) for part in parts if part.window_ms), DEFAULT_WINDOW_NS)
 
     def _prepare(self, cache: Cache) -> None:
-        of_recipe = tuple(self.recipe.sensors)
-        for names, place, known in (
-            (of_recipe, self.suite.name, self.suite.members),
-            (self.modalities, self.recipe.name, of_recipe),
-        ):
-            strange = [name for name in names if name not in known]
-            if strange:
-                raise UserError(f"{strange[0]!r} is no sensor of {place}: it has {', '.join(known)}", "sensor-absent")
+        absent = [name for name in self.modalities if name not in self.recipe.sensors]
+        if absent:
+            known = ", ".join(self.recipe.sensors)
+            raise UserError(f"{self.recipe.source}: has no {absent[0]}: its sensors are {known}", "sensor-absent")
         if self.computed and self.recipe.calibration is None and self.recipe.tables is None:
             raise UserError(
-                f"recipe {self.recipe.name}: planes of {', '.join(self.computed)} need a calibration: add calibration, "
+                f"{self.recipe.source}: planes of {', '.join(self.computed)} need a calibration: add calibration, "
                 "as {hfov_deg: 90} or a path, or leave these sensors out",
                 "calibration-missing",
             )
@@ -217,7 +219,7 @@ class FolderDataset(FrameDataset):
         return bool({frame.condition, *frame.condition.split("/")} & set(cases))
 
     def _expected(self) -> str:
-        return f"{self.recipe.reference.text} (recipe {self.recipe.name}), the folder holds {held_by(self.root)}"
+        return f"{self.recipe.reference.text} ({self.recipe.source}), the folder holds {held_by(self.root)}"
 
     def _encoding(self, name: str) -> str:
         return self.recipe.sensors[name].plane or self.suite.sensor(name).encodings[0]
@@ -236,7 +238,7 @@ class FolderDataset(FrameDataset):
                 continue
             what = key if key == LABELS else f"sensors.{key}"
             raise UserError(
-                f"recipe {self.recipe.name}: {what} finds nothing for {len(files)} {self.split} frames, as "
+                f"{self.recipe.source}: {what} finds nothing for {len(files)} {self.split} frames, as "
                 f"{files[0]}: correct this pattern, or leave it out",
                 "data-empty",
             )

@@ -70,6 +70,31 @@ def find_frames(
             yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found, calibration)
 
 
+def strays_of(root: Path, recipe: Recipe, split: str, sensors: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """Key and path of files that fit the pattern of a sensor or of the labels, where the first sensor has no file.
+
+    Where folders do not say the split, all files are looked at with the first one.
+    """
+    reference = recipe.reference
+    has_split = SPLIT in reference.names
+    if recipe.tables is not None or not (has_split or split == recipe.split_names[0]):
+        return
+    wanted = {SPLIT: recipe.rules[split].where.get(SPLIT, (split,))} if has_split else {}
+    frames = [values for values, _ in reference.find(root) if _fits(values, wanted)]
+    patterns: dict[str, PathPattern | None] = {
+        f"sensors.{name}": part.path for name, part in recipe.sensors.items() if name in sensors
+    }
+    patterns[LABELS] = recipe.labels.pattern(split) if recipe.labels is not None else None
+    for key, pattern in patterns.items():
+        if pattern is None or not set(pattern.names) <= set(reference.names) or pattern == reference:
+            continue
+        known = {tuple(values[name] for name in pattern.names) for values in frames}
+        for values, path in pattern.find(root):
+            is_own = _fits(values, {name: words for name, words in wanted.items() if name in values})
+            if is_own and tuple(values[name] for name in pattern.names) not in known:
+                yield key, path
+
+
 def recognises(root: Path, recipe: Recipe) -> bool:
     """Whether a folder has a frame of a split with all its files; nothing is said of the others."""
     try:

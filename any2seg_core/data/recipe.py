@@ -17,7 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
@@ -27,6 +36,8 @@ from any2seg_core.base.units import share_of
 from any2seg_core.data.kinds import RECIPE_SUFFIXES, is_recipe_name, shipped_recipes
 from any2seg_core.data.path_patterns import PathPattern
 from any2seg_core.files.points import parse_columns
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, POINTS
 
 SPLIT, DRIVE, FRAME = "split", "drive", "frame"
 """Placeholders that mean something: the part of the data, what was recorded in one go, one moment of it."""
@@ -111,6 +122,10 @@ class SensorFiles(_Files):
 
 
 SplitCoding = Literal["ids", "train_ids", "instance_ids", "raw_colours", "scribbles"]
+_KIND_OF_KEY = {
+    "columns": POINTS, "intensity_max": POINTS, "depth_scale": DEPTH, "invalid": DEPTH, "coding": DEPTH,
+    "time_unit": EVENTS, "window_ms": EVENTS,
+}  # fmt: skip
 
 
 class LabelFiles(_Files):
@@ -260,6 +275,12 @@ class Recipe(_Part):
     calibration: CalibrationFiles | None = None
     only: dict[str, Words] = Field(default_factory=dict)
     condition: str = ""
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """Its file, or its name, for messages."""
+        return self._source or f"recipe {self.name}"
 
     @property
     def reference(self) -> PathPattern:
@@ -346,13 +367,38 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
         if Path(str(document.get(key, ""))).suffix in RECIPE_SUFFIXES:
             document[key] = str(path.parent / str(document[key]))
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
+        suite = sensor_suite(recipe.suite)
     except ValidationError as error:
         raise UserError(f"{path}: {_first(error)}", code_of(error)) from None
+    except UserError as error:
+        raise UserError(f"{path}: suite: {error}", error.code) from None
+    for name, part in recipe.sensors.items():
+        _require_effect(path, name, part, suite)
+    recipe._source = str(path)
+    return recipe
+
+
+def _require_effect(path: Path, name: str, part: SensorFiles, suite: SensorSuite) -> None:
+    """UserError for a sensor that the suite does not have, or a key that its kind does not take."""
+    if name not in suite.members:
+        known = ", ".join(suite.members)
+        raise UserError(f"{path}: sensors.{name}: the suite {suite.name} has {known}", "sensor-absent")
+    sensor = suite.sensor(name)
+    for key, kind in _KIND_OF_KEY.items():
+        if key in part.model_fields_set and (kind != sensor.kind or part.plane):
+            why = "a plane, which is taken as it is" if part.plane else f"of the kind {sensor.kind}"
+            raise UserError(
+                f"{path}: sensors.{name}.{key}: is for {kind}, {name} is {why}: leave it out", "value-conflict"
+            )
+    if part.plane and part.plane not in sensor.encodings:
+        known = ", ".join(sensor.encodings)
+        raise UserError(f"{path}: sensors.{name}.plane: {part.plane!r} is none of {known}", "value-unknown")
 
 
 def _first(error: ValidationError) -> str:
     """The first mistake: key, and what is wrong."""
     found = error.errors()[0]
-    key = ".".join(str(part) for part in found["loc"])
-    return f"{key}: {found['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    key = ".".join(str(part) for part in found["loc"] if part not in ("str", "constrained-str"))
+    text = "there is no such key: correct or remove it" if found["type"] == "extra_forbidden" else found["msg"]
+    return f"{key}: {text.removeprefix('Value error, ')}".removeprefix(": ")

@@ -405,8 +405,19 @@ class FrameDataset(Dataset):
         height, width = labels.shape
         for name, plane in planes.items():
             if plane.shape[:2] != (height, width):  # DELIVER's low-resolution events
+                self._require_same_view(frame, name, plane.shape, labels.shape)
                 planes[name] = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return Sample(planes, labels, frame)
+
+    def _require_same_view(self, frame: Any, name: str, plane: tuple[int, ...], grid: tuple[int, ...]) -> None:
+        """CorruptFileError where a plane cannot be the picture of its labels at another scale."""
+        (rows, columns), (height, width) = plane[:2], grid
+        if abs(columns * height - rows * width) > max(columns, rows, width, height):
+            raise CorruptFileError(
+                f"{self.root}: frame {frame.name}: {name} is {columns}x{rows}, its labels {width}x{height}: another "
+                "view; restore the pair",
+                "size-mismatch",
+            )
 
     def _or_skip(self, index: int, read: Any) -> Any:
         try:

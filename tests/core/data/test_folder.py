@@ -46,7 +46,7 @@ def test_value_the_same_by_folder_by_file_and_by_auto(yard):
     [
         ({"sensors": {"rgb": "picture/{drive}/{frame}.png"}}, "no train frame", "data-empty"),
         ({"labels": "labels/{drive}/{frame}.png"}, "labels finds nothing", "data-empty"),
-        ({"labels": None}, "has no labels", "data-unlabelled"),
+        ({"labels": None}, "names no labels", "data-unlabelled"),
         ({"calibration": None}, "need a calibration", "calibration-missing"),
     ],
 )
