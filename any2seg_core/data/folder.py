@@ -95,12 +95,15 @@ class FolderDataset(FrameDataset):
         return tuple(name for name in self.modalities if name in frame.files)
 
     def files(self, frame: FolderFrame) -> dict[str, list[Path]]:
-        """One file per sensor that the frame has, of computed planes also the calibration; and that of the labels."""
+        """One file per sensor that the frame has, of computed planes also the calibration; and those of the labels."""
         found: dict[str, list[Path]] = {}
         for name in self.present(frame):
             shared = [frame.files[CALIBRATION]] if name in self.computed and CALIBRATION in frame.files else []
             found[name] = [frame.files[name], *shared]
-        return found | ({LABELS: [frame.files[LABELS]]} if LABELS in frame.files else {})
+        if LABELS in frame.files:
+            names = self.recipe.labels.names if self.recipe.labels is not None else ""
+            found[LABELS] = [frame.files[LABELS], *([self.root / names] if names else [])]
+        return found
 
     def read_plane(self, frame: FolderFrame, name: str) -> np.ndarray:
         """(H, W, 3) uint8; float32 of planes that are finer. What is computed has the size of the camera's picture."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from raised import user_error
-from recipe_checks import assert_lidar, names
-from street_trees import PICTURE, write_kitti_object, write_kitti_raw
+from recipe_checks import assert_lidar, assert_point_labels, names
+from street_trees import PICTURE, SIZE, write_kitti_360, write_kitti_object, write_kitti_raw, write_semantic_kitti
 
 from any2seg_core.data.folder import FolderDataset
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 
 def test_value_kitti_raw_reads_each_drive_by_the_calibration_of_its_day(tmp_path: Path):
@@ -54,3 +55,52 @@ def test_value_kitti_object_calibrates_each_frame(tmp_path: Path):
     calibration.unlink()
     with user_error("frame-incomplete", calibration):
         FolderDataset(root, "train", recipe="kitti-object", labelled=False)
+
+
+def test_value_kitti_360_takes_the_frames_of_its_lists(tmp_path: Path):
+    ids = np.full(SIZE, 21, np.uint8)  # vegetation
+    ids[30:] = 7  # road
+    ids[0] = 44  # unknown object
+    ids[1] = 34  # garage
+    root = write_kitti_360(tmp_path, {"train": [(0, 386), (10, 7)], "val": [(0, 12000)]}, ids)
+    assert names(root, "kitti-360", "train") == [
+        "2013_05_28_drive_0000_sync/0000000386", "2013_05_28_drive_0010_sync/0000000007"
+    ]  # fmt: skip
+    data = FolderDataset(root, "val", recipe="kitti-360")
+    assert [frame.name for frame in data.frames] == ["2013_05_28_drive_0000_sync/0000012000"]
+    sample = data[0]
+    assert_lidar(sample.planes["lidar"])
+    assert (sample.labels == data.label_space.id("road")).sum() == 7 * 123
+    assert (sample.labels[2:30] == data.label_space.id("vegetation")).all()
+    listed = root / "data_2d_semantics/train/2013_05_28_drive_val_frames.txt"
+    listed.unlink()
+    with user_error("file-missing", listed):
+        FolderDataset(root, "val", recipe="kitti-360")
+
+
+def test_value_semantic_kitti_labels_are_those_of_points(tmp_path: Path):
+    """40 road, 252 a moving car, 52 other structure (no class), 10 a car behind; instances in the upper half."""
+    root = write_semantic_kitti(tmp_path, {"00": 2, "08": 1, "10": 1, "11": 1, "21": 1}, (40, 252, 52, 10))
+    assert names(root, "semantic-kitti", "train") == ["00/000000", "00/000001", "10/000000"]
+    assert names(root, "semantic-kitti", "val") == ["08/000000"]
+    assert names(root, "semantic-kitti", "test", labelled=False) == ["11/000000", "21/000000"]
+    data = FolderDataset(root, "val", recipe="semantic-kitti")
+    sample, space = data[0], data.label_space
+    assert_lidar(sample.planes["lidar"])
+    assert_point_labels(sample.labels, (space.id("road"), space.id("car"), NOT_ANNOTATED))
+    label = root / "sequences/08/labels/000000.label"
+    label.write_bytes(label.read_bytes()[:12])
+    with user_error("size-mismatch", label):
+        data.labels(0)
+
+
+def test_value_semantic_kitti_keeps_points_and_labels_together_where_points_are_dropped(tmp_path: Path):
+    """A point at the origin is no return: its label goes with it, and no other one's moves up."""
+    root = write_semantic_kitti(tmp_path, {"08": 1}, (40, 252, 48, 10))
+    cloud = root / "sequences/08/velodyne/000000.bin"
+    rows = np.fromfile(cloud, "<f4").reshape(-1, 4)
+    rows[0] = 0.0
+    rows.tofile(cloud)
+    data = FolderDataset(root, "val", recipe="semantic-kitti")
+    space = data.label_space
+    assert_point_labels(data.labels(0), (NOT_ANNOTATED, space.id("car"), space.id("sidewalk")))
