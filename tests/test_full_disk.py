@@ -47,8 +47,14 @@ BODIES = {
     write_embeddings(folder / "a.safetensors", {"a": np.zeros((1000, 100), np.float32)}, {})
 """,
     "label image": """
-    from any2seg_core.cli.predict import _write_image
-    _write_image(folder / "a.png", noise)
+    from any2seg_core.prediction.outputs import write_image
+    write_image(folder / "a.png", noise)
+""",
+    "video": """
+    from any2seg_core.base.video import VideoWriter
+    with VideoWriter(folder / "a.webm", 10) as video:
+        for _ in range(20):
+            video.add(noise)
 """,
     "plane of a data set": """
     from any2seg_core.data.images import write_png

@@ -1,15 +1,15 @@
-"""`any2seg predict`: one set of sensor files in, a label image out; no ROS."""
+"""`any2seg predict`: sensor files or a recording in, label images out; no ROS."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image
 from rich.table import Table
 
 from any2seg_core.base.command_options import JsonOption
@@ -17,22 +17,61 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 
+if TYPE_CHECKING:  # it imports what --help does without
+    from any2seg_core.prediction.frame import PredictionTally
+    from any2seg_core.vocabulary.labels import LabelSpace
+
 CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
 ColumnsOption = Annotated[
     str, typer.Option("--point-columns", "--lidar-columns", help="Of a .bin: x,y,z,intensity,ring; default: by values.")
 ]
+_RATE_HZ = 10.0  # of a video of single pictures
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The options of one call, by their names."""
+
+    out: Path
+    recording: Path | None
+    inputs: dict[str, str]
+    calib: Path | None
+    overlay: Path | None
+    color: Path | None
+    confidence: Path | None
+    video: Path | None
+    rate: float
+    every: int
+    overwrite: bool
+    topic: tuple[str, ...]
+    checkpoint: Path
+    device: str
+    precision: str
+    params: Path | None
+    as_json: bool
+    depth_scale: float
+    event_time_unit: str
+    point_columns: str
+    intensity_max: float
+
+    @property
+    def written(self) -> tuple[Path | None, ...]:
+        """All places that are written to."""
+        return self.out, self.overlay, self.color, self.confidence, self.video
+
+    @property
+    def read(self) -> tuple[Path | None, ...]:
+        """All files that are read."""
+        return *map(Path, self.inputs.values()), self.recording, self.calib, self.checkpoint, self.params
 
 
 def predict(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Label image to write: PNG of class ids, 255 = unlabelled.")],
-    rgb: Annotated[Path | None, typer.Option(help="Camera image (PNG, JPEG).")] = None,
-    depth: Annotated[Path | None, typer.Option(help="Depth: .npy in metres, or 16-bit PNG (--depth-scale).")] = None,
-    event: Annotated[
-        Path | None, typer.Option(help="Events: .raw, .dat, .h5, .aedat4; .npz, .npy with x, y, t, p.")
-    ] = None,
-    lidar: Annotated[
-        Path | None, typer.Option(help="LiDAR: .pcd, .ply, .npy, .npz; .bin of float32 x y z intensity.")
-    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Label image, PNG of class ids; of many frames: a folder.")],
+    recording: Annotated[Path | None, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3, .bag.")] = None,
+    rgb: Annotated[str, typer.Option(help="Camera: image, folder, pattern 'a/*.png', or a video.")] = "",
+    depth: Annotated[str, typer.Option(help="Depth: .npy in metres or 16-bit PNG; folder, pattern.")] = "",
+    event: Annotated[str, typer.Option(help="Events: .raw, .dat, .h5, .aedat4, .npz, .npy; folder, pattern.")] = "",
+    lidar: Annotated[str, typer.Option(help="LiDAR: .pcd, .ply, .npy, .npz, .bin; folder, pattern.")] = "",
     depth_scale: Annotated[
         float, typer.Option(help="Units per metre of whole depth numbers: 1000 (mm, as without), KITTI's 256.")
     ] = 0.0,
@@ -40,94 +79,70 @@ def predict(
     point_columns: ColumnsOption = "",
     intensity_max: Annotated[float, typer.Option(min=0, help="LiDAR intensity that means 1; 0: by its values.")] = 0.0,
     calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Also write the labels over the picture.")] = None,
     color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Also write a video: .webm, or .mp4 (slower).")] = None,
+    rate: Annotated[float, typer.Option(min=0, help="Its pictures per second; 0: as the source, else 10.")] = 0.0,
+    every: Annotated[int, typer.Option(min=1, help="Every n-th frame only.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of an earlier run.")] = False,
+    topic: Annotated[list[str] | None, typer.Option(help="Of a recording: rgb=/camera/image_raw, depth=none.")] = None,
     checkpoint: CheckpointOption = default_checkpoint(),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment one set of sensor files, any non-empty subset of the four sensors.
+    """Segment sensor files, any non-empty subset of the four sensors: one moment, or many of them, or a recording.
 
-    A sensor that is ill (a black image, a cloud of no points) is named and left out, as the node does it.
+    Files of several sensors are one frame where their names are equal. Many frames go into a folder: labels/, overlay/,
+    legend.png and legend.json, and frames.jsonl with a line per frame. A sensor that is ill (a black image, a cloud of
+    no points) is named and left out, as the node does it.
 
     Example: any2seg predict --rgb a.png --lidar b.bin --calib c.yaml -o out.png
+    Example: any2seg predict --rgb pictures --lidar clouds --calib c.yaml -o out --video out.webm
     """
-    from any2seg_core.files.samples import FileOptions, read_samples
-    from any2seg_core.runtime.checkpoint_metadata import read_metadata
-    from any2seg_core.runtime.file_set import reasons_of, segment_arrays
-    from any2seg_core.runtime.prediction_notes import prediction_note
-    from any2seg_core.runtime.predictor import Predictor
-    from any2seg_core.sensors.calibration import load_calibration
-    from any2seg_core.sync.parameters import load_params_file
+    given = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
+    inputs = {name: text for name, text in given.items() if text}
+    request = _Request(
+        out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
+        checkpoint, device, precision, params, as_json, depth_scale, event_time_unit, point_columns, intensity_max,
+    )  # fmt: skip
+    _check_inputs(request)
+    from any2seg_core.prediction.sources import is_one_file
 
-    given = _given({"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}, calib)
-    _check_outputs((out, color, confidence), (*given.values(), calib, checkpoint))
-    calibration = load_calibration(calib) if calib is not None else None
-    predictor = Predictor.load(checkpoint, device, precision=precision)
-    parameters = load_params_file(params) if params is not None else {}
-    intensity_max = intensity_max or float(parameters.get("intensity_max", 0.0))
-    options = FileOptions(depth_scale, event_time_unit, point_columns, intensity_max)
-    samples = read_samples(given, calibration, options)
-    if calib is not None and calibration is not None and rgb is not None:
-        _check_image_size(samples["rgb"], rgb, calibration.camera, calib)
-    result, frame = segment_arrays(predictor, samples, calibration, parameters)
-    for why in reasons_of(frame):
-        say(f"any2seg: {why}: left out", err=True)
-    if result.invalid_share:
-        share = f"{result.invalid_share:.2%} of the pixels"
-        typer.echo(f"any2seg: {share} have no finite logits: unlabelled, with confidence 0", err=True)
-
-    _write_image(out, result.labels)
-    if color is not None:
-        _write_image(color, predictor.label_space.colourise(result.labels))
-    assert result.confidence is not None  # a predictor leaves it out only when told to
-    if confidence is not None:
-        _write_image(confidence, np.round(result.confidence * 255).astype(np.uint8))
-    note = prediction_note(float(result.confidence.mean()), read_metadata(checkpoint)["provenance"])
-    if note:
-        say(f"any2seg: {note}", err=True)
-    _print_prediction(result, frame, predictor.label_space, out, as_json)
+    _check_outputs(request.written, request.read)
+    if recording is None and all(map(is_one_file, inputs.values())):
+        _predict_one(request)
+    else:
+        _predict_many(request)
 
 
-def _given(paths: dict[str, Path | None], calib: Path | None) -> dict[str, Path]:
-    """The files that are there; UserError for none, and where a sensor needs the calibration."""
-    given = {name: path for name, path in paths.items() if path is not None}
-    if not given:
-        raise UserError("no sensor file: give at least one of --rgb, --depth, --event, --lidar", "sensor-none")
-    if calib is None and set(given) != {"rgb"}:
+def _check_inputs(request: _Request) -> None:
+    """UserError for none, for files beside a recording, and where a sensor needs the calibration."""
+    inputs = request.inputs
+    if request.recording is not None:
+        if inputs:
+            first = next(iter(inputs))
+            raise UserError(f"--{first} beside {request.recording}: give files or a recording", "value-conflict")
+        return
+    if not inputs:
         raise UserError(
-            f"--{', --'.join(n for n in given if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
-            "calibration-missing",
+            "no sensor file: give at least one of --rgb, --depth, --event, --lidar, or a recording", "sensor-none"
         )
-    return given
-
-
-def _check_image_size(image: np.ndarray, path: Path, camera: Any, calib: Path) -> None:
-    from any2seg_core.sensors.rig import same_view
-
-    height, width = image.shape[:2]
-    if not same_view(image.shape, camera):
+    if request.topic:
+        raise UserError("--topic: says something of a recording alone: leave it out", "value-conflict")
+    if request.calib is None and set(inputs) != {"rgb"}:
         raise UserError(
-            f"{path} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
-            "give the image and the calibration of the same camera",
-            "calibration-size",
+            f"--{', --'.join(n for n in inputs if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
+            "calibration-missing",
         )
 
 
 def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
     """Before anything is computed or written: a bad name among the outputs must not leave the others behind."""
-    outputs = [path for path in wanted if path is not None]
-    for path in outputs:
-        if path.suffix.lower() != ".png":
-            raise UserError(
-                f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png", "file-name"
-            )
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: give the name of the file to write", "output-unwritable")
     taken = [path.resolve() for path in inputs if path is not None]
-    for path in (path.resolve() for path in outputs):
+    for path in (path.resolve() for path in wanted if path is not None):
         if path in taken:
             raise UserError(
                 f"{path} is given twice or is an input: it would be overwritten, choose another name", "output-is-input"
@@ -135,16 +150,126 @@ def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None])
         taken.append(path)
 
 
-def _write_image(path: Path, pixels: np.ndarray) -> None:
-    from any2seg_core.base.atomic import replacing
+def _predict_one(request: _Request) -> None:
+    from any2seg_core.files.samples import FileOptions, read_samples
+    from any2seg_core.prediction.outputs import write_image, write_labels
+    from any2seg_core.prediction.sources import check_view
+    from any2seg_core.runtime.file_set import reasons_of, segment_arrays
+    from any2seg_core.runtime.overlay import overlay
 
-    with replacing(path) as partial:
-        Image.fromarray(pixels).save(partial)
+    _check_pictures(request)
+    predictor, calibration, parameters, options = _loaded(request, FileOptions)
+    samples = read_samples({name: Path(text) for name, text in request.inputs.items()}, calibration, options)
+    if request.calib is not None and calibration is not None and "rgb" in samples:
+        check_view(samples["rgb"], request.inputs["rgb"], calibration, request.calib)
+    result, frame = segment_arrays(predictor, samples, calibration, parameters)
+    for why in reasons_of(frame):
+        say(f"any2seg: {why}: left out", err=True)
+    if result.invalid_share:
+        share = f"{result.invalid_share:.2%} of the pixels"
+        typer.echo(f"any2seg: {share} have no finite logits: unlabelled, with confidence 0", err=True)
+
+    space = predictor.label_space
+    write_labels(request.out, result.labels, space)
+    if request.overlay is not None:
+        write_image(request.overlay, overlay(result.labels, frame.planes, space, 0.5))
+    if request.color is not None:
+        write_image(request.color, space.colourise(result.labels))
+    assert result.confidence is not None  # a predictor leaves it out only when told to
+    if request.confidence is not None:
+        write_image(request.confidence, np.round(result.confidence * 255).astype(np.uint8))
+    _say_note(float(result.confidence.mean()), request.checkpoint)
+    _print_prediction(result, frame, space, request.out, request.as_json)
+
+
+def _check_pictures(request: _Request) -> None:
+    """Of one frame: PNG files."""
+    if request.video is not None:
+        raise UserError(f"--video {request.video}: of one frame: give a folder or a recording", "value-conflict")
+    for path in (request.out, request.overlay, request.color, request.confidence):
+        if path is None:
+            continue
+        if path.suffix.lower() != ".png":
+            raise UserError(
+                f"{path}: label images are written as PNG (JPEG would change ids): name it {path.stem}.png", "file-name"
+            )
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give the name of the file to write", "output-unwritable")
+
+
+def _predict_many(request: _Request) -> None:
+    from any2seg_core.bags.opened import BagOptions, open_bag
+    from any2seg_core.base.progress import Progress
+    from any2seg_core.files.samples import FileOptions
+    from any2seg_core.prediction.outputs import PredictionFolder, PredictionOutputs
+    from any2seg_core.prediction.run import predicted_files, predicted_sets, rate_of_bag, write_predictions
+    from any2seg_core.prediction.sources import FileFrames
+
+    for path in (request.out, request.overlay, request.color, request.confidence):
+        if path is not None and path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            raise UserError(f"{path}: of many frames: give the name of a folder", "file-name")
+    predictor, calibration, parameters, options = _loaded(request, FileOptions)
+    classes = len(predictor.label_space)
+
+    def folder(rate_hz: float | None, sensors: tuple[str, ...]) -> PredictionFolder:
+        rate = request.rate or rate_hz or _RATE_HZ
+        outputs = PredictionOutputs(
+            request.out, request.overlay, request.color, request.confidence, request.video, rate
+        )
+        return PredictionFolder(outputs, predictor.label_space, sensors, request.overwrite)
+
+    with Progress("predict") as progress:
+        if request.recording is not None:
+            known = predictor.contract.modalities
+            choice = BagOptions(
+                request.topic, calibration=request.calib, params=request.params, modalities=known, may_lack=True
+            )
+            with open_bag(request.recording, choice) as opened:
+                notes: list[str] = [*opened.bag.warnings, *opened.notes]
+                target = folder(rate_of_bag(opened, request.every), opened.modalities)
+                frames = predicted_sets(predictor, opened, request.every)
+                tally, broken = write_predictions(frames, target, classes, lambda done: progress.show(done, None))
+        else:
+            source = FileFrames(request.inputs, calibration, request.calib, options, request.every)
+            notes, total = source.notes, source.total
+            target = folder(source.rate_hz, tuple(request.inputs))
+            frames = predicted_files(predictor, source, calibration, parameters)
+            tally, broken = write_predictions(frames, target, classes, lambda done: progress.show(done, total))
+    for note in notes:
+        say(f"any2seg: {note}", err=True)
+    _print_tally(request, tally, predictor.label_space)
+    if broken is not None:
+        raise broken
+    if tally.unreadable:
+        raise UserError(f"{tally.unreadable} files could not be read, the others were used", "file-unreadable")
+
+
+def _loaded(request: _Request, options: Any) -> tuple[Any, Any, dict[str, Any], Any]:
+    """Predictor, calibration, parameters, and how files are read."""
+    from any2seg_core.runtime.predictor import Predictor
+    from any2seg_core.sensors.calibration import load_calibration
+    from any2seg_core.sync.parameters import load_params_file
+
+    calibration = load_calibration(request.calib) if request.calib is not None else None
+    predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
+    parameters = load_params_file(request.params) if request.params is not None else {}
+    intensity_max = request.intensity_max or float(parameters.get("intensity_max", 0.0))
+    read = options(request.depth_scale, request.event_time_unit, request.point_columns, intensity_max)
+    return predictor, calibration, parameters, read
+
+
+def _say_note(mean_confidence: float, checkpoint: Path) -> None:
+    from any2seg_core.runtime.checkpoint import read_metadata
+    from any2seg_core.runtime.prediction_notes import prediction_note
+
+    note = prediction_note(mean_confidence, read_metadata(checkpoint)["provenance"])
+    if note:
+        say(f"any2seg: {note}", err=True)
 
 
 def _print_prediction(result: Any, frame: Any, space: Any, out: Path, as_json: bool) -> None:
     counts = np.bincount(result.labels.ravel(), minlength=256)[: len(space)]
-    share = {space.classes[k]: counts[k] / result.labels.size for k in np.argsort(-counts) if counts[k]}
+    share = _shares(counts, result.labels.size, space)
     if as_json:
         document = {
             "out": str(out),
@@ -157,11 +282,49 @@ def _print_prediction(result: Any, frame: Any, space: Any, out: Path, as_json: b
             "height": result.labels.shape[0],
             "width": result.labels.shape[1],
             "mean_confidence": round(float(result.confidence.mean()), 4),
-            "share": {name: round(float(value), 5) for name, value in share.items()},
+            "share": {name: round(value, 5) for name, value in share.items()},
         }
         say(json.dumps(document))
         return
     say(f"{out}: {', '.join(result.used)} fused, mean confidence {result.confidence.mean():.2f}")
+    _print_shares(share)
+
+
+def _print_tally(request: _Request, tally: PredictionTally, space: LabelSpace) -> None:
+    confidence = tally.confidence / tally.labelled
+    _say_note(confidence, request.checkpoint)
+    share = _shares(tally.pixels, tally.all_pixels, space)
+    if request.as_json:
+        document = {
+            "out": str(request.out),
+            "video": None if request.video is None else str(request.video),
+            "frames": tally.frames,
+            "labelled": tally.labelled,
+            "without_labels": tally.without_labels,
+            "used": tally.used,
+            "left_out": tally.reasons,
+            "unreadable": tally.unreadable,
+            "mean_confidence": round(confidence, 4),
+            "share": {name: round(value, 5) for name, value in share.items()},
+        }
+        say(json.dumps(document))
+        return
+    for why, count in tally.reasons.items():
+        say(f"any2seg: {why}: left out" + (f" ({count} frames)" if count > 1 else ""), err=True)
+    fused = "; ".join(f"{used.replace(',', ', ')} fused in {count}" for used, count in tally.used.items())
+    made = f"labels of {tally.labelled} of {tally.frames} frames"
+    say(f"{request.out}: {made}, {fused}; mean confidence {confidence:.2f}")
+    if request.video is not None:
+        say(f"{request.video}: {tally.frames} pictures")
+    _print_shares(share)
+
+
+def _shares(counts: np.ndarray, pixels: int, space: Any) -> dict[str, float]:
+    """Class -> share of the pixels, the largest first."""
+    return {space.classes[k]: float(counts[k] / pixels) for k in np.argsort(-counts) if counts[k]}
+
+
+def _print_shares(share: dict[str, float]) -> None:
     table = Table()
     table.add_column("class")
     table.add_column("pixels", justify="right")

@@ -29,6 +29,7 @@ def segment_arrays(
     samples: Mapping[str, np.ndarray],
     calibration: Calibration | None = None,
     parameters: Mapping[str, Any] | None = None,
+    frames: FrameBuilder | None = None,
 ) -> tuple[Segmentation, Frame]:
     """Labels of one set of arrays, judged as the node judges messages.
 
@@ -36,6 +37,7 @@ def segment_arrays(
         samples: modality -> array, as `Predictor` takes raw ones; the event window ends with the last event.
         calibration: None: only the camera image can be used.
         parameters: of the node, by name; those of inputs and health count.
+        frames: builder made of the same, for many sets in a row: its look-up tables are kept, nothing else.
 
     Returns:
         Labels of the sensors that can be used, and the frame, which says of the others why they are left out: a sensor
@@ -52,7 +54,11 @@ def segment_arrays(
     window_ns = predictor.contract.event_window_ns
     given = parameters or {}
     payloads = {name: [sample.payload for sample in found] for name, found in sample_set.samples.items()}
-    frame = FrameBuilder(calibration, window_ns, input_options(given)).build(payloads, stamp_ns)
+    if frames is None:
+        frames = FrameBuilder(calibration, window_ns, input_options(given))
+    else:
+        frames.reset()
+    frame = frames.build(payloads, stamp_ns)
     for name, reason in frame.reasons.items():
         if reason not in HEALTH_REASONS:
             text = frame.errors[name].removesuffix(f" [{frame.codes[name]}]")

@@ -1,0 +1,202 @@
+"""Frames out of files: per sensor a file, a folder, a pattern or a video; frames are matched by name."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import is_left_behind
+from any2seg_core.base.video import VIDEO_SUFFIXES, VideoReader
+from any2seg_core.files.samples import FileOptions, read_samples
+from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.rig import same_view
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB, canonical, modality
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+_SUFFIXES = {
+    RGB: _PICTURES,
+    DEPTH: (".png", ".tif", ".tiff", ".npy", ".npz"),
+    EVENT: (".raw", ".dat", ".h5", ".hdf5", ".aedat4", ".npz", ".npy"),
+    LIDAR: (".pcd", ".ply", ".npy", ".npz", ".bin"),
+}
+_NAMED = 5  # frames that a line names
+
+
+@dataclass(frozen=True)
+class FileFrame:
+    """One frame of files.
+
+    Attributes:
+        name: of the files, without suffix; of a video its number.
+        samples: sensor -> raw array, as `Predictor` takes it. problems: sensor -> why its file cannot be used.
+    """
+
+    name: str
+    samples: dict[str, np.ndarray]
+    problems: dict[str, UserError] = field(default_factory=dict)
+
+
+def is_one_file(text: str | Path) -> bool:
+    """Whether an input names one file that is no video, so that there is one frame."""
+    path = Path(text)
+    return not (path.is_dir() or is_video(path) or (_is_pattern(str(text)) and not path.exists()))
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def check_view(image: np.ndarray, source: str, calibration: Calibration, calib: Path) -> None:
+    """UserError for a camera image of another view than the calibrated camera's; source, calib: what they are of."""
+    camera, (height, width) = calibration.camera, image.shape[:2]
+    if not same_view(image.shape, camera):
+        raise UserError(
+            f"{source} is {width}x{height}, the camera in {calib} is {camera.width}x{camera.height}: "
+            "give the image and the calibration of the same camera",
+            "calibration-size",
+        )
+
+
+class FileFrames:
+    """Iterates over the frames of some inputs in the order of their names, where numbers count as numbers.
+
+    Files of several sensors with one name are one frame; 0007 and 000007 are one name. A frame that lacks a sensor has
+    the others.
+
+    Args:
+        inputs: sensor -> file, folder, pattern (``drive/*/image_02/*.png``) or, of a camera, video.
+        calibration: None: a camera alone. calib: its file, for messages. options: as `read_samples`.
+        every: each n-th frame only.
+
+    Attributes:
+        total: frames; None of a video that does not say. rate_hz: of a video, else None.
+        notes: which sensors lack frames, one line each.
+
+    Raises:
+        UserError: an input without a file, two files of one name, inputs that have no name in common.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, str | Path],
+        calibration: Calibration | None,
+        calib: Path | None,
+        options: FileOptions,
+        every: int = 1,
+    ) -> None:
+        self._calibration, self._calib, self._options, self._every = calibration, calib, options, every
+        videos = [name for name, given in inputs.items() if is_video(Path(given)) and not Path(given).is_dir()]
+        if [name for name in videos if name != RGB]:
+            raise UserError(f"--{videos[-1]} {inputs[videos[-1]]}: a video holds pictures of a camera", "file-format")
+        self._video = VideoReader(Path(inputs[RGB])) if videos else None
+        self._files = {name: _files(name, str(inputs[name])) for name in canonical(inputs) if name not in videos}
+        self.rate_hz = None if self._video is None else self._video.rate_hz / every
+        self.notes: list[str] = []
+        if self._video is None:
+            self._keys = self._common_names(inputs)[::every]
+            self.total: int | None = len(self._keys)
+        else:
+            total = self._video.total
+            self.total = None if total is None else -(-total // every)
+
+    def _common_names(self, inputs: Mapping[str, str | Path]) -> list[str]:
+        names = {name: set(files) for name, files in self._files.items()}
+        everything = sorted(set.union(*names.values()), key=_order)
+        if len(names) > 1 and not any(sum(key in own for own in names.values()) > 1 for key in everything):
+            shown = "; ".join(
+                f"--{name} {inputs[name]}: {_some([path.stem for path in files.values()])}"
+                for name, files in self._files.items()
+            )
+            raise UserError(f"no file of one sensor has the name of one of another ({shown})", "frame-incomplete")
+        for name, own in names.items():
+            lacking = [key for key in everything if key not in own]
+            if lacking:
+                title = modality(name).title
+                self.notes.append(f"{len(lacking)} of {len(everything)} frames have no {title}: {_some(lacking)}")
+        return everything
+
+    def __iter__(self) -> Iterator[FileFrame]:
+        if self._video is None:
+            for key in self._keys:
+                paths = {name: files[key] for name, files in self._files.items() if key in files}
+                yield self._read(_name(key, next(iter(paths.values()))), paths, {})
+            return
+        for number, picture in enumerate(self._video):
+            if number % self._every == 0:
+                paths = {name: files[str(number)] for name, files in self._files.items() if str(number) in files}
+                yield self._read(f"{number:06d}", paths, {RGB: picture})
+
+    def _read(self, name: str, paths: Mapping[str, Path], samples: dict[str, np.ndarray]) -> FileFrame:
+        problems: dict[str, UserError] = {}
+        for sensor, path in paths.items():
+            try:
+                samples |= read_samples({sensor: path}, self._calibration, self._options)
+            except UserError as error:
+                problems[sensor] = error
+        if RGB in samples and self._calibration is not None and self._calib is not None:
+            try:
+                check_view(samples[RGB], str(paths.get(RGB, name)), self._calibration, self._calib)
+            except UserError as error:
+                del samples[RGB]
+                problems[RGB] = error
+        return FileFrame(name, samples, problems)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text)
+
+
+def _files(sensor: str, given: str) -> dict[str, Path]:
+    """Key of the frame -> file, of one input."""
+    path, wanted = Path(given), _SUFFIXES[sensor]
+    if path.is_dir():
+        root, found = path, [each for each in path.iterdir() if each.suffix.lower() in wanted and each.is_file()]
+    elif _is_pattern(given) and not path.exists():
+        root = Path(*_before_pattern(path.parts))
+        found = [each for each in map(Path, glob.glob(given, recursive=True)) if each.is_file()]
+    else:
+        root, found = path.parent, [path]
+    found = [each for each in found if not is_left_behind(each)]
+    if not found:
+        what = f"no {', '.join(wanted)} in this folder" if path.is_dir() else "no file fits this pattern"
+        raise UserError(f"--{sensor} {given}: {what}: check the path", "file-missing")
+    files: dict[str, Path] = {}
+    for each in sorted(found):
+        key = _key(each.relative_to(root))
+        if key in files:
+            raise UserError(
+                f"--{sensor} {given}: {files[key].name} and {each.name} are one frame: leave one out", "value-twice"
+            )
+        files[key] = each
+    return files
+
+
+def _before_pattern(parts: tuple[str, ...]) -> list[str]:
+    return list(parts[: next(index for index, part in enumerate(parts) if _is_pattern(part))])
+
+
+def _key(path: Path) -> str:
+    """Name of a frame: the folders below the fixed part, and the stem, a number of it without leading zeros."""
+    stem = str(int(path.stem)) if re.fullmatch(r"[0-9]{1,30}", path.stem) else path.stem
+    return (path.parent / stem).as_posix()
+
+
+def _name(key: str, path: Path) -> str:
+    """The key with the stem as the file has it."""
+    return (Path(key).parent / path.stem).as_posix()
+
+
+def _order(key: str) -> list[tuple[int, int, str]]:
+    """Numbers within names count as numbers: frame_9 before frame_10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", key) if part]

@@ -1,0 +1,84 @@
+"""One moment as a picture for a video: what the model saw, its labels, the truth, and which sensors were fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from any2seg_core.base.video import fitted
+from any2seg_core.runtime.overlay import overlay
+from any2seg_core.vocabulary.labels import LabelSpace
+
+_BAR, _GAP, _TEXT = 36, 4, 17  # pixels
+_WIDEST, _TALLEST = 1920, 720  # of a video: a player's window, and time to encode
+_ALPHA = 0.5
+_GROUND, _INK, _FUSED, _ABSENT = (24, 27, 31), (226, 230, 234), (64, 160, 92), (150, 56, 56)
+
+
+def frame_picture(
+    planes: Mapping[str, np.ndarray],
+    labels: np.ndarray | None,
+    space: LabelSpace,
+    sensors: Mapping[str, bool],
+    caption: str,
+    truth: np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Panels side by side over a bar.
+
+    Args:
+        planes: per sensor (H', W', 3) uint8, the camera first. labels: (H, W) ids; None: there are none.
+        sensors: title -> whether it was fused; green or red in the bar. caption: time and the like.
+        truth: (H, W) ids, in palette colours; None: no third panel.
+        size: (H, W) of each panel before it is made to fit; default: that of the labels. Give it where labels may be
+            missing, so that all pictures of a video have one size.
+
+    Returns:
+        (H'', W'', 3) uint8 RGB, at most 1920 wide and 720 tall over the bar.
+    """
+    shown = next(iter(planes.values()), None)
+    known = labels if labels is not None else shown
+    height, width = size or (known.shape[:2] if known is not None else (90, 160))
+    black = np.zeros((height, width, 3), np.uint8)
+    result = black if labels is None else overlay(labels, dict(planes), space, _ALPHA)
+    panels = [black if shown is None else shown, result]
+    if truth is not None:
+        panels.append(space.colourise(truth))
+    share = min(1.0, (_WIDEST - _GAP * (len(panels) - 1)) / (width * len(panels)), _TALLEST / height)
+    inner = max(8, round(width * share)), max(8, round(height * share))
+    parts: list[np.ndarray] = []
+    for panel in panels:
+        parts += [fitted(panel, *inner), np.zeros((inner[1], _GAP, 3), np.uint8)]
+    row = np.concatenate(parts[:-1], axis=1)
+    return np.concatenate([row, _bar(row.shape[1], tuple(sensors.items()), caption)])
+
+
+def _bar(width: int, sensors: tuple[tuple[str, bool], ...], caption: str) -> np.ndarray:
+    bar = _chips(width, sensors).copy()
+    image = Image.fromarray(bar)
+    draw, font = ImageDraw.Draw(image), _font()
+    draw.text((width - 10 - font.getlength(caption), 7), caption, _INK, font)
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=64)
+def _chips(width: int, sensors: tuple[tuple[str, bool], ...]) -> np.ndarray:
+    """The left part of the bar, which few frames change."""
+    image = Image.new("RGB", (width, _BAR), _GROUND)
+    draw, font, x = ImageDraw.Draw(image), _font(), 8
+    for title, is_fused in sensors:
+        right = x + int(font.getlength(title)) + 20
+        draw.rounded_rectangle((x, 5, right, _BAR - 6), 6, fill=_FUSED if is_fused else _ABSENT)
+        draw.text((x + 10, 7), title, _INK, font)
+        if not is_fused:
+            draw.line((x + 8, _BAR // 2, right - 8, _BAR // 2), fill=_INK, width=2)
+        x = right + 8
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=1)
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_TEXT)
