@@ -15,6 +15,7 @@ from commands import ROOT
 from PIL import Image
 from small_rig import small_rig
 
+from any2seg_core.base.video import VideoWriter
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_drive.bag_writer import write_bag
 from any2seg_drive.deliver_writer import write_deliver
@@ -38,7 +39,19 @@ def inputs(tmp_path_factory) -> Path:
     shape = (calibration.camera.height, calibration.camera.width, 3)
     Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(root / "a.png")
     random.uniform([4, -3, -1, 0], [20, 3, 2, 1], (400, 4)).astype(np.float32).tofile(root / "b.bin")
+    write_sequences(root)
     return root
+
+
+def write_sequences(root: Path) -> None:
+    """Folders `pictures` and `clouds` whose files have one name each, and the pictures as a film."""
+    for number in range(3):
+        for source, folder in (("a.png", "pictures"), ("b.bin", "clouds")):
+            (root / folder).mkdir(exist_ok=True)
+            shutil.copy(root / source, root / folder / f"{number:04d}{Path(source).suffix}")
+    with VideoWriter(root / "film.mp4", 10) as film:
+        for path in sorted((root / "pictures").iterdir()):
+            film.add(np.asarray(Image.open(path)))
 
 
 def write_evaluations(runs: Path) -> None:
@@ -67,6 +80,8 @@ def home(inputs, tmp_path) -> Path:
     for name in ("data/drive", "data/DELIVER"):
         (home / name).symlink_to(inputs / "data")
     (home / "drive.mcap").symlink_to(next((inputs / "drive").glob("*.mcap")))
+    for name in ("pictures", "clouds", "film.mp4"):
+        (home / name).symlink_to(inputs / name)
     (home / "runs/demo/schedule.json").write_text("[]")
     write_evaluations(home / "runs")
     for name in ("a.png", "b.bin", "calibration.yaml"):

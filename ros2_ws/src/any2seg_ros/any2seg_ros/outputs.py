@@ -19,6 +19,7 @@ from std_msgs.msg import Header, String
 
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import array_to_image_fields
+from any2seg_core.runtime.legend import legend_document
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.vocabulary.labels import LabelSpace
@@ -170,23 +171,14 @@ class Outputs:
     def publish_label_info(self, threshold: float) -> None:
         """Send the class names; they are latched. As LabelInfo where vision_msgs is installed, as JSON everywhere."""
         stamp = self._node.get_clock().now().to_msg()
-        classes = [{"class_id": index, "class_name": name} for index, name in enumerate(self._space.classes)]
+        document = legend_document(self._space)
         if self._vision is not None:
-            entries = [self._vision.VisionClass(**entry) for entry in classes]
+            classes = [(entry["class_id"], entry["class_name"]) for entry in document["class_map"]]
+            entries = [self._vision.VisionClass(class_id=index, class_name=name) for index, name in classes]
             info = self._vision.LabelInfo(class_map=entries, threshold=threshold)
             info.header.stamp = stamp
             self._publishers["label_info"].publish(info)
-        for entry, colour in zip(classes, self._space.colours, strict=True):
-            entry["rgb"] = list(colour)
-        text = json.dumps(
-            {
-                "label_space": self._space.name,
-                "unlabelled": self._space.void_id,
-                "threshold": threshold,
-                "class_map": classes,
-            }
-        )
-        self._publishers["label_info_json"].publish(String(data=text))
+        self._publishers["label_info_json"].publish(String(data=json.dumps(document | {"threshold": threshold})))
 
     def publish(self, result: LiveResult) -> None:
         """Send one result on every topic that somebody listens to, the label first."""
