@@ -31,7 +31,8 @@ from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import subset_letters
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.subsets import subsets_with_all
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.config import TrainConfig
 from any2seg_training.few_labels import FramePool, split_frames
@@ -40,15 +41,15 @@ from any2seg_training.objective import Objective
 from any2seg_training.processes import Processes
 from any2seg_training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
-_PLACES = ("out", "init", "teacher", "pretrained")
+_PLACES = ("out", "init", "teacher", "pretrained", "suite")
 _DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {
     "bag": {"rules", "calibration", "params", "planes"}
 }
 """Settings that name places of one machine, and those of them in the group data."""
 
 
-def build_augment(config: TrainConfig) -> Augment:
-    """Augmentation as configured."""
+def build_augment(config: TrainConfig, suite: SensorSuite) -> Augment:
+    """Augmentation as configured, of the sensors of a suite."""
     return Augment(
         height=config.crop_height,
         width=config.crop_width,
@@ -57,6 +58,7 @@ def build_augment(config: TrainConfig) -> Augment:
         jitter_probability=config.jitter_probability,
         jitter_strength=config.jitter_strength,
         blur_probability=config.blur_probability,
+        suite=suite,
     )
 
 
@@ -199,7 +201,7 @@ class Run:
 
     Attributes:
         config, world_size: settings, and the number of processes that share it.
-        contract: what the finished model will be fed.
+        contract: what the finished model will be fed. subsets: of its sensors, that evaluations judge.
         train_frames, val_frames: data with labels.
         unlabelled: training frames without; None: the method takes none, or there are none.
         prior: label statistics of the training frames.
@@ -213,6 +215,7 @@ class Run:
     config: TrainConfig
     world_size: int
     contract: InputContract
+    subsets: list[tuple[str, ...]]
     train_frames: FrameDataset
     val_frames: FrameDataset
     unlabelled: FramePool | None
@@ -235,7 +238,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the run, as its state keeps it."""
-        return run_facts(self.config, self.world_size, self.parts)
+        return run_facts(self.config, self.world_size, self.parts, self.contract.suite)
 
     @property
     def minutes(self) -> float:
@@ -291,7 +294,7 @@ def outline(run: Run) -> str:
         places = ", ".join(f"{name} {count}" for name, count in run.unlabelled.counts().items())
         labelled += f" and {len(run.unlabelled)} without labels ({places})"
     millions = sum(each.numel() for each in run.model.parameters()) / 1e6
-    sensors, config = subset_letters(run.contract.modalities, run.contract.suite), run.config
+    sensors, config = run.contract.suite.subset_letters(run.contract.modalities), run.config
     text = f"{labelled}, {len(run.val_frames)} val; {sensors} to {run.contract.num_classes} classes; "
     text += f"{config.method}, {config.fusion}, {config.encoder}, {millions:.2f} M parameters"
     return text + (f"; goes on after step {run.step}" if run.step else "")
@@ -299,7 +302,7 @@ def outline(run: Run) -> str:
 
 def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     """One split of the configured data set."""
-    found = layout(config.dataset, config.data.root)
+    found = layout(config.dataset, config.data.root, suite=config.chosen_suite)
     options = config.data_options(found.kind)
     if split == "train":  # what is judged has all its labels
         options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
@@ -349,6 +352,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         config,
         processes.world_size,
         contract,
+        subsets_with_all(config.eval_subsets, contract.suite, contract.modalities),
         train_frames,
         val_frames,
         unlabelled,

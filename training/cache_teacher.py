@@ -5,7 +5,8 @@
 
 Scene descriptions come from the labels and the condition of each frame, or from captions=<JSON or CSV>. Work is kept in
 parts: after an interruption the same command goes on where it stopped. Keys: teacher (text | languagebind), encoder
-(folder of a sentence encoder for teacher=text), split (train), dataset, modalities, captions, device (cpu | cuda).
+(folder of a sentence encoder for teacher=text), split (train), dataset, suite, modalities, captions,
+device (cpu | cuda).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher
 from any2seg_core.teachers.text import TextTeacher
+from any2seg_core.vocabulary.modalities import sensor_suite
 from any2seg_training.settings import answered_help, load_settings
 
 _PART = 64
@@ -49,6 +51,7 @@ class CacheConfig(BaseModel):
     out: Path
     dataset: Kind = "auto"
     split: str = "train"
+    suite: str | None = Field(None, description="as in training")
     modalities: str | tuple[str, ...] | None = None
     captions: Path | None = Field(None, description="JSON or CSV; default: made from labels and condition")
     encoder: Path | None = Field(None, description="folder of a sentence encoder; default: that of the extra")
@@ -87,7 +90,8 @@ def embed_part(
     modality = np.zeros((len(numbers), len(frames.modalities), scene.shape[1]), scene.dtype)  # (N, M, D)
     for row, number in zip(modality, numbers, strict=True):
         planes = frames[number].planes
-        row[[frames.modalities.index(name) for name in planes]] = teacher.embed_modalities(planes, captions[number])
+        embedded = teacher.embed_modalities(planes, captions[number], frames.suite)
+        row[[frames.modalities.index(name) for name in planes]] = embedded
     return {"scene": scene, "modality": modality}
 
 
@@ -109,7 +113,8 @@ def usable(path: Path, key: str) -> bool:
 
 def cache(config: CacheConfig) -> Path:
     """Write <out>/classes.safetensors and <out>/<split>.safetensors; returns the latter's path."""
-    frames = open_dataset(config.dataset, config.data, config.split, config.modalities)
+    suite = None if config.suite is None else sensor_suite(config.suite)
+    frames = open_dataset(config.dataset, config.data, config.split, config.modalities, suite=suite)
     captions = frame_captions(config, frames)
     teacher = build_teacher(config)
     space = frames.label_space

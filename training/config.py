@@ -7,7 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from any2seg_core.base.units import share_of
 from any2seg_core.data.bag_settings import BagSettings
@@ -17,7 +17,8 @@ from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
 from any2seg_core.models.config import require_effect
-from any2seg_core.vocabulary.subsets import settled_subset
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
 from any2seg_training.settings import load_settings
 
 
@@ -157,6 +158,9 @@ class TrainConfig(BaseModel):
     data: DataConfig = Field(description="a path stands for data.root")
     dataset: Kind = Field("auto", description="auto: look into the folder")
     out: Path = Field(description="folder for checkpoints, training state and log")
+    suite: str | None = Field(
+        None, description="the sensors that there can be, where a data set lets one choose: name or YAML file"
+    )
     modalities: str | tuple[str, ...] | None = Field(
         None, description="which to train on: camera+lidar, RL, all; default: all of the data set"
     )
@@ -245,23 +249,39 @@ class TrainConfig(BaseModel):
     log_every: int = Field(20, gt=0)
     save_every: int = Field(500, gt=0, description="steps between training states")
     eval_every: int = Field(2000, gt=0)
+    eval_subsets: str = Field(AUTO_SUBSETS, description=f"of all evaluations: {SUBSETS_HELP}")
     eval_frames: int = Field(60, gt=0, description="val frames, evenly spread, for the evaluations on the way")
     final_frames: int | None = Field(None, gt=0, description="of the last evaluation; default: all")
+
+    @property
+    def chosen_suite(self) -> SensorSuite | None:
+        """The sensors of ``suite``; None: those of the data set."""
+        return None if self.suite is None else sensor_suite(self.suite)
 
     def data_options(self, kind: str) -> dict[str, Any]:
         """Options of a data set of that kind (`FrameDataset.options`), as far as they are set."""
         given = {name: getattr(self, name) for name in ("source", "parity") if getattr(self, name)}
         return given | self.data.options(kind)
 
+    @field_validator("suite")
+    @classmethod
+    def _readable_suite(cls, suite: str | None) -> str | None:
+        if suite is not None:
+            sensor_suite(suite)
+        return suite
+
     @field_validator("modalities")
     @classmethod
-    def _known_modalities(cls, sensors: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    def _known_modalities(
+        cls, sensors: str | tuple[str, ...] | None, info: ValidationInfo
+    ) -> str | tuple[str, ...] | None:
         """Names where no data set is needed to say so; letters are those of the data set, which reads them."""
         if sensors is None:
             return None
         if not sensors:
             raise ValueError("name at least one modality")
-        return settled_subset(sensors)
+        suite = info.data.get("suite")
+        return settled_subset(sensors) if suite is None else parse_suite(sensors, sensor_suite(suite))
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

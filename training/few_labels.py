@@ -104,10 +104,10 @@ def open_unlabelled(config: TrainConfig, path: Path, like: FrameDataset) -> Fram
         UserError: nothing there, or none of the sensors of the training data.
     """
     try:
-        place = layout("auto", path)
+        place = layout("auto", path).having(like.suite, like.modalities)
         kind = place.kind
         # A recording without some of these sensors says so itself, by the topics that it is told.
-        found = BagDataset.suite.members if kind == BagDataset.kind else place.sensors
+        found = place.suite.members if kind == BagDataset.kind else place.sensors
         names = [name for name in like.modalities if name in found]
         if not names:
             raise UserError(

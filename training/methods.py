@@ -18,7 +18,7 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import SensorSuite, canonical, subset_letters
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.batches import DROPOUT, MASKING, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.objective import Objective
@@ -195,9 +195,9 @@ class TeacherStudent(Supervised):
 
 def one_or_none(modalities: Sequence[str], suite: SensorSuite) -> dict[str, float]:
     """Weights of subsets by letters: everything, or everything but one modality, all equally likely (M3L, A.3)."""
-    names = canonical(modalities)
+    names = suite.canonical(modalities)
     hidden = [tuple(other for other in names if other != name) for name in names] if len(names) > 1 else []
-    return {subset_letters(subset, suite): 1.0 for subset in (names, *hidden)}
+    return {suite.subset_letters(subset): 1.0 for subset in (names, *hidden)}
 
 
 @torch.no_grad()

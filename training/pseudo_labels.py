@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import track
 from any2seg_core.base.screen import refusal
-from any2seg_core.data.catalogue import open_dataset
+from any2seg_core.data.catalogue import layout
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
 from any2seg_core.runtime.predictor import Predictor
@@ -45,7 +45,9 @@ class PseudoConfig(BaseModel):
 def label(config: PseudoConfig) -> tuple[int, float]:
     """Write the labels that are not there yet; returns frames in all, and the labelled share of those written now."""
     predictor = Predictor.load(config.checkpoint, config.device)
-    frames = open_dataset(config.dataset, config.data, config.split, predictor.contract.modalities, labelled=False)
+    contract = predictor.contract
+    place = layout(config.dataset, config.data).having(contract.suite, contract.modalities)
+    frames = place.open(config.split, contract.modalities, labelled=False)
     if apart := predictor.label_space.told_apart(frames.label_space):
         raise UserError(f"{config.checkpoint}: knows {apart[0]}, {config.data} has {apart[1]}", "label-space-mismatch")
     digest = hashlib.sha256(config.checkpoint.read_bytes()).hexdigest()

@@ -15,15 +15,17 @@ from torch import nn
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.models.weight_files import load_torch
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.batches import Frames
 from any2seg_training.config import TrainConfig
 
 _MAY_CHANGE = frozenset({
     # Where things lie: data are compared by the names of the frames, and first weights are in the state.
-    "out", "init", "pretrained", "dataset", "data.root", "data.labelled", "data.unlabelled", "data.bag.rules",
+    "out", "init", "pretrained", "dataset", "suite", "data.root", "data.labelled", "data.unlabelled", "data.bag.rules",
     "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
     # How long, how often, and on which machine. A corrupt file may be found on the way.
     "resume", "steps", "max_minutes", "log_every", "save_every", "eval_every", "eval_frames", "final_frames",
+    "eval_subsets",
     "tensorboard", "device", "threads", "workers", "cache", "compile_fusion", "skip_corrupt",
     # Compared by their product, the samples of a step.
     "batch_size", "unlabelled_batch_size", "accumulate",
@@ -66,17 +68,19 @@ class MovingAverage(Generic[Model]):
                 value.copy_(source[name])
 
 
-def run_facts(config: TrainConfig, processes: int, parts: Sequence[Frames]) -> dict[str, Any]:
-    """Settings, number of processes and a digest of the frames of each part of a batch, as a state keeps them."""
+def run_facts(config: TrainConfig, processes: int, parts: Sequence[Frames], suite: SensorSuite) -> dict[str, Any]:
+    """Settings, processes, sensors and a digest of the frames of each part of a batch, as a state keeps them."""
     frames = {
         name: f"{len(part)}, digest {_digest(part)}"
         for name, part in zip(("labelled", "unlabelled"), parts, strict=False)
     }
-    return {"settings": config.model_dump(mode="json"), "processes": processes, "frames": frames}
+    sensors = suite.to_document()["sensors"]
+    return {"settings": config.model_dump(mode="json"), "processes": processes, "frames": frames, "sensors": sensors}
 
 
 def require_same_run(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """UserError, which names what differs, where a run with the facts ``now`` would not go on as ``before``."""
+    before = {"sensors": now["sensors"]} | dict(before)  # states of before there were suites name none
     changes = list(_differences(_deciding(before), _deciding(now)))
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
@@ -96,6 +100,7 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     return settings | {
         "teacher": _name(settings["teacher"]),
         "data": data | {"pseudo": _name(data["pseudo"])},
+        "sensors": facts["sensors"],
         **{f"{name} x accumulate x processes": size * times for name, size in sizes.items()},
         **{f"{part} frames": told for part, told in facts["frames"].items()},
     }

@@ -30,6 +30,8 @@ from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.evaluation.robustness import mm_robust, monotonicity
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
+from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.build import shown_command
 from any2seg_training.config import load_config
 from any2seg_training.settings import answered_help, load_settings
@@ -37,7 +39,7 @@ from any2seg_training.settings import answered_help, load_settings
 SCRIPTS = Path(__file__).parent
 RECIPE = shipped_file("any2seg_training", "configs", "drive_b0_short.yaml")
 STUDIES = shipped_file("any2seg_training", "configs", "study")
-COLUMNS = ("RDEL", "mean of 15", "MM-Robust", "R", "D", "E", "L", "steps lowered of 28")
+_ROBUST = "MM-Robust"
 
 
 class StudyConfig(BaseModel):
@@ -130,12 +132,14 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
             run_script([str(SCRIPTS / "cache_teacher.py"), *make])
         resume = ["resume=true"] if (folder / "last.pt").is_file() else []
         run_script([str(SCRIPTS / "train.py"), *given, *resume])
-    provenance = read_metadata(finished)["provenance"]
+    metadata = read_metadata(finished)
+    provenance = metadata["provenance"]
     if provenance["steps"] != steps:
         raise UserError(
             f"{finished} had {provenance['steps']} steps, not {steps}: choose another out", "study-mismatch"
         )
     facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
+    facts["suite"] = InputContract.model_validate(metadata["contract"]).suite.to_document()
     return {"variant": name, "seed": seed, "after": variant.get("after"), "command": shown_command(given)} | facts
 
 
@@ -149,31 +153,46 @@ def run_script(command: Sequence[str]) -> None:
         )
 
 
-def figures(results: dict[str, Any]) -> dict[str, float]:
-    """COLUMNS of one run, as far as it has the sensors; mIoU in percent over the classes present."""
-    table = {letters: row["miou_present"] for letters, row in results["subsets"].items()}
-    own = {letters: table[letters] for letters in COLUMNS if letters in table}
-    if (robust := mm_robust(table)) is not None:
-        own["MM-Robust"] = robust
-    if len(table) == 15 and (pairs := monotonicity(table)) is not None:
-        own["mean of 15"] = results["subset_mean"]["miou_present"]
-        own["steps lowered of 28"] = float(pairs["lowered"])
+def columns(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """What a table shows of runs: all sensors that one of them has, means, each sensor, lowered steps of how many."""
+    full = max((letters for run in runs for letters in run["results"]["subsets"]), key=len, default="")
+    return list(dict.fromkeys([full, _mean_of(full), _ROBUST, *full, _steps_of(full)]))
+
+
+def figures(results: dict[str, Any], suite: SensorSuite) -> dict[str, float]:
+    """All columns of one run, as far as it has them; mIoU in percent over the classes present."""
+    own = {letters: row["miou_present"] for letters, row in results["subsets"].items()}
+    table, full = dict(own), max(own, key=len, default="")
+    if (robust := mm_robust(table, suite)) is not None:
+        own[_ROBUST] = robust
+    if len(table) == 2 ** len(full) - 1 and (pairs := monotonicity(table)) is not None:
+        own[_mean_of(full)] = results["subset_mean"]["miou_present"]
+        own[_steps_of(full)] = float(pairs["lowered"])
     return own
+
+
+def _mean_of(letters: str) -> str:
+    return f"mean of {2 ** len(letters) - 1}"
+
+
+def _steps_of(letters: str) -> str:
+    """Adding one sensor to each subset that lacks it."""
+    return f"steps lowered of {len(letters) * (2 ** len(letters) // 2 - 1)}"
 
 
 def write_table(out: Path, document: dict[str, Any]) -> None:
     """study.json and study.md: mean and standard deviation over the seeds so far, and every command."""
-    rows = []
+    rows, heads = [], columns(document["runs"])
     for name in dict.fromkeys(run["variant"] for run in document["runs"]):
         runs = [run for run in document["runs"] if run["variant"] == name]
-        measured = [figures(run["results"]) for run in runs]
-        cells = [spread([figure[column] for figure in measured if column in figure]) for column in COLUMNS]
+        measured = [figures(run["results"], SensorSuite.of_document(run["suite"])) for run in runs]
+        cells = [spread([figure[head] for figure in measured if head in figure]) for head in heads]
         rows.append([name, str(len(runs)), *cells, f"{np.mean([run['minutes'] for run in runs]):.0f}"])
-    headings = ["variant", "seeds", *COLUMNS, "minutes"]
+    headings = ["variant", "seeds", *heads, "minutes"]
     frames = " or ".join(str(count) for count in sorted({run["results"]["frames"] for run in document["runs"]}))
     starts = {run["variant"]: run["after"] for run in document["runs"] if run["after"] is not None}
     lines = [
-        f"# Study on the simulated drive: {document['study']}", "",
+        f"# Study: {document['study']}", "",
         f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
         f"{document['steps']} steps each; mean and standard deviation over the seeds.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),

@@ -55,12 +55,12 @@ def progress(config: TrainConfig, run: Run, processes: Processes) -> float:
 
 
 def evaluate(run: Run, count: int, processes: Processes) -> dict[str, ConfusionMatrix]:
-    """All subsets on ``count`` evenly spread val frames; every process takes a share, and all of them get the sum."""
+    """The subsets of the run on ``count`` evenly spread val frames; each process takes a share, all get the sum."""
     frames = run.val_frames
     mine = spread(len(frames), count)[processes.rank :: processes.world_size]
     batches = evaluation_batches(frames, mine, run.contract, processes.device)
     space, suite = run.contract.label_space, run.contract.suite
-    table = evaluate_subsets(run.average.model, batches, space, suite=suite)
+    table = evaluate_subsets(run.average.model, batches, space, run.subsets, suite=suite)
     for matrix in table.values():
         matrix.counts = processes.total(torch.from_numpy(matrix.counts)).numpy()
     return table
@@ -123,7 +123,8 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
         SampleNumbers(len(frames), size, config.seed, first_batch, rank, world_size, part)
         for part, (frames, size) in enumerate(zip(run.parts, sizes, strict=False))
     ])  # fmt: skip
-    batches = training_batches(run.contract.modalities, run.parts, build_augment(config), numbers, config.workers)
+    augment = build_augment(config, run.contract.suite)
+    batches = training_batches(run.contract.modalities, run.parts, augment, numbers, config.workers)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []

@@ -28,3 +28,8 @@ def _is_hidden_below(path: Path, folder: Path) -> bool:
             return True
         path = path.parent
     return False
+
+
+def held_by(folder: Path) -> str:
+    """Names of what lies in a folder, for an error message."""
+    return ", ".join(path.name for path in listed(folder)[:12]) or "nothing"

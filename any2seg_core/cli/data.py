@@ -31,6 +31,9 @@ def check(
     root: RootArgument,
     kind: KindOption = "auto",
     modalities: Annotated[str | None, typer.Option(help="Sensors that must be there: camera,lidar; RL; all.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Sensors that there can be, where one may choose: name or YAML file.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look whether files are there; read none.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 2,
     as_json: JsonOption = False,
@@ -42,9 +45,11 @@ def check(
     Example: any2seg data check data/DELIVER
     """
     from any2seg_core.data.check import check_tree
+    from any2seg_core.vocabulary.modalities import sensor_suite
 
     with Progress(f"check {root.name}") as progress:
-        report = check_tree(root, kind, modalities, not quick, workers, progress.stage)
+        chosen = None if suite is None else sensor_suite(suite)
+        report = check_tree(root, kind, modalities, not quick, workers, progress.stage, chosen)
     if as_json:
         say(json.dumps(report.as_json(), indent=1))
     else:

@@ -1,4 +1,4 @@
-"""Training augmentation: one random geometry for all planes and the label, colour changes for the camera alone."""
+"""Training augmentation: one random geometry for all planes and the label, colour changes for cameras alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from any2seg_core.vocabulary.labels import IGNORE
-from any2seg_core.vocabulary.modalities import RGB, SPARSE
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import COLOUR, GREY
 
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -36,10 +37,11 @@ def jitter_colour(rgb: np.ndarray, rng: np.random.Generator, strength: float) ->
 
 @dataclass(frozen=True)
 class Augment:
-    """Random flip, rescale and crop for all, colour jitter and blur for the camera (the DELIVER recipe).
+    """Random flip, rescale and crop for all, colour jitter and blur for cameras (the DELIVER recipe).
 
-    Sparse planes (event, lidar) and labels are resampled to the nearest pixel, dense ones bilinearly. Pixels outside
-    the image are 0 in the planes and 255, ignored by every loss, in the label.
+    Sparse planes (events, points) and labels are resampled to the nearest pixel, dense ones bilinearly. Pixels outside
+    the image are 0 in the planes and 255, ignored by every loss, in the label. Colour and grey images are jittered and
+    blurred, each camera by draws of its own; thermal images and planes hold measurements, which stay.
 
     Attributes:
         height, width: size of the result in pixels.
@@ -48,6 +50,7 @@ class Augment:
         jitter_probability: colour jitter.
         jitter_strength: half-width of the brightness, contrast and saturation factors around 1.
         blur_probability: 3x3 Gaussian blur.
+        suite: says of which kind a plane is.
     """
 
     height: int
@@ -57,6 +60,7 @@ class Augment:
     jitter_probability: float = 0.2
     jitter_strength: float = 0.4
     blur_probability: float = 0.2
+    suite: SensorSuite = VEHICLE
 
     def __call__(
         self, planes: dict[str, np.ndarray], labels: np.ndarray, rng: np.random.Generator
@@ -67,15 +71,18 @@ class Augment:
         labels = self._crop(labels, window, flip, cv2.INTER_NEAREST_EXACT, IGNORE)
         cropped = {}
         for name, plane in planes.items():
-            method = cv2.INTER_NEAREST_EXACT if name in SPARSE else cv2.INTER_LINEAR
+            method = cv2.INTER_NEAREST_EXACT if self.suite.sensor(name).is_sparse else cv2.INTER_LINEAR
             cropped[name] = self._crop(plane, window, flip, method, 0)
-        jitter, blur = rng.random(2) < (self.jitter_probability, self.blur_probability)
-        if RGB in cropped:
-            if jitter:
-                cropped[RGB] = jitter_colour(cropped[RGB], rng, self.jitter_strength)
-            if blur:
-                cropped[RGB] = cv2.GaussianBlur(cropped[RGB], (3, 3), 0)
+        for sensor in self.suite.sensors:
+            if sensor.name in cropped and sensor.format in (COLOUR, GREY):
+                cropped[sensor.name] = self._recoloured(cropped[sensor.name], rng)
         return cropped, labels
+
+    def _recoloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        jitter, blur = rng.random(2) < (self.jitter_probability, self.blur_probability)
+        if jitter:
+            image = jitter_colour(image, rng, self.jitter_strength)
+        return cv2.GaussianBlur(image, (3, 3), 0) if blur else image
 
     def _draw_window(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int, int, int]:
         """Source rectangle (top, left, rows, columns) and size of its image in the result (height, width)."""

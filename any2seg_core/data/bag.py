@@ -30,12 +30,13 @@ from any2seg_core.data.bag_store import BagFrame, FolderWriter, MemoryPlanes, Pl
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
+from any2seg_core.data.suites import point_sensor
 from any2seg_core.data.usable_sets import StampNames, UsableSets
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED
-from any2seg_core.vocabulary.modalities import LIDAR, VEHICLE
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _SHOWN_PROBLEMS = 3
 _BESIDE = ("calibration.yaml", "drive.json")  # of a single storage file
@@ -170,7 +171,8 @@ class BagDataset(FrameDataset):
         """
         labels = self.read_labels(frame)
         if not self.has_lidar_labels:
-            return super().read_lidar_labels(frame) if LIDAR in frame.present else np.full_like(labels, NOT_ANNOTATED)
+            has_points = point_sensor(self.suite) in frame.present
+            return super().read_lidar_labels(frame) if has_points else np.full_like(labels, NOT_ANNOTATED)
         return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: BagFrame) -> str:
@@ -178,7 +180,7 @@ class BagDataset(FrameDataset):
         return frame.condition
 
     @classmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """Sensors that have a topic."""
         with open_bag(root, read_settings(root).bag_options((), labelled=False)) as opened:
             return opened.modalities

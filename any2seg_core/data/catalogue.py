@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from any2seg_core.bags.reader import is_recording
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.listing import listed
+from any2seg_core.base.listing import held_by, listed
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.folder import RECIPE_FILE, FolderDataset, recipe_of
@@ -18,7 +18,8 @@ from any2seg_core.data.kinds import is_recipe_name, shipped_recipes
 from any2seg_core.data.mcubes import INNER_FOLDER, LIST_FOLDER, McubesDataset
 from any2seg_core.data.muses import MusesDataset
 from any2seg_core.data.recipe import Recipe, read_recipe
-from any2seg_core.data.samples import FrameDataset, held_by
+from any2seg_core.data.samples import FrameDataset
+from any2seg_core.data.suites import chosen_suite
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.labels import LabelSpace, label_space
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
@@ -56,7 +57,14 @@ class Layout:
         """Those that the folder has a place for, or the recipe a pattern; canonical order."""
         if self.recipe is not None:
             return tuple(name for name in self.suite.members if name in self.recipe.sensors)
-        return DATASETS[self.kind].on_disk(self.root)
+        return DATASETS[self.kind].on_disk(self.root, self.suite)
+
+    def having(self, suite: SensorSuite, names: Iterable[str]) -> Layout:
+        """This one if its suite has these sensors of ``suite``; else read with that, if there is a choice."""
+        own = {sensor.name: sensor.kind for sensor in self.suite.sensors}
+        is_known = all(own.get(name) == suite.sensor(name).kind for name in names)
+        takes_suite = self.recipe is None and DATASETS[self.kind].takes_suite
+        return self if is_known or not takes_suite else replace(self, suite=suite)
 
     def open(
         self, split: str, modalities: Iterable[str] | None = None, cases: Sequence[str] | None = None, **options: Any
@@ -64,7 +72,7 @@ class Layout:
         """One split; see `open_dataset`."""
         if self.recipe is not None:
             return FolderDataset(self.root, split, modalities, cases, recipe=self.recipe, **options)
-        return DATASETS[self.kind](self.root, split, modalities, cases, **options)
+        return DATASETS[self.kind](self.root, split, modalities, cases, suite=self.suite, **options)
 
 
 def detect_kind(root: str | Path) -> str:
@@ -103,21 +111,28 @@ def detect_kind(root: str | Path) -> str:
     )
 
 
-def layout(kind: str, root: str | Path, recipe: Recipe | str | Path | None = None) -> Layout:
-    """What a data set is, by its kind (as of `open_dataset`) and folder; UserError for an unknown one."""
+def layout(
+    kind: str, root: str | Path, recipe: Recipe | str | Path | None = None, suite: SensorSuite | None = None
+) -> Layout:
+    """What a data set is, by its kind (as of `open_dataset`) and folder.
+
+    UserError for an unknown one, or a suite for one that has its own.
+    """
     root = Path(root)
     chosen = detect_kind(root) if kind == "auto" else kind
     entry = DATASETS.get(chosen)
     if entry is not None:
-        return Layout(root, chosen, chosen, entry.splits, entry.suite, entry.label_space)
+        sensors = chosen_suite(entry.suite, suite, chosen, entry.takes_suite)
+        return Layout(root, chosen, chosen, entry.splits, sensors, entry.label_space)
     if chosen != FolderDataset.kind and not is_recipe_name(chosen):
         known = ", ".join((*DATASETS, FolderDataset.kind, *shipped_recipes()))
         raise UserError(
             f"unknown data set {kind!r}: known are {known}, a recipe's YAML file, and auto", "value-unknown"
         )
     found = recipe_of(root, recipe if chosen == FolderDataset.kind else chosen)
-    suite, space = sensor_suite(found.suite), label_space(found.label_space)
-    return Layout(root, FolderDataset.kind, found.name, found.split_names, suite, space, found)
+    sensors = chosen_suite(sensor_suite(found.suite), suite, f"the recipe {found.name}", FolderDataset.takes_suite)
+    space = label_space(found.label_space)
+    return Layout(root, FolderDataset.kind, found.name, found.split_names, sensors, space, found)
 
 
 def open_dataset(
@@ -127,6 +142,7 @@ def open_dataset(
     modalities: Iterable[str] | None = None,
     cases: Sequence[str] | None = None,
     recipe: Recipe | str | Path | None = None,
+    suite: SensorSuite | None = None,
     **options: Any,
 ) -> FrameDataset:
     """Open one split of a data set.
@@ -135,6 +151,7 @@ def open_dataset(
         kind: "deliver" (also the simulated drive), "muses", "mcubes", "bag"; "folder" with ``recipe`` (or the one that
             lies in the folder); name of a shipped recipe, or a recipe's YAML file; or "auto" for `detect_kind`.
         recipe: of "folder".
+        suite: the sensors that there can be, where a data set lets one choose (``takes_suite``); None: its own.
         options: ``cache``, ``skip_corrupt``, ``verify`` and ``labelled``, and what the data set itself can be told
             (``source`` of DELIVER and MUSES, ``parity`` of MUSES, ``bag`` of recordings: see their ``options``). They
             and the other arguments: see `FrameDataset`.
@@ -142,4 +159,4 @@ def open_dataset(
     Raises:
         UserError: unknown kind, an option that this data set does not have, or whatever opening it raises.
     """
-    return layout(kind, root, recipe).open(split, modalities, cases, **options)
+    return layout(kind, root, recipe, suite).open(split, modalities, cases, **options)

@@ -18,6 +18,7 @@ from any2seg_core.data.catalogue import layout
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
 PUBLISHED = {
@@ -85,6 +86,7 @@ def check_tree(
     read: bool = True,
     workers: int = 2,
     progress: Callable[[str, int, int], None] = lambda split, done, total: None,
+    suite: SensorSuite | None = None,
 ) -> TreeReport:
     """Look through all splits of a data set, or once through a recording.
 
@@ -95,12 +97,13 @@ def check_tree(
         read: decode every file; False only looks whether it is there.
         workers: threads.
         progress: called with the split, frames done and frames of the split.
+        suite: see `open_dataset`.
 
     Raises:
         UserError: no such folder, unknown layout, or no frame in any split.
     """
     root = Path(root)
-    found = layout(kind, root)
+    found = layout(kind, root, suite=suite)
     report = TreeReport(root, found.name)
     if modalities is not None:
         modalities = parse_suite(modalities, found.suite)

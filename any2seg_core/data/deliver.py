@@ -2,6 +2,8 @@
 
     root/{img,depth,hha,lidar,event,semantic}/{cloud,fog,night,rain,sun}/{train,val,test}/MAP_<x>_point<y>[_<case>]/
         <NNNNNN>_{rgb,depth,depth,lidar,event,semantic}_front.png
+
+Another suite has other folders and endings: those of its sensors.
 """
 
 from __future__ import annotations
@@ -16,19 +18,19 @@ from types import MappingProxyType
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.listing import listed
+from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.plane_cache import PlaneCache
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
-from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
-from any2seg_core.vocabulary.modalities import DEPTH, VEHICLE, modality
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, Sensor
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
@@ -118,6 +120,7 @@ class DeliverDataset(FrameDataset):
     """DELIVER, or a simulated drive in its layout. The first modality (canonical order) decides which frames there are.
 
     Cases are the five weathers (folder names) and the five sensor failures (last part of the sequence's name).
+    A tree of other sensors is read with their ``suite``: folders and endings are those of its sensors.
     ``source``: "projected" reads the HHA images of ``hha``, "raw" makes HHA from ``depth`` by this program's own
     encoding, which is also the live node's; "auto": ``hha`` if there is such a folder.
     """
@@ -127,12 +130,13 @@ class DeliverDataset(FrameDataset):
     cases = CONDITIONS + FAILURES
     label_space = DELIVER
     suite = VEHICLE
+    takes_suite = True
     options = MappingProxyType({"source": "auto"})
     source: Source
 
     def files(self, frame: Frame) -> dict[str, list[Path]]:
         """One PNG per modality and one for the labels."""
-        entries = {name: (self._folder(name), modality(name).suffix) for name in self.modalities}
+        entries = {name: (self._folder(name), self.suite.sensor(name).suffix) for name in self.modalities}
         entries[LABELS] = (_LABEL_FOLDER, _LABEL_SUFFIX)
         return {key: [frame_path(self.root, self.split, frame, *entry)] for key, entry in entries.items()}
 
@@ -168,12 +172,12 @@ class DeliverDataset(FrameDataset):
         return frame.sequence
 
     @classmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """By the top folders; depth may be there as HHA or raw."""
         return tuple(
-            name
-            for name in cls.suite.members
-            if (root / modality(name).folder).is_dir() or (name == DEPTH and (root / _RAW_DEPTH_FOLDER).is_dir())
+            sensor.name
+            for sensor in (suite or cls.suite).sensors
+            if (root / sensor.folder).is_dir() or (_may_be_raw(sensor) and (root / _RAW_DEPTH_FOLDER).is_dir())
         )
 
     @property
@@ -184,12 +188,13 @@ class DeliverDataset(FrameDataset):
     @property
     def computed(self) -> tuple[str, ...]:
         """Depth, from raw files."""
-        return tuple(name for name in self.modalities if name == DEPTH and self.source == "raw")
+        may_be = (name for name in self.modalities if _may_be_raw(self.suite.sensor(name)))
+        return tuple(may_be) if self.source == "raw" else ()
 
     @cached_property
     def planes_on_disk(self) -> PlaneCache:
         """HHA of this program."""
-        recipe = {"encoding": modality(DEPTH).encodings[0], "hfov_deg": HFOV_DEG}
+        recipe = {"encoding": VEHICLE.sensor(DEPTH).encodings[0], "hfov_deg": HFOV_DEG}
         return PlaneCache(self.root, recipe, self._keep)
 
     def strays(self) -> list[str]:
@@ -198,7 +203,7 @@ class DeliverDataset(FrameDataset):
         known = set(self.frames)
         for key in (*self.modalities[1:], LABELS):  # no glob finds anything where a folder is missing
             folder = _LABEL_FOLDER if key == LABELS else self._folder(key)
-            suffix = _LABEL_SUFFIX if key == LABELS else modality(key).suffix
+            suffix = _LABEL_SUFFIX if key == LABELS else self.suite.sensor(key).suffix
             for frame in find_frames(self.root, self.split, folder, suffix):
                 if frame not in known:
                     lines.append(
@@ -215,16 +220,16 @@ class DeliverDataset(FrameDataset):
 
     def _prepare(self, cache: Cache) -> None:
         if self.source == "auto":
-            has_hha = (self.root / modality(DEPTH).folder).is_dir()
+            has_hha = (self.root / VEHICLE.sensor(DEPTH).folder).is_dir()
             self.source = "projected" if has_hha or not (self.root / _RAW_DEPTH_FOLDER).is_dir() else "raw"
         self._keep = cache == "disk"
         super()._prepare(cache)
 
     def _folder(self, name: str) -> str:
-        return _RAW_DEPTH_FOLDER if name in self.computed else modality(name).folder
+        return _RAW_DEPTH_FOLDER if name in self.computed else self.suite.sensor(name).folder
 
     def _kept_as(self, frame: Frame, name: str) -> Path:
-        entry = modality(name)
+        entry = self.suite.sensor(name)
         return frame_path(Path(), self.split, frame, entry.folder, entry.suffix)
 
     def _matches(self, frame: Frame, cases: Sequence[str]) -> bool:
@@ -232,22 +237,29 @@ class DeliverDataset(FrameDataset):
 
     def _find(self) -> list[Frame]:
         first = self.modalities[0]
-        return find_frames(self.root, self.split, self._folder(first), modality(first).suffix)
+        return find_frames(self.root, self.split, self._folder(first), self.suite.sensor(first).suffix)
 
     def _expected(self) -> str:
         first = self.modalities[0]
-        place = f"{self._folder(first)}/<condition>/{self.split}/<sequence>/*_{modality(first).suffix}_front.png"
+        file = f"*_{self.suite.sensor(first).suffix}_front.png"
+        place = f"{self._folder(first)}/<condition>/{self.split}/<sequence>/{file}"
         return f"{place}, the folder holds {held_by(self.root)}"
 
     def _encoding(self, name: str) -> str:
         """The drive writes this program's own planes; DELIVER's published ones were made by other code."""
-        own = default_encodings()[name]
+        sensor = self.suite.sensor(name)
+        own = sensor.encodings[0]
         marker = self.root / self._folder(name) / ENCODING_FILE
         if marker.is_file():
             return _marked_encoding(marker)
-        if name in self.computed or any(self.root.glob("drive_*.json")):
+        if name in self.computed or sensor not in VEHICLE.sensors or any(self.root.glob("drive_*.json")):
             return own
-        return next((version for version in modality(name).encodings if version.startswith("deliver-")), own)
+        return next((version for version in sensor.encodings if version.startswith("deliver-")), own)
+
+
+def _may_be_raw(sensor: Sensor) -> bool:
+    """DELIVER has depth in metres beside the HHA of one sensor."""
+    return sensor.kind == DEPTH and sensor.folder == VEHICLE.sensor(DEPTH).folder
 
 
 def _marked_encoding(path: Path) -> str:

@@ -8,43 +8,44 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, canonical, set_of
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_subset
+
+Subset = tuple[str, ...]
 
 
 def subset_weights(
-    modalities: Sequence[str], distribution: str | float | Mapping[str, float], suite: SensorSuite | None = None
-) -> Tensor:
-    """Probability of each subset in the order of ``all_subsets(modalities)``.
+    modalities: Sequence[str], distribution: str | float | Mapping[str, float], suite: SensorSuite = VEHICLE
+) -> dict[Subset, float]:
+    """Probability of each subset that can be drawn, in the order of `SensorSuite.all_subsets`; together 1.
 
     Args:
         modalities: names, M of them.
         distribution: ``"uniform_subsets"``; or the probability of the full set, the rest being uniform over the other
             subsets; or weights by subset, e.g. ``{"RDEL": 4, "L": 1}``, unnamed subsets having none.
-        suite: whose letters; None: those of ``set_of(modalities)``.
+        suite: that the sensors are of.
 
-    Returns:
-        (2^M - 1,) float64 that sums to 1.
+    Raises:
+        UserError: a distribution that is none of these; more than 12 sensors, unless weights by subset are given.
     """
-    subsets = all_subsets(modalities)
+    names = suite.canonical(modalities)
+    if isinstance(distribution, Mapping):
+        named = {parse_subset(text, suite, names): float(weight) for text, weight in distribution.items()}
+        total = sum(named.values())
+        if min(named.values(), default=0.0) < 0 or not 0 < total < float("inf"):
+            raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}", "value-range")
+        order = sorted(named, key=lambda subset: (len(subset), list(map(names.index, subset))))
+        return {subset: named[subset] / total for subset in order}
+    subsets = suite.all_subsets(names)
     count = len(subsets)
     if distribution == "uniform_subsets" or count == 1:
-        return torch.full((count,), 1.0 / count, dtype=torch.float64)
-    if isinstance(distribution, Mapping):
-        suite = suite or set_of(modalities)
-        named = {parse_subset(text, suite, modalities): weight for text, weight in distribution.items()}
-        weights = torch.tensor([float(named.get(subset, 0.0)) for subset in subsets], dtype=torch.float64)
-        if (weights < 0).any() or weights.sum() <= 0:
-            raise UserError(f"subset weights must be >= 0 with a positive sum, got {dict(distribution)}", "value-range")
-        return weights / weights.sum()
+        return dict.fromkeys(subsets, 1.0 / count)
     if isinstance(distribution, str) or not 0.0 <= distribution <= 1.0:
         raise UserError(
             f"modality dropout {distribution!r}: expected 'uniform_subsets', a probability of the full set, or weights",
             "value-format",
         )
-    weights = torch.full((count,), (1.0 - distribution) / (count - 1), dtype=torch.float64)
-    weights[-1] = distribution  # the full set is last
-    return weights
+    return dict.fromkeys(subsets, (1.0 - distribution) / (count - 1)) | {names: distribution}
 
 
 def sample_present(
@@ -52,7 +53,7 @@ def sample_present(
     modalities: Sequence[str],
     distribution: str | float | Mapping[str, float],
     strength: float = 1.0,
-    suite: SensorSuite | None = None,
+    suite: SensorSuite = VEHICLE,
     available: Tensor | None = None,
 ) -> Tensor:
     """One non-empty subset per sample from the sample's own random numbers, whatever batch it is in.
@@ -69,9 +70,10 @@ def sample_present(
     Returns:
         (B, M) bool, True = present; no row is empty.
     """
-    names = canonical(modalities)
-    table = torch.tensor([[name in subset for name in names] for subset in all_subsets(names)])  # (2^M - 1, M)
-    bounds = subset_weights(names, distribution, suite).cumsum(0)  # (2^M - 1,)
+    names = suite.canonical(modalities)
+    weights = subset_weights(names, distribution, suite)  # S subsets
+    table = torch.tensor([[name in subset for name in names] for subset in weights])  # (S, M)
+    bounds = torch.tensor(list(weights.values()), dtype=torch.float64).cumsum(0)  # (S,)
     chosen = torch.searchsorted(bounds, draws[:, 0].contiguous() * bounds[-1], right=True)  # (B,)
     present = table[chosen] | (draws[:, 1:] >= strength)  # (B, M)
     if available is None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import held_by
 from any2seg_core.base.pictures import picture_head
 from any2seg_core.data.folder_calibration import CalibratedRig, Rigs
 from any2seg_core.data.folder_files import (
@@ -28,12 +29,13 @@ from any2seg_core.data.label_formats import read_instance_colours, read_scribble
 from any2seg_core.data.label_images import read_label_image
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.recipe import Recipe, read_recipe
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, held_by
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
+from any2seg_core.data.suites import point_sensor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, label_space
-from any2seg_core.vocabulary.modalities import LIDAR, sensor_suite
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, PLANE, POINTS
 from any2seg_core.vocabulary.truth_codings import RAW_IDS
 
@@ -139,7 +141,7 @@ class FolderDataset(FrameDataset):
 
     def read_lidar_labels(self, frame: FolderFrame) -> np.ndarray:
         """(H, W) uint8: what the point that falls on a pixel is, else 254; or as all other data sets do it."""
-        if not self.has_lidar_labels and LIDAR not in frame.files:
+        if not self.has_lidar_labels and point_sensor(self.suite) not in frame.files:
             return np.full_like(self.read_labels(frame), NOT_ANNOTATED)
         return self.read_labels(frame) if self.has_lidar_labels else super().read_lidar_labels(frame)
 
@@ -152,7 +154,7 @@ class FolderDataset(FrameDataset):
         return frame.drive
 
     @classmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """Sensors of the recipe that lies in the folder."""
         return tuple(recipe_of(root, None).sensors)
 

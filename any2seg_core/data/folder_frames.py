@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import held_by
 from any2seg_core.base.text_files import read_text
 from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.path_patterns import PathPattern
 from any2seg_core.data.recipe import DRIVE, FRAME, NUMBER, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
-from any2seg_core.data.samples import LABELS, held_by
+from any2seg_core.data.samples import LABELS
 from any2seg_core.sensors.calibration import Calibration
 
 CALIBRATION = "calibration"

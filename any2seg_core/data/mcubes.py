@@ -13,13 +13,14 @@ import numpy as np
 
 from any2seg_core.base.array_files import read_array
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import held_by
 from any2seg_core.base.text_files import read_text
 from any2seg_core.data.images import CorruptFileError, map_ids, read_image, three_channels
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError, held_by
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, NoFramesError
 from any2seg_core.vocabulary.labels import IGNORE, MCUBES, lookup_table
 from any2seg_core.vocabulary.modalities import MCUBES as MCUBES_SENSORS
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 LEFT_CROP = 192
 """Columns on the left that the near infrared camera does not see: 1224 x 1024 becomes 1032 x 1024."""
@@ -85,13 +86,12 @@ class McubesDataset(FrameDataset):
         return np.ascontiguousarray(labels[:, LEFT_CROP:])
 
     @classmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """By the folders of the images."""
         inner = root / INNER_FOLDER
         place = inner if inner.is_dir() else root
-        return tuple(
-            name for name in cls.suite.members if all((place / folder).is_dir() for folder, _ in _FILES[name])
-        )
+        names = (suite or cls.suite).members
+        return tuple(name for name in names if all((place / folder).is_dir() for folder, _ in _FILES[name]))
 
     def condition(self, _frame: McubesFrame) -> str:
         """MCubeS has none."""
@@ -113,7 +113,7 @@ class McubesDataset(FrameDataset):
         return f"items in {LIST_FOLDER}/{self.split}.txt, the folder holds {held_by(self.root)}"
 
     def _encoding(self, name: str) -> str:
-        return "linear16-1" if name == "rgb" else modality(name).encodings[0]
+        return "linear16-1" if name == "rgb" else self.suite.sensor(name).encodings[0]
 
 
 def _unit_image(path: Path) -> np.ndarray:

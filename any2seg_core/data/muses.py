@@ -21,20 +21,20 @@ from typing import Any, Literal
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.listing import listed
+from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.pictures import picture_head
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import CorruptFileError, map_ids, read_plane
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.muses_parity import hkust_labels, hkust_plane
 from any2seg_core.data.plane_cache import PlaneCache
-from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source, held_by
+from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import Normalisation
 from any2seg_core.vocabulary.labels import IGNORE, MUSES, lookup_table
 from any2seg_core.vocabulary.modalities import MUSES as MUSES_SENSORS
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 WEATHERS = ("clear", "fog", "rain", "snow")
 TIMES = ("day", "night")
@@ -130,10 +130,11 @@ class MusesDataset(FrameDataset):
         return PlaneCache(self.root, _recipe(self._rig.calibration, self._size), self._keep)
 
     @classmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """By the folders of the sensors, raw or projected."""
         places = (root, root / muses_files.PROJECTED_FOLDER)
-        return tuple(name for name, folder in _SENSOR_FOLDERS.items() if any((p / folder).is_dir() for p in places))
+        names = (suite or cls.suite).members
+        return tuple(name for name in names if any((p / _SENSOR_FOLDERS[name]).is_dir() for p in places))
 
     @property
     def why_unlabelled(self) -> str:
@@ -205,7 +206,7 @@ class MusesDataset(FrameDataset):
 
     def _encoding(self, name: str) -> str:
         if name == "rgb" or self.source == "raw":
-            return modality(name).encodings[0]
+            return self.suite.sensor(name).encodings[0]
         return _HKUST_ENCODING if self.parity == "hkust" else _SDK_ENCODINGS[name]
 
     def _path(self, folder: str, frame: MusesFrame, ending: str) -> Path:
@@ -251,7 +252,7 @@ class MusesDataset(FrameDataset):
 
 def _recipe(calibration: Calibration, size: tuple[int, int]) -> dict[str, Any]:
     """All that decides the planes: encodings, event window, size, cameras and transforms."""
-    document: dict[str, Any] = {name: modality(name).encodings[0] for name in _RAW_ENDINGS}
+    document: dict[str, Any] = {name: MUSES_SENSORS.sensor(name).encodings[0] for name in _RAW_ENDINGS}
     document |= {"window_ns": EVENT_WINDOW_NS, "size": size}
     for key in ("camera", "event_camera"):
         camera = getattr(calibration, key)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -19,16 +17,17 @@ import torch
 from torch.utils.data import Dataset
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.listing import listed
+from any2seg_core.base.prefetch import mapped_ahead
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
+from any2seg_core.data.suites import chosen_suite, point_sensor, require_point_labels
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
-from any2seg_core.vocabulary.modalities import LIDAR, SensorSuite
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
 LABELS = "labels"
@@ -40,11 +39,6 @@ Source = Literal["auto", "raw", "projected"]
 _READERS = 4  # threads; decoding releases Python's lock
 
 _LOG = logging.getLogger(__name__)
-
-
-def held_by(folder: Path) -> str:
-    """Names of what lies in a folder, for an error message."""
-    return ", ".join(path.name for path in listed(folder)[:12]) or "nothing"
 
 
 class NoFramesError(UserError):
@@ -87,6 +81,7 @@ class FrameDataset(Dataset):
             extracted without truth.
         sparse: which labels of a frame to keep; None: all.
         pseudo: folder of labels that a model has made (`PseudoLabels`), for the pixels that keep none.
+        suite: the sensors there can be, where one may choose (``takes_suite``); None: those of the data set.
         options: what only some data sets can be told; each names its own in ``options`` and explains them.
 
     Attributes:
@@ -94,7 +89,8 @@ class FrameDataset(Dataset):
         modalities: canonical order. is_choice: whether somebody asked for just these.
 
     Raises:
-        UserError: no such folder, no frame, an unknown split, case, modality or option, or a missing file (named).
+        UserError: no such folder, no frame, an unknown split, case, modality or option, a suite where there is no
+            choice, or a missing file (named).
     """
 
     kind: str
@@ -102,6 +98,7 @@ class FrameDataset(Dataset):
     cases: tuple[str, ...]
     label_space: LabelSpace
     suite: SensorSuite
+    takes_suite: ClassVar[bool] = False
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
     _whole: FrameDataset
@@ -118,8 +115,10 @@ class FrameDataset(Dataset):
         labelled: bool = True,
         sparse: SparseConfig | None = None,
         pseudo: Path | None = None,
+        suite: SensorSuite | None = None,
         **options: Any,
     ):
+        self.suite = chosen_suite(self.suite, suite, self.kind, self.takes_suite)
         self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
         self.labelled, self.sparse = labelled, sparse
         self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
@@ -136,7 +135,7 @@ class FrameDataset(Dataset):
         self._require_root()
         self._prepare(cache)
         if sparse is not None and sparse.kind == "lidar":
-            self._require_lidar()
+            require_point_labels(self.root, self.kind, self.suite, self.modalities, self.has_lidar_labels)
         self.frames = self._select(self._find(), cases)
         if verify:
             self._require_files()
@@ -199,18 +198,12 @@ class FrameDataset(Dataset):
 
         A few are read ahead by threads: going once through the thousands of a data set decides when training begins.
         """
-        numbers = iter(range(len(self.frames)) if indices is None else indices)
+        numbers = range(len(self.frames)) if indices is None else indices
 
         def read(index: int) -> np.ndarray | None:
             return self._or_skip(index, lambda: self.labels(index))
 
-        with ThreadPoolExecutor(_READERS) as pool:
-            pending = deque(pool.submit(read, index) for index in islice(numbers, 2 * _READERS))
-            while pending:
-                labels = pending.popleft().result()
-                pending.extend(pool.submit(read, index) for index in islice(numbers, 1))
-                if labels is not None:
-                    yield labels
+        yield from (labels for labels in mapped_ahead(read, numbers, _READERS) if labels is not None)
 
     def make_planes(self, index: int) -> int:
         """Makes those computed planes of a frame that the disk does not hold yet; returns how many."""
@@ -233,8 +226,11 @@ class FrameDataset(Dataset):
 
     @classmethod
     @abstractmethod
-    def on_disk(cls, root: Path) -> tuple[str, ...]:
-        """Modalities that a folder has at least a place for; parts of a data set may have been downloaded."""
+    def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
+        """Sensors of a suite (None: the data set's own) that a folder has at least a place for.
+
+        Parts of a data set may have been downloaded.
+        """
 
     def present(self, frame: Any) -> tuple[str, ...]:
         """Which of ``modalities`` a frame has; all of them, unless the data set says otherwise."""
@@ -374,17 +370,10 @@ class FrameDataset(Dataset):
         """
         labels = self.read_labels(frame)
         height, width = labels.shape
-        plane = self.read_plane(frame, LIDAR)
+        plane = self.read_plane(frame, point_sensor(self.suite))
         if plane.shape[:2] != labels.shape:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return where_points_fell(labels, footprint_centres(plane))
-
-    def _require_lidar(self) -> None:
-        if LIDAR not in self.suite.members:
-            way_out = "use points, scribbles or blocks"
-            raise UserError(f"sparse labels of the LiDAR: {self.kind} has none; {way_out}", "option-unsupported")
-        if not self.has_lidar_labels:
-            _LOG.warning("%s has no labels of LiDAR points: taken from the images where planes show one", self.root)
 
     def _labels(self, frame: Any) -> np.ndarray:
         """Labels of a frame, as many of them as there shall be."""

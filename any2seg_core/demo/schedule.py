@@ -1,4 +1,7 @@
-"""Schedule of a demonstration: which sensors are alive when, and in which weather the drive is rendered."""
+"""Schedule of a demonstration: which sensors are alive when, and in which weather the drive is rendered.
+
+The simulated drive has the sensors of the suite vehicle.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from any2seg_core.faults.kinds import Drop
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_core.vocabulary.subsets import parse_subset
 
 DAY, NIGHT = "sunny", "night"
@@ -36,7 +39,7 @@ class Phase:
     @property
     def dead(self) -> tuple[str, ...]:
         """Sensors that are taken away in this phase."""
-        return tuple(name for name in MODALITIES if name not in self.alive)
+        return tuple(name for name in VEHICLE.members if name not in self.alive)
 
 
 def demo_phases(seconds_per_phase: float) -> list[Phase]:

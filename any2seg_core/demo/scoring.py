@@ -28,7 +28,7 @@ from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.evaluation.live import score_by_stamp
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 _LEAST_COVERAGE = 50.0  # percent
 
@@ -149,7 +149,7 @@ def score_demo(recording: DemoRecording, phases: Sequence[Phase], space: LabelSp
         point = TimelinePoint(time_s, 100.0 * frame.confusion.miou("present"), latency_ms, record.used)
         timeline.append(point)
         if phase is not None:
-            board.add({subset_letters(record.used): frame}, (phase,))
+            board.add({VEHICLE.subset_letters(record.used): frame}, (phase,))
             points[phase].append(point)
     gaps = _longest_gaps_ms(recording, phases)
     scores = [
@@ -176,7 +176,7 @@ def _phase_score(
         latency_p50_ms=_percentile(latencies, 50),
         latency_p95_ms=_percentile(latencies, 95),
         longest_gap_ms=longest_gap_ms,
-        used=dict(Counter(subset_letters(point.used) for point in points).most_common()),
+        used=dict(Counter(VEHICLE.subset_letters(point.used) for point in points).most_common()),
     )
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from any2seg_core.base.screen import PlainColumn
 from any2seg_core.demo.schedule import Phase, phase_at
 from any2seg_core.demo.scoring import DemoScores, PhaseScore
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 WIDTH = 100
 _FIGURE = 10  # characters of "100.0 (25)"
@@ -23,13 +23,13 @@ _FIGURE = 10  # characters of "100.0 (25)"
 def sensors_line(alive: Sequence[str], used: Sequence[str]) -> Text:
     """Every sensor with its state: fused, there but not fused (yet), or taken away."""
     line = Text()
-    for name in MODALITIES:
-        if name in used:
-            line.append(f"● {modality(name).title}  ", style="bold green")
-        elif name in alive:
-            line.append(f"○ {modality(name).title}  ", style="yellow")
+    for sensor in VEHICLE.sensors:
+        if sensor.name in used:
+            line.append(f"● {sensor.title}  ", style="bold green")
+        elif sensor.name in alive:
+            line.append(f"○ {sensor.title}  ", style="yellow")
         else:
-            line.append(f"✗ {modality(name).title}  ", style="dim red")
+            line.append(f"✗ {sensor.title}  ", style="dim red")
     return line
 
 
@@ -75,7 +75,7 @@ class DemoView:
             title = Text.assemble(("phase  ", "dim"), (phase.name, "bold"), ("   " + phase.weather, "dim"))
             self._live.update(Group(self._progress, title, sensors_line(phase.alive, used), Text(numbers)))
         elif phase is not self._announced:
-            alive = ", ".join(modality(name).title for name in phase.alive)
+            alive = ", ".join(VEHICLE.sensor(name).title for name in phase.alive)
             line = f"{time_s:5.1f} s of {self._phases[-1].end_s:.0f} s  {phase.name}: {alive}; {numbers}"
             self._console.print(line, highlight=False, soft_wrap=True)
         self._announced = phase
@@ -118,7 +118,8 @@ COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
 
 def score_table(scores: DemoScores) -> Table:
     """The table per phase; fits WIDTH columns."""
-    title = "Any2Seg demo: R camera, D depth, E event, L LiDAR"
+    sensors = ", ".join(f"{sensor.letter} {sensor.title}" for sensor in VEHICLE.sensors)
+    title = f"Any2Seg demo: {sensors}"
     table = Table(title=title, width=WIDTH, padding=(0, 0, 0, 0))
     for heading, side in COLUMNS:
         table.add_column(heading, justify=side, min_width=_FIGURE if heading.startswith("mIoU") else None)

@@ -15,7 +15,7 @@ import torch
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_text
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.catalogue import layout, open_dataset
+from any2seg_core.data.catalogue import Layout, layout
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
 from any2seg_core.evaluation.frame_views import FrameView
@@ -50,8 +50,8 @@ from any2seg_core.runtime.devices import available_device
 from any2seg_core.vocabulary.class_mapping import Comparison, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
-from any2seg_core.vocabulary.modalities import subset_letters
-from any2seg_core.vocabulary.subsets import parse_subset
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+from any2seg_core.vocabulary.subsets import parse_subset, subsets_with_all
 
 _LOG = logging.getLogger(__name__)
 _SHOWN = 6
@@ -80,14 +80,21 @@ class EvaluationTarget:
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
         model = with_precision(model, settings.precision, contract.width)
-        found = layout(settings.dataset, settings.data)
+        found = data_layout(settings, contract)
         data = f"{settings.data} is {found.name}"
         comparison = Comparison.between(
             contract.label_space, found.label_space, class_mapping(settings.map) if settings.map else None,
             lambda own, rival: f"{checkpoint} was trained on labels {own}, {data} with {rival}",
         )  # fmt: skip
-        frames = open_split(settings, settings.split, contract.modalities, settings.cases)
-        other = {name: v for name, v in frames.encodings.items() if contract.encodings[name] != v}
+        absent = [name for name in contract.modalities if name not in found.suite.members]
+        if absent:
+            raise UserError(
+                f"{data} with the sensors {', '.join(found.suite.members)}; {checkpoint} was trained on "
+                f"{', '.join(absent)} too: give the data set of the checkpoint, or suite=FILE",
+                "sensor-absent",
+            )
+        frames = open_split(settings, settings.split, contract, settings.cases)
+        other = {name: v for name, v in frames.encodings.items() if not _is_alike(name, contract, frames)}
         if other:
             _LOG.warning(
                 "%s was trained on other planes (%s) than %s has (%s): expect less than it can do",
@@ -100,6 +107,16 @@ class EvaluationTarget:
     def space(self) -> LabelSpace:
         """The classes that count."""
         return self.comparison.space
+
+    @property
+    def suite(self) -> SensorSuite:
+        """Whose letters name the subsets."""
+        return self.contract.suite
+
+    @property
+    def subsets(self) -> list[tuple[str, ...]]:
+        """Subsets of the model's sensors that are judged, all of them last."""
+        return subsets_with_all(self.settings.subsets, self.suite, self.model.modalities)
 
     def batches(self) -> Iterator[EvaluationBatch]:
         """All frames that count."""
@@ -127,14 +144,28 @@ class EvaluationTarget:
         return self.frames.condition(self.frames.frames[index]).split(", ")
 
 
+def _is_alike(name: str, contract: InputContract, frames: FrameDataset) -> bool:
+    """Whether planes of a sensor are made as those that a model was trained on."""
+    ranges = (suite.sensor(name).value_range for suite in (contract.suite, frames.suite))
+    return contract.encodings[name] == frames.encodings[name] and len(set(ranges)) == 1
+
+
+def data_layout(settings: EvaluateSettings, contract: InputContract) -> Layout:
+    """The data set of the settings, with their suite; else its own if that has a model's sensors, else the model's."""
+    if settings.suite is not None:
+        found = layout(settings.dataset, settings.data, suite=sensor_suite(settings.suite))
+    else:
+        found = layout(settings.dataset, settings.data).having(contract.suite, contract.modalities)
+    return found
+
+
 def open_split(
-    settings: EvaluateSettings, split: str, modalities: Sequence[str], cases: Sequence[str] | None = None
+    settings: EvaluateSettings, split: str, contract: InputContract, cases: Sequence[str] | None = None
 ) -> FrameDataset:
-    """One split of the data set of the settings."""
+    """One split of the data set of the settings, with the sensors of a model."""
     options = {} if settings.parity == "none" else {"parity": settings.parity}
-    return open_dataset(
-        settings.dataset, settings.data, split, modalities, cases, skip_corrupt=settings.skip_corrupt, **options
-    )
+    found = data_layout(settings, contract)
+    return found.open(split, contract.modalities, cases, skip_corrupt=settings.skip_corrupt, **options)
 
 
 class Stages:
@@ -180,8 +211,8 @@ def evaluate_dataset(
     board = Scoreboard(target.space)
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
-    fill_in, of_labels = FILL_INS[settings.protocol], target.comparison.of_labels
-    for frame in frame_scores(target.model, frames, target.space, fill_in, target.frames.suite, of_labels):
+    fill_in, subsets, of_labels = FILL_INS[settings.protocol], target.subsets, target.comparison.of_labels
+    for frame in frame_scores(target.model, frames, target.space, subsets, fill_in, target.suite, of_labels):
         board.add(frame.scores, target.cases(frame.number))
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
         per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})
@@ -197,7 +228,8 @@ def evaluate_dataset(
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
     document |= {"label_space": target.space.reference, "mapping": mapping, "per_frame": per_frame}
-    document["mm_robust"] = mm_robust(miou)
+    document["suite"] = target.suite.to_document()
+    document["mm_robust"] = mm_robust(miou, target.suite)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
     document["monotonicity"] = monotonicity(miou)
     if rivals:
@@ -228,9 +260,9 @@ def _view(target: EvaluationTarget, frame: FrameScores) -> FrameView:
 
 
 def paper_data_set(frames: FrameDataset) -> str | None:
-    """Name of the published data set that these frames are; None for recordings and the simulated drive."""
-    is_simulated = any(frames.root.glob("drive_*.json"))
-    return frames.kind if published(frames.kind) and not is_simulated else None
+    """Name of the published data set that these frames are; None for recordings, simulated drives and other sensors."""
+    is_other = any(frames.root.glob("drive_*.json")) or frames.suite != type(frames).suite
+    return frames.kind if published(frames.kind) and not is_other else None
 
 
 def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, float | EvaluationTarget]:
@@ -245,14 +277,14 @@ def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, 
         ) from None
     if not isinstance(given, dict) or not given:
         raise UserError(f'{path}: expected subset letters with mIoU or checkpoint, as in {{"R": 57.2}}', "file-content")
-    suite, there = target.frames.suite, target.model.modalities
+    suite, there = target.suite, target.model.modalities
     rivals: dict[str, float | EvaluationTarget] = {}
     for text, value in given.items():
         try:
             sensors = parse_subset(text, suite, there)
         except UserError as error:
             raise UserError(f"{path}: {error}", error.code) from None
-        letters = subset_letters(sensors, suite)
+        letters = suite.subset_letters(sensors)
         if letters in rivals:
             raise UserError(
                 f"{path}: {text} is {letters}, which is there already: give each subset once", "value-twice"
@@ -282,9 +314,8 @@ def _specialist(
 
 def _miou_percent(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) -> float:
     """mIoU over all classes with every sensor."""
-    suite = target.frames.suite
     table = evaluate_subsets(
-        target.model, batches, target.space, [target.model.modalities], suite=suite,
+        target.model, batches, target.space, [target.model.modalities], suite=target.suite,
         of_labels=target.comparison.of_labels,
     )  # fmt: skip
     return 100.0 * next(iter(table.values())).miou("all")
@@ -294,7 +325,7 @@ def _prior_baselines(target: EvaluationTarget) -> PriorBaselines | None:
     """Baselines on the evaluated labels; None, logged, when the data has no split to learn the prior from."""
     settings = target.settings
     try:
-        known = open_split(settings, settings.prior_from, target.model.modalities)
+        known = open_split(settings, settings.prior_from, target.contract)
     except UserError as error:
         _LOG.warning("no prior baselines: %s", error)
         return None
@@ -336,28 +367,30 @@ def _cases(board: Scoreboard, target: EvaluationTarget) -> dict[str, Any]:
 
 def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
     """Benchmark of arXiv 2503.18445 beyond EMM: RMM over all subsets, NM with all sensors; mIoU over all classes."""
-    seed, suite = target.settings.seed, target.frames.suite
+    seed, suite = target.settings.seed, target.suite
     rmm: dict[str, Any] = {}
     for rate in MISSING_RATES:
         batches = stages.over(f"missing values {rate:g}", target.batches())
         fill_in = random_missing(rate, seed)
         of_labels = target.comparison.of_labels
-        scored = evaluate_subsets(target.model, batches, target.space, None, fill_in, suite, of_labels)
+        scored = evaluate_subsets(target.model, batches, target.space, target.subsets, fill_in, suite, of_labels)
         miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
         expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}
     nm = {}
     for name, level in NOISE_LEVELS.items():
-        noisy = _noisy(stages.over(f"noise {name}", target.batches()), level, seed)
+        noisy = _noisy(stages.over(f"noise {name}", target.batches()), level, seed, suite)
         nm[name] = _miou_percent(target, noisy)
     return {"rmm": rmm, "nm": nm}
 
 
-def _noisy(batches: Iterator[EvaluationBatch], level: NoiseLevel, seed: int) -> Iterator[EvaluationBatch]:
+def _noisy(
+    batches: Iterator[EvaluationBatch], level: NoiseLevel, seed: int, suite: SensorSuite
+) -> Iterator[EvaluationBatch]:
     """Noise that depends on the seed and the number of the frame, not on how frames are batched."""
     for batch in batches:
         frames = [
-            add_noise({name: image[row : row + 1] for name, image in batch.images.items()}, level, seed, index)
+            add_noise({name: image[row : row + 1] for name, image in batch.images.items()}, level, seed, index, suite)
             for row, index in enumerate(batch.indices)
         ]
         images = {name: torch.cat([frame[name] for frame in frames]) for name in batch.images}  # (B, C, H, W)

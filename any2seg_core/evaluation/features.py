@@ -12,6 +12,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.dataset import EvaluationTarget
 from any2seg_core.evaluation.settings import EvaluateSettings, FeatureSettings, Progress
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,14 @@ class FeatureSample:
 
     Attributes:
         features: (N, C) float32 of the encoder. sensors: (N,) index into `names`. classes: (N,) uint8 train ids.
-        names: of the sensors. space: of the classes. frames: how many the rows are of.
+        names: of the sensors, which are of `suite`. space: of the classes. frames: how many the rows are of.
     """
 
     features: np.ndarray
     sensors: np.ndarray
     classes: np.ndarray
     names: tuple[str, ...]
+    suite: SensorSuite
     space: LabelSpace
     frames: int
 
@@ -40,8 +42,8 @@ def sample_features(settings: FeatureSettings, progress: Progress) -> FeatureSam
     """
     target = EvaluationTarget.open(
         EvaluateSettings(
-            checkpoint=settings.checkpoint, data=settings.data, dataset=settings.dataset, split=settings.split,
-            frames=settings.frames, device=settings.device, batch_size=1,
+            checkpoint=settings.checkpoint, data=settings.data, dataset=settings.dataset, suite=settings.suite,
+            split=settings.split, frames=settings.frames, device=settings.device, batch_size=1,
         ),
         settings.checkpoint,
     )  # fmt: skip
@@ -74,7 +76,9 @@ def sample_features(settings: FeatureSettings, progress: Progress) -> FeatureSam
             "data-unlabelled",
         )
     points, of_sensor, of_class = (np.concatenate(each) for each in (features, sensors, classes))
-    return FeatureSample(points, of_sensor, of_class, target.model.modalities, target.space, frames)
+    return FeatureSample(
+        points, of_sensor, of_class, target.model.modalities, target.contract.suite, target.space, frames
+    )
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _WAITING = 100
 
@@ -44,13 +44,14 @@ class LiveScorer:
 
     Args:
         space: classes of both.
+        suite: sensors that the labels can be made of.
 
     Attributes:
         labels: labels received. judged: those of them that found a truth. rejected: those of another size or space.
     """
 
-    def __init__(self, space: LabelSpace) -> None:
-        self._space = space
+    def __init__(self, space: LabelSpace, suite: SensorSuite = VEHICLE) -> None:
+        self._space, self._suite = space, suite
         self._board = Scoreboard(space)
         self._truths: list[tuple[int, np.ndarray]] = []
         self._pending: deque[tuple[int, np.ndarray, str]] = deque(maxlen=_WAITING)
@@ -70,7 +71,7 @@ class LiveScorer:
         self.labels += 1
         if len(self._pending) == _WAITING:
             self._judge(*self._pending.popleft())
-        self._pending.append((stamp_ns, labels, subset_letters(used)))
+        self._pending.append((stamp_ns, labels, self._suite.subset_letters(used)))
 
     def finish(self) -> None:
         """Judge what still waits for truth."""

@@ -8,7 +8,7 @@ the image and then, drawn anew, others to the smallest, over all channels at onc
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
-
-_NO_GAUSSIAN = ("event",)
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,27 @@ def noise_level(name: str) -> NoiseLevel:
     return NOISE_LEVELS[name]
 
 
-def add_noise(images: dict[str, Tensor], level: NoiseLevel, seed: int, stamp_ns: int) -> dict[str, Tensor]:
+def add_noise(
+    images: dict[str, Tensor], level: NoiseLevel, seed: int, stamp_ns: int, suite: SensorSuite = VEHICLE
+) -> dict[str, Tensor]:
     """Noisy copies of all images.
 
     Args:
         images: per modality (B, 3, H, W) float32, normalised as the contract says.
         seed, stamp_ns: what is drawn depends on these two and the modality alone.
+        suite: says which of them are events, which get no Gaussian noise.
     """
     return {
-        name: _noisy(image, level, np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns]), name)
+        name: _noisy(
+            image,
+            level if suite.sensor(name).kind != EVENTS else replace(level, sigma=0.0),
+            np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns]),
+        )
         for name, image in images.items()
     }
 
 
-def _noisy(image: Tensor, level: NoiseLevel, rng: np.random.Generator, name: str) -> Tensor:
+def _noisy(image: Tensor, level: NoiseLevel, rng: np.random.Generator) -> Tensor:
     values = image.flatten(1)  # (B, N), N = C * H * W
     drawn = int(np.ceil(level.salt_and_pepper * values.shape[1] / 2))
     noisy = values.clone()
@@ -61,6 +68,6 @@ def _noisy(image: Tensor, level: NoiseLevel, rng: np.random.Generator, name: str
         where = torch.from_numpy(rng.integers(0, values.shape[1], (len(values), drawn))).to(image.device)
         noisy.scatter_(1, where, extreme.expand(-1, drawn))
     noisy = noisy.view_as(image)  # (B, C, H, W)
-    if name in _NO_GAUSSIAN:
+    if not level.sigma:
         return noisy
     return noisy + level.sigma * torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image.device)

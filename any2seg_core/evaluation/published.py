@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from any2seg_core.vocabulary.modalities import all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Published:
 
 
 def _row(*values: float) -> dict[str, float]:
-    """mIoU of DELIVER's 15 subsets in the order of :func:`all_subsets`."""
-    return dict(zip(map(subset_letters, all_subsets()), values, strict=True))
+    """mIoU of DELIVER's 15 subsets in the order of `SensorSuite.all_subsets`."""
+    return dict(zip(map(VEHICLE.subset_letters, VEHICLE.all_subsets()), values, strict=True))
 
 
 def _benchmark(method: str, emm: tuple[float, ...], *rmm: tuple[float, ...], nm: tuple[float, ...]) -> Published:

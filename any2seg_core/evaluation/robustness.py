@@ -1,6 +1,6 @@
 """What a subset table says about robustness: failure expectation, MM-Robust, monotonicity, retention.
 
-Tables map subset letters ("R", ..., "RDEL") to mIoU in percent. Damaged sensors: the random missing of RMM.
+Tables map subset letters of a suite ("R", ..., "RDEL") to mIoU in percent. Damaged sensors: the random missing of RMM.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import FillIn
-from any2seg_core.vocabulary.modalities import subset_letters
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH
 
 FAILURE_PROBABILITIES = (0.2, 0.1, 0.05)
 MISSING_RATES = (0.25, 0.5, 0.75)
-_MM_ROBUST = ("rgb", "depth")
 _WORST_SHOWN = 5
 
 
@@ -34,10 +34,14 @@ def failure_expectation(table: Mapping[str, float], probability: float) -> float
     return float(np.average(list(table.values()), weights=weights))
 
 
-def mm_robust(table: Mapping[str, float]) -> float | None:
-    """MM-Robust of M3L: mean of camera alone, depth alone and both; None for a model without one of the two."""
-    wanted = [*(subset_letters((name,)) for name in _MM_ROBUST), subset_letters(_MM_ROBUST)]
-    if not all(letters in table for letters in wanted):
+def mm_robust(table: Mapping[str, float], suite: SensorSuite) -> float | None:
+    """MM-Robust of M3L: mean of camera alone, depth alone and both; None for a model without one of the two.
+
+    The camera is that of the suite, depth its first sensor of that kind.
+    """
+    pair = (suite.camera, *suite.of_kind(DEPTH)[:1])
+    wanted = [*(suite.letter(name) for name in pair), suite.subset_letters(pair)]
+    if len(pair) < 2 or not all(letters in table for letters in wanted):
         return None
     return float(np.mean([table[letters] for letters in wanted]))
 

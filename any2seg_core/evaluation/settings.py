@@ -12,6 +12,7 @@ from any2seg_core.base.precisions import Precision
 from any2seg_core.data.kinds import Kind
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.vocabulary.class_mapping import ClassMap
+from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, the frames done in all stages and the frames of all stages."""
@@ -24,6 +25,9 @@ class EvaluateSettings(BaseModel):
     checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
     data: Path = Field(description="data set folder")
     dataset: Kind = Field("auto", description="what lies in that folder: auto, deliver, muses, mcubes")
+    suite: str | None = Field(
+        None, description="sensors of the data, where it lets one choose: name or YAML; default: the checkpoint's"
+    )
     parity: Literal["none", "hkust"] = Field(
         "none", description="MUSES: repeat the published loader, defects included (hkust)"
     )
@@ -32,6 +36,7 @@ class EvaluateSettings(BaseModel):
     split: str = Field("val", description="which frames")
     cases: tuple[str, ...] | None = Field(None, description="only these conditions and failures; may be repeated")
     frames: int | None = Field(None, gt=0, description="at most so many, evenly spread")
+    subsets: str = Field(AUTO_SUBSETS, description=SUBSETS_HELP)
     protocol: Literal["drop", "zero"] = Field(
         "drop", description="absent sensors leave the fusion (drop) or are zeros (zero)"
     )
@@ -66,6 +71,9 @@ class FeatureSettings(BaseModel):
     checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
     data: Path = Field(description="data set folder")
     dataset: Kind = Field("auto", description="what lies in that folder: auto, deliver, muses, mcubes")
+    suite: str | None = Field(
+        None, description="sensors of the data, where it lets one choose: name or YAML; default: the checkpoint's"
+    )
     split: str = Field("val", description="which frames")
     frames: int = Field(20, gt=0, description="at most so many, evenly spread")
     points: int = Field(50, gt=0, description="places per frame, the same for every sensor")

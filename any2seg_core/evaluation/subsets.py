@@ -21,7 +21,7 @@ from any2seg_core.runtime.engines.choice import choose_engine
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
-from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets, set_of, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 
 def unchanged(labels: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def unchanged(labels: np.ndarray) -> np.ndarray:
 
 
 class FrameScores(NamedTuple):
-    """One frame: its number in the data set, subset letters -> scores, labels (H, W) uint8 of all sensors."""
+    """One frame: its number in the data set, subset letters -> scores, labels (H, W) uint8 of the last subset."""
 
     number: int
     scores: dict[str, SubsetScore]
@@ -106,7 +106,7 @@ def _logits_by_letters(
     engine = choose_engine(model)
     for batch in batches:
         for subset, logits in _subset_logits(engine, model.modalities, batch, subsets, fill_in):
-            yield batch, subset_letters(subset, suite), logits
+            yield batch, suite.subset_letters(subset), logits
 
 
 @torch.no_grad()
@@ -115,18 +115,17 @@ def subset_predictions(
     batches: Iterable[EvaluationBatch],
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None = None,
-    suite: SensorSuite | None = None,
+    suite: SensorSuite = VEHICLE,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
     """Predictions of every subset of :func:`subset_logits`.
 
     Args:
-        suite: whose letters name the subsets; None: those of the model's modalities.
+        suite: whose letters name the subsets.
 
     Yields:
         The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
-    suite = suite or set_of(model.modalities)
     for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
         truth = batch.truth
         if logits is None:
@@ -150,7 +149,7 @@ def evaluate_subsets(
     space: LabelSpace,
     subsets: Sequence[Sequence[str]] | None = None,
     fill_in: FillIn | None = None,
-    suite: SensorSuite | None = None,
+    suite: SensorSuite = VEHICLE,
     of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
@@ -162,15 +161,14 @@ def evaluate_subsets(
         subsets: which subsets; None means all 2^M - 1 of the model's modalities.
         fill_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
             normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
-        suite: whose letters name the subsets; None: those of the model's modalities.
+        suite: whose letters name the subsets.
         of_labels: labels of the model -> ids of `space`, see `Comparison`.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
     """
-    subsets = all_subsets(model.modalities) if subsets is None else subsets
-    suite = suite or set_of(model.modalities)
-    table = {subset_letters(subset, suite): ConfusionMatrix.of(space) for subset in subsets}
+    subsets = suite.all_subsets(model.modalities) if subsets is None else subsets
+    table = {suite.subset_letters(subset): ConfusionMatrix.of(space) for subset in subsets}
     for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
         truth = batch.truth
         if logits is None:
@@ -186,18 +184,18 @@ def frame_scores(
     model: Any2Seg,
     batches: Iterable[EvaluationBatch],
     space: LabelSpace,
+    subsets: Sequence[Sequence[str]] | None = None,
     fill_in: FillIn | None = None,
-    suite: SensorSuite | None = None,
+    suite: SensorSuite = VEHICLE,
     of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
 ) -> Iterator[FrameScores]:
-    """As :func:`evaluate_subsets` over all subsets, frame by frame and with calibration.
+    """As :func:`evaluate_subsets`, frame by frame and with calibration.
 
     Yields:
-        The scores of each frame, in the order of the batches.
+        The scores of each frame, in the order of the batches, with the labels of the last subset.
     """
-    subsets = all_subsets(model.modalities)
-    suite = suite or set_of(model.modalities)
-    sensors = {subset_letters(subset, suite): subset for subset in subsets}
+    subsets = suite.all_subsets(model.modalities) if subsets is None else subsets
+    sensors = {suite.subset_letters(subset): subset for subset in subsets}
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, suite):
         found[letters] = labels, confidence

@@ -12,13 +12,17 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.injector import with_changed_payload, with_shifted_events
 from any2seg_core.faults.kinds import KINDS, Fault, Freeze, Skew
 from any2seg_core.faults.payloads import CONTENT_FAULTS
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 from any2seg_core.vocabulary.topics import TopicMap
 
 _TRIES = 5  # a recording may begin with a broken message
 
 
-def check_faults(faults: Sequence[Fault], bag: Recording, topics: TopicMap) -> list[str]:
-    """Try each fault on the first messages of its sensors.
+def check_faults(
+    faults: Sequence[Fault], bag: Recording, topics: TopicMap, suite: SensorSuite = VEHICLE
+) -> list[str]:
+    """Try each fault on the first messages of its sensors, which are those of a suite.
 
     Returns:
         What should be known before the run, one line each: faults that never act.
@@ -36,7 +40,8 @@ def check_faults(faults: Sequence[Fault], bag: Recording, topics: TopicMap) -> l
                 f"fault {fault}: the recording has no {', '.join(fault.sensors)}; it has {has}", "sensor-absent"
             )
         for name in there:
-            if isinstance(fault, CONTENT_FAULTS) or (name == "event" and isinstance(fault, Freeze | Skew)):
+            moves_events = suite.sensor(name).kind == EVENTS and isinstance(fault, Freeze | Skew)
+            if isinstance(fault, CONTENT_FAULTS) or moves_events:
                 trials.setdefault(topics.streams[name], []).append(fault)
     for topic, wanted in trials.items():
         for fault in wanted:

@@ -6,8 +6,9 @@
     --fault noise                        no sensor: all that can have this fault
     --faults plan.yaml                   a list of {kind, sensors, start_s, end_s, ...}
 
-Seconds count from the first message of the recording. Sensors are subsets as everywhere (`parse_subset`): camera, rgb,
-R, RL, camera+lidar, all. A comma separates subsets, so a fault, which has one, is written delay:lidar+camera.
+Seconds count from the first message of the recording. Sensors are subsets of a suite as everywhere (`parse_subset`):
+camera, rgb, R, RL, camera+lidar, all. A comma separates subsets, so a fault, which has one, is written
+delay:lidar+camera.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from pathlib import Path
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.faults.kinds import KINDS, Fault, load_faults, make_fault
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_subset
 
 
-def parse_drop(text: str) -> tuple[Fault, ...]:
+def parse_drop(text: str, suite: SensorSuite = VEHICLE) -> tuple[Fault, ...]:
     """Read ``camera@4:8,lidar@10:`` as drops; UserError for anything else."""
     parts = [part.strip() for part in text.split(",")]
     faults = []
@@ -28,13 +30,13 @@ def parse_drop(text: str) -> tuple[Fault, ...]:
         sensors, at, window = part.partition("@")
         try:
             start_s, end_s = _window(window if at else ":")
-            faults.append(make_fault("drop", sensors=sensors, start_s=start_s, end_s=end_s))
+            faults.append(make_fault("drop", suite, sensors=sensors, start_s=start_s, end_s=end_s))
         except UserError as error:
             raise UserError(f"drop {part!r}: {error}; write for example camera@4:8,lidar@10:", error.code) from None
     return tuple(faults)
 
 
-def parse_fault(text: str) -> Fault:
+def parse_fault(text: str, suite: SensorSuite = VEHICLE) -> Fault:
     """Read ``blur:rgb@2:5,length=0.08``; UserError for anything else."""
     head, *pairs = (part.strip() for part in text.split(","))
     target, at, window = head.partition("@")
@@ -49,29 +51,34 @@ def parse_fault(text: str) -> Fault:
         fields["start_s"], fields["end_s"] = _window(window if at else ":")
         for pair in pairs:
             name, equals, value = pair.partition("=")
-            if not equals and _is_subset(more := pair.partition("@")[0]):
+            if not equals and _is_subset(more := pair.partition("@")[0], suite):
                 sensors += f",{more}"  # two subsets, which `parse_subset` refuses with the words for it
                 continue
             if not equals or name not in KINDS[kind].parameters():
                 known = ", ".join(KINDS[kind].parameters())
                 raise UserError(f"{pair!r} is no name=value with one of {known}", "value-format")
             fields[name] = value
-        return make_fault(kind, sensors=sensors or "all", **fields)
+        return make_fault(kind, suite, sensors=sensors or "all", **fields)
     except UserError as error:
         raise UserError(f"fault {text!r}: {error}; {example}", error.code) from None
 
 
-def read_plan(drops: Sequence[str] = (), faults: Sequence[str] = (), files: Sequence[Path] = ()) -> tuple[Fault, ...]:
-    """All faults that a command line names, in the order drops, faults, files."""
-    plan = [fault for text in drops for fault in parse_drop(text)]
-    plan += [parse_fault(text) for text in faults]
-    plan += [fault for path in files for fault in load_faults(path)]
+def read_plan(
+    drops: Sequence[str] = (),
+    faults: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    suite: SensorSuite = VEHICLE,
+) -> tuple[Fault, ...]:
+    """All faults that a command line names, in the order drops, faults, files; of the sensors of a suite."""
+    plan = [fault for text in drops for fault in parse_drop(text, suite)]
+    plan += [parse_fault(text, suite) for text in faults]
+    plan += [fault for path in files for fault in load_faults(path, suite)]
     return tuple(plan)
 
 
-def _is_subset(text: str) -> bool:
+def _is_subset(text: str, suite: SensorSuite) -> bool:
     try:
-        return bool(parse_subset(text))
+        return bool(parse_subset(text, suite))
     except UserError:
         return False
 

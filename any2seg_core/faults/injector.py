@@ -18,7 +18,8 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Freeze, Jitter, Reorder, Skew
 from any2seg_core.faults.payloads import change_payload, shift_events
 from any2seg_core.messages import event_array_from_cdr
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 from any2seg_core.vocabulary.topics import TopicMap
 
 _STAMP_OFFSET = 4  # of a serialised std_msgs/Header: after the CDR encapsulation
@@ -37,6 +38,7 @@ class FaultInjector:
     Args:
         faults: the plan. topics: which topic is which sensor; losses and delays take a sensor's camera_info with them.
         seed: of all draws. start_ns: log time that the windows count from; None: its first message.
+        suite: the sensors that the plan and the topics are of.
 
     Attributes:
         counts: text of the fault -> sensor -> number of messages that it changed.
@@ -47,11 +49,18 @@ class FaultInjector:
         >>> for message in injector(bag.messages()): ...
     """
 
-    def __init__(self, faults: Sequence[Fault], topics: TopicMap, seed: int = 0, start_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        faults: Sequence[Fault],
+        topics: TopicMap,
+        seed: int = 0,
+        start_ns: int | None = None,
+        suite: SensorSuite = VEHICLE,
+    ) -> None:
         self.faults = tuple(sorted(faults, key=lambda fault: _RANK[type(fault)]))
         self.counts: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
         self.unreadable: dict[str, Counter[str]] = {str(fault): Counter() for fault in faults}
-        self._topics, self._seed = topics, seed
+        self._topics, self._seed, self._suite = topics, seed, suite
         self._start_ns, self._passed_s = start_ns, 0.0
         self._delayed: list[tuple[int, int, Recorded]] = []  # heap of (arrival, number, message)
         self._number = 0
@@ -116,7 +125,7 @@ class FaultInjector:
                 if isinstance(fault, Freeze) and time_s < fault.start_s:
                     self._frozen[fault, message.topic] = message
                 continue
-            rng = np.random.default_rng([self._seed, fault.seed, MODALITIES.index(sensor), stamp_ns])
+            rng = np.random.default_rng([self._seed, fault.seed, self._suite.members.index(sensor), stamp_ns])
             if rng.random() >= fault.probability or not passing:
                 continue
             try:
@@ -171,7 +180,7 @@ class FaultInjector:
         order = "<" if data[1] & 1 else ">"
         struct.pack_into(f"{order}iI", data, _STAMP_OFFSET, *divmod(stamp_ns, NS_PER_S))
         moved = replace(carrier, data=bytes(data))
-        if shift_ns and self._streams[carrier.topic] == "event":
+        if shift_ns and self._suite.sensor(self._streams[carrier.topic]).kind == EVENTS:
             moved = with_shifted_events(moved, shift_ns, is_repeated)
         return moved
 

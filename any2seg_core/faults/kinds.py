@@ -8,24 +8,39 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, parse_yaml, read_text
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, POINTS
+from any2seg_core.vocabulary.sensor import KINDS as SENSOR_KINDS
 from any2seg_core.vocabulary.subsets import parse_subset
+
+_SUITE = "suite"  # in the context of a validation
 
 
 class _Window(BaseModel):
     """Sensors and the interval of the recording, [start_s, end_s) in seconds from its first message; end None: its end.
 
-    `probability`: share of the messages that are hit, each drawn on its own.
+    `probability`: share of the messages that are hit, each drawn on its own. `sensors` are those of the suite that
+    `make_fault` and `load_faults` are given, of the vehicle otherwise; default: all that the fault can be done to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
-    takes: ClassVar[tuple[str, ...]] = MODALITIES
+    takes: ClassVar[tuple[str, ...]] = SENSOR_KINDS
+    """Kinds of sensors that it can be done to."""
     sensors: tuple[str, ...] = ()
     start_s: float = Field(0.0, ge=0.0)
     end_s: float | None = None
@@ -33,8 +48,12 @@ class _Window(BaseModel):
 
     @field_validator("sensors", mode="before")
     @classmethod
-    def _known_sensors(cls, sensors: str | Iterable[str]) -> tuple[str, ...]:
-        return parse_subset(sensors, within=cls.takes) or cls.takes
+    def _known_sensors(cls, sensors: str | Iterable[str], info: ValidationInfo) -> tuple[str, ...]:
+        suite = (info.context or {}).get(_SUITE, VEHICLE)
+        able = cls.sensors_of(suite)
+        if not able:
+            raise ValueError(f"is done to {' or '.join(cls.takes)}, and the suite {suite.name} has no such sensor")
+        return parse_subset(sensors, suite, able) or able
 
     @model_validator(mode="after")
     def _has_length(self) -> _Window:
@@ -54,6 +73,11 @@ class _Window(BaseModel):
         given = {name: getattr(self, name) for name in self.parameters()}
         texts = [f",{name}={value:.12g}" for name, value in given.items() if value != defaults[name].default]
         return f"{defaults['kind'].default}:{'+'.join(self.sensors)}{window}{''.join(texts)}"
+
+    @classmethod
+    def sensors_of(cls, suite: SensorSuite) -> tuple[str, ...]:
+        """Those of a suite that this fault can be done to."""
+        return tuple(sensor.name for sensor in suite.sensors if sensor.kind in cls.takes)
 
     @classmethod
     def parameters(cls) -> tuple[str, ...]:
@@ -93,33 +117,36 @@ class Freeze(_Window):
 
 
 class Blur(_Window):
-    """Motion blur of colour images: a mostly horizontal smear of `length` times the image width."""
+    """Motion blur of images: a mostly horizontal smear of `length` times the image width."""
 
-    takes: ClassVar[tuple[str, ...]] = ("rgb",)
+    takes: ClassVar[tuple[str, ...]] = (IMAGE,)
     kind: Literal["blur"] = "blur"
     length: float = Field(0.06, gt=0.0, le=0.5)
 
 
 class Exposure(_Window):
-    """A stuck exposure: 2**stops times the light; DELIVER's failures are about +2.8 and -4.4."""
+    """A stuck exposure: 2**stops times the light; DELIVER's failures are about +2.8 and -4.4, and -20 is black.
 
-    takes: ClassVar[tuple[str, ...]] = ("rgb",)
+    Of 16-bit grey images, which store counts and no display values, 2**stops times the counts.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = (IMAGE,)
     kind: Literal["exposure"] = "exposure"
     stops: float = Field(3.0, ge=-20.0, le=20.0)
 
 
 class Beams(_Window):
-    """A share of the LiDAR's beams is lost, the same ones all the time."""
+    """A share of the beams of a LiDAR or radar is lost, the same ones all the time."""
 
-    takes: ClassVar[tuple[str, ...]] = ("lidar",)
+    takes: ClassVar[tuple[str, ...]] = (POINTS,)
     kind: Literal["beams"] = "beams"
     share: float = Field(0.5, ge=0.0, le=1.0)
 
 
 class Shake(_Window):
-    """A loose LiDAR: each sweep turned (sd 1.5 degrees) and shifted (sd 0.15 m), times `scale`."""
+    """A loose LiDAR or radar: each sweep turned (sd 1.5 degrees) and shifted (sd 0.15 m), times `scale`."""
 
-    takes: ClassVar[tuple[str, ...]] = ("lidar",)
+    takes: ClassVar[tuple[str, ...]] = (POINTS,)
     kind: Literal["shake"] = "shake"
     scale: float = Field(1.0, gt=0.0, le=20.0)
 
@@ -127,7 +154,7 @@ class Shake(_Window):
 class Noise(_Window):
     """Background events: `rate_hz` per pixel over the pixels and the time that the packet's own events span."""
 
-    takes: ClassVar[tuple[str, ...]] = ("event",)
+    takes: ClassVar[tuple[str, ...]] = (EVENTS,)
     kind: Literal["noise"] = "noise"
     rate_hz: float = Field(5.0, ge=0.0, le=1000.0)
 
@@ -160,18 +187,18 @@ KINDS: dict[str, type[Fault]] = {cls.model_fields["kind"].default: cls for cls i
 _PLAN = TypeAdapter(tuple[Annotated[Fault, Field(discriminator="kind")], ...])
 
 
-def make_fault(kind: str, **fields: object) -> Fault:
-    """A fault by the name of its kind; UserError names the field at fault."""
+def make_fault(kind: str, suite: SensorSuite = VEHICLE, **fields: object) -> Fault:
+    """A fault by the name of its kind, of the sensors of a suite; UserError names the field at fault."""
     if kind not in KINDS:
         raise UserError(f"unknown fault {kind!r}: known are {', '.join(KINDS)}", "value-unknown")
     try:
-        return KINDS[kind].model_validate(fields)
+        return KINDS[kind].model_validate(fields, context={_SUITE: suite})
     except ValidationError as error:
         raise UserError(f"{kind}: {_first(error)}", code_of(error)) from None
 
 
-def load_faults(path: Path) -> tuple[Fault, ...]:
-    """Read a schedule, a YAML or JSON list of faults; UserError names the file and the defect."""
+def load_faults(path: Path, suite: SensorSuite = VEHICLE) -> tuple[Fault, ...]:
+    """Read a schedule, a YAML or JSON list of faults of a suite's sensors; UserError names the file and the defect."""
     try:
         text = read_text(path, "schedule")
     except UserError as error:
@@ -181,7 +208,7 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
     except UserError as error:
         raise UserError(f"schedule is neither YAML nor JSON: {error}", error.code) from None
     try:
-        return _PLAN.validate_python(document)
+        return _PLAN.validate_python(document, context={_SUITE: suite})
     except ValidationError as error:
         raise UserError(f"{path}: schedule, {_first(error)}", code_of(error)) from None
 

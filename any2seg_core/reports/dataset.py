@@ -17,7 +17,7 @@ from any2seg_core.reports.document import Figure, Report, Section, Table
 from any2seg_core.reports.pictures import CONFUSION_NOTE, class_figures, class_legend, frame_sheet
 from any2seg_core.reports.subset_charts import reliability, shown_subsets, subset_bars
 from any2seg_core.vocabulary.labels import stored_label_space
-from any2seg_core.vocabulary.modalities import canonical
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 _RIVALS_DRAWN = 4
 _COLUMNS = 15  # subsets of four sensors
@@ -67,9 +67,10 @@ def dataset_report(document: dict[str, Any], views: Sequence[FrameView] = (), co
     parts.append(_confusion_section(document))
     if views:
         space = stored_label_space(document["label_space"])
-        sensors = canonical({name for view in views for name in view.planes})
+        suite = SensorSuite.of_document(document["suite"])
+        sensors = suite.canonical({name for view in views for name in view.planes})
         note = f"{len(views)} frames, evenly spread; labels of all sensors. Red: wrong."
-        parts.append(Section("Predictions", (frame_sheet(views, sensors, space), class_legend(space)), note))
+        parts.append(Section("Predictions", (frame_sheet(views, sensors, suite, space), class_legend(space)), note))
     facts = [
         ("checkpoint", str(document["checkpoint"])),
         ("data", f"{document['data']}, split {document['split']}"),

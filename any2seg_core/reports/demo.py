@@ -20,12 +20,12 @@ from any2seg_core.demo.view import COLUMNS, figure, score_row, too_busy
 from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
 from any2seg_core.reports.pictures import PREDICTION, TRUTH, class_legend, frame_sheet
-from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top, sensor_colours
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sync.association import nearest_truth
 from any2seg_core.vocabulary.labels import LabelSpace, stored_label_space
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_core.vocabulary.topics import carla_bridge
 
 RESULTS = ("metrics.json", "report.html")
@@ -89,7 +89,7 @@ def shown_frames(
     for phase, record in shown.items():
         planes = frames.build(messages[record.stamp_ns], record.stamp_ns).planes
         truth = nearest_truth(truths, record.stamp_ns)
-        used = ", ".join(modality(name).title for name in record.used)
+        used = ", ".join(VEHICLE.sensor(name).title for name in record.used)
         seconds = (record.stamp_ns - recording.start_ns) / NS_PER_S
         note = f"{seconds:.1f} s; fused {used}"
         views.append(FrameView(phase.name, note, planes, record.labels, truth))
@@ -102,8 +102,9 @@ def timeline_svg(scores: DemoScores) -> str:
     spans = [
         Span(p.start_s, p.end_s, p.name, "night" if p.weather != DAY else "outage" if p.dead else "") for p in phases
     ]
-    dead = {name: tuple(Span(p.start_s, p.end_s) for p in phases if name in p.dead) for name in MODALITIES}
-    lanes = [Lane(modality(name).title, LANE_COLOURS[name], dead[name]) for name in MODALITIES]
+    dead = {name: tuple(Span(p.start_s, p.end_s) for p in phases if name in p.dead) for name in VEHICLE.members}
+    colours = sensor_colours(VEHICLE)
+    lanes = [Lane(sensor.title, colours[sensor.name], dead[sensor.name]) for sensor in VEHICLE.sensors]
     hovers = [f"{point.time_s:.2f} s, {', '.join(point.used)}" for point in scores.timeline]
     pairs = list(zip(scores.timeline, hovers, strict=True))
     quality = Panel(
@@ -126,7 +127,7 @@ def demo_report(
     definitions = [(name.replace("_", " "), text) for name, text in document["definitions"].items()]
     table = Table([head for head, _ in COLUMNS], [score_row(score) for score in scores.phases],
                   [head for head, side in COLUMNS if side == "left"])  # fmt: skip
-    sheet = frame_sheet(views, MODALITIES, space, (TRUTH, PREDICTION))
+    sheet = frame_sheet(views, VEHICLE.members, VEHICLE, space, (TRUTH, PREDICTION))
     sections = [
         Section("Per phase", (table, Terms(definitions))),
         Section(

@@ -9,12 +9,10 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from any2seg_core.evaluation.features import FeatureSample, explained_by, principal_components
 from any2seg_core.evaluation.scores import percent
-from any2seg_core.reports.timeline import LANE_COLOURS
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.reports.timeline import sensor_colours
 
 _SIDE, _EDGE, _HEAD, _ROW, _DOT = 640, 24, 44, 22, 3
 _INK, _GROUND, _FRAME = (27, 31, 36), (255, 255, 255), (200, 206, 212)
-_PLAIN = ("#56b4e9", "#d55e00", "#f0e442", "#000000")  # of sensors without a colour of their own
 _COLUMNS = 6
 
 
@@ -36,11 +34,15 @@ def features_picture(sample: FeatureSample) -> np.ndarray:
     """(H, W, 3) uint8 RGB: left a dot per feature in the colour of its sensor, right in that of its class."""
     points, shares = principal_components(sample.features)
     places = _places(points)
-    plain = iter(_PLAIN * len(sample.names))
-    of_sensors = [ImageColor.getrgb(LANE_COLOURS.get(name) or next(plain)) for name in sample.names]
+    of_suite = sensor_colours(sample.suite)
+    of_sensors = [ImageColor.getrgb(of_suite[name]) for name in sample.names]
     present = np.unique(sample.classes)
     legends = (
-        [(modality(name).title, of_sensors[k]) for k, name in enumerate(sample.names) if (sample.sensors == k).any()],
+        [
+            (sample.suite.sensor(name).title, of_sensors[k])
+            for k, name in enumerate(sample.names)
+            if (sample.sensors == k).any()
+        ],
         [(sample.space.classes[k], sample.space.colours[k]) for k in present],
     )
     colours = (

@@ -12,7 +12,7 @@ from any2seg_core.evaluation.tables import NO_LABEL
 from any2seg_core.reports.document import Figure, Legend, Sheet, SheetRow
 from any2seg_core.reports.plots import Bar, bars_svg, confusion_svg
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 TRUTH, PREDICTION, WRONG = ALL_LABELS = ("truth", "prediction", "wrong")
 CONFUSION_NOTE = (
@@ -23,9 +23,16 @@ _MISSED = (255, 0, 90)
 
 
 def frame_sheet(
-    views: Sequence[FrameView], sensors: Sequence[str], space: LabelSpace, labels: Sequence[str] = ALL_LABELS
+    views: Sequence[FrameView],
+    sensors: Sequence[str],
+    suite: SensorSuite,
+    space: LabelSpace,
+    labels: Sequence[str] = ALL_LABELS,
 ) -> Sheet:
-    """One row per frame: its planes, then the label pictures named; WRONG is the truth, dark, with what was missed."""
+    """One row per frame: planes of these sensors of a suite, then the label pictures named.
+
+    WRONG is the truth, dark, with what was missed.
+    """
     rows = []
     for view in views:
         pictures = {
@@ -35,7 +42,7 @@ def frame_sheet(
         }
         shown = (*(view.planes.get(name) for name in sensors), *(pictures[name] for name in labels))
         rows.append(SheetRow(view.title, view.note, shown))
-    return Sheet([*(modality(name).title for name in sensors), *labels], rows, labels)
+    return Sheet([*(suite.sensor(name).title for name in sensors), *labels], rows, labels)
 
 
 def _marked(labels: np.ndarray, truth: np.ndarray, space: LabelSpace) -> np.ndarray:

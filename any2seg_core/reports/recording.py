@@ -28,10 +28,10 @@ from any2seg_core.reports.recording_tables import (
     phase_rows,
     reliability_rows,
     subset_rows,
+    suite_of,
 )
-from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Line, Panel, Span, Timeline
+from any2seg_core.reports.timeline import Lane, Line, Panel, Span, Timeline, sensor_colours
 from any2seg_core.vocabulary.labels import stored_label_space
-from any2seg_core.vocabulary.modalities import canonical, modality
 
 _POINTS = 600
 _NO_SCORE = {"score": float("nan")}
@@ -72,7 +72,8 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["silent_s"] = {
         name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
     }
-    document["absent"] = {name: dict(result.absent[name].most_common()) for name in canonical(result.absent)}
+    absent = suite_of(document).canonical(result.absent)
+    document["absent"] = {name: dict(result.absent[name].most_common()) for name in absent}
     document["unusable_sets"] = dict(result.unusable.most_common())
     document["silent_frames"] = result.silent_frames
     document["invalid_frames"] = result.invalid_frames
@@ -95,10 +96,12 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         Span(phase.start_s, stop_s, phase.name, "outage" if phase.faults else "")
         for phase, stop_s in zip(result.phases, ends_s, strict=True)
     ]
+    suite = suite_of({"conditions": result.conditions})
+    colours = sensor_colours(suite)
     lanes = [
-        Lane(modality(sensor).title, LANE_COLOURS[sensor],
+        Lane(suite.sensor(sensor).title, colours[sensor],
              tuple(Span(start, end) for start, end in result.silent.get(sensor, ())))
-        for sensor in canonical(result.conditions["streams"])
+        for sensor in suite.canonical(result.conditions["streams"])
     ]  # fmt: skip
     per_phase = [list(scores.values())[-1].document() for scores in result.scores]
     wanted = [("confidence", "confidence", "% per frame"), ("flicker", "flicker", "% of pixels")]
@@ -109,7 +112,7 @@ def _timeline(result: Evaluation, frames: Path) -> str:
         values = [(time_s, _number(entry.get(key)), said) for time_s, entry, said in points]
         dots = [(time_s, value, f"{value:.1f} %: {said}") for time_s, value, said in values]
         panels.append(Panel(title, unit, dots, [_number(entry.get(key)) for entry in per_phase]))
-    lines = [Line(modality(sensor).title, LANE_COLOURS[sensor], scores) for sensor, scores in reliability.items()]
+    lines = [Line(suite.sensor(sensor).title, colours[sensor], scores) for sensor, scores in reliability.items()]
     panels.append(Panel("reliability", "% per sensor", (), lines=lines))
     return Timeline(spans, lanes, panels).svg()
 
@@ -215,10 +218,11 @@ def _picture_sections(result: Evaluation, document: dict[str, Any]) -> Iterator[
         yield Section("Per class", (bars, Table(("class", "IoU", "F1", "accuracy"), rows)), note)
         yield Section("Confusion", (confusion,), CONFUSION_NOTE)
     if result.worst:
-        sensors = canonical(result.conditions["streams"])
+        suite = suite_of(document)
+        sensors = suite.canonical(result.conditions["streams"])
         labels = ALL_LABELS if result.has_truth else (PREDICTION,)
         said = "lowest mIoU" if result.has_truth else "lowest confidence"
-        blocks = (frame_sheet(result.worst, sensors, space, labels), class_legend(space))
+        blocks = (frame_sheet(result.worst, sensors, suite, space, labels), class_legend(space))
         yield Section(f"Worst frames: {said}", blocks)
 
 

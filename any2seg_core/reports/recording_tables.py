@@ -9,7 +9,7 @@ from rich.table import Table
 from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.sensors.health import HEALTH_REASONS
-from any2seg_core.vocabulary.modalities import canonical, modality
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 _TRUTH_COLUMNS = (
     ("miou_present", "mIoU present"), ("miou_all", "all"), ("miou_without_other", "w/o Other"), ("f1_present", "F1"),
@@ -35,6 +35,11 @@ _MEANINGS = {
 
 Columns = tuple[tuple[str, str], ...]
 """(key of a subset's figures, heading)."""
+
+
+def suite_of(document: dict[str, Any]) -> SensorSuite:
+    """The sensors that an evaluation is of."""
+    return SensorSuite.of_document(document["conditions"]["suite"])
 
 
 def columns_of(has_truth: bool) -> Columns:
@@ -73,12 +78,12 @@ def phase_rows(document: dict[str, Any], columns: Columns) -> list[list[str]]:
 
 def absent_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of what was not fused and why; what has no labels at all last."""
-    rows = []
+    rows, suite = [], suite_of(document)
     for name, reasons in document["absent"].items():
         said = [
             f"{why} {count}" + (f" ({_MEANINGS[why]})" if why in _MEANINGS else "") for why, count in reasons.items()
         ]
-        rows.append([modality(name).title, ", ".join(said)])
+        rows.append([suite.sensor(name).title, ", ".join(said)])
     for why, count in document["unusable_sets"].items():
         rows.append(["whole set", f"{why} {count}: no labels, missed by every subset"])
     if silent := document["silent_frames"]:
@@ -88,26 +93,28 @@ def absent_rows(document: dict[str, Any]) -> list[list[str]]:
 
 def injected_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of faults: what was asked for and how many messages it hit."""
-    rows = []
+    rows, suite = [], suite_of(document)
     for fault, hits in document["injected"].items():
-        said = _per_sensor(hits) or "none"
-        if unreadable := _per_sensor(document["unreadable"][fault]):
+        said = _per_sensor(hits, suite) or "none"
+        if unreadable := _per_sensor(document["unreadable"][fault], suite):
             said += f"; unreadable and left as they were: {unreadable}"
         rows.append([fault, said])
     noise = document["conditions"]["noise"]
     if noise is not None:
-        rows.append([f"noise {noise} on the model's input", "every frame: camera, depth, LiDAR"])
+        titles = [suite.sensor(name).title for name in suite.canonical(document["conditions"]["streams"])]
+        rows.append([f"noise {noise} on the model's input", f"every frame: {', '.join(titles)}"])
     return rows
 
 
-def _per_sensor(counts: dict[str, int]) -> str:
-    return ", ".join(f"{modality(name).title} {counts[name]}" for name in canonical(counts) if counts[name])
+def _per_sensor(counts: dict[str, int], suite: SensorSuite) -> str:
+    return ", ".join(f"{suite.sensor(name).title} {counts[name]}" for name in suite.canonical(counts) if counts[name])
 
 
 def reliability_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of reliability: per sensor its mean, its lowest score, when that was and which part it was."""
+    suite = suite_of(document)
     return [
-        [modality(name).title, f"{entry['mean']:.2f}", f"{entry['min']:.2f}", f"{entry['min_at_s']:.1f}",
+        [suite.sensor(name).title, f"{entry['mean']:.2f}", f"{entry['min']:.2f}", f"{entry['min_at_s']:.1f}",
          entry["min_part"]]
         for name, entry in document["reliability"].items()
     ]  # fmt: skip
@@ -116,7 +123,8 @@ def reliability_rows(document: dict[str, Any]) -> list[list[str]]:
 def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:
     """What the command prints; every table fits 100 columns."""
     has_truth = result.has_truth
-    title = "percent, drop protocol: R camera, D depth, E events, L LiDAR"
+    sensors = ", ".join(f"{sensor.letter} {sensor.title}" for sensor in suite_of(document).sensors)
+    title = f"percent, drop protocol: {sensors}"
     tables = [_table(title, ["sensors"], subset_rows(document, has_truth), columns_of(has_truth))]
     if len(result.phases) > 1:
         columns = tuple(column for column in phase_columns(has_truth) if column[0] in _PHASE_KEYS)

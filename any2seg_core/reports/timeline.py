@@ -7,9 +7,16 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import cycle
 
-LANE_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}
-"""Of each sensor, after Okabe and Ito: told apart by every kind of eye."""
+from any2seg_core.vocabulary.modalities import SensorSuite
+
+_OWN_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}
+"""Of the vehicle's sensors, after Okabe and Ito: told apart by every kind of eye."""
+_PALETTE = (
+    *_OWN_COLOURS.values(), "#56b4e9", "#d55e00", "#b8a800", "#4d4d4d", "#8c564b", "#9467bd", "#7cae00", "#a0a0a0",
+)  # fmt: skip
+"""Theirs and eight more, for sensors of other suites."""
 _WIDTH, _LEFT, _RIGHT = 980, 92, 14
 _LANE, _LANE_GAP, _TOP = 12, 4, 34
 _PANEL, _PANEL_GAP, _AXIS = 130, 26, 34
@@ -61,6 +68,16 @@ class Panel:
     levels: Sequence[float] = field(default_factory=tuple)
     top: float = 100.0
     lines: Sequence[Line] = field(default_factory=tuple)
+
+
+def sensor_colours(suite: SensorSuite) -> dict[str, str]:
+    """A colour per sensor, #rrggbb: the vehicle's sensors have their own everywhere, others what is left by position.
+
+    They repeat after the twelfth sensor.
+    """
+    own = {name: _OWN_COLOURS[name] for name in suite.members if name in _OWN_COLOURS}
+    left = cycle([colour for colour in _PALETTE if colour not in own.values()])
+    return {name: own.get(name) or next(left) for name in suite.members}
 
 
 def nice_top(values: Sequence[float], steps: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)) -> float:

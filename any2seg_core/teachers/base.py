@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 
 class Teacher(ABC):
@@ -24,5 +25,5 @@ class Teacher(ABC):
         """N sentences -> (N, D): class names give E_C, scene descriptions give E_S."""
 
     @abstractmethod
-    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption) -> np.ndarray:
-        """One frame, M planes (H, W, 3) uint8 in canonical order, and its caption -> E_m (M, D)."""
+    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption, suite: SensorSuite) -> np.ndarray:
+        """One frame, M planes (H, W, 3) uint8 of sensors of a suite in its order, and its caption -> E_m (M, D)."""

@@ -12,7 +12,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, read_text
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.sensor import Sensor
 
 _SETTING = {
     "cloud": "under a cloudy sky",
@@ -49,9 +49,9 @@ class Caption:
     setting: str = ""
     failure: str = ""
 
-    def of_modality(self, name: str) -> str:
-        """The sentence that stands for the image of a modality where a teacher knows texts only."""
-        text = f"{modality(name).title} image of a street {self.setting}".strip()
+    def of_sensor(self, sensor: Sensor) -> str:
+        """The sentence that stands for the image of a sensor where a teacher knows texts only."""
+        text = f"{sensor.title} image of a street {self.setting}".strip()
         return f"{text}, {self.failure}" if self.failure else text
 
 

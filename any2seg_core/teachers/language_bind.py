@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of CLIP
 _SIZE = 224
@@ -39,7 +41,7 @@ def relative_depth(plane: np.ndarray) -> np.ndarray:
 class LanguageBindTeacher(Teacher):
     """Text and image towers of LanguageBind, and its depth tower for depth.
 
-    There is no tower for events or LiDAR: their planes go through the image tower, as pictures.
+    There is no tower for events or clouds: their planes go through the image tower, as pictures.
 
     Args:
         image, depth: names on the Hugging Face hub, or folders.
@@ -89,10 +91,11 @@ class LanguageBindTeacher(Teacher):
         return F.normalize(features.float(), dim=1).cpu().numpy()
 
     @torch.inference_mode()
-    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption) -> np.ndarray:
+    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption, suite: SensorSuite) -> np.ndarray:
         rows = []
         for name, plane in planes.items():
-            tower = self._towers["depth" if name == "depth" else "image"]
-            pixels = clip_input(relative_depth(plane) if name == "depth" else plane)[None].to(self._device)
+            is_depth = suite.sensor(name).kind == DEPTH
+            tower = self._towers["depth" if is_depth else "image"]
+            pixels = clip_input(relative_depth(plane) if is_depth else plane)[None].to(self._device)
             rows.append(F.normalize(tower.get_image_features(pixels).float(), dim=1))  # (1, D)
         return torch.cat(rows).cpu().numpy()

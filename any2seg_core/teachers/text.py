@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from any2seg_core.base.errors import UserError
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 
 class TextTeacher(Teacher):
@@ -63,5 +64,5 @@ class TextTeacher(Teacher):
         mean = (states * mask).sum(dim=1) / mask.sum(dim=1)  # (N, D)
         return F.normalize(mean, dim=1).cpu().numpy()
 
-    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption) -> np.ndarray:
-        return self.embed_texts([caption.of_modality(name) for name in planes])
+    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption, suite: SensorSuite) -> np.ndarray:
+        return self.embed_texts([caption.of_sensor(suite.sensor(name)) for name in planes])

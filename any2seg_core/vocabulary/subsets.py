@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite
@@ -10,6 +11,10 @@ from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite
 _EVERYTHING = ("all", "full")
 EVERY_SUBSET = "every"
 """In a list of subsets: each of the 2^M - 1 that are possible."""
+AUTO_SUBSETS = "auto"
+"""In a list of subsets: each of up to five sensors; of more, each sensor alone, all but each, and all: 2 M + 1."""
+SUBSETS_HELP = "auto (every one of up to 5 sensors; of more each alone, all but each, all), every, or a list: R,RL,all"
+_FEW = 5
 
 
 def parse_subset(
@@ -49,15 +54,29 @@ def parse_suite(
 def parse_subsets(
     subsets: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
 ) -> list[tuple[str, ...]]:
-    """Read a list of subsets, as text with commas or as YAML list: ``R,camera+lidar,all``; ``every`` is all 2^M - 1.
+    """Read a list of subsets, as text with commas or as YAML list: ``R,camera+lidar,all``.
 
-    Args and errors as of `parse_subset`, for each of them. Returns them as they were given, without repetitions.
+    ``every`` is all 2^M - 1, ``auto`` those that are worth it (`AUTO_SUBSETS`). Args and errors as of
+    `parse_subset`, for each of them. Returns them as they were given, without repetitions.
     """
     found: list[tuple[str, ...]] = []
     for text in subsets.split(",") if isinstance(subsets, str) else _texts(subsets, suite):
-        is_every = text.strip().casefold() == EVERY_SUBSET
-        found += suite.all_subsets(within or suite.members) if is_every else [parse_subset(text, suite, within)]
+        word, possible = text.strip().casefold(), suite.canonical(within or suite.members)
+        if word == EVERY_SUBSET or (word == AUTO_SUBSETS and len(possible) <= _FEW):
+            found += suite.all_subsets(possible)
+        elif word == AUTO_SUBSETS:
+            found += [*combinations(possible, 1), *combinations(possible, len(possible) - 1), possible]
+        else:
+            found.append(parse_subset(text, suite, within))
     return list(dict.fromkeys(found))
+
+
+def subsets_with_all(
+    subsets: str | Iterable[str], suite: SensorSuite = VEHICLE, within: Sequence[str] | None = None
+) -> list[tuple[str, ...]]:
+    """As `parse_subsets`, with that of all possible sensors always among them and last."""
+    full = suite.canonical(within or suite.members)
+    return [*(subset for subset in parse_subsets(subsets, suite, within) if subset != full), full]
 
 
 def parse_order(sensors: str | Iterable[str], suite: SensorSuite = VEHICLE) -> tuple[str, ...]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 SEQUENCES = {"cloud": "MAP_1_point1", "night": "MAP_1_point2_motionblur"}
 
 
 def write_deliver(
-    root: Path, frames: dict[str, int], size: tuple[int, int] = (64, 96), seed: int = 0, modalities=MODALITIES
+    root: Path,
+    frames: dict[str, int],
+    size: tuple[int, int] = (64, 96),
+    seed: int = 0,
+    modalities: Sequence[str] | None = None,
+    suite: SensorSuite = VEHICLE,
 ) -> Path:
     """``frames[split]`` frames per condition of two conditions; labels are Building over Road with a box of Cars."""
     rng = np.random.default_rng(seed)
@@ -29,8 +35,8 @@ def write_deliver(
                 raw[:2] = 0  # unlabelled rows
                 stem = f"{number:06d}"
                 _write(root, "semantic", condition, split, sequence, f"{stem}_semantic", raw)
-                for name in modalities:
-                    entry = modality(name)
+                for name in suite.members if modalities is None else modalities:
+                    entry = suite.sensor(name)
                     noise = rng.integers(0, 40, (*size, 3))
                     plane = (labels[..., None] * np.array([9, 5, 14]) + noise).astype(np.uint8)
                     _write(root, entry.folder, condition, split, sequence, f"{stem}_{entry.suffix}", plane)

@@ -75,7 +75,8 @@ def test_value_fine_planes_reach_the_model_as_they_are(tmp_path: Path):
     """MCubeS: sixteen bits and signs survive batching and normalisation."""
     root = write_mcubes(tmp_path, {"train": 3}, (40, 248))
     frames = open_dataset("mcubes", root, "train")
-    plain = Augment(40, 56, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
+    calm = {"flip_probability": 0, "jitter_probability": 0, "blur_probability": 0}
+    plain = Augment(40, 56, (1.0, 1.0), **calm, suite=frames.suite)
     numbers = MixedNumbers([SampleNumbers(3, 3, 0)])
     planes = next(training_batches(frames.modalities, [frames], plain, numbers, 0)).planes
     contract = build_contract(TrainConfig(data=root, out="o", height=64, width=64), frames)

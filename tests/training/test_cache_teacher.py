@@ -14,6 +14,7 @@ import any2seg_training.cache_teacher as module
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.cache_teacher import main
 
 
@@ -29,7 +30,7 @@ class CountingTeacher(Teacher):
         counts = np.array([[text.count(letter) for letter in "aeiouy"] for text in sentences], np.float32)
         return counts / np.linalg.norm(counts, axis=1, keepdims=True).clip(1)
 
-    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption) -> np.ndarray:
+    def embed_modalities(self, planes: dict[str, np.ndarray], caption: Caption, suite: SensorSuite) -> np.ndarray:
         self.frames += 1
         return np.stack([np.tile(plane.mean(axis=(0, 1)), 2) for plane in planes.values()]).astype(np.float32)
 

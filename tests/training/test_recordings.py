@@ -16,6 +16,7 @@ from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.build import Run
 from any2seg_training.cache_teacher import CacheConfig, embed_part, frame_captions
 from any2seg_training.config import load_config
@@ -106,7 +107,7 @@ class WordCounts:
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return np.array([[len(text)] * 5 for text in texts], np.float32)
 
-    def embed_modalities(self, planes: dict[str, np.ndarray], _caption: Caption) -> np.ndarray:
+    def embed_modalities(self, planes: dict[str, np.ndarray], _caption: Caption, _suite: SensorSuite) -> np.ndarray:
         return np.array([[number + 1.0] * 5 for number, _ in enumerate(planes)], np.float32)
 
 

@@ -10,11 +10,13 @@ from fake_data import write_deliver
 from raised import user_error
 
 import any2seg_training.study as study
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.config import load_config
 from any2seg_training.study import (
     STUDIES,
     StudyConfig,
     arguments,
+    columns,
     figures,
     main,
     needs_teacher,
@@ -104,6 +106,7 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
     assert load_config(given).init == config.out / "mff_start_5-3" / "final.safetensors"
     assert load_config(arguments(config, "mff_start_5", read_study(config)["mff_start_5"], 3)).init is None
     run = {"seed": 3, "command": "", "minutes": 1.0, "results": {"frames": 1, "subsets": {}}}
+    run["suite"] = VEHICLE.to_document()
     runs = [run | {"variant": "a", "after": None}, run | {"variant": "b", "after": "a"}]
     write_table(tmp_path, {"study": "few_labels", "steps": 4, "runs": runs})
     assert "- b goes on from the weights of a\n" in (tmp_path / "study.md").read_text()
@@ -111,9 +114,13 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
 
 def test_value_figures_and_spread():
     results = {"subsets": {"R": {"miou_present": 12.0}}, "subset_mean": {"miou_present": 12.0}}
-    assert figures(results) == {"R": 12.0}
+    assert figures(results, VEHICLE) == {"R": 12.0}
     results["subsets"] |= {"D": {"miou_present": 21.0}, "RD": {"miou_present": 30.0}}
-    assert figures(results)["MM-Robust"] == 21.0
+    found = figures(results, VEHICLE)
+    assert (found["MM-Robust"], found["mean of 3"], found["steps lowered of 2"]) == (21.0, 12.0, 0.0)
+    assert columns([{"results": results}]) == ["RD", "mean of 3", "MM-Robust", "R", "D", "steps lowered of 2"]
+    four = {"subsets": dict.fromkeys(map(VEHICLE.subset_letters, VEHICLE.all_subsets()))}
+    assert {"mean of 15", "steps lowered of 28"} < set(columns([{"results": four}]))
     assert spread([]) == ""
     assert spread([1.0]) == "1.0"
     assert spread([1.0, 2.0, 6.0]) == "3.0 ± 2.6"

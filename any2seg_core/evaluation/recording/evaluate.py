@@ -144,6 +144,7 @@ class _Run:
             },
             "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
             "label_space": contract.label_space.reference,
+            "suite": contract.suite.to_document(),
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,
             "extrinsics": self._opened.calibration.found,
@@ -218,7 +219,10 @@ class _Run:
         used, time_s = self._suite.canonical(planes), self._time_s(found)
         change = None
         if self._noise is not None:
-            change = partial(add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns)
+            suite = self.predictor.contract.suite
+            change = partial(
+                add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns, suite=suite
+            )
         segmented = self._segmenter.segment(sample_set, frame, found.time_ns, self.subsets, change=change)
         full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from any2seg_core.data.augment import Augment, jitter_colour
-from any2seg_core.vocabulary.modalities import MODALITIES, SPARSE
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
 
 SIZE = (70, 101)
+MODALITIES = VEHICLE.members
+SPARSE = ("event", "lidar")
 
 
 def coded_planes(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -106,26 +109,51 @@ def test_value_fine_planes_keep_their_depth_and_follow_the_same_jitter():
         assert 0 <= fine.min() <= fine.max() <= 255
         assert np.abs(fine - coarse).max() <= 1.5  # the bytes are rounded twice
     planes = {"rgb": rgb + np.float32(0.25), "aolp": np.full((*SIZE, 3), -127.5, np.float32)}
-    augment = Augment(*SIZE, (1.0, 1.0), flip_probability=0, jitter_probability=0, blur_probability=0)
+    plain = {"flip_probability": 0, "jitter_probability": 0, "blur_probability": 0}
+    augment = Augment(*SIZE, (1.0, 1.0), **plain, suite=MCUBES)
     cropped, _ = augment(planes, np.zeros(SIZE, np.uint8), np.random.default_rng(0))
     assert np.array_equal(cropped["rgb"], planes["rgb"])
     assert np.all(cropped["aolp"] == -127.5)  # sine and cosine are signed
 
 
-@pytest.mark.parametrize("names", [("rgb", "aolp", "dolp", "nir"), ("rgb", "event", "lidar"), MODALITIES])
+@pytest.mark.parametrize("suite", [MCUBES, MUSES, VEHICLE], ids=lambda suite: suite.name)
 @pytest.mark.parametrize("seed", range(4))
-def test_property_every_plane_and_the_label_move_alike(names, seed: int):
+def test_property_every_plane_and_the_label_move_alike(suite: SensorSuite, seed: int):
     """Each plane holds its own pixel coordinates; where a pixel comes from must be the same in all of them."""
+    names = suite.members
     height, width = SIZE
     row, column = np.mgrid[:height, :width]
     planes = {name: np.stack([row, column, row], axis=2).astype(np.float32) for name in names}
     labels = (row % 7 + column % 11).astype(np.uint8)
-    augment = Augment(48, 64, jitter_probability=0, blur_probability=0)
+    augment = Augment(48, 64, jitter_probability=0, blur_probability=0, suite=suite)
     cropped, truth = augment(planes, labels, np.random.default_rng(seed))
     inside = truth != 255
-    exact = cropped[names[-1]] if names[-1] in SPARSE else None
+    exact = cropped[names[-1]] if suite.sensors[-1].is_sparse else None
     for plane in cropped.values():
         assert np.abs(plane - cropped["rgb"])[inside].max() <= 1.01  # nearest against bilinear: one pixel at most
     if exact is not None:
         came_from = exact.astype(int)[inside]
         assert np.array_equal(labels[came_from[:, 0], came_from[:, 1]], truth[inside])
+
+
+def test_value_cameras_are_recoloured_each_by_its_own_draw_and_measurements_stay():
+    """Two colour cameras and a grey one change, each in its way; grey stays grey; thermal, planes and points stay."""
+    kinds = {"front": "colour", "left": "colour", "grey": "grey", "thermal": "thermal8", "angle": "plane"}
+    images = [Sensor(name, "ABCDE"[k], "image", format=each) for k, (name, each) in enumerate(kinds.items())]
+    suite = SensorSuite("yard", (*images, Sensor("radar", "R", "points")))
+    rng = np.random.default_rng(3)
+    grey = np.repeat(rng.integers(0, 256, (*SIZE, 1)), 3, axis=2).astype(np.uint8)
+    planes = dict.fromkeys(suite.members, grey)
+    calm, wild = (
+        Augment(64, 64, jitter_probability=how, blur_probability=how, suite=suite)(
+            planes, np.zeros(SIZE, np.uint8), np.random.default_rng(4)
+        )[0]
+        for how in (0, 1)
+    )
+    for name in ("front", "left", "grey"):
+        assert not np.array_equal(calm[name], wild[name])
+        assert np.ptp(wild[name].astype(int), axis=2).max() <= 1  # no hue appears
+    assert not np.array_equal(wild["front"], wild["left"])
+    for name in ("thermal", "angle", "radar"):
+        assert np.array_equal(calm[name], wild[name])
+    assert set(np.unique(calm["radar"])) <= set(np.unique(grey)) | {0}

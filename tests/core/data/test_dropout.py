@@ -7,7 +7,11 @@ import torch
 from raised import user_error
 
 from any2seg_core.data.dropout import sample_present, subset_weights
-from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
+
+MODALITIES = VEHICLE.members
+TEN = SensorSuite("ten", tuple(Sensor(f"cam{k}", "ABCDEFGHIJ"[k], "image") for k in range(10)))
 
 
 def draw(count: int, names, distribution, **options) -> torch.Tensor:
@@ -15,10 +19,19 @@ def draw(count: int, names, distribution, **options) -> torch.Tensor:
     return sample_present(numbers, names, distribution, **options)
 
 
-@pytest.mark.parametrize("names", [MODALITIES, ("rgb", "lidar"), ("event",), MCUBES.members, MUSES.members])
+@pytest.mark.parametrize(
+    ("names", "suite"),
+    [
+        (MODALITIES, VEHICLE),
+        (("rgb", "lidar"), VEHICLE),
+        (("event",), VEHICLE),
+        (MCUBES.members, MCUBES),
+        (TEN.members, TEN),
+    ],
+)
 @pytest.mark.parametrize("distribution", ["uniform_subsets", 0.4])
-def test_property_no_row_is_empty(names, distribution):
-    present = draw(500, names, distribution)
+def test_property_no_row_is_empty(names, suite, distribution):
+    present = draw(500, names, distribution, suite=suite)
     assert present.dtype == torch.bool
     assert present.shape == (500, len(names))
     assert bool(present.any(dim=1).all())
@@ -41,18 +54,35 @@ def test_value_weights_by_letters():
     lidar_only = ~present[:, :3].any(dim=1)
     assert bool((lidar_only | present.all(dim=1)).all())
     assert abs(float(lidar_only.float().mean()) - 0.25) < 0.03
-    assert float(subset_weights(MODALITIES, {"RDEL": 3, "L": 1}).sum()) == pytest.approx(1)
+    assert subset_weights(MODALITIES, {"RDEL": 3, "L": 1}) == {("lidar",): 0.25, MODALITIES: 0.75}
 
 
 def test_value_letters_of_other_data_sets():
-    materials = subset_weights(MCUBES.members, {"IADN": 3, "D": 1})
-    assert materials.tolist() == [0, 0, 0.25, 0, *[0] * 10, 0.75]  # singles first: I A D N
+    materials = subset_weights(MCUBES.members, {"IADN": 3, "D": 1}, MCUBES)
+    assert materials == {("dolp",): 0.25, MCUBES.members: 0.75}
     frames = subset_weights(MUSES.members, {"FEL": 1, "F": 1}, MUSES)
-    assert frames.tolist() == [0.5, 0, 0, 0, 0, 0, 0.5]
+    assert frames == {("rgb",): 0.5, MUSES.members: 0.5}
     with user_error("sensor-unknown", "'FEL'"):
         subset_weights(MUSES.members, {"FEL": 1})  # without the suite these are the vehicle's R, E and L
     three = draw(30_000, MUSES.members, "uniform_subsets").long() @ torch.tensor([4, 2, 1])
     assert (torch.bincount(three, minlength=8)[1:] / 30_000 - 1 / 7).abs().max() < 0.012
+
+
+def test_value_order_is_that_of_all_subsets_whatever_order_weights_are_given_in():
+    given = dict.fromkeys(("RDEL", "EL", "RD", "L", "R", "DEL"), 1)
+    wanted = [subset for subset in VEHICLE.all_subsets() if VEHICLE.subset_letters(subset) in given]
+    assert list(subset_weights(MODALITIES, given)) == wanted
+    every = subset_weights(MODALITIES, 0.4)
+    assert list(every) == VEHICLE.all_subsets()
+    assert sum(every.values()) == pytest.approx(1)
+
+
+def test_value_more_sensors_than_subsets_can_be_listed_of_take_weights_by_subset():
+    many = SensorSuite("many", tuple(Sensor(f"cam{k}", chr(65 + k), "image") for k in range(20)))
+    present = draw(400, many.members, {"A": 1, "ABCDEFGHIJKLMNOPQRST": 3}, suite=many)
+    assert set(present.sum(dim=1).tolist()) == {1, 20}
+    with user_error("value-range", "20 sensors"):
+        subset_weights(many.members, "uniform_subsets", many)
 
 
 def test_value_strength_warms_up():

@@ -19,7 +19,7 @@ from any2seg_core.reports.features import features_document, features_picture
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,8 @@ def test_value_every_sensor_is_sampled_at_the_same_labelled_places(folder: Path)
 
 def test_value_the_picture_shows_every_dot_in_the_colours_of_its_sensor_and_class():
     features = np.array([[0.0, 0.0], [9.0, 0.0], [0.0, 3.0]])
-    sample = FeatureSample(features, np.array([0, 1, 1]), np.array([6, 6, 12], np.uint8), ("rgb", "lidar"), DELIVER, 1)
+    which, classes = np.array([0, 1, 1]), np.array([6, 6, 12], np.uint8)
+    sample = FeatureSample(features, which, classes, ("rgb", "lidar"), VEHICLE, DELIVER, 1)
     pixels = features_picture(sample)
     left, right = np.split(pixels[44:684], [24 + 640 + 12], axis=1)  # without title and legend
 

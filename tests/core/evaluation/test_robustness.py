@@ -15,7 +15,10 @@ from any2seg_core.evaluation.robustness import (
     random_missing,
     retention,
 )
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import MCUBES, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
+
+MODALITIES = VEHICLE.members
 
 TABLE = {"R": 40.0, "D": 60.0, "RD": 50.0}
 
@@ -27,8 +30,12 @@ def test_value_expectation_over_independent_failures():
 
 
 def test_value_mm_robust_is_the_mean_of_camera_depth_and_both():
-    assert mm_robust(TABLE) == pytest.approx(50.0)
-    assert mm_robust({"R": 40.0, "L": 1.0, "RL": 2.0}) is None
+    assert mm_robust(TABLE, VEHICLE) == pytest.approx(50.0)
+    assert mm_robust({"R": 40.0, "L": 1.0, "RL": 2.0}, VEHICLE) is None
+    assert mm_robust({"I": 40.0, "D": 1.0, "ID": 2.0}, MCUBES) is None  # D is no depth there
+    kinds = (("radar", "R", "points"), ("stereo", "D", "depth"), ("cam", "C", "image"))
+    own = SensorSuite("yard", tuple(Sensor(*each) for each in kinds))
+    assert mm_robust({"C": 10.0, "D": 20.0, "DC": 60.0, "R": 0.0, "RD": 0.0}, own) == pytest.approx(30.0)
 
 
 def test_value_monotonicity_counts_every_added_sensor():
@@ -38,7 +45,7 @@ def test_value_monotonicity_counts_every_added_sensor():
     assert result["worst"] == [{"from": "D", "adding": "R", "change": -10.0}]
     assert result["by_sensor"] == {"R": -10.0, "D": 10.0}
     assert monotonicity({"R": 40.0}) is None
-    growing = {subset_letters(subset): float(len(subset)) for subset in all_subsets()}
+    growing = {VEHICLE.subset_letters(subset): float(len(subset)) for subset in VEHICLE.all_subsets()}
     assert monotonicity(growing)["steps"] == 28
     assert monotonicity(growing)["lowered"] == 0
 

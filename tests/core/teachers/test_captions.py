@@ -8,6 +8,7 @@ from raised import user_error
 
 from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
 from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 def test_value_class_names_are_spoken():
@@ -32,7 +33,8 @@ def test_value_description_from_shares_and_condition():
     assert caption.scene == (
         "a street at night, mostly road, building, and a little cars, pole; the camera image is blurred by motion"
     )
-    assert caption.of_modality("lidar").startswith("LiDAR image of a street at night, the camera image is blurred")
+    sentence = caption.of_sensor(VEHICLE.sensor("lidar"))
+    assert sentence.startswith("LiDAR image of a street at night, the camera image is blurred")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +73,4 @@ def test_exception_files_that_are_no_captions(tmp_path, name, content, code):
 
 
 def test_value_a_caption_without_setting():
-    assert Caption("x").of_modality("rgb") == "camera image of a street"
+    assert Caption("x").of_sensor(VEHICLE.sensor("rgb")) == "camera image of a street"

