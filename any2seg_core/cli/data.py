@@ -16,6 +16,7 @@ from any2seg_core.base.screen import Screen, say
 
 if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
+    from any2seg_core.data.propose import Proposal
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, make computed planes.")
 
@@ -55,6 +56,35 @@ def check(
     else:
         _print(report)
     raise typer.Exit(1 if report.count else 0)
+
+
+@data_app.command()
+def init(
+    root: Annotated[Path, typer.Argument(help="Folder of your own data.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Recipe to write; default: print it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a folder and propose a recipe: patterns, sensors, splits, and the ids of its labels.
+
+    With ``-o`` the recipe is written, and classes.yaml beside it where the labels have classes of their own to be
+    named. Nothing that exists is overwritten. Files named any2seg_recipe.yaml in the folder itself are found without
+    being named.
+
+    Example: any2seg data init my_data -o my_data.yaml
+    """
+    from any2seg_core.data.propose import proposal_texts, propose_recipe, write_proposal
+
+    proposal = propose_recipe(root)
+    written = [] if out is None else write_proposal(proposal, out)
+    if as_json:
+        say(json.dumps(proposal.as_json() | {"written": [str(path) for path in written]}, indent=1))
+        return
+    if out is None:
+        for text in proposal_texts(proposal).values():
+            say(text)
+    _print_proposal(proposal)
+    for path in written:
+        say(f"wrote {path}")
 
 
 @data_app.command()
@@ -130,6 +160,17 @@ def sparse(
         classes = f"{fact.classes} of {fact.of_classes}"
         table.add_row(fact.name, str(fact.pixels), f"{100 * fact.share:.2f}", classes)
     Screen().print(table)
+
+
+def _print_proposal(proposal: Proposal) -> None:
+    table = Table("pattern", "files", "kind", "used as", "of its frames", title_justify="left")
+    for finding in proposal.findings:
+        frames = str(finding.frames) if finding.use else ""
+        table.add_row(finding.pattern, str(finding.files), finding.kind, finding.use or "not used", frames)
+    console = Screen()
+    console.print(table)
+    for note in proposal.notes:
+        console.print(f"note: {note}")
 
 
 def _print(report: TreeReport) -> None:

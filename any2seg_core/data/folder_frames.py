@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from pathlib import Path
 
 from any2seg_core.base.errors import UserError
@@ -21,6 +23,7 @@ CALIBRATION = "calibration"
 """Key of the calibration beside the sensors in `FolderFrame.files`."""
 
 _Values = dict[str, str]
+_Found = tuple[_Values, Path, Calibration | None]
 _FILES_OF_TABLES = TABLE_VALUES[:3]
 
 
@@ -54,15 +57,22 @@ def find_frames(
         UserError: two files for one frame, or a list that cannot be read or names what is not there.
     """
     rule = recipe.rules[split]
-    wanted = {**recipe.only, **rule.where}
-    known = {name: words[0] for name, words in wanted.items() if len(words) == 1 and not _is_glob(words[0])}
+    said = [*recipe.only.items(), *rule.where.items()]
+    known = {name: words[0] for name, words in said if len(words) == 1 and not _is_glob(words[0])}
     files = _Finder(root, recipe, split, known, sensors, labelled)
     keeps_split = len(rule.where.get(SPLIT, ())) > 1
-    for values, path, calibration in _reference_files(root, recipe, split, rule, known):
-        if not _fits(values, wanted) or (rule.without and _fits(values, rule.without)):
-            continue
-        if recipe.share is not None and drawn_split(values[recipe.unit], recipe.share) != split:
-            continue
+    chosen: Iterable[_Found] = (
+        found
+        for found in _reference_files(root, recipe, split, rule, known)
+        if _fits(found[0], recipe.only)
+        and _fits(found[0], rule.where)
+        and not (rule.without and _fits(found[0], rule.without))
+    )
+    if recipe.share is not None:
+        chosen = list(chosen)
+        drawn = drawn_splits({values[recipe.unit] for values, _, _ in chosen}, recipe.share, recipe.source)
+        chosen = [found for found in chosen if drawn[found[0][recipe.unit]] == split]
+    for values, path, calibration in chosen:
         found = files.of(values, path)
         if found is not None:
             unnamed = {NUMBER, *(_FILES_OF_TABLES if recipe.tables else () if keeps_split else (SPLIT,))}
@@ -107,10 +117,30 @@ def recognises(root: Path, recipe: Recipe) -> bool:
     return False
 
 
-def drawn_split(name: str, share: Shares) -> str:
-    """Split of what has this name: the same on every machine, whatever else there is."""
-    drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2.0**64  # 0 <= drawn < 1
-    return "val" if drawn < share.val else "test" if drawn < share.val + share.test else "train"
+def drawn_splits(units: Collection[str], share: Shares, source: str) -> dict[str, str]:
+    """Split of each drive or frame: by its name alone, so that none moves when others come.
+
+    Only where a split would stay empty it gets the one that is next to it.
+
+    Raises:
+        UserError: fewer units than splits.
+    """
+    shares = {name: part for name, part in (("val", share.val), ("test", share.test)) if part}
+    if units and len(units) <= len(shares):
+        raise UserError(
+            f"{source}: share: {len(units)} of {share.by or 'drive'} cannot be divided between train, "
+            f"{' and '.join(shares)}: divide by frame (share.by: frame), which flatters, or add data",
+            "data-empty",
+        )
+    places = sorted((hashlib.sha256(unit.encode()).digest(), unit) for unit in units)
+    ordered = [unit for _, unit in places]
+    drawn = [int.from_bytes(place[:8], "big") / 2.0**64 for place, _ in places]  # 0 <= each < 1
+    ends = [bisect_left(drawn, end) for end in accumulate(shares.values())]
+    counts = [max(1, end - begin) for begin, end in zip((0, *ends), ends, strict=False)]
+    while units and sum(counts) >= len(units):  # some are left for train
+        counts[counts.index(max(counts))] -= 1
+    names = [name for name, count in zip(shares, counts, strict=True) for _ in range(count)]
+    return dict.fromkeys(ordered, "train") | dict(zip(ordered, names, strict=False))
 
 
 def _fits(values: _Values, wanted: Mapping[str, Sequence[str]]) -> bool:
@@ -122,9 +152,7 @@ def _is_glob(word: str) -> bool:
     return any(sign in word for sign in "*?[")
 
 
-def _reference_files(
-    root: Path, recipe: Recipe, split: str, rule: SplitRule, known: _Values
-) -> Iterator[tuple[_Values, Path, Calibration | None]]:
+def _reference_files(root: Path, recipe: Recipe, split: str, rule: SplitRule, known: _Values) -> Iterator[_Found]:
     """Values and file of the first sensor, each frame once; and its calibration where tables know it."""
     pattern, first = recipe.reference, next(iter(recipe.sensors))
     listed = None if rule.listed is None else _listed(root, rule, split, known)
@@ -150,7 +178,7 @@ def _reference_files(
         yield ordered | line, path, calibration
 
 
-def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[tuple[_Values, Path, Calibration | None]]:
+def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[_Found]:
     assert recipe.tables is not None
     said = recipe.tables.path
     pattern = said.get(split) if isinstance(said, dict) else said
@@ -178,7 +206,7 @@ def _listed(root: Path, rule: SplitRule, split: str, known: _Values) -> list[dic
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        values = rule.line.match(line.strip()) or rule.line.match(words[0])
+        values = rule.line.match(line.strip() if " " in rule.line.text else words[0])
         if values is None:
             raise UserError(
                 f"{path}: line {number}, {line.strip()[:80]!r}, is not as splits.{split}.line says, "

@@ -197,7 +197,7 @@ class SplitRule(_Part):
         where: placeholder -> values it may have.
         without: placeholder -> values; a frame that has one of each is left out.
         listed: text file of frames, one a line; ``{split}`` in it is the name of the split.
-        line: what a line, or its first word, looks like, with placeholders.
+        line: what the first word of a line looks like, with placeholders; the whole line, where this has a space.
         first: value of ``{number}`` in the first line of the list, from which lines count on; None: there is none.
     """
 

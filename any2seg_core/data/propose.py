@@ -1,0 +1,339 @@
+"""`any2seg data init`: look at a folder that nobody has described, and propose a recipe for it."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from any2seg_core.base.atomic import replacing
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.pictures import open_picture
+from any2seg_core.base.text_files import read_yaml
+from any2seg_core.data.folder_frames import recognises
+from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.data.kinds import RECIPE_SUFFIXES, shipped_recipes
+from any2seg_core.data.label_images import read_ids
+from any2seg_core.data.recipe import DRIVE, SPLIT, read_recipe
+from any2seg_core.data.tree_groups import SPLIT_WORDS, FileGroup, group_files
+from any2seg_core.files.points import read_stored_points
+from any2seg_core.sensors.returns import IntensityScale
+from any2seg_core.vocabulary.label_tables import raw_table
+from any2seg_core.vocabulary.labels import shipped_names, shipped_space
+
+CLASSES_FILE = "classes.yaml"
+"""Name of the label space beside a proposed recipe, where no shipped one is known to fit."""
+
+_MOST_FILES = 50_000
+_LOOKED_AT = 12  # files of a group that are opened
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+_POINTS = (".bin", ".pcd", ".ply")
+_EVENTS = (".h5", ".hdf5", ".raw", ".dat", ".aedat4")
+_LABEL_WORDS = re.compile(r"label|semantic|annot|mask|(^|[/_])gt|seg|class|truth", re.IGNORECASE)
+_DEPTH_WORDS = re.compile(r"depth|disp", re.IGNORECASE)
+_MOST_CLASSES = 254
+_COLUMNS = ("x", "y", "z", "intensity", "ring", "time")
+
+
+@dataclass
+class Finding:
+    """A pattern of the folder. use: rgb, depth, event, lidar, labels, or why it is not used; frames: of them."""
+
+    pattern: str
+    files: int
+    kind: str
+    use: str = ""
+    frames: int = 0
+
+
+@dataclass
+class Proposal:
+    """A recipe, and what was found beside it.
+
+    Attributes:
+        recipe: document of the recipe. label_space: document of one, where no shipped one is known to fit.
+        findings: all patterns, the largest first. notes: what a user has to decide.
+    """
+
+    recipe: dict[str, Any]
+    label_space: dict[str, Any] | None
+    findings: list[Finding]
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same, for `json.dumps`."""
+        patterns = [vars(finding) for finding in self.findings]
+        return {"recipe": self.recipe, "label_space": self.label_space, "patterns": patterns, "notes": self.notes}
+
+
+def propose_recipe(root: Path) -> Proposal:
+    """Look at a folder; nothing is written.
+
+    Raises:
+        UserError: no such folder, or no pictures in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder: give the one that holds your data", "data-missing")
+    groups, alone, is_cut = group_files(root, _MOST_FILES)
+    findings = {group: Finding(group.pattern.text, len(group.files), _kind(group)) for group in groups}
+    cameras = [group for group in groups if findings[group].kind == "image"]
+    if not cameras:
+        held = ", ".join(f"{f.pattern} ({f.files}, {f.kind})" for f in list(findings.values())[:5]) or "nothing"
+        raise UserError(f"{root}: no pattern of camera images; found {held}: give the folder above them", "data-empty")
+    proposal = Proposal({"name": _plain_name(root), "label_space": "deliver-25"}, None, list(findings.values()))
+    if is_cut:
+        proposal.notes.append(f"only the first {_MOST_FILES} files were looked at")
+    proposal.notes += [f"is {name}: --dataset {name} reads it" for name in _recognised(root)]
+    _choose(proposal, groups, findings, cameras[0])
+    chosen = {finding.use: group for group, finding in findings.items() if finding.use and finding.frames}
+    _describe_labels(proposal, chosen.get("labels"))
+    _describe_splits(proposal, cameras[0])
+    _describe_sensors(proposal, chosen, root, alone)
+    return proposal
+
+
+def proposal_texts(proposal: Proposal) -> dict[str, str]:
+    """YAML of the label space, if there is one, by the name of its file, and of the recipe under ""."""
+    texts = {"": yaml.safe_dump(proposal.recipe, sort_keys=False, width=120)}
+    if proposal.label_space is not None:
+        texts[CLASSES_FILE] = yaml.safe_dump(proposal.label_space, sort_keys=False, width=120, default_flow_style=None)
+    return texts
+
+
+def write_proposal(proposal: Proposal, out: Path) -> list[Path]:
+    """Write a recipe, and its label space beside it; the paths. UserError where one of them exists already."""
+    texts = {(out.parent / name if name else out): text for name, text in proposal_texts(proposal).items()}
+    if out.suffix not in RECIPE_SUFFIXES:
+        raise UserError(f"{out}: a recipe is a YAML: name it {out.stem or 'recipe'}.yaml", "file-name")
+    for path in texts:
+        if path.exists():
+            raise UserError(f"{path}: exists; remove it or choose another name", "output-exists")
+    for path, text in texts.items():
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def _recognised(root: Path) -> list[str]:
+    return [name for name in shipped_recipes() if recognises(root, read_recipe(name))]
+
+
+def _plain_name(root: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-") or "data"
+
+
+def _choose(proposal: Proposal, groups: list[FileGroup], findings: dict[FileGroup, Finding], camera: FileGroup) -> None:
+    """Which pattern is which sensor: of each kind the first one that has frames of the camera."""
+    names = camera.pattern.names
+    keys = _keys(camera, names)
+    uses = {"image": "rgb", "depth": "depth", "events": "event", "points": "lidar", "labels": "labels"}
+    findings[camera].use, findings[camera].frames = "rgb", len(keys)
+    taken = {"rgb"}
+    for group in groups:
+        finding, own = findings[group], group.pattern.names
+        use = uses.get(finding.kind, "")
+        if group is camera or not use:
+            continue
+        if not set(own) <= set(names):
+            continue
+        frames = len(_keys(group, own) & _keys(camera, own))
+        if frames and use not in taken:
+            finding.use, finding.frames = use, frames
+            taken.add(use)
+        elif frames and use == "rgb":
+            proposal.notes.append(f"{finding.pattern}: a second camera needs a suite of its own (suite: my-van.yaml)")
+        elif not frames:
+            proposal.notes.append(f"{finding.pattern}: no frame of it is one of {camera.pattern.text}")
+
+
+def _keys(group: FileGroup, names: tuple[str, ...]) -> set[tuple[str, ...]]:
+    root_parts = len(group.files[0].parts) - len(group.pattern.text.split("/"))
+    found = set()
+    for path in group.files:
+        values = group.pattern.match("/".join(path.parts[root_parts:]))
+        if values is not None:
+            found.add(tuple(values[name] for name in names))
+    return found
+
+
+def _kind(group: FileGroup) -> str:
+    """image, labels, depth, points, events, or what the files are otherwise."""
+    text, first = group.pattern.text, group.files[0]
+    if group.suffix in _EVENTS:
+        return "events"
+    if group.suffix in _POINTS:
+        return "point labels" if _LABEL_WORDS.search(text) else "points"
+    if group.suffix == ".label":
+        return "point labels"
+    if group.suffix in (".npy", ".npz"):
+        return "depth" if _DEPTH_WORDS.search(text) else "array"
+    if group.suffix not in _PICTURES:
+        return group.suffix.removeprefix(".") or "file"
+    try:
+        image = read_image(first, (np.uint8, np.uint16))
+    except CorruptFileError:
+        return "unreadable picture"
+    if image.dtype == np.uint16:
+        return "depth" if not _LABEL_WORDS.search(text) else "16-bit labels"
+    if group.suffix == ".png" and _LABEL_WORDS.search(text):
+        return "labels" if _is_ids(first) else "picture of classes"
+    return "image"
+
+
+def _is_ids(path: Path) -> bool:
+    try:
+        read_ids(path)
+    except CorruptFileError:
+        return False
+    return True
+
+
+def _describe_labels(proposal: Proposal, group: FileGroup | None) -> None:
+    if group is None:
+        proposal.notes.append(
+            "no label images were found: label_space is a guess, for data without labels it is unused"
+        )
+        return
+    counts: Counter[int] = Counter()
+    step = max(1, len(group.files) // _LOOKED_AT)
+    for path in group.files[::step]:
+        try:
+            ids, numbers = np.unique(read_ids(path), return_counts=True)
+        except CorruptFileError:
+            continue
+        counts.update(dict(zip(ids.tolist(), numbers.tolist(), strict=True)))
+    seen = sorted(counts)
+    fitting = [name for name in shipped_names() if bool(raw_table(shipped_space(name))[1][seen].all())]
+    proposal.recipe["labels"] = group.pattern.text
+    by_palette = [name for name in fitting if _has_palette(group.files[0], name)]
+    if len(by_palette) == 1:
+        proposal.recipe["label_space"] = by_palette[0]
+        return
+    shipped = f", or take a shipped label space that has these ids: {', '.join(fitting)}" if fitting else ""
+    proposal.notes.append(
+        f"labels: ids {', '.join(map(str, seen))} in {len(group.files[::step])} files; nothing says what they mean: "
+        f"name the classes{shipped}"
+    )
+    classes = [number for number in seen if number < _MOST_CLASSES][:_MOST_CLASSES]
+    proposal.label_space = {
+        "name": f"{proposal.recipe['name']}-{len(classes)}",
+        "classes": [
+            {"name": f"class {number}", "colour": _colour(place), "raw": [number]}
+            for place, number in enumerate(classes)
+        ],
+        "void": {"raw": [255]},
+    }
+    proposal.recipe["label_space"] = CLASSES_FILE
+
+
+def _has_palette(path: Path, name: str) -> bool:
+    """Whether a label image is a palette with the colours of all classes of a shipped label space."""
+    palette = np.asarray(open_picture(path.read_bytes()).getpalette("RGB") or (), np.uint8).reshape(-1, 3)  # (n, 3)
+    space = shipped_space(name)
+    trains = raw_table(space)[0][: len(palette)]
+    pairs = zip(trains.tolist(), palette.tolist(), strict=True)
+    own = {train: tuple(colour) for train, colour in pairs if train < len(space)}
+    return own == dict(enumerate(space.colours))
+
+
+def _colour(number: int) -> list[int]:
+    """Far from those before: hues by the golden ratio."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1.0, 0.75, 0.95 - 0.5 * (number % 3) / 3)
+    return [round(255 * value) for value in (red, green, blue)]
+
+
+def _describe_splits(proposal: Proposal, camera: FileGroup) -> None:
+    names = camera.pattern.names
+    if SPLIT in names:
+        values = sorted({key[0] for key in _keys(camera, (SPLIT,))})
+        splits: dict[str, list[str]] = {}
+        for value in values:
+            splits.setdefault(SPLIT_WORDS.get(value, value), []).append(value)
+        if any([name] != folders for name, folders in splits.items()):
+            proposal.recipe["splits"] = {
+                name: folders[0] if len(folders) == 1 else folders for name, folders in splits.items()
+            }
+        return
+    unit = DRIVE if DRIVE in names else "frame"
+    proposal.recipe["share"] = {"val": "20%", "by": unit}
+    proposal.notes.append(
+        f"no folder says train or val: a fifth of each {unit} by its name is val; name your own splits"
+    )
+
+
+def _describe_sensors(proposal: Proposal, chosen: dict[str, FileGroup], root: Path, alone: list[Path]) -> None:
+    calibration = next((path for path in alone if _is_calibration(path)), None)
+    sensors: dict[str, Any] = {}
+    for name in ("rgb", "depth", "event", "lidar"):
+        group = chosen.get(name)
+        if group is None:
+            continue
+        if name != "rgb" and calibration is None and name != "depth":
+            proposal.notes.append(f"sensors.{name}: left out: it needs a calibration (any2seg calib), none was found")
+            continue
+        entry: dict[str, Any] = {"path": group.pattern.text}
+        if name == "lidar":
+            entry |= _describe_points(proposal, group)
+        if name == "depth" and group.suffix not in (".npy", ".npz"):
+            entry["depth_scale"] = 1000
+            proposal.notes.append("sensors.depth: whole numbers are taken as millimetres (KITTI: depth_scale 256)")
+        frames = next(finding.frames for finding in proposal.findings if finding.use == name)
+        reference = next(finding.frames for finding in proposal.findings if finding.use == "rgb")
+        if frames < reference:
+            entry["optional"] = True
+            proposal.notes.append(f"sensors.{name}: {reference - frames} of {reference} frames lack it")
+        sensors[name] = entry["path"] if len(entry) == 1 else entry
+    labels = proposal.recipe.pop("labels", None)
+    proposal.recipe["sensors"] = sensors
+    if labels is not None:
+        own = next(finding for finding in proposal.findings if finding.use == "labels")
+        reference = next(finding.frames for finding in proposal.findings if finding.use == "rgb")
+        proposal.recipe["labels"] = labels if own.frames == reference else {"path": labels, "partial": True}
+    if set(sensors) - {"rgb"}:
+        _describe_calibration(proposal, calibration, root)
+
+
+def _describe_calibration(proposal: Proposal, calibration: Path | None, root: Path) -> None:
+    if calibration is not None:
+        proposal.recipe["calibration"] = calibration.relative_to(root).as_posix()
+        return
+    proposal.recipe["calibration"] = {"hfov_deg": 90}
+    proposal.notes.append("calibration: none was found, the field of view is a guess: give yours (any2seg calib)")
+
+
+def _is_calibration(path: Path) -> bool:
+    if path.suffix not in (".yaml", ".yml"):
+        return False
+    try:
+        document = read_yaml(path)
+    except UserError:
+        return False
+    return isinstance(document, dict) and "camera" in document
+
+
+def _describe_points(proposal: Proposal, group: FileGroup) -> dict[str, Any]:
+    """Columns and scale of the first cloud, where its values tell."""
+    for count in (0, 4, 5, 3, 6):
+        columns = ",".join(_COLUMNS[:count]) if count else ""
+        try:
+            stored = read_stored_points(group.files[0], columns)
+        except UserError:
+            continue
+        found: dict[str, Any] = {}
+        if group.suffix == ".bin":
+            size, rows = group.files[0].stat().st_size, max(1, len(stored.x))
+            found["columns"] = list(_COLUMNS[: size // (4 * rows)])
+            if count:
+                proposal.notes.append(f"sensors.lidar.columns: {columns} is a guess by the size of the file")
+        if stored.strength is not None:
+            full = IntensityScale().full(np.asarray(stored.strength, np.float32))
+            found |= {"intensity_max": round(full)} if full > 1.0 else {}
+        return found
+    proposal.notes.append(f"sensors.lidar: {group.files[0].name} could not be read: say columns")
+    return {}
