@@ -52,12 +52,11 @@ def _voc_colour(index: int) -> tuple[int, int, int]:
 def write_sun_rgbd(root: Path, frames: Mapping[str, Sequence[str]], labels: np.ndarray, depth_mm: np.ndarray) -> Path:
     """``frames``: train and test -> folders below SUNRGBD, as kv2/kinect2data/000065_2014-05-16-resize.
 
-    Lists and labels are those of the metadata repository: label images are numbered through the test list, then the
-    train list.
+    Lists and labels are those of the metadata repository: label images are numbered through the test list, which has
+    5050 entries, and then through the train list.
     """
     stored = (depth_mm << 3) | (depth_mm >> 13)  # 16 bits, turned by three
-    number = 0
-    for split in ("test", "train"):
+    for split, number in (("test", 0), ("train", 5050)):
         lines = []
         for k, place in enumerate(frames[split]):
             number += 1

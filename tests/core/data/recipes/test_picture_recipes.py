@@ -77,10 +77,19 @@ def sun(tmp_path: Path) -> Path:
     return write_sun_rgbd(tmp_path, {"train": train, "test": test}, labels, stored_depth(1000, 0))
 
 
+def label_names(data: FolderDataset) -> list[str]:
+    return [Path(data.files(frame)["labels"][0]).name for frame in data.frames]
+
+
 def test_value_sun_rgbd_takes_its_lists_and_numbers_its_labels_through_test_and_train(sun: Path):
     test = FolderDataset(sun, "test", recipe="sun-rgbd")
-    assert [Path(test.files(frame)["labels"][0]).name for frame in test.frames] == ["img-000001.png", "img-000002.png"]
+    assert label_names(test) == ["img-000001.png", "img-000002.png"]
     assert test.recording(test.frames[0]) == "SUNRGBD/kv1/NYUdata/NYU0001"
+    train, val = (FolderDataset(sun, split, recipe="sun-rgbd") for split in ("train", "val"))
+    assert label_names(train) == [f"img-00{number}.png" for number in (*range(5051, 5060), 5061, 5062)]
+    assert label_names(val) == ["img-005060.png"]  # every tenth
+    assert train.recording(train.frames[-1]) == "SUNRGBD/xtion/sun3ddata/brown_bm_1/brown_bm_1/0000024-000000806102"
+    assert train[10].planes["depth"].any()
 
 
 def test_value_sun_rgbd_depth_is_turned_by_three_bits(sun: Path):
