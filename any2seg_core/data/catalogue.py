@@ -105,7 +105,7 @@ def detect_kind(root: str | Path) -> str:
         return kinds[0]
     found = held_by(root)
     wanted = "; ".join(f"{kind}: {sign}" for kind, sign in _SIGNS.items())
-    state = "several data sets at once" if kinds else "no data set that this program knows"
+    state = f"several data sets at once ({', '.join(kinds)})" if kinds else "no data set that this program knows"
     raise UserError(
         f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=", "data-unrecognised"
     )

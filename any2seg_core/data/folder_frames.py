@@ -16,7 +16,7 @@ from any2seg_core.base.text_files import read_text
 from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.path_patterns import PathPattern
 from any2seg_core.data.recipe import DRIVE, FRAME, NUMBER, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
-from any2seg_core.data.samples import LABELS
+from any2seg_core.data.samples import LABELS, NoFramesError
 from any2seg_core.sensors.calibration import Calibration
 
 CALIBRATION = "calibration"
@@ -186,8 +186,8 @@ def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[_Found]:
         raise UserError(f"recipe {recipe.name}: tables.path names no folder for {split}: add it", "key-missing")
     folders = sorted(path for path in root.glob(pattern.text) if path.is_dir())
     if not folders:
-        raise UserError(
-            f"{root}: has no tables in {pattern.text}, it holds {held_by(root)}: unpack the metadata", "file-missing"
+        raise NoFramesError(
+            f"{root}: has no tables in {pattern.text}, it holds {held_by(root)}: unpack the metadata", "data-empty"
         )
     if len(folders) > 1:
         found = ", ".join(path.name for path in folders)
@@ -201,6 +201,8 @@ def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[_Found]:
 def _listed(root: Path, rule: SplitRule, split: str, known: _Values) -> list[dict[str, str]]:
     assert rule.listed is not None
     path = root / rule.listed.path({SPLIT: split} | known)
+    if not path.is_file():
+        raise NoFramesError(f"{path}: missing; it lists the frames of {split}: restore it", "data-empty")
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for number, line in enumerate(read_text(path, "list of frames").splitlines(), start=1):
         words = line.split()

@@ -74,7 +74,7 @@ def test_value_kitti_360_takes_the_frames_of_its_lists(tmp_path: Path):
     assert (sample.labels[2:30] == data.label_space.id("vegetation")).all()
     listed = root / "data_2d_semantics/train/2013_05_28_drive_val_frames.txt"
     listed.unlink()
-    with user_error("file-missing", listed):
+    with user_error("data-empty", listed):
         FolderDataset(root, "val", recipe="kitti-360")
 
 

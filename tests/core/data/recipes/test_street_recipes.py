@@ -118,7 +118,7 @@ def test_exception_nuscenes_without_its_tables_or_point_labels(nuscenes: Path):
         FolderDataset(nuscenes, "val", recipe="nuscenes")
     assert scenes_of(nuscenes, "nuscenes", "val", labelled=False)[0] == "scene-0103"
     shutil.rmtree(nuscenes / "v1.0-trainval")
-    with user_error("file-missing", "v1.0-trainval"):
+    with user_error("data-empty", "v1.0-trainval"):
         FolderDataset(nuscenes, "val", recipe="nuscenes", labelled=False)
 
 
