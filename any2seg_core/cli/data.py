@@ -18,13 +18,13 @@ if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
     from any2seg_core.data.propose import Proposal
 
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, make computed planes.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, propose a recipe for it, make computed planes.")
 
 _SHOWN_PROBLEMS = 20
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
-RootArgument = Annotated[Path, typer.Argument(help="Folder of DELIVER, MUSES, MCubeS or a drive; or a recording.")]
-KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; auto looks into the folder.")]
+RootArgument = Annotated[Path, typer.Argument(help="Folder of a data set or a drive; or a recording.")]
+KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; a recipe: name or YAML; auto.")]
 
 
 @data_app.command()
@@ -66,9 +66,8 @@ def init(
 ) -> None:
     """Look at a folder and propose a recipe: patterns, sensors, splits, and the ids of its labels.
 
-    With ``-o`` the recipe is written, and classes.yaml beside it where the labels have classes of their own to be
-    named. Nothing that exists is overwritten. Files named any2seg_recipe.yaml in the folder itself are found without
-    being named.
+    With ``-o`` the recipe is written, and classes.yaml beside it where nothing says what the ids of the labels mean.
+    Nothing that exists is overwritten.
 
     Example: any2seg data init my_data -o my_data.yaml
     """
@@ -96,7 +95,7 @@ def convert(
     skip_corrupt: Annotated[bool, typer.Option("--skip-corrupt", help="Go on past unreadable files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make HHA from DELIVER's depth, or project MUSES' events and LiDAR, once and for all.
+    """Make HHA from depth, or project events and points, once and for all: of DELIVER, MUSES and recipes.
 
     The planes go to ROOT/any2seg_planes, where training finds them (source=raw). What is there already is left alone,
     so the same command goes on after an interruption. Exit code 1: frames were skipped.

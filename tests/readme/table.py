@@ -27,6 +27,7 @@ NOT_RUN = {
     r"any2seg evaluate runs/train/": "needs a checkpoint that was trained for hours",
     r"any2seg info a\.safetensors": "shows an error: there is no such file",
     r"any2seg .*(\[|<)": "a pattern, not a command",
+    r"any2seg data (init|check) (my_data|FOLDER)": "needs a folder of the reader's; tests/core/data/test_propose.py",
     r"any2seg calib": "tests/core/cli/test_calib.py",
     r"python examples/": "tests/examples",
 }  # fmt: skip
