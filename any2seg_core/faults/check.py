@@ -9,11 +9,11 @@ import numpy as np
 from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.faults.injector import with_changed_payload, with_shifted_events
+from any2seg_core.faults.injector import is_counts, with_changed_payload, with_shifted_events
 from any2seg_core.faults.kinds import KINDS, Fault, Freeze, Skew
 from any2seg_core.faults.payloads import CONTENT_FAULTS
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import EVENTS
+from any2seg_core.vocabulary.sensor import EVENTS, Sensor
 from any2seg_core.vocabulary.topics import TopicMap
 
 _TRIES = 5  # a recording may begin with a broken message
@@ -31,7 +31,7 @@ def check_faults(
         UserError: a fault none of whose sensors is recorded, or that cannot be done to messages of such a type; it
             names the topic.
     """
-    trials: dict[str, list[Fault]] = {}
+    trials: list[tuple[Fault, Sensor]] = []
     for fault in faults:
         there = [name for name in fault.sensors if name in topics.streams]
         if not there:
@@ -40,12 +40,12 @@ def check_faults(
                 f"fault {fault}: the recording has no {', '.join(fault.sensors)}; it has {has}", "sensor-absent"
             )
         for name in there:
-            moves_events = suite.sensor(name).kind == EVENTS and isinstance(fault, Freeze | Skew)
+            sensor = suite.sensor(name)
+            moves_events = sensor.kind == EVENTS and isinstance(fault, Freeze | Skew)
             if isinstance(fault, CONTENT_FAULTS) or moves_events:
-                trials.setdefault(topics.streams[name], []).append(fault)
-    for topic, wanted in trials.items():
-        for fault in wanted:
-            _try(fault, bag, topic)
+                trials.append((fault, sensor))
+    for fault, sensor in trials:
+        _try(fault, bag, topics.streams[sensor.name], sensor)
     length_s = 0.0 if bag.start_ns is None or bag.end_ns is None else (bag.end_ns - bag.start_ns) / NS_PER_S
     return [
         f"fault {fault} never acts: the recording lasts {length_s:.1f} s"
@@ -53,11 +53,11 @@ def check_faults(
     ]  # fmt: skip
 
 
-def _try(fault: Fault, bag: Recording, topic: str) -> None:
+def _try(fault: Fault, bag: Recording, topic: str, sensor: Sensor) -> None:
     problem = ""
     for number, message in enumerate(bag.messages([topic])):
         try:
-            _act(fault, message)
+            _act(fault, message, sensor)
             return
         except MessageError as error:
             problem = str(error)
@@ -72,8 +72,8 @@ def _try(fault: Fault, bag: Recording, topic: str) -> None:
         )
 
 
-def _act(fault: Fault, message: Recorded) -> None:
+def _act(fault: Fault, message: Recorded, sensor: Sensor) -> None:
     if isinstance(fault, CONTENT_FAULTS):
-        with_changed_payload(message, fault, np.random.default_rng(0))
+        with_changed_payload(message, fault, np.random.default_rng(0), is_counts(sensor))
     else:
         with_shifted_events(message, NS_PER_S, is_repeated=isinstance(fault, Freeze))

@@ -19,7 +19,7 @@ from any2seg_core.faults.kinds import KINDS, Delay, Drop, Duplicate, Fault, Free
 from any2seg_core.faults.payloads import change_payload, shift_events
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import EVENTS
+from any2seg_core.vocabulary.sensor import EVENTS, THERMAL8, THERMAL16, Sensor
 from any2seg_core.vocabulary.topics import TopicMap
 
 _STAMP_OFFSET = 4  # of a serialised std_msgs/Header: after the CDR encapsulation
@@ -161,7 +161,8 @@ class FaultInjector:
             return [self._restamped(each, header_stamp_ns(each.data) + shift_ns, each) for each in passing]
         # One broken beam stays broken: the draw is the fault's, not the message's.
         own = np.random.default_rng([self._seed, fault.seed]) if "share" in fault.parameters() else rng
-        return [with_changed_payload(each, fault, own) for each in passing]
+        counts = is_counts(self._suite.sensor(self._streams[topic]))
+        return [with_changed_payload(each, fault, own, counts) for each in passing]
 
     def _release_overtaken(self, fault: Fault, topic: str, passing: list[Recorded]) -> list[Recorded]:
         held = self._overtaken.pop((fault, topic), None) if passing else None
@@ -185,9 +186,14 @@ class FaultInjector:
         return moved
 
 
-def with_changed_payload(message: Recorded, fault: Fault, rng: np.random.Generator) -> Recorded:
+def is_counts(sensor: Sensor) -> bool:
+    """Whether its images hold counts and no display values, see `change_payload`."""
+    return sensor.format in (THERMAL8, THERMAL16)
+
+
+def with_changed_payload(message: Recorded, fault: Fault, rng: np.random.Generator, counts: bool = False) -> Recorded:
     """See `change_payload`; MessageError where it cannot be done."""
-    return _decoded(message, lambda decoded: change_payload(decoded, fault, rng))
+    return _decoded(message, lambda decoded: change_payload(decoded, fault, rng, counts))
 
 
 def with_shifted_events(message: Recorded, shift_ns: int, is_repeated: bool) -> Recorded:

@@ -35,17 +35,32 @@ _MAX_SIDE = 65535
 _WHOLE_BITS = 16
 
 
-def _blur(message: Any, fault: Blur, rng: np.random.Generator) -> Any:
+def _blur(message: Any, fault: Blur, rng: np.random.Generator, is_counts: bool) -> Any:
     slope_rad = np.radians(rng.normal(0.0, 20.0))
+    smeared = physics.smear_counts if is_counts else physics.smear_display
 
     def smear(pixels: np.ndarray) -> np.ndarray:
-        return physics.smear_display(pixels, int(pixels.shape[1] * fault.length) | 1, slope_rad)
+        return smeared(pixels, int(pixels.shape[1] * fault.length) | 1, slope_rad)
 
-    return _with_colours(message, smear)
+    return (_with_counts if is_counts else _with_colours)(message, smear)
 
 
-def _exposure(message: Any, fault: Exposure, _rng: np.random.Generator) -> Any:
+def _exposure(message: Any, fault: Exposure, _rng: np.random.Generator, is_counts: bool) -> Any:
+    if is_counts:
+        return _with_counts(message, lambda counts: physics.expose_counts(counts, fault.stops))
     return _with_colours(message, lambda pixels: physics.expose(pixels, fault.stops))
+
+
+def _with_counts(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Change the counts of a thermal image, of 8 or 16 bits, in its own encoding."""
+    if not hasattr(message, "encoding"):
+        raise MessageError("compressed thermal image: its counts cannot be written again", "unsupported")
+    counts = image_to_array(message)
+    if counts.dtype not in (np.uint8, np.uint16):
+        raise MessageError(f"thermal image: {message.encoding[:40]!r} holds no counts", "encoding")
+    changed = change(counts.reshape(*counts.shape[:2], -1))  # (H,W,C)
+    stored = changed.astype(changed.dtype.newbyteorder("<"))
+    return _replaced(message, stored.view(np.uint8), is_bigendian=0, step=stored[0].nbytes)
 
 
 def _with_colours(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -71,7 +86,7 @@ def _with_colours(message: Any, change: Callable[[np.ndarray], np.ndarray]) -> A
     return _replaced(message, changed, encoding=encoding, step=changed.shape[1] * changed.shape[2])
 
 
-def _shake(message: Any, fault: Shake, rng: np.random.Generator) -> Any:
+def _shake(message: Any, fault: Shake, rng: np.random.Generator, _is_counts: bool) -> Any:
     rows, fields = cloud_rows(message)
     cloud_to_points(message)  # refuses a cloud without x, y, z
     points = np.stack([_column(rows, fields[axis]) for axis in "xyz"], axis=1).astype(np.float32)  # (N,3)
@@ -81,7 +96,7 @@ def _shake(message: Any, fault: Shake, rng: np.random.Generator) -> Any:
     return _cloud_of(message, rows)
 
 
-def _beams(message: Any, fault: Beams, rng: np.random.Generator) -> Any:
+def _beams(message: Any, fault: Beams, rng: np.random.Generator, _is_counts: bool) -> Any:
     rows, fields = cloud_rows(message)
     cloud_to_points(message)
     points = np.stack([_column(rows, fields[axis]) for axis in "xyz"], axis=1)  # (N,3)
@@ -90,7 +105,7 @@ def _beams(message: Any, fault: Beams, rng: np.random.Generator) -> Any:
     return _cloud_of(message, rows[~physics.lost_beams(points, ring, fault.share, rng)])
 
 
-def _noise(message: Any, fault: Noise, rng: np.random.Generator) -> Any:
+def _noise(message: Any, fault: Noise, rng: np.random.Generator, _is_counts: bool) -> Any:
     if isinstance(message, EventArrayBytes):
         return _noisy_array(message, fault, rng)
     if hasattr(message, "time_base"):
@@ -139,19 +154,20 @@ def _background(events: np.ndarray, size: tuple[int, int], fault: Noise, rng: np
     return physics.background_activity(height, width, start_ns, end_ns, fault.rate_hz, rng)
 
 
-_CONTENT_CHANGES: dict[type, Callable[[Any, Any, np.random.Generator], Any]] = {
+_CONTENT_CHANGES: dict[type, Callable[[Any, Any, np.random.Generator, bool], Any]] = {
     Blur: _blur, Exposure: _exposure, Shake: _shake, Beams: _beams, Noise: _noise,
 }  # fmt: skip
 CONTENT_FAULTS = tuple(_CONTENT_CHANGES)
 """Kinds that change what a message carries, not when or whether it comes."""
 
 
-def change_payload(message: Any, fault: Fault, rng: np.random.Generator) -> Any:
+def change_payload(message: Any, fault: Fault, rng: np.random.Generator, is_counts: bool = False) -> Any:
     """Apply a Blur, Exposure, Shake, Beams or Noise.
 
     Args:
         message: sensor_msgs/Image or CompressedImage, PointCloud2, EventPacket or EventArrayBytes, as the fault needs;
             left as it is. rng: all that is random comes from here.
+        is_counts: images hold counts, as those of a thermal camera, and no display values.
 
     Returns:
         A message of the same class, readable by `any2seg_core.messages` and serialisable by its own library.
@@ -159,7 +175,7 @@ def change_payload(message: Any, fault: Fault, rng: np.random.Generator) -> Any:
     Raises:
         MessageError: a message that cannot be read as what the fault needs, or not be written again.
     """
-    return _CONTENT_CHANGES[type(fault)](message, fault, rng)
+    return _CONTENT_CHANGES[type(fault)](message, fault, rng, is_counts)
 
 
 def shift_events(message: Any, shift_ns: int, is_repeated: bool = False) -> Any:

@@ -12,7 +12,7 @@ from any2seg_core.sensors.rigid import rigid, rotation_xyz
 
 DISPLAY_GAMMA = 2.2
 _SHAKE_DEG, _SHAKE_M, _POINT_M = 1.5, 0.15, 0.04
-_ELEVATION_SLICE_DEG = 0.5
+_SLICE_DEG, _LOWEST_DEG = 0.5, 90.0
 _BEAM_NUMBERS = 4096
 
 
@@ -66,14 +66,33 @@ def lost_beams(points: np.ndarray, ring: np.ndarray | None, share: float, rng: n
     """Which points belong to lost beams: (N,) bool.
 
     Args:
-        points: (N,3+) x, y, z. ring: (N,) beam numbers; None: slices of 0.5 degrees of elevation stand in for beams.
+        points: (N,3+) x, y, z. ring: (N,) beam numbers; None: slices of 0.5 degrees of elevation stand in for beams, of
+            azimuth where all points lie in one of them, as those of a radar or a flat scanner.
         share: expected share of beams that are lost; which ones depends on `rng` alone, never on the points.
     """
     is_lost = rng.random(_BEAM_NUMBERS) < share
     if ring is None:
-        elevation_deg = np.degrees(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
-        ring = np.floor((np.nan_to_num(elevation_deg) + 90.0) / _ELEVATION_SLICE_DEG)
+        ring = _slices(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
+        if (ring == ring[:1]).all():
+            ring = _slices(np.arctan2(points[:, 1], points[:, 0]))
     return is_lost[ring.astype(np.int64) % _BEAM_NUMBERS]
+
+
+def _slices(angle_rad: np.ndarray) -> np.ndarray:
+    """Numbers of the slices that angles of -180 to 180 degrees lie in."""
+    return np.floor((np.nan_to_num(np.degrees(angle_rad)) + _LOWEST_DEG) / _SLICE_DEG)
+
+
+def smear_counts(counts: np.ndarray, length_px: int, slope_rad: float) -> np.ndarray:
+    """`smear` on (H,W,C) counts, uint8 or uint16, which are linear already."""
+    smeared = smear(counts.astype(np.float32), length_px, slope_rad).reshape(counts.shape)
+    return np.rint(smeared).astype(counts.dtype)
+
+
+def expose_counts(counts: np.ndarray, stops: float) -> np.ndarray:
+    """2**stops times the counts, uint8 or uint16 of any shape, clipped at the largest."""
+    most = np.iinfo(counts.dtype).max
+    return np.rint(np.minimum(counts.astype(np.float64) * 2.0**stops, most)).astype(counts.dtype)
 
 
 def background_activity(

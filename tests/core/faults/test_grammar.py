@@ -10,7 +10,19 @@ from raised import user_error
 from any2seg_core.base.errors import UserError
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
 from any2seg_core.faults.kinds import KINDS, Blur, Delay, Drop, Noise, Skew, load_faults, save_faults
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
+
+MODALITIES = VEHICLE.members
+YARD = SensorSuite(
+    "yard",
+    (
+        Sensor("front", "C", "image", title="front camera"),
+        Sensor("thermal", "T", "image", "thermal16", value_range=(28000.0, 32000.0)),
+        Sensor("lidar", "L", "points", title="LiDAR"),
+        Sensor("radar", "R", "points"),
+    ),
+)
 
 
 def test_value_drops_of_the_command_line():
@@ -37,6 +49,32 @@ def test_value_faults_of_the_command_line():
 def test_value_text_of_a_fault_reads_back_as_the_same_fault(kind):
     for fault in (KINDS[kind](), KINDS[kind](start_s=0.123456789, end_s=7.5, probability=0.25)):
         assert parse_fault(str(fault)) == fault
+
+
+def test_value_faults_of_another_suite_follow_the_kinds_of_its_sensors():
+    """A fault without sensors is done to all that it can be done to; letters and titles are those of the suite."""
+    assert parse_fault("beams", YARD).sensors == ("lidar", "radar")
+    assert parse_fault("blur", YARD).sensors == ("front", "thermal")
+    assert parse_fault("exposure:thermal,stops=-20", YARD).sensors == ("thermal",)
+    assert str(parse_fault("shake:R,scale=2", YARD)) == "shake:radar,scale=2"
+    assert parse_drop("front camera@1:2,TR@3:", YARD)[1].sensors == ("thermal", "radar")
+    assert read_plan(["all"], ["delay"], (), YARD)[1].sensors == YARD.members
+    with user_error("sensor-absent", "front"):
+        parse_fault("beams:front", YARD)
+    with user_error("sensor-unknown", "'rgb'"):
+        parse_drop("rgb", YARD)
+    with user_error("value-invalid", "events", "yard"):
+        parse_fault("noise", YARD)
+
+
+def test_value_a_schedule_is_of_a_suite(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("- {kind: drop, sensors: [T, radar], start_s: 2}\n- kind: beams\n")
+    drop, beams = load_faults(path, YARD)
+    assert drop.sensors == ("thermal", "radar")
+    assert beams.sensors == ("lidar", "radar")
+    with user_error("sensor-unknown", "plan.yaml", "'T'"):
+        load_faults(path)
 
 
 def test_value_windows_are_half_open():

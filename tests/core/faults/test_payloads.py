@@ -11,9 +11,10 @@ import pytest
 from raised import user_error
 from recording import MS, START_NS, decoded, image, packet, sweep
 
+from any2seg_core.base.errors import MessageError
 from any2seg_core.faults.kinds import Beams, Blur, Exposure, Noise, Shake
 from any2seg_core.faults.payloads import change_payload, shift_events
-from any2seg_core.faults.physics import expose, lost_beams, smear_display
+from any2seg_core.faults.physics import expose, lost_beams, smear, smear_display
 from any2seg_core.messages import cloud_rows, cloud_to_events, cloud_to_points, image_to_array, image_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.sensors.events import EVENT_DTYPE
@@ -68,6 +69,38 @@ def test_value_sixteen_bit_grey_becomes_colour():
     message = SimpleNamespace(height=5, width=7, encoding="mono16", is_bigendian=0, step=14, data=values.tobytes())
     changed = change_payload(message, Exposure(stops=0.0), rng())
     np.testing.assert_array_equal(image_to_rgb(changed), image_to_rgb(message))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_value_counts_of_a_thermal_image_are_changed_as_counts(order):
+    """Twice the counts, clipped at 65535; a smear is OpenCV's box mean, for counts know no gamma."""
+    values = rng().integers(20000, 40000, (9, 41), np.uint16)
+    stored = values.astype(f"{order}u2").tobytes()
+    fields = {"height": 9, "width": 41, "is_bigendian": int(order == ">"), "step": 82}
+    message = SimpleNamespace(encoding="16UC1", data=stored, **fields)
+    exposed = change_payload(message, Exposure(stops=1.0), rng(), is_counts=True)
+    assert exposed.encoding == "16UC1"
+    np.testing.assert_array_equal(image_to_array(exposed), np.minimum(2 * values.astype(int), 65535))
+    black = change_payload(message, Exposure(stops=-20.0), rng(), is_counts=True)
+    assert not image_to_array(black).any()
+    blurred = image_to_array(change_payload(message, Blur(length=0.15), rng(4), is_counts=True)).astype(int)
+    slope_rad = np.radians(rng(4).normal(0.0, 20.0))
+    expected = smear(values[..., None].astype(np.float32), 7, slope_rad).reshape(9, 41)
+    assert np.abs(blurred - expected).max() <= 0.51
+    eight = SimpleNamespace(encoding="mono8", height=1, width=3, is_bigendian=0, step=3, data=bytes([10, 100, 200]))
+    assert image_to_array(change_payload(eight, Exposure(stops=1.0), rng(), True)).tolist() == [[20, 200, 255]]
+    with pytest.raises(MessageError, match="thermal"):
+        change_payload(SimpleNamespace(format="png", data=b""), Blur(), rng(), is_counts=True)
+
+
+def test_value_beams_of_a_flat_radar_are_slices_of_azimuth():
+    """720 points half a degree apart in one plane: about half of them are lost, and the same ones twice."""
+    azimuth_rad = np.radians(np.arange(720) / 2 - 179.9)
+    points = np.stack([20 * np.cos(azimuth_rad), 20 * np.sin(azimuth_rad), np.zeros(720)], axis=1)
+    lost = lost_beams(points, None, 0.5, rng(3))
+    assert 300 < lost.sum() < 420
+    np.testing.assert_array_equal(lost, lost_beams(points, None, 0.5, rng(3)))
+    assert not lost_beams(np.empty((0, 3)), None, 0.5, rng()).size
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
