@@ -18,13 +18,15 @@ if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
     from any2seg_core.data.propose import Proposal
 
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, propose a recipe for it, make computed planes.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, propose a recipe, make planes.")
 
 _SHOWN_PROBLEMS = 20
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 RootArgument = Annotated[Path, typer.Argument(help="Folder of a data set or a drive; or a recording.")]
-KindOption = Annotated[str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; a recipe: name or YAML; auto.")]
+KindOption = Annotated[
+    str, typer.Option("--dataset", help="deliver, muses, mcubes, bag; name or YAML of a recipe; auto looks.")
+]
 
 
 @data_app.command()
