@@ -26,10 +26,10 @@ def read_point_labels(path: Path, count: int, space: LabelSpace) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); restore it", "file-unreadable") from None
-    if len(data) != count * np.dtype(kind).itemsize:
-        size = np.dtype(kind).itemsize
+    needed = count * np.dtype(kind).itemsize
+    if len(data) != needed:
         raise CorruptFileError(
-            f"{path}: has {len(data)} bytes, the cloud {count} points of {size}: are they of one frame?",
+            f"{path}: has {len(data)} bytes, {count} points of the cloud need {needed}: are both of one frame?",
             "size-mismatch",
         )
     ids = np.frombuffer(data, kind).astype(np.int64) & 0xFFFF
