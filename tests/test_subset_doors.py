@@ -111,7 +111,7 @@ DOORS: dict[str, Callable[[object, Path, Path], tuple[str, ...]]] = {
     "data check --modalities": lambda sensors, _, deliver: of_check(sensors, deliver),
     "training": lambda sensors, _, deliver: of_training(sensors, deliver),
     "cache_teacher": lambda sensors, _, deliver: of_teacher(sensors, deliver),
-    "health": lambda sensors, *_: HealthConfig(frozen_sensors=sensors).frozen_sensors,
+    "health": lambda sensors, *_: HealthConfig.of({"frozen_sensors": sensors}).frozen_sensors,
     "node parameter": lambda sensors, *_: of_node([sensors] if isinstance(sensors, str) else sensors),
 }
 """These take a text, and the list that YAML has."""

@@ -10,33 +10,42 @@ import numpy as np
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.fields import attribute, byte_order, data_bytes, integer
 from any2seg_core.sensors.camera import read_only
-from any2seg_core.sensors.returns import IntensityScale, gather_returns
+from any2seg_core.sensors.returns import IntensityScale, gather_returns, shares_of_range
 
 MAX_POINTS = 100_000_000
 CARLA_EVENT_BYTES = 13
 
 _FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+_RADAR_STRENGTHS = ("rcs", "RCS", "radar_cross_section", "power", "snr", "SNR", "amplitude")
 _STRENGTHS = ("intensity", "reflectivity", "reflectance", "i")
 
 
-def cloud_to_points(msg: Any, intensity_max: float = 0.0, scale: IntensityScale | None = None) -> np.ndarray:
+def cloud_to_points(
+    msg: Any,
+    intensity_max: float = 0.0,
+    scale: IntensityScale | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Points of a sensor_msgs/PointCloud2, organised or not.
 
     Args:
         intensity_max: value of `intensity` that means 1; 0 finds it in this cloud, as `IntensityScale` says.
         scale: that of the stream, which goes over `intensity_max` and takes this cloud into account.
+        value_range: what means 0 and 1, which goes over both: of a radar, whose intensity is rcs, power or snr.
 
     Returns:
         (N, 4) float32 x, y, z in metres and intensity 0..1; points that are not finite, or within 1 cm of the origin,
         are no returns and dropped; intensity is 1 where the cloud has none of the fields intensity, reflectivity,
-        reflectance or i, and 0 where it is NaN.
+        reflectance or i (of a radar rcs, RCS, radar_cross_section, power, snr, amplitude or these), and 0 where it is
+        NaN.
 
     Raises:
         MessageError: no x, y or z, one of these or the intensity of unknown type or outside the point, point_step 0,
             or data of another length than the message says.
     """
-    columns = cloud_columns(msg, required=("x", "y", "z"), optional=_STRENGTHS)
-    strength = next((columns[name] for name in _STRENGTHS if name in columns), None)
+    strengths = _STRENGTHS if value_range is None else (*_RADAR_STRENGTHS, *_STRENGTHS)
+    columns = cloud_columns(msg, required=("x", "y", "z"), optional=strengths)
+    strength = next((columns[name] for name in strengths if name in columns), None)
     names = ("x", "y", "z")
     if all(columns[name].dtype == np.dtype("<f4") for name in names):
         x, y, z = (read_only(columns[name].reshape(-1)) for name in names)
@@ -50,6 +59,8 @@ def cloud_to_points(msg: Any, intensity_max: float = 0.0, scale: IntensityScale 
         values = read_only(raw.astype(np.float32, copy=False))
     if values.size == 0:
         return np.empty((0, 4), np.float32)
+    if value_range is not None:
+        return gather_returns(x, y, z, read_only(shares_of_range(values, value_range)), np.float32(1.0))
     scale = scale or IntensityScale(intensity_max)
     return gather_returns(x, y, z, values, np.float32(scale.full(values, is_unsigned=raw.dtype.kind == "u")))
 

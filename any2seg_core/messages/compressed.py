@@ -10,7 +10,7 @@ import numpy as np
 from any2seg_core.base.errors import MessageError
 from any2seg_core.base.pictures import decode_picture, picture_head
 from any2seg_core.messages.fields import data_bytes, text
-from any2seg_core.messages.images import pixels_to_depth_m, pixels_to_rgb
+from any2seg_core.messages.images import pixels_to_counts, pixels_to_depth_m, pixels_to_grey, pixels_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.messages.rvl import decode_rvl
 
@@ -32,6 +32,32 @@ def compressed_to_rgb(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
         MessageError: no picture, a truncated one, one that is much larger than its bytes justify, or a compressed
             depth image.
     """
+    return pixels_to_rgb(*_picture(msg), bits)
+
+
+def compressed_to_grey(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
+    """CompressedImage to (H, W) uint8, 16 bits as in `image_to_grey`; errors as of `compressed_to_rgb`."""
+    return pixels_to_grey(*_picture(msg), bits)
+
+
+def compressed_to_counts(msg: Any, bytes_per_count: int) -> np.ndarray:
+    """CompressedImage of a thermal camera to (H, W) raw counts, uint8 or uint16, as they were sent.
+
+    A png or tiff, or "16UC1; compressedDepth png|rvl", which keeps all 16 bits; of 8 bits also a jpeg or webp.
+    MessageError as `compressed_to_rgb`, and for counts of another size or colours.
+    """
+    original, transport, stored = _grammar(text(msg, "format", "compressed image"))
+    if transport == "compressedDepth":
+        codes = _transported_codes(data_bytes(msg, "compressed image"), original, stored)
+        if original == "32FC1":
+            raise MessageError("compressed image: inverse depths of 32FC1 are no thermal counts", "encoding")
+        return pixels_to_counts(codes, bytes_per_count, original)
+    pixels, encoding = _picture(msg)
+    return pixels_to_counts(pixels, bytes_per_count, encoding)
+
+
+def _picture(msg: Any) -> tuple[np.ndarray, str]:
+    """Pixels of a picture, and their encoding by ROS's names."""
     original, transport, stored = _grammar(text(msg, "format", "compressed image"))
     if transport == "compressedDepth":
         raise MessageError("compressed image: format says compressedDepth, which is no colour image", "encoding")
@@ -44,7 +70,7 @@ def compressed_to_rgb(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
         order = "rgb"
     if channels == 1 and original.startswith("bayer_"):
         order = original.rstrip("0123456789")
-    return pixels_to_rgb(pixels, f"{order}{8 * pixels.itemsize}", bits)
+    return pixels, f"{order}{8 * pixels.itemsize}"
 
 
 def compressed_to_depth_m(msg: Any) -> np.ndarray:
@@ -91,14 +117,14 @@ def picture_format(format_: str) -> tuple[str, str]:
     return original, stored
 
 
-def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarray:
+def _transported_codes(data: np.ndarray, original: str, codec: str) -> np.ndarray:
+    """(H, W) uint16 of compressedDepth."""
     if original not in ("16UC1", "mono16", "32FC1"):
         raise MessageError(
             f"compressed depth: compressedDepth holds 16UC1 or 32FC1, the format says {original[:40]!r}", "encoding"
         )
     if data.size <= _CONFIG_BYTES:
         raise MessageError(f"compressed depth: {data.size} bytes do not hold header and picture", "length")
-    a, b = data[4:_CONFIG_BYTES].view("<f4").astype(np.float32)
     body = data[_CONFIG_BYTES:]
     if codec == "rvl":
         codes = decode_rvl(body)
@@ -108,8 +134,14 @@ def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarra
         raise MessageError(f"compressed depth: unknown codec {codec[:40]!r}; expected png or rvl", "encoding")
     if codes.dtype != np.uint16 or codes.ndim != 2:
         raise MessageError(f"compressed depth: expected 16-bit grey, got {codes.shape} {codes.dtype}", "codec")
+    return codes
+
+
+def _transported_depth(data: np.ndarray, original: str, codec: str) -> np.ndarray:
+    codes = _transported_codes(data, original, codec)
     if original != "32FC1":
         return pixels_to_depth_m(codes)
+    a, b = data[4:_CONFIG_BYTES].view("<f4").astype(np.float32)
     if not (np.isfinite(a) and np.isfinite(b) and a > 0):
         raise MessageError(f"compressed depth: quantisation {a:g}, {b:g} is no inverse depth", "value")
     depth_m = codes.astype(np.float32)

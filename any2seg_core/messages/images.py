@@ -122,6 +122,41 @@ def pixels_to_rgb(pixels: np.ndarray, encoding: str, bits: PixelBits | None = No
     return cv2.cvtColor(pixels, _TO_RGB[name.removesuffix("16").removesuffix("8")])
 
 
+def image_to_grey(msg: Any, bits: PixelBits | None = None) -> np.ndarray:
+    """Grey or colour sensor_msgs/Image to (H, W) uint8, 16 bits as in `image_to_rgb`; colours by their luminance."""
+    return pixels_to_grey(image_to_array(msg), text(msg, "encoding", "image"), bits)
+
+
+def pixels_to_grey(pixels: np.ndarray, encoding: str, bits: PixelBits | None = None) -> np.ndarray:
+    """Pixels as `image_to_array` returns them to (H, W) uint8; MessageError for an encoding of no image."""
+    if _SAME_AS.get(encoding, encoding) == "mono8":
+        return pixels
+    if encoding in ("mono16", "16UC1"):
+        return (bits or PixelBits(16)).to_bytes(pixels)
+    return cv2.cvtColor(pixels_to_rgb(pixels, encoding, bits), cv2.COLOR_RGB2GRAY)
+
+
+def image_to_counts(msg: Any, bytes_per_count: int) -> np.ndarray:
+    """Thermal sensor_msgs/Image to (H, W) raw counts, uint8 or uint16, as they were sent.
+
+    Raises:
+        MessageError: as `image_to_array`; counts of another size, or colours.
+    """
+    return pixels_to_counts(image_to_array(msg), bytes_per_count, text(msg, "encoding", "image"))
+
+
+def pixels_to_counts(pixels: np.ndarray, bytes_per_count: int, told: str) -> np.ndarray:
+    """(H, W) uint8 or uint16, or (H, W, 3) of three equal channels, to (H, W) counts; `told` names what it is."""
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():  # drivers send grey as colour
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    if pixels.ndim != 2 or pixels.dtype != np.dtype(f"u{bytes_per_count}"):
+        expected = "mono16 or 16UC1" if bytes_per_count == 2 else "mono8 or 8UC1"
+        other = "thermal8" if pixels.dtype == np.uint8 else "thermal16"
+        way_out = "colours say no temperature" if pixels.ndim == 3 else f"the format {other} of the suite reads it"
+        raise MessageError(f"thermal image: {told[:40]!r} is not {expected}; {way_out}", "encoding")
+    return pixels
+
+
 def image_to_depth_m(msg: Any) -> np.ndarray:
     """Depth sensor_msgs/Image to (H, W) float32 metres along the optical axis.
 

@@ -8,13 +8,20 @@ import numpy as np
 
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.clouds import cloud_to_points
-from any2seg_core.messages.compressed import compressed_to_depth_m, compressed_to_rgb
+from any2seg_core.messages.compressed import (
+    compressed_to_counts,
+    compressed_to_depth_m,
+    compressed_to_grey,
+    compressed_to_rgb,
+)
 from any2seg_core.messages.event_clouds import cloud_to_events
 from any2seg_core.messages.event_images import rgb_to_events
 from any2seg_core.messages.event_stream import Events
-from any2seg_core.messages.images import image_to_depth_m, image_to_rgb
+from any2seg_core.messages.images import image_to_counts, image_to_depth_m, image_to_grey, image_to_rgb
 from any2seg_core.messages.pixel_bits import PixelBits
 from any2seg_core.sensors.returns import IntensityScale
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import COLOUR, DEPTH, GREY, IMAGE, PLANE, POINTS, THERMAL16, Sensor
 
 
 def needs_event_stream(msg: Any) -> bool:
@@ -48,45 +55,58 @@ def _is_image(msg: Any, sensor: str) -> bool:
 
 
 class StreamReader:
-    """Reads the messages of camera, depth camera and LiDAR; what no message says is found once per stream.
+    """Reads the messages of images, depth cameras and point clouds; what no message says is found once per sensor.
 
     Args:
         intensity_max: see `IntensityScale`. image_bits: see `PixelBits`.
+        suite: the sensors that there can be.
     """
 
-    def __init__(self, intensity_max: float = 0.0, image_bits: int = 0) -> None:
+    def __init__(self, intensity_max: float = 0.0, image_bits: int = 0, suite: SensorSuite = VEHICLE) -> None:
         self._arguments = intensity_max, image_bits
+        self._suite = suite
         self.forget()
 
     def forget(self) -> None:
         """Find the scales again: the messages so far were of nobody's sensor."""
         intensity_max, image_bits = self._arguments
-        self._intensity, self._bits = IntensityScale(intensity_max), PixelBits(image_bits)
+        self._intensity = {name: IntensityScale(intensity_max) for name in self._suite.of_kind(POINTS)}
+        self._bits = {name: PixelBits(image_bits) for name in self._suite.of_kind(IMAGE)}
 
     def read(self, name: str, msg: Any) -> np.ndarray:
-        """Array of a modality: rgb (H, W, 3) uint8, depth (H, W) float32 metres, lidar (N, 4) float32.
+        """Array of a sensor: image as `image_codes` takes it, depth (H, W) float32 metres, points (N, 4) float32.
 
         Raises:
             MessageError: a message that cannot be read, or is none of this sensor.
         """
-        return {"rgb": self._rgb, "depth": _depth_m, "lidar": self._points}[name](msg)
+        sensor = self._suite.sensor(name)
+        if sensor.kind == IMAGE:
+            return self._image(sensor, msg)
+        return _depth_m(msg) if sensor.kind == DEPTH else self._points(sensor, msg)
 
-    def why_black(self) -> str:
+    def why_black(self, name: str) -> str:
         """What else than darkness a black camera image may mean; see `PixelBits.why_black`."""
-        return self._bits.why_black()
+        return self._bits[name].why_black()
 
     def take_notes(self) -> list[str]:
         """What a user should know since the last call, one line each."""
-        notes = {"rgb": self._bits.take_note(), "lidar": self._intensity.take_note()}
-        return [f"{name}: {note}" for name, note in notes.items() if note]
+        notes = {name: bits.take_note() for name, bits in self._bits.items()}
+        notes |= {name: scale.take_note() for name, scale in self._intensity.items()}
+        return [f"{name}: {notes[name]}" for name in self._suite.members if notes.get(name)]
 
-    def _rgb(self, msg: Any) -> np.ndarray:
-        return image_to_rgb(msg, self._bits) if _is_image(msg, "a camera") else compressed_to_rgb(msg, self._bits)
+    def _image(self, sensor: Sensor, msg: Any) -> np.ndarray:
+        is_image, bits = _is_image(msg, "a camera"), self._bits[sensor.name]
+        if sensor.format in (COLOUR, PLANE):
+            return image_to_rgb(msg, bits) if is_image else compressed_to_rgb(msg, bits)
+        if sensor.format == GREY:
+            return image_to_grey(msg, bits) if is_image else compressed_to_grey(msg, bits)
+        bytes_per_count = 2 if sensor.format == THERMAL16 else 1
+        return image_to_counts(msg, bytes_per_count) if is_image else compressed_to_counts(msg, bytes_per_count)
 
-    def _points(self, msg: Any) -> np.ndarray:
+    def _points(self, sensor: Sensor, msg: Any) -> np.ndarray:
         if not hasattr(msg, "point_step"):
             raise MessageError(f"{type(msg).__name__} is no message of a LiDAR; expected a PointCloud2", "field")
-        return cloud_to_points(msg, scale=self._intensity)
+        return cloud_to_points(msg, scale=self._intensity[sensor.name], value_range=sensor.value_range)
 
 
 def _depth_m(msg: Any) -> np.ndarray:

@@ -19,7 +19,6 @@ from any2seg_core.models.linear import LinearFusion
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
-from any2seg_core.vocabulary.modalities import canonical
 
 FUSIONS: Mapping[FusionName, type[Fusion]] = MappingProxyType(
     {"mff": MFF, "mean_predictions": MeanOfPredictions, "early_concat": EarlyConcat, "linear": LinearFusion}
@@ -32,7 +31,7 @@ class Any2Seg(nn.Module):
 
     Shapes:
         images: per modality (B, 3, H, W) float32 as the InputContract says; H and W multiples of 32.
-        present: (B, M) bool, columns in canonical order of ``images``; None means all of them.
+        present: (B, M) bool, columns in the order of `modalities`, those that ``images`` has; None means all of them.
         Prediction.logits: (B, K, H, W).
 
     Cost follows what is present: only present (sample, modality) pairs pass the encoder.
@@ -42,7 +41,7 @@ class Any2Seg(nn.Module):
         super().__init__()
         config = config or ModelConfig()
         self.config = config
-        self.modalities = canonical(config.modalities)
+        self.modalities = config.modalities
         kind = FUSIONS[config.fusion]
         self.encoder = kind.make_encoder(config, drop_path)
         self.fusion = kind.of(config, self.encoder.widths)
@@ -102,13 +101,12 @@ class Any2Seg(nn.Module):
         return Network(self.encoder, self.head)
 
     def _check(self, images: dict[str, Tensor], present: Tensor | None) -> tuple[str, ...]:
-        names = canonical(images)
-        strange = set(names) - set(self.modalities)
-        if not names or strange:
+        names = tuple(name for name in self.modalities if name in images)
+        if not names or len(names) < len(images):
             raise UserError(
-                f"images of {', '.join(names) or 'no modality'}: this model takes any non-empty subset of "
+                f"images of {', '.join(map(str, images)) or 'no modality'}: this model takes any non-empty subset of "
                 f"{', '.join(self.modalities)}",
-                "sensor-absent" if names else "sensor-none",
+                "sensor-absent" if images else "sensor-none",
             )
         shapes = {name: tuple(images[name].shape) for name in names}
         batch, channels, height, width = shapes[names[0]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 _LEAST_TEMPERATURE = 1e-3  # below it the softmax of cosines is a choice of one, and float32 has no room
 
@@ -82,7 +82,7 @@ class ModelConfig(BaseModel):
         encoder: mit_b0 ... mit_b5 or timm/<name>, shared by all modalities.
         head_width: channels of the fused feature in the head.
         num_classes: K.
-        modalities: names, canonical order; any non-empty subset of them can be given.
+        modalities: names, in the order of their suite; any non-empty subset of them can be given.
         fusion: where modalities meet. ``mff``: at the features of all four levels. ``mean_predictions``: each is
             segmented alone and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the
             input, all modalities as the channels of one image, absent ones zero (the baseline without any sharing).
@@ -99,12 +99,19 @@ class ModelConfig(BaseModel):
     encoder: str = "mit_b0"
     head_width: int = Field(256, gt=0, le=4096)
     num_classes: int = Field(25, gt=1, lt=65535)
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: tuple[str, ...] = Field(VEHICLE.members, min_length=1)
     fusion: FusionName = "mff"
     mff: MFFConfig = MFFConfig()
     linear: LinearFusionConfig = LinearFusionConfig()
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2)
     align_corners: bool = False
+
+    @field_validator("modalities")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"modalities are {names}: give each name once")
+        return names
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:

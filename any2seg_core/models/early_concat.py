@@ -10,7 +10,6 @@ from any2seg_core.models.backbones import make_encoder
 from any2seg_core.models.config import ModelConfig
 from any2seg_core.models.fusion import EncodedTogether, Network
 from any2seg_core.models.outputs import Encoded, Fused
-from any2seg_core.vocabulary.modalities import canonical
 
 
 class EarlyConcat(EncodedTogether):
@@ -18,7 +17,7 @@ class EarlyConcat(EncodedTogether):
 
     @classmethod
     def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> EarlyConcat:
-        return cls(canonical(config.modalities))
+        return cls(config.modalities)
 
     @classmethod
     def make_encoder(cls, config: ModelConfig, drop_path: float) -> Any:

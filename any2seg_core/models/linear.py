@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.models.config import LinearFusionConfig, ModelConfig
 from any2seg_core.models.fusion import EncodedTogether, Network, Resize
 from any2seg_core.models.mit import Block, MixTransformer, to_map, to_tokens
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
-from any2seg_core.vocabulary.modalities import canonical
 
 
 class ModalityNorm(nn.ModuleDict):
@@ -172,12 +172,17 @@ class LinearFusion(EncodedTogether):
 
     @classmethod
     def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> LinearFusion:
-        return cls(config.linear, canonical(config.modalities), widths[0])
+        return cls(config.linear, config.modalities, widths[0])
 
     @classmethod
     def make_encoder(cls, config: ModelConfig, drop_path: float) -> LinearMiT:
+        for name in config.modalities:
+            if hasattr(nn.ModuleDict, name):  # its norms are parts of a module that are found by name
+                raise UserError(
+                    f"fusion=linear cannot have a sensor named {name}: call it otherwise", "model-unsuitable"
+                )
         variant = config.encoder.removeprefix("mit_")
-        return LinearMiT(variant, drop_path, canonical(config.modalities), config.layer_norm_eps)
+        return LinearMiT(variant, drop_path, config.modalities, config.layer_norm_eps)
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         levels, rows = self._streams(network, encoded)

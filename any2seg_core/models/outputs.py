@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from any2seg_core.vocabulary.modalities import canonical
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -32,7 +30,7 @@ class Encoded:
 
     def keep(self, subset: Sequence[str]) -> Encoded:
         """The same samples with all modalities absent but ``subset``: nothing is encoded again, nothing copied."""
-        return replace(self, present=self.present & self._columns(canonical(subset)))
+        return replace(self, present=self.present & self._columns(subset))
 
     def samples(self, chosen: slice) -> Encoded:
         """The same for some samples of the batch."""

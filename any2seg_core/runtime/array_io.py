@@ -11,7 +11,6 @@ from any2seg_core.kernels.labels import upsampled_labels
 from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import SPARSE
 
 LARGEST_LOGIT = 1.7e38
 """Half of the largest float32: no mean of two of them overflows. Beyond it a logit counts as not finite."""
@@ -36,7 +35,7 @@ def _image(name: str, plane: np.ndarray, contract: InputContract) -> np.ndarray:
     pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
     if plane.shape[:2] == size:
         return scaled_plane(pixels, statistics.mean, statistics.std)
-    resize = picked_plane if name in SPARSE else resized_plane
+    resize = picked_plane if contract.suite.sensor(name).is_sparse else resized_plane
     return resize(pixels, *size, statistics.mean, statistics.std)
 
 

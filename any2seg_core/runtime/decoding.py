@@ -12,7 +12,8 @@ import numpy as np
 from any2seg_core.messages.event_stream import Events, EventStream
 from any2seg_core.messages.readers import StreamReader, needs_event_stream, read_events
 from any2seg_core.runtime.input_options import InputOptions
-from any2seg_core.vocabulary.modalities import WINDOWED
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 
 _REMEMBERED_PACKETS = 256
 
@@ -22,8 +23,8 @@ class FileArray:
     """What a sensor file holds, as a payload of a set beside messages.
 
     Attributes:
-        array: rgb (H, W, 3) uint8, depth (H, W) float32 metres or lidar (N, 4) float32 x, y, z in metres, intensity
-            0..1. Events of files are `Events`, as those of messages.
+        array: image as `image_codes` takes it, depth (H, W) float32 metres or points (N, 4) float32 x, y, z in metres,
+            intensity 0..1. Events of files are `Events`, as those of messages.
     """
 
     array: np.ndarray
@@ -53,13 +54,15 @@ class SetDecoder:
 
     Args:
         options: how messages are read. event_window_ns: length of the event window.
+        suite: the sensors that there can be.
     """
 
-    def __init__(self, options: InputOptions, event_window_ns: int) -> None:
+    def __init__(self, options: InputOptions, event_window_ns: int, suite: SensorSuite = VEHICLE) -> None:
+        self._event_names = suite.of_kind(EVENTS)
         self._event_window_ns = event_window_ns
         self._event_streams: dict[str, EventStream] = {}
         self._decoded: OrderedDict[int, tuple[Any, Events]] = OrderedDict()
-        self._reader = StreamReader(options.intensity_max, options.image_bits)
+        self._reader = StreamReader(options.intensity_max, options.image_bits, suite)
 
     @property
     def event_counts(self) -> Counter[str]:
@@ -76,9 +79,9 @@ class SetDecoder:
         """Find the scales of images and clouds again: the messages so far were of nobody's sensor."""
         self._reader.forget()
 
-    def why_black(self) -> str:
+    def why_black(self, name: str) -> str:
         """What else than darkness a black camera image may mean; see `PixelBits.why_black`."""
-        return self._reader.why_black()
+        return self._reader.why_black(name)
 
     def take_notes(self) -> list[str]:
         """What a user should know since the last call, one line each."""
@@ -86,7 +89,7 @@ class SetDecoder:
 
     def receive(self, stream: str, message: Any) -> Any:
         """As `FrameBuilder.receive`."""
-        if stream not in WINDOWED or not needs_event_stream(message):
+        if stream not in self._event_names or not needs_event_stream(message):
             return message
         return self._event_streams.setdefault(stream, EventStream()).decode(message)
 
@@ -96,7 +99,7 @@ class SetDecoder:
         Raises:
             MessageError: a message that cannot be read, or is none of this sensor.
         """
-        if name in WINDOWED:
+        if name in self._event_names:
             return self._events(name, payloads, stamp_ns, event_offset_ns)
         newest = payloads[-1]
         if isinstance(newest, FileArray):

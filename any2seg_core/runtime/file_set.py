@@ -18,7 +18,8 @@ from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.health import HEALTH_REASONS
 from any2seg_core.sync import Sample, SampleSet
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import EVENT, RGB, canonical
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS, IMAGE
 
 if TYPE_CHECKING:
     from any2seg_core.runtime.predictor import Predictor, Segmentation
@@ -34,7 +35,7 @@ def segment_arrays(
     """Labels of one set of arrays, judged as the node judges messages.
 
     Args:
-        samples: modality -> array, as `Predictor` takes raw ones; the event window ends with the last event.
+        samples: sensor -> array, as `Predictor` takes raw ones; the event window ends with the last event of all.
         calibration: None: only the camera image can be used.
         parameters: of the node, by name; those of inputs and health count.
         frames: builder made of the same, for many sets in a row: its look-up tables are kept, nothing else.
@@ -46,16 +47,17 @@ def segment_arrays(
     Raises:
         UserError: no sensor is left, an array that does not fit calibration or checkpoint.
     """
-    names = canonical(samples)
-    predictor.contract.require_own_encodings(name for name in names if name != RGB)
-    events = samples.get(EVENT)
-    stamp_ns = int(events["t"].max()) if events is not None and len(events) else 0
-    sample_set = _set_of(samples, stamp_ns)
+    suite = predictor.contract.suite
+    names = suite.canonical(samples)
+    predictor.contract.require_own_encodings(name for name in names if suite.sensor(name).kind != IMAGE)
+    events = [samples[name] for name in suite.of_kind(EVENTS) if name in samples and len(samples[name])]
+    stamp_ns = max((int(each["t"].max()) for each in events), default=0)
+    sample_set = _set_of(samples, suite, stamp_ns)
     window_ns = predictor.contract.event_window_ns
     given = parameters or {}
     payloads = {name: [sample.payload for sample in found] for name, found in sample_set.samples.items()}
     if frames is None:
-        frames = FrameBuilder(calibration, window_ns, input_options(given))
+        frames = FrameBuilder(calibration, window_ns, input_options(given, suite), suite)
     else:
         frames.reset()
     frame = frames.build(payloads, stamp_ns)
@@ -65,7 +67,7 @@ def segment_arrays(
             raise UserError(text, frame.codes[name])
     if not frame.planes:
         raise UserError(f"no sensor shows anything: {'; '.join(reasons_of(frame))}", "sensor-empty")
-    segmenter = SetSegmenter(predictor, sync_config(given, names, window_ns))
+    segmenter = SetSegmenter(predictor, sync_config(given, names, window_ns, suite))
     return segmenter.segment(sample_set, frame, stamp_ns).segmentation, frame
 
 
@@ -74,10 +76,10 @@ def reasons_of(frame: Frame) -> list[str]:
     return [why if why.startswith(f"{name}: ") else f"{name}: {why}" for name, why in frame.errors.items()]
 
 
-def _set_of(samples: Mapping[str, np.ndarray], stamp_ns: int) -> SampleSet:
-    names = canonical(samples)
+def _set_of(samples: Mapping[str, np.ndarray], suite: SensorSuite, stamp_ns: int) -> SampleSet:
+    names, windowed = suite.canonical(samples), suite.of_kind(EVENTS)
     payloads = {
-        name: Events(None, samples[name]) if name == EVENT else FileArray(samples[name]) for name in names
+        name: Events(None, samples[name]) if name in windowed else FileArray(samples[name]) for name in names
     }
     return SampleSet(
         stamp_ns,

@@ -16,7 +16,7 @@ from any2seg_core.messages.typical import typical_messages
 from any2seg_core.runtime.decoding import Reading, SetDecoder, frame_of
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.geometry import CameraUpdate, VehicleGeometry
-from any2seg_core.runtime.input_options import InputOptions
+from any2seg_core.runtime.input_options import InputOptions, input_options
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.emptiness import is_empty, why_empty
@@ -24,7 +24,8 @@ from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthMonitor
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.rig import SensorRig
-from any2seg_core.vocabulary.modalities import MODALITIES, RGB, WINDOWED, canonical
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
 
@@ -43,6 +44,7 @@ class FrameBuilder:
             can be used, and only after `set_camera` or an image of any size.
         event_window_ns: length of the event window that ends at the stamp of the set.
         options: how messages are read and when a sensor is ill.
+        suite: the sensors that there can be.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class FrameBuilder:
         calibration: Calibration | None,
         event_window_ns: int = DEFAULT_WINDOW_NS,
         options: InputOptions | None = None,
+        suite: SensorSuite = VEHICLE,
     ) -> None:
         self.event_window_ns = event_window_ns
-        self.options = options or InputOptions()
-        self._geometry = VehicleGeometry(calibration, event_window_ns, self.options.rectified)
-        self._decoder = SetDecoder(self.options, event_window_ns)
+        self.options = options or input_options({}, suite)
+        self.suite = suite
+        self._geometry = VehicleGeometry(calibration, event_window_ns, self.options.rectified, suite)
+        self._decoder = SetDecoder(self.options, event_window_ns, suite)
         self._health = HealthMonitor(self.options.health)
         self._warned_once: set[str] = set()
 
@@ -91,9 +95,9 @@ class FrameBuilder:
         """
         if self.rig is None:
             return
-        calibration = self.rig.calibration
-        depth_camera = calibration.depth_camera or calibration.camera
-        for name, message in typical_messages((depth_camera.height, depth_camera.width)).items():
+        cameras = {name: self.rig.place(name).camera or self.rig.calibration.camera for name in self.suite.members}
+        sizes = {name: (camera.height, camera.width) for name, camera in cameras.items()}
+        for name, message in typical_messages(self.suite, sizes).items():
             with suppress(UserError):  # a calibration may lack what this sensor needs; its first message will say so
                 reading = self._decoder.decode(name, [message], stamp_ns=1)
                 self._geometry.note_size(name, reading)
@@ -114,7 +118,7 @@ class FrameBuilder:
         return self._decoder.receive(stream, message)
 
     def set_camera_info(self, stream: str, message: Any) -> CameraUpdate:
-        """Use the intrinsics of a sensor_msgs/CameraInfo for one of CAMERA_FIELDS.
+        """Use the intrinsics of a sensor_msgs/CameraInfo for a sensor that is no point cloud.
 
         Raises:
             MessageError: uncalibrated, malformed, implausible (CARLA 0.9.16), or a focal length more than twofold off
@@ -123,14 +127,14 @@ class FrameBuilder:
         return self._geometry.set_camera_info(stream, message)
 
     def set_camera(self, stream: str, camera: CameraModel) -> bool:
-        """Use other intrinsics for one of CAMERA_FIELDS; returns whether that changed the geometry in use.
+        """Use other intrinsics for a sensor that is no point cloud; returns whether that changed the geometry in use.
 
         Before the first ones of the camera there is no geometry: those of other sensors wait for them.
         """
         return self._geometry.set_camera(stream, camera)
 
     def set_extrinsics(self, stream: str, to_camera: np.ndarray | None) -> bool:
-        """Use another (4, 4) transform of one of EXTRINSICS_FIELDS, None: none; returns whether it is another one."""
+        """Use another (4, 4) transform of a sensor to the camera, None: none; returns whether it is another one."""
         return self._geometry.set_extrinsics(stream, to_camera)
 
     def find_extrinsics(
@@ -144,8 +148,8 @@ class FrameBuilder:
             fixed_frame: see `TransformTree.lookup`.
 
         Returns:
-            Modality -> (4, 4) to the camera, for those of EXTRINSICS_FIELDS that are connected to it; None for one
-            whose last transform was between other frames.
+            Sensor -> (4, 4) to the camera, for those that are connected to it; None for one whose last transform was
+            between other frames.
         """
         return self._geometry.find_extrinsics(transforms, newest, stamp_ns, fixed_frame)
 
@@ -190,7 +194,7 @@ class FrameBuilder:
 
         def read(name: str, given: Sequence[Any]) -> Reading:
             frame_id = frame_of(given[-1])
-            if name == RGB:
+            if name == self.suite.camera:
                 self._geometry.image_frame = frame_id or self._geometry.image_frame
             if self.options.check_frames:
                 self._geometry.check_frame(name, frame_id)
@@ -198,16 +202,18 @@ class FrameBuilder:
             self._geometry.note_size(name, reading)
             return reading
 
-        return _each({name: payloads[name] for name in canonical(payloads, within=MODALITIES)}, faults, read)
+        return _each({name: payloads[name] for name in self.suite.canonical(payloads)}, faults, read)
 
     def _fault_of(self, name: str, reading: Reading, stamp_ns: int) -> Fault | None:
         """Second stage: whether the sensor is ill."""
-        if name in WINDOWED:
-            pixels = self._geometry.pixels(reading.size)
-            return self._health.check_events(reading.array, stamp_ns, self.event_window_ns, pixels, reading.total)
-        fault = self._health.check(name, reading.array, reading.message_ns)
+        sensor = self.suite.sensor(name)
+        if sensor.kind == EVENTS:
+            pixels = self._geometry.pixels(name, reading.size)
+            window = stamp_ns, self.event_window_ns
+            return self._health.check_events(name, reading.array, *window, pixels, reading.total)
+        fault = self._health.check(sensor, reading.array, reading.message_ns)
         if fault is not None and fault.reason == "black":
-            return fault._replace(text=fault.text + self._decoder.why_black())
+            return fault._replace(text=fault.text + self._decoder.why_black(name))
         return fault
 
     def _with_pose(self, name: str, reading: Reading) -> Reading:
@@ -223,11 +229,11 @@ class FrameBuilder:
         if not is_empty(plane):
             return plane
         notes.extend(self._note_empty(name, sample, stamp_ns))
-        return Fault("empty", why_empty(name, sample, self.rig, stamp_ns))
+        return Fault("empty", why_empty(self.suite.sensor(name), sample, self.rig, stamp_ns))
 
     def _note_empty(self, name: str, sample: np.ndarray, stamp_ns: int) -> list[str]:
         """What to tell, once, about a window that no event fell into although the messages around it hold many."""
-        if name not in WINDOWED:
+        if self.suite.sensor(name).kind != EVENTS:
             return []
         times_ns = sample["t"]
         start_ns = stamp_ns - self.event_window_ns
@@ -253,8 +259,8 @@ class FrameBuilder:
         notes: list[str],
     ) -> Frame:
         """The account of all stages."""
-        left_out = canonical(faults)
-        repeats = {name: self._health.repetition(name) for name in canonical(payloads)}
+        left_out = self.suite.canonical(faults)
+        repeats = {name: self._health.repetition(name) for name in self.suite.canonical(payloads)}
         return Frame(
             stamp_ns,
             planes,
@@ -265,7 +271,7 @@ class FrameBuilder:
             repeats={name: share for name, share in repeats.items() if share},
             codes={name: faults[name].code for name in left_out if faults[name].code},
             rig=self.rig,
-            frame_id=(self._geometry.image_frame if RGB in payloads else "") or self.camera_frame,
+            frame_id=(self._geometry.image_frame if self.suite.camera in payloads else "") or self.camera_frame,
         )
 
 

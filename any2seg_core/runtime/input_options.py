@@ -10,7 +10,6 @@ from typing import Any
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import IMAGE
 
 
 def _option(default: Any, description: str, low: float | None = None, high: float | None = None) -> Any:
@@ -46,11 +45,11 @@ def input_options(parameters: Mapping[str, Any], suite: SensorSuite = VEHICLE) -
     """Options from the node's parameters by name (``intensity_max``, ``health.min_points`` ...); others are ignored.
 
     Raises:
-        UserError: a value of another type than its default, or outside its range.
+        UserError: a value of another type than its default, outside its range, or a sensor that is not in the suite.
     """
     defaults: dict[str, Any] = {name: entry.default for name, entry in _PLAIN.items()}
-    defaults.update({f"health.{entry.name}": getattr(HealthConfig(), entry.name) for entry in fields(HealthConfig)})
-    defaults["health.frozen_sensors"] = suite.of_kind(IMAGE)
+    own = HealthConfig.of({}, suite)
+    defaults.update({f"health.{entry.name}": getattr(own, entry.name) for entry in fields(HealthConfig)})
     values = {}
     for name, default in defaults.items():
         value = parameters.get(name, default)
@@ -61,6 +60,5 @@ def input_options(parameters: Mapping[str, Any], suite: SensorSuite = VEHICLE) -
         if low is not None and not low <= value <= high:
             raise UserError(f"parameter {name} is {value}: must lie in {low:g} to {high:g}", "value-range")
         values[name] = type(default)(value)
-    own = {name.partition(".")[2]: values[name] for name in values if name.startswith("health.")}
-    health = HealthConfig(**own, suite=suite)
-    return InputOptions(**{name: values[name] for name in _PLAIN}, health=health)
+    health = {name.partition(".")[2]: values[name] for name in values if name.startswith("health.")}
+    return InputOptions(**{name: values[name] for name in _PLAIN}, health=HealthConfig.of(health, suite))

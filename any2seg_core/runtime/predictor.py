@@ -1,4 +1,4 @@
-"""Predictor: whatever is alive of the four sensors in, a label image out."""
+"""Predictor: whatever is alive of the sensors in, a label image out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from any2seg_core.runtime.array_io import unlabelled_share
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
+from any2seg_core.sensors.images import image_codes, three_channels
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import SensorRig, is_plane, same_view
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import LIDAR, RGB, canonical
+from any2seg_core.vocabulary.sensor import POINTS
 
 if TYPE_CHECKING:  # an exported model needs no PyTorch
     import torch
@@ -79,21 +80,21 @@ def _is_plane_of_any_depth(array: np.ndarray) -> bool:
     return is_plane(array) or (array.dtype == np.float32 and array.ndim == 3 and array.shape[2] == 3)
 
 
-def _require_shares(points: np.ndarray) -> None:
+def _require_shares(name: str, points: np.ndarray) -> None:
     """UserError for a cloud (N, 4) whose intensity is not 0..1; a wrong shape or dtype is told by the rig."""
     if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
         full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
         if full > 1.0:
             raise UserError(
-                f"lidar: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}",
+                f"{name}: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}",
                 "value-range",
             )
 
 
 def _grid(samples: dict[str, np.ndarray], rig: SensorRig) -> tuple[int, int] | None:
     """(H, W) of all planes: that of the camera image, else that of the intrinsics (None)."""
-    image = samples.get(RGB)
-    if image is None or not is_plane(image) or not same_view(image.shape, rig.calibration.camera):
+    image = samples.get(rig.suite.camera)
+    if image is None or image.ndim < 2 or not same_view(image.shape, rig.calibration.camera):
         return None
     height, width = image.shape[:2]
     return height, width
@@ -185,10 +186,11 @@ class Predictor:
         """Segment one set of samples.
 
         Args:
-            samples: per modality either a plane, (H, W, 3) uint8 (float32 in 0..255 where a data set is finer, without
-                a rig) on the camera grid, or a raw array: depth (H, W)
-                float32 metres, lidar (N, 4) float32 x y z intensity, event structured array (EVENT_DTYPE).
-            rig: geometry, needed as soon as one sample is raw.
+            samples: per sensor either a plane, (H, W, 3) uint8 (float32 in 0..255 where a data set is finer, without
+                a rig) on the camera grid, or a raw array, see `SensorRig.planes`: depth (H, W) float32 metres, points
+                (N, 4) float32 x y z intensity, events structured array (EVENT_DTYPE), images as `image_codes` has them.
+            rig: geometry, needed as soon as one sample is raw, but for the picture of the camera; of the suite of the
+                checkpoint.
             stamp_ns: end of the event window.
             size: (H, W) of the output; default: that of the camera image, without one that of the first plane in
                 canonical order, which of raw samples is the camera size of the rig.
@@ -246,11 +248,13 @@ class Predictor:
         with_confidence: bool = True,
         compared: str | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
-        given = canonical(samples)
-        planes = rig.planes(samples, stamp_ns, _grid(samples, rig)) if rig is not None else samples
+        suite = self.contract.suite
+        given = suite.canonical(samples)
+        planes = self._planes(samples) if rig is None else rig.planes(samples, stamp_ns, _grid(samples, rig))
         if size is None:
             size = planes[given[0]].shape[:2]
-        empty = {name: why_empty(name, samples[name], rig, stamp_ns) for name in given if is_empty(planes[name])}
+        missed = [name for name in given if is_empty(planes[name])]
+        empty = {name: why_empty(suite.sensor(name), samples[name], rig, stamp_ns) for name in missed}
         used = tuple(name for name in given if name not in empty)
         if not used:
             raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}", "sensor-empty")
@@ -278,6 +282,13 @@ class Predictor:
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
 
+    def _planes(self, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Samples without a geometry are planes; the picture of the camera becomes one as it is."""
+        camera = self.contract.suite.camera
+        if camera not in samples or _is_plane_of_any_depth(samples[camera]):
+            return samples
+        return samples | {camera: three_channels(image_codes(samples[camera], self.contract.suite.sensor(camera)))}
+
     def _fused(
         self, encoded: Any, subsets: list[tuple[str, ...]], memory: AnchorMemory | None, stamp_ns: int
     ) -> Iterator[Any]:
@@ -291,7 +302,7 @@ class Predictor:
         yield fused
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
-        used = canonical(samples)
+        used = self.contract.suite.canonical(samples)
         unknown = [name for name in used if name not in self.contract.modalities]
         if not used or unknown:
             raise UserError(
@@ -299,7 +310,8 @@ class Predictor:
                 f"{', '.join(self.contract.modalities)}",
                 "sensor-absent" if used else "sensor-none",
             )
-        raw = [name for name in used if not _is_plane_of_any_depth(samples[name])]
+        camera = self.contract.suite.camera
+        raw = [name for name in used if name != camera and not _is_plane_of_any_depth(samples[name])]
         for name in used:
             if name not in raw and samples[name].dtype.kind == "f" and not np.isfinite(samples[name]).all():
                 raise UserError(f"{name}: its plane holds numbers that are not finite: give 0..255", "not-finite")
@@ -316,6 +328,7 @@ class Predictor:
                 raise UserError(
                     f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)", "size-mismatch"
                 )
-        if LIDAR in raw:
-            _require_shares(samples[LIDAR])
+        for name in self.contract.suite.of_kind(POINTS):
+            if name in raw:
+                _require_shares(name, samples[name])
         return used

@@ -10,14 +10,14 @@ from torch import Tensor
 from any2seg_core.kernels.running import on_kernels
 from any2seg_core.runtime.array_io import LARGEST_LOGIT, label_maps, planes_to_images, reached_places
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import SPARSE
+from any2seg_core.vocabulary.sensor import Sensor
 
 
-def resize_planes(planes: Tensor, modality: str, height: int, width: int) -> Tensor:
+def resize_planes(planes: Tensor, sensor: Sensor, height: int, width: int) -> Tensor:
     """(B, 3, H, W) uint8 or float -> (B, 3, height, width): nearest for sparse planes, else antialiased bilinear."""
     if planes.shape[-2:] == (height, width):
         return planes
-    if modality in SPARSE:
+    if sensor.is_sparse:
         return F.interpolate(planes, (height, width), mode="nearest-exact")
     return F.interpolate(planes.float(), (height, width), mode="bilinear", align_corners=False, antialias=True)
 
@@ -52,7 +52,7 @@ def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, devi
         return torch.from_numpy(planes_to_images({name: plane}, contract)[name])  # (1, C, H, W)
     owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
     batch = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
-    return normalise(resize_planes(batch, name, *size), name, contract)
+    return normalise(resize_planes(batch, contract.suite.sensor(name), *size), name, contract)
 
 
 def logits_to_labels(

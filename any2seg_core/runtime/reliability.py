@@ -16,8 +16,10 @@ import numpy as np
 
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.runtime.frame import Frame
+from any2seg_core.sensors.health import extremes
 from any2seg_core.sync import SampleSet, SyncConfig
-from any2seg_core.vocabulary.modalities import LIDAR, RGB, WINDOWED, canonical
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, PLANE, POINTS, Sensor
 
 PARTS = ("presence", "data", "agreement", "repetition", "lateness", "clock")
 """What a score is made of, each 0..1: the score is the smallest of them."""
@@ -72,48 +74,50 @@ class Reliability:
     parts: dict[str, float]
 
 
-def filled_share(name: str, plane: np.ndarray) -> float:
+def filled_share(sensor: Sensor, plane: np.ndarray) -> float:
     """Share of a plane (H, W, 3) that carries data, 0..1, on a grid of about 128 x 128 of its pixels.
 
-    Of the camera: pixels that are neither black nor white, else those that are not 0.
+    Of images: pixels that are neither black nor white, else those that are not 0.
     """
     strides = [max(1, side // _SAMPLES_PER_SIDE) for side in plane.shape[:2]]
-    # Channel by channel: a maximum along an axis of three values takes ten times as long.
-    first, second, third = (np.ascontiguousarray(plane[:: strides[0], :: strides[1], c]) for c in range(3))  # (h,w)
-    brightest = np.maximum(np.maximum(first, second), third)
-    if name == RGB:
-        darkest = np.minimum(np.minimum(first, second), third)
+    brightest, darkest = extremes(plane[:: strides[0], :: strides[1]])
+    if sensor.kind == IMAGE and sensor.format != PLANE:
         return float(((brightest > _BLACK) & (darkest < _WHITE)).mean())
     return float((brightest > 0).mean())
 
 
 def observations(
-    sample_set: SampleSet, frame: Frame, compared: str | None = None, agreement: float | None = None
+    sample_set: SampleSet,
+    frame: Frame,
+    suite: SensorSuite = VEHICLE,
+    compared: str | None = None,
+    agreement: float | None = None,
 ) -> dict[str, Observation | None]:
     """What a set says of each of its sensors, for `ReliabilityMonitor.update`; None for one that was never seen.
 
     An event camera whose window is empty has no entry: a still scene says nothing about it.
 
     Args:
-        sample_set: as the synchroniser made it. frame: its planes.
+        sample_set: as the synchroniser made it. frame: its planes. suite: the sensors that there can be.
         compared, agreement: the sensor that was segmented alone, and `Segmentation.agreement`.
     """
     found: dict[str, Observation | None] = {}
-    for name in canonical([*sample_set.samples, *sample_set.missing]):
+    for name in suite.canonical([*sample_set.samples, *sample_set.missing]):
+        sensor = suite.sensor(name)
         fault = sample_set.faults.get(name, "")
         if sample_set.missing.get(name) in _NOT_SEEN:
             found[name] = None
         elif name in frame.planes:
             found[name] = Observation(
                 True,
-                filled_share(name, frame.planes[name]),
+                filled_share(sensor, frame.planes[name]),
                 agreement if name == compared else None,
                 abs(sample_set.age_ns[name]),
                 frame.repeats.get(name, 0.0),
                 fault,
-                len(frame.samples[name]) if name == LIDAR else None,
+                len(frame.samples[name]) if sensor.kind == POINTS else None,
             )
-        elif name not in WINDOWED or frame.reasons.get(name) != "empty":
+        elif sensor.kind != EVENTS or frame.reasons.get(name) != "empty":
             found[name] = Observation(False, repeats=frame.repeats.get(name, 0.0), fault=fault)
     return found
 
@@ -170,16 +174,20 @@ class ReliabilityMonitor:
     Args:
         oldest_ns: sensor -> age at which its message is too old for a set, see `StreamConfig.oldest_ns`; `of` takes it
             from the settings of the synchroniser.
+        suite: the sensors that there can be.
         compare_every: every n-th set one sensor's turn comes to be compared with all together.
 
     Examples:
-        >>> monitor = ReliabilityMonitor.of(sync_config)
+        >>> monitor = ReliabilityMonitor.of(sync_config, suite)
         >>> compared = monitor.turn(frame.planes)
         >>> segmentation = predictor(frame.planes, stamp_ns=frame.stamp_ns, compared=compared)
-        >>> scores = monitor.update(now_ns, observations(sample_set, frame, compared, segmentation.agreement))
+        >>> scores = monitor.update(now_ns, observations(sample_set, frame, suite, compared, segmentation.agreement))
     """
 
-    def __init__(self, oldest_ns: Mapping[str, int], compare_every: int = 3) -> None:
+    def __init__(
+        self, oldest_ns: Mapping[str, int], suite: SensorSuite = VEHICLE, compare_every: int = 3
+    ) -> None:
+        self._suite = suite
         self._oldest_ns = dict(oldest_ns)
         self._compare_every = compare_every
         self._sets = self._turns = 0
@@ -187,9 +195,9 @@ class ReliabilityMonitor:
         self._updates_ns: deque[int] = deque(maxlen=8)
 
     @classmethod
-    def of(cls, config: SyncConfig, compare_every: int = 3) -> ReliabilityMonitor:
+    def of(cls, config: SyncConfig, suite: SensorSuite = VEHICLE, compare_every: int = 3) -> ReliabilityMonitor:
         """A monitor for the streams of a synchroniser."""
-        return cls({name: stream.oldest_ns for name, stream in config.streams.items()}, compare_every)
+        return cls({name: stream.oldest_ns for name, stream in config.streams.items()}, suite, compare_every)
 
     def reset(self) -> None:
         """Forget all, after a jump in time."""
@@ -199,7 +207,7 @@ class ReliabilityMonitor:
     def turn(self, used: Iterable[str]) -> str | None:
         """The sensor to compare with all together in this set; None for none. To be asked once per set."""
         self._sets += 1
-        there = canonical(used)
+        there = self._suite.canonical(used)
         if len(there) < 2 or self._sets % self._compare_every:
             return None
         self._turns += 1
@@ -227,7 +235,7 @@ class ReliabilityMonitor:
         patience_ns = max(_WINDOW_NS, _LEAST_SETS * median(steps)) if steps else _WINDOW_NS
         is_silent = bool(self._updates_ns) and now_ns - self._updates_ns[-1] > patience_ns
         found = {}
-        for name in canonical(self._sensors):
+        for name in self._suite.canonical(self._sensors):
             parts = self._sensors[name].parts | ({"presence": 0.0} if is_silent else {})
             found[name] = Reliability(min(parts.values()), {part: parts[part] for part in PARTS if part in parts})
         return found
@@ -244,7 +252,8 @@ class ReliabilityMonitor:
         sensor.parts["presence"] = sensor.related("presence", _mean(float(each.is_fused) for each in recent), now_ns)
         filled = [each.filled for each in recent if each.filled is not None]
         returns: list[float] = [each.returns for each in recent if each.returns is not None]
-        series: dict[str, list[float]] = {"events" if name in WINDOWED else "data": filled, "returns": returns}
+        usual = "events" if self._suite.sensor(name).kind == EVENTS else "data"
+        series: dict[str, list[float]] = {usual: filled, "returns": returns}
         if shares := [sensor.related(kind, _mean(values), now_ns) for kind, values in series.items() if values]:
             sensor.parts["data"] = min(shares)
         if ages_ns := [each.age_ns for each in recent if each.age_ns is not None]:

@@ -12,7 +12,6 @@ import numpy as np
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
 from any2seg_core.sync import SampleSet, SyncConfig
-from any2seg_core.vocabulary.modalities import canonical
 
 if TYPE_CHECKING:  # the node loads without torch and says how to install it
     from torch import Tensor
@@ -52,7 +51,8 @@ class SetSegmenter:
 
     def __init__(self, predictor: Predictor, sync: SyncConfig) -> None:
         self.predictor = predictor
-        self._monitor = ReliabilityMonitor.of(sync)
+        self._suite = predictor.contract.suite
+        self._monitor = ReliabilityMonitor.of(sync, self._suite)
         self._known: set[str] = set()
         self._lock = threading.Lock()
 
@@ -81,7 +81,7 @@ class SetSegmenter:
         Raises:
             UserError: no plane, or one of a sensor that the checkpoint does not take.
         """
-        used = canonical(frame.planes)
+        used = self._suite.canonical(frame.planes)
         with self._lock:
             compared = self._monitor.turn(used)
         if subsets or change is not None:
@@ -113,7 +113,7 @@ class SetSegmenter:
             if sample_set is None or frame is None:
                 seen: Mapping[str, Observation | None] = {name: Observation(False) for name in self._known}
             else:
-                seen = observations(sample_set, frame, compared, agreement)
+                seen = observations(sample_set, frame, self._suite, compared, agreement)
             scores = self._monitor.update(now_ns, seen)
             self._known = set(scores)
             return scores

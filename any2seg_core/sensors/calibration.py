@@ -15,13 +15,18 @@ lidar_to_camera:             # optional 4x4: p_camera = lidar_to_camera @ p_lida
   - [0, 0, 0, 1]
 lidar_frame: velodyne        # optional frame_id that lidar_to_camera holds for; clouds of another are left out
 event_to_camera: [...]       # optional 4x4; likewise depth_to_camera
+sensors:                     # optional: all further sensors of the suite, by name
+  thermal: {camera: {...}, to_camera: [...]}
+  radar: {to_camera: [...], frame: radar_front}
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +37,8 @@ from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
-from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB
+from any2seg_core.sensors.places import SensorPlace, checked_place, place_keys, rigid_transform
+from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB, VEHICLE, SensorSuite
 
 CAMERA_FIELDS = {RGB: "camera", DEPTH: "depth_camera", EVENT: "event_camera"}
 """Per modality that has intrinsics their field of `Calibration`."""
@@ -40,19 +46,18 @@ CAMERA_FIELDS = {RGB: "camera", DEPTH: "depth_camera", EVENT: "event_camera"}
 EXTRINSICS_FIELDS = {DEPTH: "depth_to_camera", EVENT: "event_to_camera", LIDAR: "lidar_to_camera"}
 """Per modality that has a transform to the camera its field of `Calibration`."""
 
-_ORTHONORMAL_TOLERANCE = 1e-3
-
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Intrinsics and extrinsics of one sensor head; what is not known is None.
 
     Attributes:
-        camera: the RGB camera; its pixel grid is the plane of every modality.
+        camera: the camera of the suite; its pixel grid is the plane of every sensor.
         depth_camera, event_camera: their own intrinsics; None means "same as camera".
         lidar_to_camera: (4, 4) float64, LiDAR frame (x forward, y left, z up) to the optical frame, metres.
         event_to_camera, depth_to_camera: (4, 4) float64 optical to optical; None: at the same place.
         lidar_frame: name of the LiDAR frame; None where nothing names it.
+        sensors: name -> place of all other sensors; `place` finds any.
 
     Raises:
         UserError: a transform that is not a rigid (4, 4) matrix.
@@ -71,42 +76,48 @@ class Calibration:
     event_to_camera: np.ndarray | None = None
     depth_to_camera: np.ndarray | None = None
     lidar_frame: str | None = None
+    sensors: Mapping[str, SensorPlace] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         for name in EXTRINSICS_FIELDS.values():
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, rigid_transform(value, name))
+        checked = {name: checked_place(place, name) for name, place in self.sensors.items()}
+        object.__setattr__(self, "sensors", MappingProxyType(checked))
 
+    def place(self, name: str, suite: SensorSuite = VEHICLE) -> SensorPlace:
+        """What is known of one sensor of a suite, whichever keys of the file say it.
 
-def rigid_transform(values: Any, name: str) -> np.ndarray:
-    """Checks that `values` is a rigid transform; returns it as a read-only (4, 4) float64 array or raises UserError."""
-    try:
-        matrix = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise UserError(f"{name}: must be four rows of four numbers", "transform-invalid") from None
-    if matrix.shape != (4, 4):
-        raise UserError(f"{name}: must be four rows of four numbers, got shape {matrix.shape}", "transform-invalid")
-    if not np.isfinite(matrix).all():
-        raise UserError(f"{name}: holds NaN or infinity; write the measured numbers", "not-finite")
-    if not np.allclose(matrix[3], [0.0, 0.0, 0.0, 1.0]):
-        raise UserError(
-            f"{name}: the last row must be [0, 0, 0, 1]; a transposed matrix has the translation there",
-            "transform-invalid",
-        )
-    rotation = matrix[:3, :3]
-    error = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
-    if error > _ORTHONORMAL_TOLERANCE:
-        raise UserError(
-            f"{name}: the rotation is not orthonormal (error {error:.2g}); give a rotation with unit axes",
-            "transform-invalid",
-        )
-    if np.linalg.det(rotation) < 0.0:
-        raise UserError(
-            f"{name}: the rotation mirrors (determinant -1); flip the sign of one axis", "transform-invalid"
-        )
-    matrix.setflags(write=False)
-    return matrix
+        UserError where an entry below ``sensors`` is that of the camera of the suite.
+        """
+        own = self.sensors.get(name)
+        if name == suite.camera:
+            if own is not None:
+                raise UserError(
+                    f"calibration: sensors.{name} is the camera of the suite: write it as camera, at the top",
+                    "value-conflict",
+                )
+            return SensorPlace(self.camera)
+        keys = place_keys(name, suite)
+        given = [None if not key or "." in key else getattr(self, key) for key in keys]
+        if own is not None:
+            given = [old if new is None else new
+                     for old, new in zip(given, (own.camera, own.to_camera, own.frame), strict=True)]  # fmt: skip
+        return SensorPlace(*given)
+
+    def with_place(self, name: str, place: SensorPlace, suite: SensorSuite = VEHICLE) -> Calibration:
+        """The same calibration with another place of one sensor."""
+        if name == suite.camera:
+            assert place.camera is not None  # there is no plane without it
+            return replace(self, camera=place.camera)
+        keys = place_keys(name, suite)
+        parts: dict[str, Any] = dict(zip(keys, (place.camera, place.to_camera, place.frame), strict=True))
+        at_top = {key: value for key, value in parts.items() if key and "." not in key}
+        if name not in self.sensors and at_top and all(value is None for key, value in parts.items() if not key):
+            return replace(self, **at_top)
+        cleared: dict[str, Any] = dict.fromkeys(at_top)
+        return replace(self, **cleared, sensors={**self.sensors, name: place})
 
 
 def load_calibration(path: str | os.PathLike[str]) -> Calibration:
@@ -136,6 +147,7 @@ def load_calibration(path: str | os.PathLike[str]) -> Calibration:
         file = _CalibrationFile.model_validate(data)
         parts: dict[str, Any] = {name: _camera(getattr(file, name), name) for name in CAMERA_FIELDS.values()}
         parts |= {name: getattr(file, name) for name in EXTRINSICS_FIELDS.values()}
+        parts["sensors"] = {name: entry.place(name) for name, entry in file.sensors.items()}
         return Calibration(**parts, lidar_frame=file.lidar_frame)
     except (ValidationError, UserError) as error:
         raise UserError(f"{path}: {_first_line(error)}", code_of(error)) from None
@@ -171,13 +183,9 @@ def load_camera_info(url: str, rectified: bool = False) -> CameraModel:
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
     """Writes a calibration file; an existing one is replaced in one step, so a reader never sees half of it."""
     path = Path(path)
-    data: dict[str, Any] = {"version": 1}
-    for part in fields(calibration):
-        value = getattr(calibration, part.name)
-        if isinstance(value, CameraModel):
-            data[part.name] = _camera_to_dict(value)
-        elif value is not None:
-            data[part.name] = value if isinstance(value, str) else value.tolist()
+    data: dict[str, Any] = {"version": 1} | _known_parts(calibration)
+    if calibration.sensors:
+        data["sensors"] = {name: _known_parts(place) for name, place in calibration.sensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
@@ -207,6 +215,17 @@ class _CameraEntry(BaseModel):
         return self
 
 
+class _SensorEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    camera: _CameraEntry | None = None
+    to_camera: list[list[float]] | None = None
+    frame: str | None = None
+
+    def place(self, name: str) -> SensorPlace:
+        matrix: Any = self.to_camera  # rows of numbers; the calibration checks their shape
+        return SensorPlace(_camera(self.camera, f"sensors.{name}.camera"), matrix, self.frame)
+
+
 class _CalibrationFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     version: int = 1
@@ -217,6 +236,7 @@ class _CalibrationFile(BaseModel):
     event_to_camera: list[list[float]] | None = None
     depth_to_camera: list[list[float]] | None = None
     lidar_frame: str | None = None
+    sensors: dict[str, _SensorEntry] = {}
 
     @model_validator(mode="after")
     def _known_version(self) -> _CalibrationFile:
@@ -290,6 +310,18 @@ def _camera(entry: _CameraEntry | None, name: str) -> CameraModel | None:
         return CameraModel(entry.width, entry.height, K, np.array(entry.D), entry.distortion_model, entry.frame_id)
     except UserError as error:
         raise UserError(f"{name}: {str(error).removeprefix('camera: ')}", error.code) from None
+
+
+def _known_parts(entry: Calibration | SensorPlace) -> dict[str, Any]:
+    """Fields that are no None as a file has them; not the sensors."""
+    data: dict[str, Any] = {}
+    for part in fields(entry):
+        value = getattr(entry, part.name)
+        if isinstance(value, CameraModel):
+            data[part.name] = _camera_to_dict(value)
+        elif isinstance(value, str | np.ndarray):
+            data[part.name] = value if isinstance(value, str) else value.tolist()
+    return data
 
 
 def _camera_to_dict(camera: CameraModel) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.health_config import HealthConfig
+from any2seg_core.sensors.images import image_codes
 from any2seg_core.sensors.returns import count_returns
+from any2seg_core.vocabulary.sensor import DEPTH, IMAGE, PLANE, POINTS, Sensor
 
 HEALTH_REASONS = MappingProxyType(
     {
@@ -49,22 +51,36 @@ class Fault(NamedTuple):
     code: str = ""
 
 
-def image_fault(rgb: np.ndarray, config: HealthConfig) -> Fault | None:
-    """Whether (H, W, 3) uint8 is black or saturated, judged on a grid of about 128 x 128 of its pixels."""
-    stride = [max(1, side // _SAMPLES_PER_SIDE) for side in rgb.shape[:2]]
-    sample = rgb[:: stride[0], :: stride[1]]
-    red, green, blue = (np.ascontiguousarray(sample[..., channel]) for channel in range(3))  # (H,W,3) -> 3 x (H,W)
-    brightest, darkest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+def image_fault(picture: np.ndarray, sensor: Sensor, config: HealthConfig) -> Fault | None:
+    """Whether an image, as `image_codes` takes it, is black or saturated: about 128 x 128 of its pixels are judged.
+
+    A thermal image is judged within its range. A ``plane`` may be black or white and is never ill.
+    """
+    if sensor.format == PLANE:
+        return None
+    stride = [max(1, side // _SAMPLES_PER_SIDE) for side in picture.shape[:2]]
+    brightest, darkest = extremes(image_codes(picture[:: stride[0], :: stride[1]], sensor))
+    within = "" if sensor.value_range is None else " within its range"
     if config.black_level and _share(brightest > config.black_level) < _BRIGHTEST_SHARE:
-        return Fault("black", f"camera image is black: 99 % of its pixels are at most {config.black_level} of 255")
+        told = f"is black{within}: 99 % of its pixels are at most {config.black_level} of 255"
+        return Fault("black", f"{sensor.title} image {told}")
     if config.saturated_share:
         share = _share(darkest >= _WHITE)
         if share >= config.saturated_share:
-            return Fault("saturated", f"camera image is saturated: {share:.0%} of its pixels are white")
+            return Fault("saturated", f"{sensor.title} image is saturated{within}: {share:.0%} of its pixels are white")
     return None
 
 
-def depth_fault(depth_m: np.ndarray, config: HealthConfig) -> Fault | None:
+def extremes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and smallest channel of each pixel: (H, W, 3) or (H, W) uint8 -> twice (H, W)."""
+    if codes.ndim == 2:
+        return codes, codes
+    # Channel by channel: a maximum along an axis of three values takes ten times as long.
+    first, second, third = (np.ascontiguousarray(codes[..., channel]) for channel in range(3))  # (H,W,3) -> 3 x (H,W)
+    return np.maximum(np.maximum(first, second), third), np.minimum(np.minimum(first, second), third)
+
+
+def depth_fault(depth_m: np.ndarray, _sensor: Sensor, config: HealthConfig) -> Fault | None:
     """Whether (H, W) float metres holds next to no depth; every fourth pixel of every fourth row counts."""
     sample = np.ascontiguousarray(depth_m[::_DEPTH_STRIDE, ::_DEPTH_STRIDE])
     share = _share((sample > 0) & (sample < MAX_DEPTH_M))
@@ -73,11 +89,15 @@ def depth_fault(depth_m: np.ndarray, config: HealthConfig) -> Fault | None:
     return None
 
 
-def cloud_fault(points: np.ndarray, config: HealthConfig) -> Fault | None:
-    """Whether (N, 4) holds too few points that are finite and not at the origin, where rays without a return lie."""
-    count = count_returns(read_only(points), config.min_points)
-    if count < config.min_points:
-        return Fault("sparse", f"cloud has {count} points with a distance; fewer than {config.min_points} are no scene")
+def cloud_fault(points: np.ndarray, sensor: Sensor, config: HealthConfig) -> Fault | None:
+    """Whether (N, 4) holds too few points that are finite and not at the origin, where rays without a return lie.
+
+    Clouds of a radar, which has a range of its intensity, are sparse: one point is enough.
+    """
+    enough = config.min_points if sensor.value_range is None else min(config.min_points, 1)
+    count = count_returns(read_only(points), enough)
+    if count < enough:
+        return Fault("sparse", f"cloud has {count} points with a distance; fewer than {enough} are no scene")
     return None
 
 
@@ -102,12 +122,21 @@ class _Repeats:
     count: int = 0
 
 
+@dataclass
+class _Silence:
+    """When one event camera was last looked at, when it last had an event, and how many it had by then."""
+
+    last_event_ns: int | None = None
+    last_look_ns: int = 0
+    events_before: int = 0
+
+
 class HealthMonitor:
     """Judges the decoded arrays of each sensor, one by one; remembers only what freezing and silence need.
 
     Examples:
         >>> monitor = HealthMonitor(HealthConfig(frozen_frames=30))
-        >>> fault = monitor.check("rgb", image, stamp_ns)
+        >>> fault = monitor.check(suite.sensor("rgb"), image, stamp_ns)
     """
 
     def __init__(self, config: HealthConfig | None = None) -> None:
@@ -117,20 +146,19 @@ class HealthMonitor:
     def reset(self) -> None:
         """Forget what was seen, after a jump in time."""
         self._repeats: dict[str, _Repeats] = {}
-        self._last_event_ns: int | None = None
-        self._last_look_ns = self._events_before = 0
+        self._silences: dict[str, _Silence] = {}
 
-    def check(self, name: str, array: np.ndarray, stamp_ns: int) -> Fault | None:
+    def check(self, sensor: Sensor, array: np.ndarray, stamp_ns: int) -> Fault | None:
         """Judges one image, depth image or cloud.
 
         Args:
-            name: modality. array: (H, W, 3) uint8, (H, W) float metres or (N, 4) points.
+            array: image as `image_codes` takes it, (H, W) float metres or (N, 4) points.
             stamp_ns: of the message; the same message given twice counts once.
         """
         if not self.config.enabled:
             return None
-        judge = {"rgb": image_fault, "depth": depth_fault, "lidar": cloud_fault}[name]
-        return judge(array, self.config) or self._frozen(name, array, stamp_ns)
+        judge = {IMAGE: image_fault, DEPTH: depth_fault, POINTS: cloud_fault}[sensor.kind]
+        return judge(array, sensor, self.config) or self._frozen(sensor.name, array, stamp_ns)
 
     def repetition(self, name: str) -> float:
         """How near a sensor is to frozen, 0..1: the share of `frozen_frames` messages that repeat the one before."""
@@ -140,7 +168,7 @@ class HealthMonitor:
         return min((seen.count - 1) / (self.config.frozen_frames - 1), 1.0)
 
     def check_events(
-        self, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int, total: int = 0
+        self, name: str, events: np.ndarray, stamp_ns: int, window_ns: int, pixels: int, total: int = 0
     ) -> Fault | None:
         """Judges the events (fields x, y, t, p) that go into the window which ends at `stamp_ns`.
 
@@ -154,12 +182,13 @@ class HealthMonitor:
             times_ns = events["t"]
             count = int(np.count_nonzero((times_ns > stamp_ns - window_ns) & (times_ns <= stamp_ns)))
             fault = event_fault(count, window_ns, pixels, self.config)
-        has_paused = abs(stamp_ns - self._last_look_ns) >= self.config.event_silence_s / 2 * NS_PER_S
-        is_life = len(events) > 0 or total != self._events_before
-        if is_life or has_paused or self._last_event_ns is None or stamp_ns < self._last_event_ns:
-            self._last_event_ns = stamp_ns
-        self._last_look_ns, self._events_before = stamp_ns, total
-        silent_s = (stamp_ns - self._last_event_ns) / NS_PER_S
+        seen = self._silences.setdefault(name, _Silence())
+        has_paused = abs(stamp_ns - seen.last_look_ns) >= self.config.event_silence_s / 2 * NS_PER_S
+        is_life = len(events) > 0 or total != seen.events_before
+        if is_life or has_paused or seen.last_event_ns is None or stamp_ns < seen.last_event_ns:
+            seen.last_event_ns = stamp_ns
+        seen.last_look_ns, seen.events_before = stamp_ns, total
+        silent_s = (stamp_ns - seen.last_event_ns) / NS_PER_S
         if fault is None and self.config.event_silence_s and silent_s >= self.config.event_silence_s:
             return Fault("event_silence", f"event camera is silent: messages without an event for {silent_s:.0f} s")
         return fault

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from any2seg_core.sensors.camera import CameraModel, read_only
 
-_KEPT_PIXELS = 36_000_000  # of all tables: four bytes each
+_KEPT_PIXELS = 36_000_000  # of all tables of one kind: four to six bytes each
 
 
-class _Lookups:
-    """The newest look-up tables, as many as `_KEPT_PIXELS` allow."""
+_Table = TypeVar("_Table")
 
-    def __init__(self) -> None:
-        self._tables: OrderedDict[tuple[CameraModel, CameraModel, bytes], np.ndarray] = OrderedDict()
 
-    def find(self, source: CameraModel, target: CameraModel, rotation: np.ndarray) -> np.ndarray:
-        """As `pixel_lookup`."""
+class Tables(Generic[_Table]):
+    """What the pixels of one camera see of another at the same place: the newest tables, as many as memory allows.
+
+    Args:
+        make: (camera on whose grid the table is, the other one, rotation from the first to it) -> table.
+    """
+
+    def __init__(self, make: Callable[[CameraModel, CameraModel, np.ndarray], _Table]) -> None:
+        self._make = make
+        self._tables: OrderedDict[tuple[CameraModel, CameraModel, bytes], _Table] = OrderedDict()
+
+    def find(self, source: CameraModel, target: CameraModel, rotation: np.ndarray) -> _Table:
+        """As `make`, kept for next time."""
         key = (source, target, np.ascontiguousarray(rotation, dtype=np.float64).tobytes())
         if key not in self._tables:
-            self._tables[key] = read_only(_make_lookup(source, target, rotation))
-            while len(self._tables) > 1 and sum(table.size for table in self._tables.values()) > _KEPT_PIXELS:
+            self._tables[key] = self._make(source, target, rotation)
+            while len(self._tables) > 1 and sum(one.width * one.height for one, _, _ in self._tables) > _KEPT_PIXELS:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(key)
         return self._tables[key]
-
-
-_lookups = _Lookups()
 
 
 def pixel_lookup(source: CameraModel, target: CameraModel, rotation: np.ndarray) -> np.ndarray:
@@ -51,4 +58,7 @@ def _make_lookup(source: CameraModel, target: CameraModel, rotation: np.ndarray)
         uv, valid = target.project(rays @ rotation.T)
         column, line = np.floor(uv[valid] + 0.5).astype(np.int64).T
         index[rows][valid.reshape(-1, source.width)] = line * target.width + column
-    return index
+    return read_only(index)
+
+
+_lookups = Tables(_make_lookup)

@@ -59,6 +59,15 @@ class IntensityScale:
         return note
 
 
+def shares_of_range(values: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Intensities in their unit, (N,) float32, as shares of their range: float32, 0 at its lower end, 1 at the upper.
+
+    Not cut to 0..1; NaN stays.
+    """
+    low, high = value_range
+    return ((values - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
+
+
 @numba.njit(cache=True)
 def _smallest_range(values):
     """Smallest of the ranges that holds (N,) values; 0 where none of them is above 0."""

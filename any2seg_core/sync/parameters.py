@@ -26,7 +26,7 @@ STREAM_DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "enabled": StreamConfig.enabled,
     }
 )
-"""Per stream, written ``<modality>.<name>``: the defaults of `StreamConfig`, which says what they mean."""
+"""Per stream, written ``<sensor>.<name>``: the defaults of `StreamConfig`, which says what they mean."""
 
 SYNC_DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "timeout_s": SyncConfig.timeout_ns / NS_PER_S,
@@ -45,7 +45,7 @@ NODE_NAME = "segment"
 """Of the segmentation node, where nobody calls it otherwise; one of several is called segment_<camera>."""
 
 MOST_OFFSET_S = 3600.0
-"""Largest ``<modality>.offset_s``: clocks that are further apart need one clock."""
+"""Largest ``<sensor>.offset_s``: clocks that are further apart need one clock."""
 
 _EVENT_BUFFER = 200
 _MOST_SECONDS = 1e9  # stamps are 64 bits of nanoseconds

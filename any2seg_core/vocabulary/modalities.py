@@ -71,7 +71,7 @@ class SensorSuite:
             return self._by_name[name]
         except (KeyError, TypeError):
             raise UserError(
-                f"sensor {name!r} is not in the suite {self.name}: it has {', '.join(self.members)}", "sensor-absent"
+                f"sensor {name!r} is not in the suite {self.name}: it has {', '.join(self.members)}", "sensor-unknown"
             ) from None
 
     def letter(self, name: str) -> str:

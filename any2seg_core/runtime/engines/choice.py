@@ -20,6 +20,7 @@ from any2seg_core.vocabulary.modalities import all_subsets
 _LOG = logging.getLogger(__name__)
 _SIDE = 64  # pixels of the images of a trial: the smallest that every precision takes
 _SUBSETS = 32  # at most so many subsets of the sensors
+_ALL_SUBSETS = 12  # sensors of which all subsets are listed to choose among; of more than these, each alone and all
 _TIE = 1e-4  # share of the largest logit: so near to the winner a class may win by rounding
 LIMIT = 0.001
 """Share of the places, over all subsets, whose labels may differ without a tie."""
@@ -96,7 +97,8 @@ def unsettled_share(eager: EagerEngine, images: dict[str, Tensor]) -> float:
 
 def trial_subsets(images: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
     """All subsets of the sensors, of many sensors some of them, evenly spread; that of all sensors is the first."""
-    subsets = all_subsets(tuple(images))[::-1]
+    names = tuple(images)
+    subsets = all_subsets(names)[::-1] if len(names) <= _ALL_SUBSETS else [names, *((name,) for name in names)]
     return subsets[:: 1 + len(subsets) // _SUBSETS]
 
 

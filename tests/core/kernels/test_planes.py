@@ -47,7 +47,7 @@ def test_value_input_is_the_same_on_every_road(name: str, size: tuple[int, int],
     """Other devices go through torch; a plane of the wanted size is not resized."""
     contract, plane = InputContract(height=64, width=32), plane_of(*size, dtype)
     pixels = torch.from_numpy(plane).permute(2, 0, 1)[None]  # (1, C, H, W)
-    expected = normalise(resize_planes(pixels, name, 64, 32), name, contract)
+    expected = normalise(resize_planes(pixels, contract.suite.sensor(name), 64, 32), name, contract)
     found = planes_to_tensor({name: plane}, contract)[name]
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
 

@@ -92,7 +92,7 @@ def test_gradient_reaches_every_parameter_from_a_mixed_batch():
 def test_exception_messages_show_expected_and_actual(model):
     with user_error("sensor-none", "rgb, depth, event, lidar"):
         model({})
-    with user_error("sensor-unknown", "'radar'"):
+    with user_error("sensor-absent", "radar", "rgb, depth, event, lidar"):
         model({"radar": torch.zeros(1, 3, 64, 64)})
     with user_error("array-shape"):
         model({"rgb": torch.zeros(1, 3, 60, 64)})

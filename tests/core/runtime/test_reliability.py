@@ -8,6 +8,7 @@ import pytest
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, ReliabilityMonitor, filled_share, observations
 from any2seg_core.sync import Sample, SampleSet, StreamConfig, SyncConfig
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 MS = 1_000_000
 PERIOD_NS = 50 * MS
@@ -130,10 +131,10 @@ def test_value_the_plane_of_a_camera_counts_where_it_is_neither_black_nor_white(
     plane = np.full((30, 41, 3), 100, np.uint8)
     plane[:3] = 8
     plane[3:9] = 250
-    assert filled_share("rgb", plane) == pytest.approx(21 / 30)
-    assert filled_share("depth", plane) == 1.0
+    assert filled_share(VEHICLE.sensor("rgb"), plane) == pytest.approx(21 / 30)
+    assert filled_share(VEHICLE.sensor("depth"), plane) == 1.0
     plane[:15] = 0
-    assert filled_share("event", plane) == 0.5
+    assert filled_share(VEHICLE.sensor("event"), plane) == 0.5
 
 
 def test_value_points_that_are_lost_show_although_they_overlap_in_the_plane():
@@ -152,7 +153,7 @@ def test_value_a_set_becomes_observations():
     )  # fmt: skip
     frame = Frame(0, {"rgb": plane, "depth": plane}, {"event": "event: no event"}, {"event": "empty"},
                   repeats={"rgb": 0.25})  # fmt: skip
-    assert observations(found, frame, "depth", 0.75) == {
+    assert observations(found, frame, VEHICLE, "depth", 0.75) == {
         "rgb": Observation(True, 1.0, None, 0, 0.25, ""),
         "depth": Observation(True, 1.0, 0.75, 7, 0.0, "jumps"),
         "lidar": None,

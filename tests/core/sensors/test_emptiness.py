@@ -10,6 +10,7 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 CAMERA = CameraModel.from_fov(53, 37, 80.0)
 TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)  # the LiDAR looks along x
@@ -42,7 +43,7 @@ def cloud():
 def test_value_points_are_counted_by_where_they_are(dtype):
     points = cloud().astype(dtype)
     assert is_empty(RIG.planes({"lidar": points}, END_NS)["lidar"])
-    assert why_empty("lidar", points, RIG, END_NS) == (
+    assert why_empty(VEHICLE.sensor("lidar"), points, RIG, END_NS) == (
         "lidar: none of its 21 points falls into the picture: 9 no returns (at the origin or not finite), "
         "5 behind the camera, 4 farther than 999 m, 3 outside; check lidar_to_camera"
     )
@@ -64,7 +65,7 @@ def test_value_points_are_counted_by_where_they_are(dtype):
 )
 def test_value_the_line_names_the_cause(name, sample, said):
     assert is_empty(RIG.planes({name: sample}, END_NS)[name])
-    line = why_empty(name, sample, RIG, END_NS)
+    line = why_empty(VEHICLE.sensor(name), sample, RIG, END_NS)
     assert line.startswith(f"{name}: ") and said in line and "\n" not in line
 
 
@@ -75,9 +76,10 @@ def test_value_depths_that_another_camera_sees_beside_the_picture():
     depth_m = np.full((37, 53), 8.0, np.float32)
     assert is_empty(rig.planes({"depth": depth_m}, END_NS)["depth"])
     assert "none of its 1961 depths falls into the picture; check depth_camera" in why_empty(
-        "depth", depth_m, rig, END_NS
+        VEHICLE.sensor("depth"), depth_m, rig, END_NS
     )
 
 
 def test_value_a_plane_that_was_given_needs_no_geometry():
-    assert why_empty("lidar", np.zeros((4, 5, 3), np.uint8), None, 0) == "lidar: all pixels of its plane are 0"
+    plane = np.zeros((4, 5, 3), np.uint8)
+    assert why_empty(VEHICLE.sensor("lidar"), plane, None, 0) == "lidar: all pixels of its plane are 0"

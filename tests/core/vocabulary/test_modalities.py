@@ -199,10 +199,10 @@ def test_exception_suites_that_are_not_there(tmp_path):
 
 
 def test_exception_sensors_of_other_suites():
-    with user_error("sensor-absent", "'depth'", "mcubes", "rgb, aolp, dolp, nir"):
+    with user_error("sensor-unknown", "'depth'", "mcubes", "rgb, aolp, dolp, nir"):
         MCUBES.subset_letters(("depth",))
     for ask in (VEHICLE.letter, VEHICLE.sensor, lambda name: VEHICLE.canonical([name])):
-        with user_error("sensor-absent", "'radar'", "rgb, depth, event, lidar"):
+        with user_error("sensor-unknown", "'radar'", "rgb, depth, event, lidar"):
             ask("radar")
 
 

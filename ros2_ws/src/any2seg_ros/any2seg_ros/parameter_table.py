@@ -250,7 +250,7 @@ def parameter_table(suite: SensorSuite, modalities: tuple[str, ...] = ()) -> Map
         "Sensors that the node has: names, titles, letters ([camera, LiDAR], [RL], [all]); at run time they are "
         "switched with SENSOR.enabled.",
     )
-    health = asdict(HealthConfig(frozen_sensors=suite.of_kind(IMAGE), suite=suite))
+    health = asdict(HealthConfig.of({}, suite))
     table = {
         **_MODEL, **_CALIBRATION, **_camera_info_urls(suite), **_GEOMETRY, "modalities": members,
         **_message_types(suite), **_INPUTS, **_sync(suite), **_LIMITS, **_of_core(health, "health.", _HEALTH_TEXTS),
