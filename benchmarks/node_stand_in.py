@@ -22,7 +22,7 @@ from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import canonical
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_ros.processes import ros_arguments
 from any2seg_ros.segment_node import SegmentNode
 
@@ -67,7 +67,7 @@ class FreePredictor:
             planes_to_tensor(samples, self.contract)
             labels, confidence = logits_to_labels(self._logits, height, width, with_confidence)
         certainty = None if confidence is None else confidence[0].numpy()
-        return Segmentation(labels[0].numpy(), certainty, canonical(samples))
+        return Segmentation(labels[0].numpy(), certainty, VEHICLE.canonical(samples))
 
 
 class StandInNode:
@@ -82,7 +82,7 @@ class StandInNode:
         save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
         pool: Any = SimpleNamespace(turns=FairLock(), get=lambda *_: FreePredictor())
         # A long silence is no death here: a busy machine must not look like dead sensors.
-        parameters = {"checkpoint": "none", "calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
+        parameters = {"calibration_file": folder / "c.yaml", "timeout_without_reference_s": 5.0}
         rclpy.init(args=ros_arguments(parameters))
         self.node = cast(Any, SegmentNode(pool=pool))  # its inner parts are taken hold of
         self.node.trigger_configure()

@@ -15,7 +15,8 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sync import SampleSet
-from any2seg_core.vocabulary.modalities import LIDAR, RGB
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import POINTS
 
 _MOST_COMPLAINTS, _TOLD_COMPLAINTS = 100, 5
 _OTHER_CLOCK_NS = NS_PER_S  # stamps that are further from the bag's time are of another clock
@@ -27,6 +28,7 @@ class RecordedExtrinsics:
 
     Attributes:
         names: those of them that a pass looks up for each set. fixed: the others, which never move on the vehicle.
+        suite: whose they are.
         topics: of transforms that move. static: the static ones; latched, so the first value counts from the start.
         fixed_frame: as the node's parameter.
     """
@@ -36,12 +38,13 @@ class RecordedExtrinsics:
     topics: tuple[str, ...]
     static: StaticTransforms
     fixed_frame: str = ""
+    suite: SensorSuite = VEHICLE
 
     def through(self, fixed_frame: str) -> RecordedExtrinsics:
-        """The same by way of a frame that stands still: then a LiDAR moves between its stamp and the camera's."""
+        """The same by way of a frame that stands still: then a cloud moves between its stamp and the camera's."""
         if not fixed_frame:
             return self
-        moved = tuple(name for name in self.fixed if name == LIDAR)
+        moved = tuple(name for name in self.fixed if name in self.suite.of_kind(POINTS))
         return replace(self, names=(*self.names, *moved), fixed_frame=fixed_frame)
 
 
@@ -70,11 +73,11 @@ class ExtrinsicsFollower:
             self.left_out.update(c for c in complaints if c in self.left_out or len(self.left_out) < _MOST_COMPLAINTS)
 
     def at(self, sample_set: SampleSet, time_ns: int, frames: FrameBuilder) -> dict[str, np.ndarray | None]:
-        """Modality -> (4, 4) to the camera, of what is connected at a set; `time_ns`: bag time when it was complete."""
+        """Sensor -> (4, 4) to the camera, of what is connected at a set; `time_ns`: bag time when it was complete."""
         is_same_clock = abs(time_ns - sample_set.stamp_ns) <= _OTHER_CLOCK_NS
         self._static.go_to(sample_set.stamp_ns if is_same_clock else time_ns)
         newest = {}
-        for name in (RGB, *self._recorded.names):
+        for name in (self._recorded.suite.camera, *self._recorded.names):
             if name in sample_set.samples:
                 found = sample_set.samples[name]
                 sample = found[-1]
@@ -86,4 +89,4 @@ def _frame_id(payload: Any) -> str:
     try:
         return str(payload.header.frame_id)
     except MessageError:
-        return ""  # damaged: its modality will be left out
+        return ""  # damaged: its sensor will be left out

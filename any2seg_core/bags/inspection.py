@@ -257,7 +257,8 @@ def _clock_note(name: str, phase: Phase, reference: str) -> str:
 def _view_notes(name: str, calibration: BagCalibration, message: Any) -> list[str]:
     """Whether the first scan of a LiDAR or radar falls into the picture: the quickest test of extrinsics."""
     known = calibration.calibration
-    if message is None or known is None or known.lidar_to_camera is None:
+    to_camera = None if known is None else known.place(name, calibration.suite).to_camera
+    if message is None or known is None or to_camera is None:
         return []
     try:
         points = cloud_to_points(message.value)
@@ -265,6 +266,6 @@ def _view_notes(name: str, calibration: BagCalibration, message: Any) -> list[st
         return [f"{name}: {error}"]
     if not len(points):
         return [f"{name}: the first scan is empty"]
-    share = share_in_view(points[:, :3], known.lidar_to_camera, known.camera)
+    share = share_in_view(points[:, :3], to_camera, known.camera)
     text = f"{name}: {100 * share:.1f} % of the first scan's {len(points)} points fall into the picture"
     return [text if share > _FEW_POINTS else f"{text}: the extrinsics or the camera frame are wrong"]

@@ -21,12 +21,10 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import event_array_from_cdr
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.frame_builder import FrameBuilder
-from any2seg_core.sensors.calibration import CAMERA_FIELDS
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sync import SampleSet, SyncConfig, Synchronizer, SyncStats
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS, nearest_truth
-from any2seg_core.vocabulary.modalities import EVENT
-from any2seg_core.vocabulary.topics import TopicMap
+from any2seg_core.vocabulary.topics import TopicMap, node_camera_infos
 
 _TRUTH, _TRANSFORMS = "truth", "tf"
 _EVENT_PACKET, _EVENT_ARRAY = "/EventPacket", "/EventArray"
@@ -42,7 +40,7 @@ class BagSet:
         time_ns: log time at which it was complete.
         truth: ground-truth image (message-like) nearest in stamp, None when there is none near enough.
         frames: builds its planes. extrinsics: transforms to the camera of sensors that move, at the moment of the set.
-        judge: told per modality whether its content could be used, as the node tells its synchroniser.
+        judge: told per sensor whether its content could be used, as the node tells its synchroniser.
         cameras: intrinsics at its stamp of the cameras whose camera_info has changed by now.
     """
 
@@ -61,24 +59,20 @@ class BagSet:
 
     @property
     def payloads(self) -> dict[str, list[Any]]:
-        """Modality -> its messages in order of stamp, as ``FrameBuilder.build`` takes them."""
+        """Sensor -> its messages in order of stamp, as ``FrameBuilder.build`` takes them."""
         return {name: [sample.payload for sample in found] for name, found in self.sample_set.samples.items()}
 
     def frame(self) -> Frame:
-        """Planes of the set, through the node's FrameBuilder; a bad message costs its own modality."""
+        """Planes of the set, through the node's FrameBuilder; a bad message costs its own sensor."""
         self._apply_geometry()
-        frame = self.frames.build(self.payloads, self.stamp_ns, self._event_offset_ns)
+        frame = self.frames.build(self.payloads, self.stamp_ns, self.sample_set.offsets_ns)
         self.judge({name: name in frame.planes for name in self.sample_set.samples})
         return frame
 
     def notice(self) -> None:
         """Read without projecting, where only the sets after it are wanted (`FrameBuilder.notice`)."""
         self._apply_geometry()
-        self.frames.notice(self.payloads, self.stamp_ns, self._event_offset_ns)
-
-    @property
-    def _event_offset_ns(self) -> int:
-        return self.sample_set.offsets_ns.get(EVENT, 0)
+        self.frames.notice(self.payloads, self.stamp_ns, self.sample_set.offsets_ns)
 
     def _apply_geometry(self) -> None:
         for name, camera in self.cameras.items():
@@ -128,7 +122,7 @@ class SetStream:
         self._streams = {topic: name for name, topic in topics.streams.items() if name in sync.streams}
         infos = topics.camera_infos if use_camera_info else {}
         self._infos: dict[str, list[str]] = {}  # a registered depth image shares the camera's
-        for name in CAMERA_FIELDS:
+        for name in node_camera_infos(topics.suite):
             if name in infos:
                 self._infos.setdefault(infos[name], []).append(name)
         self._truth_topic = topics.truth
@@ -194,7 +188,7 @@ class SetStream:
 
     def _set_camera_info(self, name: str, message: Any) -> CameraModel | None:
         self.frames.set_camera_info(name, message)
-        return None if self.frames.rig is None else getattr(self.frames.rig.calibration, CAMERA_FIELDS[name])
+        return None if self.frames.rig is None else self.frames.rig.place(name).camera
 
     def _take_sample(self, name: str, message: Recorded, now_ns: int) -> list[SampleSet]:
         """One message of a sensor; the synchroniser counts those without a stamp too."""

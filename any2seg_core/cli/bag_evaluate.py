@@ -36,8 +36,10 @@ def evaluate(
     from any2seg_core.faults.grammar import read_plan
     from any2seg_core.reports.recording import write_evaluation
     from any2seg_core.reports.recording_tables import terminal_tables
+    from any2seg_core.runtime.checkpoint_metadata import read_contract
 
-    request = replace(request, faults=read_plan(drop or (), fault or (), faults or ()))
+    suite = read_contract(request.checkpoint).suite
+    request = replace(request, faults=read_plan(drop or (), fault or (), faults or (), suite))
     with Progress(f"evaluate {request.bag.name}", "s") as progress:
         document: dict[str, Any] = {}
 

@@ -31,7 +31,6 @@ from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSe
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
-from any2seg_core.vocabulary.modalities import modality
 
 _SUNNY = "sun"
 
@@ -130,7 +129,7 @@ class _FrameWriter:
         stem = self._names.name(bag_set.stamp_ns)
         below = Path(self._condition_at(bag_set.time_ns)) / self._below
         for name, plane in usable.planes.items():
-            entry = modality(name)
+            entry = self._opened.suite.sensor(name)
             write_png(self._folder / entry.folder / below / f"{stem}_{entry.suffix}_front.png", plane)
         written = {} if labels is None else dict.fromkeys(self._label_folders, labels)
         if self._labeller is not None:
@@ -146,15 +145,16 @@ class _FrameWriter:
 
     def finish(self, report: ExtractReport, coding: TruthCoding) -> None:
         """What a later reader must know: encoding of the planes, geometry, and where all of it came from."""
-        split, topics = self._options.split, self._opened.choice.map
+        split, topics, suite = self._options.split, self._opened.choice.map, self._opened.suite
         for name in report.modalities:
-            marker = self._folder / modality(name).folder / ENCODING_FILE
-            marker.write_text(json.dumps({"encoding": default_encodings()[name]}))
+            marker = self._folder / suite.sensor(name).folder / ENCODING_FILE
+            marker.write_text(json.dumps({"encoding": default_encodings(suite)[name]}))
         if self._calibration is not None:
             fixed = self._opened.calibration.fixed_part(self._calibration)
             save_calibration(self._folder / f"calibration_{split}.yaml", fixed)
         document = {
             "recording": self._opened.bag.path.name,
+            "suite": suite.to_document(),
             "topics": topics.streams,
             "truth": topics.truth,
             "truth_coding": coding.facts,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS
 
+_NO_OFFSETS: Mapping[str, int] = MappingProxyType({})
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
 
 _Given = TypeVar("_Given")
@@ -153,22 +155,24 @@ class FrameBuilder:
         """
         return self._geometry.find_extrinsics(transforms, newest, stamp_ns, fixed_frame)
 
-    def build(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> Frame:
+    def build(
+        self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, offsets_ns: Mapping[str, int] = _NO_OFFSETS
+    ) -> Frame:
         """Read and project one set.
 
         Args:
             payloads: modality -> its payloads (messages, what `receive` returned, or `FileArray`) in order of stamp;
                 of events all count, else the newest.
             stamp_ns: stamp of the set.
-            event_offset_ns: how far the clock of the events is ahead of that of the stamp: their window ends at
-                stamp plus offset.
+            offsets_ns: sensor -> how far its clock is ahead of that of the stamp: the window of events ends at stamp
+                plus offset.
 
         Returns:
             Frame with what could be used; never raises for a bad message.
         """
         faults: dict[str, Fault] = {}
         notes: list[str] = []
-        readings = self._read(payloads, stamp_ns, event_offset_ns, faults)
+        readings = self._read(payloads, stamp_ns, offsets_ns, faults)
         healthy = _each(readings, faults, lambda name, reading: self._fault_of(name, reading, stamp_ns) or reading)
         posed = _each(healthy, faults, self._with_pose)
         projected = _each(posed, faults, lambda name, reading: self._geometry.project(name, reading, stamp_ns))
@@ -178,16 +182,18 @@ class FrameBuilder:
         samples = {name: readings[name].array for name in planes}
         return self._frame(payloads, stamp_ns, planes, samples, faults, notes)
 
-    def notice(self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, event_offset_ns: int = 0) -> None:
+    def notice(
+        self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, offsets_ns: Mapping[str, int] = _NO_OFFSETS
+    ) -> None:
         """Take a set in without projecting it: later sets are then judged as if it had been built."""
-        for name, reading in self._read(payloads, stamp_ns, event_offset_ns, {}).items():
+        for name, reading in self._read(payloads, stamp_ns, offsets_ns, {}).items():
             self._fault_of(name, reading, stamp_ns)
 
     def _read(
         self,
         payloads: Mapping[str, Sequence[Any]],
         stamp_ns: int,
-        event_offset_ns: int,
+        offsets_ns: Mapping[str, int],
         faults: dict[str, Fault],
     ) -> dict[str, Reading]:
         """First stage; a message of a wrong frame is not decoded."""
@@ -198,7 +204,7 @@ class FrameBuilder:
                 self._geometry.image_frame = frame_id or self._geometry.image_frame
             if self.options.check_frames:
                 self._geometry.check_frame(name, frame_id)
-            reading = self._decoder.decode(name, given, stamp_ns, event_offset_ns)
+            reading = self._decoder.decode(name, given, stamp_ns, offsets_ns.get(name, 0))
             self._geometry.note_size(name, reading)
             return reading
 

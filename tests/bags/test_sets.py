@@ -255,8 +255,8 @@ def test_value_messages_without_a_stamp_are_received_counted_and_named(tmp_path)
 class _BlindCamera(FrameBuilder):
     """Finds no camera image usable."""
 
-    def build(self, payloads, stamp_ns, event_offset_ns=0):
-        frame = super().build(payloads, stamp_ns, event_offset_ns)
+    def build(self, payloads, stamp_ns, offsets_ns):
+        frame = super().build(payloads, stamp_ns, offsets_ns)
         frame.planes.pop("rgb", None)
         return frame
 

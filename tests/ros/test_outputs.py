@@ -9,6 +9,7 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 
@@ -83,7 +84,7 @@ def test_value_label_info_holds_every_class_and_is_latched(node, store):
     from any2seg_ros import qos
     from any2seg_ros.outputs import Outputs
 
-    outputs = Outputs(node, DELIVER, 0.5)
+    outputs = Outputs(node, DELIVER, VEHICLE, 0.5)
     assert node.kinds["~/out/label_info"] is LabelInfo
     assert node.profiles["~/out/label_info"] is qos.LATCHED
     outputs.publish_label_info(0.25)
@@ -102,6 +103,6 @@ def test_value_without_vision_msgs_there_is_the_json_alone(node, monkeypatch):
     from any2seg_ros.outputs import Outputs
 
     monkeypatch.setattr(distro, "vision_messages", lambda: None)
-    Outputs(node, DELIVER, 0.5).publish_label_info(0.25)
+    Outputs(node, DELIVER, VEHICLE, 0.5).publish_label_info(0.25)
     assert "~/out/label_info" not in node.kinds
     assert len(node.sent["~/out/label_info_json"]) == 1

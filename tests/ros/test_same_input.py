@@ -129,8 +129,10 @@ def labels_of_node(settings, path, faults):
     segmenter = Segmenter(settings, ModelPool())
     window_ns = segmenter.event_window_ns
     with Recording(path) as recording:
-        topics = choose_topics(recording).map
-        injector = FaultInjector([parse_fault(text) for text in faults], topics, 0, recording.start_ns)
+        suite = settings.suite
+        topics = choose_topics(recording, suite=suite).map
+        plan = [parse_fault(text, suite) for text in faults]
+        injector = FaultInjector(plan, topics, 0, recording.start_ns, suite)
 
         def heard():
             for message in injector(recording.messages()):
@@ -141,7 +143,8 @@ def labels_of_node(settings, path, faults):
                         segmenter.set_camera_info(name, message.value)
                 yield message
 
-        sets = SetStream(heard(), topics, settings.sync_for(window_ns), FrameBuilder(None, window_ns))
+        frames = FrameBuilder(None, window_ns, suite=suite)
+        sets = SetStream(heard(), topics, settings.sync_for(window_ns), frames)
         for bag_set in sets:
             samples = {
                 name: tuple(replace(each, payload=Received(each.payload, each.stamp_ns, 0)) for each in found)

@@ -77,12 +77,12 @@ class _Run:
         self.subsets = wanted_subsets(request.subsets, self.modalities, self._suite)
         event_window_ns = self.predictor.contract.event_window_ns
         self._sync = sync_config(self._opened.parameters, self.modalities, event_window_ns, self._suite)
-        self._notes = check_faults(request.faults, self._bag, self._topics)
+        self._notes = check_faults(request.faults, self._bag, self._topics, self._suite)
         self._notes += self.predictor.contract.encoding_notes(self.modalities)
-        self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns)
+        self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns, self._suite)
         self._recorder: ResultRecorder | None = None
         if request.record is not None:
-            recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space)
+            recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space, self._suite)
             stack.enter_context(only_on_success(request.record.parent))
             self._recorder = stack.enter_context(recorder)
         self._noise = noise_level(request.noise) if request.noise else None
@@ -219,10 +219,8 @@ class _Run:
         used, time_s = self._suite.canonical(planes), self._time_s(found)
         change = None
         if self._noise is not None:
-            suite = self.predictor.contract.suite
-            change = partial(
-                add_noise, level=self._noise, seed=self.request.seed, stamp_ns=stamp_ns, suite=suite
-            )
+            seed = self.request.seed
+            change = partial(add_noise, level=self._noise, seed=seed, stamp_ns=stamp_ns, suite=self._suite)
         segmented = self._segmenter.segment(sample_set, frame, found.time_ns, self.subsets, change=change)
         full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0

@@ -20,6 +20,7 @@ from any2seg_core.messages import serialise
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _OVERLAY_ALPHA = 0.5
 _IMAGE = "sensor_msgs/msg/Image"
@@ -32,6 +33,7 @@ class ResultRecorder:
 
     Args:
         path: file to write, ``.mcap``. bag: open recording whose messages are copied.
+        space, suite: classes and sensors of the labels.
 
     Attributes:
         left_out: topic -> type of what cannot be copied, because no definition of the type is known.
@@ -40,7 +42,7 @@ class ResultRecorder:
         UserError: another suffix, a folder, an output that lies in the bag itself, or a place that cannot be written.
     """
 
-    def __init__(self, path: Path, bag: Recording, space: LabelSpace) -> None:
+    def __init__(self, path: Path, bag: Recording, space: LabelSpace, suite: SensorSuite = VEHICLE) -> None:
         if path.suffix != ".mcap":
             raise UserError(f"--record {path}: is written as MCAP; name it {path.stem or 'out'}.mcap", "file-name")
         if path.resolve() == bag.path.resolve() or bag.path.resolve() in path.resolve().parents:
@@ -48,7 +50,7 @@ class ResultRecorder:
         if path.is_dir():
             raise UserError(f"--record {path}: is a folder; give the name of the file to write", "output-unwritable")
         self.left_out: dict[str, str] = {}
-        self._path, self._bag, self._space = path, bag, space
+        self._path, self._bag, self._space, self._suite = path, bag, space, suite
         self._partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
         self._connections: dict[str, Connection | None] = {}
 
@@ -92,7 +94,7 @@ class ResultRecorder:
         assert result.confidence is not None  # every set of a recording is segmented with it
         pictures = {
             "label": (result.labels, "mono8"),
-            "overlay": (overlay(result.labels, planes, self._space, _OVERLAY_ALPHA), "rgb8"),
+            "overlay": (overlay(result.labels, planes, self._space, _OVERLAY_ALPHA, self._suite), "rgb8"),
             "confidence": (np.round(result.confidence * 255).astype(np.uint8), "mono8"),
         }
         for name, (pixels, encoding) in pictures.items():

@@ -21,6 +21,7 @@ from any2seg_core.sensors.calibration import CAMERA_FIELDS, Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.health import HEALTH_REASONS
 from any2seg_core.sensors.health_config import HealthConfig
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 CAMERA = CameraModel.from_fov(52, 38, 80.0, "camera")
 LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
@@ -99,21 +100,40 @@ def test_value_event_times_move_with_their_offset(frames, offset_ns):
     right = frames.build({"event": [events([(3 + k, 4, t, 1) for k, t in enumerate(times)])]}, stamp_ns)
     wrong = events([(3 + k, 4, t + offset_ns, 1) for k, t in enumerate(times)])
     before = wrong.data
-    moved = frames.build({"event": [wrong]}, stamp_ns, offset_ns)
+    moved = frames.build({"event": [wrong]}, stamp_ns, {"event": offset_ns, "rgb": 7})
     np.testing.assert_array_equal(moved.planes["event"], right.planes["event"])
     np.testing.assert_array_equal(moved.samples["event"], right.samples["event"])
     assert np.count_nonzero(right.planes["event"][..., 0]) == 3 and wrong.data == before
     received = frames.receive("event", packet(to_bytes(evt3_words([(8192, 10, 7, 1)])), width=52, height=38))
     kept = received.events.copy()
-    frame = frames.build({"event": [received]}, STAMP_NS - offset_ns, offset_ns)
+    frame = frames.build({"event": [received]}, STAMP_NS - offset_ns, {"event": offset_ns})
     assert frame.planes["event"][7, 10, 0] == 40
     np.testing.assert_array_equal(received.events, kept)
+
+
+def test_value_each_event_camera_has_a_clock_of_its_own():
+    suite = SensorSuite.of_document({
+        "name": "dvs",
+        "sensors": {"front": {"kind": "image", "letter": "F"}, "left": {"kind": "events", "letter": "S"},
+                    "right": {"kind": "events", "letter": "T"}},
+    })  # fmt: skip
+    stamp_ns, offsets_ns = 10**9, {"left": 60_000_000, "right": -80_000_000}
+    times_ns = [stamp_ns - 40_000_000, stamp_ns]
+    builders = [FrameBuilder(Calibration(CAMERA), 50_000_000, suite=suite) for _ in range(2)]
+    rows = [(3 + k, 4, t, 1) for k, t in enumerate(times_ns)]
+    right = builders[0].build({name: [events(rows)] for name in offsets_ns}, stamp_ns).planes
+    wrong = {name: [events([(x, y, t + ahead, p) for x, y, t, p in rows])] for name, ahead in offsets_ns.items()}
+    moved = builders[1].build(wrong, stamp_ns, offsets_ns).planes
+    for name in offsets_ns:
+        assert np.count_nonzero(right[name][..., 0]) == 2
+        np.testing.assert_array_equal(moved[name], right[name])
 
 
 def test_value_a_picture_of_events_has_no_times_that_an_offset_could_move(frames):
     picture = np.zeros((38, 52, 3), np.uint8)
     picture[9, 5, 0] = 255
-    drawn = [frames.build({"event": [image(picture, "rgb8")]}, 10**9, shift).planes["event"] for shift in (0, -(10**8))]
+    message = image(picture, "rgb8")
+    drawn = [frames.build({"event": [message]}, 10**9, {"event": shift}).planes["event"] for shift in (0, -(10**8))]
     assert drawn[0][9, 5, 0] == 40
     np.testing.assert_array_equal(*drawn)
 

@@ -23,6 +23,7 @@ from any2seg_core.runtime.legend import legend_document
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_ros import distro, qos
 from any2seg_ros.diagnostics import pairs, reliability_values
 from any2seg_ros.segmenter import LiveCloud, LiveResult
@@ -57,9 +58,9 @@ def make_semantic_cloud(result: LiveResult, cloud: LiveCloud, space: LabelSpace)
     The label of a point that the camera does not see, or sees hidden, is 65535, its confidence 0, its colour black.
     """
     rig = cloud.rig
-    lidar_to_camera, camera = rig.calibration.lidar_to_camera, rig.camera(result.labels.shape)
-    assert result.confidence is not None and lidar_to_camera is not None  # see `needs_confidence`; the cloud was fused
-    labels, confidence = label_points(cloud.points, result.labels, result.confidence, lidar_to_camera, camera)
+    to_camera, camera = rig.place(cloud.sensor).to_camera, rig.camera(result.labels.shape)
+    assert result.confidence is not None and to_camera is not None  # see `needs_confidence`; the cloud was fused
+    labels, confidence = label_points(cloud.points, result.labels, result.confidence, to_camera, camera)
     seen = labels != np.iinfo(labels.dtype).max
     points = np.zeros(len(cloud.points), _POINT)
     for index, name in enumerate("xyz"):
@@ -138,15 +139,15 @@ class Outputs:
     """The output topics of the node: created on configure, destroyed from the same list on cleanup.
 
     Args:
-        node: gets the publishers. space: classes of the label images.
+        node: gets the publishers. space: classes of the label images. suite: sensors that they are made of.
 
     Attributes:
         overlay_alpha: weight of the colours in the overlay.
     """
 
-    def __init__(self, node: LifecycleNode, space: LabelSpace, overlay_alpha: float) -> None:
+    def __init__(self, node: LifecycleNode, space: LabelSpace, suite: SensorSuite, overlay_alpha: float) -> None:
         self.overlay_alpha = overlay_alpha
-        self._node, self._space = node, space
+        self._node, self._space, self._suite = node, space, suite
         kinds = dict.fromkeys(_PICTURES, Image) | dict.fromkeys(_CLOUDS, PointCloud2) | {"modalities": DiagnosticArray}
         self._publishers: dict[str, Any] = {name: self._create(kind, name, qos.OUTPUT) for name, kind in kinds.items()}
         self._publishers["label_info_json"] = self._create(String, "label_info_json", qos.LATCHED)
@@ -191,7 +192,7 @@ class Outputs:
         if self._wanted("color"):
             self._publishers["color"].publish(make_image(self._space.colourise(result.labels), "rgb8", header))
         if self._wanted("overlay"):
-            pixels = overlay(result.labels, result.planes, self._space, self.overlay_alpha)
+            pixels = overlay(result.labels, result.planes, self._space, self.overlay_alpha, self._suite)
             self._publishers["overlay"].publish(make_image(pixels, "rgb8", header))
         if self._wanted("aligned_points"):
             cloud = make_aligned_cloud(result)

@@ -228,7 +228,9 @@ def _sync(suite: SensorSuite) -> dict[str, Parameter]:
     texts = _SYNC_TEXTS | {"min_modalities": (*_SYNC_TEXTS["min_modalities"], len(suite.members))}
     return {
         "reference_priority": Parameter(
-            list(suite.members), "Whose stamp the output takes: the first one that is alive.", is_ordered=True
+            list(suite.members),
+            "Whose stamp the output takes: the first one that is alive.",
+            is_ordered=True,
         ),
         **_of_core(SYNC_DEFAULTS, "", texts),
         **{key: value for sensor in suite.sensors for key, value in _stream_table(sensor).items()},

@@ -59,7 +59,7 @@ def replay(
     from any2seg_core.data.bag_settings import read_settings
 
     settings = read_settings(bag, {"suite": suite} if suite else None)
-    plan = read_plan(drop or (), fault or (), faults or ())
+    plan = read_plan(drop or (), fault or (), faults or (), settings.sensors)
     from any2seg_ros.replay_node import ReplayOptions
 
     topics = tuple(settings.topics_for(settings.sensors, topic or ()))

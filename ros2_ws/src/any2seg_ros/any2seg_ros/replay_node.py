@@ -134,7 +134,7 @@ class ReplayNode(Node):
                 self.get_logger().warning(warning)
             self._check_start(bag)
             self._topics = choose_topics(bag, options.rules, options.topics, options.suite).map
-            for note in check_faults(options.faults, bag, self._topics):
+            for note in check_faults(options.faults, bag, self._topics, options.suite):
                 self.get_logger().warning(note)
             self._create_publishers(bag)
             self._wait_for_subscribers(options.wait_s)
@@ -155,7 +155,7 @@ class ReplayNode(Node):
         schedule = values.pop("schedule")
         bag = Path(values["bag"])
         settings = read_settings(bag)
-        faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [])
+        faults = read_plan(faults=texts, files=[Path(schedule)] if schedule else [], suite=settings.sensors)
         topics = tuple(settings.topics_for(settings.sensors))
         own = {"bag": bag, "faults": faults, "topics": topics, "suite": settings.sensors}
         return ReplayOptions(**values | own)
@@ -241,7 +241,8 @@ class ReplayNode(Node):
         return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found}
 
     def _faulty(self, bag: Recording, first_ns: int, pauses: PauseLog) -> Iterator[Recorded]:
-        injector = FaultInjector(self._options.faults, self._topics, self._options.seed, bag.start_ns)
+        options = self._options
+        injector = FaultInjector(options.faults, self._topics, options.seed, bag.start_ns, options.suite)
         self.injectors.append(injector)
         return (message for message in injector(pauses.watched(bag.messages())) if message.time_ns >= first_ns)
 

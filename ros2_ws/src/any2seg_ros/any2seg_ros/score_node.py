@@ -73,10 +73,11 @@ class ScoreNode(Node):
         values = {name: self.get_parameter(name).value for name, *_ in _PARAMETERS}
         self.out = expanded_text(values["out"])
         checkpoint = Path(expanded_text(values["checkpoint"]) or default_checkpoint())
-        space = read_contract(checkpoint).label_space
+        contract = read_contract(checkpoint)
+        space = contract.label_space
         self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])
         self._coding.require_space(space)
-        self.scorer = LiveScorer(space)
+        self.scorer = LiveScorer(space, contract.suite)
         self._labels: dict[int, np.ndarray] = {}
         self._used: dict[int, list[str]] = {}
         self._throttle = Throttle()

@@ -133,7 +133,7 @@ class SegmentNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         for note in self._segmenter.encoding_notes:
             self.get_logger().warning(note)
-        self._outputs = Outputs(self, self._segmenter.label_space, settings.overlay_alpha)
+        self._outputs = Outputs(self, self._segmenter.label_space, settings.suite, settings.overlay_alpha)
         self._settings = settings
         self._monitor = diagnostics.Monitor()
         self.collect_garbage()

@@ -14,22 +14,19 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
 from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.geometry import CameraUpdate
 from any2seg_core.runtime.reliability import Reliability
 from any2seg_core.runtime.set_segmenter import SetSegmenter
-from any2seg_core.sensors.calibration import (
-    EXTRINSICS_FIELDS,
-    Calibration,
-    load_calibration,
-    load_camera_info,
-)
+from any2seg_core.sensors.calibration import Calibration, load_calibration, load_camera_info
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.lidar import label_points
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.sync import Sample, SampleSet
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import EVENT, LIDAR, WINDOWED
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS, POINTS
 from any2seg_ros.model_pool import ModelPool
 from any2seg_ros.parameters import NodeParameters
 
@@ -40,12 +37,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LiveCloud:
-    """The LiDAR cloud of a set, with what it takes to give its points labels.
+    """The cloud of a set, with what it takes to give its points labels.
 
     Attributes:
-        points: (N, 4) float32 x, y, z, intensity. stamp_ns, frame_id: its own header. rig: geometry at that moment.
+        sensor: whose it is. points: (N, 4) float32 x, y, z, intensity. stamp_ns, frame_id: its own header.
+        rig: geometry at that moment.
     """
 
+    sensor: str
     points: np.ndarray
     stamp_ns: int
     frame_id: str
@@ -60,19 +59,19 @@ class LiveResult:
         stamp_ns, frame_id: header of every output, that of the reference.
         labels: (H, W) uint8 or uint16 on the grid of the planes, its largest value = unlabelled.
         confidence: (H, W) float32, 0..1; None where nothing needed it.
-        planes: the model's input, per used modality (H, W, 3) uint8.
-        used: modalities that were fused. reference: the one whose stamp is `stamp_ns`.
-        cloud: the LiDAR cloud, if it was fused.
-        samples: per used modality the array that its plane was made of. rig: geometry at that moment, if it is known.
-        missing: modality -> why it was not fused: the synchroniser's word, and what explains it. errors: those of them
+        planes: the model's input, per used sensor (H, W, 3) uint8.
+        used: sensors that were fused. reference: the one whose stamp is `stamp_ns`.
+        cloud: that of the first sensor of kind points, if it was fused.
+        samples: per used sensor the array that its plane was made of. rig: geometry at that moment, if it is known.
+        missing: sensor -> why it was not fused: the synchroniser's word, and what explains it. errors: those of them
             whose message could not be used, or whose sensor is ill. reasons: the same as a key to count by.
-        faults: modality -> what is wrong with its stamps, fused or not.
-        stamps_ns: modality -> stamps of the messages that were used (several for events).
-        ages_ns: modality -> target stamp minus stamp of the newest of them.
+        faults: sensor -> what is wrong with its stamps, fused or not.
+        stamps_ns: sensor -> stamps of the messages that were used (several for events).
+        ages_ns: sensor -> target stamp minus stamp of the newest of them.
         notes: what somebody should know about the geometry, one line each, told once.
         received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
         invalid_share: pixels whose logits are no finite numbers, 0..1.
-        reliability: score of every modality that was seen.
+        reliability: score of every sensor that was seen.
     """
 
     stamp_ns: int
@@ -118,16 +117,19 @@ class Segmenter:
 
     Attributes:
         transforms: extrinsics by TF; empty as long as nobody fills it.
-        extrinsics: modality -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has
-            the camera's frame), assumed (nothing is known: taken as the camera's own), or none (LiDAR: it is left out).
+        extrinsics: sensor -> where its transform to the camera is from: calibration_file, tf, camera_frame (it has the
+            camera's frame), assumed (nothing is known: taken as the camera's own), or none (points: they are left out).
 
     Raises:
-        UserError: a file that is missing or wrong, a device that is not there, a modality the checkpoint lacks.
+        UserError: a file that is missing or wrong, a device that is not there, a checkpoint of other sensors.
     """
 
     def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
         self._predictor: Predictor = pool.get(settings.checkpoint, settings.device, settings.precision)
         contract = self._predictor.contract
+        self._suite = settings.suite
+        self._clouds = self._suite.of_kind(POINTS)
+        self._windowed = self._suite.of_kind(EVENTS)
         unknown = [name for name in settings.modalities if name not in contract.modalities]
         if unknown:
             raise UserError(
@@ -137,9 +139,9 @@ class Segmenter:
         self.transforms = TransformTree()
         self._settings = settings
         calibration = load_calibration(settings.calibration_file) if settings.calibration_file else None
-        self._by_file = _extrinsics_in(calibration)
+        self._by_file = _extrinsics_in(calibration, self._suite)
         self.extrinsics = dict.fromkeys(self._by_file, "calibration_file")
-        self._frames = FrameBuilder(calibration, contract.event_window_ns, settings.inputs)
+        self._frames = FrameBuilder(calibration, contract.event_window_ns, settings.inputs, self._suite)
         self._segmenter = SetSegmenter(self._predictor, settings.sync_for(contract.event_window_ns))
         self._lock = threading.Lock()  # camera_info and questions come in another thread than the sets
         for stream, url in settings.camera_info_urls.items():
@@ -183,7 +185,7 @@ class Segmenter:
                 picture has none: it stays what it is, and counts as the middle of the window of its set.
         """
         payload = self._frames.receive(name, message)
-        if not shift_ns or name not in WINDOWED or not has_event_times(message):
+        if not shift_ns or name not in self._windowed or not has_event_times(message):
             return payload
         if not isinstance(payload, Events):
             payload = read_events(payload, stamp_ns(message.header))
@@ -233,8 +235,7 @@ class Segmenter:
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
             notes = self._update_extrinsics(samples, sample_set.stamp_ns)
-            offset_ns = sample_set.offsets_ns.get(EVENT, 0)
-            frame = self._frames.build(messages, sample_set.stamp_ns, offset_ns)
+            frame = self._frames.build(messages, sample_set.stamp_ns, sample_set.offsets_ns)
         if not frame.planes:
             self._segmenter.rate(sample_set, frame, time.monotonic_ns())
             raise UnusableSetError(frame.errors, frame.reasons)
@@ -255,10 +256,10 @@ class Segmenter:
             planes=frame.planes,
             used=used,
             reference=sample_set.reference,
-            cloud=_cloud(frame.samples[LIDAR], samples[LIDAR][-1], frame.rig) if frame.rig and LIDAR in used else None,
+            cloud=self._cloud(frame, samples),
             samples={name: frame.samples[name] for name in used},
             rig=frame.rig,
-            missing={**_why_missing(sample_set), **frame.errors},
+            missing={**self._why_missing(sample_set), **frame.errors},
             errors=frame.errors,
             reasons=frame.reasons,
             faults=sample_set.faults,
@@ -271,6 +272,22 @@ class Segmenter:
             reliability=segmented.reliability,
         )
 
+    def _cloud(self, frame: Frame, samples: dict[str, tuple[Sample, ...]]) -> LiveCloud | None:
+        """That of the first sensor of kind points, so that an output is always of one."""
+        name = self._clouds[0] if self._clouds else ""
+        if frame.rig is None or name not in frame.planes:
+            return None
+        payload = samples[name][-1].payload
+        return LiveCloud(name, frame.samples[name], payload.header_ns, payload.message.header.frame_id, frame.rig)
+
+    def _why_missing(self, sample_set: SampleSet) -> dict[str, str]:
+        """Reasons of the synchroniser; where messages come but none is near enough, with the distance and the limit."""
+        texts = {name: sample_set.faults.get(name, reason) for name, reason in sample_set.missing.items()}
+        for name, gap in sample_set.gaps.items():
+            limit = "event window and noise_window_s" if name in self._windowed else "max_age_s"
+            texts[name] += ": " + gap.text(limit)
+        return texts
+
     def _update_extrinsics(self, samples: dict[str, tuple[Sample, ...]], stamp_ns: int) -> tuple[str, ...]:
         """Extrinsics of TF at the stamps of the measurements, where no file gave them; what to tell about them."""
         newest = {}
@@ -281,7 +298,7 @@ class Segmenter:
         extrinsics = self._frames.find_extrinsics(self.transforms, newest, stamp_ns, self._settings.fixed_frame)
         for name, to_camera in extrinsics.items():
             self._frames.set_extrinsics(name, to_camera)
-        mounted = [name for name in EXTRINSICS_FIELDS if name in newest]
+        mounted = [name for name in self._suite.members if name in newest and name != self._suite.camera]
         notes = [self._note_extrinsics(name, newest[name][0], extrinsics) for name in mounted]
         return tuple(note for note in notes if note)
 
@@ -295,8 +312,8 @@ class Segmenter:
         elif extrinsics.get(name) is not None:
             self.extrinsics[name] = "tf"
         elif name not in self.extrinsics or name in extrinsics:  # never connected, or no longer
-            self.extrinsics[name] = "none" if name == LIDAR else "assumed"
-            if name == LIDAR:
+            self.extrinsics[name] = "none" if name in self._clouds else "assumed"
+            if name in self._clouds:
                 return ""  # a cloud without a pose is left out, and that is told for every one
             return (
                 f"{name}: nothing says where its frame {frame!r} is in the camera's {camera_frame!r}: it is taken as "
@@ -320,18 +337,10 @@ def age_ns(samples: Iterable[Sample], steady_ns: int, clock_ns: int) -> int:
     )
 
 
-def _why_missing(sample_set: SampleSet) -> dict[str, str]:
-    """Reasons of the synchroniser; where messages come but none is near enough, with the distance and the limit."""
-    texts = {name: sample_set.faults.get(name, reason) for name, reason in sample_set.missing.items()}
-    for name, gap in sample_set.gaps.items():
-        texts[name] += ": " + gap.text("event window and noise_window_s" if name in WINDOWED else "max_age_s")
-    return texts
-
-
-def _extrinsics_in(calibration: Calibration | None) -> set[str]:
+def _extrinsics_in(calibration: Calibration | None, suite: SensorSuite) -> set[str]:
     if calibration is None:
         return set()
-    return {name for name in EXTRINSICS_FIELDS if getattr(calibration, f"{name}_to_camera") is not None}
+    return {name for name in suite.members if calibration.place(name, suite).to_camera is not None}
 
 
 def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:
@@ -339,6 +348,3 @@ def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:
     nearest = min(reference, key=lambda sample: abs(sample.stamp_ns - sample_set.stamp_ns))
     return nearest.payload.header_ns
 
-
-def _cloud(points: np.ndarray, sample: Sample, rig: SensorRig) -> LiveCloud:
-    return LiveCloud(points, sample.payload.header_ns, sample.payload.message.header.frame_id, rig)

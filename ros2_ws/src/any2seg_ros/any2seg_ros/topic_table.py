@@ -87,7 +87,10 @@ OUTPUTS: tuple[Topic, ...] = (
     Topic("~/out/color", _IMAGE, _OUTPUT, "rgb8 labels in palette colours."),
     Topic("~/out/overlay", _IMAGE, _OUTPUT, "rgb8 label colours over the camera image."),
     Topic("~/out/confidence", _IMAGE, _OUTPUT, "mono8, 255 = certain."),
-    Topic("~/out/points", _CLOUD, _OUTPUT, "The LiDAR cloud with rgb, label (65535: none) and confidence per point."),
+    Topic(
+        "~/out/points", _CLOUD, _OUTPUT,
+        "The cloud of the first sensor of kind points (LiDAR) with rgb, label (65535: none) and confidence per point.",
+    ),
     Topic(
         "~/out/aligned_points", _CLOUD, _OUTPUT,
         "x, y, z of what each pixel of the label shows, camera frame, NaN: unknown; of depth, without it of the LiDAR.",
