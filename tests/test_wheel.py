@@ -77,37 +77,48 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def required(*names: str) -> set[str]:
-    """Distributions that are installed here for these, without extras, and for what they need in turn."""
+def required(*names: str, without: str = "") -> set[str]:
+    """Distributions that are installed here for these, without extras, and for what they need in turn.
+
+    Args:
+        without: one that counts as not needed, nor what only it needs.
+    """
     found: set[str] = set()
     pending = [Requirement(name) for name in names]
     while pending:
         wanted = pending.pop()
         name = canonicalize_name(wanted.name)
-        if name not in found and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+        if name not in found and name != without and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
             found.add(name)
             pending += [Requirement(line) for line in requires(name) or ()]
     return found
 
 
-def link_third_party(folder: Path) -> None:
-    """Links to what belongs to the wheel's dependencies, and to pip, which installs it."""
+def link_third_party(folder: Path, distributions: set[str]) -> None:
+    """Links to what belongs to some distributions."""
     folder.mkdir()
-    for name in required("any2seg", "pip") - {"any2seg"}:
+    for name in distributions:
         for top in {path.parts[0] for path in files(name) or ()} - {"..", "__pycache__"}:
             if not (folder / top).exists():  # several may share one
                 (folder / top).symlink_to(distribution(name).locate_file(top))
 
 
+def install(wheel: Path, folder: Path, distributions: set[str]) -> Path:
+    """An environment of the wheel and of some distributions, and of pip, which installs it."""
+    prefix, third_party = folder / "environment", folder / "third_party"
+    venv.create(prefix, with_pip=False, symlinks=True)
+    [site_packages] = prefix.glob("lib/python*/site-packages")
+    link_third_party(third_party, (distributions | required("pip")) - {"any2seg"})
+    (site_packages / "third_party.pth").write_text(str(third_party))
+    pip(prefix / "bin" / "python", "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
+    return prefix
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Installed:
     folder = tmp_path_factory.mktemp("wheel")
-    wheel, prefix, work = build_wheel(folder), folder / "environment", folder / "work"
-    venv.create(prefix, with_pip=False, symlinks=True)
-    [site_packages] = prefix.glob("lib/python*/site-packages")
-    link_third_party(folder / "third_party")
-    (site_packages / "third_party.pth").write_text(str(folder / "third_party"))
-    pip(prefix / "bin" / "python", "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
+    wheel, work = build_wheel(folder), folder / "work"
+    prefix = install(wheel, folder, required("any2seg"))
     work.mkdir()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)).save(work / "camera.png")
     write_bag(work / "drive", small_entries(3))
@@ -189,3 +200,25 @@ print(config_file("fastdds.xml").is_file(), RECIPE.is_file(), (STUDIES / "fusion
 """
     done = installed.run("python", "-c", program)
     assert done.stdout == "True True True\n", done.stderr
+
+
+def test_value_the_wheel_without_torch_runs_an_exported_model(installed, tmp_path):
+    """Its environment holds what runtime-requirements.txt names, and nothing else."""
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    from any2seg_core.base.shipped import default_checkpoint
+    from any2seg_core.runtime.export.write import export_checkpoint
+
+    listed = [line for line in (ROOT / "runtime-requirements.txt").read_text().splitlines() if line[:1] != "#"]
+    prefix = install(installed.wheel, tmp_path, required(*listed))
+    bare = Installed(installed.wheel, prefix, installed.folder)
+    assert "No module named 'torch'" in bare.run("python", "-c", "import torch").stderr
+    export_checkpoint(default_checkpoint(), installed.folder / "exported")
+    done = bare.run("any2seg", "predict", "--model", "exported", "--rgb", "camera.png", "-o", "bare.png", "--json")
+    assert done.returncode == 0, done.stderr
+    assert installed.run("any2seg", "predict", "--rgb", "camera.png", "-o", "whole.png").returncode == 0
+    found, expected = (np.asarray(Image.open(installed.folder / name)) for name in ("bare.png", "whole.png"))
+    assert (found != expected).mean() <= 0.001
+    done = bare.run("any2seg", "bag", "evaluate", "drive", "--model", "exported", "--out", "scores", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((installed.folder / "scores" / "summary.json").read_text())["subsets"]

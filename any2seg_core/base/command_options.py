@@ -35,7 +35,8 @@ def with_settings(
     Args:
         kind: model whose fields become options, in its order, before the parameters that the command has itself.
         arguments: fields that are positional. without: fields that the command line does not set.
-        names: field -> name of its option, where it is not the field's, such as {"cases": "--case"}.
+        names: field -> name of its option, where it is not the field's, such as {"cases": "--case"}; several names with
+            spaces between them, the first of which messages say.
 
     Example:
         >>> @with_settings(EvaluateSettings, arguments=("checkpoint", "data"), names={"cases": "--case"})
@@ -81,7 +82,8 @@ def _parameter(name: str, field: FieldInfo, is_argument: bool, option: str | Non
     if is_argument:
         info = typer.Argument(help=field.description)
     else:  # named in full, so that a switch has no --no-... beside it
-        info = typer.Option(option or f"--{name.replace('_', '-')}", help=field.description, **limits)
+        spellings = (option or f"--{name.replace('_', '-')}").split()
+        info = typer.Option(*spellings, help=field.description, **limits)
     default = inspect.Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
     return inspect.Parameter(
         name,
@@ -129,5 +131,5 @@ def _settings(kind: type[Settings], given: Mapping[str, Any], names: Mapping[str
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        option = names.get(name, f"--{name.replace('_', '-')}")
+        option = names.get(name, f"--{name.replace('_', '-')}").split()[0]
         raise UserError(f"{option} {first['input']}: {first['msg']}", code_of(error)) from None

@@ -11,8 +11,9 @@ from any2seg_core.base.errors import UserError
 def torch_missing(what: str) -> UserError:
     """What to tell where PyTorch is not there, and ``what`` needs it."""
     return UserError(
-        f"PyTorch is not installed for {sys.executable}: {what} needs it; activate the environment that has it, or "
-        "install it from the project's folder with `pip install . -c constraints.txt` (docs/ros_install.md)",
+        f"PyTorch is not installed for {sys.executable}: {what} needs it, as folders of `any2seg export` do not; "
+        "activate the environment that has it, or install it from the project's folder with `pip install . -c "
+        "constraints.txt` (docs/ros_install.md)",
         "package-missing",
     )
 

@@ -17,7 +17,12 @@ from any2seg_core.base.screen import Screen, say
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 
 
-@with_settings(EvaluateRequest, arguments=("bag",), without=("faults",), names={"topics": "--topic"})
+@with_settings(
+    EvaluateRequest,
+    arguments=("bag",),
+    without=("faults",),
+    names={"topics": "--topic", "checkpoint": "--checkpoint --model"},
+)
 def evaluate(
     request: EvaluateRequest,
     drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,

@@ -53,19 +53,20 @@ def _print_version(wanted: bool) -> None:
 
 @app.command()
 def info(
-    checkpoint: Annotated[Path, typer.Argument(help="Any2Seg checkpoint (.safetensors).")] = default_checkpoint(),
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Checkpoint (.safetensors), or a folder of any2seg export.")
+    ] = default_checkpoint(),
     as_json: JsonOption = False,
 ) -> None:
     """Show what a checkpoint is: model, input contract, training and its 15-subset table.
 
     Example: any2seg info checkpoints/drive_b0.safetensors
     """
-    from any2seg_core.runtime.checkpoint import require_sound
     from any2seg_core.runtime.checkpoint_metadata import read_metadata
     from any2seg_core.vocabulary.labels import stored_label_space
 
     document = read_metadata(checkpoint)
-    require_sound(checkpoint)
+    _require_sound(checkpoint)
     if as_json:
         say(json.dumps(document, indent=2))
         return
@@ -81,6 +82,18 @@ def info(
     Screen().print(table)
     if results is not None:
         say(_rendered(results))
+
+
+def _require_sound(checkpoint: Path) -> None:
+    """UserError where weights or graphs are damaged."""
+    if checkpoint.is_dir():
+        from any2seg_core.runtime.export.folder import open_exported
+
+        open_exported(checkpoint)
+    else:
+        from any2seg_core.runtime.checkpoint import require_sound
+
+        require_sound(checkpoint)
 
 
 def _rendered(results: Any) -> str:

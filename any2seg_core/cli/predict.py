@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # it imports what --help does without
     from any2seg_core.prediction.frame import PredictionTally
     from any2seg_core.vocabulary.labels import LabelSpace
 
-CheckpointOption = Annotated[Path, typer.Option(help="Any2Seg checkpoint (.safetensors).")]
+CheckpointOption = Annotated[
+    Path, typer.Option("--checkpoint", "--model", help="Checkpoint (.safetensors), or a folder of any2seg export.")
+]
 ColumnsOption = Annotated[
     str, typer.Option("--point-columns", "--lidar-columns", help="Of a .bin: x,y,z,intensity,ring; default: by values.")
 ]
@@ -259,7 +261,7 @@ def _loaded(request: _Request, options: Any) -> tuple[Any, Any, dict[str, Any], 
 
 
 def _say_note(mean_confidence: float, checkpoint: Path) -> None:
-    from any2seg_core.runtime.checkpoint import read_metadata
+    from any2seg_core.runtime.checkpoint_metadata import read_metadata
     from any2seg_core.runtime.prediction_notes import prediction_note
 
     note = prediction_note(mean_confidence, read_metadata(checkpoint)["provenance"])

@@ -20,15 +20,15 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.images import CorruptFileError, map_ids, read_image, read_plane
-from any2seg_core.data.label_images import read_ids
+from any2seg_core.data.deliver_labels import read_labels
+from any2seg_core.data.images import CorruptFileError, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
-from any2seg_core.vocabulary.labels import DELIVER, DELIVER_PNG_TO_TRAIN, IGNORE
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, Sensor
 
@@ -45,7 +45,6 @@ _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 # What any2seg extracts from a recording ends with _bag.
 _SEQUENCE = re.compile(rf".+_bag|MAP_.+_point\d+(_({'|'.join(FAILURES)}))?")
 _RAW_DEPTH_FOLDER = "depth"
-_KNOWN_IDS = (DELIVER_PNG_TO_TRAIN != IGNORE) | np.isin(np.arange(256), (0, IGNORE))
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,6 @@ class Frame:
     def name(self) -> str:
         """``condition/sequence/stem``, unique within a split."""
         return f"{self.condition}/{self.sequence}/{self.stem}"
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """Semantic PNG -> (H, W) uint8 train ids: its first (red) channel, or the index of its palette, holds train id + 1;
-    0 and 255 become 255.
-
-    CorruptFileError for an unreadable file or an id above 25 that is not 255.
-    """
-    raw = read_ids(path, True, DELIVER, DELIVER_PNG_TO_TRAIN)
-    return map_ids(raw, DELIVER_PNG_TO_TRAIN, _KNOWN_IDS, path)
 
 
 def failure_of(sequence: str) -> str | None:

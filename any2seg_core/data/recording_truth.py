@@ -15,7 +15,7 @@ import numpy as np
 from any2seg_core.bags.codec import LazyPayload
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.listing import listed
-from any2seg_core.data.deliver import read_labels
+from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.messages import image_to_array
 from any2seg_core.messages.carla_tags import semantic_cloud_to_train, semantic_to_train, tag_list

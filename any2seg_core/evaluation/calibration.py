@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.metrics import as_array
 from any2seg_core.kernels.counts import CONFIDENCE_UNIT, count_confidence
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = 15
 """Number of equal bins of confidence, as in the paper."""

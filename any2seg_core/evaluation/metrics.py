@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.kernels.counts import count_pairs
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, require_train_ids
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def as_array(values: np.ndarray | Tensor) -> np.ndarray:
     """Tensors of any device and array-likes as NumPy arrays."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 class ConfusionMatrix:

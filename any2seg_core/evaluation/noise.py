@@ -10,12 +10,12 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.evaluation.metrics import as_array
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS
 
@@ -41,33 +41,35 @@ def noise_level(name: str) -> NoiseLevel:
 
 
 def add_noise(
-    images: dict[str, Tensor], level: NoiseLevel, seed: int, stamp_ns: int, suite: SensorSuite = VEHICLE
-) -> dict[str, Tensor]:
+    images: dict[str, Any], level: NoiseLevel, seed: int, stamp_ns: int, suite: SensorSuite = VEHICLE
+) -> dict[str, Any]:
     """Noisy copies of all images.
 
     Args:
-        images: per modality (B, 3, H, W) float32, normalised as the contract says.
+        images: per modality (B, 3, H, W) float32, tensor or array, normalised as the contract says.
         seed, stamp_ns: what is drawn depends on these two and the modality alone.
         suite: says which of them are events, which get no Gaussian noise.
+
+    Returns:
+        As the images: tensors on their devices, or arrays.
     """
-    return {
-        name: _noisy(
-            image,
-            level if suite.sensor(name).kind != EVENTS else replace(level, sigma=0.0),
-            np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns]),
-        )
-        for name, image in images.items()
-    }
+    noisy = {}
+    for name, image in images.items():
+        own = level if suite.sensor(name).kind != EVENTS else replace(level, sigma=0.0)
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), stamp_ns])
+        values = _noisy(as_array(image), own, rng)
+        noisy[name] = image.new_tensor(values) if hasattr(image, "new_tensor") else values
+    return noisy
 
 
-def _noisy(image: Tensor, level: NoiseLevel, rng: np.random.Generator) -> Tensor:
-    values = image.flatten(1)  # (B, N), N = C * H * W
+def _noisy(image: np.ndarray, level: NoiseLevel, rng: np.random.Generator) -> np.ndarray:
+    values = image.reshape(len(image), -1)  # (B, N), N = C * H * W
     drawn = int(np.ceil(level.salt_and_pepper * values.shape[1] / 2))
-    noisy = values.clone()
-    for extreme in (values.amax(dim=1, keepdim=True), values.amin(dim=1, keepdim=True)):  # salt, then pepper
-        where = torch.from_numpy(rng.integers(0, values.shape[1], (len(values), drawn))).to(image.device)
-        noisy.scatter_(1, where, extreme.expand(-1, drawn))
-    noisy = noisy.view_as(image)  # (B, C, H, W)
-    if not level.sigma:
-        return noisy
-    return noisy + level.sigma * torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32)).to(image.device)
+    noisy = values.copy()
+    for extreme in (values.max(axis=1, keepdims=True), values.min(axis=1, keepdims=True)):  # salt, then pepper
+        where = rng.integers(0, values.shape[1], (len(values), drawn))
+        np.put_along_axis(noisy, where, extreme, axis=1)
+    result = noisy.reshape(image.shape)  # (B, C, H, W)
+    if level.sigma == 0.0:
+        return result
+    return result + np.float32(level.sigma) * rng.standard_normal(image.shape, np.float32)

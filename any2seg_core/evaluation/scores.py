@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
 from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _COUNTS = ("frames", "labelled", "with_truth", "rated", "agreeing", "compared", "changed", "followed")
 

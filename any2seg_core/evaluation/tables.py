@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.evaluation.scores import SubsetScore, percent, rounded
-from any2seg_core.evaluation.subsets import PriorBaselines
 from any2seg_core.vocabulary.labels import LabelSpace
+
+if TYPE_CHECKING:
+    from any2seg_core.evaluation.subsets import PriorBaselines
 
 NO_LABEL = "no label"
 """Last column of a confusion: pixels with a truth that were left unlabelled."""

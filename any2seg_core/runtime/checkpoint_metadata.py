@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
+from any2seg_core.base.checksums import CHECKSUMS, sha256_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.limits import limits, raising
 from any2seg_core.base.text_files import read_text
@@ -72,6 +73,11 @@ def parse_metadata(text: str, path: str | Path) -> dict[str, Any]:
             f"{path} has damaged metadata (no {', '.join(missing)}): copy the file again", "checkpoint-damaged"
         )
     return document
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """Of the file; of an exported folder that of its list of checksums, which changes with every file of the model."""
+    return sha256_of(path / CHECKSUMS if path.is_dir() else path)
 
 
 def read_contract(path: str | Path) -> InputContract:

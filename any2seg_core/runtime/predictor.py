@@ -153,7 +153,7 @@ class Predictor:
 
             engine, contract = load_exported(path, str(device), precision)
             return cls(engine, contract, stream=stream)
-        require_torch(f"the checkpoint {path} (a folder of `any2seg export` does not)")
+        require_torch(f"the checkpoint {path}")
         from any2seg_core.runtime.checkpoint import load_checkpoint
         from any2seg_core.runtime.devices import available_device
 

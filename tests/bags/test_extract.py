@@ -27,7 +27,8 @@ from raised import user_error
 from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
-from any2seg_core.data.deliver import DeliverDataset, read_labels
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.settings import EvaluateRequest

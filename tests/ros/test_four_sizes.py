@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Recording
 from any2seg_core.cli.main import app
-from any2seg_core.data.deliver import read_labels
+from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.record import OUTPUTS

@@ -59,5 +59,6 @@ def test_value_one_model_per_precision(checkpoint):
     assert pool.get(str(checkpoint), "cpu", "bfloat16") is reduced
     assert pool.get(str(checkpoint), "cpu", "float32") is exact
     assert (exact.precision, reduced.precision) == ("float32", "bfloat16")
-    sizes = [sum(p.numel() * p.element_size() for p in each.engine.model.encoder.parameters()) for each in (exact, reduced)]
+    encoders = [each.engine.model.encoder for each in (exact, reduced)]
+    sizes = [sum(p.numel() * p.element_size() for p in encoder.parameters()) for encoder in encoders]
     assert 0.5 < sizes[1] / sizes[0] < 0.55  # norms stay as they are

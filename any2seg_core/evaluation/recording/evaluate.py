@@ -5,7 +5,6 @@ Two runs with the same arguments write the same bytes: no wall clock, no thread 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections import Counter
@@ -45,6 +44,7 @@ from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, rounded
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
+from any2seg_core.runtime.checkpoint_metadata import checkpoint_sha256
 from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
@@ -142,7 +142,7 @@ class _Run:
                 "end_ns": self._bag.end_ns,
                 "topics": {name: topic.count for name, topic in sorted(self._bag.topics.items())},
             },
-            "checkpoint": {"name": request.checkpoint.name, "sha256": _sha256(request.checkpoint)},
+            "checkpoint": {"name": request.checkpoint.name, "sha256": checkpoint_sha256(request.checkpoint)},
             "label_space": contract.label_space.reference,
             "suite": contract.suite.to_document(),
             "streams": {name: self._topics.streams[name] for name in self.modalities},
@@ -379,11 +379,3 @@ def wanted_subsets(
     except UserError as error:
         raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}", error.code) from None
     return [*(subset for subset in chosen if subset != modalities), modalities]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -29,7 +29,9 @@ class EvaluateRequest:
     """
 
     bag: Annotated[Path, Field(description="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
-    checkpoint: Annotated[Path, Field(description="Any2Seg checkpoint (.safetensors).")] = default_checkpoint()
+    checkpoint: Annotated[
+        Path, Field(description="Checkpoint (.safetensors), or a folder of any2seg export.")
+    ] = default_checkpoint()
     out: Annotated[Path | None, Field(description="Folder for results; default: runs/evaluate/<recording>.")] = None
     truth: Annotated[
         str,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from any2seg_core.base.checksums import CHECKSUMS, require_checksums, sha256_of
+from any2seg_core.base.checksums import CHECKSUMS, require_checksums
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_text
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, contract_of, parse_metadata, require_usable
@@ -41,11 +41,6 @@ class ExportedModel:
     def rest(self) -> Path:
         """Features of the rows to labels and logits."""
         return self.folder / REST
-
-    @property
-    def identity(self) -> str:
-        """Hash that tells this model from every other."""
-        return sha256_of(self.folder / CHECKSUMS)
 
 
 def open_exported(folder: Path) -> ExportedModel:

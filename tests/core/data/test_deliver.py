@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from raised import user_error
 
-from any2seg_core.data.deliver import DeliverDataset, read_labels
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.images import CorruptFileError, read_plane
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER

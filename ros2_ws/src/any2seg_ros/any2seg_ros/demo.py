@@ -48,7 +48,9 @@ class DemoOptions:
     """What a run is made of. `bag`: a recording to use instead of rendering one (it must fit the phases)."""
 
     out: Annotated[Path, Field(description="Folder for recording, report and metrics.")] = Path("runs/demo")
-    checkpoint: Annotated[Path, Field(description="Any2Seg checkpoint (.safetensors).")] = default_checkpoint()
+    checkpoint: Annotated[
+        Path, Field(description="Checkpoint (.safetensors), or a folder of any2seg export.")
+    ] = default_checkpoint()
     seconds_per_phase: Annotated[float, Field(ge=1.0, le=30.0, description="Length of each phase.")] = 6.0
     seed: Annotated[int, Field(ge=0, description="Which town of the test split.")] = 0
     workers: Annotated[int, Field(ge=1, description="Processes that render.")] = 2

@@ -100,7 +100,7 @@ def _stream_table(sensor: Sensor) -> dict[str, Parameter]:
 
 _MODEL = {
     "checkpoint": Parameter(
-        "", "Any2Seg checkpoint (.safetensors); empty: the shipped one, which knows the simulated drive alone."
+        "", "Checkpoint (.safetensors), or folder of any2seg export; empty: the shipped one, of the simulated drive."
     ),
     "device": Parameter("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "precision": Parameter(
