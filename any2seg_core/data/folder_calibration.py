@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import listed
-from any2seg_core.data.recipe import CalibrationFiles
+from any2seg_core.data.recipe_parts import CalibrationFiles
 from any2seg_core.files import dataset_calibration, foreign_calibration
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel

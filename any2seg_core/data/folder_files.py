@@ -14,7 +14,7 @@ from any2seg_core.base.array_files import read_array
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import read_depth_m as read_carla_depth
 from any2seg_core.data.images import CorruptFileError, read_image, three_channels
-from any2seg_core.data.recipe import SensorFiles
+from any2seg_core.data.recipe_parts import SensorFiles
 from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_stored_points
 from any2seg_core.files.samples import read_stored_depth, require_metres

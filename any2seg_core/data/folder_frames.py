@@ -6,6 +6,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from pathlib import Path
@@ -15,8 +16,10 @@ from any2seg_core.base.listing import held_by
 from any2seg_core.base.text_files import read_text
 from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.path_patterns import PathPattern
-from any2seg_core.data.recipe import DRIVE, FRAME, NUMBER, SPLIT, TABLE_VALUES, Recipe, Shares, SplitRule
+from any2seg_core.data.recipe import Recipe
+from any2seg_core.data.recipe_parts import DRIVE, FRAME, NUMBER, SPLIT, TABLE_VALUES, Shares, SplitRule
 from any2seg_core.data.samples import LABELS, NoFramesError
+from any2seg_core.files.event_columns import NS_PER_UNIT
 from any2seg_core.sensors.calibration import Calibration
 
 CALIBRATION = "calibration"
@@ -97,7 +100,8 @@ def strays_of(root: Path, recipe: Recipe, split: str, sensors: Collection[str]) 
     }
     patterns[LABELS] = recipe.labels.pattern(split) if recipe.labels is not None else None
     for key, pattern in patterns.items():
-        if pattern is None or not set(pattern.names) <= set(reference.names) or pattern == reference:
+        is_timed = key != LABELS and recipe.sensors[key.removeprefix("sensors.")].nearest_ms
+        if pattern is None or is_timed or not set(pattern.names) <= set(reference.names) or pattern == reference:
             continue
         known = {tuple(values[name] for name in pattern.names) for values in frames}
         for values, path in pattern.find(root):
@@ -232,6 +236,44 @@ def _note(seen: dict[tuple[str, ...], Path], key: tuple[str, ...], path: Path, w
         )
 
 
+class _Track:
+    """Files of a sensor whose ``{frame}`` is a time of its own, by the other placeholders and in order of time."""
+
+    def __init__(self, root: Path, recipe: Recipe, name: str, base: _Values) -> None:
+        part = recipe.sensors[name]
+        self._ns_per_unit = NS_PER_UNIT[recipe.frame_unit]
+        self._most_ns = part.nearest_ms * NS_PER_UNIT["ms"]
+        self._others = [other for other in part.path.names if other != FRAME]
+        known = {other: value for other, value in base.items() if other in self._others}
+        found = [(values, path) for values, path in part.path.find(root, known)]
+        self._files: dict[tuple[str, ...], list[tuple[int, Path]]] = {}
+        for values, path in found:
+            self._files.setdefault(self._key(values), []).append((self._time_ns(values, path), path))
+        for files in self._files.values():
+            files.sort()
+
+    def nearest(self, values: _Values) -> Path | None:
+        """The file nearest to the time of a frame; None where none is near enough."""
+        files = self._files.get(self._key(values), [])
+        time_ns = self._time_ns(values, None)
+        place = bisect_left(files, time_ns, key=lambda file: file[0])
+        near = [(abs(file_ns - time_ns), path) for file_ns, path in files[max(place - 1, 0) : place + 1]]
+        distance_ns, path = min(near, default=(0, None))
+        return path if distance_ns <= self._most_ns else None
+
+    def _key(self, values: _Values) -> tuple[str, ...]:
+        return tuple(values[other] for other in self._others)
+
+    def _time_ns(self, values: _Values, path: Path | None) -> int:
+        try:
+            return round(Decimal(values[FRAME]) * self._ns_per_unit)
+        except (ArithmeticError, ValueError):
+            place = f"{path}: " if path else ""
+            raise UserError(
+                f"{place}{values[FRAME]!r} is no time: with nearest_ms {{frame}} is a number", "value-format"
+            ) from None
+
+
 class _Finder:
     """Files of one frame after the other; open patterns are walked once."""
 
@@ -253,6 +295,11 @@ class _Finder:
             for key, pattern in self._patterns.items()
             if pattern.is_open and key != self._first
         }
+        self._tracks = {
+            name: _Track(root, recipe, name, self._base)
+            for name, part in recipe.sensors.items()
+            if part.nearest_ms and name in sensors
+        }
 
     def _index(self, key: str, pattern: PathPattern) -> dict[tuple[str, ...], Path]:
         found: dict[tuple[str, ...], Path] = {}
@@ -273,6 +320,8 @@ class _Finder:
         return None if self._is_partial and LABELS not in files else files
 
     def _file(self, key: str, pattern: PathPattern, values: _Values) -> Path:
+        if key in self._tracks:
+            return self._tracks[key].nearest(values) or self._root / pattern.text
         if not pattern.is_open:
             return self._root / pattern.path(values)
         found = self._indices[key].get(tuple(values[name] for name in pattern.names))

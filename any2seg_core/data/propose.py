@@ -20,7 +20,8 @@ from any2seg_core.data.folder_frames import recognises
 from any2seg_core.data.images import CorruptFileError, read_image
 from any2seg_core.data.kinds import RECIPE_SUFFIXES, shipped_recipes
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.data.recipe import DRIVE, SPLIT, read_recipe
+from any2seg_core.data.recipe import read_recipe
+from any2seg_core.data.recipe_parts import DRIVE, SPLIT
 from any2seg_core.data.tree_groups import SPLIT_WORDS, FileGroup, group_files
 from any2seg_core.files.points import read_stored_points
 from any2seg_core.sensors.returns import IntensityScale

@@ -15,240 +15,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.base.units import share_of
 from any2seg_core.data.kinds import RECIPE_SUFFIXES, is_recipe_name, shipped_recipes
 from any2seg_core.data.path_patterns import PathPattern
-from any2seg_core.files.points import parse_columns
+from any2seg_core.data.recipe_parts import (
+    DRIVE,
+    FRAME,
+    NUMBER,
+    SPLIT,
+    TABLE_VALUES,
+    CalibrationFiles,
+    LabelFiles,
+    NuscenesTables,
+    Part,
+    SensorFiles,
+    Shares,
+    SplitRule,
+    Words,
+)
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, POINTS
 
-SPLIT, DRIVE, FRAME = "split", "drive", "frame"
-"""Placeholders that mean something: the part of the data, what was recorded in one go, one moment of it."""
-NUMBER = "number"
-"""Place of a frame in the list of its split, see `SplitRule.first`."""
-
-CalibrationKind = Literal[
-    "any2seg", "kitti-raw", "kitti-object", "kitti-360", "cityscapes", "stanford", "k-matrix", "camera-info", "kalibr"
-]
-
-
-def _pattern(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return PathPattern(value)
-        except UserError as error:
-            raise ValueError(str(error)) from None
-    return value
-
-
-Pattern = Annotated[PathPattern, BeforeValidator(_pattern)]
-
-
-def _words(value: Any) -> Any:
-    """One word or a list of them; numbers as YAML reads them are words too, but 08 and 008 must be quoted."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(each, str) or type(each) is int for each in listed):
-        raise ValueError('give names, as [a, b]; put numbers in quotes, as ["08"]')
-    return tuple(map(str, listed))
-
-
-Share = Annotated[float, BeforeValidator(share_of), Field(ge=0, lt=1, allow_inf_nan=False)]
-Word = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class _Files(_Part):
-    """A plain text stands for ``path``."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: object) -> object:
-        return {"path": value} if isinstance(value, str) else value
-
-
-class SensorFiles(_Files):
-    """Files of one sensor.
-
-    Attributes:
-        path: pattern.
-        optional: a frame may lack it: then the sensor is missing there.
-        plane: encoding of planes, (H, W, 3) images that somebody made of raw data and that are taken as they are.
-        columns, intensity_max: of points, see `read_points`.
-        depth_scale, invalid, coding: of depth: whole numbers per metre (floats are metres), stored values that mean
-            "unknown" beside 0, and how they are packed: ``sun-rgbd``, ``carla`` (24 bits), or
-            ``disparity``: Cityscapes' (value - 1) / depth_scale pixels.
-        time_unit, window_ms: of events, see `read_events`; the last so many milliseconds of each file are drawn.
-    """
-
-    path: Pattern
-    optional: bool = False
-    plane: str = ""
-    columns: Words = ()
-    intensity_max: float = Field(0.0, ge=0, allow_inf_nan=False)
-    depth_scale: float = Field(1000.0, gt=0, allow_inf_nan=False)
-    coding: Literal["linear", "sun-rgbd", "carla", "disparity"] = "linear"
-    invalid: tuple[float, ...] = ()
-    time_unit: Literal["", "ns", "us", "ms", "s"] = ""
-    window_ms: float = Field(0.0, ge=0, le=10_000, allow_inf_nan=False)
-
-    @field_validator("columns")
-    @classmethod
-    def _readable_columns(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return parse_columns(",".join(names))
-        except UserError as error:
-            raise ValueError(str(error)) from None
-
-
-SplitCoding = Literal["ids", "train_ids", "instance_ids", "raw_colours", "scribbles"]
 _KIND_OF_KEY = {
     "columns": POINTS, "intensity_max": POINTS, "depth_scale": DEPTH, "invalid": DEPTH, "coding": DEPTH,
     "time_unit": EVENTS, "window_ms": EVENTS,
 }  # fmt: skip
 
 
-class LabelFiles(_Files):
-    """Files of the truth.
-
-    Attributes:
-        path: pattern, or one for each split.
-        of: sensor whose points the files label (SemanticKITTI's ``.label``, nuScenes' lidarseg ``.bin``); "": images.
-        coding: of images, one or one for each split: ``ids`` that the label space calls raw (train ids where it has
-            none); ``train_ids``, ``instance_ids``, ``raw_colours``, see `FILE_CODINGS`; ``scribbles``, ScribbleSup's
-            XML; ``instance-colours``, Stanford's 24 bits, which are places in the list of ``names``, a JSON file.
-        partial: frames without such a file are left out, where labels are wanted.
-        unlabelled: what a pixel without a class is: ``ignored`` (255) or ``open`` (254, see `NOT_ANNOTATED`), as
-            around scribbles.
-    """
-
-    path: Pattern | dict[str, Pattern]
-    of: str = ""
-    coding: Literal["instance-colours"] | SplitCoding | dict[str, SplitCoding] = "ids"
-    names: str = ""
-    partial: bool = False
-    unlabelled: Literal["ignored", "open"] = "ignored"
-
-    @model_validator(mode="after")
-    def _names_where_needed(self) -> LabelFiles:
-        if (self.coding == "instance-colours") != bool(self.names):
-            raise ValueError("names belongs to coding: instance-colours, which needs it")
-        if self.of and self.coding != "ids":
-            raise ValueError("coding is of images: leave it or of out")
-        return self
-
-    def coding_of(self, split: str) -> str:
-        """How a split says its classes."""
-        return self.coding.get(split, "ids") if isinstance(self.coding, dict) else self.coding
-
-    def pattern(self, split: str) -> PathPattern | None:
-        """Where the labels of a split lie; None where it has none."""
-        return self.path.get(split) if isinstance(self.path, dict) else self.path
-
-
-class CalibrationFiles(_Files):
-    """Where the sensors are.
-
-    Attributes:
-        path: pattern of a file, or of a folder for the kinds that have several; None with hfov_deg.
-        kind: any2seg: our own YAML; or whose files they are.
-        camera: number or channel of the camera, where a file holds several.
-        hfov_deg: instead of files: horizontal field of view of the one camera, which has no distortion.
-    """
-
-    path: Pattern | None = None
-    kind: CalibrationKind = "any2seg"
-    camera: Word = ""
-    hfov_deg: float | None = Field(None, gt=0, lt=180)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> CalibrationFiles:
-        if (self.path is None) == (self.hfov_deg is None):
-            raise ValueError("give path, or hfov_deg alone")
-        if self.kind.startswith("kitti") and not self.camera.isdecimal() and self.camera:
-            raise ValueError(f"camera {self.camera!r}: KITTI's cameras are numbers, as 2")
-        return self
-
-
-class SplitRule(_Part):
-    """Frames of one split: those that ``where`` and ``listed`` both name, and ``without`` does not.
-
-    Attributes:
-        where: placeholder -> values it may have.
-        without: placeholder -> values; a frame that has one of each is left out.
-        listed: text file of frames, one a line; ``{split}`` in it is the name of the split.
-        line: what the first word of a line looks like, with placeholders; the whole line, where this has a space.
-        first: value of ``{number}`` in the first line of the list, from which lines count on; None: there is none.
-    """
-
-    where: dict[str, Words] = Field(default_factory=dict)
-    without: dict[str, Words] = Field(default_factory=dict)
-    listed: Pattern | None = None
-    line: Pattern = PathPattern("{frame}")
-    first: int | None = Field(None, ge=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: object) -> object:
-        """Words are values of {split}; a mapping without own keys is ``where``."""
-        if not isinstance(value, dict):
-            return {"where": {SPLIT: value}}
-        return value if set(value) & set(cls.model_fields) else {"where": value}
-
-
-class Shares(_Part):
-    """Splits by share, drawn from the names; the same files are in the same split on every machine, also when others
-    come. ``by``: what is not divided: drive (default where there is such a placeholder), frame, or any placeholder.
-    """
-
-    val: Share = 0.0
-    test: Share = 0.0
-    by: str = ""
-
-    @model_validator(mode="after")
-    def _leave_some(self) -> Shares:
-        if self.val + self.test >= 1.0:
-            raise ValueError("val and test together leave nothing for train")
-        return self
-
-
-class NuscenesTables(_Files):
-    """Frames by nuScenes' tables instead of by the names of files: the key frames of some cameras.
-
-    Attributes:
-        path: folder of the tables, as "v1.0-trainval", or one for each split; ``*`` is allowed, where one folder fits.
-        cameras: channels; each gives frames of its own.
-    """
-
-    path: Pattern | dict[str, Pattern]
-    cameras: Words = ("CAM_FRONT",)
-
-
-TABLE_VALUES = ("image", "lidar", "lidarseg", DRIVE, "camera", FRAME)
-"""Placeholders that `NuscenesTables` fill: files below the root; scene, channel and token of the key frame."""
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """Which files of a folder are what.
 
     Attributes:
@@ -261,6 +62,7 @@ class Recipe(_Part):
         labels, calibration: None: there are none.
         only: placeholder -> values that it may have; other files are none of this data set's.
         condition: what a frame counts as, with placeholders, as "{weather}/{time}".
+        frame_unit: of ``{frame}`` where it is a time: ns, us, ms or s.
     """
 
     name: str = Field(min_length=1)
@@ -275,6 +77,7 @@ class Recipe(_Part):
     calibration: CalibrationFiles | None = None
     only: dict[str, Words] = Field(default_factory=dict)
     condition: str = ""
+    frame_unit: Literal["", "ns", "us", "ms", "s"] = ""
     _source: str = PrivateAttr("")
 
     @property
@@ -343,6 +146,12 @@ class Recipe(_Part):
             raise ValueError(f"{{split}} does not occur in {self.reference.text!r}: say splits or share")
         if self.tables is not None and self.calibration is not None:
             raise ValueError("calibration: tables know it of each frame: leave it out")
+        timed = [name for name, part in self.sensors.items() if part.nearest_ms]
+        if bool(timed) != bool(self.frame_unit):
+            raise ValueError("frame_unit and nearest_ms of a sensor belong together: give both or none")
+        for name in timed:
+            if self.sensors[name].path == self.reference or FRAME not in self.sensors[name].path.names:
+                raise ValueError(f"sensors.{name}.nearest_ms: its pattern needs a {{frame}} of its own")
         if self.labels is not None and self.labels.of and self.labels.of not in self.sensors:
             raise ValueError(f"labels.of: {self.labels.of!r} is none of the sensors {', '.join(self.sensors)}")
         return self

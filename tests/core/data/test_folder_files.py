@@ -87,7 +87,7 @@ def test_exception_an_intensity_without_its_scale_is_no_guess(yard):
         (np.uint16(2560), {"depth_scale": 256, "path": "depth/{drive}/{frame}.png"}, 10.0),
         (np.uint16(10_000), "depth/{drive}/{frame}.png", 10.0),
         (np.float32(10.0), "depth/{drive}/{frame}.npy", 10.0),
-        (np.uint16(10_000 << 3 & 0xFFFF | 10_000 >> 13), {"coding": "sun-rgbd", "path": "depth/{drive}/{frame}.png"}, None),
+        (np.uint16(14_465), {"coding": "sun-rgbd", "path": "depth/{drive}/{frame}.png"}, None),  # 10 m << 3 | >> 13
     ],
 )
 def test_value_depth_scales(yard, stored, entry, metres):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from folder_trees import SIZE, write_png, write_recipe, write_yard, yard_recipe
+from folder_trees import SIZE, cloud, write_cloud, write_png, write_recipe, write_yard, yard_recipe
 from hypothesis import given
 from hypothesis import strategies as st
 from raised import user_error
@@ -12,7 +12,7 @@ from raised import user_error
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.folder import RECIPE_FILE
 from any2seg_core.data.folder_frames import drawn_splits
-from any2seg_core.data.recipe import Shares
+from any2seg_core.data.recipe_parts import Shares
 
 
 def names(root, split: str) -> list[str]:
@@ -117,3 +117,29 @@ def test_value_files_without_a_partner_are_told(tmp_path):
     write_recipe(root / RECIPE_FILE, yard_recipe())
     told = [line for split in ("train", "val") for line in open_dataset("folder", root, split).strays()]
     assert len(told) == 1 and "label/d3/0009.png" in told[0] and "rgb" in told[0]
+
+
+def test_value_the_nearest_stamp_counts_up_to_a_limit(tmp_path):
+    """Times of the camera 0, 100, 200 ms; of the LiDAR 8, 93, 260 ms in one drive, and near ones in another."""
+    root = write_yard(tmp_path / "yard", frames=1)
+    for stamp in ("10.000", "10.1", "10.200"):
+        write_png(root / "picture" / "d1" / f"{stamp}.png", np.zeros((*SIZE, 3), np.uint8))
+    for drive, stamps in (("d1", ("10.008", "10.093", "10.26")), ("d2", ("10.0", "10.1", "10.2"))):
+        for stamp in stamps:
+            write_cloud(root / "scan" / drive / f"{stamp}.bin", cloud(np.random.default_rng(0)))
+    document = yard_recipe()
+    document["sensors"] = {
+        "rgb": "picture/{drive}/{frame}.png",
+        "lidar": {"path": "scan/{drive}/{frame}.bin", "columns": 4, "nearest_ms": 10, "optional": True},
+    }
+    write_recipe(root / RECIPE_FILE, document | {"frame_unit": "s"})
+    frames = open_dataset("folder", root, "train", labelled=False)
+    found = [frame.files.get("lidar") for frame in frames.frames]
+    assert [path and path.name for path in found] == ["10.008.bin", "10.093.bin", None]
+    assert not any("scan" in line for line in frames.strays())
+    write_cloud(root / "scan" / "d1" / "first.bin", cloud(np.random.default_rng(0)))
+    with user_error("value-format", "first"):
+        open_dataset("folder", root, "train", labelled=False)
+    write_recipe(root / RECIPE_FILE, document)
+    with user_error("value-invalid", "frame_unit"):
+        open_dataset("folder", root, "train", labelled=False)
