@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -103,7 +104,7 @@ def _only_rule(rule: Rule, sensor: Sensor) -> Rule:
     own = _own_names(sensor)
     words = f"{sensor.name} {sensor.title}"
     never = tuple(pattern for pattern in rule.never if not re.search(pattern, words, re.I))
-    changes = {"never": never, "prefer": (*own, *rule.prefer)}
+    changes: dict[str, Any] = {"never": never, "prefer": (*own, *rule.prefer)}
     encodings = _COUNTS.get(sensor.format)
     if encodings is not None:
         changes |= {"encodings": (*encodings, *rule.encodings), "needs": {}}
