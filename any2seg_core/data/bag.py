@@ -51,18 +51,19 @@ def read_recording(
     modalities: tuple[str, ...],
     labelled: bool,
     sink: MemoryPlanes | FolderWriter,
+    suite: SensorSuite,
 ) -> RecordingIndex:
     """One pass over a recording, with a progress bar on a terminal; goes on behind what the sink has already.
 
     Args:
-        modalities: sensors to use; empty: all that it has. labelled: only sets with truth, and that truth.
+        modalities: sensors of the suite to use; empty: all that it has. labelled: only sets with truth, and that truth.
 
     Raises:
         UserError: nothing readable, no sensor that was asked for, no label topic, or not a single usable set (the
             reasons are counted in the message).
     """
     conditions = Conditions(root)
-    options = settings.bag_options(modalities, labelled)
+    options = settings.bag_options(modalities, labelled, suite)
     with open_bag(root, options) as opened, Progress(f"read {root.name}") as progress:
         if labelled:
             require_truth(opened)
@@ -130,6 +131,7 @@ class BagDataset(FrameDataset):
     cases = (*CONDITIONS, UNKNOWN)
     label_space = DELIVER
     suite = VEHICLE
+    takes_suite = True
     options = MappingProxyType({"bag": None})
     bag: BagSettings
     _store: MemoryPlanes | PlaneFolder
@@ -182,8 +184,13 @@ class BagDataset(FrameDataset):
     @classmethod
     def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """Sensors that have a topic."""
-        with open_bag(root, read_settings(root).bag_options((), labelled=False)) as opened:
+        with open_bag(root, read_settings(root).bag_options((), False, suite)) as opened:
             return opened.modalities
+
+    @classmethod
+    def suite_of(cls, root: Path) -> SensorSuite:
+        """As its ``any2seg.yaml`` says."""
+        return read_settings(root).sensors
 
     def _require_root(self) -> None:
         if not self.root.exists() or not is_recording(self.root):
@@ -194,13 +201,13 @@ class BagDataset(FrameDataset):
         self.bag = read_settings(self.root, self.bag)
         asked = self.modalities if self.is_choice else ()
         place = self.bag.planes or (self.root if self.root.is_dir() else self.root.parent)
-        recipe = _recipe(self.root, self.bag, asked, self.labelled)
+        recipe = _recipe(self.root, self.bag, asked, self.labelled, self.suite)
         kept = PlaneFolder(PlaneCache(place, recipe, keep=True).folder, self.labelled)
         index = kept.index()
         is_kept = index is not None or cache == "disk" or self.bag.keep
         if cache == "ram" and not is_kept:
             self._store = memory = MemoryPlanes()
-            index = read_recording(self.root, self.bag, asked, self.labelled, memory)
+            index = read_recording(self.root, self.bag, asked, self.labelled, memory, self.suite)
         else:
             self._store = folder = kept if is_kept else _temporary(kept)
             index = index or self._filled(folder, asked)
@@ -216,7 +223,7 @@ class BagDataset(FrameDataset):
             index = target.index()  # another process may have been faster
             if index is None:
                 with FolderWriter(target) as writer:
-                    index = read_recording(self.root, self.bag, asked, self.labelled, writer)
+                    index = read_recording(self.root, self.bag, asked, self.labelled, writer, self.suite)
                     writer.finish(index)
         return index
 
@@ -233,10 +240,12 @@ class BagDataset(FrameDataset):
         return f"{self.split} frames: a recording is train alone, or train and val with bag.val_share"
 
     def _encoding(self, name: str) -> str:
-        return default_encodings()[name]
+        return default_encodings(self.suite)[name]
 
 
-def _recipe(root: Path, settings: BagSettings, asked: tuple[str, ...], labelled: bool) -> dict[str, Any]:
+def _recipe(
+    root: Path, settings: BagSettings, asked: tuple[str, ...], labelled: bool, suite: SensorSuite
+) -> dict[str, Any]:
     """All that decides planes and labels; the bytes of the recording by name, size and time of change."""
     inside = listed(root) if root.is_dir() else [root, *(root.with_name(name) for name in _BESIDE)]
     stats = {path.name: path.stat() for path in inside if path.is_file() and path.name != SETTINGS_FILE}
@@ -246,9 +255,9 @@ def _recipe(root: Path, settings: BagSettings, asked: tuple[str, ...], labelled:
         "settings": settings.facts(),
         "modalities": asked,
         "labelled": labelled,
-        "encodings": default_encodings(),
+        "encodings": default_encodings(suite),
         "event_window_ns": DEFAULT_WINDOW_NS,
-    }
+    } | ({} if suite == VEHICLE else {"suite": suite.to_document()})
 
 
 def _temporary(instead_of: PlaneFolder) -> PlaneFolder:

@@ -54,7 +54,7 @@ def check_recording(
             raise UserError(
                 f"{root}: no topic for {', '.join(absent)}: say which in any2seg.yaml (topics)", "bag-sensor-missing"
             )
-        report.encodings = {name: default_encodings()[name] for name in opened.modalities}
+        report.encodings = {name: default_encodings(opened.suite)[name] for name in opened.modalities}
         return _RecordingCheck(report, opened, settings, progress).run(read)
 
 

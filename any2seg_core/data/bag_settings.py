@@ -101,17 +101,17 @@ class BagSettings(BaseModel):
         coding = TruthCoding(self.truth_coding, self.carla_version, self.rider)
         return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_coding=coding)
 
-    def bag_options(self, modalities: Sequence[str], labelled: bool) -> BagOptions:
-        """For `open_bag`; without labels no truth topic is read."""
-        topics = self.topics if labelled else {**self.topics, TRUTH: NO_TRUTH}
-        pairs = [f"{role}={topic}" for role, topic in topics.items()]
-        return BagOptions(
-            pairs, self.rules, self.calibration, self.params, modalities, may_lack=True, suite=self.sensors
-        )
+    def bag_options(
+        self, modalities: Sequence[str], labelled: bool, suite: SensorSuite | None = None
+    ) -> BagOptions:
+        """For `open_bag`; without labels no truth topic is read. suite: other sensors than the recording's own."""
+        suite = suite or self.sensors
+        pairs = self.topics_for(suite, () if labelled else [f"{TRUTH}={NO_TRUTH}"])
+        return BagOptions(pairs, self.rules, self.calibration, self.params, modalities, may_lack=True, suite=suite)
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the frames, JSON-ready; of files their content."""
-        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition", "keep"})
+        """All that decides the frames but the suite, JSON-ready; of files their content."""
+        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition", "keep", "suite"})
         return facts | {name: _content(getattr(self, name)) for name in _PATHS[:3]}
 
 

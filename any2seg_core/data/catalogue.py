@@ -122,7 +122,7 @@ def layout(
     chosen = detect_kind(root) if kind == "auto" else kind
     entry = DATASETS.get(chosen)
     if entry is not None:
-        sensors = chosen_suite(entry.suite, suite, chosen, entry.takes_suite)
+        sensors = chosen_suite(entry.suite_of(root), suite, chosen, entry.takes_suite)
         return Layout(root, chosen, chosen, entry.splits, sensors, entry.label_space)
     if chosen != FolderDataset.kind and not is_recipe_name(chosen):
         known = ", ".join((*DATASETS, FolderDataset.kind, *shipped_recipes()))

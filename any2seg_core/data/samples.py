@@ -22,7 +22,7 @@ from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
-from any2seg_core.data.suites import chosen_suite, point_sensor, require_point_labels
+from any2seg_core.data.suites import HasSuite, chosen_suite, point_sensor, require_point_labels
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
@@ -61,7 +61,7 @@ class Sample(NamedTuple):
     frame: Any
 
 
-class FrameDataset(Dataset):
+class FrameDataset(HasSuite, Dataset):
     """Frames of one split as planes and labels on one grid, that of the label image (which is the camera's).
 
     Subclasses say where the files lie and how to read them.
@@ -98,7 +98,6 @@ class FrameDataset(Dataset):
     cases: tuple[str, ...]
     label_space: LabelSpace
     suite: SensorSuite
-    takes_suite: ClassVar[bool] = False
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
     _whole: FrameDataset
@@ -118,7 +117,7 @@ class FrameDataset(Dataset):
         suite: SensorSuite | None = None,
         **options: Any,
     ):
-        self.suite = chosen_suite(self.suite, suite, self.kind, self.takes_suite)
+        self.suite = chosen_suite(self.suite_of(Path(root)), suite, self.kind, self.takes_suite)
         self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
         self.labelled, self.sparse = labelled, sparse
         self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)

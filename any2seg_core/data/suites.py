@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import ClassVar
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.sensor import POINTS
 
 _LOG = logging.getLogger(__name__)
+
+
+class HasSuite:
+    """The sensors of a data set.
+
+    Attributes:
+        suite: of the class those as published. takes_suite: whether one may ask for others.
+    """
+
+    suite: SensorSuite
+    takes_suite: ClassVar[bool] = False
+
+    @classmethod
+    def suite_of(cls, root: Path) -> SensorSuite:
+        """Those of the data set in a folder, where nobody asks for others."""
+        return cls.suite
 
 
 def chosen_suite(own: SensorSuite, asked: SensorSuite | None, name: str, takes_suite: bool) -> SensorSuite:

@@ -20,6 +20,7 @@ from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.cli.inspect_tables import render_inspection
 from any2seg_core.data.bag_settings import read_settings
+from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.faults.grammar import read_plan
@@ -180,3 +181,20 @@ def test_property_each_of_the_31_subsets_survives_and_whoever_returns_is_used(tm
                 at_s = (stamp_ns - START_NS) / 1e9
                 assert not any(start_s <= at_s < start_s + DEAD_S and name not in alive
                                for start_s, alive in windows.items()), (name, at_s)  # fmt: skip
+
+
+def test_value_a_recording_is_a_data_set_of_its_suite(tmp_path, checkpoint):
+    """Planes are those that the node makes; without the file, and without a suite, its sensors are not known."""
+    folder = settings_of(tmp_path / "bag", {"suite": "../van.yaml"})
+    frames = open_dataset("bag", folder, "train", labelled=False)
+    assert (frames.suite, frames.modalities) == (VAN, VAN.members)
+    with open_bag(folder, BagOptions(suite=VAN)) as opened:
+        sets = [found.frame() for found in opened.sets() if len(found.sample_set.samples) == 5]
+    samples = {int(sample.frame.name.rpartition("/")[2]): sample for sample in frames}
+    assert len(sets) >= 2
+    for frame in sets:
+        for name, plane in frame.planes.items():
+            np.testing.assert_array_equal(samples[frame.stamp_ns].planes[name], plane)
+    (folder / "any2seg.yaml").unlink()
+    asked = open_dataset("bag", folder, "train", ["F", "thermal"], labelled=False, suite=VAN)
+    assert asked.modalities == ("front", "thermal")
