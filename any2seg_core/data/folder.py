@@ -19,12 +19,12 @@ from any2seg_core.data.folder_files import (
     read_depth,
     read_event_window,
     read_given_plane,
-    read_picture_plane,
+    read_picture,
     read_points_and_kept,
 )
 from any2seg_core.data.folder_frames import CALIBRATION, FolderFrame, find_frames, strays_of
 from any2seg_core.data.folder_labels import read_point_labels
-from any2seg_core.data.images import CorruptFileError
+from any2seg_core.data.images import CorruptFileError, three_channels
 from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
 from any2seg_core.data.label_images import read_label_image
 from any2seg_core.data.plane_cache import PlaneCache
@@ -33,6 +33,7 @@ from any2seg_core.data.samples import LABELS, Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.data.suites import point_sensor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
+from any2seg_core.sensors.images import image_codes
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, label_space
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
@@ -114,7 +115,7 @@ class FolderDataset(FrameDataset):
         if part.plane or sensor.format == PLANE:
             return read_given_plane(path, name)
         if sensor.kind == IMAGE:
-            return read_picture_plane(path, lambda: self._upright_size(frame))
+            return self._picture(frame, name)
         calibrated = self._rig(frame)
         kept_as = self._kept_as(frame, name, calibrated.digest)
         return self.planes_on_disk.plane(kept_as, lambda: self._project(frame, name, calibrated))
@@ -210,7 +211,7 @@ class FolderDataset(FrameDataset):
             )
         self._keep = cache == "disk"
         super()._prepare(cache)
-        self._rigs = Rigs(self.recipe.calibration, self.event_window_ns)
+        self._rigs = Rigs(self.recipe.calibration, self.event_window_ns, self.suite)
 
     def _find(self) -> list[FolderFrame]:
         of = "" if self.recipe.labels is None else self.recipe.labels.of
@@ -269,17 +270,26 @@ class FolderDataset(FrameDataset):
             )
         return _picture_size(path)
 
-    def _upright_size(self, frame: FolderFrame) -> tuple[int, int] | None:
+    def _upright_size(self, frame: FolderFrame, name: str) -> tuple[int, int] | None:
         """(H, W) that a picture with an EXIF orientation shall have; None: whatever it has upright."""
         if LABELS in frame.files and self._has_label_image:
             return _picture_size(frame.files[LABELS])
-        return None if self.recipe.calibration is None else _picture_size(frame.files[self.suite.camera])
+        return None if self.recipe.calibration is None else _picture_size(frame.files[name])
+
+    def _picture(self, frame: FolderFrame, name: str) -> np.ndarray:
+        """Plane of an image sensor. Without a calibration all of them are taken to have the camera's view."""
+        path, sensor = frame.files[name], self.suite.sensor(name)
+        raw = read_picture(path, sensor, lambda: self._upright_size(frame, name))
+        has_rig = self.recipe.calibration is not None or frame.calibration is not None
+        if name == self.suite.camera or not has_rig:
+            return three_channels(image_codes(raw, sensor))
+        return self._rig(frame).rig.planes({name: raw}, 0, self._size(frame))[name]
 
     def _project(self, frame: FolderFrame, name: str, calibrated: CalibratedRig) -> np.ndarray:
         path, part, size, stamp_ns = frame.files[name], self.recipe.sensors[name], self._size(frame), 0
         kind = self.suite.sensor(name).kind
         if kind == POINTS:
-            raw = read_points_and_kept(path, name, part)[0]
+            raw = read_points_and_kept(path, self.suite.sensor(name), part)[0]
         elif kind == EVENTS:
             raw = read_event_window(path, name, part)
             stamp_ns = int(raw["t"].max())
@@ -288,10 +298,10 @@ class FolderDataset(FrameDataset):
         return calibrated.rig.planes({name: raw}, stamp_ns, size)[name]
 
     def _point_labels(self, frame: FolderFrame, name: str) -> np.ndarray:
-        points, kept = read_points_and_kept(frame.files[name], name, self.recipe.sensors[name])
+        points, kept = read_points_and_kept(frame.files[name], self.suite.sensor(name), self.recipe.sensors[name])
         ids = read_point_labels(frame.files[LABELS], len(kept), self.label_space)
         rig = self._rig(frame).rig
-        to_camera = rig.calibration.lidar_to_camera
+        to_camera = rig.place(name).to_camera
         if to_camera is None:
             raise UserError(f"labels of {name}: the calibration does not say where it is", "extrinsics-missing")
         labels = project_labels(points, ids[kept], to_camera, rig.camera(self._size(frame)))

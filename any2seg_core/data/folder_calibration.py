@@ -14,6 +14,7 @@ from any2seg_core.files import dataset_calibration, foreign_calibration
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rig import SensorRig
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 _MOST_RIGS = 8  # a rig keeps tables of its camera; many frames share one calibration
 
@@ -35,8 +36,8 @@ class Rigs:
         files: what the recipe says of them; None where frames bring their own.
     """
 
-    def __init__(self, files: CalibrationFiles | None, event_window_ns: int) -> None:
-        self._files, self._window_ns = files, event_window_ns
+    def __init__(self, files: CalibrationFiles | None, event_window_ns: int, suite: SensorSuite) -> None:
+        self._files, self._window_ns, self._suite = files, event_window_ns, suite
         self._known: OrderedDict[str, CalibratedRig] = OrderedDict()
 
     def rig(self, source: Path | Calibration | None, size: tuple[int, int]) -> CalibratedRig:
@@ -54,7 +55,7 @@ class Rigs:
             calibration, disparity_m = (
                 (source, 0.0) if isinstance(source, Calibration) else _read(self._files, source, size)
             )
-            found = CalibratedRig(SensorRig(calibration, self._window_ns), digest, disparity_m)
+            found = CalibratedRig(SensorRig(calibration, self._window_ns, self._suite), digest, disparity_m)
         self._known[digest] = found  # the newest last
         if len(self._known) > _MOST_RIGS:
             self._known.popitem(last=False)

@@ -15,10 +15,12 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.data.deliver import read_depth_m as read_carla_depth
 from any2seg_core.data.images import CorruptFileError, read_image, three_channels
 from any2seg_core.data.recipe_parts import SensorFiles
+from any2seg_core.files.clouds import LIDAR_STRENGTHS, RADAR_STRENGTHS
 from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_stored_points
 from any2seg_core.files.samples import read_stored_depth, require_metres
-from any2seg_core.sensors.returns import NO_RETURN_M2, IntensityScale, gather_returns
+from any2seg_core.sensors.returns import NO_RETURN_M2, IntensityScale, gather_returns, shares_of_range
+from any2seg_core.vocabulary.sensor import COLOUR, GREY, THERMAL16, Sensor
 
 _FULL = 255.0
 _ORIENTATION, _EXIF_BYTES = 0x0112, 4096  # the tag, and where in a file EXIF begins at the latest
@@ -47,27 +49,30 @@ def own_error(name: str, read: Callable[[], _Read]) -> _Read:
         raise CorruptFileError(f"{error}{hint}", error.code) from None
 
 
-def read_points_and_kept(path: Path, name: str, part: SensorFiles) -> tuple[np.ndarray, np.ndarray]:
+def read_points_and_kept(path: Path, sensor: Sensor, part: SensorFiles) -> tuple[np.ndarray, np.ndarray]:
     """(N, 4) float32 x, y, z in metres and intensity 0..1; and which (M,) rows of the file these N returns are.
 
-    An intensity without ``intensity_max`` must be 0..1: found in each file by itself, the same surface would have
-    another code in every frame.
+    The intensity of a sensor with a range, as a radar's, is brought from that to 0..1. Others without
+    ``intensity_max`` must have 0..1: found in each file by itself, the same surface would have another code in every
+    frame.
     """
-    stored = own_error(name, lambda: read_stored_points(path, ",".join(part.columns)))
+    strengths = LIDAR_STRENGTHS if sensor.value_range is None else RADAR_STRENGTHS
+    stored = own_error(sensor.name, lambda: read_stored_points(path, ",".join(part.columns), strengths))
     with np.errstate(over="ignore", invalid="ignore"):
         x, y, z = (np.ascontiguousarray(column, np.float32) for column in stored[:3])
         strength = np.ones(1, np.float32) if stored.strength is None else stored.strength.astype(np.float32)
         kept = np.isfinite(x) & np.isfinite(y) & np.isfinite(z) & (x * x + y * y + z * z >= NO_RETURN_M2)
-    full = part.intensity_max or 1.0
-    if not part.intensity_max and stored.strength is not None:
+    if stored.strength is not None and sensor.value_range is not None:
+        strength = shares_of_range(strength, sensor.value_range)
+    elif stored.strength is not None and not part.intensity_max:
         found = IntensityScale().full(strength, is_unsigned=stored.strength.dtype.kind == "u")
         if found > 1.0:
             raise CorruptFileError(
                 f"{path}: intensity goes up to {strength.max():g}: say which value means 1, "
-                f"sensors.{name}.intensity_max: {found:.0f}",
+                f"sensors.{sensor.name}.intensity_max: {found:.0f}",
                 "file-content",
             )
-    return gather_returns(x, y, z, strength, np.float32(full)), kept
+    return gather_returns(x, y, z, strength, np.float32(part.intensity_max or 1.0)), kept
 
 
 def read_depth(path: Path, name: str, part: SensorFiles, disparity_m: float = 0.0) -> np.ndarray:
@@ -101,20 +106,35 @@ def read_event_window(path: Path, name: str, part: SensorFiles) -> np.ndarray:
     return events
 
 
-def read_picture_plane(path: Path, upright_size: Callable[[], tuple[int, int] | None]) -> np.ndarray:
-    """A camera's image of 8 bits -> (H, W, 3) uint8 RGB.
+def read_picture(path: Path, sensor: Sensor, upright_size: Callable[[], tuple[int, int] | None]) -> np.ndarray:
+    """An image file -> (H, W, 3) uint8 RGB of a colour image, (H, W) uint8 of grey and thermal8, uint16 of thermal16.
 
     Args:
         upright_size: asked for a picture with an EXIF orientation: (H, W) that it shall have. It stays as it is stored
             where it has that size, and is turned where it has it then; None: turned.
     """
-    image = three_channels(read_image(path))
+    image = _in_format(path, sensor, read_image(path, (np.uint16,) if sensor.format == THERMAL16 else (np.uint8,)))
     turn = _turn(path)
     if turn is None:
         return image
     size = upright_size()
     turned = cv2.rotate(image, turn)
     return turned if size is None or (image.shape[:2] != size and turned.shape[:2] == size) else image
+
+
+def _in_format(path: Path, sensor: Sensor, image: np.ndarray) -> np.ndarray:
+    if sensor.format == COLOUR:
+        return three_channels(image)
+    if image.ndim == 2:
+        return image
+    if sensor.format == GREY:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if (image != image[..., :1]).any():
+        raise CorruptFileError(
+            f"{path}: holds colours, which say no temperature: give the counts of {sensor.name}, one channel",
+            "file-content",
+        )
+    return np.ascontiguousarray(image[..., 0])
 
 
 def read_given_plane(path: Path, name: str) -> np.ndarray:

@@ -200,6 +200,11 @@ def _require_effect(path: Path, name: str, part: SensorFiles, suite: SensorSuite
             raise UserError(
                 f"{path}: sensors.{name}.{key}: is for {kind}, {name} is {why}: leave it out", "value-conflict"
             )
+    if part.intensity_max and sensor.value_range:
+        raise UserError(
+            f"{path}: sensors.{name}.intensity_max: the suite {suite.name} says its range: leave it out",
+            "value-conflict",
+        )
     if part.plane and part.plane not in sensor.encodings:
         known = ", ".join(sensor.encodings)
         raise UserError(f"{path}: sensors.{name}.plane: {part.plane!r} is none of {known}", "value-unknown")

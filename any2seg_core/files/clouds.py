@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,9 @@ from any2seg_core.base.limits import require_room
 
 _LOG = logging.getLogger(__name__)
 
-_STRENGTHS = ("intensity", "reflectivity", "reflectance", "remission", "i")
+LIDAR_STRENGTHS = ("intensity", "reflectivity", "reflectance", "remission", "i")
+"""Names that the column of the intensity has, small letters; the first one that is there counts."""
+RADAR_STRENGTHS = ("rcs", "radar_cross_section", "power", "snr", "amplitude", *LIDAR_STRENGTHS)
 _SINGLE = ("points", "xyz", "xyzi", "cloud", "data", "arr_0")  # names of one (N, 3 to 6) array in an archive
 _MOST_FIELDS = 1000
 _MOST_PCD_HEADER_LINES = 100
@@ -32,7 +34,7 @@ class StoredPoints(NamedTuple):
     strength: np.ndarray | None
 
 
-def read_pcd(path: Path, data: bytes) -> StoredPoints:
+def read_pcd(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
     """A PCD file, ascii, binary or binary_compressed; needs the extra ``files``.
 
     Points are taken in the frame of the sensor: a VIEWPOINT is not applied, and a warning tells of one.
@@ -63,10 +65,10 @@ def read_pcd(path: Path, data: bytes) -> StoredPoints:
         ) from None
     if tuple(header.viewpoint) != _NO_POSE:
         _LOG.warning("%s: has a VIEWPOINT, which is not applied: points are taken in the LiDAR's frame", path)
-    return _stored(path, {name: rows[name] for name in rows.dtype.names or ()})
+    return _stored(path, {name: rows[name] for name in rows.dtype.names or ()}, strengths)
 
 
-def read_ply(path: Path, data: bytes) -> StoredPoints:
+def read_ply(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
     """The vertices of a PLY file, ascii or binary of either byte order; needs the extra ``files``."""
     library = _library("trimesh.exchange.ply", "PLY", path)
     try:
@@ -81,10 +83,10 @@ def read_ply(path: Path, data: bytes) -> StoredPoints:
         raise UserError(
             f"{path} is not a readable PLY file ({_reason(error)}): write it again", "file-format"
         ) from None
-    return _stored(path, found)
+    return _stored(path, found, strengths)
 
 
-def read_npz_points(path: Path) -> StoredPoints | np.ndarray:
+def read_npz_points(path: Path, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints | np.ndarray:
     """An archive of columns by name -> those; of one array (N, 3 to 6) -> that array."""
     arrays = read_arrays(path)
     if not isinstance(arrays, dict):
@@ -92,12 +94,12 @@ def read_npz_points(path: Path) -> StoredPoints | np.ndarray:
     single = [arrays[name] for name in _SINGLE if name in arrays and arrays[name].ndim == 2]
     if len(single) == 1 or len(arrays) == 1:
         return single[0] if single else next(iter(arrays.values()))
-    return _stored(path, arrays)
+    return _stored(path, arrays, strengths)
 
 
-def structured_points(path: Path, rows: np.ndarray) -> StoredPoints:
+def structured_points(path: Path, rows: np.ndarray, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
     """A structured array (N,) with fields x, y, z and more."""
-    return _stored(path, {name: rows[name].reshape(-1) for name in rows.dtype.names or ()})
+    return _stored(path, {name: rows[name].reshape(-1) for name in rows.dtype.names or ()}, strengths)
 
 
 def _library(name: str, kind: str, path: Path) -> Any:
@@ -141,7 +143,7 @@ def _pcd_body(body: bytes, needed: int, kind: str) -> bytes:
     return body
 
 
-def _stored(path: Path, columns: Mapping[str, np.ndarray]) -> StoredPoints:
+def _stored(path: Path, columns: Mapping[str, np.ndarray], strengths: Sequence[str]) -> StoredPoints:
     plain = {name.lower().removeprefix("scalar_").removeprefix("scalar_field_"): name for name in columns}
     missing = [name for name in "xyz" if name not in plain]
     if missing:
@@ -149,7 +151,7 @@ def _stored(path: Path, columns: Mapping[str, np.ndarray]) -> StoredPoints:
         raise UserError(
             f"{path} has no {', '.join(missing)}: it holds {held}; a cloud has x, y, z by name", "file-content"
         )
-    strength = next((plain[name] for name in _STRENGTHS if name in plain), None)
+    strength = next((plain[name] for name in strengths if name in plain), None)
     chosen = [columns[plain[name]] for name in "xyz"] + ([columns[strength]] if strength else [])
     if any(column.ndim != 1 or column.dtype.kind not in "iuf" for column in chosen):
         raise UserError(f"{path}: x, y, z and intensity must be numbers, one for each point", "file-content")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.files.clouds import (
+    LIDAR_STRENGTHS,
     StoredPoints,
     read_npz_points,
     read_pcd,
@@ -56,15 +58,19 @@ def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np
     return _points(path, read_stored_points(path, columns), intensity_max)
 
 
-def read_stored_points(path: Path, columns: str = "") -> StoredPoints:
-    """Columns of a LiDAR file as they are stored, with the rows that are no returns; see `read_points`."""
+def read_stored_points(path: Path, columns: str = "", strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
+    """Columns of a LiDAR or radar file as they are stored, with the rows that are no returns; see `read_points`.
+
+    Args:
+        strengths: names that the column of the intensity may have, where columns have names.
+    """
     names = parse_columns(columns)
     data = read_start(path)
     read_cloud = next((read for magic, read in _CLOUD_MAGICS.items() if data.startswith(magic)), None)
     if read_cloud is not None:
-        return read_cloud(path, data)
+        return read_cloud(path, data, strengths)
     if path.suffix in (".npy", ".npz"):
-        return _of_numpy(path, names)
+        return _of_numpy(path, names, strengths)
     return _of_rows(_rows(path, data, names), names)
 
 
@@ -101,12 +107,12 @@ def _points(path: Path, found: StoredPoints, intensity_max: float) -> np.ndarray
     return gather_returns(x, y, z, strength, np.float32(full))
 
 
-def _of_numpy(path: Path, names: tuple[str, ...]) -> StoredPoints:
-    points = read_npz_points(path)
+def _of_numpy(path: Path, names: tuple[str, ...], strengths: Sequence[str]) -> StoredPoints:
+    points = read_npz_points(path, strengths)
     if isinstance(points, StoredPoints):
         return points
     if points.dtype.names:
-        return structured_points(path, points)
+        return structured_points(path, points, strengths)
     if points.ndim != 2 or points.shape[1] not in (_COLUMNS if not names else (len(names),)):
         wanted = f"columns {','.join(names)}" if names else "x y z intensity"
         raise UserError(

@@ -243,3 +243,68 @@ def test_value_suite_and_classes_lie_beside_the_recipe(yard, tmp_path):
     assert frames.suite.letters == "F" and len(frames.label_space) == 2
     counts = np.bincount(frames[0].labels.ravel(), minlength=256)
     assert (counts[0], counts[1], counts[255]) == ((HEIGHT // 2 - 1) * WIDTH, (HEIGHT - HEIGHT // 2) * WIDTH, WIDTH)
+
+
+FIVE = {
+    "name": "five",
+    "sensors": {
+        "front": {"kind": "image", "letter": "F"},
+        "side": {"kind": "image", "letter": "S", "format": "grey"},
+        "thermal": {"kind": "image", "letter": "T", "format": "thermal16", "range": [28000, 32000]},
+        "lidar": {"kind": "points", "letter": "L"},
+        "radar": {"kind": "points", "letter": "R", "range": [-20, 40]},
+    },
+}
+
+
+def write_five(root, suite_file) -> dict:
+    """The yard with a side camera in colours, thermal counts and a radar of named columns; its recipe."""
+    suite_file.write_text(yaml.safe_dump(FIVE, sort_keys=False))
+    rng = np.random.default_rng(5)
+    for drive in ("d1", "d2", "d3"):
+        write_png(root / "side" / drive / "0000.png", rng.integers(0, 256, (*SIZE, 3), np.uint8))
+        write_png(root / "thermal" / drive / "0000.png", rng.integers(27000, 33000, SIZE).astype(np.uint16))
+        points = cloud(rng, 40)
+        points[:, 3] = rng.uniform(-30, 50, 40)
+        (root / "radar" / drive).mkdir(parents=True)
+        names = ("x", "y", "z", "rcs")
+        np.savez(root / "radar" / drive / "0000.npz", **dict(zip(names, points.T, strict=True)))
+    document = yaml.safe_load((root / "car.yaml").read_text())
+    place = {"to_camera": LIDAR_TO_CAMERA}
+    (root / "car.yaml").write_text(yaml.safe_dump(document | {"sensors": {"radar": place}}))
+    recipe = yard_recipe() | {"suite": suite_file.name}
+    lidar = recipe["sensors"]["lidar"]
+    pictures = {name: f"{folder}/{{drive}}/{{frame}}.png" for name, folder in (
+        ("front", "image"), ("side", "side"), ("thermal", "thermal"),
+    )}  # fmt: skip
+    return recipe | {"sensors": pictures | {"lidar": lidar, "radar": "radar/{drive}/{frame}.npz"}}
+
+
+def test_value_five_sensors_of_a_suite_of_ones_own(yard, tmp_path):
+    """Each plane against the codes by hand, or the rig: the cameras are at one place, so no picture moves."""
+    recipe = write_five(yard, tmp_path / "five.yaml")
+    frames = open_dataset(str(write_recipe(tmp_path / "recipe.yaml", recipe)), yard, "train")
+    planes = frames[0].planes
+    assert tuple(planes) == ("front", "side", "thermal", "lidar", "radar") and frames.suite.letters == "FSTLR"
+    side = cv2.imread(str(yard / "side" / "d1" / "0000.png"), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_allclose(planes["side"][..., 0], side, atol=1)
+    counts = cv2.imread(str(yard / "thermal" / "d1" / "0000.png"), cv2.IMREAD_UNCHANGED).astype(float)
+    expected = np.round(255 * np.clip((counts - 28000) / 4000, 0, 1))
+    np.testing.assert_array_equal(planes["thermal"], np.repeat(expected[..., None], 3, axis=2))
+    with np.load(yard / "radar" / "d1" / "0000.npz") as file:
+        rows = np.column_stack([file["x"], file["y"], file["z"], np.clip((file["rcs"] + 20) / 60, 0, 1)])
+    rig = SensorRig(load_calibration(yard / "car.yaml"), suite=frames.suite)
+    radar = rig.planes({"radar": rows.astype(np.float32)}, 0)["radar"]
+    assert radar.any() and np.abs(radar.astype(int) - planes["radar"]).max() <= 1
+    assert frames.encodings["thermal"] == "range8-1"
+
+
+def test_exception_colours_say_no_temperature(yard, tmp_path):
+    recipe = write_five(yard, tmp_path / "five.yaml")
+    write_png(yard / "thermal" / "d1" / "0000.png", np.zeros((*SIZE, 3), np.uint8))
+    frames = open_dataset(str(write_recipe(tmp_path / "recipe.yaml", recipe)), yard, "train")
+    with user_error("file-content", "thermal", kind=CorruptFileError):
+        frames[0]
+    recipe["sensors"]["radar"] = {"path": "radar/{drive}/{frame}.npz", "intensity_max": 40}
+    with user_error("value-conflict", "sensors.radar.intensity_max"):
+        read_recipe(write_recipe(tmp_path / "recipe.yaml", recipe))
