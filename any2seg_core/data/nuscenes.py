@@ -22,6 +22,8 @@ from any2seg_core.sensors.camera import CameraModel
 LIDAR_CHANNEL = "LIDAR_TOP"
 _CHUNK = 1 << 20
 _QUATERNION_TOLERANCE = 0.1
+_KINDS = {"timestamp": int, "is_key_frame": bool, "translation": list, "rotation": list}
+"""Types of those values that are no text."""
 
 _Row = dict[str, Any]
 
@@ -168,9 +170,10 @@ def _pose(file: Path, row: _Row) -> np.ndarray:
 def _rows(path: Path, keys: tuple[str, ...]) -> Iterator[_Row]:
     """Records of a table one by one: sample_data.json and ego_pose.json of the whole data set have more than 1 GB."""
     for record in _objects(path):
-        absent = [key for key in keys if key not in record]
-        if absent:
-            raise UserError(f"{path}: a record has no {absent[0]}: is this a table of nuScenes?", "key-missing")
+        wrong = next((key for key in keys if not isinstance(record.get(key), _KINDS.get(key, str))), "")
+        if wrong:
+            found = repr(record[wrong])[:40] if wrong in record else "nothing"
+            raise UserError(f"{path}: {wrong} of a record is {found}: is this a table of nuScenes?", "key-missing")
         yield record
 
 

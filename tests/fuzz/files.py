@@ -13,22 +13,29 @@ from typing import Any
 import numpy as np
 from messages import PICTURES
 from mutate import NUMBERS, mutated_bytes
+from nuscenes_tree import write_nuscenes
+from picture_trees import scribble_xml
 from PIL import Image
+from street_trees import SIZE, write_kitti_360
 
 from any2seg_core.bags.conditions import Conditions
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import read_image, read_plane
+from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.mcubes import _load as read_mcubes_array
+from any2seg_core.data.nuscenes import read_key_frames
 from any2seg_core.data.pseudo import read_facts
 from any2seg_core.files import samples as files
+from any2seg_core.files.dataset_calibration import from_cityscapes, from_k_matrix, from_kitti360, from_stanford
 from any2seg_core.files.foreign_calibration import from_kalibr, from_kitti, from_nuscenes
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
 from any2seg_core.teachers.captions import read_captions
+from any2seg_core.vocabulary.labels import label_space
 
 _IDS = (np.arange(31 * 47).reshape(31, 47) % 25).astype(np.uint8)
 
@@ -114,6 +121,15 @@ def _calibrations() -> list[bytes]:
     ]  # fmt: skip
 
 
+def _layouts() -> list[bytes]:
+    """Small files of data sets that lie beside their frames."""
+    K = [[9, 0, 4], [0, 9, 3], [0, 0, 1]]
+    lens = {"extrinsic": {"baseline": 0.2}, "intrinsic": {"fx": 9, "fy": 9, "u0": 4, "v0": 3}}
+    names = ["<UNK>_0_<UNK>_0_0", "chair_1_office_2_3"]
+    texts = [json.dumps(each) for each in ({"camera_k_matrix": K}, lens, names)]
+    return [text.encode() for text in (*texts, "9 0 4 0 9 3 0 0 1\n", scribble_xml("a"))]
+
+
 class Files:
     """One input is one file of a fitting suffix, read by one reader that a user's path can reach."""
 
@@ -143,12 +159,27 @@ class Files:
             (".yaml", _calibrations(), lambda path: from_kalibr(path, {"rgb": "cam0", "event": "cam1"})),
             (".json", _calibrations(), lambda path: from_nuscenes(path, {"camera": "a", "lidar": "b"})),
         ]  # fmt: skip
+        indoor, voc, names = label_space("stanford-13"), label_space("voc-21"), folder / "names.json"
+        names.write_text('["chair_1_office_2_3"]')
+        self._plans += [
+            (".json", _layouts(), lambda path: from_stanford(path, (9, 7))),
+            (".json", _layouts(), lambda path: from_cityscapes(path, (9, 7))),
+            (".txt", _layouts(), lambda path: from_k_matrix(path, (9, 7))),
+            (".xml", _layouts(), lambda path: read_scribbles(path, voc, SIZE)),
+            (".png", PICTURES, lambda path: read_instance_colours(path, names, indoor)),
+        ]
         self._texts = texts
+        self._trees = (
+            write_nuscenes(folder / "nuscenes", "v1.0-mini", {"scene-0061": 1}, None) / "v1.0-mini",
+            write_kitti_360(folder / "kitti-360", {"train": [(0, 1)]}, np.zeros(SIZE, np.uint8)) / "calibration",
+        )
 
     def one(self, rng: random.Random) -> bool:
         """Write a file and read it; UserError is a refusal."""
         if rng.random() < 0.05:
             return self._named_by_its_place(rng)
+        if rng.random() < 0.05:
+            return self._one_of_several(rng)
         suffix, bases, read = rng.choice(self._plans)
         data = rng.choice(bases)
         if suffix in (".npy", ".npz") and rng.random() < 0.3:
@@ -169,4 +200,19 @@ class Files:
             lambda: Conditions(self._folder), lambda: muses_files.read_calibration(self._folder),
             lambda: read_facts(self._folder, "train"),
         ))()  # fmt: skip
+        return True
+
+    def _one_of_several(self, rng: random.Random) -> bool:
+        """Files of which a reader takes several: one of them is damaged."""
+        tables, calibration = self._trees
+        path = rng.choice([*sorted(tables.glob("*.json")), *sorted(calibration.glob("*.txt"))])
+        whole = path.read_bytes()
+        try:
+            path.write_bytes(mutated_bytes(rng, whole))
+            if path.parent == tables:
+                read_key_frames(tables, ["CAM_FRONT"])
+            else:
+                from_kitti360(calibration, (9, 7), rng.randrange(2))
+        finally:
+            path.write_bytes(whole)
         return True

@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "bags"), str(HERE.parents[1])]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / place) for place in ("bags", "core/data/recipes")), str(HERE.parents[1])]
 
 MAX_SECONDS, MAX_BYTES, MAX_INPUT_BYTES = 5.0, 300_000_000, 1_000_000
 _ADDRESS_SPACE = 6 << 30  # what nobody can serve ends in a MemoryError instead of a stopped machine

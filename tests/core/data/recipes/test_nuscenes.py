@@ -70,6 +70,9 @@ def test_value_tables_are_read_in_pieces(root: Path, monkeypatch: pytest.MonkeyP
         ("calibrated_sensor", lambda rows: rows[1].update(translation=[1, 1]), "file-content", "translation"),
         ("calibrated_sensor", lambda rows: rows[1].update(camera_intrinsic=[]), "key-missing", "camera_intrinsic"),
         ("scene", lambda rows: rows[0].pop("name"), "key-missing", "name"),
+        ("scene", lambda rows: rows[0].update(token=["a"]), "key-missing", "token of a record is ['a']"),
+        ("sample", lambda rows: rows[0].update(timestamp="1"), "key-missing", "timestamp"),
+        ("sample_data", lambda rows: rows[0].update(filename=None), "key-missing", "filename"),
     ],
 )
 def test_exception_a_broken_table_is_named(root: Path, table: str, change, code: str, named: str):
