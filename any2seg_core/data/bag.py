@@ -35,7 +35,7 @@ from any2seg_core.data.usable_sets import StampNames, UsableSets
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED, LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _SHOWN_PROBLEMS = 3
@@ -182,6 +182,11 @@ class BagDataset(FrameDataset):
         return frame.condition
 
     @classmethod
+    def label_space_of(cls, root: Path) -> LabelSpace:
+        """As the settings beside the recording say."""
+        return read_settings(root).space
+
+    @classmethod
     def on_disk(cls, root: Path, suite: SensorSuite | None = None) -> tuple[str, ...]:
         """Sensors that have a topic."""
         with open_bag(root, read_settings(root).bag_options((), False, suite)) as opened:
@@ -199,6 +204,7 @@ class BagDataset(FrameDataset):
 
     def _prepare(self, cache: Cache) -> None:
         self.bag = read_settings(self.root, self.bag)
+        self.label_space = self.bag.space
         asked = self.modalities if self.is_choice else ()
         place = self.bag.planes or (self.root if self.root.is_dir() else self.root.parent)
         recipe = _recipe(self.root, self.bag, asked, self.labelled, self.suite)

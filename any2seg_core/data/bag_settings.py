@@ -19,8 +19,9 @@ from any2seg_core.base.text_files import read_yaml
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding
 from any2seg_core.data.usable_sets import Selection
 from any2seg_core.vocabulary.cases import CONDITIONS
+from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, is_space_file, label_space
 from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, SensorSuite, sensor_suite
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS
 
 SETTINGS_FILE = "any2seg.yaml"
 """In the folder of a recording; of a single file drive.mcap it is drive.any2seg.yaml beside it."""
@@ -42,7 +43,8 @@ class BagSettings(BaseModel):
     start_s: float = Field(0.0, ge=0, description="seconds after the first message; earlier sets are left out")
     end_s: float | None = Field(None, gt=0, description="later sets are left out")
     val_share: float = Field(0.0, ge=0, lt=1, description="share of the recording, its end, that is the split val")
-    truth_coding: str = Field(TRAIN_IDS, description="of the truth topic: train_ids (mono8), CARLA's palette or tag")
+    label_space: str = Field(DELIVER.name, description="classes of the truth: a shipped label space, or a YAML file")
+    truth_coding: str = Field(TRAIN_IDS, description=f"of the truth topic: {', '.join(CODINGS)}")
     carla_version: str = Field(CARLA_VERSION, description="whose tags CARLA's truth has")
     rider: str = Field(RIDER, description="CARLA's riders are: ignore, Pedestrian or TwoWheeler")
     complete: bool = Field(False, description="only sets that have all sensors")
@@ -72,6 +74,28 @@ class BagSettings(BaseModel):
         """The sensors that the recording can have; UserError for a suite that cannot be read."""
         return sensor_suite(self.suite)
 
+    @property
+    def space(self) -> LabelSpace:
+        """Classes of the truth; UserError for a label space that cannot be read."""
+        return label_space(self.label_space)
+
+    def coding(
+        self, kind: str = TRAIN_IDS, carla_version: str = CARLA_VERSION, rider: str = RIDER, space: str = ""
+    ) -> TruthCoding:
+        """How the truth says its classes: what is given, and these settings where that is the default.
+
+        UserError as of `TruthCoding`, and where classes and coding do not belong together.
+        """
+        coding = TruthCoding(
+            self.truth_coding if kind == TRAIN_IDS else kind,
+            self.carla_version if carla_version == CARLA_VERSION else carla_version,
+            self.rider if rider == RIDER else rider,
+            label_space(space) if space else self.space,
+        )
+        coding.require_effect()
+        coding.require_space(coding.space)
+        return coding
+
     def topics_for(self, suite: SensorSuite, given: Sequence[str] = ()) -> list[str]:
         """``role=/topic`` of each topic that is fixed, as `choose_topics` takes them.
 
@@ -98,8 +122,7 @@ class BagSettings(BaseModel):
     def selection(self) -> Selection:
         """Which sets are wanted."""
         end_s = math.inf if self.end_s is None else self.end_s
-        coding = TruthCoding(self.truth_coding, self.carla_version, self.rider)
-        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_coding=coding)
+        return Selection(self.every, self.min_motion, self.complete, self.start_s, end_s, truth_coding=self.coding())
 
     def bag_options(
         self, modalities: Sequence[str], labelled: bool, suite: SensorSuite | None = None
@@ -111,7 +134,10 @@ class BagSettings(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """All that decides the frames but the suite, JSON-ready; of files their content."""
-        facts = self.model_dump(mode="json", exclude={*_PATHS, "val_share", "condition", "keep", "suite"})
+        outside = {*_PATHS, "val_share", "condition", "keep", "suite", "label_space"}
+        facts = self.model_dump(mode="json", exclude=outside)
+        if not self.space.is_same(DELIVER):
+            facts["label_space"] = self.space.to_document()
         return facts | {name: _content(getattr(self, name)) for name in _PATHS[:3]}
 
 
@@ -156,6 +182,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: expected 'key: value' lines, known keys are {', '.join(BagSettings.model_fields)}", "file-content"
         )
     settings = document or {}
+    if isinstance(settings.get("label_space"), str) and is_space_file(settings["label_space"]):
+        settings["label_space"] = str(path.parent / settings["label_space"])
     for name in _PATHS:
         if isinstance(settings.get(name), str):
             settings[name] = str(path.parent / settings[name])

@@ -123,7 +123,7 @@ def layout(
     entry = DATASETS.get(chosen)
     if entry is not None:
         sensors = chosen_suite(entry.suite_of(root), suite, chosen, entry.takes_suite)
-        return Layout(root, chosen, chosen, entry.splits, sensors, entry.label_space)
+        return Layout(root, chosen, chosen, entry.splits, sensors, entry.label_space_of(root))
     if chosen != FolderDataset.kind and not is_recipe_name(chosen):
         known = ", ".join((*DATASETS, FolderDataset.kind, *shipped_recipes()))
         raise UserError(

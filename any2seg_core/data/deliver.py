@@ -20,7 +20,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.deliver_labels import read_labels
+from any2seg_core.data.deliver_labels import label_space_of, read_labels
 from any2seg_core.data.images import CorruptFileError, read_image, read_plane
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
@@ -28,7 +28,7 @@ from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, Sensor
 
@@ -123,6 +123,11 @@ class DeliverDataset(FrameDataset):
     options = MappingProxyType({"source": "auto"})
     source: Source
 
+    @classmethod
+    def label_space_of(cls, root: Path) -> LabelSpace:
+        """As `label_space_of`."""
+        return label_space_of(root)
+
     def files(self, frame: Frame) -> dict[str, list[Path]]:
         """One PNG per modality and one for the labels."""
         entries = {name: (self._folder(name), self.suite.sensor(name).suffix) for name in self.modalities}
@@ -138,7 +143,7 @@ class DeliverDataset(FrameDataset):
 
     def read_labels(self, frame: Frame) -> np.ndarray:
         """(H, W) uint8 train ids."""
-        return read_labels(self.files(frame)[LABELS][0])
+        return read_labels(self.files(frame)[LABELS][0], self.label_space)
 
     @property
     def has_lidar_labels(self) -> bool:
@@ -149,7 +154,8 @@ class DeliverDataset(FrameDataset):
         """(H, W) uint8: what the point that falls on a pixel has hit, else 254; or as all other data sets do it."""
         if not self.has_lidar_labels:
             return super().read_lidar_labels(frame)
-        labels = read_labels(frame_path(self.root, self.split, frame, LIDAR_LABELS, LIDAR_LABELS))
+        path = frame_path(self.root, self.split, frame, LIDAR_LABELS, LIDAR_LABELS)
+        labels = read_labels(path, self.label_space)
         return where_points_fell(labels, labels != IGNORE)
 
     def condition(self, frame: Frame) -> str:
@@ -208,6 +214,7 @@ class DeliverDataset(FrameDataset):
         return lines
 
     def _prepare(self, cache: Cache) -> None:
+        self.label_space = label_space_of(self.root)
         if self.source == "auto":
             has_hha = (self.root / VEHICLE.sensor(DEPTH).folder).is_dir()
             self.source = "projected" if has_hha or not (self.root / _RAW_DEPTH_FOLDER).is_dir() else "raw"

@@ -21,8 +21,10 @@ from any2seg_core.bags.opened import OpenBag
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.deliver_labels import LABEL_SPACE_FILE, label_space_of
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
 from any2seg_core.data.predicted_labels import PREDICTED, SetLabeller
@@ -31,6 +33,7 @@ from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSe
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.cases import CONDITIONS
 from any2seg_core.vocabulary.contract import default_encodings
+from any2seg_core.vocabulary.labels import LabelSpace, save_label_space
 
 _SUNNY = "sun"
 
@@ -81,7 +84,10 @@ def extract(
     if labeller is not None:
         options = replace(options, event_window_ns=labeller.event_window_ns)
         opened.bag.warnings.extend(labeller.notes)
-    coding = TruthCoding(options.truth_coding, options.carla_version, options.rider)
+    coding = read_settings(opened.bag.path).coding(
+        options.truth_coding, options.carla_version, options.rider, options.label_space
+    )
+    _require_one_space(options.out, coding.space)
     selection = Selection(
         options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_coding=coding
     )
@@ -105,6 +111,16 @@ def extract(
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _require_one_space(out: Path, space: LabelSpace) -> None:
+    """UserError where other splits of the folder have other classes."""
+    is_there = (out / "semantic").is_dir()
+    if is_there and (apart := label_space_of(out).told_apart(space)):
+        raise UserError(
+            f"{out}: its labels are of {apart[0]}, those of this recording of {apart[1]}: choose another folder",
+            "label-space-mismatch",
+        )
 
 
 class _FrameWriter:
@@ -146,6 +162,10 @@ class _FrameWriter:
     def finish(self, report: ExtractReport, coding: TruthCoding) -> None:
         """What a later reader must know: encoding of the planes, geometry, and where all of it came from."""
         split, topics, suite = self._options.split, self._opened.choice.map, self._opened.suite
+        if report.labelled:
+            save_label_space(self._folder / LABEL_SPACE_FILE, coding.space)
+        if self._labeller is not None:
+            save_label_space(self._folder / PREDICTED / LABEL_SPACE_FILE, self._labeller.label_space)
         for name in report.modalities:
             marker = self._folder / suite.sensor(name).folder / ENCODING_FILE
             marker.write_text(json.dumps({"encoding": default_encodings(suite)[name]}))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS, CarlaVersion, Rider
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ExtractOptions:
         condition: DELIVER's folder for the weather; "": what the recording says at each moment (the simulated drive's
             do), else "sun".
         min_motion: "0.5m", "4%" or "" for no such rule.
-        truth_coding, carla_version, rider: of `TruthCoding`; labels of LiDAR points are also written where
+        truth_coding, carla_version, rider, label_space: of `TruthCoding`; labels of LiDAR points are also written where
             ``data.sparse={kind: lidar}`` looks.
         labels: its labels of each frame go to ``predicted``, coded as those in ``semantic``; its event window holds.
         event_window_ns: length of the event window, as in the input contract that will be trained.
@@ -36,8 +36,11 @@ class ExtractOptions:
         str, Field(description="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
     ] = ""
     truth_coding: Annotated[
-        str, Field(description="Of the truth topic: train_ids (mono8), or CARLA's, palette or tag.")
+        str, Field(description=f"Of the truth topic: {', '.join(CODINGS)}; default: any2seg.yaml's.")
     ] = TRAIN_IDS
+    label_space: Annotated[
+        str, Field(description="Classes of the truth: a shipped label space or a YAML; default: any2seg.yaml's.")
+    ] = ""
     carla_version: CarlaVersion = CARLA_VERSION
     rider: Rider = RIDER
     labels: Annotated[

@@ -12,6 +12,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.data.usable_sets import UsableSet
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.runtime.set_segmenter import SetSegmenter
+from any2seg_core.vocabulary.labels import LabelSpace
 
 PREDICTED = "predicted"
 """Folder beside those of the planes, and the word in the names of its files."""
@@ -45,6 +46,11 @@ class SetLabeller:
     def event_window_ns(self) -> int:
         """Length of the event window that the checkpoint was trained with."""
         return self._predictor.contract.event_window_ns
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Classes of the labels."""
+        return self._predictor.label_space
 
     @property
     def facts(self) -> dict[str, Any]:

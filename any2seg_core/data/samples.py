@@ -120,7 +120,6 @@ class FrameDataset(HasSuite, Dataset):
         self.suite = chosen_suite(self.suite_of(Path(root)), suite, self.kind, self.takes_suite)
         self.root, self.split, self.skip_corrupt = Path(root), split, skip_corrupt
         self.labelled, self.sparse = labelled, sparse
-        self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
         strange = sorted(set(options) - set(self.options))
         if strange:
             why = f"{root} is {self.kind}, which has no such choice"
@@ -133,6 +132,7 @@ class FrameDataset(HasSuite, Dataset):
             raise UserError(f"unknown split {split!r}: expected one of {', '.join(self.splits)}", "value-unknown")
         self._require_root()
         self._prepare(cache)
+        self.pseudo = None if pseudo is None else PseudoLabels(pseudo, split, self.label_space)
         if sparse is not None and sparse.kind == "lidar":
             require_point_labels(self.root, self.kind, self.suite, self.modalities, self.has_lidar_labels)
         self.frames = self._select(self._find(), cases)
@@ -222,6 +222,11 @@ class FrameDataset(HasSuite, Dataset):
     def planes_on_disk(self) -> PlaneCache:
         """Where computed planes are kept; only where ``computed`` names some."""
         raise NotImplementedError(f"{self.kind} computes no planes")
+
+    @classmethod
+    def label_space_of(cls, root: Path) -> LabelSpace:
+        """Classes of a folder, before it is opened; UserError for a wrong file of them."""
+        return cls.label_space
 
     @classmethod
     @abstractmethod

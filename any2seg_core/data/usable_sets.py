@@ -20,7 +20,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.recording_truth import TruthCoding, cloud_truth, on_grid, pixels_per_class
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE, NOT_ANNOTATED
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 from any2seg_core.vocabulary.truth_codings import TAG
 
 
@@ -194,7 +194,8 @@ class UsableSets:
             "choose sensors with modalities, or the synchroniser's settings with params (bag inspect recommends some)"
         )
         if any("truth" in reason for reason, _ in tally.skipped.most_common(1)):
-            way_out = f"name another topic of {DELIVER.name} labels with truth, its truth_coding, or go without: none"
+            classes = self._selection.truth_coding.space.name
+            way_out = f"name another topic of {classes} labels with truth, its truth_coding, or go without: none"
         return f"{self._opened.bag.path}: none of {tally.sets} sets can be used: {reasons}{problem}; {way_out}"
 
     def _watched(self, messages: Iterable[Recorded]) -> Iterator[Recorded]:
@@ -241,7 +242,7 @@ class UsableSets:
         topic, coding = self._opened.choice.map.truth, self._selection.truth_coding
         if not self.has_cloud_truth:
             labels = coding.read(bag_set.truth, topic)
-            pixels_per_class(labels, len(DELIVER))
+            pixels_per_class(labels, len(coding.space))
             labels = on_grid(labels, size)
             return np.where(labels == NOT_ANNOTATED, np.uint8(IGNORE), labels)  # files of DELIVER know one of them
         assert bag_set.frames.rig is not None  # it made the planes whose size this is

@@ -17,7 +17,8 @@ from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.messages.clouds import cloud_columns
 from any2seg_core.messages.images import image_to_array, image_to_rgb
 from any2seg_core.vocabulary.class_mapping import class_mapping
-from any2seg_core.vocabulary.labels import DELIVER, IGNORE, lookup_table
+from any2seg_core.vocabulary.label_tables import raw_table
+from any2seg_core.vocabulary.labels import DELIVER, IGNORE, LabelSpace, lookup_table
 
 _RIDERS = ("Pedestrian", "TwoWheeler", "ignore")
 _UNKNOWN_SHARE = 0.01
@@ -29,10 +30,12 @@ class TagList:
 
     Attributes:
         name: for options and messages. tags: tag -> (CARLA's name, RGB of CARLA's palette, class of DELIVER or "").
+        space: the tags as a label space of their own.
     """
 
     name: str
     tags: Mapping[int, tuple[str, tuple[int, int, int], str]]
+    space: LabelSpace
 
     def to_train(self, rider: str = "ignore") -> np.ndarray:
         """(256,) uint8 table from tags to train ids of DELIVER, read-only; what has no class there is 255.
@@ -84,7 +87,7 @@ def _tags(name: str, space: str) -> TagList:
     deliver = dict(mapping.classes)
     entries = zip(mapping.source.classes, mapping.source.colours, mapping.source.raw, strict=True)
     tags = {tag: (word, colour, deliver.get(word, "")) for word, colour, raw in entries for tag in raw}
-    return TagList(name, MappingProxyType({0: ("Unlabeled", (0, 0, 0), "")} | tags))
+    return TagList(name, MappingProxyType({0: ("Unlabeled", (0, 0, 0), "")} | tags), mapping.source)
 
 
 CARLA_0_9_10 = _tags("0.9.10-0.9.13", "carla-0.9.10")
@@ -105,13 +108,15 @@ def tag_list(version: str) -> TagList:
     return CARLA_0_9_10 if number < (0, 9, 14) else CARLA_0_9_14
 
 
-def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore") -> np.ndarray:
-    """CARLA's semantic camera to train ids of DELIVER.
+def semantic_to_train(
+    msg: Any, tags: TagList, coding: str, rider: str = "ignore", space: LabelSpace = DELIVER
+) -> np.ndarray:
+    """CARLA's semantic camera to train ids of DELIVER, or of the tags' own label space.
 
     Args:
         msg: sensor_msgs/Image. tags: list of the CARLA version.
         coding: "palette" (the ROS bridge sends colours) or "tag" (native ROS 2 sends the tag in the red channel).
-        rider: see `TagList.to_train`.
+        rider: see `TagList.to_train`. space: DELIVER, or that of the tags.
 
     Returns:
         (H, W) uint8, 255 where CARLA has no label or DELIVER no class.
@@ -136,14 +141,22 @@ def semantic_to_train(msg: Any, tags: TagList, coding: str, rider: str = "ignore
             "version or coding",
             "value",
         )
-    return np.take(tags.to_train(rider), found)
+    return np.take(_train_table(tags, rider, space), found)
 
 
-def semantic_cloud_to_train(msg: Any, tags: TagList, rider: str = "ignore") -> tuple[np.ndarray, np.ndarray]:
+def _train_table(tags: TagList, rider: str, space: LabelSpace) -> np.ndarray:
+    """(N,) uint8 train id of each tag."""
+    return raw_table(space).to_train if space.is_same(tags.space) else tags.to_train(rider)
+
+
+def semantic_cloud_to_train(
+    msg: Any, tags: TagList, rider: str = "ignore", space: LabelSpace = DELIVER
+) -> tuple[np.ndarray, np.ndarray]:
     """CARLA's semantic LiDAR (fields x, y, z, CosAngle, ObjIdx, ObjTag) to points with train ids of DELIVER.
 
     Args:
         msg: sensor_msgs/PointCloud2. tags: list of the CARLA version. rider: see `TagList.to_train`.
+        space: DELIVER, or that of the tags.
 
     Returns:
         points (N, 3) float32 in metres, (N,) uint8, 255 where CARLA has no label or DELIVER no class.
@@ -160,7 +173,7 @@ def semantic_cloud_to_train(msg: Any, tags: TagList, rider: str = "ignore") -> t
             f"semantic cloud: {unknown:.0%} of its points have no tag of CARLA {tags.name}; choose the other version",
             "value",
         )
-    return points, np.take(tags.to_train(rider), np.minimum(found, 255).astype(np.uint8))
+    return points, np.take(_train_table(tags, rider, space), np.minimum(found, 255).astype(np.uint8))
 
 
 def is_scorable(tags: TagList) -> np.ndarray:

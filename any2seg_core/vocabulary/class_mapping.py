@@ -15,7 +15,7 @@ from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, is_space_file, label_space
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, LabelSpace, is_labelled, is_space_file, label_space
 
 _FOLDER = shipped_file("any2seg_core", "vocabulary", "class_mappings")
 _WAY_OUT = "give the data set of the checkpoint, or --map with a mapping between them (docs/classes.md)"
@@ -118,10 +118,11 @@ class Comparison:
         return ids if self.mapping is None else _through(_table(self.mapping, self.labels), ids)
 
     def of_truth(self, ids: np.ndarray) -> np.ndarray:
-        """Train ids of the truth, any shape, uint8 -> ids of `space`; 255, which never counts, for other classes."""
+        """Train ids of the truth, any shape, uint8 -> ids of `space`; 254, which never counts, for other classes."""
         if self.mapping is None:
             return ids
-        return np.where(is_labelled(ids), _through(_table(self.mapping, self.truth), ids), ids)
+        compared = _through(_table(self.mapping, self.truth), ids)
+        return np.where(is_labelled(ids), np.minimum(compared, NOT_ANNOTATED), ids)
 
     def document(self, left_out: int, labelled: int) -> dict[str, Any] | None:
         """What was compared, JSON-ready; None without a mapping.

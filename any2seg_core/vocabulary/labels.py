@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import yaml
 
+from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
@@ -298,6 +300,15 @@ def label_space(name_or_path: str | Path) -> LabelSpace:
     return LabelSpace.of_document(read_yaml(path, "label space"), str(path))
 
 
+def save_label_space(path: Path, space: LabelSpace) -> None:
+    """Write a label space as the YAML that `label_space` reads, whole or not at all; UserError where it cannot."""
+    text = yaml.safe_dump(
+        space.to_document(), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True
+    )
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def stored_label_space(stored: Any, source: str = "label_space") -> LabelSpace:
     """The label space that a checkpoint or a result says: whole, or by the name of a shipped one.
 
@@ -317,7 +328,3 @@ def lookup_table(raw_to_train: dict[int, int]) -> np.ndarray:
     for raw, train in raw_to_train.items():
         table[raw] = train
     return table
-
-
-DELIVER_PNG_TO_TRAIN = lookup_table({train + 1: train for train in range(len(DELIVER))})
-"""DELIVER's semantic PNGs store train id + 1; 0 and 255 are unlabelled."""

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -28,7 +28,7 @@ from any2seg_core.base.prefetch import Prefetched
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
 from any2seg_core.data.bag_settings import read_settings
-from any2seg_core.data.recording_truth import NO_TRUTH, TruthCoding, TruthFolder
+from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder, compared_truth
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.absence import AbsenceLog
 from any2seg_core.evaluation.recording.evaluation import Evaluation
@@ -38,6 +38,7 @@ from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
 from any2seg_core.evaluation.recording.scores import FrameScorer, phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
+from any2seg_core.evaluation.recording.truth_choice import truth_of
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.worst import WorstFrames
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, rounded
@@ -49,9 +50,10 @@ from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
+from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_subsets
-from any2seg_core.vocabulary.truth_codings import TAG, TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import FILE_CODINGS, TAG, TRAIN_IDS
 
 _AHEAD = 3
 
@@ -62,10 +64,11 @@ class _Run:
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
         self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
-        self._coding = TruthCoding(request.truth_coding, request.carla_version, request.rider)
-        self._coding.require_effect()
-        self._coding.require_space(self.predictor.label_space)
-        self._folder = TruthFolder(Path(request.truth)) if Path(request.truth or NO_TRUTH).is_dir() else None
+        self._settings = read_settings(request.bag)
+        self._coding, self._comparison = truth_of(request, self._settings, self.predictor.label_space)
+        compared = compared_truth(self._comparison)
+        is_folder = Path(request.truth or NO_TRUTH).is_dir()
+        self._folder = TruthFolder(Path(request.truth), self._coding, compared) if is_folder else None
         self._suite = self.predictor.contract.suite
         options = BagOptions(self._wishes(), request.rules, request.calibration, request.params, suite=self._suite)
         self._opened = stack.enter_context(open_bag(request.bag, options))
@@ -89,12 +92,13 @@ class _Run:
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
         phases = phases_of(request.faults, max(end_s, 1e-9))
         letters = [self._suite.subset_letters(subset) for subset in self.subsets]
-        self._scorer = FrameScorer(self.predictor.label_space, letters)
+        self._scorer = FrameScorer(self._comparison.space, letters, self._comparison.of_labels)
         self._worst = WorstFrames()
-        board = Scoreboard(self.predictor.label_space)
+        board = Scoreboard(self._comparison.space)
         for phase in range(len(phases)):  # those without a frame have figures too
             board.add(self._scorer.empty(), (phase,))
         self.result = Evaluation(self._conditions(), phases, board, end_s=end_s, has_truth=self._has_truth)
+        self._left_out = np.zeros(2, np.int64)  # pixels of the truth: of classes that are not compared, labelled
         self._absence = AbsenceLog(self.modalities)
         self._truths = TruthTally(str(self.result.conditions["truth"]))
         self._segmenter = SetSegmenter(self.predictor, self._sync)
@@ -103,14 +107,15 @@ class _Run:
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
         given = [*self.request.topics, *([f"truth={truth}"] if truth else [])]
-        return read_settings(self.request.bag).topics_for(self._suite, given)
+        return self._settings.topics_for(self._suite, given)
 
     def _require_images_of_truth(self) -> None:
-        """UserError for truth that is points, and for a coding of files, which are train ids."""
+        """UserError for truth that is points, and for files in a coding of CARLA's topics."""
         topic, coding = self._topics.truth, self._coding
-        if self._folder is not None and coding.kind != TRAIN_IDS:
+        if self._folder is not None and coding.is_carla:
             raise UserError(
-                f"truth_coding={coding.kind}: the files of --truth {self.request.truth} are {TRAIN_IDS}; leave it out",
+                f"truth_coding={coding.kind}: the files of --truth {self.request.truth} are {TRAIN_IDS} unless it says "
+                f"{', '.join(FILE_CODINGS[1:])}",
                 "value-conflict",
             )
         if topic and self._bag.topics[topic].kind == CLOUD_KIND:
@@ -133,7 +138,7 @@ class _Run:
         return there
 
     def _conditions(self) -> dict[str, Any]:
-        request, contract = self.request, self.predictor.contract
+        request = self.request
         return {
             "versions": versions(),
             "bag": {
@@ -143,8 +148,8 @@ class _Run:
                 "topics": {name: topic.count for name, topic in sorted(self._bag.topics.items())},
             },
             "checkpoint": {"name": request.checkpoint.name, "sha256": checkpoint_sha256(request.checkpoint)},
-            "label_space": contract.label_space.reference,
-            "suite": contract.suite.to_document(),
+            "label_space": self._comparison.space.reference,
+            "suite": self._suite.to_document(),
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,
             "extrinsics": self._opened.calibration.found,
@@ -165,11 +170,12 @@ class _Run:
         """Judge every set; `progress` gets seconds of the recording."""
         lines.write(json.dumps(self.result.conditions) + "\n")
         is_copied = self._recorder is not None
-        calibration, num_classes = self._opened.calibration, len(self.predictor.label_space)
+        calibration, num_classes = self._opened.calibration, len(self._comparison.space)
         seen = tuple(self._bag.topics) if is_copied else self._opened.topic_names
         unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
         watch = ExpectedOutputMonitor(
-            self._topics, self._sync, self._folder, num_classes, unseen, self._coding
+            self._topics, self._sync, self._folder, num_classes, unseen, self._coding,
+            compared_truth(self._comparison),
         )
         recorded = self._bag.messages(seen)
         messages = self._injector(watch.messages(recorded))
@@ -233,7 +239,10 @@ class _Run:
         for name, why in {**sample_set.missing, **frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
         everything = scores[self._suite.subset_letters(self.subsets[-1])]
-        self._worst.offer(time_s, full, planes, truth, everything.confusion.miou("present"))
+        shown = replace(full, labels=self._comparison.of_labels(full.labels))
+        self._worst.offer(time_s, shown, planes, truth, everything.confusion.miou("present"))
+        if truth is not None and self._comparison.mapping is not None:
+            self._left_out += [np.count_nonzero(truth == NOT_ANNOTATED), np.count_nonzero(truth != IGNORE)]
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, frame.frame_id, full, planes)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
@@ -310,6 +319,7 @@ class _Run:
 
     def _finish(self) -> None:
         self._truths.require()
+        self.result.conditions["mapping"] = self._comparison.document(*self._left_out.tolist())
         self.result.silent = self._absence.finish(self.result.end_s)
         self.result.injected = {fault: dict(sorted(hits.items())) for fault, hits in self._injector.counts.items()}
         unreadable = self._injector.unreadable

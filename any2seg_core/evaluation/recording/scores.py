@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from any2seg_core.evaluation.scores import SubsetScore
+from any2seg_core.evaluation.subsets import unchanged
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.vocabulary.labels import LabelSpace
@@ -45,10 +46,13 @@ class FrameScorer:
 
     Args:
         space: label space. names: subsets, as letters, with "full" for all sensors that are there.
+        of_labels: labels of the model -> ids of `space`, see `Comparison`.
     """
 
-    def __init__(self, space: LabelSpace, names: Sequence[str]) -> None:
-        self._space = space
+    def __init__(
+        self, space: LabelSpace, names: Sequence[str], of_labels: Callable[[np.ndarray], np.ndarray] = unchanged
+    ) -> None:
+        self._space, self._of_labels = space, of_labels
         self._names = tuple(names)
         self._before: dict[str, np.ndarray] = {}
 
@@ -75,7 +79,7 @@ class FrameScorer:
                 if result is None:
                     score.add(None, truth)
                 else:
-                    score.add(result.labels, truth, result.confidence, _CALIBRATION_STRIDE)
+                    score.add(self._of_labels(result.labels), truth, result.confidence, _CALIBRATION_STRIDE)
                     score.agreeing = int(np.count_nonzero(result.labels == full.labels))
                     score.compared = result.labels.size
                     known[id(result)] = score

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.faults.kinds import Fault
+from any2seg_core.vocabulary.class_mapping import ClassMap
 from any2seg_core.vocabulary.subsets import EVERY_SUBSET
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS, CarlaVersion, Rider
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,12 @@ class EvaluateRequest:
         ),
     ] = ""
     truth_coding: Annotated[
-        str, Field(description="Images of a truth topic: train_ids (mono8), or CARLA's, palette or tag.")
+        str, Field(description=f"Of the images of the truth: {', '.join(CODINGS)}; the last two are CARLA's topics.")
     ] = TRAIN_IDS
+    label_space: Annotated[
+        str, Field(description="Classes of the truth: a shipped label space or a YAML; default: any2seg.yaml's.")
+    ] = ""
+    map: ClassMap = ""
     carla_version: CarlaVersion = CARLA_VERSION
     rider: Rider = RIDER
     subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET

@@ -24,7 +24,7 @@ from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.bags.sets import BagSet
 from any2seg_core.base.errors import MessageError
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.data.recording_truth import Truth, TruthCoding, TruthFolder, topic_truth
+from any2seg_core.data.recording_truth import Compared, Truth, TruthCoding, TruthFolder, topic_truth
 from any2seg_core.sync import SyncConfig
 from any2seg_core.vocabulary.topics import TopicMap
 
@@ -78,7 +78,7 @@ class ExpectedOutputMonitor:
         topics: which topic carries which sensor, and the truth. sync: settings of the synchroniser.
         folder: truth of files, instead of the topic. num_classes: K of the labels.
         others: messages of all topics that `messages` does not see; read only where these leave a gap.
-        coding: of images on the truth topic; None: train ids.
+        coding: of images on the truth topic; None: train ids. compared: see `compared_truth`.
 
     Attributes:
         pauses: intervals in which nothing was recorded.
@@ -96,8 +96,9 @@ class ExpectedOutputMonitor:
         num_classes: int,
         others: Iterable[Recorded] = (),
         coding: TruthCoding | None = None,
+        compared: Compared = lambda labels: labels,
     ) -> None:
-        self._coding = coding or TruthCoding()
+        self._coding, self._compared = coding or TruthCoding(), compared
         self._log = PauseLog(message.time_ns for message in others)
         self._streams = {topic: name for name, topic in topics.streams.items() if name in sync.streams}
         self._paces = {name: _Pace() for name in self._streams.values()}
@@ -148,7 +149,10 @@ class ExpectedOutputMonitor:
         """What a set is compared with, of the folder or of the topic."""
         if self._folder is not None:
             return self._folder.nearest(bag_set.stamp_ns)
-        return None if bag_set.truth is None else topic_truth(bag_set.truth, self._truth_topic, self._coding)
+        return None if bag_set.truth is None else self._topic_truth(bag_set.truth)
+
+    def _topic_truth(self, payload: LazyPayload) -> Truth:
+        return topic_truth(payload, self._truth_topic, self._coding, self._compared)
 
     def _truth_of(self, bag_set: BagSet) -> int | None:
         truth = self.truth_of(bag_set)
@@ -157,7 +161,7 @@ class ExpectedOutputMonitor:
     def _await(self, message: Recorded) -> None:
         while self._fresh and message.time_ns - self._fresh[0][0] > _SETTLE_NS:
             self._fresh.popleft()[1].settle(self._num_classes)
-        truth = topic_truth(LazyPayload(message), self._truth_topic, self._coding)
+        truth = self._topic_truth(LazyPayload(message))
         self._truths.append(truth)
         self._fresh.append((message.time_ns, truth))
 

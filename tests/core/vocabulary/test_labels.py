@@ -6,9 +6,9 @@ from raised import user_error
 
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.vocabulary.label_tables import raw_table
 from any2seg_core.vocabulary.labels import (
     DELIVER,
-    DELIVER_PNG_TO_TRAIN,
     IGNORE,
     MCUBES,
     MUSES,
@@ -31,7 +31,7 @@ def test_value_deliver_has_25_classes_in_the_published_order():
 
 def test_value_png_ids_0_and_255_are_unlabelled():
     raw = np.array([[0, 1, 13], [25, 26, 255]], np.uint8)
-    assert DELIVER_PNG_TO_TRAIN[raw].tolist() == [[255, 0, 12], [24, 255, 255]]
+    assert raw_table(DELIVER).to_train[raw].tolist() == [[255, 0, 12], [24, 255, 255]]
 
 
 def test_value_colourise_paints_unlabelled_black():
