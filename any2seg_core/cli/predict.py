@@ -14,6 +14,7 @@ from rich.table import Table
 
 from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 
@@ -91,7 +92,7 @@ def predict(
     topic: Annotated[list[str] | None, typer.Option(help="Of a recording: rgb=/camera/image_raw, depth=none.")] = None,
     checkpoint: CheckpointOption = default_checkpoint(),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
-    precision: Annotated[str, typer.Option(help="Of the encoder: float32 or bfloat16.")] = "float32",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "float32",
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -44,7 +44,7 @@ from any2seg_core.evaluation.subsets import (
 )
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.models import Any2Seg
-from any2seg_core.models.precision import with_precision
+from any2seg_core.models.precision import settled_precision, with_precision
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.devices import available_device
 from any2seg_core.vocabulary.class_mapping import Comparison, class_mapping
@@ -63,6 +63,7 @@ class EvaluationTarget:
 
     Attributes:
         comparison: which classes labels and truth are counted as. indices: numbers of the frames that count.
+        precision: what that of the settings came to.
         left_out: labelled pixels of the truth whose class is not compared, and all labelled ones, of the last pass.
     """
 
@@ -72,6 +73,7 @@ class EvaluationTarget:
     frames: FrameDataset
     indices: list[int]
     settings: EvaluateSettings
+    precision: str = "float32"
     left_out: tuple[int, int] = (0, 0)
 
     @classmethod
@@ -79,7 +81,9 @@ class EvaluationTarget:
         """Read a checkpoint and find its frames; UserError where they do not belong together."""
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
-        model = with_precision(model, settings.precision, contract.width)
+        model = model.to(device)
+        precision = settled_precision(model, settings.precision, (contract.height, contract.width))
+        model = with_precision(model, precision, contract.width)
         found = data_layout(settings, contract)
         data = f"{settings.data} is {found.name}"
         comparison = Comparison.between(
@@ -101,7 +105,7 @@ class EvaluationTarget:
                 checkpoint, {name: contract.encodings[name] for name in other}, settings.data, other,
             )  # fmt: skip
         indices = spread(len(frames), settings.frames)
-        return cls(model.to(device), contract, comparison, frames, indices, settings)
+        return cls(model, contract, comparison, frames, indices, settings, precision)
 
     @property
     def space(self) -> LabelSpace:
@@ -223,7 +227,7 @@ def evaluate_dataset(
     evaluated = len(target.indices) - len(target.frames.skipped)
     document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
-    document |= {"precision": settings.precision}
+    document |= {"precision": target.precision}
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}

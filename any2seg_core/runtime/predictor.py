@@ -62,7 +62,7 @@ class Segmentation:
 def _engine_of(model: Any2Seg, contract: InputContract, device: str | torch.device, precision: str) -> Engine:
     from any2seg_core.runtime.engines.choice import engine_of
 
-    return engine_of(model, contract.width, device, precision)
+    return engine_of(model, (contract.height, contract.width), device, precision)
 
 
 def _memory_for(engine: Engine) -> AnchorMemory:
@@ -109,7 +109,8 @@ class Predictor:
         stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
             anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
             a second, or a change of size. ``subsets`` takes no part.
-        precision: of the encoder. "bfloat16" is faster where the processor has instructions for it.
+        precision: of the encoder. "bfloat16" is faster where the processor has instructions for it, and float32 where
+            it has none; "auto" measures. The attribute says what it came to.
 
     Examples:
         >>> import numpy as np

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.vocabulary.class_mapping import ClassMap
@@ -55,7 +56,7 @@ class EvaluateRequest:
     seed: Annotated[int, Field(ge=0, description="Of all that is random in faults and noise.")] = 0
     every: Annotated[int, Field(ge=1, description="Evaluate every n-th set.")] = 1
     device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
-    precision: Annotated[str, Field(description="Of the encoder: float32 or bfloat16.")] = "float32"
+    precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
     record: Annotated[Path | None, Field(description="Also write inputs and labels to this .mcap.")] = None
     calibration: Annotated[Path | None, Field(description="Calibration YAML; default: of the recording.")] = None
     topics: Annotated[

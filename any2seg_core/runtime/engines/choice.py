@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from any2seg_core.models import Any2Seg, Encoded
-from any2seg_core.models.precision import with_precision
+from any2seg_core.models.precision import settled_precision, with_precision
 from any2seg_core.runtime.engines.cpu import CpuEngine
 from any2seg_core.runtime.engines.eager import EagerEngine
 from any2seg_core.runtime.engines.engine import Engine
@@ -30,14 +30,16 @@ _STRONGER = 1e-5  # share of themselves by which features are made stronger, to 
 
 
 def engine_of(
-    model: Any2Seg, width: int, device: str | torch.device = "cpu", precision: str = "float32"
+    model: Any2Seg, size: tuple[int, int], device: str | torch.device = "cpu", precision: str = "float32"
 ) -> EagerEngine:
     """The engine for a model, which is changed in place.
 
     Args:
-        width: of the images, pixels. precision: of the encoder, see `with_precision`.
+        size: (H, W) of the images, pixels. precision: of the encoder, see `settled_precision`.
     """
-    return choose_engine(with_precision(model, precision, width).to(device).eval(), precision)
+    model = model.to(device).eval()
+    settled = settled_precision(model, precision, size)
+    return choose_engine(with_precision(model, settled, size[1]), settled)
 
 
 @torch.no_grad()

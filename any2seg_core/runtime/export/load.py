@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.precisions import AUTO
 from any2seg_core.runtime.engines.graph import GraphEngine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph
 from any2seg_core.runtime.export.folder import open_exported
@@ -22,7 +23,7 @@ def load_exported(folder: Path, device: str = "cpu", precision: str = "float32")
             f"{folder}: an exported model runs on the processor, not on {device}: leave the device out",
             "device-missing",
         )
-    if precision != "float32":
+    if precision not in ("float32", AUTO):
         raise UserError(
             f"{folder}: an exported model computes in float32, not in {precision}: leave the precision out",
             "precision-unsuitable",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import get_args
 
 import pytest
 import torch
 from raised import user_error
 
-from any2seg_core.models import Any2Seg, FusionName, LinearFusionConfig, ModelConfig
+from any2seg_core.models import Any2Seg, FusionName, LinearFusionConfig, ModelConfig, precision
 from any2seg_core.models.precision import with_precision
+from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import MODALITIES
 
 
@@ -77,3 +80,30 @@ def test_value_weights_of_products_are_rounded_once_and_norms_are_not():
 def test_exception(precision: str, width: int, told: tuple[str, ...]):
     with user_error(*told):
         with_precision(model(), precision, width)
+
+
+@pytest.mark.parametrize("asked", ["bfloat16", "auto"])
+def test_value_without_instructions_for_it_float32_is_used(monkeypatch, caplog, asked):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    with caplog.at_level(logging.WARNING):
+        predictor = Predictor(model(), InputContract(height=64, width=96), precision=asked)
+    assert predictor.precision == "float32"
+    assert not isinstance(predictor.engine.model.encoder, precision.BFloat16Encoder)
+    assert ("no instructions" in caplog.text) == (asked == "bfloat16")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, "bfloat16"), (0.97, "float32"), (3.0, "float32")])
+def test_value_auto_takes_what_is_faster_by_five_percent(monkeypatch, share, expected):
+    """The clock is the test's own: the second of each turn takes so much of the first."""
+    steps = iter([0.0, 1.0, 10.0, 10.0 + share] * 5)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(steps))
+    given = model()
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    assert precision.settled_precision(given, "auto", (64, 96)) == expected
+    assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items())
+
+
+def test_value_auto_is_float32_where_images_are_too_narrow(monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: True)
+    assert precision.settled_precision(model(), "auto", (64, 32)) == "float32"

@@ -98,6 +98,13 @@ def test_smoke_load_and_warm_up(model, predictor, tmp_path):
     assert (loaded({"rgb": image}).labels == predictor({"rgb": image}).labels).all()
 
 
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """The processor has instructions for it, whatever this machine has."""
+    monkeypatch.setattr("any2seg_core.models.precision.has_bfloat16", lambda: True)
+
+
+@pytest.mark.usefixtures("bfloat16")
 def test_value_bfloat16_is_near_and_subsets_agree_with_calls(predictor, rig, raw):
     planes = rig.planes(raw, 10**9 + 40_000_000)
     torch.manual_seed(0)
@@ -246,6 +253,7 @@ def test_value_subsets_leave_empty_planes_out(predictor, rig, raw):
     assert np.array_equal(found[MODALITIES].labels, without.labels)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("fusion", ["mff", "mean_predictions", "early_concat", "linear"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -106,7 +106,7 @@ _MODEL = {
     "precision": Parameter(
         "float32",
         "Arithmetic of the encoder. bfloat16 takes a third to a half of the time on a processor with AMX, for 1 % of "
-        "other labels; expect it to be slower where no instructions for it exist.",
+        "other labels; without instructions for it float32 is used. auto measures.",
         choices=PRECISIONS,
     ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
