@@ -13,12 +13,15 @@ from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
+from any2seg_core.cli.classes import classes
 
 if TYPE_CHECKING:  # it imports torch, which --help does without
     from any2seg_core.data.check import TreeReport
     from any2seg_core.data.propose import Proposal
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: look through a folder, propose a recipe, make planes.")
+
+data_app.command("classes")(classes)
 
 _SHOWN_PROBLEMS = 20
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
