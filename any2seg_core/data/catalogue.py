@@ -107,7 +107,9 @@ def detect_kind(root: str | Path) -> str:
     wanted = "; ".join(f"{kind}: {sign}" for kind, sign in _SIGNS.items())
     state = f"several data sets at once ({', '.join(kinds)})" if kinds else "no data set that this program knows"
     raise UserError(
-        f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=", "data-unrecognised"
+        f"{root}: {state}: it holds {found}; expected one of {wanted}; say which with dataset=, or let "
+        "`any2seg data init` propose a recipe",
+        "data-unrecognised",
     )
 
 
@@ -130,7 +132,7 @@ def layout(
             f"unknown data set {kind!r}: known are {known}, a recipe's YAML file, and auto", "value-unknown"
         )
     found = recipe_of(root, recipe if chosen == FolderDataset.kind else chosen)
-    sensors = chosen_suite(sensor_suite(found.suite), suite, f"the recipe {found.name}", FolderDataset.takes_suite)
+    sensors = chosen_suite(sensor_suite(found.suite), suite, f"the recipe {found.name}", takes_suite=False)
     space = label_space(found.label_space)
     return Layout(root, FolderDataset.kind, found.name, found.split_names, sensors, space, found)
 

@@ -31,12 +31,12 @@ from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.recipe import Recipe, read_recipe
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset
 from any2seg_core.data.sparse import where_points_fell
-from any2seg_core.data.suites import point_sensor
+from any2seg_core.data.suites import chosen_suite, point_sensor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.images import image_codes
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, label_space
-from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite, sensor_suite
 from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, PLANE, POINTS
 from any2seg_core.vocabulary.truth_codings import RAW_IDS
 
@@ -74,6 +74,8 @@ class FolderDataset(FrameDataset):
     kind = "folder"
     splits: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
+    suite = VEHICLE
+    takes_suite = True  # that of the recipe
     options = MappingProxyType({"recipe": None})
     recipe: Recipe
 
@@ -84,13 +86,14 @@ class FolderDataset(FrameDataset):
         modalities: str | Iterable[str] | None = None,
         cases: Sequence[str] | None = None,
         recipe: Recipe | str | Path | None = None,
+        suite: SensorSuite | None = None,
         **settings: Any,
     ):
         found = recipe_of(Path(root), recipe)
-        self.kind, self.splits = found.name, found.split_names
-        self.suite, self.label_space = sensor_suite(found.suite), label_space(found.label_space)
-        sensors = tuple(name for name in self.suite.members if name in found.sensors)
-        super().__init__(root, split, sensors if modalities is None else modalities, cases, recipe=found, **settings)
+        self.kind, self.splits, self.label_space = found.name, found.split_names, label_space(found.label_space)
+        own = chosen_suite(sensor_suite(found.suite), suite, found.name, takes_suite=False)
+        sensors = [name for name in own.members if name in found.sensors] if modalities is None else modalities
+        super().__init__(root, split, sensors, cases, recipe=found, suite=own, **settings)
         self.is_choice = modalities is not None
 
     def present(self, frame: FolderFrame) -> tuple[str, ...]:

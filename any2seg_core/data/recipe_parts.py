@@ -34,16 +34,17 @@ Pattern = Annotated[PathPattern, BeforeValidator(_pattern)]
 
 
 def _words(value: Any) -> Any:
-    """One word or a list of them; numbers as YAML reads them are words too, but 08 and 008 must be quoted."""
+    """One word or a list of them. YAML reads 08 as text, 010 as eight and 00 as zero: numbers are refused."""
     listed = value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(each, str) or type(each) is int for each in listed):
-        raise ValueError('give names, as [a, b]; put numbers in quotes, as ["08"]')
-    return tuple(map(str, listed))
+    if not all(isinstance(each, str) for each in listed):
+        raise ValueError('give names, as [a, b], and numbers in quotes, as ["08"]')
+    return tuple(listed)
 
 
 Share = Annotated[float, BeforeValidator(share_of), Field(ge=0, lt=1, allow_inf_nan=False)]
 Word = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: _words(str(value) if type(value) is int else value))]
 
 
 class Part(BaseModel):
@@ -81,7 +82,7 @@ class SensorFiles(Files):
     optional: bool = False
     nearest_ms: float = Field(0.0, ge=0, allow_inf_nan=False)
     plane: str = ""
-    columns: Words = ()
+    columns: Columns = ()
     intensity_max: float = Field(0.0, ge=0, allow_inf_nan=False)
     depth_scale: float = Field(1000.0, gt=0, allow_inf_nan=False)
     coding: Literal["linear", "sun-rgbd", "carla", "disparity"] = "linear"
