@@ -17,6 +17,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 if TYPE_CHECKING:  # it imports what --help does without
     from any2seg_core.prediction.frame import PredictionTally
@@ -75,6 +76,7 @@ def predict(
     depth: Annotated[str, typer.Option(help="Depth: .npy in metres or 16-bit PNG; folder, pattern.")] = "",
     event: Annotated[str, typer.Option(help="Events: .raw, .dat, .h5, .aedat4, .npz, .npy; folder, pattern.")] = "",
     lidar: Annotated[str, typer.Option(help="LiDAR: .pcd, .ply, .npy, .npz, .bin; folder, pattern.")] = "",
+    sensor: Annotated[list[str] | None, typer.Option(help="Of other suites: thermal=FILES, as --rgb.")] = None,
     depth_scale: Annotated[
         float, typer.Option(help="Units per metre of whole depth numbers: 1000 (mm, as without), KITTI's 256.")
     ] = 0.0,
@@ -96,7 +98,7 @@ def predict(
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment sensor files, any non-empty subset of the four sensors: one moment, or many of them, or a recording.
+    """Segment sensor files, any non-empty subset of the checkpoint's sensors: one moment, many, or a recording.
 
     Files of several sensors are one frame where their names are equal. Many frames go into a folder: labels/, overlay/,
     legend.png and legend.json, and frames.jsonl with a line per frame. A sensor that is ill (a black image, a cloud of
@@ -106,7 +108,7 @@ def predict(
     Example: any2seg predict --rgb pictures --lidar clouds --calib c.yaml -o out --video out.webm
     """
     given = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
-    inputs = {name: text for name, text in given.items() if text}
+    inputs = {name: text for name, text in given.items() if text} | _named_inputs(sensor or ())
     request = _Request(
         out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
         checkpoint, device, precision, params, as_json, depth_scale, event_time_unit, point_columns, intensity_max,
@@ -130,16 +132,32 @@ def _check_inputs(request: _Request) -> None:
             raise UserError(f"--{first} beside {request.recording}: give files or a recording", "value-conflict")
         return
     if not inputs:
-        raise UserError(
-            "no sensor file: give at least one of --rgb, --depth, --event, --lidar, or a recording", "sensor-none"
-        )
+        known = "--rgb, --depth, --event, --lidar, --sensor"
+        raise UserError(f"no sensor file: give at least one of {known}, or a recording", "sensor-none")
     if request.topic:
         raise UserError("--topic: says something of a recording alone: leave it out", "value-conflict")
-    if request.calib is None and set(inputs) != {"rgb"}:
-        raise UserError(
-            f"--{', --'.join(n for n in inputs if n != 'rgb')}: needs a calibration: give --calib FILE.yaml",
-            "calibration-missing",
-        )
+    if set(inputs) <= set(VEHICLE.members):
+        _check_calibration(request, VEHICLE)
+
+
+def _check_calibration(request: _Request, suite: SensorSuite) -> None:
+    """UserError for a sensor that is not in the suite, or needs the calibration that is not given."""
+    others = [name for name in suite.canonical(request.inputs) if name != suite.camera]
+    if request.calib is None and others:
+        options = ", ".join(f"--{name}" if name in VEHICLE.members else f"--sensor {name}" for name in others)
+        raise UserError(f"{options}: needs a calibration: give --calib FILE.yaml", "calibration-missing")
+
+
+def _named_inputs(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, files = text.partition("=")
+        if not name or not files:
+            raise UserError(f"--sensor {text}: write it as --sensor NAME=FILES", "value-format")
+        if name in found:
+            raise UserError(f"--sensor {text}: {name} is given twice: give it once", "value-twice")
+        found[name] = files
+    return found
 
 
 def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
@@ -162,9 +180,12 @@ def _predict_one(request: _Request) -> None:
 
     _check_pictures(request)
     predictor, calibration, parameters, options = _loaded(request, FileOptions)
-    samples = read_samples({name: Path(text) for name, text in request.inputs.items()}, calibration, options)
-    if request.calib is not None and calibration is not None and "rgb" in samples:
-        check_view(samples["rgb"], request.inputs["rgb"], calibration, request.calib)
+    suite = predictor.contract.suite
+    _check_calibration(request, suite)
+    paths = {name: Path(text) for name, text in request.inputs.items()}
+    samples = read_samples(paths, calibration, options, suite)
+    if request.calib is not None and calibration is not None and suite.camera in samples:
+        check_view(samples[suite.camera], request.inputs[suite.camera], calibration, request.calib)
     result, frame = segment_arrays(predictor, samples, calibration, parameters)
     for why in reasons_of(frame):
         say(f"any2seg: {why}: left out", err=True)
@@ -175,7 +196,7 @@ def _predict_one(request: _Request) -> None:
     space = predictor.label_space
     write_labels(request.out, result.labels, space)
     if request.overlay is not None:
-        write_image(request.overlay, overlay(result.labels, frame.planes, space, 0.5))
+        write_image(request.overlay, overlay(result.labels, frame.planes, space, 0.5, suite))
     if request.color is not None:
         write_image(request.color, space.colourise(result.labels))
     assert result.confidence is not None  # a predictor leaves it out only when told to
@@ -212,28 +233,30 @@ def _predict_many(request: _Request) -> None:
         if path is not None and path.suffix.lower() in (".png", ".jpg", ".jpeg"):
             raise UserError(f"{path}: of many frames: give the name of a folder", "file-name")
     predictor, calibration, parameters, options = _loaded(request, FileOptions)
-    classes = len(predictor.label_space)
+    classes, suite = len(predictor.label_space), predictor.contract.suite
+    _check_calibration(request, suite)
 
     def folder(rate_hz: float | None, sensors: tuple[str, ...]) -> PredictionFolder:
         rate = request.rate or rate_hz or _RATE_HZ
         outputs = PredictionOutputs(
             request.out, request.overlay, request.color, request.confidence, request.video, rate
         )
-        return PredictionFolder(outputs, predictor.label_space, sensors, request.overwrite)
+        return PredictionFolder(outputs, predictor.label_space, suite, sensors, request.overwrite)
 
     with Progress("predict") as progress:
         if request.recording is not None:
             known = predictor.contract.modalities
             choice = BagOptions(
-                request.topic, calibration=request.calib, params=request.params, modalities=known, may_lack=True
-            )
+                request.topic, calibration=request.calib, params=request.params, modalities=known, may_lack=True,
+                suite=suite,
+            )  # fmt: skip
             with open_bag(request.recording, choice) as opened:
                 notes: list[str] = [*opened.bag.warnings, *opened.notes]
                 target = folder(rate_of_bag(opened, request.every), opened.modalities)
                 frames = predicted_sets(predictor, opened, request.every)
                 tally, broken = write_predictions(frames, target, classes, lambda done: progress.show(done, None))
         else:
-            source = FileFrames(request.inputs, calibration, request.calib, options, request.every)
+            source = FileFrames(request.inputs, calibration, request.calib, options, request.every, suite)
             notes, total = source.notes, source.total
             target = folder(source.rate_hz, tuple(request.inputs))
             frames = predicted_files(predictor, source, calibration, parameters)

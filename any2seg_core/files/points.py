@@ -11,6 +11,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.files.clouds import (
     LIDAR_STRENGTHS,
+    RADAR_STRENGTHS,
     StoredPoints,
     read_npz_points,
     read_pcd,
@@ -19,7 +20,7 @@ from any2seg_core.files.clouds import (
 )
 from any2seg_core.files.opening import read_start
 from any2seg_core.sensors.camera import read_only
-from any2seg_core.sensors.returns import NO_RETURN_M, IntensityScale, gather_returns
+from any2seg_core.sensors.returns import NO_RETURN_M, IntensityScale, gather_returns, shares_of_range
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ _FEWEST_ROWS = 30  # that show three columns to be x, y and z
 _FLAT = 0.5  # a scene is not as high as it is wide
 
 
-def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np.ndarray:
+def read_points(
+    path: Path, columns: str = "", intensity_max: float = 0.0, value_range: tuple[float, float] | None = None
+) -> np.ndarray:
     """LiDAR file -> (N, 4) float32: x, y, z in metres in the LiDAR frame, intensity 0..1.
 
     Points that are not finite, or within 1 cm of the origin, are no returns and dropped; a missing intensity is 1.
@@ -51,11 +54,13 @@ def read_points(path: Path, columns: str = "", intensity_max: float = 0.0) -> np
         columns: of bare rows or of an unnamed array, "x,y,z,intensity,ring", or their number, 3 to 6; "" finds those of
             rows by size and values.
         intensity_max: value of the intensity that means 1; 0 finds it (see `IntensityScale`).
+        value_range: what means 0 and 1, which goes over it: of a radar, whose intensity is rcs, power or snr.
 
     Raises:
         UserError: no such file, or values that do not say how many columns they have.
     """
-    return _points(path, read_stored_points(path, columns), intensity_max)
+    strengths = LIDAR_STRENGTHS if value_range is None else RADAR_STRENGTHS
+    return _points(path, read_stored_points(path, columns, strengths), intensity_max, value_range)
 
 
 def read_stored_points(path: Path, columns: str = "", strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
@@ -93,7 +98,9 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def _points(path: Path, found: StoredPoints, intensity_max: float) -> np.ndarray:
+def _points(
+    path: Path, found: StoredPoints, intensity_max: float, value_range: tuple[float, float] | None
+) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
         x, y, z = (read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3])
         if found.strength is None:
@@ -101,6 +108,8 @@ def _points(path: Path, found: StoredPoints, intensity_max: float) -> np.ndarray
         strength = read_only(np.ascontiguousarray(found.strength, np.float32))
     if strength.size == 0:
         return np.empty((0, 4), np.float32)
+    if value_range is not None:
+        return gather_returns(x, y, z, read_only(shares_of_range(strength, value_range)), np.float32(1.0))
     full = IntensityScale(intensity_max).full(strength, is_unsigned=found.strength.dtype.kind == "u")
     if full > 1.0 and not intensity_max:
         _LOG.warning("%s: intensity is read as 0..%.0f (--intensity-max fixes the scale)", path, full)

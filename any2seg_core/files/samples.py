@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.pictures import open_picture, picture_head
+from any2seg_core.base.pictures import open_picture, picture_head, read_picture
 from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_points
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.depth import MAX_DEPTH_M
-from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, GREY, POINTS, THERMAL8, THERMAL16, Sensor
 
 __all__ = ["FileOptions", "read_depth_m", "read_events", "read_points", "read_rgb", "read_samples"]
 
@@ -49,21 +51,43 @@ class FileOptions:
 
 
 def read_samples(
-    paths: Mapping[str, Path], calibration: Calibration | None, options: FileOptions
+    paths: Mapping[str, Path], calibration: Calibration | None, options: FileOptions, suite: SensorSuite = VEHICLE
 ) -> dict[str, np.ndarray]:
     """One file per sensor -> its raw array, as `SensorRig.planes` takes it; UserError names the file at fault."""
-    camera_size = event_size = None
+    return {name: _read(suite.sensor(name), path, calibration, options, suite) for name, path in paths.items()}
+
+
+def _read(
+    sensor: Sensor, path: Path, calibration: Calibration | None, options: FileOptions, suite: SensorSuite
+) -> np.ndarray:
+    if sensor.kind == DEPTH:
+        return read_depth_m(path, options.depth_scale)
+    if sensor.kind == POINTS:
+        return read_points(path, options.point_columns, options.intensity_max, sensor.value_range)
+    size = None
     if calibration is not None:
-        event_camera = calibration.event_camera or calibration.camera
-        camera_size = (calibration.camera.height, calibration.camera.width)
-        event_size = (event_camera.height, event_camera.width)
-    readers = {
-        RGB: lambda path: read_rgb(path, camera_size),
-        DEPTH: lambda path: read_depth_m(path, options.depth_scale),
-        EVENT: lambda path: read_events(path, options.event_time_unit, event_size),
-        LIDAR: lambda path: read_points(path, options.point_columns, options.intensity_max),
-    }
-    return {name: readers[name](path) for name, path in paths.items()}
+        camera = calibration.place(sensor.name, suite).camera or calibration.camera
+        size = (camera.height, camera.width)
+    if sensor.kind == EVENTS:
+        return read_events(path, options.event_time_unit, size)
+    if sensor.format in (THERMAL8, THERMAL16):
+        return read_counts(path, 2 if sensor.format == THERMAL16 else 1)
+    colours = read_rgb(path, size)
+    return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) if sensor.format == GREY else colours
+
+
+def read_counts(path: Path, bytes_per_count: int) -> np.ndarray:
+    """Image file of a thermal camera -> (H, W) raw counts, uint8 or uint16; UserError for colours or another size."""
+    pixels = read_picture(path)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():  # grey that was stored as colour
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    if pixels.ndim != 2 or pixels.dtype != np.dtype(f"u{bytes_per_count}"):
+        raise UserError(
+            f"{path} has {pixels.dtype} pixels of shape {pixels.shape}: the suite says one channel of counts of "
+            f"{8 * bytes_per_count} bits; give such an image or correct its format",
+            "file-content",
+        )
+    return pixels
 
 
 def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarray:

@@ -21,7 +21,7 @@ from any2seg_core.runtime.frame_picture import frame_picture
 from any2seg_core.runtime.legend import legend_document, legend_picture
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 LABELS, OVERLAY, LEGEND, FRAMES = "labels", "overlay", "legend", "frames.jsonl"
 _ALPHA, _JPEG_QUALITY, _PNG_LEVEL = 0.5, 90, 1  # level 1 of PNG takes a fifth of the time of the usual one
@@ -49,7 +49,8 @@ class PredictionFolder:
     """Writes the frames of one run; a context manager.
 
     Args:
-        outputs: where. space: classes of the labels. sensors: those that are given, for the bar of the video.
+        outputs: where. space: classes of the labels. suite, sensors: those of the checkpoint, and the ones of them that
+            are given, for the bar of the video.
         may_overwrite: files of an earlier run may be replaced.
 
     Raises:
@@ -57,9 +58,14 @@ class PredictionFolder:
     """
 
     def __init__(
-        self, outputs: PredictionOutputs, space: LabelSpace, sensors: tuple[str, ...], may_overwrite: bool
+        self,
+        outputs: PredictionOutputs,
+        space: LabelSpace,
+        suite: SensorSuite,
+        sensors: tuple[str, ...],
+        may_overwrite: bool,
     ) -> None:
-        self._outputs, self._space, self._sensors = outputs, space, sensors
+        self._outputs, self._space, self._suite, self._sensors = outputs, space, suite, sensors
         folders = (outputs.out, outputs.overlay, outputs.colour, outputs.confidence)
         for place in filter(None, (*folders, outputs.video)):
             taken = place.exists() and not (place.is_dir() and not any(place.iterdir()))
@@ -87,7 +93,7 @@ class PredictionFolder:
         if result is not None:
             assert result.confidence is not None  # a predictor leaves it out only when told to
             write_labels(outputs.out / LABELS / f"{found.name}.png", result.labels, self._space)
-            pixels = overlay(result.labels, found.planes, self._space, _ALPHA)
+            pixels = overlay(result.labels, found.planes, self._space, _ALPHA, self._suite)
             write_image((outputs.overlay or outputs.out / OVERLAY) / f"{found.name}.jpg", pixels)
             if outputs.colour is not None:
                 write_image(outputs.colour / f"{found.name}.png", self._space.colourise(result.labels))
@@ -97,7 +103,7 @@ class PredictionFolder:
         self._lines.write(json.dumps(self._line(found)))
         if self._video is not None:
             used = () if result is None else result.used
-            sensors = {modality(name).title: name in used for name in self._sensors}
+            sensors = {self._suite.sensor(name).title: name in used for name in self._sensors}
             labels = None if result is None else result.labels
             self._video.add(frame_picture(found.planes, labels, self._space, sensors, found.caption))
 

@@ -35,7 +35,9 @@ def predicted_files(
 
     A frame that shows nothing has no labels, nor has one whose files cannot be used; UserError where this is the first.
     """
-    builder = FrameBuilder(calibration, predictor.contract.event_window_ns, input_options(parameters))
+    contract = predictor.contract
+    options = input_options(parameters, contract.suite)
+    builder = FrameBuilder(calibration, contract.event_window_ns, options, contract.suite)
     with Prefetched(frames, _AHEAD) as items:
         for index, item in enumerate(items):
             lines = tuple(f"{name}: {error}" for name, error in item.problems.items())

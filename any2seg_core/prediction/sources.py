@@ -16,14 +16,15 @@ from any2seg_core.base.video import VIDEO_SUFFIXES, VideoReader
 from any2seg_core.files.samples import FileOptions, read_samples
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.rig import same_view
-from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB, canonical, modality
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _SUFFIXES = {
-    RGB: _PICTURES,
+    IMAGE: _PICTURES,
     DEPTH: (".png", ".tif", ".tiff", ".npy", ".npz"),
-    EVENT: (".raw", ".dat", ".h5", ".hdf5", ".aedat4", ".npz", ".npy"),
-    LIDAR: (".pcd", ".ply", ".npy", ".npz", ".bin"),
+    EVENTS: (".raw", ".dat", ".h5", ".hdf5", ".aedat4", ".npz", ".npy"),
+    POINTS: (".pcd", ".ply", ".npy", ".npz", ".bin"),
 }
 _NAMED = 5  # frames that a line names
 
@@ -40,6 +41,11 @@ class FileFrame:
     name: str
     samples: dict[str, np.ndarray]
     problems: dict[str, UserError] = field(default_factory=dict)
+
+
+def option_of(name: str) -> str:
+    """How `any2seg predict` is given the files of a sensor: what stands before them."""
+    return f"--{name} " if name in VEHICLE.members else f"--sensor {name}="
 
 
 def is_one_file(text: str | Path) -> bool:
@@ -71,9 +77,9 @@ class FileFrames:
     the others.
 
     Args:
-        inputs: sensor -> file, folder, pattern (``drive/*/image_02/*.png``) or, of a camera, video.
-        calibration: None: a camera alone. calib: its file, for messages. options: as `read_samples`.
-        every: each n-th frame only.
+        inputs: sensor -> file, folder, pattern (``drive/*/image_02/*.png``) or, of the camera, video.
+        calibration: None: the camera alone. calib: its file, for messages. options: as `read_samples`.
+        every: each n-th frame only. suite: the sensors that there can be.
 
     Attributes:
         total: frames; None of a video that does not say. rate_hz: of a video, else None.
@@ -90,13 +96,19 @@ class FileFrames:
         calib: Path | None,
         options: FileOptions,
         every: int = 1,
+        suite: SensorSuite = VEHICLE,
     ) -> None:
+        self._suite = suite
         self._calibration, self._calib, self._options, self._every = calibration, calib, options, every
         videos = [name for name, given in inputs.items() if is_video(Path(given)) and not Path(given).is_dir()]
-        if [name for name in videos if name != RGB]:
-            raise UserError(f"--{videos[-1]} {inputs[videos[-1]]}: a video holds pictures of a camera", "file-format")
-        self._video = VideoReader(Path(inputs[RGB])) if videos else None
-        self._files = {name: _files(name, str(inputs[name])) for name in canonical(inputs) if name not in videos}
+        if [name for name in videos if name != suite.camera]:
+            option = option_of(videos[-1])
+            raise UserError(f"{option}{inputs[videos[-1]]}: a video holds pictures of the camera", "file-format")
+        self._video = VideoReader(Path(inputs[suite.camera])) if videos else None
+        self._files = {
+            name: _files(option_of(name), suite.sensor(name).kind, str(inputs[name]))
+            for name in suite.canonical(inputs) if name not in videos
+        }  # fmt: skip
         self.rate_hz = None if self._video is None else self._video.rate_hz / every
         self.notes: list[str] = []
         if self._video is None:
@@ -111,14 +123,14 @@ class FileFrames:
         everything = sorted(set.union(*names.values()), key=_order)
         if len(names) > 1 and not any(sum(key in own for own in names.values()) > 1 for key in everything):
             shown = "; ".join(
-                f"--{name} {inputs[name]}: {_some([path.stem for path in files.values()])}"
+                f"{option_of(name)}{inputs[name]}: {_some([path.stem for path in files.values()])}"
                 for name, files in self._files.items()
             )
             raise UserError(f"no file of one sensor has the name of one of another ({shown})", "frame-incomplete")
         for name, own in names.items():
             lacking = [key for key in everything if key not in own]
             if lacking:
-                title = modality(name).title
+                title = self._suite.sensor(name).title
                 self.notes.append(f"{len(lacking)} of {len(everything)} frames have no {title}: {_some(lacking)}")
         return everything
 
@@ -131,21 +143,22 @@ class FileFrames:
         for number, picture in enumerate(self._video):
             if number % self._every == 0:
                 paths = {name: files[str(number)] for name, files in self._files.items() if str(number) in files}
-                yield self._read(f"{number:06d}", paths, {RGB: picture})
+                yield self._read(f"{number:06d}", paths, {self._suite.camera: picture})
 
     def _read(self, name: str, paths: Mapping[str, Path], samples: dict[str, np.ndarray]) -> FileFrame:
         problems: dict[str, UserError] = {}
         for sensor, path in paths.items():
             try:
-                samples |= read_samples({sensor: path}, self._calibration, self._options)
+                samples |= read_samples({sensor: path}, self._calibration, self._options, self._suite)
             except UserError as error:
                 problems[sensor] = error
-        if RGB in samples and self._calibration is not None and self._calib is not None:
+        camera = self._suite.camera
+        if camera in samples and self._calibration is not None and self._calib is not None:
             try:
-                check_view(samples[RGB], str(paths.get(RGB, name)), self._calibration, self._calib)
+                check_view(samples[camera], str(paths.get(camera, name)), self._calibration, self._calib)
             except UserError as error:
-                del samples[RGB]
-                problems[RGB] = error
+                del samples[camera]
+                problems[camera] = error
         return FileFrame(name, samples, problems)
 
 
@@ -157,9 +170,9 @@ def _is_pattern(text: str) -> bool:
     return glob.has_magic(text)
 
 
-def _files(sensor: str, given: str) -> dict[str, Path]:
+def _files(option: str, kind: str, given: str) -> dict[str, Path]:
     """Key of the frame -> file, of one input."""
-    path, wanted = Path(given), _SUFFIXES[sensor]
+    path, wanted = Path(given), _SUFFIXES[kind]
     if path.is_dir():
         root, found = path, [each for each in path.iterdir() if each.suffix.lower() in wanted and each.is_file()]
     elif _is_pattern(given) and not path.exists():
@@ -170,13 +183,13 @@ def _files(sensor: str, given: str) -> dict[str, Path]:
     found = [each for each in found if not is_left_behind(each)]
     if not found:
         what = f"no {', '.join(wanted)} in this folder" if path.is_dir() else "no file fits this pattern"
-        raise UserError(f"--{sensor} {given}: {what}: check the path", "file-missing")
+        raise UserError(f"{option}{given}: {what}: check the path", "file-missing")
     files: dict[str, Path] = {}
     for each in sorted(found):
         key = _key(each.relative_to(root))
         if key in files:
             raise UserError(
-                f"--{sensor} {given}: {files[key].name} and {each.name} are one frame: leave one out", "value-twice"
+                f"{option}{given}: {files[key].name} and {each.name} are one frame: leave one out", "value-twice"
             )
         files[key] = each
     return files
