@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from any2seg_core import Calibration, CameraModel, Predictor, SensorRig, load_calibration
+from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.sensors.calibration import save_calibration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,3 +70,28 @@ def test_value_the_readme_names_every_example():
     assert [path.name for path in EXAMPLES if f"examples/{path.name}" not in text] == []
     for path in EXAMPLES:
         assert path.read_text().startswith("# %% [markdown]\n")
+
+
+def test_value_the_recipe_reads_the_tree_that_it_describes(tmp_path):
+    """Ten frames in five drives; one lacks its label, one its cloud."""
+    camera = CameraModel.from_fov(WIDTH, HEIGHT, 90.0)
+    save_calibration(tmp_path / "car.yaml", Calibration(camera, lidar_to_camera=LIDAR_TO_CAMERA))
+    rng = np.random.default_rng(0)
+    for drive in "abcde":
+        for stamp in ("10", "11"):
+            for folder in ("camera", "velodyne", "labels"):
+                (tmp_path / folder / drive).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)).save(
+                tmp_path / "camera" / drive / f"{stamp}.jpg"
+            )
+            points = rng.uniform((2, -5, -2, 0, 0), (30, 5, 2, 255, 16), (50, 5)).astype("<f4")
+            points.tofile(tmp_path / "velodyne" / drive / f"{stamp}.bin")
+            Image.fromarray(np.full((HEIGHT, WIDTH), 7, np.uint8)).save(tmp_path / "labels" / drive / f"{stamp}.png")
+    (tmp_path / "labels" / "a" / "10.png").unlink()
+    (tmp_path / "velodyne" / "b" / "10.bin").unlink()
+    recipe = str(ROOT / "examples" / "own_data.yaml")
+    frames = [open_dataset(recipe, tmp_path, split) for split in ("train", "val")]
+    assert sum(map(len, frames)) == 9
+    found = [frames[part].present(frame) for part in (0, 1) for frame in frames[part].frames]
+    assert sorted(map(len, found)) == [1] + [2] * 8
+    assert np.unique(frames[0][0].labels).tolist() == [0]  # id 7 of Cityscapes' files is road
