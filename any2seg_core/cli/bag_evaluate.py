@@ -61,4 +61,5 @@ def evaluate(
     for warning in result.warnings:
         screen.print(f"warning: {warning}", soft_wrap=True)
     files = ", ".join(str(request.folder / name) for name in ("report.html", "summary.json", "frames.jsonl"))
-    screen.print(f"written: {files}" + (f", {request.record}" if request.record else ""), soft_wrap=True)
+    further = "".join(f", {path}" for path in (request.record, request.video) if path)
+    screen.print(f"written: {files}{further}", soft_wrap=True)

@@ -40,6 +40,7 @@ from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.evaluation.recording.truth_choice import truth_of
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
+from any2seg_core.evaluation.recording.video import EvaluationVideo, check_place, set_rate_hz
 from any2seg_core.evaluation.recording.worst import WorstFrames
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, rounded
 from any2seg_core.faults.check import check_faults
@@ -88,6 +89,9 @@ class _Run:
             recorder = ResultRecorder(request.record, self._bag, self.predictor.label_space, self._suite)
             stack.enter_context(only_on_success(request.record.parent))
             self._recorder = stack.enter_context(recorder)
+        self._video: EvaluationVideo | None = None
+        if request.video is not None:
+            self._video = stack.enter_context(self._new_video(request.video))
         self._noise = noise_level(request.noise) if request.noise else None
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
         phases = phases_of(request.faults, max(end_s, 1e-9))
@@ -103,6 +107,12 @@ class _Run:
         self._truths = TruthTally(str(self.result.conditions["truth"]))
         self._segmenter = SetSegmenter(self.predictor, self._sync)
         self._reliability = ReliabilityTally()
+
+    def _new_video(self, path: Path) -> EvaluationVideo:
+        check_place(path, self.request.bag)
+        titles = {name: self._suite.sensor(name).title for name in self.modalities}
+        rate_hz = set_rate_hz(self._opened, self.modalities, self.request.every)
+        return EvaluationVideo(path, self.predictor.label_space, titles, rate_hz, self._has_truth)
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
@@ -245,6 +255,9 @@ class _Run:
             self._left_out += [np.count_nonzero(truth == NOT_ANNOTATED), np.count_nonzero(truth != IGNORE)]
         if self._recorder is not None:
             self._recorder.add(found.time_ns, stamp_ns, frame.frame_id, full, planes)
+        if self._video is not None:
+            miou = None if truth is None else everything.confusion.miou("present")
+            self._video.add(time_s, full.labels, planes, truth, miou)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
         reliability = self._reliability.take(time_s, segmented.reliability)
         return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
@@ -260,6 +273,8 @@ class _Run:
             reasons = (f"{self._suite.sensor(name).title} {why}" for name, why in found.frame.reasons.items())
             self.result.unusable[", ".join(reasons)] += 1
         phase = self._add(scores, time_s)
+        if self._video is not None:
+            self._video.add(time_s, None, {}, None if read is None else read.labels, None)
         self._absence.evaluated(time_s, () if found.sample_set is None else found.sample_set.samples, ())
         entries = self._subset_entries(dict.fromkeys(scores), scores, read is not None)
         reliability = self._reliability.take(

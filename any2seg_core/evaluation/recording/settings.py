@@ -58,6 +58,9 @@ class EvaluateRequest:
     device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
     precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
     record: Annotated[Path | None, Field(description="Also write inputs and labels to this .mcap.")] = None
+    video: Annotated[
+        Path | None, Field(description="Also write camera, labels and truth to this .webm, or .mp4 (slower).")
+    ] = None
     calibration: Annotated[Path | None, Field(description="Calibration YAML; default: of the recording.")] = None
     topics: Annotated[
         tuple[str, ...], Field(description="Fix a topic: rgb=/camera/image_raw, depth=none.")
