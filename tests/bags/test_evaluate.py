@@ -28,6 +28,7 @@ from any2seg_core.bags.sets import BagSet, SetStream
 from any2seg_core.bags.topics import choose_topics
 from any2seg_core.base.error_codes import MESSAGE_REASONS
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.video import VideoReader
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
@@ -568,7 +569,8 @@ def test_value_subsets_of_the_command_line():
 def test_exception_bad_options_leave_nothing_behind(folder, tmp_path, changes, told):
     out = tmp_path / "out"
     with user_error(*told) as caught:
-        evaluate_bag(request_of(folder, out, record=tmp_path / "deep" / "er" / "out.mcap", **changes))
+        outputs = {"record": tmp_path / "deep" / "er" / "out.mcap", "video": tmp_path / "films" / "v.webm"}
+        evaluate_bag(request_of(folder, out, **outputs, **changes))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.rglob("*")) == []
 
@@ -586,6 +588,34 @@ def test_exception_recordings_that_cannot_be_judged(folder, tmp_path):
             evaluate_bag(request_of(folder, tmp_path / "out", bag=bag))
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_value_a_video_shows_every_set_and_every_missed_moment(folder, tmp_path):
+    """18 sets and 7 moments at which all sensors are silent: the counts of `test_value_silence_of_all_is_missed`."""
+    request = request_of(folder, tmp_path / "out", faults=read_plan(["R+D+E+L@0.8:1.6"]), subsets="all",
+                         video=tmp_path / "v.webm")  # fmt: skip
+    evaluate_bag(request)
+    reader = VideoReader(tmp_path / "v.webm")
+    pictures = np.stack(list(reader))
+    assert reader.rate_hz == pytest.approx(10, abs=0.6) and len(pictures) == 25
+    height, width = fake_car.HEIGHT, fake_car.WIDTH
+    assert pictures.shape[1:] == (height + 36, 3 * width + 8, 3)
+    camera, labels, truth = (pictures[:, :height, k * (width + 4) : k * (width + 4) + width] for k in range(3))
+    is_black = labels.mean(axis=(1, 2, 3)) < 8
+    assert is_black.sum() == 7 and (camera[is_black].mean(axis=(1, 2, 3)) < 8).all()
+    times_s = [line["time_s"] for line in lines_of(tmp_path / "out")[1] if not line["used"]]
+    first = int(is_black.argmax())
+    assert len(times_s) == 7 and np.flatnonzero(is_black).tolist() == list(range(first, first + 7))
+    road = np.abs(truth[0, -8:].astype(int) - DELIVER.colours[6]).max(axis=2) < 20
+    assert road.mean() > 0.9  # below, in the truth of the fake car
+
+
+@pytest.mark.parametrize(("name", "code"), [("v.avi", "file-name"), ("bag/v.webm", "output-is-input")])
+def test_exception_a_video_of_another_kind_or_in_the_recording(folder, tmp_path, name, code):
+    path = folder / name if "/" in name else tmp_path / name
+    with user_error(code, path):
+        evaluate_bag(request_of(folder, tmp_path / "out", video=path))
+    assert list(tmp_path.iterdir()) == [] and not path.exists()
 
 
 def test_exception_record_into_the_recording_or_another_format(folder, tmp_path):

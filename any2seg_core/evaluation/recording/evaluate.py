@@ -91,6 +91,7 @@ class _Run:
             self._recorder = stack.enter_context(recorder)
         self._video: EvaluationVideo | None = None
         if request.video is not None:
+            stack.enter_context(only_on_success(request.video.parent))
             self._video = stack.enter_context(self._new_video(request.video))
         self._noise = noise_level(request.noise) if request.noise else None
         end_s = ((self._bag.end_ns or 0) - self._start_ns) / NS_PER_S
