@@ -224,6 +224,7 @@ def _check_pictures(request: _Request) -> None:
 def _predict_many(request: _Request) -> None:
     from any2seg_core.bags.opened import BagOptions, open_bag
     from any2seg_core.base.progress import Progress
+    from any2seg_core.data.bag_settings import read_settings
     from any2seg_core.files.samples import FileOptions
     from any2seg_core.prediction.outputs import PredictionFolder, PredictionOutputs
     from any2seg_core.prediction.run import predicted_files, predicted_sets, rate_of_bag, write_predictions
@@ -246,10 +247,8 @@ def _predict_many(request: _Request) -> None:
     with Progress("predict") as progress:
         if request.recording is not None:
             known = predictor.contract.modalities
-            choice = BagOptions(
-                request.topic, calibration=request.calib, params=request.params, modalities=known, may_lack=True,
-                suite=suite,
-            )  # fmt: skip
+            topics = read_settings(request.recording).topics_for(suite, request.topic)
+            choice = BagOptions(topics, None, request.calib, request.params, known, may_lack=True, suite=suite)
             with open_bag(request.recording, choice) as opened:
                 notes: list[str] = [*opened.bag.warnings, *opened.notes]
                 target = folder(rate_of_bag(opened, request.every), opened.modalities)

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from any2seg_core.base.video import fitted
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _BAR, _GAP, _TEXT = 36, 4, 17  # pixels
 _WIDEST, _TALLEST = 1920, 720  # of a video: a player's window, and time to encode
@@ -26,6 +27,7 @@ def frame_picture(
     caption: str,
     truth: np.ndarray | None = None,
     size: tuple[int, int] | None = None,
+    suite: SensorSuite = VEHICLE,
 ) -> np.ndarray:
     """Panels side by side over a bar.
 
@@ -35,6 +37,7 @@ def frame_picture(
         truth: (H, W) ids, in palette colours; None: no third panel.
         size: (H, W) of each panel before it is made to fit; default: that of the labels. Give it where labels may be
             missing, so that all pictures of a video have one size.
+        suite: whose sensors the planes are.
 
     Returns:
         (H'', W'', 3) uint8 RGB, at most 1920 wide and 720 tall over the bar.
@@ -43,7 +46,7 @@ def frame_picture(
     known = labels if labels is not None else shown
     height, width = size or (known.shape[:2] if known is not None else (90, 160))
     black = np.zeros((height, width, 3), np.uint8)
-    result = black if labels is None else overlay(labels, dict(planes), space, _ALPHA)
+    result = black if labels is None else overlay(labels, dict(planes), space, _ALPHA, suite)
     panels = [black if shown is None else shown, result]
     if truth is not None:
         panels.append(space.colourise(truth))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from io import StringIO
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import van_files
 import yaml
 from bag_files import small_entries, write_bag
+from PIL import Image
 from raised import user_error
 from rich.console import Console
 from van_files import CAMERAS, OFFSETS_NS, PERIOD_NS, START_NS, TOPICS, VAN
@@ -198,3 +201,15 @@ def test_value_a_recording_is_a_data_set_of_its_suite(tmp_path, checkpoint):
     (folder / "any2seg.yaml").unlink()
     asked = open_dataset("bag", folder, "train", ["F", "thermal"], labelled=False, suite=VAN)
     assert asked.modalities == ("front", "thermal")
+
+
+def test_smoke_predict_of_a_recording_shows_the_camera_of_the_suite(tmp_path, checkpoint, bag):
+    run = subprocess.run(
+        [sys.executable, "-m", "any2seg_core", "predict", str(bag), "--checkpoint", str(checkpoint), "--every", "4",
+         "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()]
+    assert lines[-1]["used"] == list(VAN.members)
+    pixels = np.asarray(Image.open(tmp_path / "out" / "overlay" / f"{lines[-1]['name']}.jpg")).astype(float)
+    assert pixels.shape == (64, 96, 3) and pixels.std(axis=(0, 1)).min() > 20  # a picture of noise shines through
