@@ -105,7 +105,8 @@ class PredictionFolder:
             used = () if result is None else result.used
             sensors = {self._suite.sensor(name).title: name in used for name in self._sensors}
             labels = None if result is None else result.labels
-            self._video.add(frame_picture(found.planes, labels, self._space, sensors, found.caption))
+            picture = frame_picture(found.planes, labels, self._space, sensors, found.caption, suite=self._suite)
+            self._video.add(picture)
 
     def _line(self, found: PredictedFrame) -> dict[str, object]:
         result = found.segmentation
