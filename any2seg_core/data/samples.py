@@ -22,11 +22,11 @@ from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.pseudo import PseudoLabels
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
-from any2seg_core.data.suites import HasSuite, chosen_suite, point_sensor, require_point_labels
+from any2seg_core.data.suites import HasClassesAndSuite, chosen_suite, point_sensor, require_point_labels
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.lidar import footprint_centres
 from any2seg_core.vocabulary.contract import Normalisation, default_normalisation
-from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
@@ -61,7 +61,7 @@ class Sample(NamedTuple):
     frame: Any
 
 
-class FrameDataset(HasSuite, Dataset):
+class FrameDataset(HasClassesAndSuite, Dataset):
     """Frames of one split as planes and labels on one grid, that of the label image (which is the camera's).
 
     Subclasses say where the files lie and how to read them.
@@ -96,7 +96,6 @@ class FrameDataset(HasSuite, Dataset):
     kind: str
     splits: tuple[str, ...]
     cases: tuple[str, ...]
-    label_space: LabelSpace
     suite: SensorSuite
     options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Name of each option of this data set and its default; they become attributes."""
@@ -222,11 +221,6 @@ class FrameDataset(HasSuite, Dataset):
     def planes_on_disk(self) -> PlaneCache:
         """Where computed planes are kept; only where ``computed`` names some."""
         raise NotImplementedError(f"{self.kind} computes no planes")
-
-    @classmethod
-    def label_space_of(cls, root: Path) -> LabelSpace:
-        """Classes of a folder, before it is opened; UserError for a wrong file of them."""
-        return cls.label_space
 
     @classmethod
     @abstractmethod

@@ -7,21 +7,29 @@ from pathlib import Path
 from typing import ClassVar
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.sensor import POINTS
 
 _LOG = logging.getLogger(__name__)
 
 
-class HasSuite:
-    """The sensors of a data set.
+class HasClassesAndSuite:
+    """The classes and the sensors of a data set.
 
     Attributes:
+        label_space: of the class those as published.
         suite: of the class those as published. takes_suite: whether one may ask for others.
     """
 
+    label_space: LabelSpace
     suite: SensorSuite
     takes_suite: ClassVar[bool] = False
+
+    @classmethod
+    def label_space_of(cls, root: Path) -> LabelSpace:
+        """Classes of the data set in a folder, before it is opened; UserError for a wrong file of them."""
+        return cls.label_space
 
     @classmethod
     def suite_of(cls, root: Path) -> SensorSuite:

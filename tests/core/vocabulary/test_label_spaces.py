@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from any2seg_core.vocabulary.class_mapping import shipped_mappings
 from any2seg_core.vocabulary.labels import LabelSpace, shipped_names, shipped_space
 
 
@@ -124,3 +127,13 @@ def test_value_camvid_has_all_32_colours_of_the_original():
 
 def test_value_kitti_360_has_the_classes_of_cityscapes():
     assert shipped_space("kitti-360").is_same(shipped_space("cityscapes-19"))
+
+
+def test_value_docs_list_what_is_shipped():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "classes.md").read_text(encoding="utf-8")
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("| `") and row.count("|") == 5]
+    listed = {name.strip(" `"): (int(classes), int(raw)) for _, name, classes, raw, _, _ in rows}
+    assert listed == {
+        name: (len(shipped_space(name)), sum(map(len, shipped_space(name).raw))) for name in shipped_names()
+    }
+    assert all(f"`{name}`" in page for name in shipped_mappings())
