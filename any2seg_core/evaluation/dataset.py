@@ -15,7 +15,7 @@ import torch
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_text
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.catalogue import Layout, layout
+from any2seg_core.data.catalogue import DATASETS, Layout, layout
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
 from any2seg_core.evaluation.frame_views import FrameView
@@ -264,9 +264,11 @@ def _view(target: EvaluationTarget, frame: FrameScores) -> FrameView:
 
 
 def paper_data_set(frames: FrameDataset) -> str | None:
-    """Name of the published data set that these frames are; None for recordings, simulated drives and other sensors."""
-    is_other = any(frames.root.glob("drive_*.json")) or frames.suite != type(frames).suite
-    return frames.kind if published(frames.kind) and not is_other else None
+    """Name of the published data set that these frames are; None for others, of a simulation or other sensors too."""
+    own = DATASETS.get(frames.kind)
+    if own is None or (frames.suite, frames.label_space) != (own.suite, own.label_space):
+        return None
+    return frames.kind if published(frames.kind) and not any(frames.root.glob("drive_*.json")) else None
 
 
 def _read_specialists(path: Path | None, target: EvaluationTarget) -> dict[str, float | EvaluationTarget]:

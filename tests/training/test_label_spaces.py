@@ -25,8 +25,9 @@ def write_tree(root: Path, classes: int) -> Path:
     rng = np.random.default_rng(classes)
     for split, count in (("train", 2), ("val", 2)):
         for number in range(count):
-            ids = np.linspace(0, classes - 1, SIZE[1] * SIZE[0]).round().reshape(SIZE).astype(np.uint8)
-            ids = np.roll(ids, int(rng.integers(SIZE[0])), axis=0)
+            ids = np.linspace(0, classes - 1, (SIZE[0] - 1) * SIZE[1]).round().reshape(SIZE[0] - 1, SIZE[1])
+            ids = np.roll(ids.astype(np.uint8), int(rng.integers(SIZE[0])), axis=0)
+            ids = np.concatenate([ids[:1], ids])  # (H,W), the first row is not labelled below
             picture = ids[..., None] + rng.integers(0, 9, (*SIZE, 3)).astype(np.uint8)  # (H,W,3)
             write_png(root / split / f"{number}.png", picture)
             raw = ids + 7
