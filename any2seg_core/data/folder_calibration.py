@@ -68,8 +68,7 @@ def _digest(source: Path | Calibration | None, size: tuple[int, int]) -> str:
         to_camera = source.lidar_to_camera
         total.update(source.camera.K.tobytes() + (b"" if to_camera is None else to_camera.tobytes()))
         return total.hexdigest()[:12]
-    is_folder = source is not None and source.is_dir()
-    inside = [file for file in listed(source) if file.is_file()] if source and is_folder else [source] if source else []
+    inside = [] if source is None else listed(source, "*.txt") if source.is_dir() else [source]  # KITTI's folders
     for file in inside:
         try:
             total.update(file.name.encode() + b"\0" + file.read_bytes())
