@@ -33,7 +33,7 @@ from any2seg_core.data.images import write_png
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.cases import FAILURES, SPLITS
-from any2seg_core.vocabulary.modalities import modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_drive.rig import DriveRig
 from any2seg_drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_drive.weather import FAR_M, FOLDERS
@@ -93,7 +93,7 @@ def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[t
     """Yield (top folder, suffix, RGB image) of one frame."""
     raw, labels = drive.sample(stamp_ns / NS_PER_S)
     for name, plane in sensors.planes(raw, stamp_ns).items():
-        yield modality(name).folder, modality(name).suffix, plane
+        yield VEHICLE.sensor(name).folder, VEHICLE.sensor(name).suffix, plane
     yield "depth", "depth", pack_depth(raw["depth"])
     yield "semantic", "semantic", semantic_image(labels)
     points, point_labels = drive.lidar((stamp_ns + drive.rig.lidar_timing.phase_ns) / NS_PER_S)  # as in the sample

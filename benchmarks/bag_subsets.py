@@ -32,7 +32,7 @@ from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 from any2seg_drive.bag_writer import write_bag
 
 CHECKPOINT = default_checkpoint()
@@ -66,9 +66,9 @@ def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:
     """One evaluation per subset."""
     results = {}
     for subset in track(all_subsets(), "15 passes", len(all_subsets())):
-        absent = tuple(f"{name}=none" for name in MODALITIES if name not in subset)
+        absent = tuple(f"{name}=none" for name in VEHICLE.members if name not in subset)
         request = EvaluateRequest(bag, CHECKPOINT, out, subsets="all", topics=absent)
-        results[subset_letters(subset)] = evaluate_bag(request)
+        results[VEHICLE.subset_letters(subset)] = evaluate_bag(request)
     return results
 
 

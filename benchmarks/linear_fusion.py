@@ -23,7 +23,7 @@ from any2seg_core.evaluation.subsets import subset_logits
 from any2seg_core.losses.branches import branch_loss
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 from any2seg_training.train import attention_backend
 
 ROUNDS = 5
@@ -78,7 +78,7 @@ def main() -> None:
     device = torch.device(place)
     threads = torch.get_num_threads()
     print(f"torch {torch.__version__}, {threads} threads, {place}, {encoder} {size}x{size}, {ROUNDS} turns")
-    for names in (("rgb", "depth"), MODALITIES):
+    for names in (("rgb", "depth"), VEHICLE.members):
         torch.manual_seed(0)
         timed = {}
         for title, changes in MODELS.items():

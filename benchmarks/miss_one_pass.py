@@ -26,7 +26,7 @@ from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import FILL_INS, evaluate_subsets
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 Table = dict[str, ConfusionMatrix]
 
@@ -40,7 +40,7 @@ def separate(model: Any2Seg, batch: EvaluationBatch, protocol: str) -> Table:
         else:
             images = {name: x if name in subset else torch.zeros_like(x) for name, x in batch.images.items()}
         found = evaluate_subsets(model, [batch._replace(images=images)], DELIVER, [tuple(images)])
-        table[subset_letters(subset)] = found[subset_letters(tuple(images))]
+        table[VEHICLE.subset_letters(subset)] = found[VEHICLE.subset_letters(tuple(images))]
     return table
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     encoder, size, rounds = ([*sys.argv[1:], *("mit_b2", "512", "3")[len(sys.argv) - 1 :]])[:3]
     keep_freed_memory()  # as the command does
     model, side = random_model(encoder), int(size)
-    images = {name: torch.randn(1, 3, side, side) for name in MODALITIES}
+    images = {name: torch.randn(1, 3, side, side) for name in VEHICLE.members}
     batch = EvaluationBatch(images, torch.randint(0, 25, (1, side, side), dtype=torch.uint8), (0,))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {encoder} {size}x{size}, {rounds} rounds")
     for protocol in FILL_INS:

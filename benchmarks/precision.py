@@ -20,7 +20,7 @@ import torch
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 ROUNDS = 7
 CASES = (("mit_b0", 256), ("mit_b0", 512), ("mit_b2", 512))
@@ -41,7 +41,7 @@ def main() -> None:
     for encoder, size in CASES:
         torch.manual_seed(0)
         model, contract = Any2Seg(ModelConfig(encoder=encoder)), InputContract(height=size, width=size)
-        planes = {name: rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for name in MODALITIES}
+        planes = {name: rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for name in VEHICLE.members}
         exact = Predictor(copy.deepcopy(model), contract, device)
         reduced = Predictor(model, contract, device, precision="bfloat16")
         for predictor in (exact, reduced):

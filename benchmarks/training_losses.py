@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batches import SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.methods import build_method
@@ -67,7 +67,7 @@ class RandomTeacher:
     class_names = torch.randn(K, 768)
 
     def rows(self, frames: list[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.randn(len(frames), 768), torch.randn(len(frames), len(MODALITIES), 768)
+        return torch.randn(len(frames), 768), torch.randn(len(frames), len(VEHICLE.members), 768)
 
 
 def stepper(title: str, changes: dict) -> Callable[[], float]:
@@ -82,8 +82,8 @@ def stepper(title: str, changes: dict) -> Callable[[], float]:
     objective = Objective(CrossEntropy(), config, teacher)
     method = build_method(config, VEHICLE, model)
     unlabelled = 0 if config.method == "supervised" else BATCH
-    images = {name: torch.randn(BATCH + unlabelled, 3, SIZE, SIZE) for name in MODALITIES}
-    available = torch.ones(BATCH + unlabelled, len(MODALITIES), dtype=torch.bool)
+    images = {name: torch.randn(BATCH + unlabelled, 3, SIZE, SIZE) for name in VEHICLE.members}
+    available = torch.ones(BATCH + unlabelled, len(VEHICLE.members), dtype=torch.bool)
     numbers = itertools.count()
     labels = torch.randint(0, K, (BATCH, SIZE // 8, SIZE // 8)).repeat_interleave(8, 1).repeat_interleave(8, 2)
     if clicks:

@@ -19,7 +19,7 @@ from any2seg_core.faults.grammar import parse_drop, parse_fault
 from any2seg_core.faults.kinds import load_faults
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import sync_config
-from any2seg_core.vocabulary.modalities import MODALITIES, MUSES
+from any2seg_core.vocabulary.modalities import MUSES, VEHICLE
 from any2seg_ros import launch_arguments
 from any2seg_ros.parameter_table import TABLE
 from any2seg_training.cache_teacher import CacheConfig
@@ -35,8 +35,8 @@ SUBSETS = {
     "LR": ("rgb", "lidar"),
     "camera+lidar": ("rgb", "lidar"),
     " event + D ": ("depth", "event"),
-    "all": MODALITIES,
-    "full": MODALITIES,
+    "all": VEHICLE.members,
+    "full": VEHICLE.members,
 }
 REFUSED = {
     "rgb,lidar": ("value-format", "'rgb,lidar'", "rgb+lidar or RL"),
@@ -79,7 +79,7 @@ def of_check(sensors: object, deliver: Path) -> tuple[str, ...]:
 
 
 def of_dropout(text: str) -> tuple[str, ...]:
-    (subset,) = subset_weights(MODALITIES, {text: 1.0})
+    (subset,) = subset_weights(VEHICLE.members, {text: 1.0})
     return subset
 
 
@@ -103,7 +103,7 @@ TEXT_DOORS: dict[str, Callable[[str, Path, Path], tuple[str, ...]]] = {
     "weights of dropout": lambda text, *_: of_dropout(text),
     "launch argument": lambda text, *_: of_launch(text),
     "launch argument, list": lambda text, *_: of_launch(f"[{text}]"),
-    "--subsets": lambda text, *_: wanted_subsets(text, MODALITIES)[0],
+    "--subsets": lambda text, *_: wanted_subsets(text, VEHICLE.members)[0],
 }
 DOORS: dict[str, Callable[[object, Path, Path], tuple[str, ...]]] = {
     "--faults": lambda sensors, folder, _: of_schedule(sensors, folder),
@@ -151,13 +151,13 @@ def test_exception_what_is_no_subset_is_refused_at_every_door(door, text, tmp_pa
 def test_value_a_comma_separates_subsets():
     drops = parse_drop("camera,lidar@3:")
     assert [(drop.sensors, drop.start_s) for drop in drops] == [(("rgb",), 0.0), (("lidar",), 3.0)]
-    assert wanted_subsets("rgb,lidar", MODALITIES) == [("rgb",), ("lidar",), MODALITIES]
+    assert wanted_subsets("rgb,lidar", VEHICLE.members) == [("rgb",), ("lidar",), VEHICLE.members]
     assert of_launch("[rgb,lidar]") == ("rgb", "lidar")  # YAML's own comma, between the parts of one subset
 
 
 @pytest.mark.parametrize("value", ["L,camera", ["LiDAR", "rgb"], ["lidar", "R"]])
 def test_value_an_order_is_a_list_of_sensors(value):
-    assert sync_config({"reference_priority": value}, MODALITIES, 1).reference_priority == ("lidar", "rgb")
+    assert sync_config({"reference_priority": value}, VEHICLE.members, 1).reference_priority == ("lidar", "rgb")
 
 
 def test_value_letters_are_those_of_the_data_set(deliver):

@@ -18,7 +18,6 @@ from any2seg_core.messages.transforms import pose_matrix
 from any2seg_core.sensors.calibration import CAMERA_FIELDS, EXTRINSICS_FIELDS, Calibration, load_camera_info
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.rigid import rigid
-from any2seg_core.vocabulary.modalities import RGB
 
 KITTI_SIZE = (1242, 375)
 NUSCENES_SIZE = (1600, 900)
@@ -27,7 +26,7 @@ _KALIBR_LENSES = {"radtan": "plumb_bob", "plumb_bob": "plumb_bob", "equidistant"
 
 def from_camera_info(files: Mapping[str, Path], rectified: bool = False) -> Calibration:
     """Camera_info YAML of the sensors in ``files`` (rgb, and depth, event) -> their intrinsics; no extrinsics."""
-    if RGB not in files:
+    if "rgb" not in files:
         raise UserError("give the camera_info of the colour camera, on whose grid all sensors are drawn", "sensor-none")
     cameras: dict[str, Any] = {
         CAMERA_FIELDS[name]: load_camera_info(str(path), rectified) for name, path in files.items()
@@ -76,7 +75,7 @@ def from_kalibr(path: Path, names: Mapping[str, str]) -> Calibration:
     chain = [name for name in document if re.fullmatch(r"cam\d+", str(name))] if isinstance(document, dict) else []
     chain.sort(key=lambda name: int(name[3:]))
     absent = [name for name in names.values() if name not in chain]
-    if absent or RGB not in names:
+    if absent or "rgb" not in names:
         held = ", ".join(chain) or "no camera"
         raise UserError(f"{path}: has no {', '.join(absent) or 'camera for rgb'}: it holds {held}", "key-missing")
     from_first = [np.eye(4)]
@@ -87,10 +86,10 @@ def from_kalibr(path: Path, names: Mapping[str, str]) -> Calibration:
         except (TypeError, ValueError):
             raise UserError(f"{path}: {name}.T_cn_cnm1: expected four rows of four numbers", "key-missing") from None
     parts: dict[str, Any] = {}
-    to_colour = from_first[chain.index(names[RGB])]
+    to_colour = from_first[chain.index(names["rgb"])]
     for sensor, name in names.items():
         parts[CAMERA_FIELDS[sensor]] = _kalibr_camera(path, name, document[name])
-        if sensor != RGB:
+        if sensor != "rgb":
             parts[EXTRINSICS_FIELDS[sensor]] = to_colour @ np.linalg.inv(from_first[chain.index(name)])
     return _named(path, lambda: Calibration(**parts))
 

@@ -38,13 +38,13 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.sensors.camera import UNNAMED_FRAME, CameraModel
 from any2seg_core.sensors.places import SensorPlace, checked_place, place_keys, rigid_transform
-from any2seg_core.vocabulary.modalities import DEPTH, EVENT, LIDAR, RGB, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
-CAMERA_FIELDS = {RGB: "camera", DEPTH: "depth_camera", EVENT: "event_camera"}
-"""Per modality that has intrinsics their field of `Calibration`."""
+CAMERA_FIELDS = {"rgb": "camera", "depth": "depth_camera", "event": "event_camera"}
+"""Intrinsics at the top of a file: sensor of the vehicle -> field of `Calibration`."""
 
-EXTRINSICS_FIELDS = {DEPTH: "depth_to_camera", EVENT: "event_to_camera", LIDAR: "lidar_to_camera"}
-"""Per modality that has a transform to the camera its field of `Calibration`."""
+EXTRINSICS_FIELDS = {"depth": "depth_to_camera", "event": "event_to_camera", "lidar": "lidar_to_camera"}
+"""Transforms at the top of a file: sensor of the vehicle -> field of `Calibration`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, stored_label_space
 from any2seg_core.vocabulary.labels import MCUBES as MCUBES_CLASSES
 from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
-from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite, sensor_suite, set_of
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, SHIPPED, VEHICLE, SensorSuite, sensor_suite
 from any2seg_core.vocabulary.sensor import COLOUR
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -67,11 +67,17 @@ def _suite(value: Any) -> SensorSuite:
 
 def _suite_of(names: Any, labels: Any) -> SensorSuite:
     """Of a checkpoint that names no suite: the shipped one of its label space, else the first that has its sensors."""
-    first = set_of(names)
+    wanted = tuple(names) if isinstance(names, list | tuple) else (names,)
+    if not all(isinstance(name, str) for name in wanted):
+        raise UserError(f"modalities are {names!r}: give a list of names", "value-type")
+    fitting = [suite for suite in SHIPPED if set(wanted) <= set(suite.members)]
+    if not fitting:
+        known = "; ".join(f"{suite.name}: {', '.join(suite.members)}" for suite in SHIPPED)
+        raise UserError(f"no data set has {', '.join(wanted)} together: known suites are {known}", "sensor-unknown")
     if isinstance(labels, dict):
         labels = labels.get("name")
     own = _OF_LABELS.get(labels.name if isinstance(labels, LabelSpace) else str(labels))
-    return own if own is not None and set(names) <= set(own.members) else first
+    return own if own in fitting else fitting[0]
 
 
 class InputContract(BaseModel):

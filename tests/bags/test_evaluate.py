@@ -52,9 +52,9 @@ from any2seg_core.sensors.calibration import load_calibration, save_calibration
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
-LETTERS = [subset_letters(subset) for subset in all_subsets(MODALITIES)]
+LETTERS = [VEHICLE.subset_letters(subset) for subset in all_subsets(VEHICLE.members)]
 PLAN = read_plan(["camera@1:2,lidar@1.5:"], ["noise:event@0.5:1,rate_hz=9"])
 
 
@@ -176,7 +176,7 @@ def sets_of(folder):
     contract = InputContract(height=32, width=64)
     with Recording(folder / "bag") as bag:
         frames = FrameBuilder(load_calibration(folder / "bag" / "calibration.yaml"), contract.event_window_ns)
-        sync = sync_config({}, MODALITIES, contract.event_window_ns)
+        sync = sync_config({}, VEHICLE.members, contract.event_window_ns)
         for bag_set in SetStream(bag.messages(), fake_car.TOPICS, sync, frames):
             yield bag_set, bag_set.frame(), frames.rig
 
@@ -546,10 +546,10 @@ def test_value_phases_cut_where_a_fault_begins_or_ends():
 
 def test_value_subsets_of_the_command_line():
     assert wanted_subsets("every", ("lidar",)) == [("lidar",)]
-    assert wanted_subsets("all", MODALITIES) == wanted_subsets("full", MODALITIES) == [MODALITIES]
-    assert wanted_subsets("camera,lidar", MODALITIES) == [("rgb",), ("lidar",), MODALITIES]
+    assert wanted_subsets("all", VEHICLE.members) == wanted_subsets("full", VEHICLE.members) == [VEHICLE.members]
+    assert wanted_subsets("camera,lidar", VEHICLE.members) == [("rgb",), ("lidar",), VEHICLE.members]
     assert wanted_subsets("RL,R", ("rgb", "lidar")) == [("rgb",), ("rgb", "lidar")]
-    assert len(wanted_subsets("every", MODALITIES)) == 15
+    assert len(wanted_subsets("every", VEHICLE.members)) == 15
 
 
 @pytest.mark.parametrize(

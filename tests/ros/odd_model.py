@@ -18,7 +18,7 @@ import torch
 
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.predictor import Predictor, Segmentation
-from any2seg_core.vocabulary.modalities import canonical
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 def stand_in(control: Path):
@@ -36,7 +36,7 @@ def stand_in(control: Path):
             return real(self, samples, rig, stamp_ns, size, with_confidence, compared)
         height, width = size if size is not None else next(iter(samples.values())).shape[:2]
         labels, confidence = np.full((height, width), 6, np.uint8), np.full((height, width), 0.75, np.float32)
-        return Segmentation(labels, confidence, canonical(samples))
+        return Segmentation(labels, confidence, VEHICLE.canonical(samples))
 
     def nowhere(self, *arguments):
         return torch.full_like(decode(self, *arguments), torch.nan)

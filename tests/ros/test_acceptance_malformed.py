@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from acceptance import START_TIMEOUT_S, Listener, labels_until_fused, wait_for
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -87,16 +87,16 @@ def test_value_bad_message_is_counted_and_named_and_costs_only_itself(
     def counted():
         return int(diagnostics.values("/diagnostics").get(f"{sensor}.{key}", 0))
 
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
     assert words not in node_process.log.read_text()
     before, begin_s = counted(), time.monotonic()
     car.instead = {sensor: partial(fake_car.spoiled, sensor, spoil)}
     try:
-        labels_until_fused(monitor, [name for name in MODALITIES if name != sensor])
+        labels_until_fused(monitor, [name for name in VEHICLE.members if name != sensor])
         assert wait_for(lambda: counted() >= before + 3)
     finally:
         car.instead = {}
-    labels_until_fused(monitor, MODALITIES)  # the next good one is used
+    labels_until_fused(monitor, VEHICLE.members)  # the next good one is used
     told = [line for line in node_process.log.read_text().splitlines() if words in line]
     assert 1 <= len(told) <= 1 + (time.monotonic() - begin_s) / LOG_PERIOD_S, told
     assert f"{sensor}: left out: " in told[0]

@@ -10,7 +10,7 @@ import pytest
 from acceptance import START_TIMEOUT_S, Listener, OddModelProcess, labels_until_fused, wait_for
 from fake_car import NS_PER_S, START_NS, TOPICS
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -46,7 +46,7 @@ def diagnostics(monitor, node):
 @pytest.fixture()
 def car(monitor, node):
     car = fake_car.FakeCar(monitor.node)
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
     yield car
     node.tell()
     car.stop()
@@ -103,7 +103,7 @@ def test_value_stopped_node_sends_no_old_label_when_it_goes_on(car, node, monito
         node.signal(signal.SIGCONT)
     assert wait_for(lambda: monitor.recorded()[0][-1].stamp_ns > stopped_ns + 6 * NS_PER_S)
     assert max(ages_s(monitor, car, begin)) < AGE_LIMIT_S + 0.2  # the way to the monitor
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
 
 
 def accounted(values, sensor):

@@ -19,7 +19,7 @@ from acceptance import (
 )
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -48,8 +48,8 @@ def car(monitor):
 @pytest.mark.parametrize("alive", all_subsets()[:-1], ids=",".join)
 def test_property_every_subset_survives_and_whoever_returns_is_used(car, monitor, alive):
     """Kill all others mid-run, then give them back; labels go on meanwhile."""
-    usual_ms = longest_gap_ms(labels_until_fused(monitor, MODALITIES))  # says how busy the machine is
-    car.silent = set(MODALITIES) - set(alive)
+    usual_ms = longest_gap_ms(labels_until_fused(monitor, VEHICLE.members))  # says how busy the machine is
+    car.silent = set(VEHICLE.members) - set(alive)
     try:
         records = labels_until_fused(monitor, alive)
     finally:
@@ -61,7 +61,7 @@ def test_property_every_subset_survives_and_whoever_returns_is_used(car, monitor
         assert record.labels.shape == (HEIGHT, WIDTH)
         assert record.reference == alive[0]  # the best that is alive leads
     assert longest_gap_ms(records) <= DEAD_AFTER_MS + 3 * usual_ms
-    assert longest_gap_ms(labels_until_fused(monitor, MODALITIES)) <= DEAD_AFTER_MS + 3 * usual_ms
+    assert longest_gap_ms(labels_until_fused(monitor, VEHICLE.members)) <= DEAD_AFTER_MS + 3 * usual_ms
 
 
 def transition(monitor, name):
@@ -76,15 +76,15 @@ def transition(monitor, name):
     return future.result().success
 
 
-@pytest.mark.parametrize("absent", MODALITIES)
+@pytest.mark.parametrize("absent", VEHICLE.members)
 def test_value_start_with_a_sensor_that_was_never_seen(car, monitor, absent):
     """A new activation knows nothing of what came before; it says who is missing and why, and does not wait for it."""
     from diagnostic_msgs.msg import DiagnosticArray
 
-    alive = tuple(name for name in MODALITIES if name != absent)
-    usual_ms = longest_gap_ms(labels_until_fused(monitor, MODALITIES))
+    alive = tuple(name for name in VEHICLE.members if name != absent)
+    usual_ms = longest_gap_ms(labels_until_fused(monitor, VEHICLE.members))
     assert transition(monitor, "deactivate")
-    car.silent = set(MODALITIES)
+    car.silent = set(VEHICLE.members)
     assert wait_for(lambda: not any(car.listeners().values()))
     listener = Listener(monitor.node, {"/segment/out/modalities": (DiagnosticArray, 10)})
     try:
@@ -99,7 +99,7 @@ def test_value_start_with_a_sensor_that_was_never_seen(car, monitor, absent):
     finally:
         car.silent = set()
         listener.close()
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
 
 
 def test_value_ill_sensor_is_left_out_and_named_until_the_check_is_switched_off(car, monitor):
@@ -124,7 +124,7 @@ def test_value_ill_sensor_is_left_out_and_named_until_the_check_is_switched_off(
         assert wait_for(lambda: int(listener.values("/diagnostics").get("rgb.ill.black", 0)) > 0)
         assert "black" in listener.values("/diagnostics")["rgb.missing"]
         set_check(False)
-        labels_until_fused(monitor, MODALITIES)
+        labels_until_fused(monitor, VEHICLE.members)
     finally:
         car.instead = {}
         set_check(True)

@@ -9,7 +9,7 @@ import pytest
 from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, TIMEOUT_S, Listener, labels_until_fused, longest_gap_ms, wait_for
 from fake_car import TOPICS
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -66,10 +66,10 @@ def newest(diagnostics, **expected):
     return diagnostics.got["/diagnostics"][-1].status[0]
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", VEHICLE.members)
 def test_value_sensor_is_switched_off_and_on_while_labels_go_on(car, monitor, diagnostics, name):
-    usual_ms = longest_gap_ms(labels_until_fused(monitor, MODALITIES))
-    others = tuple(other for other in MODALITIES if other != name)
+    usual_ms = longest_gap_ms(labels_until_fused(monitor, VEHICLE.members))
+    others = tuple(other for other in VEHICLE.members if other != name)
     with switched_off(monitor, name):
         records = labels_until_fused(monitor, others)
         assert longest_gap_ms(records) <= DEAD_AFTER_MS + 3 * usual_ms
@@ -79,17 +79,17 @@ def test_value_sensor_is_switched_off_and_on_while_labels_go_on(car, monitor, di
         label = diagnostics.got["/segment/out/modalities"][-1].status[0]
         assert label.level == b"\x00"
         assert diagnostics.values("/segment/out/modalities")[f"{name}.missing"] == "disabled"
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
     newest(diagnostics, **{f"{name}__state": "alive", "fusion_state": "ok"})
 
 
 def test_value_all_switched_off_is_no_error_and_says_so(car, monitor, diagnostics):
-    labels_until_fused(monitor, MODALITIES)
-    with switched_off(monitor, *MODALITIES):
+    labels_until_fused(monitor, VEHICLE.members)
+    with switched_off(monitor, *VEHICLE.members):
         status = newest(diagnostics, fusion_state="disabled")
         assert status.level == b"\x00"
         assert "all sensors are switched off" in status.message
-    labels_until_fused(monitor, MODALITIES)
+    labels_until_fused(monitor, VEHICLE.members)
 
 
 @pytest.mark.parametrize("parameter_file", [False, True])

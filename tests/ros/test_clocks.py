@@ -10,7 +10,7 @@ from acceptance import START_TIMEOUT_S, TIMEOUT_S, Listener, OddModelProcess, wa
 from fake_car import NS_PER_S, PERIOD_NS, START_NS, TOPICS
 
 from any2seg_core.messages import stamp_ns
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -34,7 +34,8 @@ class Simulation:
 
         kinds = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
         self._sensors = {
-            name: node.create_publisher(kinds[fake_car.TYPES[name]], TOPICS.streams[name], 10) for name in MODALITIES
+            name: node.create_publisher(kinds[fake_car.TYPES[name]], TOPICS.streams[name], 10)
+            for name in VEHICLE.members
         }
         self._clock_type, self._clock = Clock, node.create_publisher(Clock, "/clock", 10)
 
@@ -43,7 +44,7 @@ class Simulation:
         message.clock.sec, message.clock.nanosec = divmod(time_ns, NS_PER_S)
         self._clock.publish(message)
 
-    def send(self, time_ns: int, sensors=MODALITIES) -> None:
+    def send(self, time_ns: int, sensors=VEHICLE.members) -> None:
         for name in sensors:
             self._sensors[name].publish(fake_car.message(name, time_ns))
 
@@ -88,11 +89,11 @@ def test_value_stamps_of_arrival_match_sensors_whose_clocks_differ(monitor, star
     begin = len(monitor.recorded()[0])
     car = UnsynchronisedCar(monitor.node)
     try:
-        assert wait_for(lambda: is_fused(monitor, begin, MODALITIES))
+        assert wait_for(lambda: is_fused(monitor, begin, VEHICLE.members))
     finally:
         car.stop()
     for record in monitor.recorded()[0][begin:]:
-        if record.used == MODALITIES:
+        if record.used == VEHICLE.members:
             assert START_NS <= record.stamp_ns <= car.stamp_ns
             assert record.stamp_ns % PERIOD_NS == 0  # only the camera fires then
 
@@ -106,8 +107,8 @@ def test_value_simulated_time_rules_stamps_waits_and_jumps(monitor, start):
         array.status[0].message for array in listener.got["/diagnostics"]
     )), process.tail()  # fmt: skip
     labels = len(monitor.recorded()[0])
-    now_ns = simulation.run(START_NS, lambda: is_fused(monitor, labels, MODALITIES))
-    assert is_fused(monitor, labels, MODALITIES), process.tail()
+    now_ns = simulation.run(START_NS, lambda: is_fused(monitor, labels, VEHICLE.members))
+    assert is_fused(monitor, labels, VEHICLE.members), process.tail()
 
     # The camera falls silent and time stands still: whoever waits for it waits, however long it takes.
     waiting_ns = now_ns + PERIOD_NS
@@ -127,8 +128,8 @@ def test_value_simulated_time_rules_stamps_waits_and_jumps(monitor, start):
 
     # The simulation starts again: everything with it.
     before = len(monitor.recorded()[0])
-    simulation.run(START_NS - 50 * NS_PER_S, lambda: is_fused(monitor, before, MODALITIES))
-    assert is_fused(monitor, before, MODALITIES), process.tail()
+    simulation.run(START_NS - 50 * NS_PER_S, lambda: is_fused(monitor, before, VEHICLE.members))
+    assert is_fused(monitor, before, VEHICLE.members), process.tail()
     assert monitor.recorded()[0][-1].stamp_ns < START_NS
     assert "time jumped by -" in process.log.read_text()
     listener.close()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from any2seg_core.sync.parameters import STREAM_DEFAULTS, SYNC_DEFAULTS
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_ros.parameter_table import TABLE
 
 
@@ -58,6 +58,6 @@ def test_value_synchroniser_defaults_are_those_of_the_core():
     assert [TABLE[f"rgb.{name}"].default for name in ("offset_s", "noise_window_s", "max_age_s")] == [0.0, 0.02, 0.15]
     for name, default in SYNC_DEFAULTS.items():
         assert TABLE[name].default == (list(default) if isinstance(default, tuple) else default), name
-    for modality in MODALITIES:
+    for modality in VEHICLE.members:
         for name, default in STREAM_DEFAULTS.items():
             assert TABLE[f"{modality}.{name}"].default == default, name

@@ -17,7 +17,7 @@ from test_qos import offered
 from any2seg_core.faults.grammar import parse_fault
 from any2seg_core.faults.kinds import Drop, save_faults
 from any2seg_core.messages import serialise
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -46,7 +46,7 @@ def test_value_schedule_rate_and_loops(domain, tmp_path, bag):
     )
     log = tmp_path / "log.jsonl"
     monitor = Monitor("segment", TOPICS.truth)
-    received = dict.fromkeys(MODALITIES, 0)
+    received = dict.fromkeys(VEHICLE.members, 0)
     for name, kind in (("rgb", Image), ("depth", Image), ("event", PointCloud2), ("lidar", PointCloud2)):
 
         def count(message, name=name):
@@ -62,12 +62,12 @@ def test_value_schedule_rate_and_loops(domain, tmp_path, bag):
     monitor.close()
     assert code == 0, tail
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    counts = {name: sum(entry["sensor"] == name for entry in entries) for name in MODALITIES}
+    counts = {name: sum(entry["sensor"] == name for entry in entries) for name in VEHICLE.members}
     assert counts == {"rgb": 2 * 60, "depth": 2 * 80, "event": 2 * 60, "lidar": 2 * (79 - 20)}
     silent = [e for e in entries if e["sensor"] == "rgb" and 2.0 <= (e["stamp_ns"] - START_NS) / NS_PER_S < 4.0]
     assert silent == []
     assert elapsed_s >= 2 * 7.9 / 4
-    assert all(0 <= counts[name] - received[name] <= 4 for name in MODALITIES), received
+    assert all(0 <= counts[name] - received[name] <= 4 for name in VEHICLE.members), received
     assert len(truths) >= 156
 
 

@@ -25,7 +25,7 @@ from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.preprocess import planes_to_tensor
 from any2seg_core.sensors.calibration import load_calibration
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -72,7 +72,7 @@ def live_results(domain, checkpoint, bag, tmp_path_factory):
 
 
 def test_value_node_and_offline_reader_make_the_same_input(live_results, bag):
-    full = [result for result in live_results if set(result.used) == set(MODALITIES)]
+    full = [result for result in live_results if set(result.used) == set(VEHICLE.members)]
     assert len(full) >= 5
     wanted = {result.stamp_ns: result.stamps_ns for result in full}
     messages = read_sets(bag, TOPICS, wanted)
@@ -83,12 +83,12 @@ def test_value_node_and_offline_reader_make_the_same_input(live_results, bag):
     for result in full:
         offline = frames.build(messages[result.stamp_ns], result.stamp_ns)
         assert offline.errors == {}
-        for name in MODALITIES:
+        for name in VEHICLE.members:
             assert offline.planes[name].any(), name
             np.testing.assert_array_equal(offline.planes[name], result.planes[name], err_msg=name)
         tensors = planes_to_tensor(offline.planes, contract)
         live_tensors = planes_to_tensor(result.planes, contract)
-        assert all(tensors[name].equal(live_tensors[name]) for name in MODALITIES)
+        assert all(tensors[name].equal(live_tensors[name]) for name in VEHICLE.members)
 
 
 def test_value_node_and_evaluation_give_the_same_labels(live_results, checkpoint, bag, tmp_path):
@@ -170,7 +170,7 @@ def test_value_moving_head_jpeg_and_event_packets_with_faults(checkpoint, tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()[1:]]
     offline = {line["stamp_ns"]: (line["used"], line["subsets"]["REL"]["labels_crc32"]) for line in lines}
     online = {
-        stamp_ns: (subset_letters(used), zlib.crc32(labels))
+        stamp_ns: (VEHICLE.subset_letters(used), zlib.crc32(labels))
         for stamp_ns, used, labels in labels_of_node(settings, path, _FAULTS)
     }
     assert online == offline

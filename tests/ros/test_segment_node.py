@@ -10,7 +10,7 @@ import pytest
 from acceptance import DEAD_AFTER_MS, START_TIMEOUT_S, labels_until, longest_gap_ms, wait_for
 from fake_car import HEIGHT, PERIOD_NS, TOPICS, WIDTH
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.ros
@@ -61,17 +61,17 @@ def test_value_label_has_header_size_and_ids_of_the_reference(car, monitor):
         ids = np.frombuffer(message.data, np.uint8)
         assert ids.size == WIDTH * HEIGHT
         assert ids[ids != 255].max() < 25
-    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES
+    assert labels_until(monitor, fuses(*VEHICLE.members))[-1].used == VEHICLE.members
 
 
 def fuses(*sensors):
     return lambda record: set(record.used) == set(sensors)
 
 
-@pytest.mark.parametrize("dead", [*((name,) for name in MODALITIES), ("rgb", "depth", "lidar")], ids=",".join)
+@pytest.mark.parametrize("dead", [*((name,) for name in VEHICLE.members), ("rgb", "depth", "lidar")], ids=",".join)
 def test_property_labels_go_on_without(car, monitor, dead):
-    usual_ms = longest_gap_ms(labels_until(monitor, fuses(*MODALITIES)))  # says how busy the machine is
-    alive = [name for name in MODALITIES if name not in dead]
+    usual_ms = longest_gap_ms(labels_until(monitor, fuses(*VEHICLE.members)))  # says how busy the machine is
+    alive = [name for name in VEHICLE.members if name not in dead]
     car.silent = set(dead)
     try:
         records = labels_until(monitor, fuses(*alive))
@@ -79,7 +79,8 @@ def test_property_labels_go_on_without(car, monitor, dead):
         car.silent = set()
     assert records[-1].used == tuple(alive)
     assert longest_gap_ms(records) <= DEAD_AFTER_MS + 3 * usual_ms
-    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES, "a sensor that came back is not used"
+    back = labels_until(monitor, fuses(*VEHICLE.members))[-1]
+    assert back.used == VEHICLE.members, "a sensor that came back is not used"
 
 
 def test_value_bad_message_costs_only_its_own_sensor(car, monitor, node_process):
@@ -90,15 +91,16 @@ def test_value_bad_message_costs_only_its_own_sensor(car, monitor, node_process)
         car.instead = {}
     assert records[-1].used == ("depth", "event", "lidar")
     assert "step 7 is smaller than a row" in node_process.log.read_text()
-    assert labels_until(monitor, fuses(*MODALITIES))[-1].used == MODALITIES
+    assert labels_until(monitor, fuses(*VEHICLE.members))[-1].used == VEHICLE.members
 
 
 def test_value_time_may_jump_back_as_in_a_bag_that_loops(car, monitor):
     last_ns = monitor.recorded()[0][-1].stamp_ns
     car.stamp_ns = fake_car.START_NS - 50 * fake_car.NS_PER_S
-    records = labels_until(monitor, lambda record: record.stamp_ns < last_ns and set(record.used) == set(MODALITIES))
+    every = set(VEHICLE.members)
+    records = labels_until(monitor, lambda record: record.stamp_ns < last_ns and set(record.used) == every)
     assert records[-1].stamp_ns < last_ns
-    assert records[-1].used == MODALITIES
+    assert records[-1].used == VEHICLE.members
 
 
 def test_value_late_joiner_gets_pictures_on_demand(car, monitor):

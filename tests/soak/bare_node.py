@@ -10,7 +10,7 @@ from fake_car import TOPICS, TYPES
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import Image, PointCloud2
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_ros import qos
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("bare")
     kinds = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
-    for name in MODALITIES:
+    for name in VEHICLE.members:
         topic, profile = TOPICS.streams[name], qos.sensor_input("best_effort", 10)
         node.create_subscription(kinds[TYPES[name]], topic, lambda message: None, profile)
     executor = SingleThreadedExecutor()

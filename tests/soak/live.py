@@ -30,7 +30,7 @@ from trend import Trend, trend  # noqa: E402
 from any2seg_core.base.shipped import default_checkpoint  # noqa: E402
 from any2seg_core.messages import stamp_ns  # noqa: E402
 from any2seg_core.sync.parameters import SYNC_DEFAULTS  # noqa: E402
-from any2seg_core.vocabulary.modalities import MODALITIES  # noqa: E402
+from any2seg_core.vocabulary.modalities import VEHICLE  # noqa: E402
 from any2seg_ros.processes import RosProcess, private_domain, ros_arguments, use_large_message_profile  # noqa: E402
 
 CHECKPOINT = default_checkpoint()
@@ -125,7 +125,7 @@ class _Ear:
             self.told.append((time.monotonic_ns(), text))
 
     def _on_modalities(self, message: DiagnosticArray) -> None:
-        kept = ("used", "inference_ms", *(f"{name}.stamps_ns" for name in MODALITIES))
+        kept = ("used", "inference_ms", *(f"{name}.stamps_ns" for name in VEHICLE.members))
         pairs = {pair.key: pair.value for pair in message.status[0].values}
         self.values[stamp_ns(message.header)] = {key: pairs[key] for key in kept if key in pairs}
 
@@ -137,7 +137,7 @@ def run(seconds: float, seed: int, checkpoint: Path, say: Callable[[str], None])
     events = schedule(seed, seconds)
     with tempfile.TemporaryDirectory() as folder, private_domain() as domain, _processes(folder, checkpoint) as both:
         ear = _Ear(domain)
-        drivers = [Driver(name, [e for e in events if e.sensor == name], seed, domain) for name in MODALITIES]
+        drivers = [Driver(name, [e for e in events if e.sensor == name], seed, domain) for name in VEHICLE.members]
         node, bare = both
         ready = wait_for(lambda: all(driver.listeners == LISTENERS for driver in drivers), START_TIMEOUT_S)
         if not ready:

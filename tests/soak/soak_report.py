@@ -12,7 +12,7 @@ from storm import schedule
 from any2seg_core.base.atomic import replacing
 from any2seg_core.reports.document import Figure, Report, Section
 from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timeline, nice_top
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 _PIECES = 200  # of the time axis: of each the worst label is drawn
 
@@ -38,7 +38,7 @@ def worst(title: str, storm: Storm, values_ms: Sequence[float]) -> Panel:
 
 def dead_spans(storm: Storm) -> dict[str, tuple[Span, ...]]:
     """When each sensor was dead."""
-    spans: dict[str, list[Span]] = {name: [] for name in MODALITIES}
+    spans: dict[str, list[Span]] = {name: [] for name in VEHICLE.members}
     since_s: dict[str, float] = {}
     for event in schedule(storm.seed, storm.seconds):
         if event.is_alive:
@@ -54,7 +54,7 @@ def live_svg(storm: Storm) -> str:
     """Sensors, memory of the node and of one without our code, latency and silence."""
     times = [point["at_s"] for point in storm.curve]
     dead = dead_spans(storm)
-    lanes = [Lane(modality(name).title, LANE_COLOURS[name], dead[name]) for name in MODALITIES]
+    lanes = [Lane(VEHICLE.sensor(name).title, LANE_COLOURS[name], dead[name]) for name in VEHICLE.members]
     panels = [
         growth("memory", times, [point["memory_mb"] for point in storm.curve]),
         growth("bare node", times, [point["bare_memory_mb"] for point in storm.curve]),

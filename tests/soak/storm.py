@@ -15,7 +15,7 @@ import rclpy
 from fake_car import NS_PER_S, OFFSETS_NS, PERIOD_NS, START_NS, TOPICS, TYPES
 from sensor_msgs.msg import Image, PointCloud2
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 _KINDS = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/PointCloud2": PointCloud2}
 _MEAN_S = 0.5  # between two events of any sensor
@@ -37,15 +37,15 @@ class Event(NamedTuple):
 def schedule(seed: int, seconds: float) -> list[Event]:
     """Kills and revivals in order; all are alive at first, and always one that has been for two seconds."""
     rng, events, now_s = random.Random(seed), [], 0.0
-    since_s = dict.fromkeys(MODALITIES, -_ESTABLISHED_S)  # sensor -> alive since, None: dead
-    whole = dict.fromkeys(MODALITIES, False)
+    since_s = dict.fromkeys(VEHICLE.members, -_ESTABLISHED_S)  # sensor -> alive since, None: dead
+    whole = dict.fromkeys(VEHICLE.members, False)
     while (now_s := now_s + rng.expovariate(1.0 / _MEAN_S)) < seconds:
-        sensor = rng.choice(MODALITIES)
+        sensor = rng.choice(VEHICLE.members)
         if since_s[sensor] is None:
             since_s[sensor] = now_s
             events.append(Event(now_s, sensor, True, whole[sensor]))
             continue
-        others = [since_s[name] for name in MODALITIES if name != sensor and since_s[name] is not None]
+        others = [since_s[name] for name in VEHICLE.members if name != sensor and since_s[name] is not None]
         if any(now_s - began_s >= _ESTABLISHED_S for began_s in others):
             since_s[sensor], whole[sensor] = None, rng.random() < _PARTICIPANT_SHARE
             events.append(Event(now_s, sensor, False, whole[sensor]))

@@ -15,7 +15,7 @@ import resources
 from scipy.stats import linregress, pearsonr
 from trend import trend
 
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 HERE = Path(__file__).resolve().parent
 
@@ -94,7 +94,7 @@ def test_property_one_sensor_is_always_there_long_enough_to_lead():
 
     events = schedule(seed=4, seconds=600.0)
     assert events == schedule(4, 600.0) != schedule(5, 600.0)
-    since_s, deaths = dict.fromkeys(MODALITIES, -2.0), dict.fromkeys(MODALITIES, 0)
+    since_s, deaths = dict.fromkeys(VEHICLE.members, -2.0), dict.fromkeys(VEHICLE.members, 0)
     for event in events:
         assert (since_s[event.sensor] is None) == event.is_alive
         since_s[event.sensor] = event.at_s if event.is_alive else None
@@ -123,6 +123,6 @@ def test_smoke_a_short_soak_counts_every_label_and_holds_no_more_threads_and_des
     assert any("partial: without" in text for _, text in live["told"])
     assert live["kills"] > 0 and live["tracebacks"] == 0
     assert len(live["gap_ms"]) > 10 and np.isfinite(live["latency_ms"][:-1]).all() and min(live["latency_ms"]) > 0
-    assert {name for used in live["used"] for name in used.split(",") if name} == set(MODALITIES)
+    assert {name for used in live["used"] for name in used.split(",") if name} == set(VEHICLE.members)
     assert "<svg" in (tmp_path / "report.html").read_text()
     assert "| memory_mb |" in done.stdout and "labels later than promised" in done.stdout

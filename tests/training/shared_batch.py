@@ -18,7 +18,7 @@ import torch.distributed as dist
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.batches import SampleKey
 from any2seg_training.build import build_optimizer
@@ -76,14 +76,14 @@ def make_teacher(folder: Path) -> CachedEmbeddings:
     names = ["a", "b", "c", "d"]
     write_embeddings(folder / "classes.safetensors", {"class_names": rng.normal(size=(7, 5))}, {})
     arrays = {"scene": rng.normal(size=(4, 5)), "modality": rng.normal(size=(4, 4, 5))}
-    write_embeddings(folder / "train.safetensors", arrays, {"frames": names, "modalities": MODALITIES})
-    return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], MODALITIES, names, True)
+    write_embeddings(folder / "train.safetensors", arrays, {"frames": names, "modalities": VEHICLE.members})
+    return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], VEHICLE.members, names, True)
 
 
 def make_batch(case: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Images and labels; the samples have very different numbers of labelled pixels, one of them none."""
     generator = torch.Generator().manual_seed(1)
-    images = {name: torch.randn(4, 3, 64, 96, generator=generator) for name in MODALITIES}
+    images = {name: torch.randn(4, 3, 64, 96, generator=generator) for name in VEHICLE.members}
     labels = torch.randint(0, 7, (4, 64, 96), generator=generator)
     labels[0, 5:], labels[1] = 255, 255
     labels[2, :, 50:] = 254

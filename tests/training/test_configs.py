@@ -20,7 +20,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.teachers.cached import write_embeddings
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.config import load_config
 from any2seg_training.processes import Processes
 from any2seg_training.study import StudyConfig, arguments, read_study
@@ -101,7 +101,7 @@ def teacher(trees: dict[str, Path]) -> Path:
     names = {"class_names": rng.normal(size=(25, 5))}
     write_embeddings(folder / "classes.safetensors", names, {"classes": DELIVER.classes})
     arrays = {"scene": rng.normal(size=(len(frames), 5)), "modality": rng.normal(size=(len(frames), 4, 5))}
-    facts = {"frames": [frame.name for frame in frames], "modalities": MODALITIES}
+    facts = {"frames": [frame.name for frame in frames], "modalities": VEHICLE.members}
     write_embeddings(folder / "train.safetensors", arrays, facts)
     return folder
 

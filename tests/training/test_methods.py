@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batches import SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.methods import Supervised, TeacherStudent, build_method, one_or_none
@@ -60,7 +60,7 @@ def ce(logits: Tensor, labels: Tensor) -> Tensor:
     return -picked[labels < 254].mean()
 
 
-@pytest.mark.parametrize("modalities", [TWO, MODALITIES], ids=len)
+@pytest.mark.parametrize("modalities", [TWO, VEHICLE.members], ids=len)
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_value_m3l_is_supervised_plus_pseudo_labels(modalities, reading):
     config = settings(m3l={"lambda_u": 0.7, "labels": reading})
@@ -144,8 +144,8 @@ def test_value_supervised_is_the_objective_itself():
 
 def test_gradient_reaches_the_student_alone():
     config = settings()
-    model, objective = make(MODALITIES).train(), Objective(CrossEntropy(), config)
-    given = batch(MODALITIES, 2, 2)
+    model, objective = make(VEHICLE.members).train(), Objective(CrossEntropy(), config)
+    given = batch(VEHICLE.members, 2, 2)
     given[1].fill_(254)  # no label at all: what is learned comes from the teacher
     method, student = teach(config, model, given, objective)
     method.loss(objective, model, student, model(student.images, student.present))[0].backward()
@@ -173,7 +173,7 @@ def test_value_the_teacher_follows_by_the_ramp():
     assert not method.teacher.model.training
 
 
-@pytest.mark.parametrize("modalities", [("rgb",), TWO, MODALITIES], ids=len)
+@pytest.mark.parametrize("modalities", [("rgb",), TWO, VEHICLE.members], ids=len)
 def test_value_one_modality_or_none_is_hidden_equally_often(modalities):
     method = build_method(settings(), VEHICLE, make(modalities))
     count, columns = 6000, len(modalities)

@@ -21,7 +21,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from any2seg_core.vocabulary.labels import DELIVER, NOT_ANNOTATED
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.objective import Objective, mean_terms
 from any2seg_training.processes import Processes
@@ -39,7 +39,7 @@ def settings(**changes: object) -> TrainConfig:
 def step(model: Any2Seg, objective: Objective, wrapped: torch.nn.Module | None = None):
     """One forward and backward pass, repeatable."""
     torch.manual_seed(3)
-    images = {name: torch.randn(2, 3, 32, 64) for name in MODALITIES}
+    images = {name: torch.randn(2, 3, 32, 64) for name in VEHICLE.members}
     labels = torch.randint(0, 7, (2, 32, 64))
     labels[0, :5] = 255
     present = torch.tensor([[True, True, False, True], [True, True, True, True]])
@@ -59,8 +59,8 @@ def teacher(tmp_path: Path) -> CachedEmbeddings:
     rng = np.random.default_rng(0)
     write_embeddings(tmp_path / "classes.safetensors", {"class_names": rng.normal(size=(7, 5))}, {})
     arrays = {"scene": rng.normal(size=(2, 5)), "modality": rng.normal(size=(2, 4, 5))}
-    write_embeddings(tmp_path / "train.safetensors", arrays, {"frames": ["a", "b"], "modalities": MODALITIES})
-    return CachedEmbeddings(tmp_path, "train", [str(k) for k in range(7)], MODALITIES, ["a", "b"], True)
+    write_embeddings(tmp_path / "train.safetensors", arrays, {"frames": ["a", "b"], "modalities": VEHICLE.members})
+    return CachedEmbeddings(tmp_path, "train", [str(k) for k in range(7)], VEHICLE.members, ["a", "b"], True)
 
 
 def test_value_without_terms_it_is_the_supervised_loss():
@@ -86,12 +86,12 @@ def test_value_entropy_terms_add_up_and_are_logged_per_modality():
     config = settings(lambda_p=0.3, lambda_f=0.02, fusion="mean_predictions")
     _, _, loss, terms = step(build("mean_predictions"), Objective(CrossEntropy(), config))
     torch.testing.assert_close(loss.detach(), terms["l_sup"] + 0.3 * terms["r_p"] + 0.02 * terms["r_f"])
-    assert {f"fisher_{kind}_{name}" for kind in "pf" for name in MODALITIES} < set(terms)
+    assert {f"fisher_{kind}_{name}" for kind in "pf" for name in VEHICLE.members} < set(terms)
     assert terms["r_p"] > 0
     assert terms["r_f"] > 0
 
 
-@pytest.mark.parametrize("modalities", [MODALITIES, ("rgb", "lidar")])
+@pytest.mark.parametrize("modalities", [VEHICLE.members, ("rgb", "lidar")])
 @pytest.mark.parametrize(
     ("fusion", "agmm"),
     [("mff", {}), ("mff", {"features": "fused", "level": 2, "l_cls": True}), ("early_concat", {})],
@@ -118,7 +118,7 @@ def test_value_mixture_terms_add_up_with_one_weight(fusion, agmm, modalities):
 def test_value_hidden_map_is_what_the_classifier_sees_and_only_in_training():
     model = build()
     model.head.dropout.p = 0.0
-    images = {name: torch.randn(2, 3, 32, 64) for name in MODALITIES}
+    images = {name: torch.randn(2, 3, 32, 64) for name in VEHICLE.members}
     prediction = model(images)
     assert prediction.hidden.shape == (2, 16, 8, 16) and float(prediction.hidden.detach().min()) == 0.0  # after ReLU
     logits = torch.nn.functional.interpolate(model.head.classifier(prediction.hidden), (32, 64), mode="bilinear")
@@ -193,7 +193,7 @@ def test_smoke_a_run_with_every_term(data, tmp_path):
     names = {"class_names": rng.normal(size=(25, 5))}
     write_embeddings(folder / "classes.safetensors", names, {"classes": DELIVER.classes})
     arrays = {"scene": rng.normal(size=(6, 5)), "modality": rng.normal(size=(6, 4, 5))}
-    facts = {"frames": [frame.name for frame in frames.frames], "modalities": MODALITIES}
+    facts = {"frames": [frame.name for frame in frames.frames], "modalities": VEHICLE.members}
     write_embeddings(folder / "train.safetensors", arrays, facts)
     out = tmp_path / "run"
     weights = {"lambda_cr": 1, "lambda_se": 1, "lambda_p": 0.3, "lambda_f": 0.02, "bf16": True}
@@ -213,7 +213,7 @@ def test_value_a_frame_that_stands_in_for_a_corrupt_one_has_its_own_teacher(tmp_
     path.write_bytes(b"broken")
     write_embeddings(tmp_path / "classes.safetensors", {"class_names": np.ones((25, 5))}, {})
     scene = np.eye(4, 5)
-    facts = {"frames": [frame.name for frame in frames], "modalities": MODALITIES}
+    facts = {"frames": [frame.name for frame in frames], "modalities": VEHICLE.members}
     arrays = {"scene": scene, "modality": np.ones((4, 4, 5))}
     write_embeddings(tmp_path / "train.safetensors", arrays, facts)
     scenes = []

@@ -21,7 +21,7 @@ from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.sensors.calibration import Calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def files(tmp_path_factory):
     (root / "folder").mkdir()
     write_bag(root / "bag", small_entries(4))
     for split in ("train", "val"):
-        for name in MODALITIES:
-            _write(root / "data" / modality(name).folder, split, modality(name).suffix)
+        for name in VEHICLE.members:
+            _write(root / "data" / VEHICLE.sensor(name).folder, split, VEHICLE.sensor(name).suffix)
         _write(root / "data" / "semantic", split, "semantic")
     return root
 

@@ -15,7 +15,7 @@ from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.images import CorruptFileError, read_plane
 from any2seg_core.vocabulary.contract import default_encodings
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, modality
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 SIZE = (6, 10)
 
@@ -28,8 +28,8 @@ def write(root: Path, folder: str, place: str, name: str, image: np.ndarray) -> 
 
 
 def write_frame(root: Path, place: str, stem: str = "000010", value: int = 7) -> None:
-    for name in MODALITIES:
-        entry = modality(name)
+    for name in VEHICLE.members:
+        entry = VEHICLE.sensor(name)
         image = np.full((*SIZE, 3), value, np.uint8)
         write(root, entry.folder, place, f"{stem}_{entry.suffix}", image)
     write(root, "semantic", place, f"{stem}_semantic", np.full(SIZE, value, np.uint8))
@@ -151,7 +151,7 @@ def test_value_ram_cache_equals_files(root: Path):
     cached, plain = DeliverDataset(root, "train", cache="ram"), DeliverDataset(root, "train")
     for index in range(len(plain)):
         assert np.array_equal(cached.labels(index), plain.labels(index))
-        for name in MODALITIES:
+        for name in VEHICLE.members:
             assert np.array_equal(cached[index].planes[name], plain[index].planes[name])
 
 

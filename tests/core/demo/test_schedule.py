@@ -2,20 +2,20 @@ from __future__ import annotations
 
 from any2seg_core.demo.schedule import demo_phases, outages, phase_at, segments
 from any2seg_core.faults.kinds import Drop, load_faults, save_faults
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 def test_value_phases_are_those_of_the_issue_and_leave_no_gap():
     phases = demo_phases(6.0)
     assert [phase.alive for phase in phases] == [
-        MODALITIES,
+        VEHICLE.members,
         ("depth", "event", "lidar"),
         ("rgb", "depth", "event"),
         ("depth", "event"),
         ("lidar",),
         ("event",),
-        MODALITIES,
-        MODALITIES,
+        VEHICLE.members,
+        VEHICLE.members,
     ]
     assert [(phase.start_s, phase.end_s) for phase in phases] == [(6.0 * i, 6.0 * i + 6.0) for i in range(8)]
     assert segments(phases) == [(36.0, "sunny"), (6.0, "night"), (6.0, "sunny")]

@@ -21,10 +21,10 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.dataset import dataset_report, sections, text
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
-def write_checkpoint(path: Path, modalities: tuple[str, ...] = MODALITIES, seed: int = 0) -> Path:
+def write_checkpoint(path: Path, modalities: tuple[str, ...] = VEHICLE.members, seed: int = 0) -> Path:
     """An untrained model whose modalities differ: see test_subsets."""
     torch.manual_seed(seed)
     model = Any2Seg(ModelConfig(head_width=16, modalities=modalities)).eval()

@@ -19,7 +19,7 @@ from any2seg_core.reports.features import features_document, features_picture
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, VEHICLE
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_value_every_sensor_is_sampled_at_the_same_labelled_places(folder: Path)
     again = sample_features(settings, lambda *_: None)
     np.testing.assert_array_equal(sample.features, again.features)
     document = features_document(sample)
-    assert document["per_sensor"] == dict.fromkeys(MODALITIES, 6)
+    assert document["per_sensor"] == dict.fromkeys(VEHICLE.members, 6)
 
 
 def test_value_the_picture_shows_every_dot_in_the_colours_of_its_sensor_and_class():

@@ -10,13 +10,13 @@ import torch
 from raised import user_error
 
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise, noise_level
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 def images() -> dict[str, torch.Tensor]:
     """Values inside -2..2, whose extremes -3 and 4 stand in one channel each."""
     generator = torch.Generator().manual_seed(0)
-    made = {name: 4 * torch.rand(1, 3, 95, 127, generator=generator) - 2 for name in MODALITIES}
+    made = {name: 4 * torch.rand(1, 3, 95, 127, generator=generator) - 2 for name in VEHICLE.members}
     for image in made.values():
         image[0, 0, 0, 0], image[0, 2, 5, 7] = 4.0, -3.0
     return made
@@ -30,7 +30,7 @@ def test_value_salt_and_pepper_hits_single_values_of_every_sensor(name):
     noisy = add_noise(clean, level, 3, 77)
     total = clean["rgb"].numel()
     touched = 1 - (1 - 1 / total) ** math.ceil(level.salt_and_pepper * total / 2)
-    for sensor in MODALITIES:
+    for sensor in VEHICLE.members:
         pepper, salt = noisy[sensor] == -3.0, noisy[sensor] == 4.0
         assert float(pepper.float().mean()) == pytest.approx(touched, abs=0.003)
         assert float(salt.float().mean()) == pytest.approx(touched * (1 - touched), abs=0.003)

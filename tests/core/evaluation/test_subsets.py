@@ -25,7 +25,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.engines.choice import choose_engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets, subset_letters
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def batches() -> list:
     generator = torch.Generator().manual_seed(1)
     made = []
     for B in (2, 1):
-        images = {name: torch.randn(B, 3, 32, 64, generator=generator) for name in MODALITIES}
+        images = {name: torch.randn(B, 3, 32, 64, generator=generator) for name in VEHICLE.members}
         truth = torch.randint(0, 25, (B, 30, 61), generator=generator).to(torch.uint8)
         made.append(EvaluationBatch(images, truth, tuple(range(B))))
     return made
@@ -58,27 +58,27 @@ def plain_forward(model: Any2Seg, images: dict, size: tuple[int, int]) -> torch.
 
 def test_value_one_encoding_equals_one_forward_per_subset(model: Any2Seg, batches: list):
     table = evaluate_subsets(model, batches, DELIVER)
-    assert list(table) == [subset_letters(subset) for subset in all_subsets()]
+    assert list(table) == [VEHICLE.subset_letters(subset) for subset in all_subsets()]
     for subset in all_subsets():
         expected = ConfusionMatrix.of(DELIVER)
         for images, truth, _ in batches:
             guess = plain_forward(model, {name: images[name] for name in subset}, truth.shape[-2:])
             expected.update(guess, truth)
         # A few pixels may fall on a tie that another order of summation resolves differently.
-        assert np.abs(table[subset_letters(subset)].counts - expected.counts).sum() <= 4
+        assert np.abs(table[VEHICLE.subset_letters(subset)].counts - expected.counts).sum() <= 4
 
 
 @pytest.mark.parametrize("size", [(30, 61), (128, 256)])
 def test_value_one_pass_gives_the_labels_and_confidences_of_separate_passes(model: Any2Seg, size: tuple[int, int]):
     """Whoever has only these sensors runs this: encode them, fuse, decode, upsample, softmax, argmax; every bit."""
     generator = torch.Generator().manual_seed(2)
-    images = {name: torch.randn(1, 3, 64, 128, generator=generator) for name in MODALITIES}
+    images = {name: torch.randn(1, 3, 64, 128, generator=generator) for name in VEHICLE.members}
     batch = EvaluationBatch(images, torch.zeros(1, *size, dtype=torch.uint8), (0,))
     found = {letters: rest for _, letters, *rest in subset_predictions(model, [batch], all_subsets())}
     engine = choose_engine(model)
     for subset in all_subsets():
         given = {name: images[name] for name in subset}
-        labels, confidence = found[subset_letters(subset)]
+        labels, confidence = found[VEHICLE.subset_letters(subset)]
         with torch.inference_mode():
             plain = engine.decode(engine.fuse(engine.encode(given)))
             own_labels, own_confidence = logits_to_labels(plain, *size)
@@ -98,13 +98,13 @@ def test_value_of_sensors_that_frames_lack_nothing_is_made_up(model: Any2Seg, ba
     assert len(found) == 15
     for subset in all_subsets():
         left = {name: there[name] for name in subset if name in there}
-        labels, confidence = found[subset_letters(subset)]
+        labels, confidence = found[VEHICLE.subset_letters(subset)]
         if fill_in is not None:
-            left = {name: left.get(name, torch.zeros_like(images[name])) for name in MODALITIES}
+            left = {name: left.get(name, torch.zeros_like(images[name])) for name in VEHICLE.members}
         if left:
             assert (labels != plain_forward(model, left, truth.shape[-2:])).sum() <= 1  # a tie
         else:
-            assert subset_letters(subset) in ("D", "E", "DE")
+            assert VEHICLE.subset_letters(subset) in ("D", "E", "DE")
             assert (labels == 255).all() and not confidence.any() and labels.shape == confidence.shape == truth.shape
     if fill_in is None:
         board = Scoreboard(DELIVER)

@@ -7,7 +7,7 @@ import torch
 from raised import user_error
 
 from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def model() -> Any2Seg:
     return Any2Seg(ModelConfig(head_width=32, num_classes=7)).eval()
 
 
-def images(batch: int = 1, height: int = 64, width: int = 96, names=MODALITIES) -> dict[str, torch.Tensor]:
+def images(batch: int = 1, height: int = 64, width: int = 96, names=VEHICLE.members) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     return {name: torch.randn(batch, 3, height, width, generator=generator) for name in names}
 
@@ -69,7 +69,7 @@ def test_value_all_subsets_from_one_encode(model):
     data = images(batch=2)
     with torch.inference_mode():
         encoded = model.encode(data)
-        for subset in [("rgb",), ("depth", "lidar"), ("rgb", "event", "lidar"), MODALITIES]:
+        for subset in [("rgb",), ("depth", "lidar"), ("rgb", "event", "lidar"), VEHICLE.members]:
             kept = model.decode(model.fuse(encoded.keep(subset)))
             separate = model.decode(model.fuse(model.encode({name: data[name] for name in subset})))
             agreement = (kept.argmax(1) == separate.argmax(1)).float().mean()

@@ -13,7 +13,7 @@ from any2seg_core.models import Any2Seg, FusionName, LinearFusionConfig, ModelCo
 from any2seg_core.models.precision import with_precision
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 
 def model(fusion: str = "mff", **linear: str) -> Any2Seg:
@@ -21,7 +21,7 @@ def model(fusion: str = "mff", **linear: str) -> Any2Seg:
     return Any2Seg(ModelConfig(fusion=fusion, linear=LinearFusionConfig(**linear), num_classes=7, head_width=16)).eval()
 
 
-def images(batch: int = 2, height: int = 96, width: int = 160, names: tuple[str, ...] = MODALITIES) -> dict:
+def images(batch: int = 2, height: int = 96, width: int = 160, names: tuple[str, ...] = VEHICLE.members) -> dict:
     generator = torch.Generator().manual_seed(1)
     return {name: torch.randn(batch, 3, height, width, generator=generator) for name in names}
 
@@ -32,7 +32,7 @@ def off(value: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("fusion", get_args(FusionName))
-@pytest.mark.parametrize("names", [MODALITIES, ("lidar",)])
+@pytest.mark.parametrize("names", [VEHICLE.members, ("lidar",)])
 @torch.inference_mode()
 def test_value_logits_stay_near(fusion: str, names: tuple[str, ...]):
     given = images(names=names)

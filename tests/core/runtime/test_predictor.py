@@ -20,7 +20,7 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.events import EVENT_DTYPE
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import LIDAR, MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 HEIGHT, WIDTH = 70, 101
 LIDAR_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, 0.4], [1, 0, 0, -0.5], [0, 0, 0, 1]], float)
@@ -110,13 +110,13 @@ def test_value_bfloat16_is_near_and_subsets_agree_with_calls(predictor, rig, raw
     torch.manual_seed(0)
     reduced = Predictor(Any2Seg(ModelConfig(head_width=32)), InputContract(height=64, width=96), precision="bfloat16")
     reduced.warm_up()
-    several = reduced.subsets(planes, [("depth",), MODALITIES])
+    several = reduced.subsets(planes, [("depth",), VEHICLE.members])
     for subset, result in several.items():
         alone = reduced({name: planes[name] for name in subset})
         exact = predictor({name: planes[name] for name in subset})
         assert np.abs(result.confidence - alone.confidence).max() < 1e-3
         assert 0 < np.abs(result.confidence - exact.confidence).mean() < 2e-3
-    assert (several[MODALITIES].labels == reduced(planes).labels).all()
+    assert (several[VEHICLE.members].labels == reduced(planes).labels).all()
 
 
 def test_exception_messages(predictor, raw):
@@ -135,7 +135,7 @@ def test_exception_modality_the_checkpoint_does_not_know(raw):
     predictor = Predictor(model, InputContract(height=64, width=96, modalities=("rgb", "depth")))
     with user_error("sensor-absent", "lidar", "rgb, depth"):
         predictor({"lidar": np.zeros((64, 96, 3), np.uint8)})
-    assert LIDAR not in predictor.contract.modalities
+    assert "lidar" not in predictor.contract.modalities
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu", "cuda:first", "meta", ""])
@@ -212,10 +212,10 @@ NOTHING = {
 }
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", VEHICLE.members)
 def test_value_an_empty_plane_is_not_fused_and_changes_nothing(predictor, rig, raw, name):
     stamp_ns = 10**9 + 40_000_000
-    others = {other: raw[other] for other in MODALITIES if other != name}
+    others = {other: raw[other] for other in VEHICLE.members if other != name}
     result = predictor({**others, name: NOTHING[name]}, rig, stamp_ns)
     expected = predictor(others, rig, stamp_ns)
     assert result.used == expected.used == tuple(others)
@@ -249,8 +249,8 @@ def test_value_subsets_leave_empty_planes_out(predictor, rig, raw):
     for subset, result in found.items():
         seen = tuple(name for name in subset if name != "depth")
         assert result.used == seen and result is found[seen]
-    without = predictor({name: raw[name] for name in MODALITIES if name != "depth"}, rig, stamp_ns)
-    assert np.array_equal(found[MODALITIES].labels, without.labels)
+    without = predictor({name: raw[name] for name in VEHICLE.members if name != "depth"}, rig, stamp_ns)
+    assert np.array_equal(found[VEHICLE.members].labels, without.labels)
 
 
 @pytest.mark.usefixtures("bfloat16")
@@ -261,7 +261,7 @@ def test_value_weights_that_are_not_finite_label_nothing(raw, fusion, precision,
     """Also the query of an attention and the hidden map of the head, where a kernel could lose a NaN."""
     torch.manual_seed(0)
     model = Any2Seg(ModelConfig(head_width=32, fusion=fusion))
-    planes = dict.fromkeys(MODALITIES, raw["rgb"])
+    planes = dict.fromkeys(VEHICLE.members, raw["rgb"])
     places = ("encoder.stages.0.blocks.1.attn.q.weight", "encoder.stages.2.blocks.0.mlp.fc1.bias",
               "head.projections.1.weight", "head.classifier.bias")  # fmt: skip
     for place in places:
@@ -311,7 +311,7 @@ def test_value_agreement_is_that_of_the_two_maps_of_the_model(rig, raw, fusion, 
     with torch.inference_mode():
         encoded = model.encode(planes_to_tensor(planes, predictor.contract))
         together = model.decode(model.fuse(encoded)).argmax(dim=1)[0]  # (16, 24)
-        alone = model.modality_logits(encoded)[0, MODALITIES.index(compared)].argmax(dim=0)
+        alone = model.modality_logits(encoded)[0, VEHICLE.members.index(compared)].argmax(dim=0)
     assert result.agreement == pytest.approx((together == alone).float().mean().item(), abs=0.01)
 
 

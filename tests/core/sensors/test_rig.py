@@ -12,7 +12,7 @@ from any2seg_core.sensors.depth import _hha, encode_hha
 from any2seg_core.sensors.events import EVENT_DTYPE, _accumulate_into, render_events
 from any2seg_core.sensors.lidar import _draw, project_points
 from any2seg_core.sensors.rig import SensorRig, is_plane
-from any2seg_core.vocabulary.modalities import MODALITIES
+from any2seg_core.vocabulary.modalities import VEHICLE
 
 CAMERA = CameraModel.from_fov(65, 41, 91.0)
 EVENT_CAMERA = CameraModel.from_fov(76, 60, 91.0)
@@ -41,7 +41,7 @@ def _raw():
 def test_value_planes_are_the_encoders_bytes_in_canonical_order():
     raw = _raw()
     planes = _rig().planes(raw, STAMP)
-    assert tuple(planes) == MODALITIES
+    assert tuple(planes) == VEHICLE.members
     assert planes["rgb"] is raw["rgb"]
     np.testing.assert_array_equal(planes["depth"], encode_hha(raw["depth"], CAMERA))
     np.testing.assert_array_equal(planes["lidar"], project_points(raw["lidar"], LIDAR_TO_CAMERA, CAMERA))
@@ -50,7 +50,7 @@ def test_value_planes_are_the_encoders_bytes_in_canonical_order():
     assert all(is_plane(plane) and plane.shape == (41, 65, 3) and plane.any() for plane in planes.values())
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", VEHICLE.members)
 def test_value_each_modality_alone_gives_the_same_bytes(name):
     raw = _raw()
     np.testing.assert_array_equal(_rig().planes({name: raw[name]}, STAMP)[name], _rig().planes(raw, STAMP)[name])
@@ -87,7 +87,7 @@ def test_value_sizes_without_end_are_forgotten_but_not_the_one_that_is_used():
     assert len(rig._scaled) <= 8
 
 
-@pytest.mark.parametrize("name", MODALITIES)
+@pytest.mark.parametrize("name", VEHICLE.members)
 def test_value_a_plane_passes_as_it_is(name):
     plane = np.random.default_rng(1).integers(0, 256, (41, 65, 3), dtype=np.uint8)
     assert _rig().planes({name: plane}, STAMP)[name] is plane

@@ -6,13 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import MCUBES, MODALITIES, MUSES, VEHICLE, SensorSuite
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import Sensor
 
 
 def test_value_the_default_is_the_vehicle_as_ever():
     contract = InputContract()
-    assert contract.modalities == tuple(contract.normalisation) == tuple(contract.encodings) == MODALITIES
+    assert contract.modalities == tuple(contract.normalisation) == tuple(contract.encodings) == VEHICLE.members
     assert contract.encodings == {
         "rgb": "rgb8",
         "depth": "hha-1",
@@ -47,9 +47,9 @@ def test_exception_incomplete_or_mixed():
 
 def test_value_planes_that_messages_do_not_give_are_named():
     contract = InputContract()
-    assert contract.encoding_notes(MODALITIES) == ()
+    assert contract.encoding_notes(VEHICLE.members) == ()
     foreign = contract.model_copy(update={"encodings": contract.encodings | {"depth": "deliver-hha"}})
-    (note,) = foreign.encoding_notes(MODALITIES)
+    (note,) = foreign.encoding_notes(VEHICLE.members)
     assert all(word in note for word in ("depth", "deliver-hha", "hha-1"))
     assert foreign.foreign_encodings(("rgb", "lidar")) == ()
 

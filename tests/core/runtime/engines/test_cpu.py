@@ -11,7 +11,7 @@ from any2seg_core.models import Any2Seg, MFFConfig, ModelConfig
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.mff import MFF
 from any2seg_core.runtime.engines.cpu import CompiledHead, CompiledMFF, CpuEngine
-from any2seg_core.vocabulary.modalities import MODALITIES, all_subsets
+from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 CHANNELS = (8, 12, 20, 24)
 
@@ -73,9 +73,9 @@ def test_value_absent_features_are_never_read_and_subsets_share_products_bit_by_
     fusion = CompiledMFF()
     with torch.inference_mode():
         products = fusion.products(features, everything)
-        for subset in (("rgb",), ("depth", "lidar"), ("rgb", "event", "lidar"), MODALITIES):
-            columns = [MODALITIES.index(name) for name in subset]
-            kept = everything & torch.tensor([name in subset for name in MODALITIES])
+        for subset in (("rgb",), ("depth", "lidar"), ("rgb", "event", "lidar"), VEHICLE.members):
+            columns = [VEHICLE.members.index(name) for name in subset]
+            kept = everything & torch.tensor([name in subset for name in VEHICLE.members])
             alone = fusion(features[:, columns], everything[:, columns])
             poisoned = torch.full_like(features, torch.nan)
             poisoned[:, columns] = features[:, columns]
