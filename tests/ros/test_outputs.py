@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.labels import DELIVER, LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE
 
 pytest.importorskip("rclpy")
@@ -96,6 +97,19 @@ def test_value_label_info_holds_every_class_and_is_latched(node, store):
     assert len(node.sent["~/out/label_info_json"]) == 1
     outputs.destroy()
     assert node.kinds == {}
+
+
+@pytest.mark.parametrize("count", [3, 150, 300])
+def test_value_label_info_of_other_numbers_of_classes(node, store, count):
+    from any2seg_ros.outputs import Outputs
+
+    colours = tuple((k % 256, k // 256, 9) for k in range(count))
+    space = LabelSpace("own", tuple(f"class {k}" for k in range(count)), colours)
+    Outputs(node, space, VEHICLE, 0.5).publish_label_info(0.25)
+    info = as_defined(store, node.sent["~/out/label_info"][0])
+    assert [(entry.class_id, entry.class_name) for entry in info.class_map] == list(enumerate(space.classes))
+    (sent,) = node.sent["~/out/label_info_json"]
+    assert len(json.loads(sent.data)["class_map"]) == count
 
 
 def test_value_without_vision_msgs_there_is_the_json_alone(node, monkeypatch):

@@ -18,6 +18,7 @@ from any2seg_core.runtime.checkpoint_metadata import read_contract
 from any2seg_core.sync.parameters import load_params_file
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.topics import TopicMap, node_input
+from any2seg_core.vocabulary.truth_codings import CODINGS
 from any2seg_ros.parameter_table import Parameter, parameter_table, sensors_of
 from any2seg_ros.topic_table import input_topics
 
@@ -176,7 +177,7 @@ def score_arguments(truth_topic: str, coding: str, carla_version: str, score: st
         Argument("score", score, "Judge the labels against the truth.", ("true", "false")),
         Argument("score_file", "", "JSON for the figures; empty: only the table at the end."),
         Argument("truth_topic", truth_topic, "Topic of the truth."),
-        Argument("truth_coding", coding, "train_ids (mono8), or CARLA's.", ("train_ids", "palette", "tag")),
+        Argument("truth_coding", coding, "What truth images hold.", CODINGS),
         Argument("carla_version", carla_version, "Which list of tags CARLA's truth has, such as 0.9.13."),
         Argument("rider", "ignore", "Class of CARLA's riders.", ("ignore", "Pedestrian", "TwoWheeler")),
     ]

@@ -32,7 +32,7 @@ from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.evaluation.live import LiveScorer
 from any2seg_core.messages import image_to_array, stamp_ns
 from any2seg_core.runtime.checkpoint_metadata import read_contract
-from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, RIDER, TRAIN_IDS
+from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS
 from any2seg_ros import qos
 from any2seg_ros.command_line import init, node_help, require_ros_arguments
 from any2seg_ros.guard import Guard
@@ -44,7 +44,7 @@ _JOINED = 50
 _PARAMETERS = (
     ("checkpoint", "", "Checkpoint of the judged node: tells the classes; empty: the shipped one, as there."),
     ("out", "", "JSON file for the figures; empty: none."),
-    ("truth_coding", TRAIN_IDS, "Truth images: train_ids (mono8), or CARLA's semantic camera as palette or tag."),
+    ("truth_coding", TRAIN_IDS, f"Truth images: {', '.join(CODINGS)}."),
     ("carla_version", CARLA_VERSION, "Which list of tags CARLA's truth has; not for train_ids."),
     ("rider", RIDER, "Class of CARLA's riders: ignore, Pedestrian or TwoWheeler."),
 )
@@ -75,7 +75,7 @@ class ScoreNode(Node):
         checkpoint = Path(expanded_text(values["checkpoint"]) or default_checkpoint())
         contract = read_contract(checkpoint)
         space = contract.label_space
-        self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"])
+        self._coding = TruthCoding(values["truth_coding"], values["carla_version"], values["rider"], space)
         self._coding.require_space(space)
         self.scorer = LiveScorer(space, contract.suite)
         self._labels: dict[int, np.ndarray] = {}
