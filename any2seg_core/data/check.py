@@ -17,7 +17,7 @@ from any2seg_core.data.bag_check import check_recording
 from any2seg_core.data.catalogue import layout
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.samples import LABELS, FrameDataset, NoFramesError
-from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
+from any2seg_core.vocabulary.labels import NOT_ANNOTATED, LabelSpace
 from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
@@ -199,7 +199,7 @@ def _conclude(report: TreeReport, space: LabelSpace, pixels: np.ndarray) -> None
     total = int(pixels.sum())
     if total:
         report.class_pixels = {name: int(pixels[k]) for k, name in enumerate(space.classes)}
-        report.unlabelled = float(pixels[IGNORE] / total)
+        report.unlabelled = float(pixels[NOT_ANNOTATED:].sum() / total)  # nor where no point fell
         absent = [name for name, count in report.class_pixels.items() if not count]
         if absent:
             report.notes.append(f"classes without any pixel: {', '.join(absent)}")

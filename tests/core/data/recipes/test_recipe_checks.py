@@ -92,3 +92,10 @@ def test_value_nothing_is_wrong_with_the_tree_and_it_is_recognised(recipe: str, 
             detect_kind(root)
     else:
         assert detect_kind(root) == recipe
+
+
+def test_value_pixels_without_a_point_are_counted_as_unlabelled(tmp_path: Path):
+    """Three frames of labelled points: a road, a moving car and one without a class on 37 x 123 pixels each."""
+    report = check_tree(TREES["semantic-kitti"][0](tmp_path), "semantic-kitti")
+    assert (report.class_pixels["road"], report.class_pixels["car"]) == (3, 3)
+    assert report.unlabelled == pytest.approx(1.0 - 2 / (37 * 123))
