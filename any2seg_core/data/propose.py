@@ -6,6 +6,7 @@ import colorsys
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import open_picture
 from any2seg_core.base.text_files import read_yaml
 from any2seg_core.data.folder_frames import recognises
-from any2seg_core.data.images import CorruptFileError, read_image
+from any2seg_core.data.images import CorruptFileError, read_image, three_channels
 from any2seg_core.data.kinds import RECIPE_SUFFIXES, shipped_recipes
 from any2seg_core.data.label_images import read_ids
 from any2seg_core.data.recipe import read_recipe
@@ -39,6 +40,7 @@ _EVENTS = (".h5", ".hdf5", ".raw", ".dat", ".aedat4")
 _LABEL_WORDS = re.compile(r"label|semantic|annot|mask|(^|[/_])gt|seg|class|truth", re.IGNORECASE)
 _DEPTH_WORDS = re.compile(r"depth|disp", re.IGNORECASE)
 _MOST_CLASSES = 254
+_COLOURS = "picture of classes"
 _COLUMNS = ("x", "y", "z", "intensity", "ring", "time")
 
 
@@ -93,7 +95,11 @@ def propose_recipe(root: Path) -> Proposal:
     proposal.notes += [f"is {name}: --dataset {name} reads it" for name in _recognised(root)]
     _choose(proposal, groups, findings, cameras[0])
     chosen = {finding.use: group for group, finding in findings.items() if finding.use and finding.frames}
-    _describe_labels(proposal, chosen.get("labels"))
+    labels = chosen.get("labels")
+    if labels is not None and findings[labels].kind == _COLOURS:
+        _describe_colours(proposal, labels)
+    else:
+        _describe_labels(proposal, labels)
     _describe_splits(proposal, cameras[0])
     _describe_sensors(proposal, chosen, root, alone)
     return proposal
@@ -134,6 +140,8 @@ def _choose(proposal: Proposal, groups: list[FileGroup], findings: dict[FileGrou
     names = camera.pattern.names
     keys = _keys(camera, names)
     uses = {"image": "rgb", "depth": "depth", "events": "event", "points": "lidar", "labels": "labels"}
+    if not any(finding.kind == "labels" for finding in findings.values()):
+        uses[_COLOURS] = "labels"
     findings[camera].use, findings[camera].frames = "rgb", len(keys)
     taken = {"rgb"}
     for group in groups:
@@ -183,7 +191,7 @@ def _kind(group: FileGroup) -> str:
     if image.dtype == np.uint16:
         return "depth" if not _LABEL_WORDS.search(text) else "16-bit labels"
     if group.suffix == ".png" and _LABEL_WORDS.search(text):
-        return "labels" if _is_ids(first) else "picture of classes"
+        return "labels" if _is_ids(first) else _COLOURS
     return "image"
 
 
@@ -231,6 +239,26 @@ def _describe_labels(proposal: Proposal, group: FileGroup | None) -> None:
         "void": {"raw": [255]},
     }
     proposal.recipe["label_space"] = CLASSES_FILE
+
+
+def _describe_colours(proposal: Proposal, group: FileGroup) -> None:
+    """Label images in the colours of a shipped label space; without one they are not used."""
+    seen: set[tuple[int, ...]] = set()
+    for path in group.files[:: max(1, len(group.files) // _LOOKED_AT)]:
+        image = three_channels(read_image(path))
+        seen |= {tuple(colour) for colour in np.unique(image.reshape(-1, 3), axis=0).tolist()}
+    spaces = [shipped_space(name) for name in shipped_names()]
+    fitting = [s for s in spaces if seen <= {(0, 0, 0), *chain(*s.file_colours), *s.void_colours}]
+    if not fitting:
+        proposal.notes.append(
+            f"{group.pattern.text}: {len(seen)} colours, of no shipped label space: say what they mean"
+        )
+        next(finding for finding in proposal.findings if finding.use == "labels").use = ""
+        return
+    proposal.recipe |= {"label_space": fitting[0].name, "labels": group.pattern.text}
+    if len({space.classes for space in fitting}) > 1:
+        names = ", ".join(space.name for space in fitting)
+        proposal.notes.append(f"labels: their colours are those of {names}: which classes are yours?")
 
 
 def _has_palette(path: Path, name: str) -> bool:
@@ -295,7 +323,9 @@ def _describe_sensors(proposal: Proposal, chosen: dict[str, FileGroup], root: Pa
     if labels is not None:
         own = next(finding for finding in proposal.findings if finding.use == "labels")
         reference = next(finding.frames for finding in proposal.findings if finding.use == "rgb")
-        proposal.recipe["labels"] = labels if own.frames == reference else {"path": labels, "partial": True}
+        entry = {"path": labels} | ({"coding": "raw_colours"} if own.kind == _COLOURS else {})
+        entry |= {"partial": True} if own.frames < reference else {}
+        proposal.recipe["labels"] = labels if len(entry) == 1 else entry
     if set(sensors) - {"rgb"}:
         _describe_calibration(proposal, calibration, root)
 

@@ -106,6 +106,24 @@ def test_value_a_palette_tells_the_label_space(tmp_path):
     assert proposal.recipe["label_space"] == "voc-21" and proposal.label_space is None
 
 
+def test_value_colours_tell_the_label_space(tmp_path):
+    """Of CamVid's classes; a colour that nobody knows makes it a picture that is not used."""
+    space = shipped_space("camvid-11")
+    for number in range(2):
+        write_png(tmp_path / "image" / f"{number}.png", np.full((*SIZE, 3), number, np.uint8))
+        labels = np.zeros((*SIZE, 3), np.uint8)
+        labels[number + 1 :] = space.file_colours[3 + number][0]
+        write_png(tmp_path / "label" / f"{number}.png", labels)
+    recipe = propose_recipe(tmp_path).recipe
+    assert recipe["label_space"] == "camvid-11"
+    assert recipe["labels"] == {"path": "label/{frame}.png", "coding": "raw_colours"}
+    write_proposal(propose_recipe(tmp_path), tmp_path / "own.yaml")
+    frames = [open_dataset(str(tmp_path / "own.yaml"), tmp_path, split) for split in ("train", "val")]
+    assert sorted(int(part[0].labels[-1, -1]) for part in frames) == [3, 4]
+    write_png(tmp_path / "label" / "0.png", np.full((*SIZE, 3), (1, 2, 3), np.uint8))
+    assert "labels" not in propose_recipe(tmp_path).recipe
+
+
 def test_exception_nothing_is_overwritten(tmp_path):
     root = write_yard(tmp_path / "yard", frames=1)
     proposal = propose_recipe(root)
