@@ -16,6 +16,7 @@ from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.teachers.captions import Caption
+from any2seg_core.vocabulary.labels import label_space, stored_label_space
 from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.build import Run
 from any2seg_training.cache_teacher import CacheConfig, embed_part, frame_captions
@@ -97,6 +98,22 @@ def test_smoke_a_labelled_recording_alone(tmp_path: Path):
         measured = {name: value for name, value in row.items() if value is not None}  # training counts no confidence
         assert {name: summary["subsets"][letters][name] for name in measured} == pytest.approx(measured, abs=0.02)
         assert "miou_present" in measured
+
+
+def test_value_a_recording_with_classes_of_its_own(tmp_path: Path):
+    """The checkpoint knows 30 classes when the file of them is gone, and is judged in them."""
+    bag = write_bag(tmp_path / "drive", labelled_kitti_entries(8, CAMERA))
+    (bag / "own.yaml").write_text(f"name: own\nclasses: [{', '.join(f'class {k}' for k in range(30))}]\n")
+    (bag / "any2seg.yaml").write_text("val_share: 0.4\nlabel_space: own.yaml\n")
+    space = label_space(bag / "own.yaml")
+    train(load_config(["training/configs/drive_b0.yaml", f"data={bag}", f"out={tmp_path / 'out'}", *SMALL]), ALONE)
+    checkpoint, target = tmp_path / "out" / "final.safetensors", tmp_path / "result.json"
+    assert evaluate_main([f"checkpoint={checkpoint}", f"data={bag}", f"json={target}"]) == 0
+    document = json.loads(target.read_text())
+    assert np.shape(document["confusion"]["counts"]) == (30, 31)
+    (bag / "own.yaml").unlink()
+    assert load_checkpoint(checkpoint)[1].label_space == space
+    assert stored_label_space(document["label_space"]) == space
 
 
 class WordCounts:
