@@ -63,7 +63,7 @@ class Inspection:
         topics: by name. choice: topics of the sensors, with reasons. reference: sensor that phases count from.
         phases: sensor -> phase against it. calibration: see there. parameters: recommended, for the node.
         node_parameters: those of them without which it does not read the topics, or reads them wrongly.
-        replay_command: plays the recording to it. fixed_topics: as the user gave them.
+        replay_command: plays the recording to it. fixed_topics, suite: as the user gave them.
         notes: what else a user should know, one line each.
     """
 
@@ -81,6 +81,7 @@ class Inspection:
     node_parameters: dict[str, Any] = field(default_factory=dict)
     replay_command: str = ""
     fixed_topics: tuple[str, ...] = ()
+    suite: str = ""
 
     @property
     def node_command(self) -> list[str]:
@@ -88,7 +89,7 @@ class Inspection:
         topics = self.choice.map
         if not topics.streams:
             return []
-        return node_command(self.node_parameters, topics, self.calibration, self.path, self.fixed_topics)
+        return node_command(self.node_parameters, topics, self.calibration, self.path, self.fixed_topics, self.suite)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -120,12 +121,16 @@ class Inspection:
 
 
 def inspect_bag(
-    path: Path, options: BagOptions | None = None, on_message: Callable[[int], None] = lambda total: None
+    path: Path,
+    options: BagOptions | None = None,
+    on_message: Callable[[int], None] = lambda total: None,
+    suite: str = "",
 ) -> Inspection:
     """Look through a whole recording.
 
     Args:
-        options: fixed topics, rules and calibration; the rest is not used.
+        options: fixed topics, rules, calibration and suite; the rest is not used.
+        suite: name or file of that suite, where the user gave one: commands that are told have it too.
         on_message: called for every message with the number of all, for a progress bar.
 
     Raises:
@@ -181,8 +186,8 @@ def inspect_bag(
         notes += [*_timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
-            tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules),
-            tuple(options.topics),
+            tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules, suite),
+            tuple(options.topics), suite,
         )  # fmt: skip
 
 

@@ -35,7 +35,12 @@ def node_parameters(kinds: dict[str, str], topics: TopicMap, calibration: BagCal
 
 
 def node_command(
-    parameters: dict[str, Any], topics: TopicMap, calibration: BagCalibration, bag: Path, fixed: Sequence[str] = ()
+    parameters: dict[str, Any],
+    topics: TopicMap,
+    calibration: BagCalibration,
+    bag: Path,
+    fixed: Sequence[str] = (),
+    suite: str = "",
 ) -> list[str]:
     """Lines of one shell command, each ready to paste: without a checkpoint, for which the node has a default.
 
@@ -45,7 +50,7 @@ def node_command(
     from pip wheels hears none.
 
     Args:
-        bag: the recording. fixed: topics that the user gave.
+        bag: the recording. fixed: topics that the user gave. suite: the same, name or file of a sensor suite.
     """
     given = [f"{name}:={_text(value)}" for name, value in parameters.items()]
     needs_file = calibration.file is None and calibration.extrinsics is not None and calibration.extrinsics.fixed
@@ -53,7 +58,8 @@ def node_command(
         given.insert(0, f"checkpoint:={_CHECKPOINT}")
     before = []
     if needs_file:
-        make_file = ["any2seg", "calib", "from-bag", str(bag.resolve()), _FILE, *_topic_options(fixed)]
+        own = [*_topic_options(fixed), *_suite_option(suite)]
+        make_file = ["any2seg", "calib", "from-bag", str(bag.resolve()), _FILE, *own]
         before = [f"{shlex.join(make_file)} &&"]
     if needs_file or calibration.file is not None:
         given.append(f"calibration_file:={_FILE if calibration.file is None else calibration.file.resolve()}")
@@ -66,10 +72,14 @@ def node_command(
     return _continued([*before, f"{EXECUTABLE} --ros-args", *words])
 
 
-def replay_command(bag: Path, fixed: Sequence[str] = (), rules: Path | None = None) -> str:
+def replay_command(bag: Path, fixed: Sequence[str] = (), rules: Path | None = None, suite: str = "") -> str:
     """One line; it waits for the node."""
-    own = [] if rules is None else ["--rules", str(rules.resolve())]
+    own = [*([] if rules is None else ["--rules", str(rules.resolve())]), *_suite_option(suite)]
     return shlex.join(["any2seg", "bag", "replay", str(bag.resolve()), "--wait", "60", *_topic_options(fixed), *own])
+
+
+def _suite_option(suite: str) -> list[str]:
+    return ["--suite", str(Path(suite).resolve()) if Path(suite).is_file() else suite] if suite else []
 
 
 def _topic_options(fixed: Sequence[str]) -> list[str]:

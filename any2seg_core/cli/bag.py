@@ -46,7 +46,7 @@ def inspect(
     topics = settings.topics_for(settings.sensors, topic or ())
     options = BagOptions(topics, rules, calibration, suite=settings.sensors)
     with Progress(f"inspect {bag.name}") as progress:
-        found = inspect_bag(bag, options, progress.step)
+        found = inspect_bag(bag, options, progress.step, suite)
     if as_json:
         say(json.dumps(found.document(), indent=1))
     else:

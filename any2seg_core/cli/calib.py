@@ -202,6 +202,7 @@ def _write(out: Path, calibration: Calibration) -> None:
     save_calibration(out, calibration)
     names = (*CAMERA_FIELDS.values(), *EXTRINSICS_FIELDS.values())
     there = [name for name in names if getattr(calibration, name) is not None]
+    there += [f"sensors.{name}" for name in calibration.sensors]
     say(f"{out}: {', '.join(there)}")
     if calibration.lidar_to_camera is None:
         say("! lidar_to_camera is not known: add it where there is a LiDAR (docs/calibration.md)", err=True)

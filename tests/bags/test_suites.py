@@ -90,10 +90,12 @@ def test_value_geometry_of_every_sensor_comes_from_camera_info_and_transforms(ba
 
 
 def test_value_inspect_names_the_sensors_of_the_suite(bag):
-    found = inspect_bag(bag, BagOptions(suite=VAN))
+    found = inspect_bag(bag, BagOptions(suite=VAN), suite="van.yaml")
     assert set(found.parameters["modalities"]) == set(VAN.members)
     assert found.parameters["radar"]["offset_s"] == pytest.approx(-0.02)
     assert "-p checkpoint:=CHECKPOINT.safetensors" in found.document()["node_command"]
+    assert "calibration.yaml --suite van.yaml &&" in found.document()["node_command"]
+    assert found.replay_command.endswith(" --suite van.yaml")
     console = Console(width=100, record=True, file=StringIO())
     console.print(render_inspection(found))
     text = console.export_text()
