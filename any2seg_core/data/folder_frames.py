@@ -185,9 +185,7 @@ def _reference_files(root: Path, recipe: Recipe, split: str, rule: SplitRule, kn
 def _of_tables(root: Path, recipe: Recipe, split: str) -> Iterator[_Found]:
     assert recipe.tables is not None
     said = recipe.tables.path
-    pattern = said.get(split) if isinstance(said, dict) else said
-    if pattern is None:
-        raise UserError(f"recipe {recipe.name}: tables.path names no folder for {split}: add it", "key-missing")
+    pattern = said[split] if isinstance(said, dict) else said
     folders = sorted(path for path in root.glob(pattern.text) if path.is_dir())
     if not folders:
         raise NoFramesError(

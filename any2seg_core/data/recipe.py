@@ -146,6 +146,12 @@ class Recipe(Part):
             raise ValueError(f"{{split}} does not occur in {self.reference.text!r}: say splits or share")
         if self.tables is not None and self.calibration is not None:
             raise ValueError("calibration: tables know it of each frame: leave it out")
+        if self.tables is not None and isinstance(self.tables.path, dict):
+            without = [split for split in self.rules if split not in self.tables.path]
+            if without:
+                raise ValueError(f"tables.path: names no folder for {without[0]}: add it")
+        if len({rule.first is None for rule in self.rules.values()}) > 1:
+            raise ValueError("splits: first says {number}: give it for every split, or for none")
         timed = [name for name, part in self.sensors.items() if part.nearest_ms]
         if bool(timed) != bool(self.frame_unit):
             raise ValueError("frame_unit and nearest_ms of a sensor belong together: give both or none")

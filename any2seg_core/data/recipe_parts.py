@@ -189,6 +189,12 @@ class SplitRule(Part):
             return {"where": {SPLIT: value}}
         return value if set(value) & set(cls.model_fields) else {"where": value}
 
+    @model_validator(mode="after")
+    def _counts_in_a_list(self) -> SplitRule:
+        if self.first is not None and self.listed is None:
+            raise ValueError("first counts the lines of a list: give listed, or leave first out")
+        return self
+
 
 class Shares(Part):
     """Splits by share, drawn from the names; the same files are in the same split on every machine, also when others

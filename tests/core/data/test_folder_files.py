@@ -212,6 +212,24 @@ def test_value_an_exif_orientation_counts_where_only_then_labels_fit(yard, label
         ({"calibration": {"path": "a.yaml", "hfov_deg": 90}}, "value-invalid", "hfov_deg"),
         ({"labels": {"path": "l/{drive}/{frame}.label", "of": "radar"}}, "value-invalid", "labels.of"),
         ({"suite": "bicycle"}, "value-unknown", "bicycle"),
+        ({"splits": {"train": {"first": 1}}}, "value-invalid", "splits.train"),
+        (
+            {"splits": {"train": {"listed": "a.txt", "first": 1}, "val": {"listed": "b.txt"}}},
+            "value-invalid",
+            "{number}",
+        ),
+        ({"splits": {"train": {"without": {"town": "ulm"}}}}, "value-invalid", "{town}"),
+        (
+            {
+                "calibration": None,
+                "labels": None,
+                "tables": {"path": {"train": "v1.0-trainval"}},
+                "sensors": {"rgb": "{image:path}"},
+                "splits": {"train": {"drive": "a"}, "val": {"drive": "b"}},
+            },
+            "value-invalid",
+            "tables.path",
+        ),
         ({"name": ""}, "value-range", "name"),
     ],
 )

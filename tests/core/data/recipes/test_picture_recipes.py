@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from picture_trees import write_stanford, write_sun_rgbd, write_voc
 from raised import user_error
-from street_trees import PICTURE, SIZE
+from street_trees import PICTURE, SIZE, write_png
 
+from any2seg_core.base.shipped import shipped_file
 from any2seg_core.data.folder import FolderDataset
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
+RECIPES = shipped_file("any2seg_core", "data", "recipes")
 DEPTH_M = {"near": 6.0, "far": 12.0}
 NEARNESS = {"near": 159, "far": 116}  # 2550 / (10 + depth)
 
@@ -63,6 +65,21 @@ def test_value_voc_is_trained_on_scribbles_and_judged_on_dense_labels(voc: Path)
     missing.unlink()
     with user_error("frame-incomplete", missing):
         FolderDataset(voc, "train", recipe="voc-scribbles")
+
+
+def test_value_scribbles_as_images_are_read_by_their_pattern_alone(voc: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The PNG form: ids, 255 where nobody drew."""
+    drawn = np.full(SIZE, 255, np.uint8)
+    drawn[5:8, 20:40] = 15
+    for name in ("2007_000032", "2007_000039"):
+        write_png(voc / "pascal_2012_scribble" / f"{name}.png", drawn)
+    shipped = (RECIPES / "voc-scribbles.yaml").read_text()
+    own = tmp_path_factory.mktemp("own") / "voc-images.yaml"
+    changed = shipped.replace("scribble_annotation/pascal_2012/{frame}.xml", "pascal_2012_scribble/{frame}.png")
+    own.write_text(changed.replace("  coding: {train: scribbles}\n", ""))
+    labels = FolderDataset(voc, "train", recipe=own).labels(0)
+    assert (labels == 15).sum() == 3 * 20
+    assert (labels == NOT_ANNOTATED).sum() == labels.size - 3 * 20
 
 
 @pytest.fixture
