@@ -77,7 +77,8 @@ def confusion_svg(names: Sequence[str], counts: np.ndarray, last_column: str) ->
     columns += [(last_column, share[:, -1])] * bool(counts[:, -1].any())
     side = _name_width([names[row] for row in rows])
     head = max(_HEAD, round(0.83 * _name_width([title for title, _ in columns])))
-    width, height = side + len(columns) * _CELL + 10, head + len(rows) * _CELL + 10
+    right = max(10, round(0.5 * len(columns[-1][0]) * _CHARACTER_PX) if columns else 0)  # where the last title ends
+    width, height = side + len(columns) * _CELL + right, head + len(rows) * _CELL + 10
     parts = [f'<svg viewBox="0 0 {width} {height}" role="img" class="timeline" style="max-width: {width * 1.2:.0f}px">']
     for place, (title, _) in enumerate(columns):
         x = side + place * _CELL + _CELL / 2 + 4
