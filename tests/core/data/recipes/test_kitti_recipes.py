@@ -14,7 +14,8 @@ from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 
 def test_value_kitti_raw_reads_each_drive_by_the_calibration_of_its_day(tmp_path: Path):
-    root = write_kitti_raw(tmp_path, {"2011_09_26_drive_0001_sync": 2, "2011_10_03_drive_0027_sync": 1})
+    drives = {"2011_09_26_drive_0001_sync": 2, "2011_10_03_drive_0027_sync": 1, "2011_09_26_drive_0001_extract": 1}
+    root = write_kitti_raw(tmp_path, drives)  # of the last one pictures are not rectified
     data = FolderDataset(root, "train", recipe="kitti-raw", labelled=False)
     assert [frame.name for frame in data.frames] == [
         "2011_09_26/2011_09_26_drive_0001_sync/0000000000", "2011_09_26/2011_09_26_drive_0001_sync/0000000001",
