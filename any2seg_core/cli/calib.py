@@ -173,7 +173,12 @@ def show(
     with replacing(out) as partial:
         Image.fromarray(draw_points(picture, points, known)).save(partial)
     if as_json:
-        say(json.dumps(asdict(found) | {"better_when_turned": found.better_when_turned, "out": str(out)}))
+        judged = {
+            "better_when_turned": found.better_when_turned,
+            "better_when_shifted": found.better_when_shifted,
+            "best_move": found.best_move,
+        }
+        say(json.dumps(asdict(found) | judged | {"out": str(out)}))
         return
     say(f"{out}: {found.inside} of {found.points} points fall into the picture")
     if not found.inside:
@@ -183,10 +188,12 @@ def show(
     else:
         say(f"edges: {found.edges} jumps of range lie {found.closeness:.2f} close to edges of the picture (1: on them)")
         better, count = found.better_when_turned, len(found.turned)
-        if better:
-            say(f"! {better} of {count} turns by 1 degree meet better: calibrate again, look at {out}", err=True)
+        if found.best_move:
+            shifts = f"{found.better_when_shifted} of {len(found.shifted)} shifts by 10 cm"
+            moved = f"{better} of {count} turns by 1 degree and {shifts} meet better"
+            say(f"! {moved}, best with the LiDAR {found.best_move}: calibrate again, look at {out}", err=True)
         else:
-            say(f"none of {count} turns of the LiDAR by 1 degree meets better")
+            say(f"none of {count} turns of the LiDAR by 1 degree and {len(found.shifted)} shifts by 10 cm meets better")
 
 
 def _size(text: str) -> tuple[int, int]:

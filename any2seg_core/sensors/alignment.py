@@ -15,10 +15,14 @@ from any2seg_core.sensors.rigid import rotation_xyz
 _CELL_PX = 4  # pixels of a LiDAR are sparse: neighbours are looked for in cells of this size
 _JUMP_M, _JUMP_SHARE = 0.5, 0.1  # a background is farther by this, and this share of the range
 _CLOSENESS = 0.9  # per pixel of distance to the next edge, as in Levinson and Thrun 2013
-_TURN_DEG = 1.0
+_TURN_DEG, _SHIFT_M = 1.0, 0.1
 _CLEARLY = 0.01
 _FEWEST_EDGES = 30
 _NEAR_M, _FAR_M = 2.0, 60.0  # of the colours
+_MOVES = (
+    *(f"turned by {sign}1 degree about the camera's {axis}" for axis in "xyz" for sign in "-+"),
+    *(f"10 cm {way}" for way in ("to the left", "to the right", "up", "down")),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Alignment:
         points: of the cloud. inside: of them in the picture. edges: of these, nearer sides of jumps in range.
         closeness: 0..1, how near these are to edges of the picture on the mean; None with too few of them.
         turned: the same with the LiDAR turned by one degree about either side of x, y and z of the camera.
+        shifted: the same with it 10 cm to the left, right, up and down; what lies forward shows in no single picture.
     """
 
     points: int
@@ -36,11 +41,24 @@ class Alignment:
     edges: int
     closeness: float | None
     turned: tuple[float, ...]
+    shifted: tuple[float, ...] = ()
 
     @property
     def better_when_turned(self) -> int:
         """For how many of the turns the edges meet clearly better; none, for a good calibration."""
         return sum(value > (self.closeness or 0.0) + _CLEARLY for value in self.turned)
+
+    @property
+    def better_when_shifted(self) -> int:
+        """The same of the shifts."""
+        return sum(value > (self.closeness or 0.0) + _CLEARLY for value in self.shifted)
+
+    @property
+    def best_move(self) -> str:
+        """The turn or shift under which the edges meet best, in words; empty where none is clearly better."""
+        values = dict(zip(_MOVES, (*self.turned, *self.shifted), strict=False))
+        best = max(values, key=lambda move: values[move], default="")
+        return best if best and values[best] > (self.closeness or 0.0) + _CLEARLY else ""
 
 
 def measure_alignment(picture: np.ndarray, points: np.ndarray, calibration: Calibration) -> Alignment:
@@ -61,7 +79,9 @@ def measure_alignment(picture: np.ndarray, points: np.ndarray, calibration: Cali
     near = _closeness_map(picture)
     turns = [rotation_xyz(*(sign * _TURN_DEG * np.eye(3)[axis])) for axis in range(3) for sign in (-1, 1)]
     turned = tuple(_closeness(near, edges @ turn.T, camera) for turn in turns)
-    return Alignment(len(points), int(valid.sum()), len(edges), _closeness(near, edges, camera), turned)
+    shifts = [sign * _SHIFT_M * np.eye(3)[axis] for axis in range(2) for sign in (-1, 1)]
+    shifted = tuple(_closeness(near, edges + shift, camera) for shift in shifts)
+    return Alignment(len(points), int(valid.sum()), len(edges), _closeness(near, edges, camera), turned, shifted)
 
 
 def draw_points(picture: np.ndarray, points: np.ndarray, calibration: Calibration) -> np.ndarray:

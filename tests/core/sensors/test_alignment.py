@@ -43,11 +43,23 @@ def test_value_the_right_calibration_meets_edges_best():
     right = measure_alignment(picture, points, CALIBRATION)
     assert (right.points, right.inside) == (len(points), len(points))
     assert right.closeness > 0.9
-    assert right.better_when_turned == 0
+    assert (right.better_when_turned, right.better_when_shifted, right.best_move) == (0, 0, "")
     for axis, degrees in (("y", 3), ("y", -3), ("z", 8)):
         wrong = measure_alignment(picture, points, turned(axis, degrees))
         assert wrong.closeness < right.closeness - 0.1
         assert wrong.better_when_turned > 0
+
+
+def test_value_a_lidar_too_far_to_one_side_meets_better_when_moved_back():
+    """The scene has upright edges alone: what is left or right of it shows, what is above does not."""
+    picture, points = scene()
+    for metres, way in ((0.15, "to the left"), (-0.15, "to the right")):
+        moved = LIDAR_TO_CAMERA.copy()
+        moved[0, 3] += metres
+        wrong = measure_alignment(picture, points, dataclasses.replace(CALIBRATION, lidar_to_camera=moved))
+        left, right, _, _ = wrong.shifted
+        assert (left > right) == (metres > 0) and wrong.better_when_shifted > 0
+        assert way in wrong.best_move or max(wrong.turned) >= max(left, right)
 
 
 def test_value_a_wrong_calibration_has_no_point_in_the_picture():
