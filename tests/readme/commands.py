@@ -27,7 +27,7 @@ class Command(NamedTuple):
 
 def documented_commands() -> list[Command]:
     """All of them, each text once."""
-    found = [command for pattern in PAGES for page in sorted(ROOT.glob(pattern)) for command in _of_page(page)]
+    found = [command for pattern in PAGES for page in sorted(ROOT.glob(pattern)) for command in of_page(page)]
     for folder in SOURCES:
         for source in sorted((ROOT / folder).rglob("*.py")):
             found += [Command(_name(source), text) for document in _docstrings(source) for text in of_block(document)]
@@ -55,7 +55,8 @@ def without_comment(command: str) -> str:
     return re.sub(r"\s+#\s.*$", "", command, flags=re.MULTILINE).strip()
 
 
-def _of_page(page: Path) -> Iterator[Command]:
+def of_page(page: Path) -> Iterator[Command]:
+    """Commands of one document, in their order."""
     text = page.read_text(encoding="utf-8")
     fenced = re.findall(r"```(?:bash|sh|shell|console)\n(.*?)```", text, re.DOTALL)
     blocks = ["\n".join(f"    {line}" for line in block.splitlines()) for block in fenced]

@@ -24,6 +24,8 @@ NOT_RUN = {
     r"any2seg drive deliver .*--sequences 180": "renders for an hour; with one frame: the command with --seed 0",
     r"python -m any2seg_ros.score_node": "judges a node that runs; tests/ros/test_score_node.py",
     r"any2seg (evaluate --precision bfloat16|predict --calib$)": "a part of a command",
+    r"any2seg (bag evaluate|predict) .*runs/train/own": "a step of many: test_your_vehicle.py",
+    r"any2seg data (classes classes|init data/own)": "a step of many: test_your_vehicle.py",
     r"any2seg evaluate runs/train/": "needs a checkpoint that was trained for hours",
     r"any2seg info a\.safetensors": "shows an error: there is no such file",
     r"any2seg .*(\[|<)": "a pattern, not a command",
