@@ -21,16 +21,17 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.deliver_labels import label_space_of, read_labels
-from any2seg_core.data.images import CorruptFileError, read_image, read_plane
+from any2seg_core.data.images import CorruptFileError, read_image, read_plane, three_channels
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
+from any2seg_core.sensors.images import image_codes
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import DEPTH, Sensor
+from any2seg_core.vocabulary.sensor import DEPTH, THERMAL16, Sensor
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
@@ -139,7 +140,8 @@ class DeliverDataset(FrameDataset):
         path = self.files(frame)[name][0]
         if name in self.computed:
             return self.planes_on_disk.plane(self._kept_as(frame, name), lambda: _hha(path))
-        return read_plane(path)
+        sensor = self.suite.sensor(name)
+        return _thermal(path, sensor) if sensor.format == THERMAL16 else read_plane(path)
 
     def read_labels(self, frame: Frame) -> np.ndarray:
         """(H, W) uint8 train ids."""
@@ -265,6 +267,14 @@ def _marked_encoding(path: Path) -> str:
         raise UserError(
             f'{path}: expected {{"encoding": ...}} ({error}); write this folder again', "file-content"
         ) from None
+
+
+def _thermal(path: Path, sensor: Sensor) -> np.ndarray:
+    """(H, W, 3) uint8: a plane as it is, raw counts of 16 bits by the range of the sensor."""
+    image = read_image(path, (np.uint8, np.uint16))
+    if image.dtype == np.uint16 and image.ndim == 3:
+        raise CorruptFileError(f"{path}: 16 bits of colour are no thermal counts; expected one channel", "file-content")
+    return three_channels(image_codes(image, sensor) if image.dtype == np.uint16 else image)
 
 
 def _hha(path: Path) -> np.ndarray:

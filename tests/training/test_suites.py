@@ -16,6 +16,7 @@ from tiny_run import ALONE, settings
 
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
+from any2seg_core.data.images import CorruptFileError
 from any2seg_core.evaluation.dataset import evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
 from any2seg_core.models import Any2Seg
@@ -192,6 +193,24 @@ def test_value_a_tree_of_more_folders_is_read_with_its_suite(yard):
     report = check_tree(yard[1], suite=suite)
     assert report.count == 0
     assert set(report.encodings) == set(suite.members)
+
+
+def test_value_counts_of_a_thermal_camera_are_brought_to_its_range(yard, tmp_path: Path):
+    """28000 is 0 and 32000 is 255, what lies outside is cut; a plane of 8 bits stays as it is."""
+    suite = sensor_suite(yard[0])
+    data = write_deliver(tmp_path, {"val": 1}, (32, 40), suite=suite)
+    frames = open_dataset("deliver", data, "val", "thermal", suite=suite)
+    first, second = (frames.files(frame)["thermal"][0] for frame in frames.frames)
+    counts = np.full((32, 40), 30000, np.uint16)
+    counts[0, :3] = 27000, 32000, 65535
+    assert cv2.imwrite(str(first), counts)
+    plane = frames[0].planes["thermal"]
+    assert plane.shape == (32, 40, 3)
+    assert plane[0, :4, 1].tolist() == [0, 255, 255, 128]
+    np.testing.assert_array_equal(frames[1].planes["thermal"], cv2.imread(str(second))[..., ::-1])
+    assert cv2.imwrite(str(first), np.zeros((32, 40, 3), np.uint16))
+    with user_error("file-content", first.name, kind=CorruptFileError):
+        frames[0]
 
 
 def test_exception_suites_that_do_not_fit_are_told(yard, trained: Path, tmp_path: Path):
