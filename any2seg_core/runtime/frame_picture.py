@@ -32,7 +32,7 @@ def frame_picture(
     """Panels side by side over a bar.
 
     Args:
-        planes: per sensor (H', W', 3) uint8, the camera first. labels: (H, W) ids; None: there are none.
+        planes: per sensor (H', W', 3) uint8; shown is the camera's, else the first. labels: (H, W) ids, or None.
         sensors: title -> whether it was fused; green or red in the bar. caption: time and the like.
         truth: (H, W) ids, in palette colours; None: no third panel.
         size: (H, W) of each panel before it is made to fit; default: that of the labels. Give it where labels may be
@@ -42,7 +42,7 @@ def frame_picture(
     Returns:
         (H'', W'', 3) uint8 RGB, at most 1920 wide and 720 tall over the bar.
     """
-    shown = next(iter(planes.values()), None)
+    shown = planes.get(suite.camera, next(iter(planes.values()), None))
     known = labels if labels is not None else shown
     height, width = size or (known.shape[:2] if known is not None else (90, 160))
     black = np.zeros((height, width, 3), np.uint8)

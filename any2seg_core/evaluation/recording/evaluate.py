@@ -111,9 +111,9 @@ class _Run:
 
     def _new_video(self, path: Path) -> EvaluationVideo:
         check_place(path, self.request.bag)
-        titles = {name: self._suite.sensor(name).title for name in self.modalities}
         rate_hz = set_rate_hz(self._opened, self.modalities, self.request.every)
-        return EvaluationVideo(path, self.predictor.label_space, titles, rate_hz, self._has_truth)
+        space = self.predictor.label_space
+        return EvaluationVideo(path, space, self._suite, self.modalities, rate_hz, self._has_truth)
 
     def _wishes(self) -> list[str]:
         truth = NO_TRUTH if self._folder is not None else self.request.truth

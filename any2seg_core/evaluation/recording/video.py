@@ -14,6 +14,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.video import VideoWriter
 from any2seg_core.runtime.frame_picture import frame_picture
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 _SLOWEST_HZ, _FASTEST_HZ = 1.0, 60.0
 
@@ -22,7 +23,8 @@ class EvaluationVideo:
     """Writes one video, whole or not at all; a context manager.
 
     Args:
-        path: .webm or .mp4, as `VideoWriter` takes it. titles: sensor -> its title in the bar.
+        path: .webm or .mp4, as `VideoWriter` takes it. suite, sensors: those of the checkpoint, and the ones of them
+            that the bar shows.
         rate_hz: sets per second. has_truth: a third panel shows it, black where a set has none.
 
     Raises:
@@ -30,10 +32,16 @@ class EvaluationVideo:
     """
 
     def __init__(
-        self, path: Path, space: LabelSpace, titles: dict[str, str], rate_hz: float, has_truth: bool
+        self,
+        path: Path,
+        space: LabelSpace,
+        suite: SensorSuite,
+        sensors: Sequence[str],
+        rate_hz: float,
+        has_truth: bool,
     ) -> None:
         self._writer = VideoWriter(path, rate_hz)
-        self._space, self._titles, self._has_truth = space, titles, has_truth
+        self._space, self._suite, self._sensors, self._has_truth = space, suite, tuple(sensors), has_truth
         self._size: tuple[int, int] | None = None
         self._planes: dict[str, np.ndarray] = {}
 
@@ -61,10 +69,11 @@ class EvaluationVideo:
             return  # nothing was seen yet, not even how large pictures are
         if self._has_truth and truth is None:
             truth = np.full(self._size, self._space.void_id, np.uint8)
-        sensors = {title: name in planes for name, title in self._titles.items()}
+        sensors = {self._suite.sensor(name).title: name in planes for name in self._sensors}
         said = f"{time_s:.2f} s" if labels is not None else f"no labels   {time_s:.2f} s"
         caption = f"{said}   mIoU {100 * miou:.1f} %" if miou is not None and miou == miou else said
-        self._writer.add(frame_picture(planes, labels, self._space, sensors, caption, truth, self._size))
+        picture = frame_picture(planes, labels, self._space, sensors, caption, truth, self._size, self._suite)
+        self._writer.add(picture)
 
 
 def set_rate_hz(opened: OpenBag, sensors: Sequence[str], every: int) -> float:

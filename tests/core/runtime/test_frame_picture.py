@@ -7,6 +7,8 @@ import pytest
 
 from any2seg_core.runtime.frame_picture import frame_picture
 from any2seg_core.vocabulary.labels import DELIVER
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import Sensor
 
 HEIGHT, WIDTH = 41, 67
 CAMERA = np.full((HEIGHT, WIDTH, 3), 80, np.uint8)
@@ -21,6 +23,15 @@ def test_value_camera_overlay_and_truth_side_by_side():
     assert (picture[:HEIGHT, :WIDTH] == 80).all()
     assert (picture[:HEIGHT, WIDTH + 4 : 2 * WIDTH + 4] == [104, 72, 104]).all()  # (128, 64, 128) and 80, half and half
     assert (picture[:HEIGHT, 2 * WIDTH + 8 :] == [70, 130, 180]).all()
+
+
+def test_value_the_camera_of_the_suite_is_shown_wherever_it_stands():
+    suite = SensorSuite("van", (Sensor("left", "S", "image"), Sensor("front", "F", "image")), camera="front")
+    planes = {"left": np.full_like(CAMERA, 200), "front": CAMERA}
+    picture = frame_picture(planes, LABELS, DELIVER, SENSORS, "", suite=suite)
+    assert (picture[:HEIGHT, :WIDTH] == 80).all()
+    left = frame_picture({"left": planes["left"]}, LABELS, DELIVER, SENSORS, "", suite=suite)
+    assert (left[:HEIGHT, :WIDTH] == 200).all()
 
 
 def test_value_the_bar_has_green_for_fused_and_red_for_missing_sensors():
