@@ -17,6 +17,10 @@ _EPS = 1e-8  # as in torch's cosine_similarity
 
 def _weighted_sum(tokens: Tensor, weight: Tensor) -> Tensor:
     """tokens (B, M, N, C), weight (B, M) or (B, M, N) -> sum over modalities (B, N, C)."""
+    if torch.compiler.is_exporting():  # runtimes of graphs copy all of it for an einsum
+        if weight.ndim == 2:
+            return (weight[:, None] @ tokens.flatten(2)).view(-1, *tokens.shape[2:])  # (B, N, C)
+        return (tokens * weight[..., None]).sum(dim=1)  # (B, N, C)
     return torch.einsum("bmnc,bm->bnc" if weight.ndim == 2 else "bmnc,bmn->bnc", tokens, weight)
 
 

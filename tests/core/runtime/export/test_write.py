@@ -28,8 +28,19 @@ from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
 from any2seg_core.runtime.export.graphs import FusionGraph  # noqa: E402
 from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
 from any2seg_core.runtime.predictor import Predictor  # noqa: E402
-from any2seg_core.vocabulary.modalities import all_subsets  # noqa: E402
+from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets  # noqa: E402
+from any2seg_core.vocabulary.sensor import Sensor  # noqa: E402
 
+VAN = SensorSuite(
+    "van",
+    (
+        Sensor("front", "F", "image"),
+        Sensor("left", "S", "image", "grey"),
+        Sensor("thermal", "T", "image", "thermal16", value_range=(28000, 32000)),
+        Sensor("lidar", "L", "points"),
+        Sensor("radar", "R", "points", value_range=(-20, 40)),
+    ),
+)
 FILES = ["README.md", "SHA256SUMS", "fusion.onnx", "model.json", "model.onnx"]
 
 
@@ -86,7 +97,8 @@ def test_value_the_second_graph_fuses_what_the_first_has_encoded(folder):
 
 
 MFF_SWITCHES = [
-    {"select": False}, {"reweight": False}, {"residual": False}, {"weight": "spatial"}, {"unit_scale": True},
+    {"select": False}, {"select_temperature": 0.1}, {"reweight": False}, {"residual": False}, {"weight": "spatial"},
+    {"unit_scale": True},
     {"select": False, "residual": False, "weight": "spatial", "unit_scale": True},
 ]  # fmt: skip
 
@@ -114,6 +126,7 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
         {"fusion": "mean_predictions"},
         {"encoder": "mit_b2"},
         {"modalities": ("rgb", "event", "lidar"), "num_classes": 19},
+        {"modalities": VAN.members},
         {"modalities": ("rgb", "lidar")},
         {"modalities": ("depth",)},
         {"align_corners": True, "layer_norm_eps": 1e-6},
@@ -122,10 +135,17 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
 )
 def test_value_other_models_pass_the_comparison(tmp_path, changes):
     model = trained_like(**changes)
-    space = {"label_space": "muses-19"} if model.config.num_classes == 19 else {}
-    written = export_checkpoint(saved(tmp_path / "m.safetensors", model, **space), tmp_path / "out")
+    contract = {"label_space": "muses-19"} if model.config.num_classes == 19 else {}
+    if model.modalities == VAN.members:
+        contract["suite"] = VAN
+    written = export_checkpoint(saved(tmp_path / "m.safetensors", model, **contract), tmp_path / "out")
     assert written["differing_share"] <= 0.001 and written["subsets"] == 2 ** len(model.modalities) - 1
     assert open_exported(tmp_path / "out").align_corners == model.config.align_corners
+    predictor = Predictor.load(tmp_path / "out")
+    plane = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    for name in model.modalities:
+        alone = predictor({name: plane})
+        assert alone.used == (name,) and alone.labels.shape == (40, 50) and alone.labels.max() < 255
 
 
 def test_value_the_folder_holds_what_the_checkpoint_says(folder):
