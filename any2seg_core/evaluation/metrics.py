@@ -20,6 +20,11 @@ def as_array(values: np.ndarray | Tensor) -> np.ndarray:
     return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
+def unchanged(labels: np.ndarray) -> np.ndarray:
+    """Labels as they are: model and truth have the same classes."""
+    return labels
+
+
 class ConfusionMatrix:
     """Counts of (truth, prediction) pairs; exact in int64, mergeable over batches, ranks and bags.
 

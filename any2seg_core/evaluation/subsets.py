@@ -13,7 +13,7 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.batches import EvaluationBatch
-from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
+from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array, unchanged
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.models import Any2Seg
@@ -22,11 +22,6 @@ from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, is_labelled, require_train_ids
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-
-
-def unchanged(labels: np.ndarray) -> np.ndarray:
-    """Labels as they are: model and truth have the same classes."""
-    return labels
 
 
 class FrameScores(NamedTuple):

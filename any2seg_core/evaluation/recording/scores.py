@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from any2seg_core.evaluation.metrics import unchanged
 from any2seg_core.evaluation.scores import SubsetScore
-from any2seg_core.evaluation.subsets import unchanged
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.vocabulary.labels import LabelSpace
