@@ -143,7 +143,8 @@ def test_value_batches_hold_labelled_and_unlabelled_samples(data: Path, tmp_path
     assert run.unlabelled.counts() == {"town": 8, "night_drive": 4}
     labelled, unlabelled = (len(frames) for frames in run.parts)
     numbers = MixedNumbers([SampleNumbers(labelled, 2, 7), SampleNumbers(unlabelled, 3, 7, part=1)])
-    batches = training_batches(run.contract.modalities, run.parts, build_augment(config), numbers, 0)
+    augment = build_augment(config, run.contract.suite)
+    batches = training_batches(run.contract.modalities, run.parts, augment, numbers, 0)
     seen: list[str] = []
     for step in range(4):
         batch, keys = next(batches), numbers.batch(step)
