@@ -412,11 +412,11 @@ def test_value_reasons_are_said_in_words(faulty):
     html = (out / "report.html").read_text()
     assert "(silent for too long)" in html
     assert absent_rows(summary)[0][1].startswith("dead ")
-    summary = {"absent": {"rgb": {"frame": 1}}, "unusable_sets": {}, "silent_frames": 0}
+    conditions = {"conditions": {"noise": None, "suite": VEHICLE.to_document()}}
+    summary = {"absent": {"rgb": {"frame": 1}}, "unusable_sets": {}, "silent_frames": 0} | conditions
     assert absent_rows(summary) == [["camera", f"frame 1 ({MESSAGE_REASONS['frame']})"]]
     hits = {"injected": {"x": {"depth": 1, "lidar": 2, "rgb": 3}}, "unreadable": {"x": {}}}
-    hits |= {"conditions": {"noise": None}}
-    assert injected_rows(hits) == [["x", "camera 3, depth 1, LiDAR 2"]]
+    assert injected_rows(hits | conditions) == [["x", "camera 3, depth 1, LiDAR 2"]]
 
 
 def test_exception_a_run_without_any_set_says_why(folder, tmp_path):
