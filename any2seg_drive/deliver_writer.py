@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,11 +28,12 @@ from any2seg_core.base.parallel import ordered_map
 from any2seg_core.base.progress import track
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.deliver import LIDAR_LABELS
-from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, write_semantic
 from any2seg_core.data.images import write_png
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.cases import FAILURES, SPLITS
+from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_drive.rig import DriveRig
 from any2seg_drive.simulator import SHORTEST_DRIVE_S, Drive
@@ -89,18 +90,24 @@ def pack_depth(depth_m: np.ndarray) -> np.ndarray:
     return np.stack([code & 255, (code >> 8) & 255, code >> 16], axis=-1).astype(np.uint8)  # (H,W) -> (H,W,3)
 
 
-def _frame_images(drive: Drive, sensors: SensorRig, stamp_ns: int) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield (top folder, suffix, RGB image) of one frame."""
+def _frame_images(
+    drive: Drive, sensors: SensorRig, stamp_ns: int
+) -> Iterator[tuple[str, str, np.ndarray, Callable[[Path, np.ndarray], None]]]:
+    """Yield (top folder, suffix, image, what writes it) of one frame."""
     raw, labels = drive.sample(stamp_ns / NS_PER_S)
     for name, plane in sensors.planes(raw, stamp_ns).items():
-        yield VEHICLE.sensor(name).folder, VEHICLE.sensor(name).suffix, plane
-    yield "depth", "depth", pack_depth(raw["depth"])
-    yield "semantic", "semantic", semantic_image(labels)
+        yield VEHICLE.sensor(name).folder, VEHICLE.sensor(name).suffix, plane, write_png
+    yield "depth", "depth", pack_depth(raw["depth"]), write_png
+    yield "semantic", "semantic", labels, _write_labels
     points, point_labels = drive.lidar((stamp_ns + drive.rig.lidar_timing.phase_ns) / NS_PER_S)  # as in the sample
     calibration = drive.rig.calibration()
     assert calibration.lidar_to_camera is not None  # the rig has one
     seen = project_labels(points, point_labels, calibration.lidar_to_camera, calibration.camera)
-    yield LIDAR_LABELS, LIDAR_LABELS, semantic_image(seen)
+    yield LIDAR_LABELS, LIDAR_LABELS, seen, _write_labels
+
+
+def _write_labels(path: Path, labels: np.ndarray) -> None:
+    write_semantic(path, labels, DELIVER)
 
 
 def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
@@ -110,8 +117,8 @@ def write_sequence(root: Path, sequence: Sequence, rig: DriveRig) -> int:
     sensors = SensorRig(rig.calibration(), rig.event_timing.period_ns)
     for index in range(sequence.frames):
         number = sequence.first + index * sequence.step
-        for folder, suffix, image in _frame_images(drive, sensors, number * rig.camera_timing.period_ns):
-            write_png(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
+        for folder, suffix, image, write in _frame_images(drive, sensors, number * rig.camera_timing.period_ns):
+            write(root / folder / sequence.folder / f"{number:06d}_{suffix}_front.png", image)
     return sequence.frames
 
 

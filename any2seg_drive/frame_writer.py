@@ -9,7 +9,9 @@ import numpy as np
 from any2seg_core.base.atomic import publishing
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.images import write_png
+from any2seg_core.runtime.legend import write_labels
 from any2seg_core.sensors.calibration import save_calibration
+from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_drive.rig import DriveRig
 from any2seg_drive.simulator import Drive
 
@@ -47,6 +49,6 @@ def write_frame(
         np.savez_compressed(partial / "events.npz", x=events["x"], y=events["y"], t_ns=events["t"], p=events["p"])
         samples["lidar"].astype("<f4").tofile(partial / "lidar.bin")
         save_calibration(partial / "calibration.yaml", drive.rig.calibration())
-        write_png(partial / "truth.png", truth)
+        write_labels(partial / "truth.png", truth, DELIVER)
     names = ("camera.png", "depth.npy", "events.npz", "lidar.bin", "calibration.yaml", "truth.png")
     return [folder / name for name in names]

@@ -20,6 +20,7 @@ from PIL import Image
 from any2seg_core import Predictor, SensorRig, UserError, load_calibration
 from any2seg_core.files.points import read_points
 from any2seg_core.files.samples import read_depth_m, read_events, read_rgb
+from any2seg_core.runtime.legend import write_labels
 from any2seg_core.runtime.overlay import overlay
 
 FOLDER = Path(sys.argv[1])  # in a notebook: the path itself
@@ -53,10 +54,10 @@ rig = SensorRig(load_calibration(calibration_file)) if calibration_file.is_file(
 
 # %% [markdown]
 # ## Segment
-# One PNG of train ids per moment, and one to look at. A moment that cannot be used is named and passed by.
+# One PNG of train ids per moment, which carries the names of its classes in its text `classes`, and one to look at. A
+# moment that cannot be used is named and passed by.
 
 # %%
-(FOLDER / "labels").mkdir(exist_ok=True)
 (FOLDER / "overlay").mkdir(exist_ok=True)
 pixels = np.zeros(len(space), np.int64)
 for name, files in sorted(moments.items()):
@@ -67,7 +68,7 @@ for name, files in sorted(moments.items()):
     except UserError as error:
         print(f"{name}: {error}")
         continue
-    Image.fromarray(found.labels).save(FOLDER / "labels" / f"{name}.png")
+    write_labels(FOLDER / "labels" / f"{name}.png", found.labels, space)
     camera = {"rgb": samples["rgb"]} if "rgb" in samples else {}
     Image.fromarray(overlay(found.labels, camera, space, 0.5)).save(FOLDER / "overlay" / f"{name}.png")
     pixels += np.bincount(found.labels[found.labels < len(space)], minlength=len(space))

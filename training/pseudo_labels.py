@@ -23,7 +23,8 @@ from any2seg_core.base.progress import track
 from any2seg_core.base.screen import refusal
 from any2seg_core.data.catalogue import layout
 from any2seg_core.data.kinds import Kind
-from any2seg_core.data.pseudo import PseudoLabels, write_facts, write_pseudo
+from any2seg_core.data.pseudo import PseudoLabels, write_facts
+from any2seg_core.runtime.legend import write_labels
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_training.settings import answered_help, load_settings
@@ -62,7 +63,7 @@ def label(config: PseudoConfig) -> tuple[int, float]:
         found = predictor(frames[index].planes)
         assert found.confidence is not None  # a predictor leaves it out only when told to
         labels = np.where(found.confidence < config.threshold, IGNORE, found.labels).astype(np.uint8)
-        write_pseudo(path, labels)
+        write_labels(path, labels, frames.label_space)
         shares.append(float((labels != IGNORE).mean()))
     return len(frames), float(np.mean(shares)) if shares else 1.0
 

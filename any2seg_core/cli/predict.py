@@ -173,9 +173,10 @@ def _check_outputs(wanted: Iterable[Path | None], inputs: Iterable[Path | None])
 
 def _predict_one(request: _Request) -> None:
     from any2seg_core.files.samples import FileOptions, read_samples
-    from any2seg_core.prediction.outputs import write_image, write_labels
+    from any2seg_core.prediction.outputs import write_image
     from any2seg_core.prediction.sources import check_view
     from any2seg_core.runtime.file_set import reasons_of, segment_arrays
+    from any2seg_core.runtime.legend import write_labels
     from any2seg_core.runtime.overlay import overlay
 
     _check_pictures(request)

@@ -208,7 +208,7 @@ class BagDataset(FrameDataset):
         asked = self.modalities if self.is_choice else ()
         place = self.bag.planes or (self.root if self.root.is_dir() else self.root.parent)
         recipe = _recipe(self.root, self.bag, asked, self.labelled, self.suite)
-        kept = PlaneFolder(PlaneCache(place, recipe, keep=True).folder, self.labelled)
+        kept = PlaneFolder(PlaneCache(place, recipe, keep=True).folder, self.label_space if self.labelled else None)
         index = kept.index()
         is_kept = index is not None or cache == "disk" or self.bag.keep
         if cache == "ram" and not is_kept:
@@ -270,7 +270,7 @@ def _temporary(instead_of: PlaneFolder) -> PlaneFolder:
     """A folder that goes with the last data set that reads it: train and val of one recording share it."""
     store = _TEMPORARY.get(instead_of.folder)
     if store is None:
-        store = PlaneFolder(Path(tempfile.mkdtemp(prefix="any2seg-bag-")), instead_of.labelled)
+        store = PlaneFolder(Path(tempfile.mkdtemp(prefix="any2seg-bag-")), instead_of.space)
         weakref.finalize(store, _remove, store.folder, os.getpid())
         _TEMPORARY[instead_of.folder] = store
     return store

@@ -21,6 +21,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_json
 from any2seg_core.data.images import read_image, read_plane, write_png
 from any2seg_core.data.usable_sets import ResumePoint, Tally, UsableSet
+from any2seg_core.runtime.legend import write_labels
+from any2seg_core.vocabulary.labels import LabelSpace
 
 _LABELS = "labels"
 _INDEX, _JOURNAL, _LOCK = "index.json", "sets.jsonl", ".lock"
@@ -119,10 +121,13 @@ class PlaneFolder:
 
     While the folder grows, a journal names each frame whose files are whole: whoever comes after a process that was
     killed goes on behind it.
+
+    Args:
+        space: classes of the labels; None: without labels.
     """
 
-    def __init__(self, folder: Path, labelled: bool) -> None:
-        self.folder, self.labelled = folder, labelled
+    def __init__(self, folder: Path, space: LabelSpace | None) -> None:
+        self.folder, self.space = folder, space
 
     def index(self) -> RecordingIndex | None:
         """Of a folder that is complete; None for any other."""
@@ -161,7 +166,7 @@ class PlaneFolder:
 
     def files(self, frame: BagFrame) -> dict[str, list[Path]]:
         """Of each modality that the frame has, and of the labels where they are wanted."""
-        keys = (*frame.present, _LABELS) if self.labelled else frame.present
+        keys = (*frame.present, _LABELS) if self.space is not None else frame.present
         return {key: [self._path(frame, key)] for key in keys}
 
     def plane(self, frame: BagFrame, name: str) -> np.ndarray:
@@ -235,9 +240,11 @@ class FolderWriter:
 
     def _write(self, usable: UsableSet, frame: BagFrame) -> None:
         for key, paths in self._target.files(frame).items():
-            image = usable.labels if key == _LABELS else usable.planes[key]
-            assert image is not None  # `files` names the labels only where there are some
-            write_png(paths[0], image)
+            if key == _LABELS:
+                assert usable.labels is not None and self._target.space is not None  # `files` names none else
+                write_labels(paths[0], usable.labels, self._target.space)
+            else:
+                write_png(paths[0], usable.planes[key])
 
     def _settle(self) -> None:
         done, entry = self._pending.popleft()

@@ -10,7 +10,9 @@ import numpy as np
 
 from any2seg_core.base.atomic import only_one
 from any2seg_core.base.errors import UserError
+from any2seg_core.runtime.legend import write_labels
 from any2seg_core.vocabulary.cases import SPLITS
+from any2seg_core.vocabulary.labels import LabelSpace
 
 
 def check_target(root: Path, split: str) -> None:
@@ -50,8 +52,10 @@ def publish(partial: Path, root: Path) -> None:
         os.replace(source, root / source.relative_to(partial))
 
 
-def semantic_image(labels: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 train ids -> (H, W, 3) uint8: train id + 1 in the first channel, 0 for unlabelled."""
+def write_semantic(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
+    """Write (H, W) uint8 train ids as train id + 1 in the first of three channels, 0 for unlabelled, and their classes;
+    UserError where the place cannot be written.
+    """
     semantic = np.zeros((*labels.shape, 3), np.uint8)  # (H, W, 3)
     semantic[..., 0] = labels + np.uint8(1)  # 255 wraps to 0
-    return semantic
+    write_labels(path, semantic, space, first_id=1)

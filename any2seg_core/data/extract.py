@@ -23,7 +23,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
-from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, semantic_image
+from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, write_semantic
 from any2seg_core.data.deliver_labels import LABEL_SPACE_FILE, label_space_of
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
@@ -100,7 +100,7 @@ def extract(
         make_empty(partial)
         try:
             folders = ("semantic", LIDAR_LABELS) if found.has_cloud_truth else ("semantic",)
-            writer = _FrameWriter(partial, opened, options, folders, labeller)
+            writer = _FrameWriter(partial, opened, options, dict.fromkeys(folders, coding.space), labeller)
             for usable in found:
                 writer.write(usable)
                 report.written += 1
@@ -124,17 +124,17 @@ def _require_one_space(out: Path, space: LabelSpace) -> None:
 
 
 class _FrameWriter:
-    """Files of one recording below a folder that is published later."""
+    """Files of one recording below a folder that is published later; spaces: folder of labels -> their classes."""
 
     def __init__(
         self,
         folder: Path,
         opened: OpenBag,
         options: ExtractOptions,
-        label_folders: tuple[str, ...],
+        spaces: dict[str, LabelSpace],
         labeller: SetLabeller | None,
     ) -> None:
-        self._label_folders, self._labeller, self._names = label_folders, labeller, StampNames()
+        self._spaces, self._labeller, self._names = spaces, labeller, StampNames()
         name = re.sub(r"[^0-9A-Za-z-]+", "-", opened.bag.path.resolve().stem).strip("-") or "recording"
         self._folder, self._opened, self._options = folder, opened, options
         self._recorded = Conditions(opened.bag.path)
@@ -147,11 +147,11 @@ class _FrameWriter:
         for name, plane in usable.planes.items():
             entry = self._opened.suite.sensor(name)
             write_png(self._folder / entry.folder / below / f"{stem}_{entry.suffix}_front.png", plane)
-        written = {} if labels is None else dict.fromkeys(self._label_folders, labels)
+        written = {} if labels is None else {name: (labels, space) for name, space in self._spaces.items()}
         if self._labeller is not None:
-            written[PREDICTED] = self._labeller.labels(usable)
-        for name, ids in written.items():
-            write_png(self._folder / name / below / f"{stem}_{name}_front.png", semantic_image(ids))
+            written[PREDICTED] = self._labeller.labels(usable), self._labeller.label_space
+        for name, (ids, space) in written.items():
+            write_semantic(self._folder / name / below / f"{stem}_{name}_front.png", ids, space)
         self._calibration = bag_set.frames.rig.calibration if bag_set.frames.rig is not None else None
 
     def _condition_at(self, time_ns: int) -> str:

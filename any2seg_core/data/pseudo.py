@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from any2seg_core.base.atomic import replacing
@@ -96,10 +95,3 @@ def write_facts(folder: Path, split: str, facts: dict[str, Any]) -> None:
         )
     with replacing(folder / f"{split}.json") as partial:
         partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def write_pseudo(path: Path, labels: np.ndarray) -> None:
-    """(H, W) uint8 train ids, 255 where there is none, as PNG; whole or not at all."""
-    with replacing(path) as partial:
-        if not cv2.imwrite(str(partial), labels):
-            raise OSError("OpenCV wrote nothing")

@@ -143,6 +143,11 @@ def event_cloud(events: np.ndarray, stamp_ns: int, frame_id: str) -> bytes:
     return _cloud(records, _EVENT_FIELDS, _EVENT_RECORD.itemsize, stamp_ns, frame_id, is_dense=True)
 
 
+def string(text: str) -> bytes:
+    """Return a std_msgs/String."""
+    return _serialised(_make("std_msgs/msg/String", data=text))
+
+
 def clock(stamp_ns: int) -> bytes:
     """Return a rosgraph_msgs/Clock."""
     return _serialised(_make("rosgraph_msgs/msg/Clock", clock=_time(stamp_ns)))

@@ -11,20 +11,19 @@ from typing import TextIO
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.video import VideoWriter
 from any2seg_core.prediction.frame import PredictedFrame
 from any2seg_core.runtime.frame_picture import frame_picture
-from any2seg_core.runtime.legend import legend_document, legend_picture
+from any2seg_core.runtime.legend import PNG_LEVEL, legend_document, legend_picture, write_labels
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import SensorSuite
 
 LABELS, OVERLAY, LEGEND, FRAMES = "labels", "overlay", "legend", "frames.jsonl"
-_ALPHA, _JPEG_QUALITY, _PNG_LEVEL = 0.5, 90, 1  # level 1 of PNG takes a fifth of the time of the usual one
+_ALPHA, _JPEG_QUALITY = 0.5, 90
 
 
 @dataclass(frozen=True)
@@ -148,15 +147,7 @@ class _Lines:
             ) from None
 
 
-def write_labels(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
-    """(H, W) ids as PNG, with the names of the classes as JSON in its text `classes`; as `write_image`."""
-    text = PngInfo()
-    text.add_text("classes", json.dumps(legend_document(space)))
-    with replacing(path) as partial:
-        Image.fromarray(labels).save(partial, compress_level=_PNG_LEVEL, pnginfo=text)
-
-
 def write_image(path: Path, pixels: np.ndarray) -> None:
     """(H, W) ids or (H, W, 3) RGB as PNG or JPEG, whole or not at all; UserError where it cannot be written."""
     with replacing(path) as partial:  # each format takes its own setting and leaves the other alone
-        Image.fromarray(pixels).save(partial, quality=_JPEG_QUALITY, compress_level=_PNG_LEVEL)
+        Image.fromarray(pixels).save(partial, quality=_JPEG_QUALITY, compress_level=PNG_LEVEL)

@@ -34,7 +34,7 @@ from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.recording import evaluate
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
-from any2seg_core.evaluation.recording.record import OUTPUTS
+from any2seg_core.evaluation.recording.record import LABEL_INFO, OUTPUTS
 from any2seg_core.evaluation.recording.scores import phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
@@ -287,6 +287,16 @@ def test_value_recorded_labels_lie_beside_the_inputs_with_their_headers(folder, 
                 assert zlib.crc32(image_to_array(image)) == by_stamp[message.stamp_ns]
 
 
+def test_value_the_classes_of_recorded_labels_come_once_before_them_and_stay(faulty):
+    with Recording(faulty[2] / "out.mcap") as bag:
+        first = next(iter(bag.messages([OUTPUTS["label"], LABEL_INFO])))
+        assert first.topic == LABEL_INFO and bag.topics[LABEL_INFO].count == 1
+        assert [profile.durability for profile in bag.topics[LABEL_INFO].qos] == ["transient_local"]
+        document = json.loads(first.value.data)
+    assert [entry["class_name"] for entry in document["class_map"]] == list(DELIVER.classes)
+    assert (document["label_space"], document["unlabelled"], document["threshold"]) == ("deliver-25", 255, 0.0)
+
+
 @pytest.mark.parametrize(
     ("entries", "camera", "subsets"),
     [(kitti_entries, KITTI_CAMERA, ["R", "L", "RL"]), (lidar_entries, lidar_calibration().camera, ["L"])],
@@ -510,7 +520,7 @@ def test_value_compressed_camera_packets_and_a_panning_lidar_with_faults_twice(f
         assert recorded.warnings == []
         topics = choose_topics(source).map
         injector = FaultInjector(faults, topics, 3, source.start_ns)
-        names = [topic for topic in recorded.topics if topic not in OUTPUTS.values()]
+        names = [topic for topic in recorded.topics if topic not in (*OUTPUTS.values(), LABEL_INFO)]
         assert set(names) == set(source.topics)
         assert [m.data for m in recorded.messages(names)] == [m.data for m in injector(source.messages())]
 

@@ -22,6 +22,7 @@ from bag_files import (
     write_bag,
     write_ros1,
 )  # fmt: skip
+from PIL import Image
 from raised import user_error
 
 from any2seg_core.bags.conditions import write_conditions
@@ -39,6 +40,7 @@ from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.labels import DELIVER
 
 OFFSET = "/**:\n  ros__parameters:\n    lidar: {offset_s: -0.03}\n"
 
@@ -142,6 +144,10 @@ def test_value_labelled_recording_reads_back(tmp_path):
         assert labels[0, 0] == 255
         assert (np.delete(labels.ravel(), 0) == k).all()
     np.testing.assert_array_equal(dataset[2].planes["rgb"][0, 0], [2, 2, 2])
+    for file in sorted((tmp_path / "out" / "semantic").rglob("*.png")):
+        assert json.loads(Image.open(file).text["classes"])["class_map"][0] == {
+            "class_id": 1, "class_name": DELIVER.classes[0], "rgb": list(DELIVER.colours[0]),
+        }  # fmt: skip
     run(bag, tmp_path / "out", BagOptions(topics=["truth=none"]), split="test")  # beside the other split
     with user_error("frame-incomplete", "1600000000000000000_semantic_front.png"):
         DeliverDataset(tmp_path / "out", "test", ("rgb",))
@@ -299,6 +305,7 @@ def test_value_labels_of_a_checkpoint_lie_beside_the_planes(tmp_path, params, sa
     for index, file in enumerate(files):
         planes = {name: frames.read_plane(frames.frames[index], name) for name in ("rgb", "lidar")}
         np.testing.assert_array_equal(read_labels(file), predictor(planes).labels)
+        assert json.loads(Image.open(file).text["classes"])["class_map"][1]["class_name"] == DELIVER.classes[1]
 
 
 def test_exception_a_checkpoint_that_lacks_a_sensor_writes_nothing(tmp_path, params, save):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -17,15 +18,19 @@ from any2seg_core.bags.reader import Recorded, Recording
 from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import serialise
+from any2seg_core.runtime.legend import legend_document
 from any2seg_core.runtime.overlay import overlay
 from any2seg_core.runtime.predictor import Segmentation
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 _OVERLAY_ALPHA = 0.5
-_IMAGE = "sensor_msgs/msg/Image"
+_IMAGE, _STRING = "sensor_msgs/msg/Image", "std_msgs/msg/String"
 OUTPUTS = {name: f"/segment/out/{name}" for name in ("label", "overlay", "confidence")}
-"""What is added; the names under which the live node publishes the same."""
+"""Pictures that are added; the names under which the live node publishes the same."""
+
+LABEL_INFO = "/segment/out/label_info_json"
+"""Added once, before the first label: classes of the labels as JSON, as the live node has it."""
 
 
 class ResultRecorder:
@@ -53,6 +58,7 @@ class ResultRecorder:
         self._path, self._bag, self._space, self._suite = path, bag, space, suite
         self._partial = path.parent / f".{path.stem}.{os.getpid()}.partial"
         self._connections: dict[str, Connection | None] = {}
+        self._has_label_info = False
 
     def __enter__(self) -> ResultRecorder:
         try:
@@ -90,18 +96,24 @@ class ResultRecorder:
     def add(
         self, time_ns: int, stamp_ns: int, frame_id: str, result: Segmentation, planes: dict[str, np.ndarray]
     ) -> None:
-        """Write label, overlay and confidence of one set with its header; `time_ns` is log time."""
+        """Write label, overlay and confidence of one set with its header, and once its classes; `time_ns`: log time."""
         assert result.confidence is not None  # every set of a recording is segmented with it
         pictures = {
-            "label": (result.labels, "mono8"),
+            "label": (result.labels, "mono8" if result.labels.dtype == np.uint8 else "mono16"),
             "overlay": (overlay(result.labels, planes, self._space, _OVERLAY_ALPHA, self._suite), "rgb8"),
             "confidence": (np.round(result.confidence * 255).astype(np.uint8), "mono8"),
         }
+        if not self._has_label_info:
+            self._has_label_info = True
+            document = legend_document(self._space) | {"threshold": 0.0}  # recordings keep labels of any confidence
+            self._add(LABEL_INFO, _STRING, time_ns, serialise.string(json.dumps(document)))
         for name, (pixels, encoding) in pictures.items():
-            data = serialise.image(pixels, encoding, stamp_ns, frame_id)
-            connection = self._connection(OUTPUTS[name], common_codec(_IMAGE))
-            if connection is not None:
-                self._write(connection, time_ns, data)
+            self._add(OUTPUTS[name], _IMAGE, time_ns, serialise.image(pixels, encoding, stamp_ns, frame_id))
+
+    def _add(self, topic: str, kind: str, time_ns: int, data: bytes) -> None:
+        connection = self._connection(topic, common_codec(kind))
+        if connection is not None:
+            self._write(connection, time_ns, data)
 
     def _write(self, connection: Connection, time_ns: int, data: bytes) -> None:
         try:
@@ -125,7 +137,7 @@ class ResultRecorder:
                 self._connections[topic] = None
             else:
                 recorded = self._bag.topics[topic].qos if topic in self._bag.topics else ()
-                is_latched = any(profile.durability == "transient_local" for profile in recorded)
+                is_latched = topic == LABEL_INFO or any(each.durability == "transient_local" for each in recorded)
                 qos = [offered_qos(is_latched, 1 if is_latched else 10)]
                 self._connections[topic] = self._writer.add_connection(
                     topic, kind, typestore=store, offered_qos_profiles=qos
