@@ -72,11 +72,10 @@ def _digest(source: Path | Calibration | None, size: tuple[int, int]) -> str:
     for file in inside:
         try:
             total.update(file.name.encode() + b"\0" + file.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{file}: no calibration: restore it, or correct the recipe", "file-missing") from None
         except OSError as error:
-            code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
-            raise UserError(
-                f"{file}: no calibration ({error.strerror}): restore it, or correct the recipe", code
-            ) from None
+            raise UserError(f"{file}: no calibration ({error.strerror}): mend it", "file-unreadable") from None
     return total.hexdigest()[:12]
 
 

@@ -98,10 +98,10 @@ class Sensor:
             raise UserError(f"kind is {self.kind!r}: choose one of {', '.join(KINDS)}", "value-unknown")
         formats = FORMATS if self.kind == IMAGE else ("",)
         object.__setattr__(self, "format", self.format or formats[0])
+        if self.format not in formats and self.kind == IMAGE:
+            raise UserError(f"format is {self.format!r}: choose one of {', '.join(FORMATS)}", "value-unknown")
         if self.format not in formats:
-            told = f"choose one of {', '.join(FORMATS)}" if self.kind == IMAGE else "only images have one, leave it out"
-            code = "value-unknown" if self.kind == IMAGE else "option-unsupported"
-            raise UserError(f"format is {self.format!r}: {told}", code)
+            raise UserError(f"format is {self.format!r}: only images have one, leave it out", "option-unsupported")
         if self.format != PLANE and (self.encoding or any(self.channels)):
             key = "encoding" if self.encoding else "channels"
             told = f"only images of format {PLANE} have their own; leave it out"

@@ -89,7 +89,7 @@ def test_value_counts_of_a_thermal_image_are_changed_as_counts(order):
     assert np.abs(blurred - expected).max() <= 0.51
     eight = SimpleNamespace(encoding="mono8", height=1, width=3, is_bigendian=0, step=3, data=bytes([10, 100, 200]))
     assert image_to_array(change_payload(eight, Exposure(stops=1.0), rng(), True)).tolist() == [[20, 200, 255]]
-    with pytest.raises(MessageError, match="thermal"):
+    with user_error("message-unsupported", "thermal", kind=MessageError):
         change_payload(SimpleNamespace(format="png", data=b""), Blur(), rng(), is_counts=True)
 
 
