@@ -21,6 +21,7 @@ else:  # libyaml is ten times as fast, and in every wheel
     _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LONGEST_NUMBER = 400  # characters: longer ones take quadratic time, and no float is longer
 _STR, _DATE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"
+_VALUES = frozenset(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null"))
 _PLAIN = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp")
 )
@@ -146,17 +147,33 @@ class _Open:
     def __init__(self, anchor: str | None, before: int, is_mapping: bool) -> None:
         self.anchor, self.before = anchor, before
         self._is_mapping, self._is_key = is_mapping, False
-        self._keys: set[tuple[str | None, str, bool]] = set()
+        self._keys: set[tuple[str, Any]] = set()
 
     def take(self, event: yaml.NodeEvent) -> bool:
         """Note the next node within; False for a key that was there already."""
         self._is_key = self._is_mapping and not self._is_key
         if not self._is_key or not isinstance(event, yaml.ScalarEvent):
             return True
-        key = (event.tag, event.value, event.implicit[0])
-        is_new = key not in self._keys or key == (None, "<<", True)
+        key = _key_of(event)
+        is_new = key not in self._keys or key == _MERGE
         self._keys.add(key)
         return is_new
+
+
+_MERGE = ("tag:yaml.org,2002:merge", "<<")
+_RESOLVER = yaml.resolver.Resolver()
+
+
+def _key_of(event: yaml.ScalarEvent) -> tuple[str, Any]:
+    """What tells a key from others: front is 'front', yes is on, 1 is 0x1, and the number 1 is not the text "1"."""
+    tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+    value: Any = event.value
+    if tag in _VALUES and len(value) <= _LONGEST_NUMBER:
+        try:
+            return "", yaml.SafeLoader("").construct_object(yaml.ScalarNode(tag, value))  # True is the key 1 in Python
+        except (ValueError, KeyError, yaml.YAMLError):  # the loader says what is wrong
+            pass
+    return (_STR if tag == _DATE else tag), value
 
 
 class _PlainLoader(_Loader):

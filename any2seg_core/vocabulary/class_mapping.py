@@ -15,7 +15,15 @@ from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, LabelSpace, is_labelled, is_space_file, label_space
+from any2seg_core.vocabulary.labels import (
+    IGNORE,
+    NOT_ANNOTATED,
+    LabelSpace,
+    is_labelled,
+    is_space_file,
+    label_space,
+    require_train_ids,
+)
 
 _FOLDER = shipped_file("any2seg_core", "vocabulary", "class_mappings")
 _WAY_OUT = "give the data set of the checkpoint, or --map with a mapping between them (docs/classes.md)"
@@ -185,7 +193,9 @@ def class_mapping(name_or_path: str | Path) -> ClassMapping:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        hint = f"{first['msg']}; known keys are from, to and classes"
+        is_no_text = first["type"] == "string_type"
+        hint = "is no text; write it in quotation marks" if is_no_text else first["msg"]
+        hint += "; known keys are from, to and classes"
         raise UserError(f"{path}: {key}: {hint}", code_of(error)) from None
     source, target = (_space_of(path, key, name) for key, name in (("from", found.source), ("to", found.target)))
     for key, names, space in (("from", found.classes, source), ("to", found.classes.values(), target)):
@@ -193,9 +203,14 @@ def class_mapping(name_or_path: str | Path) -> ClassMapping:
         if strange:
             known = ", ".join(space.classes)
             raise UserError(
-                f"{path}: classes: {strange[0]!r} is no class of {key}, {space.name}: it has {known}", "value-unknown"
+                f"{path}: classes: {strange[0][:80]!r} is no class of {key}, {space.name}: it has {known}", "value-unknown"
             )
-    return ClassMapping(path.stem, source, target, tuple(found.classes.items()))
+    mapping = ClassMapping(path.stem, source, target, tuple(found.classes.items()))
+    try:
+        require_train_ids(len(mapping.compared))
+    except UserError as error:
+        raise UserError(f"{path}: classes: {error}", error.code) from None
+    return mapping
 
 
 def _space_of(path: Path, key: str, name: str) -> LabelSpace:

@@ -11,7 +11,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, stored_label_space
 from any2seg_core.vocabulary.labels import MCUBES as MCUBES_CLASSES
 from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
-from any2seg_core.vocabulary.modalities import MCUBES, MUSES, SHIPPED, VEHICLE, SensorSuite, sensor_suite
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, SHIPPED, VEHICLE, SensorSuite, shipped_suite
 from any2seg_core.vocabulary.sensor import COLOUR
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -62,7 +62,8 @@ def unknown_encodings(encodings: dict[str, str], suite: SensorSuite) -> dict[str
 def _suite(value: Any) -> SensorSuite:
     if isinstance(value, SensorSuite):
         return value
-    return sensor_suite(value) if isinstance(value, str) else SensorSuite.of_document(value, "suite")
+    # a checkpoint opens no file that it names
+    return shipped_suite(value) if isinstance(value, str) else SensorSuite.of_document(value, "suite")
 
 
 def _suite_of(names: Any, labels: Any) -> SensorSuite:

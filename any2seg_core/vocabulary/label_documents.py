@@ -41,7 +41,7 @@ class ClassEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassName
     colour: Colour | None = None
-    group: str = Field("", max_length=100)
+    group: Annotated[str, StringConstraints(pattern=r"^\PC{0,100}$", strip_whitespace=True)] = ""
     raw: _RawIds | None = None
     raw_colours: tuple[Colour, ...] | None = None
 
@@ -109,11 +109,13 @@ def _complaint(error: ValidationError, document: dict[str, Any]) -> str:
     if place[:1] == ["classes"] and len(place) > 1:
         entry = document["classes"][int(place[1])]
         name = entry.get("name") if isinstance(entry, dict) else entry
-        place[1] = f"{place[1]} ({str(name)[:40]})"
+        shown = str(name)[:40]
+        place[1] = f"{place[1]} ({shown if shown.isprintable() else repr(shown)})"
     known = ", ".join(_MODELS.get(place[0] if len(place) > 1 else "", SpaceDocument).model_fields)
     hint = {
         "missing": "is missing; add it",
         "extra_forbidden": f"is an unknown key; known are {known}",
+        "string_type": f"is {str(first['input'])[:60]!r}, no text; write it in quotation marks",
         "string_pattern_mismatch": f"is {str(first['input'])[:60]!r}; letters and digits, without control characters",
     }.get(first["type"], f"is {str(first['input'])[:60]!r}: {first['msg'].removeprefix('Value error, ')}")
     return f"{'.'.join(place)} {hint}"

@@ -48,7 +48,7 @@ class SensorSuite:
         object.__setattr__(self, "camera", self.camera or self.of_kind(IMAGE)[0])
         if self.camera not in self.of_kind(IMAGE):
             raise UserError(
-                f"camera is {self.camera!r}: choose an image sensor, {', '.join(self.of_kind(IMAGE))}", "value-unknown"
+                f"camera is {self.camera[:80]!r}: choose an image sensor, {', '.join(self.of_kind(IMAGE))}", "value-unknown"
             )
 
     @cached_property
@@ -127,7 +127,7 @@ class SensorSuite:
                 "front: {kind: image, letter: F}",
                 "key-missing" if entries is None else "value-type",
             )
-        sensors = tuple(_read_sensor(name, entry, f"{source}: sensors.{name}") for name, entry in entries.items())
+        sensors = tuple(_read_sensor(name, entry, f"{source}: sensors.{_shown(name)}") for name, entry in entries.items())
         try:
             return cls(_text(table, "name"), sensors, _text(table, "camera"))
         except UserError as error:
@@ -151,7 +151,7 @@ def _require_different(sensors: Sequence[Sensor]) -> None:
     words: dict[str, str] = {sensor.name: sensor.name for sensor in sensors}
     for sensor in sensors:
         title = sensor.title.casefold()
-        is_letters = len(sensor.title) > 1 and set(sensor.title) <= letters
+        is_letters = sensor.title != sensor.letter and set(sensor.title) <= letters
         if is_letters or words.setdefault(title, sensor.name) != sensor.name:
             told = "could be read as letters of sensors" if is_letters else f"means {words[title]} too"
             raise UserError(f"sensors.{sensor.name}: title {sensor.title!r} {told}: choose another", "value-twice")
@@ -206,8 +206,14 @@ def _text(table: Mapping[str, Any], key: str, default: str = "") -> str:
     value = table.get(key, default)
     if not isinstance(value, str):
         told = "give a text, in quotation marks where YAML reads it otherwise"
-        raise UserError(f"{key} is {value!r}: {told}", "value-type")
+        raise UserError(f"{key} is {str(value)[:80]!r}: {told}", "value-type")
     return value
+
+
+def _shown(name: Any) -> str:
+    """A key of a file in one line."""
+    text = str(name)[:40]
+    return text if text.isprintable() else repr(text)
 
 
 def _is_list(value: Any, count: int, types: tuple[type, ...]) -> bool:
@@ -229,16 +235,24 @@ def sensor_suite(name_or_path: str | Path) -> SensorSuite:
         >>> sensor_suite("vehicle").members
         ('rgb', 'depth', 'event', 'lidar')
     """
+    name, path = str(name_or_path), Path(name_or_path)
+    is_name = len(path.parts) == 1 and not path.suffix and not path.exists()
+    return shipped_suite(name) if is_name or name in _shipped_names() else _of_file(path)
+
+
+def shipped_suite(name: str) -> SensorSuite:
+    """A suite that comes with the program, by its name; UserError lists them."""
     for suite in SHIPPED:
-        if suite.name == str(name_or_path):
+        if suite.name == name:
             return suite
-    path = Path(name_or_path)
-    if len(path.parts) == 1 and not path.suffix and not path.exists():
-        known = ", ".join(suite.name for suite in SHIPPED)
-        raise UserError(
-            f"unknown sensor suite {str(name_or_path)!r}: known are {known}; or give a YAML file", "value-unknown"
-        )
-    return _of_file(path)
+    raise UserError(
+        f"unknown sensor suite {name[:80]!r}: known are {', '.join(_shipped_names())}; or give a YAML file",
+        "value-unknown",
+    )
+
+
+def _shipped_names() -> tuple[str, ...]:
+    return tuple(suite.name for suite in SHIPPED)
 
 
 _FOLDER = Path(__file__).resolve().parent / "suites"

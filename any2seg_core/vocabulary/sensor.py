@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,14 +42,16 @@ _PLANES = {
         ("counts-recency-1", "deliver-event", "muses-sdk-counts-1", "muses-hkust-1"),
     ),
 }
+_NEAREST_SHARE, _NEAREST = 1e-6, 1e-30
 _WIDEST_RANGES = {THERMAL8: (0.0, 255.0), THERMAL16: (0.0, 65535.0), "": (-1e9, 1e9)}
 _NAME = re.compile(r"[a-z](_?[a-z0-9])*")
-_RESERVED = ("all", "full", "every", "none", "truth", "odometry", "semantic", "health")
+_WORDS = ("all", "full", "every", "auto", "none")  # in lists of subsets and topics
+_RESERVED = (*_WORDS, "truth", "odometry", "semantic", "health")
 _RESERVED_FOLDERS = ("semantic", "depth")  # labels, and depth in metres, of DELIVER's layout
 _LONGEST_NAME = 40
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _TITLE = re.compile(r"[^\W_][\w .()/-]{0,59}")
-_TOPIC = re.compile(r"[/~]?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+_TOPIC = re.compile(r"(?!.*__)(?=.{1,255}$)(/|~/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,15 @@ class Sensor:
     def __post_init__(self) -> None:
         _check_name(self.name)
         if not re.fullmatch("[A-Z]", self.letter):
-            raise UserError(f"letter is {self.letter!r}: give one capital, A to Z", "value-format")
+            raise UserError(f"letter is {self.letter[:80]!r}: give one capital, A to Z", "value-format")
         if self.kind not in KINDS:
-            raise UserError(f"kind is {self.kind!r}: choose one of {', '.join(KINDS)}", "value-unknown")
+            raise UserError(f"kind is {self.kind[:80]!r}: choose one of {', '.join(KINDS)}", "value-unknown")
         formats = FORMATS if self.kind == IMAGE else ("",)
         object.__setattr__(self, "format", self.format or formats[0])
         if self.format not in formats and self.kind == IMAGE:
-            raise UserError(f"format is {self.format!r}: choose one of {', '.join(FORMATS)}", "value-unknown")
+            raise UserError(f"format is {self.format[:80]!r}: choose one of {', '.join(FORMATS)}", "value-unknown")
         if self.format not in formats:
-            raise UserError(f"format is {self.format!r}: only images have one, leave it out", "option-unsupported")
+            raise UserError(f"format is {self.format[:80]!r}: only images have one, leave it out", "option-unsupported")
         if self.format != PLANE and (self.encoding or any(self.channels)):
             key = "encoding" if self.encoding else "channels"
             told = f"only images of format {PLANE} have their own; leave it out"
@@ -119,7 +120,13 @@ class Sensor:
                 allowed = {"title": "letters, digits, spaces and . ( ) / -", "topic": "the name of a ROS topic"}
                 told = allowed.get(key, "letters, digits and _ . -")
                 raise UserError(f"{key} is {value[:80]!r}: give {told}", "value-format")
-
+        for key, values in (("channels", self.channels), ("encoding", (self.encoding,) if self.encoding else ())):
+            for value in values:
+                if not _TITLE.fullmatch(value):
+                    told = "letters, digits, spaces and . ( ) / -"
+                    raise UserError(f"{key} has {value[:80]!r}: give {told}", "value-format")
+        if self.title.casefold() in _WORDS:
+            raise UserError(f"title {self.title!r} means something else in commands: take another", "value-unknown")
         if self.folder in _RESERVED_FOLDERS:
             raise UserError(f"folder is {self.folder!r}, where DELIVER has other files: take another", "value-unknown")
 
@@ -135,9 +142,11 @@ class Sensor:
             raise UserError(f"range: {told}", "option-unsupported")
         low, high = self.value_range
         least, most = _WIDEST_RANGES[self.format]
-        if not (math.isfinite(low) and math.isfinite(high) and least <= low < high <= most):
+        fits = least <= low < high <= most
+        if not fits or high - low < max(_NEAREST_SHARE * max(abs(low), abs(high)), _NEAREST):  # float32: the same
             raise UserError(
-                f"range is [{low:g}, {high:g}]: give two numbers from {least:g} to {most:g}, the smaller one first",
+                f"range is [{str(low)[:20]}, {str(high)[:20]}]: give two numbers from {least:g} to {most:g}, the smaller "
+                "one first",
                 "value-range",
             )
         return float(low), float(high)

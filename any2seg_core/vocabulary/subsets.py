@@ -152,10 +152,15 @@ def _other_words(name: str, suite: SensorSuite) -> str:
 
 
 def _named(word: str, suite: SensorSuite) -> tuple[str, ...]:
-    """What a name, a title or letters stand for; nothing for another word."""
+    """What a name, a title or letters stand for; nothing for another word. A letter is no name in capitals."""
+    for name in suite.members:
+        if word in (name, suite.sensor(name).title):
+            return (name,)
+    by_letter = tuple(suite.members[suite.letters.index(letter)] for letter in word if letter in suite.letters)
+    is_letters = len(by_letter) == len(word)
+    if is_letters and len(set(word)) == len(word):
+        return by_letter
     for name in suite.members:
         if word.casefold() in (name, suite.sensor(name).title.casefold()):
             return (name,)
-    if set(word) <= set(suite.letters):
-        return tuple(suite.members[suite.letters.index(letter)] for letter in word)
-    return ()
+    return by_letter if is_letters else ()

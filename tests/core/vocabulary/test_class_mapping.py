@@ -113,6 +113,15 @@ def test_value_labels_of_many_classes_are_wide(tmp_path):
     assert comparison.of_labels(np.array([0, 299, 7, 65535], np.uint16)).tolist() == [0, 1, 255, 255]
 
 
+def test_exception_more_compared_classes_than_a_truth_can_hold(tmp_path):
+    names = [f"c{number}" for number in range(255)]
+    (tmp_path / "many.yaml").write_text(f"name: many\nclasses: [{', '.join(names)}]\n")
+    pairs = ", ".join(f"{name}: {name}" for name in names)
+    path = write(tmp_path, f"from: many.yaml\nto: many.yaml\nclasses: {{{pairs}}}\n")
+    with user_error("value-range", path, "classes", 255):
+        class_mapping(path)
+
+
 @pytest.mark.parametrize("name", shipped_mappings())
 def test_value_shipped_mappings_say_their_spaces_in_their_names(name):
     mapping = class_mapping(name)
@@ -132,6 +141,9 @@ def test_value_shipped_mappings_say_their_spaces_in_their_names(name):
         ("from: yard.yaml\nto: street.yaml\nclasses: {ground: floor}", "value-unknown", ("'floor'", "to", "flat")),
         ("from: nowhere.yaml\nto: street.yaml\nclasses: {a: b}", "file-missing", ("from", "nowhere.yaml")),
         ("from: yard.yaml\nto: nothing\nclasses: {a: b}", "label-space-unknown", ("to", "nothing")),
+        ("from: yard.yaml\nto: street.yaml\nclasses: {ground: flat, 'ground': thing}", "key-twice", ("ground",)),
+        ("from: yard.yaml\nto: street.yaml\nclasses: {flat: ground}", "value-unknown", ("'flat'", "from", "yard")),
+        ("from: yard.yaml\nto: street.yaml\nclasses: {yes: flat}", "value-type", ("classes", "quotation marks")),
     ],
 )
 def test_exception_what_is_wrong_in_a_mapping_is_named(tmp_path, text, code, named):

@@ -71,6 +71,15 @@ def test_value_the_contract_keeps_the_whole_suite():
         InputContract.model_validate(contract.model_dump() | {"suite": {"colour": "red"}})
 
 
+def test_exception_a_contract_opens_no_file(tmp_path):
+    path = tmp_path / "vehicle.yaml"
+    path.write_text("name: eye\nsensors: {front: {kind: image, letter: F}}")
+    for stored in (str(path), "/etc/passwd", "vehicle.yaml", "", "."):
+        with pytest.raises(ValidationError, match="unknown sensor suite"):
+            InputContract.model_validate({"suite": stored})
+    assert InputContract.model_validate({"suite": "muses", "label_space": "muses-19"}).suite is MUSES
+
+
 @pytest.mark.parametrize("suite", [VEHICLE, MUSES, MCUBES], ids=lambda suite: suite.name)
 def test_value_checkpoints_from_before_mean_a_shipped_suite(suite):
     labels = {"vehicle": "deliver-25", "muses": "muses-19", "mcubes": "mcubes-20"}[suite.name]

@@ -96,6 +96,11 @@ def test_value_shipped_spaces_come_back_from_their_document(name):
         ("name: x\nclasses: [no]", "value-type", ("classes.0", "False")),
         ("name: x y\nclasses: [a]", "value-invalid", ("x y",)),
         ('name: x\nclasses: ["a\\e[31m"]', "value-invalid", ("classes.0",)),
+        ('name: x\nclasses: [{name: "a\\nb"}]', "value-invalid", (r"a\nb",)),
+        ('name: x\nclasses: [{name: a, group: "b\\nc"}]', "value-invalid", ("classes.0 (a).group", r"b\nc")),
+        ("name: x\nclasses: [{name: yes}]", "value-type", ("classes.0", "True", "quotation marks")),
+        ("name: x\nclasses: [{name: a}, {name: on}]", "value-type", ("classes.1", "quotation marks")),
+        ("name: x\nclasses: [a]\nother: off", "value-type", ("other", "quotation marks")),
         ("name: x\nclasses: [a, b", "text-syntax", ("line",)),
     ],
 )  # fmt: skip

@@ -111,14 +111,19 @@ BAD = {
     ),
     "{name: van, sensors: {l: {kind: points, letter: L}}}": ("sensor-none", "image"),
     "{name: van, sensors: {a: {kind: image, letter: A}, a: {kind: depth, letter: B}}}": ("key-twice", "'a'"),
+    "{name: van, sensors: {a: {kind: image, letter: A}, 'a': {kind: depth, letter: B}}}": ("key-twice", "'a'"),
+    '{name: van, sensors: {"a\\nb": {kind: image, letter: A}}}': ("value-format", r"a\nb"),
+    f"{{name: van, camera: {'c' * 999}, sensors: {{a: {{kind: image, letter: A}}}}}}": ("value-unknown", "camera"),
+    f"{{name: van, sensors: {{a: {{kind: [{'k, ' * 999}], letter: A}}}}}}": ("value-type", "kind"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("text", BAD)
 def test_exception_suite_file(text, tmp_path):
     code, *named = BAD[text]
-    with user_error(code, "suite.yaml", *named):
+    with user_error(code, "suite.yaml", *named) as caught:
         read(text, tmp_path)
+    assert len(str(caught.value)) < 600 and "\n" not in str(caught.value)
 
 
 BAD_SENSORS = {
@@ -144,6 +149,9 @@ BAD_SENSORS = {
     "{kind: points, letter: B, range: [40, -20]}": ("value-range", "[40, -20]"),
     "{kind: points, letter: B, range: [0, .inf]}": ("value-range", "range"),
     "{kind: points, letter: B, range: [.nan, 1]}": ("value-range", "range"),
+    f"{{kind: points, letter: B, range: [0, 1{'0' * 350}]}}": ("value-range", "range"),
+    "{kind: points, letter: B, range: [1.0, 1.0000000001]}": ("value-range", "range"),
+    "{kind: points, letter: B, range: [0, 1.0e-320]}": ("value-range", "range"),
     "{kind: points, letter: B, range: 40}": ("value-type", "range"),
     "{kind: points, letter: B, range: [0, 1, 2]}": ("value-type", "range"),
     "{kind: points, letter: B, range: [a, b]}": ("value-type", "range"),
@@ -154,6 +162,12 @@ BAD_SENSORS = {
     "{kind: points, letter: B, title: front camera}": ("value-twice", "'front camera'"),
     "{kind: points, letter: B, title: FRONT}": ("value-twice", "'FRONT'"),
     "{kind: points, letter: B, title: AB}": ("value-twice", "'AB'"),
+    "{kind: points, letter: B, title: A}": ("value-twice", "'A'"),
+    "{kind: points, letter: B, title: Every}": ("value-unknown", "'Every'"),
+    "{kind: points, letter: B, title: all}": ("value-unknown", "'all'"),
+    '{kind: image, letter: B, format: plane, channels: [a, "", c]}': ("value-format", "channels"),
+    '{kind: image, letter: B, format: plane, channels: [a, "b\\nc", d]}': ("value-format", "channels"),
+    '{kind: image, letter: B, format: plane, encoding: "a\\e[1m"}': ("value-format", "encoding"),
     "{kind: points, letter: B, title: a+b}": ("value-format", "title"),
     '{kind: points, letter: B, title: ""}': None,
     "{kind: points, letter: B, folder: ../up}": ("value-format", "folder"),
@@ -162,6 +176,9 @@ BAD_SENSORS = {
     "{kind: points, letter: B, topic: 'a b'}": ("value-format", "topic", "ROS"),
     "{kind: points, letter: B, topic: /front/image}": ("value-twice", "topic", "front"),
     "{kind: points, letter: B, topic: /x/}": ("value-format", "topic"),
+    "{kind: points, letter: B, topic: /x__y}": ("value-format", "topic"),
+    "{kind: points, letter: B, topic: ~x}": ("value-format", "topic"),
+    f"{{kind: points, letter: B, topic: /{'x' * 300}}}": ("value-format", "topic"),
 }  # fmt: skip
 
 
@@ -185,7 +202,7 @@ def test_exception_names_that_no_topic_or_parameter_can_have(name, tmp_path):
         read(WITH_NAME % name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["all", "full", "every", "none", "truth", "odometry", "health", "front_camera_info"])
+@pytest.mark.parametrize("name", ["all", "full", "every", "auto", "none", "truth", "odometry", "health", "front_camera_info"])
 def test_exception_names_that_mean_something_else(name, tmp_path):
     with user_error("value-unknown", "suite.yaml", repr(name)):
         read(WITH_NAME % name, tmp_path)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from raised import user_error
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, sensor_suite
+from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite, sensor_suite
+from any2seg_core.vocabulary.sensor import Sensor
 from any2seg_core.vocabulary.subsets import parse_order, parse_subset, parse_subsets, parse_suite, settled_subset
 
 
@@ -53,6 +54,18 @@ def test_property_sets_are_canonical_and_letters_read_back(suite):
     assert suite.canonical(suite.members) == suite.members
     assert len(set(suite.letters)) == len(suite.letters) == len(suite.members)
     assert sensor_suite(suite.name) is suite
+    for subset in suite.all_subsets():
+        assert parse_subset(suite.subset_letters(subset), suite) == subset
+
+
+def test_value_a_letter_is_no_name_in_capitals():
+    sensors = (Sensor("f", "G", "image"), Sensor("left", "F", "image"), Sensor("gf", "P", "points"))
+    suite = SensorSuite("van", sensors)
+    assert parse_subset("F", suite) == ("left",)
+    assert parse_subset("f", suite) == ("f",)
+    assert parse_subset("GF", suite) == ("f", "left")
+    assert parse_subset("gf", suite) == ("gf",)
+    assert parse_subset("LEFT", suite) == ("left",)
     for subset in suite.all_subsets():
         assert parse_subset(suite.subset_letters(subset), suite) == subset
 
