@@ -203,7 +203,8 @@ def class_mapping(name_or_path: str | Path) -> ClassMapping:
         if strange:
             known = ", ".join(space.classes)
             raise UserError(
-                f"{path}: classes: {strange[0][:80]!r} is no class of {key}, {space.name}: it has {known}", "value-unknown"
+                f"{path}: classes: {strange[0][:80]!r} is no class of {key}, {space.name}: it has {known}",
+                "value-unknown",
             )
     mapping = ClassMapping(path.stem, source, target, tuple(found.classes.items()))
     try:

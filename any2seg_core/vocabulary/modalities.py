@@ -48,7 +48,8 @@ class SensorSuite:
         object.__setattr__(self, "camera", self.camera or self.of_kind(IMAGE)[0])
         if self.camera not in self.of_kind(IMAGE):
             raise UserError(
-                f"camera is {self.camera[:80]!r}: choose an image sensor, {', '.join(self.of_kind(IMAGE))}", "value-unknown"
+                f"camera is {self.camera[:80]!r}: choose an image sensor, {', '.join(self.of_kind(IMAGE))}",
+                "value-unknown",
             )
 
     @cached_property
@@ -127,7 +128,9 @@ class SensorSuite:
                 "front: {kind: image, letter: F}",
                 "key-missing" if entries is None else "value-type",
             )
-        sensors = tuple(_read_sensor(name, entry, f"{source}: sensors.{_shown(name)}") for name, entry in entries.items())
+        sensors = tuple(
+            _read_sensor(name, entry, f"{source}: sensors.{_shown(name)}") for name, entry in entries.items()
+        )
         try:
             return cls(_text(table, "name"), sensors, _text(table, "camera"))
         except UserError as error:

@@ -145,8 +145,8 @@ class Sensor:
         fits = least <= low < high <= most
         if not fits or high - low < max(_NEAREST_SHARE * max(abs(low), abs(high)), _NEAREST):  # float32: the same
             raise UserError(
-                f"range is [{str(low)[:20]}, {str(high)[:20]}]: give two numbers from {least:g} to {most:g}, the smaller "
-                "one first",
+                f"range is [{str(low)[:20]}, {str(high)[:20]}]: give two numbers from {least:g} to {most:g}, the "
+                "smaller one first",
                 "value-range",
             )
         return float(low), float(high)

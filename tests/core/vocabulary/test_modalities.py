@@ -202,7 +202,9 @@ def test_exception_names_that_no_topic_or_parameter_can_have(name, tmp_path):
         read(WITH_NAME % name, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["all", "full", "every", "auto", "none", "truth", "odometry", "health", "front_camera_info"])
+@pytest.mark.parametrize(
+    "name", ["all", "full", "every", "auto", "none", "truth", "odometry", "health", "front_camera_info"]
+)
 def test_exception_names_that_mean_something_else(name, tmp_path):
     with user_error("value-unknown", "suite.yaml", repr(name)):
         read(WITH_NAME % name, tmp_path)
