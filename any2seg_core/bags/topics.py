@@ -137,13 +137,15 @@ def _depth_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str
 def _refused_notes(
     bag: Recording, rules: Mapping[str, Rule], peeks: Mapping[str, Peek], chosen: Mapping[str, str], suite: SensorSuite
 ) -> Iterator[str]:
-    """Topics that could be a sensor for which none was found, but for a word in their name: of a node, it may be."""
+    """Topics that could be a sensor for which none was found, but for their name: of a node, it may be."""
     for role in suite.members:
         for name, topic in bag.topics.items() if role not in chosen else ():
             word = next((found[0] for each in rules[role].never if (found := re.search(each, name, re.I))), "")
-            any_name = rules[role].model_copy(update={"never": ()})
-            if word and name not in chosen.values() and _fits(topic, any_name, peeks.get(name)):
-                yield f"{name}: not taken for {role}, because its name says {word!r}; if it is: --topic {role}={name}"
+            why = "its name does not say so" if rules[role].names else f"its name says {word!r}"
+            any_name = rules[role].model_copy(update={"never": (), "names": ()})
+            is_told = bool(word or rules[role].names)
+            if is_told and name not in chosen.values() and _fits(topic, any_name, peeks.get(name)):
+                yield f"{name}: not taken for {role}, because {why}; if it is: --topic {role}={name}"
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:

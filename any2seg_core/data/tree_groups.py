@@ -25,6 +25,7 @@ _SENSOR_WORDS = (
 )  # fmt: skip
 _SEPARATORS = "_-."
 _ENDING = re.compile(r"(?:[_-][A-Za-z][A-Za-z0-9]*)*(?:\.[A-Za-z][A-Za-z0-9]*)+$")
+_DIGITS = re.compile(r"\d+")
 _FEWEST_FILES = 2
 
 
@@ -79,8 +80,21 @@ def _walk(root: Path) -> Iterator[Path]:
 
 
 def _by_ending(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Files by the words that their names end with, where several end alike, as _rgb.png; the others by suffix."""
+    """Files by the words that their names end with, where several end alike, as _rgb.png; the others by suffix.
+
+    Endings that differ in their numbers alone are several sensors where many frames have each of them (1_cam0.png,
+    1_cam1.png), and numbers of frames where there are more of them than beginnings (seq_f0010.png, seq_f0020.png).
+    """
     endings = [match[0] if (match := _ENDING.search(path.name)) else path.suffix for path in paths]
+    numbered: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for path, ending in zip(paths, endings, strict=True):
+        known, beginnings = numbered[_DIGITS.sub("0", ending)]
+        known.add(ending)
+        beginnings.add(path.name.removesuffix(ending))
+    for place, (path, ending) in enumerate(zip(paths, endings, strict=True)):
+        known, beginnings = numbered[_DIGITS.sub("0", ending)]
+        if len(known) > len(beginnings):
+            endings[place] = path.suffix
     counts = Counter(endings)
     groups: dict[str, list[Path]] = defaultdict(list)
     for path, ending in zip(paths, endings, strict=True):

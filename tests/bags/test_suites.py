@@ -74,6 +74,18 @@ def test_value_a_topic_that_is_given_wins_over_that_of_the_suite(bag):
     assert choice(bag, VAN, "radar=/van/lidar/points", "lidar=none").map.streams["radar"] == "/van/lidar/points"
 
 
+def test_value_a_topic_that_fits_but_for_its_name_is_told_with_the_way_out(bag):
+    """A radar whose topic the suite does not name, and a thermal camera that is called otherwise."""
+    document = VAN.to_document()
+    del document["sensors"]["radar"]["topic"]
+    document["sensors"]["infrared"] = document["sensors"].pop("thermal")
+    found = choice(bag, SensorSuite.of_document(document))
+    assert set(found.map.streams) == {"front", "left", "lidar"}
+    notes = [note for note in found.notes if "--topic" in note]
+    assert len(notes) == 2 and all("its name does not say so" in note for note in notes)
+    assert "--topic infrared=/flir_thermal/image" in notes[1] and "--topic radar=/ars/detections" in notes[0]
+
+
 def test_exception_a_role_that_the_suite_does_not_have(bag):
     with user_error("value-unknown", "'depth'", "thermal"):
         choice(bag, VAN, "depth=/van/front/image_raw")

@@ -49,6 +49,14 @@ def test_value_sensors_in_one_folder_are_told_by_their_endings(tmp_path):
     assert found == {"{frame}_rgb.png": 3, "{frame}_depth.png": 2}
 
 
+def test_value_numbers_of_frames_are_no_sensors(tmp_path):
+    """As CamVid counts: Seq05VD_f00930.png beside 0001TP_006690.png; two numbered cameras are two patterns."""
+    touch(tmp_path, *(f"img/seq_f{k:03d}.png" for k in range(5)), "img/other_f001.png", "img/a_0.png", "img/a_1.png")
+    touch(tmp_path, *(f"both/{k}_cam{camera}.png" for k in range(3) for camera in range(2)))
+    found = {group.pattern.text: len(group.files) for group in group_files(tmp_path, 100)[0]}
+    assert found == {"img/{frame}.png": 8, "both/{frame}_cam0.png": 3, "both/{frame}_cam1.png": 3}
+
+
 def test_value_a_limit_of_files_is_kept(tmp_path):
     touch(tmp_path, *(f"{number}.png" for number in range(9)))
     groups, _, is_cut = group_files(tmp_path, 5)
