@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.errors import UserError
@@ -67,18 +67,21 @@ def check(
 def init(
     root: Annotated[Path, typer.Argument(help="Folder of your own data.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Recipe to write; default: print it.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Sensors to look for: name or YAML file; default: vehicle.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a folder and propose a recipe: patterns, sensors, splits, and the ids of its labels.
 
     With ``-o`` the recipe is written, and classes.yaml beside it where nothing says what the ids of the labels mean.
-    Nothing that exists is overwritten.
+    Nothing that exists is overwritten. Sensors of your own have a suite: ``--suite van.yaml`` (docs/sensors.md).
 
     Example: any2seg data init my_data -o my_data.yaml
     """
     from any2seg_core.data.propose import proposal_texts, propose_recipe, write_proposal
+    from any2seg_core.vocabulary.modalities import SHIPPED, VEHICLE, sensor_suite
 
-    proposal = propose_recipe(root)
+    chosen = VEHICLE if suite is None else sensor_suite(suite)
+    proposal = propose_recipe(root, chosen, None if suite is None or chosen in SHIPPED else Path(suite))
     written = [] if out is None else write_proposal(proposal, out)
     if as_json:
         say(json.dumps(proposal.as_json() | {"written": [str(path) for path in written]}, indent=1))
@@ -167,7 +170,7 @@ def sparse(
 
 
 def _print_proposal(proposal: Proposal) -> None:
-    table = Table("pattern", "files", "kind", "used as", "of its frames", title_justify="left")
+    table = Table(Column("pattern", overflow="fold"), "files", "kind", "used as", "of its frames", title_justify="left")
     for finding in proposal.findings:
         frames = str(finding.frames) if finding.use else ""
         table.add_row(finding.pattern, str(finding.files), finding.kind, finding.use or "not used", frames)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import os
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,38 +23,24 @@ from any2seg_core.data.folder_frames import recognises
 from any2seg_core.data.images import CorruptFileError, read_image, three_channels
 from any2seg_core.data.kinds import RECIPE_SUFFIXES, shipped_recipes
 from any2seg_core.data.label_images import read_ids
+from any2seg_core.data.propose_patterns import COLOURS, LABELS, Finding, camera_of, choose_patterns, kind_of
 from any2seg_core.data.recipe import read_recipe
-from any2seg_core.data.recipe_parts import DRIVE, SPLIT
-from any2seg_core.data.tree_groups import SPLIT_WORDS, FileGroup, group_files
+from any2seg_core.data.recipe_parts import DRIVE, FRAME, SPLIT
+from any2seg_core.data.tree_groups import SPLIT_WORDS, FileGroup, group_files, with_common_frames
 from any2seg_core.files.points import read_stored_points
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.vocabulary.label_tables import raw_table
 from any2seg_core.vocabulary.labels import shipped_names, shipped_space
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, POINTS, Sensor
 
 CLASSES_FILE = "classes.yaml"
 """Name of the label space beside a proposed recipe, where no shipped one is known to fit."""
 
 _MOST_FILES = 50_000
 _LOOKED_AT = 12  # files of a group that are opened
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_POINTS = (".bin", ".pcd", ".ply")
-_EVENTS = (".h5", ".hdf5", ".raw", ".dat", ".aedat4")
-_LABEL_WORDS = re.compile(r"label|semantic|annot|mask|(^|[/_])gt|seg|class|truth", re.IGNORECASE)
-_DEPTH_WORDS = re.compile(r"depth|disp", re.IGNORECASE)
 _MOST_CLASSES = 254
-_COLOURS = "picture of classes"
 _COLUMNS = ("x", "y", "z", "intensity", "ring", "time")
-
-
-@dataclass
-class Finding:
-    """A pattern of the folder. use: rgb, depth, event, lidar, labels, or why it is not used; frames: of them."""
-
-    pattern: str
-    files: int
-    kind: str
-    use: str = ""
-    frames: int = 0
 
 
 @dataclass
@@ -75,8 +63,11 @@ class Proposal:
         return {"recipe": self.recipe, "label_space": self.label_space, "patterns": patterns, "notes": self.notes}
 
 
-def propose_recipe(root: Path) -> Proposal:
+def propose_recipe(root: Path, suite: SensorSuite = VEHICLE, suite_file: Path | None = None) -> Proposal:
     """Look at a folder; nothing is written.
+
+    Args:
+        suite: sensors to look for. suite_file: its YAML, which the recipe names; None: it is a shipped one.
 
     Raises:
         UserError: no such folder, or no pictures in it.
@@ -84,24 +75,33 @@ def propose_recipe(root: Path) -> Proposal:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder: give the one that holds your data", "data-missing")
     groups, alone, is_cut = group_files(root, _MOST_FILES)
-    findings = {group: Finding(group.pattern.text, len(group.files), _kind(group)) for group in groups}
-    cameras = [group for group in groups if findings[group].kind == "image"]
-    if not cameras:
-        held = ", ".join(f"{f.pattern} ({f.files}, {f.kind})" for f in list(findings.values())[:5]) or "nothing"
+    kinds = [kind_of(group) for group in groups]
+    place = camera_of(groups, kinds, suite)
+    if place is None:
+        pairs = list(zip(groups, kinds, strict=True))[:5]
+        held = ", ".join(f"{group.pattern.text} ({len(group.files)}, {kind})" for group, kind in pairs) or "nothing"
         raise UserError(f"{root}: no pattern of camera images; found {held}: give the folder above them", "data-empty")
-    proposal = Proposal({"name": _plain_name(root), "label_space": "deliver-25"}, None, list(findings.values()))
+    groups = with_common_frames(groups, place)
+    findings = {
+        group: Finding(group.pattern.text, len(group.files), kind) for group, kind in zip(groups, kinds, strict=True)
+    }
+    recipe: dict[str, Any] = {"name": _plain_name(root)}
+    if suite_file is not None or suite.name != VEHICLE.name:
+        recipe["suite"] = suite.name if suite_file is None else str(suite_file)
+    proposal = Proposal(recipe | {"label_space": "deliver-25"}, None, list(findings.values()))
     if is_cut:
         proposal.notes.append(f"only the first {_MOST_FILES} files were looked at")
-    proposal.notes += [f"is {name}: --dataset {name} reads it" for name in _recognised(root)]
-    _choose(proposal, groups, findings, cameras[0])
+    recognised = _recognised(root)
+    proposal.notes += [f"is {name}: --dataset {name} reads it" for name in recognised]
+    choose_patterns(findings, groups[place], suite, proposal.notes)
     chosen = {finding.use: group for group, finding in findings.items() if finding.use and finding.frames}
-    labels = chosen.get("labels")
-    if labels is not None and findings[labels].kind == _COLOURS:
+    labels = chosen.get(LABELS)
+    if labels is not None and findings[labels].kind == COLOURS:
         _describe_colours(proposal, labels)
     else:
-        _describe_labels(proposal, labels)
-    _describe_splits(proposal, cameras[0])
-    _describe_sensors(proposal, chosen, root, alone)
+        _describe_labels(proposal, labels, recognised)
+    _describe_splits(proposal, groups[place])
+    _describe_sensors(proposal, chosen, root, alone, suite)
     return proposal
 
 
@@ -115,12 +115,16 @@ def proposal_texts(proposal: Proposal) -> dict[str, str]:
 
 def write_proposal(proposal: Proposal, out: Path) -> list[Path]:
     """Write a recipe, and its label space beside it; the paths. UserError where one of them exists already."""
+    if str(proposal.recipe.get("suite", "")).endswith(RECIPE_SUFFIXES):  # a recipe names what lies beside it
+        beside = Path(os.path.relpath(proposal.recipe["suite"], out.parent)).as_posix()
+        proposal = replace(proposal, recipe=proposal.recipe | {"suite": beside})
     texts = {(out.parent / name if name else out): text for name, text in proposal_texts(proposal).items()}
     if out.suffix not in RECIPE_SUFFIXES:
         raise UserError(f"{out}: a recipe is a YAML: name it {out.stem or 'recipe'}.yaml", "file-name")
     for path in texts:
         if path.exists():
-            raise UserError(f"{path}: exists; remove it or choose another name", "output-exists")
+            way_out = "choose another name" if path == out else "write the recipe into another folder"
+            raise UserError(f"{path}: exists; remove it, or {way_out}", "output-exists")
     for path, text in texts.items():
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -135,75 +139,7 @@ def _plain_name(root: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-") or "data"
 
 
-def _choose(proposal: Proposal, groups: list[FileGroup], findings: dict[FileGroup, Finding], camera: FileGroup) -> None:
-    """Which pattern is which sensor: of each kind the first one that has frames of the camera."""
-    names = camera.pattern.names
-    keys = _keys(camera, names)
-    uses = {"image": "rgb", "depth": "depth", "events": "event", "points": "lidar", "labels": "labels"}
-    if not any(finding.kind == "labels" for finding in findings.values()):
-        uses[_COLOURS] = "labels"
-    findings[camera].use, findings[camera].frames = "rgb", len(keys)
-    taken = {"rgb"}
-    for group in groups:
-        finding, own = findings[group], group.pattern.names
-        use = uses.get(finding.kind, "")
-        if group is camera or not use:
-            continue
-        if not set(own) <= set(names):
-            continue
-        frames = len(_keys(group, own) & _keys(camera, own))
-        if frames and use not in taken:
-            finding.use, finding.frames = use, frames
-            taken.add(use)
-        elif frames and use == "rgb":
-            proposal.notes.append(f"{finding.pattern}: a second camera needs a suite of its own (suite: my-van.yaml)")
-        elif not frames:
-            proposal.notes.append(f"{finding.pattern}: no frame of it is one of {camera.pattern.text}")
-
-
-def _keys(group: FileGroup, names: tuple[str, ...]) -> set[tuple[str, ...]]:
-    root_parts = len(group.files[0].parts) - len(group.pattern.text.split("/"))
-    found = set()
-    for path in group.files:
-        values = group.pattern.match("/".join(path.parts[root_parts:]))
-        if values is not None:
-            found.add(tuple(values[name] for name in names))
-    return found
-
-
-def _kind(group: FileGroup) -> str:
-    """image, labels, depth, points, events, or what the files are otherwise."""
-    text, first = group.pattern.text, group.files[0]
-    if group.suffix in _EVENTS:
-        return "events"
-    if group.suffix in _POINTS:
-        return "point labels" if _LABEL_WORDS.search(text) else "points"
-    if group.suffix == ".label":
-        return "point labels"
-    if group.suffix in (".npy", ".npz"):
-        return "depth" if _DEPTH_WORDS.search(text) else "array"
-    if group.suffix not in _PICTURES:
-        return group.suffix.removeprefix(".") or "file"
-    try:
-        image = read_image(first, (np.uint8, np.uint16))
-    except CorruptFileError:
-        return "unreadable picture"
-    if image.dtype == np.uint16:
-        return "depth" if not _LABEL_WORDS.search(text) else "16-bit labels"
-    if group.suffix == ".png" and _LABEL_WORDS.search(text):
-        return "labels" if _is_ids(first) else _COLOURS
-    return "image"
-
-
-def _is_ids(path: Path) -> bool:
-    try:
-        read_ids(path)
-    except CorruptFileError:
-        return False
-    return True
-
-
-def _describe_labels(proposal: Proposal, group: FileGroup | None) -> None:
+def _describe_labels(proposal: Proposal, group: FileGroup | None, recognised: Sequence[str]) -> None:
     if group is None:
         proposal.notes.append(
             "no label images were found: label_space is a guess, for data without labels it is unused"
@@ -221,8 +157,9 @@ def _describe_labels(proposal: Proposal, group: FileGroup | None) -> None:
     fitting = [name for name in shipped_names() if bool(raw_table(shipped_space(name))[1][seen].all())]
     proposal.recipe["labels"] = group.pattern.text
     by_palette = [name for name in fitting if _has_palette(group.files[0], name)]
-    if len(by_palette) == 1:
-        proposal.recipe["label_space"] = by_palette[0]
+    by_layout = list(dict.fromkeys(space for name in recognised if (space := read_recipe(name).label_space) in fitting))
+    if len(by_palette or by_layout) == 1:
+        proposal.recipe["label_space"] = (by_palette or by_layout)[0]
         return
     shipped = f", or take a shipped label space that has these ids: {', '.join(fitting)}" if fitting else ""
     proposal.notes.append(
@@ -253,7 +190,7 @@ def _describe_colours(proposal: Proposal, group: FileGroup) -> None:
         proposal.notes.append(
             f"{group.pattern.text}: {len(seen)} colours, of no shipped label space: say what they mean"
         )
-        next(finding for finding in proposal.findings if finding.use == "labels").use = ""
+        next(finding for finding in proposal.findings if finding.use == LABELS).use = ""
         return
     proposal.recipe |= {"label_space": fitting[0].name, "labels": group.pattern.text}
     if len({space.classes for space in fitting}) > 1:
@@ -280,7 +217,7 @@ def _colour(number: int) -> list[int]:
 def _describe_splits(proposal: Proposal, camera: FileGroup) -> None:
     names = camera.pattern.names
     if SPLIT in names:
-        values = sorted({key[0] for key in _keys(camera, (SPLIT,))})
+        values = sorted({key[0] for key in camera.keys((SPLIT,))})
         splits: dict[str, list[str]] = {}
         for value in values:
             splits.setdefault(SPLIT_WORDS.get(value, value), []).append(value)
@@ -289,31 +226,37 @@ def _describe_splits(proposal: Proposal, camera: FileGroup) -> None:
                 name: folders[0] if len(folders) == 1 else folders for name, folders in splits.items()
             }
         return
-    unit = DRIVE if DRIVE in names else "frame"
+    unit = DRIVE if DRIVE in names else FRAME
     proposal.recipe["share"] = {"val": "20%", "by": unit}
     proposal.notes.append(
-        f"no folder says train or val: a fifth of each {unit} by its name is val; name your own splits"
+        f"no folder says train or val: a fifth of the {unit}s, drawn by their names, is val; name your own splits"
     )
 
 
-def _describe_sensors(proposal: Proposal, chosen: dict[str, FileGroup], root: Path, alone: list[Path]) -> None:
+def _describe_sensors(
+    proposal: Proposal, chosen: Mapping[str, FileGroup], root: Path, alone: Sequence[Path], suite: SensorSuite
+) -> None:
     calibration = next((path for path in alone if _is_calibration(path)), None)
+    reference = next(finding.frames for finding in proposal.findings if finding.use == suite.camera)
     sensors: dict[str, Any] = {}
-    for name in ("rgb", "depth", "event", "lidar"):
-        group = chosen.get(name)
+    order = (suite.camera, *(name for name in suite.members if name != suite.camera))  # the first one has the frames
+    for name in order:
+        group, kind = chosen.get(name), suite.sensor(name).kind
         if group is None:
             continue
-        if name != "rgb" and calibration is None and name != "depth":
+        if kind in (POINTS, EVENTS) and calibration is None:
             proposal.notes.append(f"sensors.{name}: left out: it needs a calibration (any2seg calib), none was found")
             continue
         entry: dict[str, Any] = {"path": group.pattern.text}
-        if name == "lidar":
-            entry |= _describe_points(proposal, group)
-        if name == "depth" and group.suffix not in (".npy", ".npz"):
+        if kind == POINTS:
+            entry |= _describe_points(proposal, group, suite.sensor(name))
+        if kind == DEPTH and group.suffix not in (".npy", ".npz"):
             entry["depth_scale"] = 1000
-            proposal.notes.append("sensors.depth: whole numbers are taken as millimetres (KITTI: depth_scale 256)")
+            proposal.notes.append(
+                f"sensors.{name}: whole numbers are taken as millimetres (KITTI: depth_scale 256); counts of a thermal "
+                "camera need a suite of your own: --suite my-van.yaml"
+            )
         frames = next(finding.frames for finding in proposal.findings if finding.use == name)
-        reference = next(finding.frames for finding in proposal.findings if finding.use == "rgb")
         if frames < reference:
             entry["optional"] = True
             proposal.notes.append(f"sensors.{name}: {reference - frames} of {reference} frames lack it")
@@ -321,12 +264,11 @@ def _describe_sensors(proposal: Proposal, chosen: dict[str, FileGroup], root: Pa
     labels = proposal.recipe.pop("labels", None)
     proposal.recipe["sensors"] = sensors
     if labels is not None:
-        own = next(finding for finding in proposal.findings if finding.use == "labels")
-        reference = next(finding.frames for finding in proposal.findings if finding.use == "rgb")
-        entry = {"path": labels} | ({"coding": "raw_colours"} if own.kind == _COLOURS else {})
+        own = next(finding for finding in proposal.findings if finding.use == LABELS)
+        entry = {"path": labels} | ({"coding": "raw_colours"} if own.kind == COLOURS else {})
         entry |= {"partial": True} if own.frames < reference else {}
         proposal.recipe["labels"] = labels if len(entry) == 1 else entry
-    if set(sensors) - {"rgb"}:
+    if set(sensors) - {suite.camera}:
         _describe_calibration(proposal, calibration, root)
 
 
@@ -348,7 +290,7 @@ def _is_calibration(path: Path) -> bool:
     return isinstance(document, dict) and "camera" in document
 
 
-def _describe_points(proposal: Proposal, group: FileGroup) -> dict[str, Any]:
+def _describe_points(proposal: Proposal, group: FileGroup, sensor: Sensor) -> dict[str, Any]:
     """Columns and scale of the first cloud, where its values tell."""
     for count in (0, 4, 5, 3, 6):
         columns = ",".join(_COLUMNS[:count]) if count else ""
@@ -361,10 +303,10 @@ def _describe_points(proposal: Proposal, group: FileGroup) -> dict[str, Any]:
             size, rows = group.files[0].stat().st_size, max(1, len(stored.x))
             found["columns"] = list(_COLUMNS[: size // (4 * rows)])
             if count:
-                proposal.notes.append(f"sensors.lidar.columns: {columns} is a guess by the size of the file")
-        if stored.strength is not None:
+                proposal.notes.append(f"sensors.{sensor.name}.columns: {columns} is a guess by the size of the file")
+        if stored.strength is not None and sensor.value_range is None:
             full = IntensityScale().full(np.asarray(stored.strength, np.float32))
             found |= {"intensity_max": round(full)} if full > 1.0 else {}
         return found
-    proposal.notes.append(f"sensors.lidar: {group.files[0].name} could not be read: say columns")
+    proposal.notes.append(f"sensors.{sensor.name}: {group.files[0].name} could not be read: say columns")
     return {}

@@ -41,6 +41,20 @@ class FileGroup:
         """Of all its files, with the dot, small letters."""
         return self.files[0].suffix.lower()
 
+    def keys(self, names: Sequence[str]) -> set[tuple[str, ...]]:
+        """Values of so named placeholders, of all files."""
+        root_parts = len(self.files[0].parts) - len(self.pattern.text.split("/"))
+        matches = (self.pattern.match("/".join(path.parts[root_parts:])) for path in self.files)
+        return {tuple(values[name] for name in names) for values in matches if values is not None}
+
+    def without_letters(self) -> FileGroup | None:
+        """The same files with the letters before their numbers as part of the pattern: t{frame}.png; None: no such."""
+        folder, slash, name = self.pattern.text.rpartition("/")
+        heads = {match[0] if (match := re.match(r"[A-Za-z]+(?=\d)", path.name)) else "" for path in self.files}
+        if not name.startswith("{frame}") or len(heads) != 1 or "" in heads:
+            return None
+        return FileGroup(PathPattern(f"{folder}{slash}{heads.pop()}{name}"), self.files)
+
 
 def group_files(root: Path, most: int) -> tuple[list[FileGroup], list[Path], bool]:
     """Patterns of the files of a folder.
@@ -69,6 +83,33 @@ def group_files(root: Path, most: int) -> tuple[list[FileGroup], list[Path], boo
             text = "/".join((*_folder_pattern(folders), _name_pattern([path.name for path in own])))
             groups.append(FileGroup(PathPattern(text), tuple(sorted(root / path for path in own))))
     return sorted(groups, key=lambda group: -len(group.files)), alone, count == most
+
+
+def with_common_frames(groups: Sequence[FileGroup], camera: int) -> list[FileGroup]:
+    """Patterns whose frames are those of the camera, where that takes leaving out letters before the numbers.
+
+    Args:
+        camera: place of its group.
+    """
+    best: list[FileGroup] = []
+    most = -1
+    for reference in _forms(groups[camera]):
+        found = [next((form for form in _forms(group) if _meets(form, reference)), group) for group in groups]
+        found[camera] = reference
+        count = sum(_meets(group, reference) for group in found)
+        if count > most:
+            best, most = found, count
+    return best
+
+
+def _forms(group: FileGroup) -> tuple[FileGroup, ...]:
+    shorter = group.without_letters()
+    return (group,) if shorter is None else (group, shorter)
+
+
+def _meets(group: FileGroup, camera: FileGroup) -> bool:
+    names = group.pattern.names
+    return set(names) <= set(camera.pattern.names) and not group.keys(names).isdisjoint(camera.keys(names))
 
 
 def _walk(root: Path) -> Iterator[Path]:

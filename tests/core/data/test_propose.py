@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folder_trees import SIZE, write_png, write_yard
+import yaml
+from folder_trees import LIDAR_TO_CAMERA, SIZE, cloud, write_cloud, write_png, write_yard
 from PIL import Image
 from raised import user_error
 from street_trees import write_camvid_of_segnet
@@ -15,6 +16,7 @@ from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.propose import CLASSES_FILE, propose_recipe, write_proposal
 from any2seg_core.data.tree_groups import group_files
 from any2seg_core.vocabulary.labels import shipped_space
+from any2seg_core.vocabulary.modalities import SensorSuite
 
 
 def touch(root: Path, *names: str) -> None:
@@ -85,11 +87,73 @@ def test_value_a_proposed_recipe_reads_the_folder(tmp_path):
     assert labels.shape == SIZE and np.unique(labels).tolist() == [0, 1, 255]  # of the files: 0, 6, 255
 
 
+VAN = SensorSuite.of_document({
+    "name": "van",
+    "camera": "front",
+    "sensors": {
+        "left": {"kind": "image", "letter": "S", "format": "grey"},
+        "front": {"kind": "image", "letter": "F"},
+        "thermal": {"kind": "image", "letter": "T", "format": "thermal16", "range": [28000, 32000]},
+        "lidar": {"kind": "points", "letter": "L"},
+        "radar": {"kind": "points", "letter": "R", "range": [-20, 40]},
+    },
+})  # fmt: skip
+
+
+def write_van(root: Path) -> Path:
+    """Two drives of five sensors in folders of other names, a recording's numbers behind letters for two of them."""
+    rng = np.random.default_rng(0)
+    for drive, number in ((drive, number) for drive in ("d1", "d2") for number in range(2)):
+        picture = rng.integers(0, 256, (*SIZE, 3), np.uint8)
+        write_png(root / drive / "CamFront" / f"img_{number:03d}.png", picture)
+        write_png(root / drive / "CamLeft" / f"img_{number:03d}.png", picture[..., 0])
+        write_png(root / drive / "flir" / f"t{number:03d}.png", np.full(SIZE, 30000, np.uint16))
+        write_cloud(root / drive / "ars" / f"{number:03d}.bin", np.full((9, 4), (5, 0, 0, 12), "<f4"))
+        write_cloud(root / drive / "velodyne" / f"{number:03d}.bin", cloud(rng))
+        write_png(root / drive / "mask" / f"img_{number:03d}_mask.png", np.zeros(SIZE, np.uint8))
+    camera = {"width": SIZE[1], "height": SIZE[0], "hfov_deg": 70}
+    sensors = {"radar": {"to_camera": LIDAR_TO_CAMERA}}
+    document = {"version": 1, "camera": camera, "lidar_to_camera": LIDAR_TO_CAMERA, "sensors": sensors}
+    (root / "car.yaml").write_text(yaml.safe_dump(document))
+    return root
+
+
+def test_value_sensors_of_a_suite_are_found_and_read(tmp_path):
+    """By their names, and radar, LiDAR and thermal camera by the words for these; the proposed recipe gives them."""
+    root = write_van(tmp_path / "data")
+    (tmp_path / "van.yaml").write_text(yaml.safe_dump(VAN.to_document(), sort_keys=False))
+    (tmp_path / "recipes").mkdir()
+    proposal = propose_recipe(root, VAN, tmp_path / "van.yaml")
+    sensors = proposal.recipe["sensors"]
+    assert list(sensors) == ["front", "left", "thermal", "lidar", "radar"]  # the camera says which frames there are
+    paths = {name: entry if isinstance(entry, str) else entry["path"] for name, entry in sensors.items()}
+    assert paths == {
+        "front": "{drive}/CamFront/img_{frame}.png", "left": "{drive}/CamLeft/img_{frame}.png",
+        "thermal": "{drive}/flir/t{frame}.png", "lidar": "{drive}/velodyne/{frame}.bin",
+        "radar": "{drive}/ars/{frame}.bin",
+    }  # fmt: skip
+    assert "intensity_max" not in sensors["radar"]  # the suite says its range
+    recipe, _ = write_proposal(proposal, tmp_path / "recipes" / "own.yaml")
+    assert yaml.safe_load(recipe.read_text())["suite"] == "../van.yaml"
+    samples = [sample for split in ("train", "val") for sample in open_dataset(str(recipe), root, split)]
+    assert [set(sample.planes) for sample in samples] == [set(VAN.members)] * 4
+    assert all(sample.planes["thermal"].max() in (127, 128) for sample in samples)  # 255 * (30000 - 28000) / 4000
+
+
+def test_value_sensors_that_need_a_suite_are_told(tmp_path):
+    proposal = propose_recipe(write_van(tmp_path))
+    assert set(proposal.recipe["sensors"]) == {"rgb", "lidar"} and "suite" not in proposal.recipe
+    told = [note for note in proposal.notes if "--suite" in note]
+    assert [note.split("/")[1] for note in told] == ["CamLeft", "ars", "flir"]
+    assert proposal.recipe["sensors"]["lidar"]["path"] == "{drive}/velodyne/{frame}.bin"
+
+
 def test_value_a_shipped_layout_is_named_and_splits_are_read(tmp_path):
     root = write_camvid_of_segnet(tmp_path, {"train": 2, "val": 1, "test": 1}, np.zeros((37, 123), np.uint8))
     proposal = propose_recipe(root)
     assert "--dataset camvid-segnet" in " ".join(proposal.notes)
     assert "splits" not in proposal.recipe and "share" not in proposal.recipe
+    assert proposal.recipe["label_space"] == "camvid-11" and proposal.label_space is None
 
 
 def test_value_other_words_for_splits(tmp_path):
