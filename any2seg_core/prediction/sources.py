@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,8 +74,8 @@ def check_view(image: np.ndarray, source: str, calibration: Calibration, calib: 
 class FileFrames:
     """Iterates over the frames of some inputs in the order of their names, where numbers count as numbers.
 
-    Files of several sensors with one name are one frame; 0007 and 000007 are one name. A frame that lacks a sensor has
-    the others.
+    Files of several sensors with one name are one frame; 0007 and 000007 are one name, and so are img_0007 and t0007
+    where all files of the sensor begin (or end) like that. A frame that lacks a sensor has the others.
 
     Args:
         inputs: sensor -> file, folder, pattern (``drive/*/image_02/*.png``) or, of the camera, video.
@@ -105,10 +106,10 @@ class FileFrames:
             option = option_of(videos[-1])
             raise UserError(f"{option}{inputs[videos[-1]]}: a video holds pictures of the camera", "file-format")
         self._video = VideoReader(Path(inputs[suite.camera])) if videos else None
-        self._files = {
+        self._files = _meeting({
             name: _files(option_of(name), suite.sensor(name).kind, str(inputs[name]))
             for name in suite.canonical(inputs) if name not in videos
-        }  # fmt: skip
+        })  # fmt: skip
         self.rate_hz = None if self._video is None else self._video.rate_hz / every
         self.notes: list[str] = []
         if self._video is None:
@@ -193,6 +194,27 @@ def _files(option: str, kind: str, given: str) -> dict[str, Path]:
             )
         files[key] = each
     return files
+
+
+def _meeting(files: dict[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:
+    """The same files under shorter keys where so more of them meet: img_0007 and t0007 by their number."""
+    shorter = {name: _by_what_differs(own) for name, own in files.items()}
+    counts = [len(set().union(*forms.values())) for forms in (files, shorter)]
+    return shorter if counts[1] < counts[0] else files
+
+
+def _by_what_differs(files: dict[str, Path]) -> dict[str, Path]:
+    """Files of a sensor without the words that all names begin and end with; as they are where two become alike."""
+    stems = [path.stem for path in files.values()]
+    head = os.path.commonprefix(stems).rstrip("0123456789")
+    tail = os.path.commonprefix([stem[::-1] for stem in stems])[::-1].lstrip("0123456789")
+    if len(stems) < 2 or any(len(stem) <= len(head) + len(tail) for stem in stems):
+        return files
+    found = {}
+    for key, path in files.items():
+        stem = path.stem[len(head) : len(path.stem) - len(tail)]
+        found[_key(Path(key).parent / f"{stem}{path.suffix}")] = path
+    return found if len(found) == len(files) else files
 
 
 def _before_pattern(parts: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,8 @@ from any2seg_core.runtime.overlay import overlay
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
-_BAR, _GAP, _TEXT = 36, 4, 17  # pixels
+_BAR, _GAP, _TEXT, _SMALLEST_TEXT = 36, 4, 17, 8  # pixels
+_CAPTION = "100.00 s   mIoU 100.0 %"  # the room that a caption has, so that letters are of one size in a whole video
 _WIDEST, _TALLEST = 1920, 720  # of a video: a player's window, and time to encode
 _ALPHA = 0.5
 _GROUND, _INK, _FUSED, _ABSENT = (24, 27, 31), (226, 230, 234), (64, 160, 92), (150, 56, 56)
@@ -60,28 +61,33 @@ def frame_picture(
 
 
 def _bar(width: int, sensors: tuple[tuple[str, bool], ...], caption: str) -> np.ndarray:
-    bar = _chips(width, sensors).copy()
+    """Sensors on the left, the caption on the right; on narrow pictures in letters so small that both have room."""
+    longest = max(_font(_TEXT).getlength(text) for text in (caption, _CAPTION))
+    needed = 8 + sum(_font(_TEXT).getlength(title) + 28 for title, _ in sensors) + longest + 10
+    text_px = max(_SMALLEST_TEXT, min(_TEXT, int(_TEXT * width / needed)))
+    bar = _chips(width, sensors, text_px).copy()
     image = Image.fromarray(bar)
-    draw, font = ImageDraw.Draw(image), _font()
-    draw.text((width - 10 - font.getlength(caption), 7), caption, _INK, font)
+    draw, font = ImageDraw.Draw(image), _font(text_px)
+    draw.text((width - 10 - font.getlength(caption), _BAR // 2), caption, _INK, font, anchor="lm")
     return np.asarray(image)
 
 
 @lru_cache(maxsize=64)
-def _chips(width: int, sensors: tuple[tuple[str, bool], ...]) -> np.ndarray:
+def _chips(width: int, sensors: tuple[tuple[str, bool], ...], text_px: int) -> np.ndarray:
     """The left part of the bar, which few frames change."""
     image = Image.new("RGB", (width, _BAR), _GROUND)
-    draw, font, x = ImageDraw.Draw(image), _font(), 8
+    draw, font, x = ImageDraw.Draw(image), _font(text_px), 8.0
+    share = text_px / _TEXT
     for title, is_fused in sensors:
-        right = x + int(font.getlength(title)) + 20
+        right = x + int(font.getlength(title)) + 20 * share
         draw.rounded_rectangle((x, 5, right, _BAR - 6), 6, fill=_FUSED if is_fused else _ABSENT)
-        draw.text((x + 10, 7), title, _INK, font)
+        draw.text((x + 10 * share, _BAR // 2), title, _INK, font, anchor="lm")
         if not is_fused:
-            draw.line((x + 8, _BAR // 2, right - 8, _BAR // 2), fill=_INK, width=2)
-        x = right + 8
+            draw.line((x + 8 * share, _BAR // 2, right - 8 * share, _BAR // 2), fill=_INK, width=2)
+        x = right + 8 * share
     return np.asarray(image)
 
 
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(_TEXT)
+@lru_cache(maxsize=_TEXT)
+def _font(text_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(text_px)

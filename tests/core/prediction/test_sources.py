@@ -56,6 +56,18 @@ def test_value_numbers_are_numbers(tmp_path):
     assert seen(frames(rgb=tmp_path / "kitti", lidar=tmp_path / "velodyne")) == [("0000000007", "lidar", "rgb")]
 
 
+def test_value_words_that_all_files_of_a_sensor_have_in_their_names_do_not_part_frames(tmp_path):
+    for number in (8, 9, 10):
+        picture(tmp_path / "cam" / f"img_{number:03d}_rgb.png")
+        cloud(tmp_path / "velo" / f"t{number:05d}.npy")
+    assert seen(frames(rgb=tmp_path / "cam", lidar=tmp_path / "velo" / "t*.npy")) == [
+        ("img_008_rgb", "lidar", "rgb"), ("img_009_rgb", "lidar", "rgb"), ("img_010_rgb", "lidar", "rgb"),
+    ]  # fmt: skip
+    cloud(tmp_path / "velo" / "other_00008.npy")  # its files have no common beginning: names count as they are
+    with user_error("frame-incomplete", "cam", "velo"):
+        frames(rgb=tmp_path / "cam", lidar=tmp_path / "velo")
+
+
 def test_value_a_pattern_keeps_the_folders_below_its_fixed_part(tmp_path):
     for drive in ("x", "y"):
         picture(tmp_path / drive / "image_02" / "1.png")

@@ -42,6 +42,18 @@ def test_value_the_bar_has_green_for_fused_and_red_for_missing_sensors():
         assert (strong[1] - strong[0] > 50) == is_fused and (strong[0] - strong[1] > 50) != is_fused
 
 
+@pytest.mark.parametrize("width", [270, 400, 900])
+def test_value_five_sensors_leave_room_for_the_caption(width):
+    """Green and red end left of where the caption begins, which is the same letters without sensors."""
+    titles = {"front camera": False, "left": True, "thermal": True, "LiDAR": True, "radar": True}
+    plane = np.zeros((20, width, 3), np.uint8)
+    bar = frame_picture({"rgb": plane}, None, DELIVER, titles, "")[20:].astype(int)
+    coloured = np.flatnonzero(np.abs(bar[8, :, 1] - bar[8, :, 0]) > 50)
+    with_caption = frame_picture({"rgb": plane}, None, DELIVER, titles, "1.42 s   mIoU 68.8 %")[20:].astype(int)
+    changed = np.flatnonzero((with_caption != bar).any(axis=(0, 2)))
+    assert coloured.size and changed.size and coloured.max() < changed.min() < changed.max() < 2 * width + 4
+
+
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (1080, 1920), (1042, 1042), (90, 2400)])
 def test_shape_is_the_same_without_labels_and_without_planes_and_fits_a_window(size):
     camera, labels = np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
