@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from fake_car import CAMERA, NS_PER_S, PERIOD_NS, START_NS, TOPICS, message
@@ -104,6 +105,31 @@ def test_value_at_another_speed_listeners_on_wall_time_are_named(domain, tmp_pat
         for node in nodes:
             node.destroy_node()
         rclpy.shutdown()
+
+
+@pytest.mark.parametrize(("heard", "waited_s", "told"), [
+    (("/rgb", "/truth"), 0.0, []), (("/rgb",), 10.0, ["/truth"]), (("/truth",), 60.0, ["/rgb"]),
+])  # fmt: skip
+def test_value_a_truth_that_nobody_judges_is_waited_for_ten_seconds(monkeypatch, heard, waited_s, told):
+    """The node subscribes to the sensors alone; on a clock of the test, which only waiting moves."""
+    from any2seg_core.vocabulary.topics import TopicMap
+    from any2seg_ros import replay_node
+
+    now_s, warnings = [0.0], []
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], sleep=lambda s: now_s.__setitem__(0, now_s[0] + s))
+    monkeypatch.setattr(replay_node, "time", clock)
+    monkeypatch.setattr(replay_node.rclpy, "ok", lambda: True)
+    outgoing = {
+        topic: SimpleNamespace(get_subscription_count=lambda topic=topic: int(topic in heard))
+        for topic in ("/rgb", "/truth", "/clock")
+    }
+    logger = SimpleNamespace(warning=warnings.append)
+    node = SimpleNamespace(
+        _topics=TopicMap({"rgb": "/rgb"}, {}, "/truth", ""), _outgoing=outgoing, get_logger=lambda: logger
+    )
+    replay_node.ReplayNode._wait_for_subscribers(node, 60.0)
+    assert now_s[0] == pytest.approx(waited_s + (0.0 if told else replay_node._SETTLING_S), abs=0.1)
+    assert [topic for topic in outgoing if any(topic in line for line in warnings)] == told
 
 
 @pytest.fixture()

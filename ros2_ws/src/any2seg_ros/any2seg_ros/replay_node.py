@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ _CLOCK_PERIOD_NS = 10_000_000
 _ACKNOWLEDGE_S = 1.0
 _LOOK_AROUND_S = 2.0  # after the start: by then subscribers are known
 _SETTLING_S = 0.5  # a subscriber that we know may not know us yet, and what is sent best-effort until then is lost
+_TRUTH_WAIT_S = 10.0
 _UNTIL_INTERRUPTED = 0
 
 
@@ -63,7 +64,7 @@ class ReplayOptions:
         faults, seed: what is done to the messages; windows count from the start of the recording.
         topics, rules: which topic is which sensor, as `choose_topics` takes them.
         log_file: JSON lines {sensor, stamp_ns, published_ns}, "" for none; published_ns is CLOCK_MONOTONIC.
-        wait_s: longest wait for a subscriber on each sensor and truth topic.
+        wait_s: longest wait for a subscriber on each sensor topic; on the truth no longer than 10 s.
         suite: the sensors that the recording can have.
     """
 
@@ -97,7 +98,7 @@ _PARAMETERS: tuple[tuple[str, Any, str], ...] = (
     ("schedule", "", "File with a list of faults (YAML or JSON); empty: none."),
     ("seed", 0, "Of all that is random in the faults."),
     ("log_file", "", "JSON lines {sensor, stamp_ns, published_ns}; published_ns is CLOCK_MONOTONIC."),
-    ("wait_s", 0.0, "Wait so long for a subscriber on each sensor and truth topic before the start."),
+    ("wait_s", 0.0, "Wait so long for a subscriber on each sensor topic before the start; 10 s for the truth."),
 )
 
 
@@ -185,16 +186,14 @@ class ReplayNode(Node):
             self._last_clock_ns = 0
 
     def _wait_for_subscribers(self, wait_s: float) -> None:
-        wanted = [topic for topic in (*self._topics.streams.values(), self._topics.truth) if topic in self._outgoing]
-        deadline_s = time.monotonic() + wait_s
-        while time.monotonic() < deadline_s and rclpy.ok():
-            if all(self._outgoing[topic].get_subscription_count() for topic in wanted):
-                time.sleep(_SETTLING_S)
-                return
-            time.sleep(0.05)
-        unheard = [topic for topic in wanted if not self._outgoing[topic].get_subscription_count()]
+        """For all sensors; a node needs no truth, so that is waited for no longer than somebody who judges may take."""
+        sensors = {topic: self._outgoing[topic] for topic in self._topics.streams.values() if topic in self._outgoing}
+        truth = {topic: self._outgoing[topic] for topic in (self._topics.truth,) if topic in self._outgoing}
+        unheard = [*_unheard_after(wait_s, sensors), *_unheard_after(min(wait_s, _TRUTH_WAIT_S), truth)]
         if wait_s and unheard:
             self.get_logger().warning(f"nobody subscribes to {', '.join(unheard)}; starting nevertheless")
+        elif wait_s:
+            time.sleep(_SETTLING_S)
 
     def _play(self, bag: Recording, log: IO[str] | None, progress: Callable[[float, float], None] | None) -> int:
         options, published = self._options, 0
@@ -277,6 +276,16 @@ class ReplayNode(Node):
         for publisher in self._outgoing.values():
             remaining_s = max(0.0, deadline_s - time.monotonic())
             publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=remaining_s))
+
+
+def _unheard_after(wait_s: float, publishers: Mapping[str, Publisher]) -> list[str]:
+    """Topics without a subscriber: none as soon as all have one, else those after so long."""
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        unheard = [topic for topic, publisher in publishers.items() if not publisher.get_subscription_count()]
+        if not unheard or time.monotonic() >= deadline_s or not rclpy.ok():
+            return unheard
+        time.sleep(0.05)
 
 
 def _sleep_until(monotonic_ns: float) -> None:
