@@ -25,6 +25,7 @@ from any2seg_core.sensors.calibration import Calibration
 CALIBRATION = "calibration"
 """Key of the calibration beside the sensors in `FolderFrame.files`."""
 
+_LEARNT, _JUDGED = "train", ("val", "test")
 _Values = dict[str, str]
 _Found = tuple[_Values, Path, Calibration | None]
 _FILES_OF_TABLES = TABLE_VALUES[:3]
@@ -57,7 +58,8 @@ def find_frames(
         sensors: whose files are wanted. labelled: whether truth is; frames without it are left out if it is partial.
 
     Raises:
-        UserError: two files for one frame, or a list that cannot be read or names what is not there.
+        UserError: two files for one frame, a frame of train that is in val or test too, or a list that cannot be read
+            or names what is not there.
     """
     rule = recipe.rules[split]
     said = [*recipe.only.items(), *rule.where.items()]
@@ -75,13 +77,48 @@ def find_frames(
         chosen = list(chosen)
         drawn = drawn_splits({values[recipe.unit] for values, _, _ in chosen}, recipe.share, recipe.source)
         chosen = [found for found in chosen if drawn[found[0][recipe.unit]] == split]
+    rivals = _Rivals(root, recipe, split, known)
     for values, path, calibration in chosen:
+        rivals.require_own(values)
         found = files.of(values, path)
         if found is not None:
             unnamed = {NUMBER, *(_FILES_OF_TABLES if recipe.tables else () if keeps_split else (SPLIT,))}
             parts = [value for name, value in values.items() if name not in unnamed]
             condition = PathPattern(recipe.condition).path(values) if recipe.condition else "all"
             yield FolderFrame("/".join(parts), condition, values.get(DRIVE, ""), found, calibration)
+
+
+class _Rivals:
+    """Splits that no frame of this one may be in too: a score on what was trained on says nothing."""
+
+    def __init__(self, root: Path, recipe: Recipe, split: str, known: _Values) -> None:
+        self._split, self._source = split, recipe.source
+        others = _JUDGED if split == _LEARNT else (_LEARNT,) if split in _JUDGED else ()
+        tables = recipe.tables.path if recipe.tables is not None else None
+        self._rules = {
+            name: recipe.splits[name]
+            for name in others
+            if name in recipe.splits and not (isinstance(tables, dict) and tables[name] != tables[split])
+        }
+        self._lists: dict[str, set[tuple[str, ...]]] = {}
+        for name, rule in self._rules.items():
+            if rule.listed is not None and (root / rule.listed.path({SPLIT: name} | known)).is_file():
+                lines = _listed(root, rule, name, known)
+                self._lists[name] = {tuple(values[part] for part in rule.line.names) for values in lines}
+
+    def require_own(self, values: _Values) -> None:
+        """UserError where another split has this frame too."""
+        for name, rule in self._rules.items():
+            if rule.listed is not None:
+                line = tuple(values.get(part, "") for part in rule.line.names)
+                if line not in self._lists.get(name, ()):
+                    continue
+            if _fits(values, rule.where) and not (rule.without and _fits(values, rule.without)):
+                frame = "/".join(value for key, value in values.items() if key != NUMBER)
+                raise UserError(
+                    f"{self._source}: splits.{self._split} and splits.{name} both have {frame}: keep it in one",
+                    "value-conflict",
+                )
 
 
 def strays_of(root: Path, recipe: Recipe, split: str, sensors: Collection[str]) -> Iterator[tuple[str, Path]]:

@@ -14,6 +14,7 @@ from any2seg_core.base.listing import is_left_behind
 
 _TOKEN = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|(.)")
 _FIELD = re.compile(r"([a-z][a-z0-9_]*)(?::(path|(?:0[1-9][0-9]?)?d))?")
+_UP = ".."
 _EXAMPLE = "as {split}/{drive}/{frame}.png"
 
 
@@ -66,8 +67,9 @@ class PathPattern:
     def __init__(self, text: str) -> None:
         self.text = text
         parts = PurePosixPath(text).parts
-        if not text.strip() or "\\" in text or text.endswith("/") or not parts or parts[0] == "/":
-            raise UserError(f"pattern {text!r}: give a path below the data folder, {_EXAMPLE}", "value-format")
+        is_path = text.strip() and text.isprintable() and "\\" not in text and not text.endswith("/")
+        if not is_path or not parts or text.startswith("/") or _UP in parts:
+            raise UserError(f"pattern {text[:200]!r}: give a path below the data folder, {_EXAMPLE}", "value-format")
         self._tokens = tuple(_tokens(text))
         self.names = tuple(dict.fromkeys(token.name for token in self._tokens if token.name is not None))
 
@@ -87,8 +89,11 @@ class PathPattern:
         return _values(self._regex.fullmatch(path), self._tokens)
 
     def path(self, values: Mapping[str, str]) -> str:
-        """The path of these values; only where the pattern is not open."""
-        return "".join(token.written(values) for token in self._tokens)
+        """The path of these values, only where the pattern is not open; UserError for one out of the folder."""
+        found = "".join(token.written(values) for token in self._tokens)
+        if found.startswith("/") or _UP in found.split("/"):
+            raise UserError(f"{found[:200]!r} leads out of the folder of the data: correct this name", "value-format")
+        return found
 
     def find(self, root: Path, known: Mapping[str, str] | None = None) -> Iterator[tuple[dict[str, str], Path]]:
         """Files that fit, in order of their names, with the values of all placeholders.
@@ -167,7 +172,8 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
             return sorted((e.name, e.is_dir()) for e in entries if not is_left_behind(Path(e.name)))
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be read ({error.strerror}); check its permissions", "file-unreadable"
+            f"{error.filename or folder}: cannot be read ({error.strerror}); check it and its permissions",
+            "file-unreadable",
         ) from None
 
 
@@ -196,6 +202,6 @@ def _values(found: re.Match[str] | None, tokens: Iterable[_Token]) -> dict[str, 
         if token.name is None or text is None:
             continue
         value = text if token.width is None else str(int(text))
-        if values.setdefault(token.name, value) != value:
+        if values.setdefault(token.name, value) != value or _UP in value.split("/"):
             return None
     return values

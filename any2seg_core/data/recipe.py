@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -40,6 +40,7 @@ from any2seg_core.data.recipe_parts import (
     SplitRule,
     Words,
 )
+from any2seg_core.vocabulary.labels import label_space
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, POINTS
 
@@ -47,6 +48,9 @@ _KIND_OF_KEY = {
     "columns": POINTS, "intensity_max": POINTS, "depth_scale": DEPTH, "invalid": DEPTH, "coding": DEPTH,
     "time_unit": EVENTS, "window_ms": EVENTS,
 }  # fmt: skip
+
+
+_OF_PYDANTIC = ("literal[", "dict[", "function-")  # parts of its places that are no keys
 
 
 class Recipe(Part):
@@ -65,7 +69,7 @@ class Recipe(Part):
         frame_unit: of ``{frame}`` where it is a time: ns, us, ms or s.
     """
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=100, pattern=r"^\PC+$")
     about: str = ""
     suite: str = "vehicle"
     label_space: str
@@ -114,6 +118,13 @@ class Recipe(Part):
         return {name: SplitRule(where={SPLIT: (name,)}) for name in ("train", "val", "test")}
 
     @property
+    def _by_split(self) -> dict[str, dict[str, Any]]:
+        """Key -> what it says of each split, where it does."""
+        said = {"labels.path": self.labels and self.labels.path, "labels.coding": self.labels and self.labels.coding}
+        said["tables.path"] = self.tables and self.tables.path
+        return {key: value for key, value in said.items() if isinstance(value, dict)}
+
+    @property
     def unit(self) -> str:
         """Placeholder whose values are never divided between splits by share."""
         if self.share is not None and self.share.by:
@@ -146,6 +157,10 @@ class Recipe(Part):
             raise ValueError(f"{{split}} does not occur in {self.reference.text!r}: say splits or share")
         if self.tables is not None and self.calibration is not None:
             raise ValueError("calibration: tables know it of each frame: leave it out")
+        for key, by_split in self._by_split.items():
+            strange = [name for name in by_split if name not in self.rules]
+            if strange:
+                raise ValueError(f"{key}: {strange[0]!r} is none of the splits {', '.join(self.rules)}")
         if self.tables is not None and isinstance(self.tables.path, dict):
             without = [split for split in self.rules if split not in self.tables.path]
             if without:
@@ -183,13 +198,19 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
             document[key] = str(path.parent / str(document[key]))
     try:
         recipe = Recipe.model_validate(document)
-        suite = sensor_suite(recipe.suite)
     except ValidationError as error:
         raise UserError(f"{path}: {_first(error)}", code_of(error)) from None
+    try:
+        suite = sensor_suite(recipe.suite)
     except UserError as error:
         raise UserError(f"{path}: suite: {error}", error.code) from None
+    try:
+        label_space(recipe.label_space)
+    except UserError as error:
+        raise UserError(f"{path}: label_space: {error}", error.code) from None
     for name, part in recipe.sensors.items():
         _require_effect(path, name, part, suite)
+    _require_points(path, recipe, suite)
     recipe._source = str(path)
     return recipe
 
@@ -216,9 +237,22 @@ def _require_effect(path: Path, name: str, part: SensorFiles, suite: SensorSuite
         raise UserError(f"{path}: sensors.{name}.plane: {part.plane!r} is none of {known}", "value-unknown")
 
 
+def _require_points(path: Path, recipe: Recipe, suite: SensorSuite) -> None:
+    """UserError for labels of the points of a sensor that has none, and points without a place."""
+    if recipe.labels is not None and recipe.labels.of and suite.sensor(recipe.labels.of).kind != POINTS:
+        known = ", ".join(suite.of_kind(POINTS)) or "no sensor here"
+        raise UserError(f"{path}: labels.of: {recipe.labels.of} has no points; {known} has", "value-conflict")
+    if recipe.calibration is not None and recipe.calibration.hfov_deg is not None:
+        for name in suite.of_kind(POINTS):
+            if name in recipe.sensors and not recipe.sensors[name].plane:
+                told = f"does not say where {name} is: give path, a calibration with lidar_to_camera"
+                raise UserError(f"{path}: calibration.hfov_deg: {told}", "extrinsics-missing")
+
+
 def _first(error: ValidationError) -> str:
     """The first mistake: key, and what is wrong."""
     found = error.errors()[0]
-    key = ".".join(str(part) for part in found["loc"] if part not in ("str", "constrained-str"))
+    parts = [str(part) for part in found["loc"] if part not in ("str", "constrained-str")]
+    key = ".".join(part for part in parts if not part.startswith(_OF_PYDANTIC))
     text = "there is no such key: correct or remove it" if found["type"] == "extra_forbidden" else found["msg"]
     return f"{key}: {text.removeprefix('Value error, ')}".removeprefix(": ")

@@ -100,6 +100,7 @@ class SensorFiles(Files):
 
 
 SplitCoding = Literal["ids", "train_ids", "instance_ids", "raw_colours", "scribbles"]
+Coding = Literal["ids", "train_ids", "instance_ids", "raw_colours", "scribbles", "instance-colours"]
 
 
 class LabelFiles(Files):
@@ -118,7 +119,7 @@ class LabelFiles(Files):
 
     path: Pattern | dict[str, Pattern]
     of: str = ""
-    coding: Literal["instance-colours"] | SplitCoding | dict[str, SplitCoding] = "ids"
+    coding: Coding | dict[str, SplitCoding] = "ids"
     names: str = ""
     partial: bool = False
     unlabelled: Literal["ignored", "open"] = "ignored"

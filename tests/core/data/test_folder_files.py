@@ -231,6 +231,19 @@ def test_value_an_exif_orientation_counts_where_only_then_labels_fit(yard, label
             "tables.path",
         ),
         ({"name": ""}, "value-range", "name"),
+        ({"name": "a\nb"}, "value-invalid", "name"),
+        ({"label_space": "yards"}, "label-space-unknown", "label_space"),
+        ({"label_space": "none.yaml"}, "file-missing", "label_space"),
+        ({"labels": "../label/{drive}/{frame}.png"}, "value-invalid", "labels.path: pattern '../label"),
+        ({"labels": {"path": {"trian": "label/{drive}/{frame}.png"}}}, "value-invalid", "labels.path: 'trian'"),
+        (
+            {"labels": {"path": "label/{drive}/{frame}.png", "coding": {"trian": "ids"}}},
+            "value-invalid",
+            "labels.coding: 'trian'",
+        ),
+        ({"labels": {"path": "label/{drive}/{frame}.png", "coding": "id"}}, "value-unknown", "'instance_ids'"),
+        ({"labels": {"path": "label/{drive}/{frame}.png", "of": "rgb"}}, "value-conflict", "labels.of"),
+        ({"calibration": {"hfov_deg": 90}}, "extrinsics-missing", "calibration.hfov_deg"),
     ],
 )
 def test_exception_recipes(tmp_path, change, code, named):

@@ -79,6 +79,38 @@ def test_exception_lists(tmp_path, text, code, named):
         names(root, "train")
 
 
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [
+        ({"drive": ["d1", "d3"]}, {"drive": "d3"}),
+        ({"drive": "d*"}, {"drive": "d3"}),
+        ({"drive": "d3"}, {"listed": "val.txt", "line": "{drive}/{frame}"}),
+        ({"listed": "val.txt", "line": "{drive}/{frame}"}, {"drive": "d*"}),
+        ({"listed": "val.txt", "line": "{drive}/{frame}"}, {"listed": "val.txt", "line": "{drive}/{frame}"}),
+    ],
+)
+def test_exception_what_is_trained_on_judges_nothing(tmp_path, train, val):
+    root = write_yard(tmp_path / "yard")
+    (root / "val.txt").write_text("d3/0001\n")
+    write_recipe(root / RECIPE_FILE, yard_recipe() | {"splits": {"train": train, "val": val}})
+    for split in ("train", "val"):
+        with user_error("value-conflict", RECIPE_FILE, "splits.train", "splits.val", "d3/000"):
+            names(root, split)
+    others = train | {"without": {"drive": "d3"}} if "listed" in train else {"drive": ["d1", "d2"]}
+    apart = {"train": others, "val": val}
+    write_recipe(root / RECIPE_FILE, yard_recipe() | {"splits": apart | {"trainval": {"drive": "d*"}}})
+    assert names(root, "val") and len(names(root, "trainval")) == 6
+
+
+def test_exception_a_list_leads_out_of_the_folder(tmp_path):
+    root = write_yard(tmp_path / "yard")
+    (root / "train.txt").write_text("../0000\n")
+    rule = {"listed": "{split}.txt", "line": "{drive}/{frame}"}
+    write_recipe(root / RECIPE_FILE, yard_recipe() | {"splits": {"train": rule}})
+    with user_error("value-format", "train.txt", "line 1"):
+        names(root, "train")
+
+
 def test_value_globs_and_exclusions(tmp_path):
     root = write_yard(tmp_path / "yard", frames=3)
     rule = {"where": {"drive": "d*"}, "without": {"drive": ["d2"], "frame": ["0000", "0002"]}}

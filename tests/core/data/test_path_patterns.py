@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raised import user_error
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.path_patterns import PathPattern
@@ -53,13 +54,38 @@ def test_value_no_match(pattern, path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "/a/{frame}", "a/", "a\\b", "{Frame}", "{frame", "frame}", "{}", "{f:x}", "{f:6d}", "{a{b}}"]
+    "text",
+    ["", " ", "/a/{frame}", "a/", "a\\b", "{Frame}", "{frame", "frame}", "{}", "{f:x}", "{f:6d}", "{a{b}}",
+     "..", "../{frame}", "a/../{frame}", "{frame}\0", "a\n{frame}"],
 )
 def test_exception_no_pattern(text):
     with pytest.raises(UserError) as caught:
         PathPattern(text)
     assert caught.value.code == "value-format"
     assert "\n" not in str(caught.value)
+
+
+def test_exception_no_value_leads_out_of_the_folder():
+    pattern = PathPattern("image/{scene:path}/{frame}.png")
+    assert pattern.match("image/../../etc/x.png") is None
+    assert pattern.match("image/a..b/x.png") == {"scene": "a..b", "frame": "x"}
+    for scene in ("..", "a/../../..", "../b"):
+        with user_error("value-format", f"image/{scene}/x.png"):
+            pattern.path({"scene": scene, "frame": "x"})
+    with user_error("value-format", "/etc/x.png"):
+        PathPattern("{scene:path}/x.png").path({"scene": "/etc"})
+
+
+def test_exception_a_link_to_itself_is_named(tmp_path):
+    touch(tmp_path, "d/1.png")
+    (tmp_path / "d" / "2.png").symlink_to("2.png")
+    (tmp_path / "d" / "up").symlink_to("..")
+    with user_error("file-unreadable", tmp_path / "d" / "2.png"):
+        list(PathPattern("{drive}/{frame}.png").find(tmp_path))
+    (tmp_path / "d" / "2.png").unlink()
+    assert [values for values, _ in PathPattern("{scene:path}/{frame}.png").find(tmp_path)] == [
+        {"scene": "d", "frame": "1"}
+    ]
 
 
 @given(drive=WORDS, frame=WORDS, number=st.integers(0, 10**8))
