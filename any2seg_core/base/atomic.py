@@ -20,10 +20,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` that replaces it on success; on any failure nothing is left behind.
 
     The file gets the permissions of the umask, also from writers that make private files. Folders above ``path`` are
-    made. UserError where the place cannot be written.
+    made. A link is followed. UserError where the place cannot be written, or is a device or a pipe.
     """
+    named, path = path, Path(os.path.realpath(path))
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # root could put a file in place of /dev/null
+            raise UserError(f"cannot write {named} (no regular file): choose another place", "output-unwritable")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
         mode = stat.S_IMODE(partial.stat().st_mode)
@@ -33,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({error.strerror or error}): choose another place", "output-unwritable"
+            f"cannot write {named} ({error.strerror or error}): choose another place", "output-unwritable"
         ) from None
     finally:
         with suppress(OSError):  # where nothing could be written there is nothing to remove

@@ -130,6 +130,8 @@ def example(out: OutArgument) -> None:
     """
     from any2seg_core.base.atomic import replacing
 
+    if out.exists():
+        raise UserError(f"{out}: is there already, and an example knows nothing: choose another name", "output-exists")
     with replacing(out) as partial:
         shutil.copyfile(shipped_file("any2seg_core", "sensors", "calibration_example.yaml"), partial)
     say(f"{out}: an example; change its numbers (docs/calibration.md)")

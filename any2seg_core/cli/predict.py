@@ -108,7 +108,7 @@ def predict(
     Example: any2seg predict --rgb pictures --lidar clouds --calib c.yaml -o out --video out.webm
     """
     given = {"rgb": rgb, "depth": depth, "event": event, "lidar": lidar}
-    inputs = {name: text for name, text in given.items() if text} | _named_inputs(sensor or ())
+    inputs = _named_inputs({name: text for name, text in given.items() if text}, sensor or ())
     request = _Request(
         out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
         checkpoint, device, precision, params, as_json, depth_scale, event_time_unit, point_columns, intensity_max,
@@ -148,8 +148,9 @@ def _check_calibration(request: _Request, suite: SensorSuite) -> None:
         raise UserError(f"{options}: needs a calibration: give --calib FILE.yaml", "calibration-missing")
 
 
-def _named_inputs(texts: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _named_inputs(given: dict[str, str], texts: Iterable[str]) -> dict[str, str]:
+    """With what --sensor says; UserError for a sensor that is given twice."""
+    found = dict(given)
     for text in texts:
         name, _, files = text.partition("=")
         if not name or not files:

@@ -120,8 +120,9 @@ class Recipe(Part):
     @property
     def _by_split(self) -> dict[str, dict[str, Any]]:
         """Key -> what it says of each split, where it does."""
-        said = {"labels.path": self.labels and self.labels.path, "labels.coding": self.labels and self.labels.coding}
-        said["tables.path"] = self.tables and self.tables.path
+        said: dict[str, Any] = {"tables.path": self.tables and self.tables.path}
+        if self.labels is not None:
+            said |= {"labels.path": self.labels.path, "labels.coding": self.labels.coding}
         return {key: value for key, value in said.items() if isinstance(value, dict)}
 
     @property

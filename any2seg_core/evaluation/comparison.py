@@ -27,12 +27,14 @@ class FrameCounts:
 
     Attributes:
         source: file. facts: what must be alike in two evaluations that are compared.
+        mapping: see `Comparison.document`; empty where labels and truth have the same classes.
         names: of the frames, in order. counts: subset letters -> (F, K, 3) int64: right, in the truth, predicted.
     """
 
     source: Path
     space: LabelSpace
     facts: dict[str, Any]
+    mapping: dict[str, Any] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     counts: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -44,7 +46,9 @@ class FrameCounts:
         head = next(entries, None)
         if not isinstance(head, dict) or not isinstance(head.get("label_space"), str | dict):
             raise UserError(f"{path}: is no evaluation of any2seg; {_ways()}", "file-content")
-        found = cls(path, stored_label_space(head["label_space"], str(path)), _facts(head))
+        mapping = head.get("mapping")
+        mapping = mapping if isinstance(mapping, dict) else {}
+        found = cls(path, stored_label_space(head["label_space"], str(path)), _facts(head), mapping)
         rows: dict[str, list[dict[str, list[int]]]] = {}
         for entry in head.get("per_frame") or entries:
             counts = _counts_of(entry)
@@ -126,7 +130,9 @@ def require_alike(first: FrameCounts, second: FrameCounts) -> list[str]:
         return UserError(f"{first.source} and {second.source} {what}", "value-conflict")
 
     if apart := first.space.told_apart(second.space):
-        raise refuse(f"differ in label space ({' and '.join(apart)}): evaluate both alike")
+        raise refuse(f"differ in label space ({' and '.join(apart)}): evaluate both alike, with the same --map")
+    if told := _other_mapping(first.mapping, second.mapping):
+        raise refuse(f"read the same labels by other mappings ({told}): evaluate both with the same --map")
     for key in dict.fromkeys((*first.facts, *second.facts)):
         own, rival = first.facts.get(key), second.facts.get(key)
         if own != rival:
@@ -143,6 +149,18 @@ def require_alike(first: FrameCounts, second: FrameCounts) -> list[str]:
         if not np.array_equal(first.counts[letters][..., 1], second.counts[letters][..., 1]):
             raise refuse("have another truth of the same frames: evaluate both on the same data")
     return common
+
+
+def _other_mapping(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """Where the labels of one label space are counted as other classes: names and the first such class; else ""."""
+    if first.get("labels") != second.get("labels") or first.get("truth") != second.get("truth"):
+        return ""
+    own, rival = (mapping.get("classes") or {} for mapping in (first, second))
+    other = next((name for name in (*own, *rival) if own.get(name) != rival.get(name)), None)
+    if other is None:
+        return ""
+    said = f"{other} is {own.get(other, 'left out')} and {rival.get(other, 'left out')}"
+    return f"{first.get('name', 'none')} and {second.get('name', 'none')}: {said}"
 
 
 def mean_iou(counts: np.ndarray, policy: Policy, other: int | None = None) -> np.ndarray:

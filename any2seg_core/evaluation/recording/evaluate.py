@@ -160,6 +160,7 @@ class _Run:
             },
             "checkpoint": {"name": request.checkpoint.name, "sha256": checkpoint_sha256(request.checkpoint)},
             "label_space": self._comparison.space.reference,
+            "mapping": self._comparison.document(0, 0),
             "suite": self._suite.to_document(),
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self._opened.calibration.source or None,

@@ -37,6 +37,26 @@ def test_value_replacing_keeps_the_old_file_on_failure(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
 
 
+def test_exception_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe.yaml", tmp_path / "link.yaml"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with user_error("output-unwritable", path), replacing(path) as partial:
+            partial.write_text("new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and link.is_symlink()
+
+
+def test_value_a_link_is_followed(tmp_path):
+    target, link = tmp_path / "data" / "run_7.yaml", tmp_path / "latest.yaml"
+    link.symlink_to(target)
+    for text in ("new", "newer"):
+        with replacing(link) as partial:
+            partial.write_text(text)
+        assert link.is_symlink() and target.read_text() == text
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "latest.yaml", "run_7.yaml"]
+
+
 @pytest.mark.parametrize("name", ["file/out.png", "folder", "n" * 300])
 def test_exception_a_place_that_cannot_be_written(tmp_path, name):
     (tmp_path / "file").write_bytes(b"")

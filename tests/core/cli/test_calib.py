@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from bag_files import KITTI_CAMERA, LIDAR_TO_CAMERA, kitti_entries, small_entries, write_bag, write_ros1
 from PIL import Image
+from raised import user_error
 from typer.testing import CliRunner
 
-from any2seg_core.cli.calib import calib_app
+from any2seg_core.cli.calib import calib_app, example
 from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
 
@@ -50,6 +51,13 @@ def test_exception_a_bag_without_a_camera_info_writes_nothing(tmp_path):
 def test_value_the_example_is_written(tmp_path):
     assert run("example", tmp_path / "new" / "car.yaml").exit_code == 0
     assert load_calibration(tmp_path / "new" / "car.yaml").camera.width == 1280
+
+
+def test_exception_the_example_replaces_no_calibration(tmp_path):
+    (tmp_path / "car.yaml").write_text("mine")
+    with user_error("output-exists", tmp_path / "car.yaml"):
+        example(tmp_path / "car.yaml")
+    assert (tmp_path / "car.yaml").read_text() == "mine"
 
 
 def test_value_show_draws_and_counts(tmp_path):

@@ -35,6 +35,9 @@ PREDICT = [
     ("predict --lidar b.bin --calib c.yaml --lidar-columns 9 -o o.png", "9"),
     ("predict --lidar b.bin --calib c.yaml --intensity-max -1 -o o.png", "--intensity-max"),
     ("predict --radar a.png -o o.png", "--radar"),
+    ("predict --rgb a.png --sensor rgb=a.png -o o.png", "twice"),
+    ("predict --sensor rgb=a.png --sensor rgb=a.png -o o.png", "twice"),
+    ("predict --rgb none/*.png -o o", "none/*.png"),
     ("predict --rgb a.png -o o.png extra", "extra"),
     ("predict --rgb -o o.png", "--out"),
 ]

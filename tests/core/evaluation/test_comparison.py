@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raised import user_error
 from scipy.stats import bootstrap
 
 from any2seg_core.base.errors import UserError
@@ -158,6 +159,30 @@ def test_exception_evaluations_that_cannot_be_compared_are_refused(tmp_path, cha
         compare(FrameCounts.read(a), FrameCounts.read(b), settings())
     assert refused.value.code == "value-conflict"
     assert says in str(refused.value)
+
+
+MAPPING = {"name": "m", "labels": "cityscapes-19", "truth": "deliver-25", "classes": {"road": "Road", "car": "Cars"}}
+
+
+def test_exception_labels_that_were_counted_as_other_classes(tmp_path):
+    """Same frames, truth and compared classes; of one the trucks of the model count as cars."""
+    frames = scores_of(3, 0.5, 0)
+    wider = MAPPING | {"name": "wider", "classes": MAPPING["classes"] | {"truck": "Cars"}}
+    a, b = (written(tmp_path / m["name"], frames, mapping=m) for m in (MAPPING, wider))
+    for first, second in ((a, b), (b, a)):
+        with user_error("value-conflict", "m", "wider", "truck", "Cars", "--map") as refused:
+            compare(FrameCounts.read(first), FrameCounts.read(second), settings())
+        assert "\n" not in str(refused.value)
+
+
+def test_value_models_of_other_classes_on_one_truth_are_compared(tmp_path):
+    """Each by its own mapping onto the same classes of the same truth; one needs none."""
+    frames = scores_of(3, 0.5, 0)
+    a = written(tmp_path / "a", frames, mapping=MAPPING)
+    other = MAPPING | {"labels": "carla-0.9.14", "classes": {"Roads": "Road"}}
+    for name, mapping in (("b", other), ("c", None), ("d", MAPPING), ("e", "damaged")):
+        b = written(tmp_path / name, frames, mapping=mapping)
+        assert compare(FrameCounts.read(a), FrameCounts.read(b), settings())["subset_mean"]["difference"] == 0
 
 
 @pytest.mark.parametrize(
