@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -14,15 +13,16 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import say
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.cli.bag import SuiteOption
+from any2seg_core.cli.calib_show import show
 
 if TYPE_CHECKING:  # it imports what --help does without
     from any2seg_core.sensors.calibration import Calibration
 
 calib_app = typer.Typer(no_args_is_help=True, help="Calibrations: from recordings and other programs; a look at one.")
+calib_app.command("show")(show)
 
 OutArgument = Annotated[Path, typer.Argument(help="Calibration YAML to write.")]
 SizeOption = Annotated[str, typer.Option(help="Of the camera's images, WIDTHxHEIGHT.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @calib_app.command("from-bag")
@@ -135,67 +135,6 @@ def example(out: OutArgument) -> None:
     with replacing(out) as partial:
         shutil.copyfile(shipped_file("any2seg_core", "sensors", "calibration_example.yaml"), partial)
     say(f"{out}: an example; change its numbers (docs/calibration.md)")
-
-
-@calib_app.command("show")
-def show(
-    calibration: Annotated[Path, typer.Argument(help="Calibration YAML.")],
-    rgb: Annotated[Path, typer.Option(help="Camera image.")],
-    lidar: Annotated[Path, typer.Option(help="LiDAR file of the same moment.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="PNG to write: the points over the picture.")],
-    point_columns: Annotated[str, typer.Option(help="Of a .bin: x,y,z,intensity,ring; default: by values.")] = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Draw the LiDAR over the picture; say how many points fall inside and how well edges meet.
-
-    Example: any2seg calib show car.yaml --rgb a.png --lidar a.bin -o seen.png
-    """
-    from dataclasses import asdict
-
-    from PIL import Image
-
-    from any2seg_core.base.atomic import replacing
-    from any2seg_core.files.samples import read_points, read_rgb
-    from any2seg_core.sensors.alignment import draw_points, measure_alignment
-    from any2seg_core.sensors.calibration import load_calibration
-    from any2seg_core.sensors.rig import same_view
-
-    if out.suffix.lower() != ".png":
-        raise UserError(f"{out}: the picture is written as PNG: name it {out.stem}.png", "file-name")
-    known = load_calibration(calibration)
-    camera = known.camera
-    picture, points = read_rgb(rgb, (camera.height, camera.width)), read_points(lidar, point_columns)
-    if not same_view(picture.shape, camera):
-        raise UserError(
-            f"{rgb} is {picture.shape[1]}x{picture.shape[0]}, the camera in {calibration} is {camera.width}x"
-            f"{camera.height}: give the image and the calibration of the same camera",
-            "calibration-size",
-        )
-    found = measure_alignment(picture, points, known)
-    with replacing(out) as partial:
-        Image.fromarray(draw_points(picture, points, known)).save(partial)
-    if as_json:
-        judged = {
-            "better_when_turned": found.better_when_turned,
-            "better_when_shifted": found.better_when_shifted,
-            "best_move": found.best_move,
-        }
-        say(json.dumps(asdict(found) | judged | {"out": str(out)}))
-        return
-    say(f"{out}: {found.inside} of {found.points} points fall into the picture")
-    if not found.inside:
-        say("! no point in the picture: lidar_to_camera may be inverted, or its axes those of another frame", err=True)
-    elif found.closeness is None:
-        say(f"edges: only {found.edges} jumps of range in the picture, too few to judge")
-    else:
-        say(f"edges: {found.edges} jumps of range lie {found.closeness:.2f} close to edges of the picture (1: on them)")
-        better, count = found.better_when_turned, len(found.turned)
-        if found.best_move:
-            shifts = f"{found.better_when_shifted} of {len(found.shifted)} shifts by 10 cm"
-            moved = f"{better} of {count} turns by 1 degree and {shifts} meet better"
-            say(f"! {moved}, best with the LiDAR {found.best_move}: calibrate again, look at {out}", err=True)
-        else:
-            say(f"none of {count} turns of the LiDAR by 1 degree and {len(found.shifted)} shifts by 10 cm meets better")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -28,7 +28,6 @@ def commands() -> list[str]:
 def test_value_the_page_works_from_recording_to_labels(home, paste, inputs):
     (home / "runs/drive").unlink()
     shutil.copytree(inputs / "drive", home / "runs/drive")  # something is written beside it
-    shutil.copy(home / "b.bin", home / "a.bin")
     page = PAGE.read_text()
     block = re.search(r"^    name: street-5\n(?:    .*\n)+", page, re.MULTILINE)[0]
     (home / "classes.yaml").write_text(block.replace("\n    ", "\n").removeprefix("    "))

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from any2seg_core.cli.calib import calib_app, example
 from any2seg_core.sensors.calibration import Calibration, load_calibration, save_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.places import SensorPlace
 
 TF = "tf2_msgs/msg/TFMessage"
 
@@ -73,6 +74,45 @@ def test_value_show_draws_and_counts(tmp_path):
     assert np.asarray(Image.open(tmp_path / "o.png")).shape == (49, 65, 3)
     document = json.loads(run("show", tmp_path / "c.yaml", *files, "-o", tmp_path / "o.png", "--json").stdout)
     assert (document["inside"], document["points"], document["closeness"]) == (2, 3, None)
+
+
+def test_value_show_takes_files_of_any_sensor_of_a_suite(tmp_path):
+    """A camera that sees half of the picture's width at the same angle per pixel, and a depth image of a flat wall."""
+    (tmp_path / "v.yaml").write_text(
+        "name: v\nsensors:\n  front: {kind: image, letter: F}\n  left: {kind: image, letter: S, format: grey}\n"
+        "  depth: {kind: depth, letter: D}\n"
+    )
+    whole = CameraModel(64, 48, [[40, 0, 31.5], [0, 40, 23.5], [0, 0, 1]])
+    half = CameraModel(32, 48, [[40, 0, 15.5], [0, 40, 23.5], [0, 0, 1]])
+    save_calibration(tmp_path / "c.yaml", Calibration(whole, sensors={"left": SensorPlace(half)}))
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    Image.new("L", (32, 48), 99).save(tmp_path / "l.png")
+    Image.fromarray(np.full((48, 64), 256, np.uint16)).save(tmp_path / "d.png")
+    given = (tmp_path / "c.yaml", "--suite", tmp_path / "v.yaml", "--rgb", tmp_path / "a.png", "-o", tmp_path / "o.png")
+    done = run("show", *given, "--sensor", f"left={tmp_path / 'l.png'}")
+    assert "the left sees 50% of the camera's picture" in done.output and "too few to judge" in done.output
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "o.png")))) == {0, 99}
+    wish = ("--sensor", f"depth={tmp_path / 'd.png'}", "--depth-scale", 256, "--json")
+    depth = json.loads(run("show", *given, *wish).stdout)
+    assert (depth["points"], depth["inside"], depth["edges"], depth["sensor"]) == (64 * 48, 64 * 48, 0, "depth")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ((), "sensor-none"),
+        (("--rgb", "a.png"), "sensor-none"),
+        (("--rgb", "a.png", "--lidar", "l.npy", "--sensor", "depth=d.png"), "sensor-none"),
+        (("--rgb", "a.png", "--sensor", "depth"), "value-format"),
+        (("--rgb", "a.png", "--sensor", "event=e.npy"), "option-unsupported"),
+        (("--rgb", "a.png", "--sensor", "sonar=e.npy"), "sensor-unknown"),
+        (("--rgb", "a.png", "--lidar", "l.npy", "--topic", "rgb=/x"), "value-conflict"),
+    ],
+)
+def test_exception_show_says_which_files_it_needs(tmp_path, arguments, code):
+    done = run("show", tmp_path / "c.yaml", *arguments, "-o", tmp_path / "o.png")
+    assert getattr(done.exception, "code", "") == code
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
