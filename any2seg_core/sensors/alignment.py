@@ -162,7 +162,8 @@ def _drawn(picture: np.ndarray, xyz: np.ndarray, camera: CameraModel) -> np.ndar
     pixels, depth_m = np.rint(uv[valid]).astype(int), xyz[valid, 2]
     share = np.log(np.clip(depth_m, _NEAR_M, _FAR_M) / _NEAR_M) / np.log(_FAR_M / _NEAR_M)
     codes = np.round(255 * (1 - share)).astype(np.uint8)
-    colours = cv2.applyColorMap(codes[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]  # (n,3) RGB
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]  # (256,3) RGB
+    colours = table[codes]  # (n,3); n may be 0, which OpenCV would refuse
     drawn = np.ascontiguousarray(picture // 2 + 32)
     radius = max(1, picture.shape[1] // 900)
     for k in np.argsort(-depth_m):

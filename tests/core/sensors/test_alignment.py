@@ -67,6 +67,7 @@ def test_value_a_wrong_calibration_has_no_point_in_the_picture():
     behind = measure_alignment(picture, points, turned("y", 180))
     assert (behind.inside, behind.edges, behind.closeness) == (0, 0, None)
     assert behind.better_when_turned == 0
+    np.testing.assert_array_equal(draw_points(picture, points, turned("y", 180)), picture // 2 + 32)
     nothing = measure_alignment(picture, np.empty((0, 4), np.float32), CALIBRATION)
     assert (nothing.points, nothing.inside) == (0, 0)
 
