@@ -12,7 +12,7 @@ from typing import TextIO
 import numpy as np
 from PIL import Image
 
-from any2seg_core.base.atomic import replacing
+from any2seg_core.base.atomic import only_on_success, replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.video import VideoWriter
 from any2seg_core.prediction.frame import PredictedFrame
@@ -74,13 +74,22 @@ class PredictionFolder:
         self._video = None if outputs.video is None else VideoWriter(outputs.video, outputs.rate_hz)
 
     def __enter__(self) -> PredictionFolder:
-        self._stack = ExitStack()
-        with replacing(self._outputs.out / f"{LEGEND}.json") as partial:
-            partial.write_text(json.dumps(legend_document(self._space), indent=1))
-        write_image(self._outputs.out / f"{LEGEND}.png", legend_picture(self._space))
-        self._lines = self._stack.enter_context(_Lines(self._outputs.out / FRAMES))
-        if self._video is not None:
-            self._stack.enter_context(self._video)
+        out = self._outputs.out
+        legends = out / f"{LEGEND}.json", out / f"{LEGEND}.png"
+        absent = [path for path in legends if not path.exists()]
+        with only_on_success(out), ExitStack() as stack:
+            for path in absent:
+                stack.callback(path.unlink, missing_ok=True)
+            with replacing(legends[0]) as partial:
+                partial.write_text(json.dumps(legend_document(self._space), indent=1))
+            write_image(legends[1], legend_picture(self._space))
+            opened = ExitStack()
+            stack.push(opened)
+            self._lines = opened.enter_context(_Lines(out / FRAMES))
+            if self._video is not None:
+                opened.enter_context(self._video)
+            stack.pop_all()
+        self._stack = opened
         return self
 
     def __exit__(self, *error: object) -> None:

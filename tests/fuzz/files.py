@@ -21,6 +21,7 @@ from street_trees import SIZE, write_kitti_360
 from any2seg_core.bags.conditions import Conditions
 from any2seg_core.base.array_files import read_arrays
 from any2seg_core.base.text_files import read_json
+from any2seg_core.base.video import VideoReader, VideoWriter
 from any2seg_core.data import muses_files
 from any2seg_core.data.images import read_image, read_plane
 from any2seg_core.data.label_formats import read_instance_colours, read_scribbles
@@ -130,6 +131,21 @@ def _layouts() -> list[bytes]:
     return [text.encode() for text in (*texts, "9 0 4 0 9 3 0 0 1\n", scribble_xml("a"))]
 
 
+def _video(path: Path) -> bytes:
+    with VideoWriter(path, 10.0) as video:
+        for shade in (9, 99, 199):
+            video.add(np.full((18, 34, 3), shade, np.uint8))
+    return path.read_bytes()
+
+
+def _pictures_of(path: Path) -> None:
+    """Every picture of a video that is damaged, of which a few at most may be read."""
+    for count, picture in enumerate(VideoReader(path)):
+        assert picture.ndim == 3
+        if count == 9:
+            break
+
+
 class Files:
     """One input is one file of a fitting suffix, read by one reader that a user's path can reach."""
 
@@ -167,6 +183,7 @@ class Files:
             (".txt", _layouts(), lambda path: from_k_matrix(path, (9, 7))),
             (".xml", _layouts(), lambda path: read_scribbles(path, voc, SIZE)),
             (".png", PICTURES, lambda path: read_instance_colours(path, names, indoor)),
+            *((suffix, [_video(folder / f"base{suffix}")], _pictures_of) for suffix in (".webm", ".mp4")),
         ]
         self._texts = texts
         self._trees = (

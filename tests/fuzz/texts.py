@@ -13,10 +13,14 @@ from mutate import FLOATS, NUMBERS, TEXTS, mutated_bytes
 from any2seg_core.bags.salvage_parts import parse_qos
 from any2seg_core.bags.topic_rules import RULES_FILE, load_rules
 from any2seg_core.data.bag_settings import SETTINGS_FILE, read_settings
+from any2seg_core.data.recipe import read_recipe
 from any2seg_core.faults.kinds import load_faults
 from any2seg_core.runtime.input_options import input_options
 from any2seg_core.sensors.calibration import load_calibration, load_camera_info
 from any2seg_core.sync.parameters import load_params_file, sync_config
+from any2seg_core.vocabulary.class_mapping import class_mapping
+from any2seg_core.vocabulary.labels import label_space
+from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_training.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +72,11 @@ _PIECES = (
 )  # fmt: skip
 
 
+def _yamls(*folders: str) -> list[str]:
+    """Texts of the YAML files that come with the program in a folder of it."""
+    return [path.read_text() for path in sorted(ROOT.joinpath("any2seg_core", *folders).glob("*.yaml"))]
+
+
 class Texts:
     """One input is one YAML text, damaged in its words, its structure or its bytes."""
 
@@ -85,6 +94,10 @@ class Texts:
             (configs, lambda _: load_config([str(self._path), "data=x", "out=y"])),
             ([_QOS, _METADATA], parse_qos),
             ([_SETTINGS], lambda _: read_settings(self._bag)),
+            (_yamls("vocabulary", "suites"), lambda _: SensorSuite.of_document(sensor_suite(self._path).to_document())),
+            (_yamls("vocabulary", "label_spaces"), lambda _: label_space(self._path).palette),
+            (_yamls("vocabulary", "class_mappings"), lambda _: class_mapping(self._path).compared),
+            (_yamls("data", "recipes"), lambda _: read_recipe(self._path)),
         ]
 
     def _parameters(self) -> None:

@@ -14,6 +14,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.video import VideoReader, VideoWriter
 from any2seg_core.cli.main import app
 from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.prediction import outputs
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.calibration import Calibration, save_calibration
@@ -136,6 +137,25 @@ def test_exception_nothing_is_written_where_no_frame_can_be_used(predict, tmp_pa
     done = predict("--rgb", "dark", "-o", "out")
     assert isinstance(done.exception, UserError) and "0.png" in str(done.exception)
     assert [each.name for each in tmp_path.iterdir()] == ["dark"]
+
+
+@pytest.mark.parametrize("full_after", [0, 1])
+def test_exception_a_disk_that_is_full_before_the_first_frame_leaves_nothing(
+    predict, tmp_path, monkeypatch, full_after
+):
+    """Linux says "No space left" when the legend's picture, or the list of frames, is written."""
+    (tmp_path / "kept").mkdir()
+    for name, step in (("write_image", 0), ("_Lines", 1)):
+        if step == full_after:
+            monkeypatch.setattr(outputs, name, no_space)
+    for out in ("new/out", "kept"):
+        done = predict("--rgb", "pictures", "-o", out)
+        assert isinstance(done.exception, UserError) and done.exception.code == "output-unwritable"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"] and not any((tmp_path / "kept").iterdir())
+
+
+def no_space(path, *_):
+    raise UserError(f"cannot write {path} (No space left on device): choose another place", "output-unwritable")
 
 
 def test_exception_what_is_there_is_not_overwritten_without_a_word(predict, tmp_path):
