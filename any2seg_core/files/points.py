@@ -40,7 +40,11 @@ _FLAT = 0.5  # a scene is not as high as it is wide
 
 
 def read_points(
-    path: Path, columns: str = "", intensity_max: float = 0.0, value_range: tuple[float, float] | None = None
+    path: Path,
+    columns: str = "",
+    intensity_max: float = 0.0,
+    value_range: tuple[float, float] | None = None,
+    scale: IntensityScale | None = None,
 ) -> np.ndarray:
     """LiDAR file -> (N, 4) float32: x, y, z in metres in the LiDAR frame, intensity 0..1.
 
@@ -55,12 +59,14 @@ def read_points(
             rows by size and values.
         intensity_max: value of the intensity that means 1; 0 finds it (see `IntensityScale`).
         value_range: what means 0 and 1, which goes over it: of a radar, whose intensity is rcs, power or snr.
+        scale: that of the files before, in place of `intensity_max`, so that one surface has one intensity in all.
 
     Raises:
         UserError: no such file, or values that do not say how many columns they have.
     """
     strengths = LIDAR_STRENGTHS if value_range is None else RADAR_STRENGTHS
-    return _points(path, read_stored_points(path, columns, strengths), intensity_max, value_range)
+    scale = IntensityScale(intensity_max) if scale is None else scale
+    return _points(path, read_stored_points(path, columns, strengths), scale, value_range)
 
 
 def read_stored_points(path: Path, columns: str = "", strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
@@ -99,7 +105,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 def _points(
-    path: Path, found: StoredPoints, intensity_max: float, value_range: tuple[float, float] | None
+    path: Path, found: StoredPoints, scale: IntensityScale, value_range: tuple[float, float] | None
 ) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
         x, y, z = (read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3])
@@ -110,8 +116,12 @@ def _points(
         return np.empty((0, 4), np.float32)
     if value_range is not None:
         return gather_returns(x, y, z, read_only(shares_of_range(strength, value_range)), np.float32(1.0))
-    full = IntensityScale(intensity_max).full(strength, is_unsigned=found.strength.dtype.kind == "u")
-    if full > 1.0 and not intensity_max:
+    before = scale.found
+    full = scale.full(strength, is_unsigned=found.strength.dtype.kind == "u")
+    note = scale.take_note()
+    if note:
+        _LOG.warning("%s: %s", path, note)
+    elif full > 1.0 and scale.found > before:
         _LOG.warning("%s: intensity is read as 0..%.0f (--intensity-max fixes the scale)", path, full)
     return gather_returns(x, y, z, strength, np.float32(full))
 

@@ -18,6 +18,7 @@ from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_points
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, GREY, POINTS, THERMAL8, THERMAL16, Sensor
 
@@ -51,19 +52,36 @@ class FileOptions:
 
 
 def read_samples(
-    paths: Mapping[str, Path], calibration: Calibration | None, options: FileOptions, suite: SensorSuite = VEHICLE
+    paths: Mapping[str, Path],
+    calibration: Calibration | None,
+    options: FileOptions,
+    suite: SensorSuite = VEHICLE,
+    scales: Mapping[str, IntensityScale] | None = None,
 ) -> dict[str, np.ndarray]:
-    """One file per sensor -> its raw array, as `SensorRig.planes` takes it; UserError names the file at fault."""
-    return {name: _read(suite.sensor(name), path, calibration, options, suite) for name, path in paths.items()}
+    """One file per sensor -> its raw array, as `SensorRig.planes` takes it; UserError names the file at fault.
+
+    Args:
+        scales: sensor -> what its files before have told of its intensity, where these files are not the first.
+    """
+    read = {}
+    for name, path in paths.items():
+        scale = None if scales is None else scales.get(name)
+        read[name] = _read(suite.sensor(name), path, calibration, options, suite, scale)
+    return read
 
 
 def _read(
-    sensor: Sensor, path: Path, calibration: Calibration | None, options: FileOptions, suite: SensorSuite
+    sensor: Sensor,
+    path: Path,
+    calibration: Calibration | None,
+    options: FileOptions,
+    suite: SensorSuite,
+    scale: IntensityScale | None,
 ) -> np.ndarray:
     if sensor.kind == DEPTH:
         return read_depth_m(path, options.depth_scale)
     if sensor.kind == POINTS:
-        return read_points(path, options.point_columns, options.intensity_max, sensor.value_range)
+        return read_points(path, options.point_columns, options.intensity_max, sensor.value_range, scale)
     size = None
     if calibration is not None:
         camera = calibration.place(sensor.name, suite).camera or calibration.camera

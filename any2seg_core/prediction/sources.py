@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from any2seg_core.base.listing import is_left_behind
 from any2seg_core.base.video import VIDEO_SUFFIXES, VideoReader
 from any2seg_core.files.samples import FileOptions, read_samples
 from any2seg_core.sensors.calibration import Calibration
+from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.sensors.rig import same_view
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
@@ -27,6 +30,7 @@ _SUFFIXES = {
     EVENTS: (".raw", ".dat", ".h5", ".hdf5", ".aedat4", ".npz", ".npy"),
     POINTS: (".pcd", ".ply", ".npy", ".npz", ".bin"),
 }
+_READERS = ("any2seg_core.files.points", "any2seg_core.files.samples", "any2seg_core.files.events")
 _NAMED = 5  # frames that a line names
 
 
@@ -110,6 +114,7 @@ class FileFrames:
             name: _files(option_of(name), suite.sensor(name).kind, str(inputs[name]))
             for name in suite.canonical(inputs) if name not in videos
         })  # fmt: skip
+        self._scales = {name: IntensityScale(options.intensity_max) for name in suite.of_kind(POINTS)}
         self.rate_hz = None if self._video is None else self._video.rate_hz / every
         self.notes: list[str] = []
         if self._video is None:
@@ -136,6 +141,10 @@ class FileFrames:
         return everything
 
     def __iter__(self) -> Iterator[FileFrame]:
+        with _each_said_once(*_READERS):
+            yield from self._frames()
+
+    def _frames(self) -> Iterator[FileFrame]:
         if self._video is None:
             for key in self._keys:
                 paths = {name: files[key] for name, files in self._files.items() if key in files}
@@ -150,7 +159,7 @@ class FileFrames:
         problems: dict[str, UserError] = {}
         for sensor, path in paths.items():
             try:
-                samples |= read_samples({sensor: path}, self._calibration, self._options, self._suite)
+                samples |= read_samples({sensor: path}, self._calibration, self._options, self._suite, self._scales)
             except UserError as error:
                 problems[sensor] = error
         camera = self._suite.camera
@@ -161,6 +170,28 @@ class FileFrames:
                 del samples[camera]
                 problems[camera] = error
         return FileFrame(name, samples, problems)
+
+
+@contextmanager
+def _each_said_once(*loggers: str) -> Iterator[None]:
+    """Of warnings that begin with a file, each is logged for the first file of a folder alone."""
+    said: set[tuple[str, Path]] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        kind = (record.msg, Path(str(arguments[0])).parent if arguments else Path())
+        is_first = kind not in said
+        said.add(kind)
+        return is_first
+
+    found = [logging.getLogger(name) for name in loggers]
+    for logger in found:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in found:
+            logger.removeFilter(is_new)
 
 
 def _some(names: list[str]) -> str:

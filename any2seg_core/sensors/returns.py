@@ -34,6 +34,11 @@ class IntensityScale:
         self._found = 0.0
         self._note = ""
 
+    @property
+    def found(self) -> float:
+        """The value that means 1 as far as clouds have told; 0: none has, or it is given."""
+        return self._found
+
     def full(self, values: np.ndarray, is_unsigned: bool = False) -> float:
         """The value that means 1, after a look at the next cloud: its intensities, (N,) float32, read-only.
 

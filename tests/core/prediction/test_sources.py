@@ -89,6 +89,28 @@ def test_value_pictures_of_a_video_are_numbered_and_meet_files_of_that_number(tm
     assert seen(source) == [("000000", "rgb"), ("000002", "lidar", "rgb"), ("000004", "rgb")]
 
 
+def test_value_intensity_has_one_scale_in_all_files_and_is_said_once(tmp_path, caplog):
+    """255 means 1 in a file that is dark, too: 0.5 of 255, not of 1."""
+    for number, strength in enumerate((200.0, 0.5, 100.0)):
+        cloud(tmp_path / "clouds" / f"{number}.npy")
+        np.save(tmp_path / "clouds" / f"{number}.npy", np.full((40, 4), (3, 1, 1, strength), np.float32))
+    shares = [frame.samples["lidar"][0, 3] for frame in frames(lidar=tmp_path / "clouds")]
+    np.testing.assert_allclose(shares, np.array((200, 0.5, 100)) / 255, rtol=1e-6)
+    assert [record.getMessage().count("0..255") for record in caplog.records] == [1]
+    list(frames(lidar=tmp_path / "clouds"))
+    assert len(caplog.records) == 2  # a second pass says it again
+
+
+def test_value_what_files_do_not_say_is_told_once_for_each_sensor(tmp_path, caplog):
+    rows = np.random.default_rng(0).uniform(-20, 20, (400, 5)).astype("<f4")
+    rows[:, 2], rows[:, 3], rows[:, 4] = 0.1 * rows[:, 2], 0.01 * rows[:, 3] ** 2, np.arange(400) % 32
+    for number in range(3):
+        (tmp_path / "clouds").mkdir(exist_ok=True)
+        rows.tofile(tmp_path / "clouds" / f"{number}.bin")
+    assert len(list(frames(lidar=tmp_path / "clouds"))) == 3
+    assert sum("rows of 5 float32" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_value_a_damaged_file_costs_its_own_sensor(tmp_path):
     picture(tmp_path / "pictures" / "a.png")
     (tmp_path / "pictures" / "b.png").write_text("none")
