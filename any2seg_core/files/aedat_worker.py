@@ -1,6 +1,6 @@
 """AEDAT4 -> columns of events, in a process of its own: on damaged files the decoder aborts instead of raising.
 
-python -m any2seg_core.files.aedat_worker FILE.aedat4 MOST_BYTES OUT.npz
+    python -m any2seg_core.files.aedat_worker FILE.aedat4 MOST_BYTES OUT.npz
 """
 
 from __future__ import annotations
