@@ -17,6 +17,7 @@ from any2seg_core.data.check import check_tree
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import TruthCoding
+from any2seg_core.evaluation.comparison import FrameCounts
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.messages import serialise
@@ -138,6 +139,8 @@ def test_value_a_model_of_other_classes_through_a_mapping(tmp_path):
     assert score.confusion.counts.sum(axis=1).tolist() == [36, 24]  # people are no class of street
     mapping = result.conditions["mapping"]
     assert (mapping["compared"], mapping["left_out_percent"]) == (2, round(100 * 12 / 72, 3))
+    read = FrameCounts.read(tmp_path / "2")  # `any2seg compare` knows by which mapping
+    assert read.mapping["classes"] == {"ground": "flat", "crate": "thing"} and len(read.space) == 2
 
 
 def test_exception_what_does_not_belong_together(tmp_path):
