@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # A process for each core, with one thread each. Tests of a file stay together: they share what they have recorded, and
 # those of ROS a domain of their own, which no other process on this machine has.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast faults fuzz soak lint docs install train-data train clean
 

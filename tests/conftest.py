@@ -25,13 +25,18 @@ def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out ROS, what is slow, and what starts a process")
 
 
+def _folder(item):
+    return item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
+
+
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--fast"):
+        # What takes long begins first, so that no worker ends the run alone with it.
+        items.sort(key=lambda item: _folder(item) not in (*_NOT_FAST_FOLDERS, "ros"))
         return
     kept, left_out = [], []
     for item in items:
-        folder = item.path.relative_to(_HERE).parts[0] if item.path.is_relative_to(_HERE) else ""
-        is_left_out = folder in _NOT_FAST_FOLDERS or any(item.get_closest_marker(name) for name in _NOT_FAST)
+        is_left_out = _folder(item) in _NOT_FAST_FOLDERS or any(item.get_closest_marker(name) for name in _NOT_FAST)
         (left_out if is_left_out else kept).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=left_out)
