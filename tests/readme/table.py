@@ -30,6 +30,13 @@ NOT_RUN = {
     r"any2seg info a\.safetensors": "shows an error: there is no such file",
     r"any2seg .*(\[|<)": "a pattern, not a command",
     r"any2seg data (init|check) (my_data|FOLDER)": "needs a folder of the reader's; tests/core/data/test_propose.py",
+    r"any2seg evaluate CHECKPOINT DATA --map":
+        "needs truth of other classes; tests/core/evaluation/test_dataset_mapping.py",
+    r"any2seg data check ROOT --suite FILE": "needs a tree of other sensors; tests/training/test_suites.py",
+    r"any2seg bag inspect BAG --suite van\.yaml|any2seg-segment-node -p checkpoint:=van":
+        "needs a suite of the reader's; tests/bags/test_suites.py, tests/ros/test_acceptance_suites.py",
+    r"any2seg (predict|bag evaluate \S+) --model runs/exported|any2seg-segment-node .*runs/exported":
+        "needs the folder of the export; tests/core/test_without_torch.py, tests/ros/test_without_torch.py",
     r"any2seg calib": "tests/core/cli/test_calib.py",
     r"python examples/": "tests/examples",
 }  # fmt: skip

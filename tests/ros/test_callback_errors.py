@@ -62,7 +62,7 @@ def test_exception_in_camera_info_parameters_service_and_diagnostics(active, mon
     error = kind("no room")  # made here: its traceback holds the node, which must end with the test
     monkeypatch.setattr(active._segmenter, "set_camera_info", throw(error))
     subscription(active, "/segment/in/camera_info").callback(CameraInfo())
-    monkeypatch.setattr(parameters, "tuned", throw(error))
+    monkeypatch.setattr(parameters, "check", throw(error))
     answer = active.set_parameters([Parameter("timeout_s", value=0.1)])[0]
     assert not answer.successful and answer.reason
     assert active.get_parameter("timeout_s").value == 0.05

@@ -11,7 +11,7 @@ from storm import schedule
 
 from any2seg_core.base.atomic import replacing
 from any2seg_core.reports.document import Figure, Report, Section
-from any2seg_core.reports.timeline import LANE_COLOURS, Lane, Panel, Span, Timeline, nice_top
+from any2seg_core.reports.timeline import Lane, Panel, Span, Timeline, nice_top, sensor_colours
 from any2seg_core.vocabulary.modalities import VEHICLE
 
 _PIECES = 200  # of the time axis: of each the worst label is drawn
@@ -54,7 +54,8 @@ def live_svg(storm: Storm) -> str:
     """Sensors, memory of the node and of one without our code, latency and silence."""
     times = [point["at_s"] for point in storm.curve]
     dead = dead_spans(storm)
-    lanes = [Lane(VEHICLE.sensor(name).title, LANE_COLOURS[name], dead[name]) for name in VEHICLE.members]
+    colours = sensor_colours(VEHICLE)
+    lanes = [Lane(sensor.title, colours[sensor.name], dead[sensor.name]) for sensor in VEHICLE.sensors]
     panels = [
         growth("memory", times, [point["memory_mb"] for point in storm.curve]),
         growth("bare node", times, [point["bare_memory_mb"] for point in storm.curve]),

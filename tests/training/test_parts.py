@@ -108,7 +108,8 @@ def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path, monkeypatc
     run = object.__new__(Run)
     run.config, run.world_size = config, 1
     monkeypatch.setattr(Run, "parts", [])
-    run.model = build_model(config, InputContract())
+    run.contract = InputContract()
+    run.model = build_model(config, run.contract)
     for state, code in (
         ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "resume-mismatch"),
         ({"run": run.facts, "step": 3}, "resume-mismatch"),
