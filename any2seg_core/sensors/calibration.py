@@ -33,6 +33,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from any2seg_core.base.atomic import replacing
 from any2seg_core.base.error_codes import code_of
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_yaml
@@ -186,16 +187,8 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
     data: dict[str, Any] = {"version": 1} | _known_parts(calibration)
     if calibration.sensors:
         data["sensors"] = {name: _known_parts(place) for name, place in calibration.sensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot write the calibration ({error.strerror}); choose a writable folder", "output-unwritable"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=120))
 
 
 class _CameraEntry(BaseModel):

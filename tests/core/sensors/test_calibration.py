@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import yaml
@@ -117,8 +119,12 @@ def test_exception_missing_file_folder_and_unwritable(tmp_path):
         load_calibration(tmp_path / "none.yaml")
     with user_error("file-unreadable"):
         load_calibration(tmp_path)
-    with user_error("output-unwritable", "c.yaml"):
-        save_calibration(tmp_path / "no" / "c.yaml", Calibration(CameraModel.from_fov(5, 4, 90)))
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for place in ("file/c.yaml", "pipe.yaml"):
+        with user_error("output-unwritable", place):
+            save_calibration(tmp_path / place, Calibration(CameraModel.from_fov(5, 4, 90)))
+    assert (tmp_path / "pipe.yaml").is_fifo()
 
 
 def test_exception_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
