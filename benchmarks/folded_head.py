@@ -7,13 +7,13 @@ Prints the time ratio folded / unfolded (below 1 is faster) for MiT-B0 and B2 wi
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import statistics
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 
+from any2seg_core.base.turns import in_turns, ratio
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.mit import VARIANTS
 from any2seg_core.runtime.engines.cpu import CompiledHead
@@ -32,19 +32,6 @@ def unfolded(head: AllMLPHead, levels: list[torch.Tensor]) -> torch.Tensor:
     return head.classifier(F.relu(head.norm(head.fuse(torch.cat(projected[::-1], dim=1)))))
 
 
-def median_times_s(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Medians of ROUNDS runs in turns, so that both see the same machine."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for round_ in range(ROUNDS + 2):
-        for function, kept in zip((first, second), times, strict=True):
-            start_s = time.perf_counter()
-            function()
-            if round_ >= 2:
-                kept.append(time.perf_counter() - start_s)
-    own, peer = (sorted(kept)[ROUNDS // 2] for kept in times)
-    return own, peer
-
-
 def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {ROUNDS}")
     for variant, size in (("b0", 64), ("b2", 64), ("b2", 128)):
@@ -54,10 +41,11 @@ def main() -> None:
         levels = [torch.randn(1, c, size >> j, size >> j) for j, c in enumerate(widths)]
         with torch.inference_mode():
             difference = (compiled(levels) - unfolded(head, levels)).abs().max().item()
-            folded_s, unfolded_s = median_times_s(partial(compiled, levels), partial(unfolded, head, levels))
+            works = {"folded": partial(compiled, levels), "unfolded": partial(unfolded, head, levels)}
+            folded, own_order = in_turns(works, ROUNDS, 2).values()
         print(
-            f"{variant} {size}x{size}: folded / unfolded = {folded_s / unfolded_s:.2f} "
-            f"({folded_s * 1e3:.1f} / {unfolded_s * 1e3:.1f} ms), largest difference {difference:.1e}"
+            f"{variant} {size}x{size}: folded / unfolded = {ratio(folded.cpu_s, own_order.cpu_s)}, "
+            f"{statistics.median(folded.cpu_s) * 1e3:.1f} ms, largest difference {difference:.1e}"
         )
 
 

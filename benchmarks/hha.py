@@ -9,11 +9,11 @@ best of several turns taken in alternation, so that a busy machine does not favo
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
+from any2seg_core.base.turns import in_turns
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import (
     HALF_CODE_DISTANCE_M,
@@ -67,22 +67,14 @@ def plain_hha(depth: np.ndarray, camera: CameraModel) -> np.ndarray:
     return np.where(valid[..., None], np.stack([inverse, height, angle], axis=2), 0.0).astype(np.uint8)
 
 
-def seconds(function: Callable[[], np.ndarray]) -> float:
-    """Processor time of one call."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
-
-
 def main() -> None:
     """Print both times, their ratio, and how far the two results are apart."""
     height, width = (int(text) for text in sys.argv[1:3]) if len(sys.argv) > 2 else (1042, 1042)
     camera = CameraModel.from_fov(width, height, HFOV_DEG)
     depth = street(camera)
     ours, plain = encode_hha(depth, camera), plain_hha(depth, camera)  # also compiles
-    both = (lambda: encode_hha(depth, camera), lambda: plain_hha(depth, camera))
-    times = [[seconds(function) for function in both] for _ in range(TURNS)]
-    best, peer = (1000.0 * min(column) for column in zip(*times, strict=True))
+    works = {"ours": partial(encode_hha, depth, camera), "plain": partial(plain_hha, depth, camera)}
+    best, peer = (1000.0 * min(times.cpu_s) for times in in_turns(works, TURNS, 0).values())
     apart = np.abs(ours.astype(int) - plain)
     print(f"HHA of {width}x{height}: {best:.1f} ms, plain NumPy {peer:.1f} ms, ratio {peer / best:.1f}")
     print(f"codes that differ: {(apart > 0).mean():.2e} of all, by at most {apart.max()}")

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from any2seg_core.base.turns import in_turns, ratio
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import subset_logits
 from any2seg_core.losses.branches import branch_loss
@@ -33,21 +33,8 @@ MODELS: dict[str, dict[str, Any]] = {"mff": {"fusion": "mff"}, "linear": {"fusio
 HALF = [[True, False, True, False], [False, True, True, False]]
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Process time on a CPU, time until the last kernel on a GPU."""
-    if device.type == "cpu":
-        start_s = time.process_time()
-        work()
-        return time.process_time() - start_s
-    torch.cuda.synchronize()
-    start_s = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start_s
-
-
 def jobs(model: Any2Seg, size: int, device: torch.device) -> dict[str, Callable[[], object]]:
-    """What is timed, by name."""
+    """What is timed, by name; each returns when the device is done."""
     names = model.modalities
     images = {name: torch.randn(BATCH, 3, size, size, device=device) for name in names}
     labels = torch.randint(0, K, (BATCH, size, size), device=device)
@@ -69,8 +56,17 @@ def jobs(model: Any2Seg, size: int, device: torch.device) -> dict[str, Callable[
         for _ in subset_logits(model.eval(), EvaluationBatch(frame, truth, (0,)), all_subsets(names)):
             pass
 
+    def finished(work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
     half = torch.tensor(HALF, device=device)[:, : len(names)]
-    return {"step": lambda: step(None), "step, half missing": lambda: step(half), "frame": one, "all subsets": every}
+    works = {"step": lambda: step(None), "step, half missing": lambda: step(half), "frame": one, "all subsets": every}
+    return {name: finished(work) for name, work in works.items()}
 
 
 def main() -> None:
@@ -87,12 +83,11 @@ def main() -> None:
             timed[title] = jobs(model.to(device, **layout), int(size), device)
         print(f"\n{len(names)} sensors")
         for job in timed["mff"]:
-            for work in timed.values():
-                work[job]()
-            turns = [{title: seconds(work[job], device) for title, work in timed.items()} for _ in range(ROUNDS)]
-            line = f"  {job:18} mff {1e3 * statistics.median(turn['mff'] for turn in turns):7.1f} ms"
+            found = in_turns({title: work[job] for title, work in timed.items()}, ROUNDS)
+            seconds = {title: each.cpu_s if device.type == "cpu" else each.wall_s for title, each in found.items()}
+            line = f"  {job:18} mff {1e3 * statistics.median(seconds['mff']):7.1f} ms"
             for title in list(MODELS)[1:]:
-                line += f"   {title} {statistics.median(turn[title] / turn['mff'] for turn in turns):5.2f}"
+                line += f"   {title} {ratio(seconds[title], seconds['mff']).median:5.2f}"
             print(line, flush=True)
 
 

@@ -12,15 +12,15 @@ depend on them.
 
 from __future__ import annotations
 
+import statistics
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 
 from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_core.base.turns import in_turns, ratio
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.subsets import FILL_INS, evaluate_subsets
@@ -49,18 +49,6 @@ def one_pass(model: Any2Seg, batch: EvaluationBatch, protocol: str) -> Table:
     return evaluate_subsets(model, [batch], DELIVER, all_subsets(), FILL_INS[protocol])
 
 
-def timed(work: Callable[[], Table]) -> tuple[Table, float, float]:
-    """(result, wall seconds, CPU seconds of all threads)."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.perf_counter() - wall_s, time.process_time() - cpu_s
-
-
-def spread(values: np.ndarray) -> str:
-    """Median and range."""
-    return f"{np.median(values):.2f} ({values.min():.2f} to {values.max():.2f})"
-
-
 def random_model(encoder: str) -> Any2Seg:
     """Modalities of unlike norms, so that MFF of two of them is no tie."""
     torch.manual_seed(0)
@@ -79,16 +67,14 @@ def main() -> None:
     batch = EvaluationBatch(images, torch.randint(0, 25, (1, side, side), dtype=torch.uint8), (0,))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {encoder} {size}x{size}, {rounds} rounds")
     for protocol in FILL_INS:
-        one_pass(model, batch, protocol)  # compiles the kernels
-        seconds = np.zeros((int(rounds), 2, 2))  # round, side, clock and CPU
-        for row in seconds:
-            many, *row[0] = timed(partial(separate, model, batch, protocol))
-            one, *row[1] = timed(partial(one_pass, model, batch, protocol))
+        works = {"many": partial(separate, model, batch, protocol), "one": partial(one_pass, model, batch, protocol)}
+        many, one = (work() for work in works.values())  # also compiles the kernels
         moved = sum(np.abs(one[name].counts - many[name].counts).sum() // 2 for name in many)
-        ratios, (many_s, one_s) = seconds[:, 0] / seconds[:, 1], np.median(seconds[:, :, 0], axis=0)
+        often, once = in_turns(works, int(rounds), 0).values()
         print(
-            f"{protocol}: 15 passes / one pass: {spread(ratios[:, 0])} by the clock, {spread(ratios[:, 1])} in CPU "
-            f"time; {many_s:.2f} s against {one_s:.2f} s per frame; labels counted otherwise: {moved} of {15 * side**2}"
+            f"{protocol}: 15 passes / one pass: {ratio(often.wall_s, once.wall_s)} by the clock, "
+            f"{ratio(often.cpu_s, once.cpu_s)} in processor time; one pass takes {statistics.median(once.wall_s):.2f} "
+            f"s per frame; labels counted otherwise: {moved} of {15 * side**2}"
         )
 
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 import itertools
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from any2seg_core.base.turns import in_turns, ratio
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED
@@ -70,8 +70,8 @@ class RandomTeacher:
         return torch.randn(len(frames), 768), torch.randn(len(frames), len(VEHICLE.members), 768)
 
 
-def stepper(title: str, changes: dict) -> Callable[[], float]:
-    """A function that takes one training step and returns its process time in seconds."""
+def stepper(title: str, changes: dict) -> Callable[[], None]:
+    """A function that takes one training step."""
     fusion, _, clicks = title.partition(", ")
     config = TrainConfig(data="none", out="none", fusion=fusion, modality_dropout=1.0, **changes)
     torch.manual_seed(0)
@@ -93,11 +93,10 @@ def stepper(title: str, changes: dict) -> Callable[[], float]:
 
     labels = torch.cat([labels, torch.full((unlabelled, SIZE, SIZE), NOT_ANNOTATED)])
 
-    def step() -> float:
+    def step() -> None:
         number = next(numbers)  # other samples, other masks
         keys = [SampleKey(0, number * BATCH + n, n) for n in range(BATCH)]
         keys += [SampleKey(1, number * BATCH + n, n) for n in range(unlabelled)]
-        start_s = time.process_time()
         with sdpa_kernel(SDPBackend.MATH):
             student = method.student_batch(images, labels, available, keys, number)
             prediction = model(student.images, student.present)
@@ -105,7 +104,6 @@ def stepper(title: str, changes: dict) -> Callable[[], float]:
         model.zero_grad()
         loss.backward()
         method.after_step(model, number)
-        return time.process_time() - start_s
 
     return step
 
@@ -115,14 +113,11 @@ def main() -> None:
     for title in sys.argv[1:] or VARIANTS:
         variants = VARIANTS[title]
         steps = {name: stepper(title, changes) for name, changes in {"supervised": {}, **variants}.items()}
-        for step in steps.values():
-            step()
-        turns = [{name: step() for name, step in steps.items()} for _ in range(ROUNDS)]
-        base_s = statistics.median(turn["supervised"] for turn in turns)
-        print(f"\n{title}: supervised alone {base_s:.2f} s")
+        found = in_turns(steps, ROUNDS)
+        alone = found["supervised"]
+        print(f"\n{title}: supervised alone {statistics.median(alone.cpu_s):.2f} s")
         for name in variants:
-            ratios = [turn[name] / turn["supervised"] for turn in turns]
-            print(f"  + {name:15} {statistics.median(ratios):.3f}   (turns {min(ratios):.3f} to {max(ratios):.3f})")
+            print(f"  + {name:15} {ratio(found[name].cpu_s, alone.cpu_s)}")
 
 
 if __name__ == "__main__":
