@@ -145,6 +145,12 @@ def test_value_files_of_users_are_read_in_one_place_per_format():
     assert {name for name in found if not name.startswith("benchmarks/")} == set()
 
 
+def test_value_the_core_names_numba_in_one_place():
+    found = [path for path in SOURCES if path.is_relative_to(ROOT / "any2seg_core")
+             and re.search(r"^\s*(import|from) numba", path.read_text(), re.M)]  # fmt: skip
+    assert found == [ROOT / "any2seg_core" / "base" / "compiled.py"]
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_value_every_test_asserts(path):
     for node in ast.walk(ast.parse(path.read_text())):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 
 _SHORTEST = 5
@@ -27,7 +27,7 @@ def scribbles(labels: np.ndarray, side: int) -> np.ndarray:
     return _draw(labels, _longest_paths(_thinned(labels)), side // 2)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _neighbours(image, row, column):
     """(8,) bool: which neighbours hold the same id, clockwise from above; outside the image none does."""
     height, width = image.shape
@@ -40,7 +40,7 @@ def _neighbours(image, row, column):
     return same
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _thinned(labels):
     """Skeleton of each region: (H, W), 254 where nothing is left."""
     image = labels.copy()
@@ -75,7 +75,7 @@ def _thinned(labels):
     return image
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _farthest(image, start, seen, mark, queue, parent):
     """Breadth first from a pixel through its region; returns the last one reached, which is farthest."""
     height, width = image.shape
@@ -94,7 +94,7 @@ def _farthest(image, start, seen, mark, queue, parent):
     return queue[last - 1]
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _longest_paths(skeleton):
     """(H, W) bool: of each connected skeleton the path between its two ends that are farthest apart."""
     height, width = skeleton.shape
@@ -115,7 +115,7 @@ def _longest_paths(skeleton):
     return kept
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _draw(labels, kept, reach):
     height, width = labels.shape
     drawn = np.full((height, width), NOT_ANNOTATED, dtype=np.uint8)

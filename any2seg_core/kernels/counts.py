@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.running import KERNEL
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 
@@ -46,7 +46,7 @@ def _flat(*ids: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(array.reshape(-1), dtype) for array in ids]
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _count_pairs(prediction, truth, counts):
     K = np.int64(counts.shape[0])
     strange, worst = False, np.int64(0)
@@ -66,7 +66,7 @@ def _count_pairs(prediction, truth, counts):
     return strange, worst
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _count_confidence(confidence, prediction, truth, sums):
     bins = sums.shape[1]
     for n in range(truth.shape[0]):

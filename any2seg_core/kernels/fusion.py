@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.running import KERNEL, in_parts
 
 _EPS = np.float32(1e-8)
@@ -64,7 +64,7 @@ def weigh_and_select(
     return fused
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _inner_products(tokens, present, products):
     B, M, length = tokens.shape
     for b in range(B):
@@ -82,7 +82,7 @@ def _inner_products(tokens, present, products):
                 products[b, j, i] = products[b, i, j]
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _global_weights(products, present, unit_scale, weights):
     B, M = present.shape
     cosine = np.empty(M)
@@ -114,7 +114,7 @@ def _global_weights(products, present, unit_scale, weights):
                 weights[b, i] = cosine[i] / total
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _choose(similarity, there):
     """Weights of the modalities: 1 for the most similar, the first of equals."""
     winner, highest = there[0], np.float32(-np.inf)
@@ -125,7 +125,7 @@ def _choose(similarity, there):
     similarity[winner] = np.float32(1.0)
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _soften(similarity, there, temperature):
     """Weights of the modalities: a softmax of the similarities divided by the temperature."""
     highest, total = np.float32(-np.inf), np.float32(0.0)
@@ -141,7 +141,7 @@ def _soften(similarity, there, temperature):
 # A similarity is the cosine with f_mb times the norm of f_mb, which is the same for all modalities of a location.
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _weigh_and_select(tokens, present, weights, balanced, selected, temperature, fused, first, last):
     B, M, _, C = tokens.shape
     mixed, choice = np.empty(C, np.float32), np.zeros(M, np.float32)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.bilinear import taps
 from any2seg_core.kernels.running import KERNEL, in_parts
 
@@ -28,7 +28,7 @@ def add_upsampled(hidden: np.ndarray, first_row: int, size: tuple[int, int], lev
     in_parts(work, len(hidden) // size[1], _LEAST_VALUES // (hidden.shape[1] * size[1]))
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _blend_rows(level, y, down, out):
     """Rows above and below row ``y`` of the finer map, mixed: out (>= W_j, C)."""
     above, below, w = down[0][y], down[1][y], down[2][y]
@@ -38,7 +38,7 @@ def _blend_rows(level, y, down, out):
             out[x, c] = v * level[above, x, c] + w * level[below, x, c]
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _add_upsampled(hidden, first_row, width, levels, down, across, first, last):
     C = hidden.shape[1]
     one = np.float32(1.0)

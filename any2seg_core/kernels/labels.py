@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.bilinear import runs, taps
 from any2seg_core.kernels.running import KERNEL, in_parts
 
@@ -49,7 +49,7 @@ def upsampled_labels(
     return labels, confidence
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _exp_of_negative(x):
     """exp(x) for float32 x <= 0, to 2e-7 of it, and 2^-126 below -87; in vector instructions, which np.exp is not."""
     power = x * _LOG2_E
@@ -60,7 +60,7 @@ def _exp_of_negative(x):
     return fraction * np.int32(np.int32(whole + _BIAS) << _MANTISSA_BITS).view(np.float32)
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _winners(logits):
     """Logits (h, w, K) -> (h, w) int32, the class with the largest, the lowest among equals."""
     K = logits.shape[2]
@@ -79,7 +79,7 @@ def _winners(logits):
     return winners
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _bar(corner, best):
     """Mean of the logits (K,) of four classes, a little lower than rounding can make it."""
     a, b, c, d = corner[best[0]], corner[best[1]], corner[best[2]], corner[best[3]]
@@ -88,7 +88,7 @@ def _bar(corner, best):
     return quarter * a + quarter * b + quarter * c + quarter * d - _MARGIN * size
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _rivals(corners, best, is_rival, rivals):
     """Classes that may win between four corners (K,), of which ``best`` are the winners; returns how many.
 
@@ -106,7 +106,7 @@ def _rivals(corners, best, is_rival, rivals):
     return count
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _winner_between(corners, rivals, count, row_weight, column_weight):
     """The largest of the interpolated logits of some classes, the lowest among equals."""
     p, q, r, s = corners
@@ -122,7 +122,7 @@ def _winner_between(corners, rivals, count, row_weight, column_weight):
     return winner
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, high, weight, labels, first, last):
     """Fill rows first..last of labels, cell by cell: places between the same four corners.
 
@@ -148,7 +148,7 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
                     labels[y, x] = _winner_between(corners, rivals, count, row_weight[y], weight[x])
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _resize_row(logits, y, low, high, weight, start, count, out):
     """One row of logits (h, w, K), resized to ``count`` columns from ``start`` on: out (K, tile)."""
     for k in range(out.shape[0]):
@@ -157,7 +157,7 @@ def _resize_row(logits, y, low, high, weight, start, count, out):
             out[k, x] = (np.float32(1.0) - w) * logits[y, low[start + x], k] + w * logits[y, high[start + x], k]
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _largest(upper, lower, w, count, top):
     """Between two resized rows (K, tile), ``w`` of the way down: the largest logit ``top``."""
     v = np.float32(1.0) - w
@@ -168,7 +168,7 @@ def _largest(upper, lower, w, count, top):
             top[x] = logit if logit > top[x] else top[x]
 
 
-@njit(**_STRICT)
+@compiled(**_STRICT)
 def _softmax_of(top, upper, lower, w, count, confidence):
     """1 / sum_k exp(logit_k - top), between the same rows."""
     v = np.float32(1.0) - w
@@ -180,7 +180,7 @@ def _softmax_of(top, upper, lower, w, count, confidence):
         confidence[x] = np.float32(1.0) / confidence[x]
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, confidence, first, last):
     """Fill rows first..last of confidence, tile by tile; each row of logits is resized once per tile."""
     K, width = logits.shape[2], confidence.shape[1]

@@ -6,8 +6,8 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.running import KERNEL, in_parts
 
 _LEAST_ROWS = 64
@@ -94,7 +94,7 @@ def _nearest(source: int, wanted: int) -> np.ndarray:
     return found
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _mix_rows(rows, first, weights, line):
     """Weighted sum of some rows (H, 3W) into the beginning of `line`."""
     count = rows.shape[1]
@@ -107,7 +107,7 @@ def _mix_rows(rows, first, weights, line):
                 line[i] += weight * np.float32(rows[first + k, i])
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gain, shift, out, begin, end):
     """Fill rows begin..end of (3, h, w)."""
     line = np.zeros(rows.shape[1] + 3 * column_weights.shape[1], np.float32)  # with zeros to run over the end
@@ -127,21 +127,21 @@ def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gai
             out[2, y, x] = blue * gain[2] + shift[2]
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _scale(line, channel, gain, shift, out):
     """One channel of a row of pixels (3W,) into (W,)."""
     for x in range(out.size):
         out[x] = np.float32(line[3 * x + channel]) * gain + shift
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _scale_rows(rows, gain, shift, out, begin, end):
     for y in range(begin, end):
         for channel in range(3):
             _scale(rows[y], channel, gain[channel], shift[channel], out[channel, y])
 
 
-@njit(**KERNEL)
+@compiled(**KERNEL)
 def _pick(plane, rows, columns, gain, shift, out):
     for y in range(rows.size):
         for x in range(columns.size):

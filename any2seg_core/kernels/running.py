@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # who has no PyTorch asks with arrays
 KERNEL: dict[str, Any] = {
     "cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}
 }  # fmt: skip
-"""Options of `numba.njit`. Sums may be taken in vector lanes; NaN and infinity keep their meaning."""
+"""Options of `compiled`. Sums may be taken in vector lanes; NaN and infinity keep their meaning."""
 
 
 def on_kernels(tensor: Tensor) -> bool:

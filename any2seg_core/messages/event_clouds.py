@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.clouds import carla_event_bytes, cloud_columns, is_carla_events
 from any2seg_core.sensors.camera import read_only
@@ -59,7 +59,7 @@ def _native(column: np.ndarray) -> np.ndarray:
     return read_only(column if column.dtype.isnative else column.astype(column.dtype.newbyteorder("=")))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _fill(x, y, t, sign, out_x, out_y, out_t, out_p):
     """Copies the columns; whether all times are 0 or 1 .. 2^62 (NaN is not)."""
     are_times = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.events import EVENT_DTYPE
 
@@ -81,7 +81,7 @@ class Evt3State:
         return events[:count], int(first_us)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def shift_times(times_ns, offset_ns):
     """Adds to the times of events in place; a loop, because NumPy copies a field of 13-byte structures to add to it."""
     for i in range(times_ns.size):
@@ -104,7 +104,7 @@ _PLACE = np.zeros(32, dtype=np.uint8)
 _PLACE[[(_DE_BRUIJN << place & 0xFFFFFFFF) >> 27 for place in range(32)]] = range(32)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _is_whole_vector(words, index):
     """Whether vectors of 12, 12 and 8 begin here."""
     if index + 2 >= words.size:
@@ -112,7 +112,7 @@ def _is_whole_vector(words, index):
     return words[index] >> 12 == _VECT_12 and words[index + 1] >> 12 == _VECT_12 and words[index + 2] >> 12 == _VECT_8
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _most_events(words):
     count = 0
     for i in range(words.size):
@@ -120,7 +120,7 @@ def _most_events(words):
     return count
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _next_high(words, index):
     """Upper bits of the clock that the words say next, -1 where they say none."""
     for i in range(index + 1, words.size):
@@ -129,7 +129,7 @@ def _next_high(words, index):
     return np.int64(-1)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _is_jump(state, new, following, expected_us):
     """Whether the clock has jumped from its upper bits to new ones, or these have a bit error."""
     high, candidate = state[_HIGH], state[_CANDIDATE]
@@ -145,7 +145,7 @@ def _is_jump(state, new, following, expected_us):
     return ((new - high) & 0xFFF) < 2048
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _set_high(state, words, index, expected_us):
     """Takes the clock's upper bits; a jump that nothing speaks for waits for a second one."""
     new, high = np.int64(words[index]) & 0xFFF, state[_HIGH]
@@ -166,7 +166,7 @@ def _set_high(state, words, index, expected_us):
     state[_HIGH], state[_LOW], state[_CANDIDATE] = new, 0, -1
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _decode(words, state, width, height, expected_us, out_pixel, out_t, out_p):
     count, first_us = 0, np.int64(-1)
     y, base_x, polarity = state[_Y], state[_BASE_X], np.int8(state[_POLARITY])

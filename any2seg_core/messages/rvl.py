@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.limits import require_room
 from any2seg_core.messages.images import MAX_SIDE
@@ -39,7 +39,7 @@ def decode_rvl(body: np.ndarray) -> np.ndarray:
     return pixels.reshape(height, width)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _number(words, position):
     """One variable-length number and the position (in 4-bit groups) after it; -1 when it does not end."""
     value, shift = np.int64(0), 0
@@ -53,7 +53,7 @@ def _number(words, position):
     return np.int64(-1), position
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _decode(words, pixels):
     """Number of pixels written, -1 for a stream that does not fit."""
     written, position, previous = np.int64(0), 0, np.int64(0)

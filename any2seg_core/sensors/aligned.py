@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.sensors.camera import CameraModel, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.lidar import nearest_points
@@ -41,7 +41,7 @@ def points_of_cloud(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Cam
     return found
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _unproject(depth, ray_x, ray_y):
     height, width = depth.shape
     points = np.empty((height, width, 3), dtype=np.float32)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.limits import limits, raising
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_fields
@@ -215,7 +215,7 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _bend(x, y, D, equidistant):
     """One point in normalised image coordinates through the lens; OpenCV's formulas."""
     s = x * x + y * y
@@ -235,7 +235,7 @@ def _bend(x, y, D, equidistant):
     )
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _unbend(bent_x, bent_y, x, y, D, equidistant):
     """Newton's method on `_bend` from a first guess x, y; whether it got there, as it does where the lens is 1:1."""
     h = 1e-6
@@ -252,7 +252,7 @@ def _unbend(bent_x, bent_y, x, y, D, equidistant):
     return x, y, False
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _unbent_grid(K, D, equidistant, is_distorted, first, last, width):
     """x and y at z = 1 of the ray through each pixel of some rows, each (n, W) float32; nothing else is held."""
     out_x, out_y = np.empty((last - first, width), np.float32), np.empty((last - first, width), np.float32)
@@ -269,7 +269,7 @@ def _unbent_grid(K, D, equidistant, is_distorted, first, last, width):
     return out_x, out_y
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid):
     """Pixels u, v of points x, y, z and which are valid, as `CameraModel.project` says, each (N,); for compiled code.
 
@@ -289,7 +289,7 @@ def project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, w
         u[i], v[i] = column, row
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _project(points, K, D, equidistant, is_distorted, max_squared_radius, width, height):
     x, y, z = points[:, 0].copy(), points[:, 1].copy(), points[:, 2].copy()
     u, v, valid = np.empty(x.size), np.empty(x.size), np.empty(x.size, dtype=np.bool_)

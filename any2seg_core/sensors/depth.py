@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, read_only
 from any2seg_core.sensors.lookup import pixel_lookup
@@ -125,7 +125,7 @@ _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7 = (
 # a loop without branches over few arrays, and all of a row stays in the nearest cache.
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _load_row(depth, ray_x, ray_y, row, points):
     """One row of points x, y, z (3, W + 2) with a border; z is 0 where there is no depth."""
     x, y, z = points[0], points[1], points[2]
@@ -145,7 +145,7 @@ def _load_row(depth, ray_x, ray_y, row, points):
         z[column + 1] = d if (d > 0.0) & (d < MAX_DEPTH_M) else np.float32(0.0)  # NaN and infinity are neither
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _position_codes(points, nearness, heights):
     """Codes of distance and height, 0 where there is no depth."""
     y, z = points[1], points[2]
@@ -155,7 +155,7 @@ def _position_codes(points, nearness, heights):
         heights[i] = high if z[i + 1] > 0.0 else 0
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _steps(there_before, here, there_after, z_before, z_here, z_after, steps):
     """Difference to the neighbour before or after, whichever has the smaller depth step, so that edges stay sharp."""
     for i in range(steps.size):
@@ -164,7 +164,7 @@ def _steps(there_before, here, there_after, z_before, z_here, z_after, steps):
         steps[i] = -(there_before[i] - here[i]) if is_before else there_after[i] - here[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _have_neighbours(above, here, below, known):
     """1 where a pixel and a neighbour of it in each direction have a depth, else 0."""
     for i in range(known.size):
@@ -172,7 +172,7 @@ def _have_neighbours(above, here, below, known):
         known[i] = (here[i + 1] > 0.0) & beside & ((above[i + 1] > 0.0) | (below[i + 1] > 0.0))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _normal_cosines(right, down, known, cosines):
     """Cosine between the surface normal and "up"; where there is no normal 0, and `known` becomes 0."""
     for i in range(cosines.size):
@@ -187,7 +187,7 @@ def _normal_cosines(right, down, known, cosines):
         cosines[i] = cosine if is_normal else np.float32(0.0)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _angle_codes(cosines, known, codes):
     """floor(1.5 + 254 arccos(cosine) / pi), 1..255, where known is 1; 0 where it is 0."""
     for i in range(codes.size):
@@ -199,14 +199,14 @@ def _angle_codes(cosines, known, codes):
         codes[i] = np.uint8(np.int32(code)) * known[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _store_row(nearness, heights, angles, line):
     """Three rows of codes into one row (3W,) of pixels."""
     for i in range(nearness.size):
         line[3 * i], line[3 * i + 1], line[3 * i + 2] = nearness[i], heights[i], angles[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _hha(depth, ray_x, ray_y):
     height, width = depth.shape
     plane = np.empty((height, 3 * width), dtype=np.uint8)
@@ -236,21 +236,21 @@ def _hha(depth, ray_x, ray_y):
     return plane.reshape(height, width, 3)  # (H,3W) -> (H,W,3)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def inverse_distance_code(distance_m):
     """255 at 0 m, 128 at 10 m, 23 at 100 m, never 0 below 999 m."""
     half = np.float32(HALF_CODE_DISTANCE_M)
     return np.uint8(np.float32(255.0) * half / (half + np.float32(distance_m)) + np.float32(0.5))
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def height_code(height_m):
     """Height over the camera in metres to 1..255."""
     code = (np.float32(height_m) - np.float32(LOWEST_HEIGHT_M)) * np.float32(HEIGHT_CODES_PER_M) + np.float32(1.0)
     return np.uint8(min(max(code, np.float32(1.0)), np.float32(255.0)) + np.float32(0.5))
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _unpack_carla(pixels):
     height, width, _ = pixels.shape
     depth = np.empty((height, width), dtype=np.float32)
@@ -263,7 +263,7 @@ def _unpack_carla(pixels):
     return depth
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _splat_nearest(pixels, depth, image):
     height, width = image.shape
     for index in range(pixels.shape[0]):
@@ -273,7 +273,7 @@ def _splat_nearest(pixels, depth, image):
                     image[row, column] = depth[index]
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _look_up(values, index):
     """Values (N,) by flat index (H, W); 0 for -1."""
     found = np.zeros(index.shape, dtype=np.float32)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, read_only, same_intrinsics
 from any2seg_core.sensors.lookup import pixel_lookup
@@ -85,7 +85,7 @@ def _accumulate(
     return plane.reshape(camera.height, camera.width, 3)  # (HW,3) -> (H,W,3)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _gather(pixels, source):
     """(H, W, 3) of pixels (N, 3) by their flat index; zeros for -1."""
     plane = np.zeros((source.shape[0], source.shape[1], 3), dtype=np.uint8)
@@ -97,7 +97,7 @@ def _gather(pixels, source):
     return plane
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _accumulate_into(plane, x, y, t, p, end_ns, window_ns, target, height, width):
     codes_per_ns = 255.0 / window_ns
     is_moved = target.size > 0

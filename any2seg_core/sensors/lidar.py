@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import UserError
 from any2seg_core.sensors.camera import CameraModel, project_into, read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
@@ -157,7 +157,7 @@ def _visible(
 # instructions of a loop without branches over few arrays, and a chunk stays in the nearest cache.
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _transform(points, matrix, x, y, z):
     """Points (n, 3 or 4) into the camera's frame; NaN for what is no return, so that nobody sees it.
 
@@ -174,7 +174,7 @@ def _transform(points, matrix, x, y, z):
     return is_ahead
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _round_into(u, v, x, y, z, valid, column, row, distance, above):
     """Whole pixels of what the camera sees, -1 for the rest; range and height of each point."""
     for i in range(u.size):
@@ -185,7 +185,7 @@ def _round_into(u, v, x, y, z, valid, column, row, distance, above):
         distance[i], above[i] = r, -y[i]
 
 
-@numba.njit(cache=True, error_model="numpy")
+@compiled(cache=True, error_model="numpy")
 def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius, width, height):
     n = points.shape[0]
     column, row = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
@@ -206,7 +206,7 @@ def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius,
     return column, row, distance, above
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _nearest(column, row, distance, height, width):
     """(H, W) int64 index of the nearest point of each pixel, -1 where none."""
     winner = np.full((height, width), -1, dtype=np.int64)
@@ -218,7 +218,7 @@ def _nearest(column, row, distance, height, width):
     return winner
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _centres(plane):
     height, width, _ = plane.shape
     found = np.zeros((height, width), dtype=np.bool_)
@@ -239,12 +239,12 @@ def _centres(plane):
     return found
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _intensity_code(strength):
     return np.uint8(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.uint8(0)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _encode(projection):
     height, width, _ = projection.shape
     plane = np.zeros((height, width, 3), dtype=np.uint8)
@@ -258,7 +258,7 @@ def _encode(projection):
     return plane
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _unhidden(column, row, distance, height, width):
     """(N,) bool: inside the image, and no other point around is clearly nearer."""
     n = column.shape[0]
@@ -281,14 +281,14 @@ def _unhidden(column, row, distance, height, width):
 # says which of two is seen: the nearer; of equally near ones the stronger, then the higher return.
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _key(distance_bits, intensity, above, nearness):
     """Bits of the range, 255 - codes of intensity and height, and the code of the range, from the highest bit down."""
     weak, low = 255 - np.int64(_intensity_code(intensity)), 255 - np.int64(height_code(above))
     return np.int64(distance_bits) << 32 | weak << 16 | low << 8 | np.int64(nearness)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _by_row(column, row, distance, above, intensity, height):
     """Keys and columns of the visible points in order of their rows, and (H + 1,) where each row begins and ends."""
     begins = np.zeros(height + 1, dtype=np.int64)
@@ -309,14 +309,14 @@ def _by_row(column, row, distance, above, intensity, height):
     return keys, columns, begins
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _least_of_three(line, out):
     """Least key of each pixel (W,) and its two neighbours in a row with a border (W + 2,)."""
     for i in range(out.size):
         out[i] = min(min(line[i], line[i + 1]), line[i + 2])
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _store_least(above, here, below, line):
     """Codes of the least key of three rows of keys, into one row (3W,) of pixels."""
     for i in range(here.size):
@@ -327,7 +327,7 @@ def _store_least(above, here, below, line):
         line[3 * i + 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _draw(keys, columns, begins, height, width):
     plane = np.zeros((height, 3 * width), dtype=np.uint8)
     line = np.empty(width + 2, dtype=np.int64)  # least key of each pixel of a row, with a border

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from any2seg_core.base.compiled import compiled
 
 NO_RETURN_M = 0.01
 """A point nearer to the LiDAR is none: drivers and simulators write a ray that met nothing as (0, 0, 0)."""
@@ -73,7 +74,7 @@ def shares_of_range(values: np.ndarray, value_range: tuple[float, float]) -> np.
     return ((values - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def _smallest_range(values):
     """Smallest of the ranges that holds (N,) values; 0 where none of them is above 0."""
     lit, over_one, over_byte, over_short = 0, 0, 0, 0
@@ -91,7 +92,7 @@ def _smallest_range(values):
     return 255.0 if over_one > strays else 1.0
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def gather_returns(x, y, z, strength, full):
     """(N, 4) float32 rows of those points (N,) that are finite and not at the origin.
 
@@ -111,7 +112,7 @@ def gather_returns(x, y, z, strength, full):
     return points[:count]
 
 
-@numba.njit(cache=True)
+@compiled(cache=True)
 def count_returns(points, enough):
     """How many of (N, 3 or 4) points are finite and not at the origin; counts no further than `enough`."""
     count = 0
