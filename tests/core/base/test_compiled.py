@@ -42,9 +42,13 @@ print(first.doubled(3), first.inverse(0.0), second.both(2.0), len(first.doubled.
 
 @pytest.mark.parametrize(
     "calls",
-    ["second.both(2.0); first.doubled(1)", "first.doubled(1); first.inverse(1.0); second.both(2.0)",
-     "early = first.inverse; first.doubled(1); early(2.0); second.both(1.0)", "first.doubled.signatures; second.both(1.0)"],
-)  # fmt: skip
+    [
+        "second.both(2.0); first.doubled(1)",
+        "first.doubled(1); first.inverse(1.0); second.both(2.0)",
+        "early = first.inverse; first.doubled(1); early(2.0); second.both(1.0)",
+        "first.doubled.signatures; second.both(1.0)",
+    ],
+)
 def test_value_functions_of_two_modules_in_any_order(tmp_path, calls):
     (tmp_path / "first.py").write_text(FIRST)
     (tmp_path / "second.py").write_text(SECOND)
