@@ -53,6 +53,55 @@ def test_value_counts_and_recency_equal_the_oracle(degrees, size):
     assert got.dtype == np.uint8 and got[..., :2].max() >= 120
 
 
+@pytest.mark.parametrize("order", ["as sensors send", "backwards", "two sensors one after the other", "newest first"])
+@pytest.mark.parametrize("size", [_OWN_SIZE, (31, 45), (201, 160)])
+def test_value_the_order_of_time_changes_nothing(size, order):
+    events, rng = np.sort(_events(6000, 3), order="t"), np.random.default_rng(1)
+    if order == "backwards":
+        events = events[::-1]
+    elif order == "two sensors one after the other":
+        first = rng.random(events.size) < 0.5
+        events = np.concatenate([events[first], events[~first]])
+    elif order == "newest first":
+        events = np.concatenate([events[-1:], events[:-1]])
+    camera, rotation = CameraModel.from_fov(*size, 91.0), Rotation.from_euler("xyz", (1, -2, 3), degrees=True)
+    got = render_events(events, END, WINDOW, EVENT_CAMERA, camera, rotation.as_matrix())
+    if camera.K[0, 0] <= EVENT_CAMERA.K[0, 0]:
+        np.testing.assert_array_equal(got, _oracle(events, camera, rotation.as_matrix()))
+    shuffled = render_events(rng.permutation(events), END, WINDOW, EVENT_CAMERA, camera, rotation.as_matrix())
+    np.testing.assert_array_equal(got, shuffled)
+
+
+@pytest.mark.parametrize("window_ns", [1, 2, 7, 254, 255, 256, 1_000_003, 2**40 + 1, 2**54])
+def test_value_recency_of_every_age_at_its_edges(window_ns):
+    edges = {-(-k * window_ns // 255) + shift for k in range(256) for shift in (-1, 0)}
+    ages = sorted(age for age in edges if 0 <= age < window_ns)
+    events = np.zeros(len(ages), EVENT_DTYPE)
+    events["x"], events["y"] = np.arange(len(ages)) % 76, np.arange(len(ages)) // 76
+    events["t"] = [END - age for age in ages]
+    plane = render_events(events, END, window_ns, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
+    assert plane.reshape(-1, 3)[: len(ages), 2].tolist() == [255 - age * 255 // window_ns for age in ages]
+
+
+def test_value_both_polarities_of_one_pixel_saturate_apart():
+    for positive, negative in product(range(0, 20, 3), range(0, 20, 4)):
+        events = np.zeros(positive + negative, EVENT_DTYPE)
+        events["t"], events["p"][:positive] = END, 1
+        events["x"], events["y"] = 75, 59
+        plane = render_events(events, END, WINDOW, EVENT_CAMERA, EVENT_CAMERA, np.eye(3))
+        expected = [min(40 * positive, 255), min(40 * negative, 255), 255 if positive + negative else 0]
+        assert plane[59, 75].tolist() == expected and not plane.reshape(-1, 3)[:-1].any()
+
+
+def test_value_cells_that_share_a_pixel_of_a_coarse_plane_are_joined():
+    camera = CameraModel.from_fov(1, 1, 91.0)
+    events = np.zeros(5, EVENT_DTYPE)
+    events["x"], events["y"], events["p"] = [37, 38, 37, 38, 37], [29, 30, 30, 29, 29], [1, 1, -1, 0, 1]
+    events["t"] = END - np.array([40, 30, 20, 10, 0]) * 1_000_000
+    plane = render_events(events, END, WINDOW, EVENT_CAMERA, camera, np.eye(3))
+    assert plane.tolist() == [[[120, 80, 255]]]
+
+
 def test_value_counts_saturate():
     events = np.zeros(9, EVENT_DTYPE)
     events["t"], events["p"] = END, [1] * 7 + [-1] * 2

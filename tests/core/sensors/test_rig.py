@@ -9,7 +9,8 @@ from raised import user_error
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import _hha, encode_hha
-from any2seg_core.sensors.events import EVENT_DTYPE, _accumulate_into, render_events
+from any2seg_core.sensors.event_cells import _count
+from any2seg_core.sensors.events import EVENT_DTYPE, render_events
 from any2seg_core.sensors.lidar import _draw, project_points
 from any2seg_core.sensors.rig import SensorRig, is_plane
 from any2seg_core.vocabulary.modalities import VEHICLE
@@ -59,7 +60,7 @@ def test_value_each_modality_alone_gives_the_same_bytes(name):
 def test_value_arrays_that_a_message_owns_need_no_new_compilation():
     rig, raw = _rig(), _raw()
     rig.planes(raw, STAMP)
-    compiled = {kernel: len(kernel.signatures) for kernel in (_hha, _draw, _accumulate_into)}
+    compiled = {kernel: len(kernel.signatures) for kernel in (_hha, _draw, _count)}
     for array in raw.values():
         array.setflags(write=False)
     rig.planes({**raw, "lidar": np.asfortranarray(raw["lidar"])}, STAMP)
