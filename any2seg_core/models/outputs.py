@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,35 @@ class Encoded:
     modalities: tuple[str, ...]
     images: Tensor | None = None
     logits: Tensor | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Encoded]) -> Encoded:
+        """The columns of several, in their order; samples and sizes are the same. Of one it is that one, not copied."""
+        if len(parts) == 1:
+            return parts[0]
+        levels = [_beside(columns) for columns in zip(*[part.levels for part in parts], strict=True)]
+        images, logits = [part.images for part in parts], [part.logits for part in parts]
+        return cls(
+            levels,
+            torch.cat([part.present for part in parts], dim=1),
+            tuple(name for part in parts for name in part.modalities),
+            None if images[0] is None else _beside(images),
+            None if logits[0] is None else _beside(logits),
+        )
+
+    def only(self, subset: Sequence[str]) -> Encoded:
+        """The columns of ``subset``, as if nothing else had been encoded, layout in memory included."""
+        columns = [i for i, name in enumerate(self.modalities) if name in subset]
+        return self if len(columns) == len(self.modalities) else self.joined([self._column(i) for i in columns])
+
+    def _column(self, i: int) -> Encoded:
+        return Encoded(
+            [level[:, i : i + 1] for level in self.levels],
+            self.present[:, i : i + 1],
+            self.modalities[i : i + 1],
+            None if self.images is None else self.images[:, i : i + 1],
+            None if self.logits is None else self.logits[:, i : i + 1],
+        )
 
     def keep(self, subset: Sequence[str]) -> Encoded:
         """The same samples with all modalities absent but ``subset``: nothing is encoded again, nothing copied."""
@@ -112,6 +142,11 @@ class Prediction:
             _part(self.exists, chosen),
             _part(self.hidden, chosen),
         )
+
+
+def _beside(columns: Sequence[Any]) -> Tensor:
+    """Tensors (B, m, C, H, W) -> (B, M, C, H, W), channels last in memory as the encoder has them."""
+    return torch.cat([values.permute(0, 1, 3, 4, 2) for values in columns], dim=1).permute(0, 1, 4, 2, 3)
 
 
 def _part(values: Tensor | None, chosen: slice) -> Tensor | None:

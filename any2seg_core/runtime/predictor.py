@@ -230,9 +230,8 @@ class Predictor:
             samples, rig, stamp_ns, size, compared: as in a call.
 
         Returns:
-            Subset -> its Segmentation. That of all samples equals a plain call bit for bit; those of smaller subsets
-            up to the rounding of a matrix product of another size. Empty planes are left out of every subset; a subset
-            that holds no other has no entry, as nothing of it was seen.
+            Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
+            planes are left out of every subset; a subset that holds no other has no entry, as nothing of it was seen.
         """
         self._check(samples, rig)
         return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared)

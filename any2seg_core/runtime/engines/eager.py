@@ -31,15 +31,24 @@ class EagerEngine(Engine):
     def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, Tensor]:
         return planes_to_tensor(dict(planes), contract, self.device)
 
-    def encode(self, images: dict[str, Tensor]) -> Encoded:
-        return self.model.encode(images)
+    def encode(self, images: Mapping[str, Tensor]) -> Encoded:
+        if not self.encodes_alone:
+            return self.model.encode(dict(images))
+        # One by one: in a batch of other size the last bits of a product may be others.
+        return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
+
+    def encode_sensor(self, name: str, image: Tensor) -> Encoded:
+        return self.model.encode({name: image})
+
+    def together(self, features: Mapping[str, Encoded]) -> Encoded:
+        return Encoded.joined([features[name] for name in self.model.modalities if name in features])
 
     def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         return self.model.fuse(encoded, anchor)
 
     def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
         for subset in subsets:
-            yield self.fuse(encoded.keep(subset))
+            yield self.fuse(encoded.only(subset))
 
     def decode(self, fused: Fused) -> Tensor:
         return self.model.decode(fused)

@@ -39,8 +39,23 @@ class Engine(ABC):
         """Planes (H, W, 3) of one frame -> images (1, 3, h, w) float32, as `planes_to_images` has them."""
 
     @abstractmethod
-    def encode(self, images: dict[str, Any]) -> Any:
-        """Images (B, 3, h, w) float32 of any non-empty subset of the modalities, each encoded once if that can be."""
+    def encode(self, images: Mapping[str, Any]) -> Any:
+        """Images (B, 3, h, w) float32 of any non-empty subset of the modalities, each encoded once if that can be.
+
+        Where `encodes_alone`, this is `encode_sensor` of each and then `together`.
+        """
+
+    @abstractmethod
+    def encode_sensor(self, name: str, image: Any) -> Any:
+        """The features of one sensor, image (B, 3, h, w) float32; only where `encodes_alone`.
+
+        They are the same bits whatever else is encoded, and nothing changes them afterwards: they may be kept, and
+        put `together` with others as often as wanted.
+        """
+
+    @abstractmethod
+    def together(self, features: Mapping[str, Any]) -> Any:
+        """What `encode_sensor` returned -> what `fuse` takes; at least one sensor, canonical order, one shape."""
 
     @abstractmethod
     def fuse(self, encoded: Any, anchor: Any = None) -> Any:
@@ -48,7 +63,10 @@ class Engine(ABC):
 
     @abstractmethod
     def fuse_subsets(self, encoded: Any, subsets: Iterable[Sequence[str]]) -> Iterator[Any]:
-        """`fuse` of several non-empty subsets of what was encoded; what they have in common is computed once."""
+        """`fuse` of several non-empty subsets of what was encoded; what they have in common is computed once.
+
+        Each is what `fuse` makes of the sensors of the subset alone, bit for bit.
+        """
 
     @abstractmethod
     def decode(self, fused: Any) -> Any:

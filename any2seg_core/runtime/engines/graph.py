@@ -25,13 +25,13 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """The sensors of one set, each a row. Encoded when it is known which subsets are asked for.
+    """The features of the sensors of one set, each a row.
 
     Attributes:
-        images: (R, 3, H, W) float32. modalities: names of the R rows.
+        levels: four arrays (R, C_j, H_j, W_j) float32. modalities: names of the R rows.
     """
 
-    images: np.ndarray
+    levels: list[np.ndarray]
     modalities: tuple[str, ...]
 
 
@@ -54,22 +54,23 @@ class GraphEngine(Engine):
         return planes_to_images(planes, contract)
 
     def encode(self, images: Mapping[str, np.ndarray]) -> Rows:
-        return Rows(np.concatenate(list(images.values())), tuple(images))
+        return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
+
+    def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
+        return self._whole(LEVELS, {"images": image})
+
+    def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
+        return Rows([np.concatenate(level) for level in zip(*features.values(), strict=True)], tuple(features))
 
     def fuse(self, encoded: Rows, anchor: None = None) -> np.ndarray:
         return next(self.fuse_subsets(encoded, [encoded.modalities]))
 
     def fuse_subsets(self, encoded: Rows, subsets: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
-        """Logits (1, K, h, w) float32; each row is encoded once for all."""
-        wanted = [tuple(name for name in encoded.modalities if name in subset) for subset in subsets]
-        needs_parts = any(subset != encoded.modalities for subset in wanted)
-        logits, *levels = self._whole(("logits", *(LEVELS if needs_parts else ())), {"images": encoded.images})
-        for subset in wanted:
-            if subset == encoded.modalities:
-                yield logits
-                continue
-            rows = [encoded.modalities.index(name) for name in subset]
-            yield self._rest(("logits",), {name: level[rows] for name, level in zip(LEVELS, levels, strict=True)})[0]
+        """Logits (1, K, h, w) float32."""
+        for subset in subsets:
+            rows = [row for row, name in enumerate(encoded.modalities) if name in subset]
+            levels = [level[rows] for level in encoded.levels]
+            yield self._rest(("logits",), dict(zip(LEVELS, levels, strict=True)))[0]
 
     def decode(self, fused: np.ndarray) -> np.ndarray:
         """What `fuse_subsets` gives is decoded already."""
@@ -86,5 +87,6 @@ class GraphEngine(Engine):
 
     def outputs(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Labels (1, h, w) int32 and logits (1, K, h, w) float32 of all rows, both as the graph gives them."""
-        labels, logits = self._whole(("labels", "logits"), {"images": self.encode(images).images})
+        rows = np.concatenate(list(images.values()))
+        labels, logits = self._whole(("labels", "logits"), {"images": rows})
         return labels, logits

@@ -22,7 +22,8 @@ from raised import user_error  # noqa: E402
 
 from any2seg_core.runtime.checkpoint import load_checkpoint  # noqa: E402
 from any2seg_core.runtime.checkpoint_metadata import read_metadata  # noqa: E402
-from any2seg_core.runtime.engines.graph import LEVELS  # noqa: E402
+from any2seg_core.runtime.engines.graph import LEVELS, GraphEngine  # noqa: E402
+from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph  # noqa: E402
 from any2seg_core.runtime.export import write  # noqa: E402
 from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
 from any2seg_core.runtime.export.graphs import FusionGraph  # noqa: E402
@@ -94,6 +95,17 @@ def test_value_the_second_graph_fuses_what_the_first_has_encoded(folder):
     levels[2][0, 3, 1, 1] = np.nan
     labels, _ = rest.run(["labels", "logits"], features(levels))
     assert (labels == 255).any()
+
+
+def test_value_kept_features_give_the_logits_of_any_subset_bit_by_bit(folder):
+    engine = GraphEngine("onnxruntime", *(OnnxRuntimeGraph(folder / name) for name in ("model.onnx", "fusion.onnx")))
+    names = ("rgb", "depth", "event", "lidar")
+    images = {name: image.numpy() for name, image in images_of(names).items()}
+    kept = {name: engine.encode_sensor(name, image) for name, image in images.items()}
+    apart = list(engine.fuse_subsets(engine.together(kept), all_subsets(names)))
+    for subset, several in zip(all_subsets(names), apart, strict=True):
+        assert np.array_equal(several, engine.fuse(engine.encode({name: images[name] for name in subset})))
+        assert np.array_equal(several, engine.fuse(engine.together({name: kept[name] for name in subset})))
 
 
 MFF_SWITCHES = [
