@@ -11,15 +11,19 @@ from any2seg_core.kernels.bilinear import runs, taps
 from any2seg_core.kernels.running import KERNEL, in_parts
 
 _STRICT = KERNEL | {"fastmath": False}  # rounds as NumPy does: what is larger stays larger
+_IN_ORDER = KERNEL | {"fastmath": {"contract"}}  # the bits of `plain`
 _TILE = 256  # columns: two resized rows of all classes stay in the first-level cache
 _LEAST_ROWS = 64
 _MARGIN = np.float32(1e-5)  # of the size of the logits: far above what resizing rounds off
-_LOG2_E = np.float32(1.4426950408889634)
-_SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32
-_BIAS, _MANTISSA_BITS = np.int32(127), np.int32(23)
-_C1, _C2, _C3, _C4, _C5, _C6 = (
-    np.float32(c) for c in (6.93147181e-1, 2.40226507e-1, 5.55041087e-2, 9.61812911e-3, 1.33335581e-3, 1.54035304e-4)
-)  # ln(2)^n / n!: 2^f for f in -0.5..0.5 to 1.3e-7
+LOG2_E = np.float32(1.4426950408889634)
+SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32
+BIAS, MANTISSA_BITS = np.int32(127), np.int32(23)
+POWERS = tuple(
+    np.float32(c)
+    for c in (1.0, 6.93147181e-1, 2.40226507e-1, 5.55041087e-2, 9.61812911e-3, 1.33335581e-3, 1.54035304e-4)
+)
+"""ln(2)^n / n!: 2^f for f in -0.5..0.5 to 1.3e-7."""
+_C1, _C2, _C3, _C4, _C5, _C6 = POWERS[1:]
 
 
 def upsampled_labels(
@@ -49,15 +53,15 @@ def upsampled_labels(
     return labels, confidence
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _exp_of_negative(x):
     """exp(x) for float32 x <= 0, to 2e-7 of it, and 2^-126 below -87; in vector instructions, which np.exp is not."""
-    power = x * _LOG2_E
-    power = power if power > _SMALLEST else _SMALLEST
+    power = x * LOG2_E
+    power = power if power > SMALLEST else SMALLEST
     whole = np.int32(power - np.float32(0.5))  # rounds to the nearest, as power <= 0
     f = power - np.float32(whole)
     fraction = ((((((_C6 * f + _C5) * f + _C4) * f + _C3) * f + _C2) * f) + _C1) * f + np.float32(1.0)
-    return fraction * np.int32(np.int32(whole + _BIAS) << _MANTISSA_BITS).view(np.float32)
+    return fraction * np.int32(np.int32(whole + BIAS) << MANTISSA_BITS).view(np.float32)
 
 
 @compiled(**_STRICT)
@@ -148,7 +152,7 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
                     labels[y, x] = _winner_between(corners, rivals, count, row_weight[y], weight[x])
 
 
-@compiled(**KERNEL)
+@compiled(**_STRICT)
 def _resize_row(logits, y, low, high, weight, start, count, out):
     """One row of logits (h, w, K), resized to ``count`` columns from ``start`` on: out (K, tile)."""
     for k in range(out.shape[0]):
@@ -180,7 +184,7 @@ def _softmax_of(top, upper, lower, w, count, confidence):
         confidence[x] = np.float32(1.0) / confidence[x]
 
 
-@compiled(**KERNEL)
+@compiled(**_STRICT)
 def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, confidence, first, last):
     """Fill rows first..last of confidence, tile by tile; each row of logits is resized once per tile."""
     K, width = logits.shape[2], confidence.shape[1]

@@ -10,6 +10,7 @@ import numpy as np
 from any2seg_core.base.compiled import compiled
 from any2seg_core.kernels.running import KERNEL, in_parts
 
+_IN_ORDER = KERNEL | {"fastmath": {"contract"}}  # sums in the order of `plain`, which computes the same bits
 _LEAST_ROWS = 64
 
 Statistics = np.ndarray | tuple[float, float, float]
@@ -59,14 +60,14 @@ def resized_plane(plane: np.ndarray, height: int, width: int, mean: Statistics, 
     out = np.empty((3, height, width), np.float32)
     rows = plane.reshape(plane.shape[0], -1)  # (H,W,3) -> (H,3W)
     axes = (*spans(plane.shape[0], height), *spans(plane.shape[1], width))
-    in_parts(partial(_resize_rows, rows, *axes, *_line(mean, std), out), height, _LEAST_ROWS)
+    in_parts(partial(_resize_rows, rows, *axes, *gain_and_shift(mean, std), out), height, _LEAST_ROWS)
     return out
 
 
 def picked_plane(plane: np.ndarray, height: int, width: int, mean: Statistics, std: Statistics) -> np.ndarray:
     """The same with the nearest pixel instead, for planes of few points: F.interpolate(mode="nearest-exact")."""
     out = np.empty((3, height, width), np.float32)
-    _pick(plane, _nearest(plane.shape[0], height), _nearest(plane.shape[1], width), *_line(mean, std), out)
+    _pick(plane, nearest(plane.shape[0], height), nearest(plane.shape[1], width), *gain_and_shift(mean, std), out)
     return out
 
 
@@ -75,18 +76,18 @@ def scaled_plane(plane: np.ndarray, mean: Statistics, std: Statistics) -> np.nda
     height, width, _ = plane.shape
     out = np.empty((3, height, width), np.float32)
     rows = plane.reshape(height, -1)  # (H,W,3) -> (H,3W)
-    in_parts(partial(_scale_rows, rows, *_line(mean, std), out), height, _LEAST_ROWS)
+    in_parts(partial(_scale_rows, rows, *gain_and_shift(mean, std), out), height, _LEAST_ROWS)
     return out
 
 
-def _line(mean: Statistics, std: Statistics) -> tuple[np.ndarray, np.ndarray]:
+def gain_and_shift(mean: Statistics, std: Statistics) -> tuple[np.ndarray, np.ndarray]:
     """Gain and shift, (3,) float32 each: (value / 255 - mean) / std is gain * value + shift."""
     gain = 1.0 / (255.0 * np.asarray(std))
     return gain.astype(np.float32), (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
 
 
 @lru_cache(maxsize=64)
-def _nearest(source: int, wanted: int) -> np.ndarray:
+def nearest(source: int, wanted: int) -> np.ndarray:
     """(N_out,) int64 place of the nearest value, in float32 as PyTorch computes it; read-only."""
     place = (np.arange(wanted, dtype=np.float32) + np.float32(0.5)) * np.float32(source / wanted)
     found = np.minimum(place.astype(np.int64), source - 1)
@@ -94,7 +95,7 @@ def _nearest(source: int, wanted: int) -> np.ndarray:
     return found
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _mix_rows(rows, first, weights, line):
     """Weighted sum of some rows (H, 3W) into the beginning of `line`."""
     count = rows.shape[1]
@@ -107,7 +108,7 @@ def _mix_rows(rows, first, weights, line):
                 line[i] += weight * np.float32(rows[first + k, i])
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gain, shift, out, begin, end):
     """Fill rows begin..end of (3, h, w)."""
     line = np.zeros(rows.shape[1] + 3 * column_weights.shape[1], np.float32)  # with zeros to run over the end
@@ -127,21 +128,21 @@ def _resize_rows(rows, first_row, row_weights, first_column, column_weights, gai
             out[2, y, x] = blue * gain[2] + shift[2]
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _scale(line, channel, gain, shift, out):
     """One channel of a row of pixels (3W,) into (W,)."""
     for x in range(out.size):
         out[x] = np.float32(line[3 * x + channel]) * gain + shift
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _scale_rows(rows, gain, shift, out, begin, end):
     for y in range(begin, end):
         for channel in range(3):
             _scale(rows[y], channel, gain[channel], shift[channel], out[channel, y])
 
 
-@compiled(**KERNEL)
+@compiled(**_IN_ORDER)
 def _pick(plane, rows, columns, gain, shift, out):
     for y in range(rows.size):
         for x in range(columns.size):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -17,6 +18,30 @@ KERNEL: dict[str, Any] = {
     "cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}
 }  # fmt: skip
 """Options of `compiled`. Sums may be taken in vector lanes; NaN and infinity keep their meaning."""
+
+
+_FEW_VALUES = 1 << 23  # which take NumPy half as long as numba takes to be loaded
+
+
+class Workload:
+    """How much this process has computed by `plain`, which takes ten times as long as the kernels, but not to load."""
+
+    def __init__(self) -> None:
+        self._values = 0
+
+    def is_for_kernels(self, values: int) -> bool:
+        """Whether this many values more are work for the kernels; it is as soon as numba is loaded."""
+        if "numba" not in sys.modules:
+            self._values += values
+        return "numba" in sys.modules or self._values > _FEW_VALUES
+
+    def expect_more(self) -> None:
+        """From now on all is work for the kernels."""
+        self._values = _FEW_VALUES
+
+
+WORKLOAD = Workload()
+"""Of this process."""
 
 
 def on_kernels(tensor: Tensor) -> bool:

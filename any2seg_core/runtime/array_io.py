@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from any2seg_core.kernels import labels as compiled_labels
+from any2seg_core.kernels import plain
+from any2seg_core.kernels import planes as compiled_planes
 from any2seg_core.kernels.bilinear import taps
-from any2seg_core.kernels.labels import upsampled_labels
-from any2seg_core.kernels.planes import picked_plane, resized_plane, scaled_plane
+from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -33,9 +35,10 @@ def _image(name: str, plane: np.ndarray, contract: InputContract) -> np.ndarray:
     """One plane -> (3, contract.height, contract.width) float32."""
     size = (contract.height, contract.width)
     pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
+    code = compiled_planes if WORKLOAD.is_for_kernels(plane.size) else plain
     if plane.shape[:2] == size:
-        return scaled_plane(pixels, statistics.mean, statistics.std)
-    resize = picked_plane if contract.suite.sensor(name).is_sparse else resized_plane
+        return code.scaled_plane(pixels, statistics.mean, statistics.std)
+    resize = code.picked_plane if contract.suite.sensor(name).is_sparse else code.resized_plane
     return resize(pixels, *size, statistics.mean, statistics.std)
 
 
@@ -44,6 +47,8 @@ def label_maps(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Logits (B, K, h, w) float32 -> labels (B, height, width) and their confidence, see `logits_to_labels`."""
     maps = np.ascontiguousarray(logits.transpose(0, 2, 3, 1))  # (B, h, w, K): a view of what most heads return
+    values = len(maps) * height * width * maps.shape[-1]
+    upsampled_labels = (compiled_labels if WORKLOAD.is_for_kernels(values) else plain).upsampled_labels
     invalid = _invalid(maps)
     if invalid is None:
         return upsampled_labels(maps, height, width, with_confidence, align_corners)

@@ -12,6 +12,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.torch_package import require_torch
+from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.array_io import unlabelled_share
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.sensors.camera import read_only
@@ -164,6 +165,7 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run once on dark planes, so that the first real frame is not the slow one."""
+        WORKLOAD.expect_more()
         # Larger than the model's input, as pictures of cameras are: both resizes are warm too.
         dark = np.ones((2 * self.contract.height, 2 * self.contract.width, 3), np.uint8)
         self.subsets(dict.fromkeys(self.contract.modalities, dark), (self.contract.modalities,))

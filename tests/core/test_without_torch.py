@@ -63,6 +63,27 @@ def test_value_predict(place):
     assert json.loads(done.stdout)["mean_confidence"] == pytest.approx(expected.confidence.mean(), abs=2e-3)
 
 
+def test_value_one_picture_of_a_camera_loads_no_compiler(place):
+    """numba and LLVM would be a third of the processor time and memory of the first label."""
+    program = """
+import sys
+import numpy as np
+from PIL import Image
+from any2seg_core import Predictor
+predictor, picture = Predictor.load("exported"), {"rgb": np.asarray(Image.open("a.png"))}
+first = predictor(picture)
+assert "numba" not in sys.modules and "scipy" not in sys.modules
+predictor.warm_up()
+later = predictor(picture)
+assert "numba" in sys.modules
+print(np.array_equal(first.labels, later.labels), np.abs(first.confidence - later.confidence).max() < 1e-6)
+"""
+    path = os.pathsep.join([str(BLOCKED), str(ROOT)])
+    done = subprocess.run([sys.executable, "-c", program], cwd=place, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": path})  # fmt: skip
+    assert done.stdout == "True True\n", done.stderr
+
+
 def test_value_bag_evaluate_of_every_subset_under_noise(place):
     words = ("bag", "evaluate", "bag", "--every", "3", "--noise", "low", "--json")
     scores = {}

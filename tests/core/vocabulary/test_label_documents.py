@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raised import user_error
 
 from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.label_documents import parse_space
 from any2seg_core.vocabulary.labels import (
     LabelSpace,
     label_space,
@@ -175,3 +176,22 @@ def test_property_a_document_says_everything(entries, has_raw):
         "drawn", classes, colours, classes[-1], groups if any(groups) else (), tuple(raw) if has_raw else ()
     )
     assert LabelSpace.of_document(space.to_document(), "drawn") == space
+
+
+@pytest.mark.parametrize("key", ["name", "group"])
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [("ä" * 100, ""), (" " + "a" * 100 + " ", ""), ("a" * 101, "value-range"), ("a\x07b", "value-invalid")],
+)
+def test_value_how_long_the_words_of_a_class_are(key, word, code):
+    document = {"name": "yard", "classes": [{"name": "road"} | {key: word}]}
+    if not code:
+        assert getattr(parse_space(document, "yard.yaml").classes[0], key) == word.strip()
+        return
+    with user_error(code, "yard.yaml", key, word[:2].rstrip("\x07")):
+        parse_space(document, "yard.yaml")
+
+
+def test_exception_a_class_without_a_name():
+    with user_error("value-range", "classes.0", "name"):
+        parse_space({"name": "yard", "classes": [" "]}, "yard.yaml")
