@@ -88,6 +88,6 @@ def _exp_of_negative(x: np.ndarray) -> np.ndarray:
     return fraction * (whole + BIAS << MANTISSA_BITS).view(np.float32)
 
 
-def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray | np.float32) -> np.ndarray:
     """a * b + c in float32, rounded once: float64 holds the product of two float32 whole."""
     return (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
