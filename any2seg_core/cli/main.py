@@ -21,6 +21,7 @@ from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
 from any2seg_core.cli.calib import calib_app
+from any2seg_core.cli.calibrate import calibrate
 from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
 from any2seg_core.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(compare)
 app.command()(features)
 app.command()(export)

@@ -216,7 +216,10 @@ def evaluate_dataset(
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
     fill_in, subsets, of_labels = FILL_INS[settings.protocol], target.subsets, target.comparison.of_labels
-    for frame in frame_scores(target.model, frames, target.space, subsets, fill_in, target.suite, of_labels):
+    judged = frame_scores(
+        target.model, frames, target.space, subsets, fill_in, target.suite, of_labels, target.contract.temperature
+    )
+    for frame in judged:
         board.add(frame.scores, target.cases(frame.number))
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
         per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})

@@ -37,6 +37,11 @@ def subset_mean(table: dict[str, ConfusionMatrix], policy: Policy = "present") -
     return float(np.mean([matrix.miou(policy) for matrix in table.values()]))
 
 
+def plain_softmax(_: Sequence[str]) -> float:
+    """The temperature of every subset whose confidence is the softmax as it is."""
+    return 1.0
+
+
 FillIn = Callable[[EvaluationBatch], dict[str, Tensor]]
 """What absent sensors are replaced by: a batch -> images of the same shapes."""
 
@@ -111,23 +116,28 @@ def subset_predictions(
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None = None,
     suite: SensorSuite = VEHICLE,
+    temperature: Callable[[Sequence[str]], float] = plain_softmax,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
     """Predictions of every subset of :func:`subset_logits`.
 
     Args:
         suite: whose letters name the subsets.
+        temperature: of the confidence from the sensors that a frame has, as `InputContract.temperature`.
 
     Yields:
         The batch, letters of the subset, labels (B, H, W) uint8 and confidence (B, H, W) float32 at the truth's size;
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
+    sensors = {suite.subset_letters(subset): subset for subset in subsets}
     for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
         truth = batch.truth
         if logits is None:
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
         else:
+            kept = [name for name in sensors[letters] if fill_in is not None or name in batch.images]
+            scale = model.config.align_corners, temperature(kept)
             height, width = truth.shape[-2:]
-            labels, confidence = logits_to_labels(logits, height, width, True, model.config.align_corners)
+            labels, confidence = logits_to_labels(logits, height, width, True, *scale)
             assert confidence is not None  # it is left out only when told to
             yield batch, letters, labels, confidence
 
@@ -183,8 +193,9 @@ def frame_scores(
     fill_in: FillIn | None = None,
     suite: SensorSuite = VEHICLE,
     of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
+    temperature: Callable[[Sequence[str]], float] = plain_softmax,
 ) -> Iterator[FrameScores]:
-    """As :func:`evaluate_subsets`, frame by frame and with calibration.
+    """As :func:`evaluate_subsets`, frame by frame and with calibration; temperature as of `subset_predictions`.
 
     Yields:
         The scores of each frame, in the order of the batches, with the labels of the last subset.
@@ -192,7 +203,7 @@ def frame_scores(
     subsets = suite.all_subsets(model.modalities) if subsets is None else subsets
     sensors = {suite.subset_letters(subset): subset for subset in subsets}
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, suite):
+    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, suite, temperature):
         found[letters] = labels, confidence
         if len(found) < len(subsets):
             continue

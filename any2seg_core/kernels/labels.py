@@ -27,7 +27,12 @@ _C1, _C2, _C3, _C4, _C5, _C6 = POWERS[1:]
 
 
 def upsampled_labels(
-    logits: np.ndarray, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
+    logits: np.ndarray,
+    height: int,
+    width: int,
+    with_confidence: bool = True,
+    align_corners: bool = False,
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The class with the largest logit at each pixel, and its softmax, after bilinear resizing.
 
@@ -36,6 +41,7 @@ def upsampled_labels(
         height, width: H and W.
         with_confidence: False saves most of the time; None in its place.
         align_corners: as of F.interpolate.
+        temperature: what logits are divided by before their softmax; labels do not depend on it.
 
     Returns:
         labels (B, H, W) uint8, uint16 for more than 255 classes, the lowest class among equals; confidence (B, H, W)
@@ -45,11 +51,12 @@ def upsampled_labels(
     labels = np.empty((B, height, width), np.uint8 if K <= 255 else np.uint16)
     confidence = np.empty((B, height, width), np.float32) if with_confidence else None
     resize = (*taps(h, height, align_corners), *taps(w, width, align_corners))
+    softened = logits if temperature == 1.0 or confidence is None else logits / np.float32(temperature)
     for b in range(B):
         cells = (_winners(logits[b]), runs(w, width, align_corners))
         in_parts(partial(_label_rows, logits[b], *cells, *resize, labels[b]), height, _LEAST_ROWS)
         if confidence is not None:
-            in_parts(partial(_confidence_rows, logits[b], *resize, confidence[b]), height, _LEAST_ROWS)
+            in_parts(partial(_confidence_rows, softened[b], *resize, confidence[b]), height, _LEAST_ROWS)
     return labels, confidence
 
 

@@ -43,7 +43,12 @@ def _image(name: str, plane: np.ndarray, contract: InputContract) -> np.ndarray:
 
 
 def label_maps(
-    logits: np.ndarray, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
+    logits: np.ndarray,
+    height: int,
+    width: int,
+    with_confidence: bool = True,
+    align_corners: bool = False,
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Logits (B, K, h, w) float32 -> labels (B, height, width) and their confidence, see `logits_to_labels`."""
     maps = np.ascontiguousarray(logits.transpose(0, 2, 3, 1))  # (B, h, w, K): a view of what most heads return
@@ -51,9 +56,9 @@ def label_maps(
     upsampled_labels = (compiled_labels if WORKLOAD.is_for_kernels(values) else plain).upsampled_labels
     invalid = _invalid(maps)
     if invalid is None:
-        return upsampled_labels(maps, height, width, with_confidence, align_corners)
+        return upsampled_labels(maps, height, width, with_confidence, align_corners, temperature)
     clean = np.where(invalid[..., None], np.float32(0.0), maps)
-    labels, confidence = upsampled_labels(clean, height, width, with_confidence, align_corners)
+    labels, confidence = upsampled_labels(clean, height, width, with_confidence, align_corners, temperature)
     reached = reached_places(invalid, height, width, align_corners)
     labels[reached] = np.iinfo(labels.dtype).max
     if confidence is not None:

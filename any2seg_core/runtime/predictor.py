@@ -280,7 +280,7 @@ class Predictor:
                 agreement = None
                 if alone is not None and compared in kept and len(kept) > 1:
                     agreement = float((alone == self.engine.winners(logits)).mean())
-                labels, confidence = self.engine.labels(logits, size, with_confidence)
+                labels, confidence = self.engine.labels(logits, size, with_confidence, self.contract.temperature(kept))
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
 

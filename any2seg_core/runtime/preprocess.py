@@ -56,25 +56,30 @@ def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, devi
 
 
 def logits_to_labels(
-    logits: Tensor, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
+    logits: Tensor,
+    height: int,
+    width: int,
+    with_confidence: bool = True,
+    align_corners: bool = False,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor | None]:
     """logits (B, K, h, w) -> labels (B, height, width) uint8 and confidence (B, height, width) float32 in 0..1.
 
     Labels are uint16 when K is larger than 255, as 255 (65535) means unlabelled.
     The maximum is taken after bilinear upsampling of the logits, with ``align_corners`` as the model's config has it;
-    confidence is the softmax of the winning class. Of equal classes the first wins. On the CPU without gradients no
-    upsampled logits are written: a tenth of the time.
+    confidence is the softmax of the winning class, of logits divided by ``temperature``. Of equal classes the first
+    wins. On the CPU without gradients no upsampled logits are written: a tenth of the time.
     Without `with_confidence`, None in its place and less than half of what is left.
     Pixels that a logit reaches which is not finite are unlabelled, with confidence 0.
     """
     if on_kernels(logits):
-        found, share = label_maps(logits.numpy(), height, width, with_confidence, align_corners)
+        found, share = label_maps(logits.numpy(), height, width, with_confidence, align_corners, temperature)
         return torch.from_numpy(found), None if share is None else torch.from_numpy(share)
     invalid = _invalid(logits)
     if invalid is None:
-        return _labels_of_finite(logits, height, width, with_confidence, align_corners)
+        return _labels_of_finite(logits, height, width, with_confidence, align_corners, temperature)
     clean = logits.masked_fill(invalid[:, None], 0.0)
-    labels, confidence = _labels_of_finite(clean, height, width, with_confidence, align_corners)
+    labels, confidence = _labels_of_finite(clean, height, width, with_confidence, align_corners, temperature)
     places = reached_places(invalid.cpu().numpy(), height, width, align_corners)
     reached = torch.from_numpy(places).to(logits.device)
     unlabelled = torch.tensor(torch.iinfo(labels.dtype).max, dtype=labels.dtype, device=labels.device)
@@ -91,7 +96,7 @@ def _invalid(logits: Tensor) -> Tensor | None:
 
 
 def _labels_of_finite(
-    logits: Tensor, height: int, width: int, with_confidence: bool, align_corners: bool
+    logits: Tensor, height: int, width: int, with_confidence: bool, align_corners: bool, temperature: float
 ) -> tuple[Tensor, Tensor | None]:
     is_own = logits.shape[-2:] != (height, width)
     if is_own:
@@ -102,4 +107,4 @@ def _labels_of_finite(
         return winner, None
     # The softmax of the winner is 1 / sum_k exp(l_k - l_top): logsumexp would look for the maximum once more.
     below = logits.sub_(top[:, None]) if is_own and not logits.requires_grad else logits - top[:, None]
-    return winner, below.exp_().sum(dim=1).reciprocal()
+    return winner, below.div_(temperature).exp_().sum(dim=1).reciprocal()

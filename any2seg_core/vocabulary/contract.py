@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ _LARGEST_SIDE = 16384
 _LONGEST_WINDOW_NS = 10_000_000_000
 
 _Mean = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_Temperature = Annotated[float, Field(ge=0.01, le=100.0, allow_inf_nan=False)]
 _Std = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]  # a divisor: far from where float32 overflows
 
 
@@ -92,6 +94,8 @@ class InputContract(BaseModel):
         normalisation: per modality.
         encodings: per modality, the version of its plane encoding.
         event_window_ns: length of the event window that ends at the stamp of the set, at most 10 s.
+        temperatures: per subset of the sensors, by its letters, what logits are divided by before their softmax becomes
+            the confidence, see `temperature`; `any2seg calibrate` finds them. Labels do not depend on them.
         label_space: classes of the model; stored whole. Checkpoints from before hold the name of a shipped one.
     """
 
@@ -103,6 +107,7 @@ class InputContract(BaseModel):
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
     encodings: dict[str, str] = Field(default_factory=dict)
     event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
+    temperatures: dict[str, _Temperature] = Field(default_factory=dict)
     label_space: _Space = DELIVER
 
     @model_validator(mode="before")
@@ -141,6 +146,14 @@ class InputContract(BaseModel):
                 "plane-encoding",
             )
 
+    def temperature(self, names: Iterable[str]) -> float:
+        """That of a subset of the sensors: its own, else the geometric mean of subsets of as many sensors, else 1."""
+        letters = self.suite.subset_letters(names)
+        if letters in self.temperatures:
+            return self.temperatures[letters]
+        alike = [math.log(value) for subset, value in self.temperatures.items() if len(subset) == len(letters)]
+        return math.exp(sum(alike) / len(alike)) if alike else 1.0
+
     @model_validator(mode="after")
     def _complete(self) -> InputContract:
         if not self.modalities or self.suite.canonical(self.modalities) != self.modalities:
@@ -151,6 +164,10 @@ class InputContract(BaseModel):
             missing = [name for name in self.modalities if name not in getattr(self, table)]
             if missing:
                 raise ValueError(f"{table} has no entry for {', '.join(missing)}")
+        possible = self.suite.subset_letters(self.modalities)
+        for letters in self.temperatures:
+            if not letters or letters != "".join(letter for letter in possible if letter in letters):
+                raise ValueError(f"temperatures has {letters!r}: expected letters of {possible}, in that order")
         return self
 
     @property

@@ -59,6 +59,7 @@ FEWER = {
     r"drive frame frame": "drive frame another",  # the home has a folder of that name, for `predict`
     r"(^any2seg bag \w+ )runs/night": r"\1runs/drive",
     r"--seconds \d+": "--seconds 0.2", r"(drive bag \S+)$": r"\1 --seconds 0.2", r"--sequences \d+": "--sequences 1",
+    r"(^any2seg calibrate .*)--split test": r"\1--split val --frames 2",  # the home has no test split
     r"--frames 10": "--frames 1", r"sunny:20,night:10": "sunny:0.2,night:0.2", r"(drive bag \S+ --semantic-lidar)":
     r"\1 --seconds 0.2", r"(^any2seg bag evaluate .*)$": r"\1 --subsets all,L --every 4",
     r"(deliver .*--seed 0)$": r"\1 --frames 1", r"--workers 8": "--workers 1", r"--rate 0\.5": "--rate 2",
@@ -76,7 +77,7 @@ PROMISED = {
     r"any2seg drive bag (\S+)": r"\1/metadata.yaml",
     r"python bags/make_drive.py (\S+)": r"\1/metadata.yaml",
     r"any2seg (?:evaluate|compare) .*--out (\S+)": r"\1/report.html",
-    r"any2seg features .*-o (\S+)": r"\1",
+    r"any2seg (?:features|calibrate) .*-o (\S+)": r"\1",
     r".*> (\S+)$": r"\1",
 }
 """Pattern -> what a command leaves behind: the first that fits."""

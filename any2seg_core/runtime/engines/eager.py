@@ -57,7 +57,8 @@ class EagerEngine(Engine):
         return logits.argmax(dim=1).cpu().numpy()
 
     def labels(
-        self, logits: Tensor, size: tuple[int, int], with_confidence: bool = True
+        self, logits: Tensor, size: tuple[int, int], with_confidence: bool = True, temperature: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        labels, confidence = logits_to_labels(logits, *size, with_confidence, self.model.config.align_corners)
+        align_corners = self.model.config.align_corners
+        labels, confidence = logits_to_labels(logits, *size, with_confidence, align_corners, temperature)
         return labels[0].cpu().numpy(), None if confidence is None else confidence[0].cpu().numpy()

@@ -78,6 +78,6 @@ class Engine(ABC):
 
     @abstractmethod
     def labels(
-        self, logits: Any, size: tuple[int, int], with_confidence: bool = True
+        self, logits: Any, size: tuple[int, int], with_confidence: bool = True, temperature: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits of one sample -> labels (H, W) and confidence, of this size, as `label_maps` gives them."""

@@ -80,9 +80,9 @@ class GraphEngine(Engine):
         return logits.argmax(axis=1)
 
     def labels(
-        self, logits: np.ndarray, size: tuple[int, int], with_confidence: bool = True
+        self, logits: np.ndarray, size: tuple[int, int], with_confidence: bool = True, temperature: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        labels, confidence = label_maps(logits, *size, with_confidence, self._align_corners)
+        labels, confidence = label_maps(logits, *size, with_confidence, self._align_corners, temperature)
         return labels[0], None if confidence is None else confidence[0]
 
     def outputs(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
