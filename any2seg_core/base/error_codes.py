@@ -146,6 +146,7 @@ _RUNS = {
     "resume-format": Meaning("the file is no training state", "start without resume=true"),
     "resume-mismatch": Meaning("the training state is that of another run", "resume with the same settings"),
     "loss-not-finite": Meaning("the loss is NaN or infinite", "lower lr or look at the samples named"),
+    "machine-mismatch": Meaning("two measurements come from different machines", "measure both on one machine"),
     "study-mismatch": Meaning("the runs of a study differ in what must be equal", "choose another out"),
     "process-failed": Meaning("a process that was started has failed", "see its output"),
     "process-killed": Meaning("a worker was killed, mostly for lack of memory", "use fewer workers"),

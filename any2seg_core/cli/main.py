@@ -20,6 +20,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
+from any2seg_core.cli.bench import bench
 from any2seg_core.cli.calib import calib_app
 from any2seg_core.cli.calibrate import calibrate
 from any2seg_core.cli.compare import compare
@@ -42,6 +43,7 @@ app.command()(calibrate)
 app.command()(compare)
 app.command()(features)
 app.command()(export)
+app.command()(bench)
 bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)

@@ -51,11 +51,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart: inline SVG that the project's own functions drew, and what it shows, for those who cannot see it."""
+    """A chart: inline SVG that the project's own functions drew, and what it shows, for those who cannot see it.
+
+    Attributes:
+        file: name of its own file beside the report, which Markdown shows; empty: it has none.
+    """
 
     kind: ClassVar[str] = "figure"
     svg: str
     title: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class Report:
         return _environment().get_template("report.html.j2").render(report=self)
 
     def markdown(self) -> str:
-        """The same without charts and pictures."""
+        """The same without pictures, and with those charts that have files of their own."""
         return _environment().get_template("report.md.j2").render(report=self)
 
 

@@ -13,7 +13,7 @@ from any2seg_core.vocabulary.modalities import SensorSuite
 
 _OWN_COLOURS = {"rgb": "#0072b2", "depth": "#e69f00", "event": "#cc79a7", "lidar": "#009e73"}
 """Of the vehicle's sensors, after Okabe and Ito: told apart by every kind of eye."""
-_PALETTE = (
+PALETTE = (
     *_OWN_COLOURS.values(), "#56b4e9", "#d55e00", "#b8a800", "#4d4d4d", "#8c564b", "#9467bd", "#7cae00", "#a0a0a0",
 )  # fmt: skip
 """Theirs and eight more, for sensors of other suites."""
@@ -76,7 +76,7 @@ def sensor_colours(suite: SensorSuite) -> dict[str, str]:
     They repeat after the twelfth sensor.
     """
     own = {name: _OWN_COLOURS[name] for name in suite.members if name in _OWN_COLOURS}
-    left = cycle([colour for colour in _PALETTE if colour not in own.values()])
+    left = cycle([colour for colour in PALETTE if colour not in own.values()])
     return {name: own.get(name) or next(left) for name in suite.members}
 
 

@@ -9,14 +9,12 @@ from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "benchmarks")]
+import numpy as np
+from resources import held_by
+from trend import Trend, trend
 
-import numpy as np  # noqa: E402
-from node_stand_in import StandInNode, stamp, steady_stamps  # noqa: E402
-from resources import held_by  # noqa: E402
-from trend import Trend, trend  # noqa: E402
-
-from any2seg_core.base.allocator import keep_freed_memory  # noqa: E402
+from any2seg_core.base.allocator import keep_freed_memory
+from any2seg_ros.stand_in_node import StandInNode, stamp, steady_stamps
 
 SAMPLES = 400
 COLUMNS = ("frames", "memory_mb", "shared_mb", "threads", "descriptors", "python_blocks")

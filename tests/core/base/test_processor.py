@@ -36,3 +36,13 @@ def test_value_flags_of_the_processor(cpuinfo, text, expected):
 
 def test_value_a_system_that_does_not_say_is_not_judged(cpuinfo):
     assert processor.has_bfloat16() is True
+
+
+def test_value_name_and_instruction_sets(cpuinfo):
+    cpuinfo.write_text(X86.format("fma avx512_bf16 sse2"))
+    assert processor.processor_name() == "x"
+    assert processor.instruction_sets() == ("avx2", "fma", "avx512_bf16")
+
+
+def test_value_of_a_system_that_does_not_say_nothing_is_made_up(cpuinfo):
+    assert processor.instruction_sets() == () and processor.processor_name()

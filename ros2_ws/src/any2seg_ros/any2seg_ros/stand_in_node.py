@@ -1,4 +1,4 @@
-"""The node in this process with a network that costs nothing, fed through its callbacks; for the node's benchmarks."""
+"""The node in this process with a network that costs nothing, fed through its callbacks: to measure and to wear out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What this program takes on the user's machine: time and memory of its parts, beside those of others."""
