@@ -31,8 +31,8 @@ class Row(_Stored):
     Attributes:
         case: unique in its part. unit: of the numbers. clock: "processor" (all threads of the process), "wall" where
             a device computes, "" for what is no time.
-        median, least: over the turns; of rates the median, and that of the shortest turn. wall: median by the clock. spread: how much longer the median turn took than the
-            shortest, share of it. turns: how many count.
+        median, least: over the turns; of rates the median, and that of the shortest turn. wall: median by the clock.
+        spread: how much longer the median turn took than the shortest, share of it. turns: how many count.
         line, x: where it stands in a plot; line is the sequence that it belongs to.
         shares: name of a peer -> share of the peer's time.
     """

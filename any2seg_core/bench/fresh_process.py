@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from any2seg_core import Predictor
 from any2seg_core.base.screen import say
 from any2seg_core.bench.machine import resident_mb
+from any2seg_core.runtime.predictor import Predictor
 
 _HEIGHT, _WIDTH = 97, 161
 

@@ -27,8 +27,8 @@ _PRODUCTS = "products at the best rate"
 
 def peers(shop: Workshop) -> Iterator[Row | str]:
     """One frame of all sensors: ours, the peers', and what its products alone would take."""
-    model = None if shop.is_exported else shop.predictor.engine.model
-    if model is None or model.config.encoder.removeprefix("mit_") not in VARIANTS:
+    model = shop.torch_model()[0]
+    if model.config.encoder.removeprefix("mit_") not in VARIANTS:
         yield "networks of others are compared with checkpoints of a MiT on PyTorch"
         return
     if shop.settings.device != "cpu":
@@ -59,7 +59,7 @@ def peers(shop: Workshop) -> Iterator[Row | str]:
         best = max(best, rate)
         yield Row(case=name, unit="GFLOP/s", median=round(gflop / statistics.median(times[name].cpu_s), 1),
                   least=round(rate, 1), turns=len(times[name].cpu_s))  # fmt: skip
-    needed = network_gflop(shop.torch_model()[0].eval(), images)
+    needed = network_gflop(model.eval(), images)
     floor_s = needed / best
     floor = share(ratio(times[own].cpu_s, [floor_s] * len(times[own].cpu_s)))
     yield row(f"{own}, against its {needed:.1f} GFLOP at {best:.0f} GFLOP/s", times[own]).model_copy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from functools import partial
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.threads import thread_count
@@ -37,7 +38,7 @@ def run_bench(
     shop = Workshop(settings, effort or (QUICK if settings.quick else Effort()))
     load_before, predictor, parts = load(), shop.predictor, []
     for number, name in enumerate(settings.parts):
-        shop.tell = lambda case, name=name, number=number: tell(f"{name}: {case}", number, len(settings.parts))
+        shop.tell = partial(_tell_part, tell, name, number, len(settings.parts))
         rows: list[Row] = []
         notes: list[str] = []
         for found in _measured(name, shop):
@@ -60,19 +61,26 @@ def run_bench(
     )  # fmt: skip
 
 
+def _tell_part(tell: Callable[[str, int, int], None], name: str, number: int, total: int, case: str) -> None:
+    tell(f"{name}: {case}", number, total)
+
+
 def _measured(name: str, shop: Workshop) -> Iterator[Row | str]:
     """Rows and notes of a part; what it cannot do is a note, and the other parts go on."""
-    if name == "peers":
-        if shop.is_exported:
-            yield "networks of others are compared with checkpoints"
-            return
-        from any2seg_core.bench.peer_networks import peers as measure  # needs PyTorch
-    else:
-        measure = _MEASURES[name]
     try:
-        yield from measure(shop)
+        yield from _MEASURES[name](shop)
     except UserError as error:
         yield f"{name}: {error}"
+
+
+def _peers(shop: Workshop) -> Iterator[Row | str]:
+    """Those of networks need PyTorch, and an exported folder none."""
+    if shop.is_exported:
+        yield "networks of others are compared with checkpoints"
+        return
+    from any2seg_core.bench.peer_networks import peers
+
+    yield from peers(shop)
 
 
 _MEASURES: dict[str, Callable[[Workshop], Iterator[Row | str]]] = {
@@ -80,6 +88,7 @@ _MEASURES: dict[str, Callable[[Workshop], Iterator[Row | str]]] = {
     "size": network.size,
     "batch": network.batch,
     "precision": network.precision,
+    "peers": _peers,
     "events": sensing.events,
     "evt3": sensing.evt3,
     "lidar": sensing.lidar,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -153,7 +154,7 @@ def _header(stamp_ns: int) -> SimpleNamespace:
 def _cloud_message(records: np.ndarray, datatypes: tuple[int, ...]) -> SimpleNamespace:
     """A PointCloud2 of structured records."""
     names = records.dtype.names or ()
-    places = records.dtype.fields or {}
+    places: Mapping[str, Any] = records.dtype.fields or {}
     fields = [
         SimpleNamespace(name=name, offset=places[name][1], datatype=datatype, count=1)
         for name, datatype in zip(names, datatypes, strict=True)

@@ -38,7 +38,8 @@ def events(shop: Workshop) -> Iterator[Row | str]:
 
 def evt3(shop: Workshop) -> Iterator[Row | str]:
     """A million events packet by packet with the decoder's state; the peers read them at once, in sensor time."""
-    packets = scene.evt3_packets(*shop.counts(1_000_000), shop.random())
+    (number,) = shop.counts(1_000_000)
+    packets = scene.evt3_packets(number, shop.random())
 
     def decode() -> list[np.ndarray]:
         stream = EventStream()

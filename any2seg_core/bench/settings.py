@@ -39,7 +39,9 @@ class BenchSettings(BaseModel):
     )
     only: str = Field("", description=f"some parts, as sensors,lidar; all: {', '.join(PARTS)}")
     quick: bool = Field(False, description="under a minute: few turns, without the slow parts")
-    size: int | None = Field(None, ge=64, le=4096, multiple_of=32, description="side of the network's input; default: the model's")
+    size: int | None = Field(
+        None, ge=64, le=4096, multiple_of=32, description="side of the network's input; default: the model's"
+    )
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     precision: Precision = Field("float32", description=PRECISION_HELP)
     recording: Path | None = Field(None, description="of the part bag; default: 6 s of the simulated drive")

@@ -30,8 +30,8 @@ class _Axis:
     def __init__(self, values: Sequence[float], ends: tuple[float, float], is_log: bool) -> None:
         self._ends, self._is_log = ends, is_log
         if is_log:
-            self._low, self._high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-            self._high = max(self._high, self._low + 1)
+            self._low = float(math.floor(math.log10(min(values))))
+            self._high = max(float(math.ceil(math.log10(max(values)))), self._low + 1)
         else:
             self._low, self._high = 0.0, nice_top(values)
 

@@ -17,6 +17,7 @@ NOT_RUN = {
     r"make ": "prose, or a run of its own in CI",
     r"pytest|mypy|ruff|pre-commit|git ": "the tests and checks of this repository",
     r"(\w+=\S+ )?python benchmarks/": "measures for minutes",
+    r"(\w+=\S+ )?any2seg bench": "measures for minutes; tests/core/cli/test_bench.py",
     r"mcap |sqlite3 ": "a tool of somebody else",
     r"python scripts/": "writes files of the repository; tests hold them up to date",
     r"any2seg demo": "renders and replays for minutes; tests/ros/test_demo.py",
