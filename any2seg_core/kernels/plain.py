@@ -43,7 +43,12 @@ def scaled_plane(plane: np.ndarray, mean: Statistics, std: Statistics) -> np.nda
 
 
 def upsampled_labels(
-    logits: np.ndarray, height: int, width: int, with_confidence: bool = True, align_corners: bool = False
+    logits: np.ndarray,
+    height: int,
+    width: int,
+    with_confidence: bool = True,
+    align_corners: bool = False,
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """As `labels.upsampled_labels`."""
     B, h, w, K = logits.shape
@@ -61,6 +66,8 @@ def upsampled_labels(
             agreed = np.logical_and.reduce([corner == corners[0] for corner in corners[1:]])
             labels[b, strip][agreed] = corners[0][agreed]  # rounding makes no other class their equal
             if confidence is not None:
+                if temperature != 1.0:
+                    resized = _resized_logits(logits[b] / np.float32(temperature), down, across)
                 shares = _exp_of_negative(resized - resized.max(axis=0))
                 confidence[b, strip] = np.float32(1.0) / reduce(np.add, shares)  # np.sum takes another order
     return labels, confidence

@@ -25,17 +25,17 @@ def test_value_planes_are_those_of_the_kernels(size, dtype):
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("ties", "temperature"), [(False, 1.0), (True, 1.0), (False, 1.7)])
 @pytest.mark.parametrize(
     ("shape", "size"),
     [((1, 16, 24, 25), (97, 161)), ((2, 8, 6, 3), (3, 5)), ((1, 1, 1, 1), (9, 9)), ((1, 5, 9, 300), (40, 30)),
      ((1, 16, 16, 255), (16, 16))],
 )  # fmt: skip
-def test_value_labels_are_those_of_the_kernels(shape, size, ties, align_corners):
+def test_value_labels_are_those_of_the_kernels(shape, size, ties, temperature, align_corners):
     logits = np.random.default_rng(1).normal(size=shape).astype(np.float32) * 10
     logits = np.round(logits / 4) if ties else logits
-    found, share = plain.upsampled_labels(logits, *size, True, align_corners)
-    expected, expected_share = labels.upsampled_labels(logits, *size, True, align_corners)
+    found, share = plain.upsampled_labels(logits, *size, True, align_corners, temperature)
+    expected, expected_share = labels.upsampled_labels(logits, *size, True, align_corners, temperature)
     assert found.dtype == expected.dtype and np.array_equal(found, expected)
     assert share is not None and share.dtype == np.float32
     np.testing.assert_allclose(share, expected_share, rtol=1e-5)  # any processor
