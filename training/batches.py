@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.samples import Sample
-from any2seg_core.runtime.preprocess import normalise
+from any2seg_core.runtime.preprocess import normalise, resize_planes
 from any2seg_core.vocabulary.contract import InputContract
 
 # Third entries of (seed, number, stream): streams of one seed that must not meet. Permutations of the labelled part
@@ -179,5 +179,11 @@ def training_batches(
 
 
 def to_model_input(planes: dict[str, Tensor], contract: InputContract, device: torch.device) -> dict[str, Tensor]:
-    """Batched planes (B, 3, H, W) 0..255 -> normalised float32 of the same size on the device."""
-    return {name: normalise(plane.to(device, non_blocking=True), name, contract) for name, plane in planes.items()}
+    """Batched planes (B, 3, H, W) 0..255 -> normalised float32 on the device, of the same size times the scale."""
+    return {name: _scaled(plane.to(device, non_blocking=True), name, contract) for name, plane in planes.items()}
+
+
+def _scaled(planes: Tensor, name: str, contract: InputContract) -> Tensor:
+    share = contract.scale.get(name, 1.0)
+    height, width = (round(share * side) for side in planes.shape[-2:])
+    return normalise(resize_planes(planes, contract.suite.sensor(name), height, width), name, contract)

@@ -26,7 +26,8 @@ from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
-from any2seg_core.models import Any2Seg, LinearFusionConfig, ModelConfig
+from any2seg_core.models import Any2Seg, LinearFusionConfig, MFFConfig, MFFEarlyConfig, ModelConfig
+from any2seg_core.models.mff import MFF
 from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
@@ -71,6 +72,7 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         modalities=contract.modalities,
         fusion=config.fusion,
         mff=config.mff,
+        mff_early=config.mff_early,
         linear=config.linear,
         layer_norm_eps=config.layer_norm_eps,
         align_corners=config.align_corners,
@@ -86,7 +88,7 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
                 "checkpoint of the same data set, or leave init out",
                 "label-space-mismatch",
             )
-        if _without_absence(start.config) != _without_absence(shape):
+        if _parameters_of(start.config) != _parameters_of(shape):
             raise UserError(
                 f"{config.init} holds a model {start.config}, this run trains {shape}: make them agree",
                 "checkpoint-mismatch",
@@ -96,10 +98,12 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
     return model
 
 
-def _without_absence(shape: ModelConfig) -> ModelConfig:
-    """The same but for what stands for an absent modality."""
-    usual = LinearFusionConfig().absent
-    return shape.model_copy(update={"linear": shape.linear.model_copy(update={"absent": usual})})
+def _parameters_of(shape: ModelConfig) -> ModelConfig:
+    """The same but for what stands for an absent modality, and for where MFF, which has no parameters, stands."""
+    plain = shape.model_copy(update={"linear": shape.linear.model_copy(update={"absent": LinearFusionConfig().absent})})
+    if shape.fusion not in ("mff", "mff_early"):
+        return plain
+    return plain.model_copy(update={"fusion": "mff", "mff": MFFConfig(), "mff_early": MFFEarlyConfig()})
 
 
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -313,11 +317,18 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
 
 def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
     """What the finished model will be fed, as the data set has it."""
+    if unknown := [name for name in config.mff_early.scale if name not in frames.modalities]:
+        raise UserError(
+            f"mff_early.scale names {', '.join(unknown)}, this run trains on {', '.join(frames.modalities)}: leave "
+            "out what is not there",
+            "sensor-absent",
+        )
     return InputContract(
         suite=frames.suite,
         modalities=frames.modalities,
         height=config.height,
         width=config.width,
+        scale=config.mff_early.scale,
         normalisation=frames.normalisation,
         encodings=frames.encodings,
         event_window_ns=frames.event_window_ns,
@@ -371,8 +382,9 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     )
     if config.resume:
         run.restore(config.out / "last.pt")
-    if config.compile_fusion and config.fusion == "mff":  # the other fusions are a sum
-        model.fusion.compile(dynamic=False)  # its shapes do not depend on which modalities are present
-        if run.method.teacher is not None:
-            run.method.teacher.model.fusion.compile(dynamic=False)
+    if config.compile_fusion:
+        for each in (model,) if run.method.teacher is None else (model, run.method.teacher.model):
+            for part in each.fusion.modules():
+                if isinstance(part, MFF):  # the other fusions are a sum
+                    part.compile(dynamic=False)  # its shapes do not depend on which modalities are present
     return run

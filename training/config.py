@@ -15,8 +15,9 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
-from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig
+from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
 from any2seg_core.models.config import require_effect
+from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
 from any2seg_training.settings import load_settings
@@ -175,7 +176,10 @@ class TrainConfig(BaseModel):
     encoder: str = Field("mit_b0", description="mit_b0 ... mit_b5 or timm/<name>")
     pretrained: str | None = Field(None, description="encoder weights: a file, or imagenet (needs a network)")
     fusion: FusionName = "mff"
-    mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, e.g. mff={select: false}")
+    mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, also early, e.g. mff={select: false}")
+    mff_early: MFFEarlyConfig = Field(
+        MFFEarlyConfig(), description="of early MFF, e.g. mff_early={scale: {lidar: 0.5}}: its image at half the sides"
+    )
     linear: LinearFusionConfig = Field(LinearFusionConfig(), description="of Linear Fusion, e.g. linear={alpha: 0.6}")
     head_width: int = Field(256, gt=0)
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2, description="of the encoder's norms; 1e-6 in released MiTs")
@@ -306,8 +310,15 @@ class TrainConfig(BaseModel):
         if self.lambda_cr or self.lambda_se:
             if self.teacher is None:
                 raise ValueError("lambda_cr and lambda_se need teacher=<folder>; training/cache_teacher.py writes one")
-            if self.fusion != "mff":
+            if self.fusion not in ("mff", "mff_early"):
                 raise ValueError(f"lambda_cr and lambda_se teach the fused features, which fusion={self.fusion} lacks")
+        if self.lambda_cr and self.fusion == "mff_early" and self.lscd_level > 2:
+            raise ValueError(
+                f"lambda_cr compares features of each modality, which fusion=mff_early has at levels 1 and 2: "
+                f"lscd_level={self.lscd_level}"
+            )
+        if self.lambda_p and self.fisher.wrt == "input" and min(self.mff_early.scale.values(), default=1.0) < 1.0:
+            raise ValueError("fisher.wrt=input needs images of one size: choose logits, or leave mff_early.scale out")
         if (self.lambda_p or self.lambda_f) and self.fusion in ("early_concat", "linear"):
             raise ValueError(f"lambda_p and lambda_f need features of each modality, which fusion={self.fusion} lacks")
         if self.agmm.weight and self.fusion == "mean_predictions":
@@ -318,7 +329,13 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 "agmm teaches through the ensemble, which linear.ensemble=fixed detaches: choose trainable"
             )
-        require_effect(self.fusion, self.encoder, self.mff, self.linear)
+        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear)
+        return self
+
+    @model_validator(mode="after")
+    def _scalable(self) -> TrainConfig:
+        for height, width in ((self.height, self.width), (self.crop_height, self.crop_width)):
+            require_scalable(height, width, self.mff_early.scale)
         return self
 
 

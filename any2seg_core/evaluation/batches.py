@@ -19,7 +19,7 @@ class EvaluationBatch(NamedTuple):
     """Frames ready to be judged.
 
     Attributes:
-        images: per modality that these frames have (B, 3, h, w) float32 at the contract's size.
+        images: per modality that these frames have (B, 3, h, w) float32 at the size that the contract has for it.
         truth: (B, H, W) uint8 train ids, 255 unlabelled.
         indices: number of each frame in its data set, B of them.
     """

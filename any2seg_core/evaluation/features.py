@@ -52,11 +52,7 @@ def sample_features(settings: FeatureSettings, progress: Progress) -> FeatureSam
     for batch in target.batches():
         encoded = target.model.encode(batch.images)
         if len(encoded.levels) < settings.level:
-            raise UserError(
-                f"{settings.checkpoint}: its fusion has no features of each sensor; give a checkpoint with fusion=mff "
-                "or mean_predictions",
-                "model-unsuitable",
-            )
+            raise UserError(f"{settings.checkpoint}: {_lack(len(encoded.levels))}", "model-unsuitable")
         level = encoded.levels[settings.level - 1][0].cpu().numpy()  # (M, C, h, w)
         height, width = level.shape[-2:]
         truth = cv2.resize(batch.truth[0].numpy(), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -79,6 +75,13 @@ def sample_features(settings: FeatureSettings, progress: Progress) -> FeatureSam
     return FeatureSample(
         points, of_sensor, of_class, target.model.modalities, target.contract.suite, target.space, frames
     )
+
+
+def _lack(levels: int) -> str:
+    """What to tell of a model whose sensors have features of their own at so many levels, fewer than were asked for."""
+    if levels:
+        return f"its sensors have features of their own at levels 1 to {levels}: give one of these, --level {levels}"
+    return "its fusion has no features of each sensor; give a checkpoint with fusion=mff, mff_early or mean_predictions"
 
 
 def principal_components(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -69,13 +69,13 @@ def subset_logits(
         fill_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
             that of sensors which the frames lack.
     """
-    return _subset_logits(choose_engine(model), model.modalities, batch, subsets, fill_in)
+    return _subset_logits(choose_engine(model), model, batch, subsets, fill_in)
 
 
 @torch.no_grad()
 def _subset_logits(
     engine: Engine,
-    modalities: Sequence[str],
+    model: Any2Seg,
     batch: EvaluationBatch,
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None,
@@ -86,8 +86,10 @@ def _subset_logits(
         for subset, kept in zip(subsets, there, strict=True):
             yield subset, engine.decode(next(every)) if kept else None
         return
-    blank = torch.zeros_like(next(iter(batch.images.values())))
-    whole = batch._replace(images={name: batch.images.get(name, blank) for name in modalities})
+    name, image = next(iter(batch.images.items()))
+    size = model.input_size(name, image)
+    blanks = {each: image.new_zeros(*image.shape[:2], *model.image_size(each, size)) for each in model.modalities}
+    whole = batch._replace(images=blanks | batch.images)
     encoded, replaced = engine.encode(whole.images), engine.encode(fill_in(whole))
     for subset, kept in zip(subsets, there, strict=True):
         yield subset, engine.decode(engine.fuse(encoded.replacing_absent(kept, replaced)))
@@ -105,7 +107,7 @@ def _logits_by_letters(
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
     engine = choose_engine(model)
     for batch in batches:
-        for subset, logits in _subset_logits(engine, model.modalities, batch, subsets, fill_in):
+        for subset, logits in _subset_logits(engine, model, batch, subsets, fill_in):
             yield batch, suite.subset_letters(subset), logits
 
 

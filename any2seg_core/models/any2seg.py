@@ -18,10 +18,17 @@ from any2seg_core.models.fusion import EncodedApart, Fusion, Network, gathered
 from any2seg_core.models.linear import LinearFusion
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
+from any2seg_core.models.mff_early import MFFEarly
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
 FUSIONS: Mapping[FusionName, type[Fusion]] = MappingProxyType(
-    {"mff": MFF, "mean_predictions": MeanOfPredictions, "early_concat": EarlyConcat, "linear": LinearFusion}
+    {
+        "mff": MFF,
+        "mff_early": MFFEarly,
+        "mean_predictions": MeanOfPredictions,
+        "early_concat": EarlyConcat,
+        "linear": LinearFusion,
+    }
 )
 """What `ModelConfig.fusion` chooses."""
 
@@ -30,7 +37,8 @@ class Any2Seg(nn.Module):
     """Segments from any non-empty subset of the modalities it was built with.
 
     Shapes:
-        images: per modality (B, 3, H, W) float32 as the InputContract says; H and W multiples of 32.
+        images: per modality (B, 3, H, W) float32 as the InputContract says; H and W multiples of 32. Of a modality with
+            a scale, `mff_early.scale`, (B, 3, scale * H, scale * W), also multiples of 32.
         present: (B, M) bool, columns in the order of `modalities`, those that ``images`` has; None means all of them.
         Prediction.logits: (B, K, H, W).
 
@@ -54,17 +62,27 @@ class Any2Seg(nn.Module):
 
     def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
         encoded = self.encode(images, present)
-        size = next(iter(images.values())).shape[-2:]
+        size = self.input_size(*next(iter(images.items())))
         resize = partial(F.interpolate, size=size, mode="bilinear", align_corners=self.config.align_corners)
         return self.fusion.predict(self._network, encoded, resize)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:
         """Images -> what is known of the pairs that are present, before it is known which of them will be fused."""
         names = self._check(images, present)
-        stacked = torch.stack([images[name] for name in names], dim=1)  # (B, M, C, H, W)
+        given = [images[name] for name in names]  # M x (B, C, H, W)
         if present is None:
-            present = torch.ones(stacked.shape[:2], dtype=torch.bool, device=stacked.device)
-        return self.fusion.encode(self._network, stacked, present, names)
+            present = torch.ones(len(given[0]), len(names), dtype=torch.bool, device=given[0].device)
+        return self.fusion.encode(self._network, given, present, names)
+
+    def image_size(self, name: str, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of a modality's image where the model's input has this size."""
+        share = self.config.mff_early.scale.get(name, 1.0)
+        return round(share * size[0]), round(share * size[1])
+
+    def input_size(self, name: str, image: Tensor) -> tuple[int, int]:
+        """(H, W) of the model's input, where a modality's image is (B, 3, h, w): what `image_size` was given."""
+        share = self.config.mff_early.scale.get(name, 1.0)
+        return round(image.shape[-2] / share), round(image.shape[-1] / share)
 
     def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         """What :meth:`decode` takes.
@@ -74,6 +92,10 @@ class Any2Seg(nn.Module):
             anchor: with MFF, levels of the previous set of a stream (f_ma^{t-1}, same sizes) in place of the mean.
         """
         return self.fusion.fuse(self._network, encoded, anchor)
+
+    def finished(self, joined: Fused) -> Fused:
+        """Levels that MFF fused -> what :meth:`decode` takes; early MFF has the rest of the encoder between them."""
+        return self.fusion.finished(self._network, joined)
 
     def decode(self, fused: Fused) -> Tensor:
         """Fused features -> logits (B, K, H/4, W/4)."""
@@ -109,10 +131,12 @@ class Any2Seg(nn.Module):
                 "sensor-absent" if images else "sensor-none",
             )
         shapes = {name: tuple(images[name].shape) for name in names}
-        batch, channels, height, width = shapes[names[0]]
-        if len(set(shapes.values())) > 1 or channels != 3 or height % 32 or width % 32:
+        batch = shapes[names[0]][0]
+        fits = all(len(s) == 4 and s[:2] == (batch, 3) and s[2] % 32 == s[3] % 32 == 0 for s in shapes.values())
+        if not fits or len({self.input_size(name, images[name]) for name in names}) > 1:
+            scaled = f", times {self.config.mff_early.scale}" if self.config.mff_early.scale else ""
             raise UserError(
-                f"image shapes {shapes}: expected one shape (B, 3, H, W) with H and W multiples of 32; "
+                f"image shapes {shapes}: expected one shape (B, 3, H, W){scaled} with H and W multiples of 32; "
                 "planes_to_tensor resizes",
                 "array-shape",
             )

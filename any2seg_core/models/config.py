@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.vocabulary.contract import SensorScales
 from any2seg_core.vocabulary.modalities import VEHICLE
 
 _LEAST_TEMPERATURE = 1e-3  # below it the softmax of cosines is a choice of one, and float32 has no room
 
-FusionName = Literal["mff", "mean_predictions", "early_concat", "linear"]
+FusionName = Literal["mff", "mff_early", "mean_predictions", "early_concat", "linear"]
 
 
 class MFFConfig(BaseModel):
@@ -45,6 +46,18 @@ class MFFConfig(BaseModel):
         return self
 
 
+class MFFEarlyConfig(BaseModel):
+    """Switches of early MFF.
+
+    Attributes:
+        scale: per modality, of its image's sides against the model's input: 1, as for those that are not named, or 0.5.
+            At half the sides its part of the encoder costs a quarter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    scale: SensorScales = {}
+
+
 class LinearFusionConfig(BaseModel):
     """Switches of Linear Fusion.
 
@@ -64,14 +77,23 @@ class LinearFusionConfig(BaseModel):
     absent: Literal["leave_out", "token", "zero"] = "leave_out"
 
 
-def require_effect(fusion: FusionName, encoder: str, mff: MFFConfig, linear: LinearFusionConfig) -> None:
+_INSIDE_OF_A_MIT = {"linear": "mixes tokens inside the blocks", "mff_early": "meets between the stages"}
+
+
+def require_effect(
+    fusion: FusionName, encoder: str, mff: MFFConfig, mff_early: MFFEarlyConfig, linear: LinearFusionConfig
+) -> None:
     """ValueError where switches are set for another fusion than the model's, or where the encoder cannot fuse so."""
-    for name, unset in (("mff", mff == MFFConfig()), ("linear", linear == LinearFusionConfig())):
-        if fusion != name and not unset:
+    for name, unset, used_by in (
+        ("mff", mff == MFFConfig(), ("mff", "mff_early")),
+        ("mff_early", mff_early == MFFEarlyConfig(), ("mff_early",)),
+        ("linear", linear == LinearFusionConfig(), ("linear",)),
+    ):
+        if fusion not in used_by and not unset:
             raise ValueError(f"settings of {name} have no effect with fusion={fusion}: leave them out")
-    if fusion == "linear" and not encoder.startswith("mit_"):
+    if fusion in _INSIDE_OF_A_MIT and not encoder.startswith("mit_"):
         raise ValueError(
-            f"fusion=linear mixes tokens inside the blocks of a MiT: {encoder} is none, choose mit_b0 ... mit_b5"
+            f"fusion={fusion} {_INSIDE_OF_A_MIT[fusion]} of a MiT: {encoder} is none, choose mit_b0 ... mit_b5"
         )
 
 
@@ -83,11 +105,13 @@ class ModelConfig(BaseModel):
         head_width: channels of the fused feature in the head.
         num_classes: K.
         modalities: names, in the order of their suite; any non-empty subset of them can be given.
-        fusion: where modalities meet. ``mff``: at the features of all four levels. ``mean_predictions``: each is
-            segmented alone and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the
-            input, all modalities as the channels of one image, absent ones zero (the baseline without any sharing).
-            ``linear``: inside every block, then at the predictions (M3L, WACV 2024).
-        mff: switches of MFF.
+        fusion: where modalities meet. ``mff``: at the features of all four levels. ``mff_early``: at those of the first
+            two, and the rest of the encoder runs once on what is fused. ``mean_predictions``: each is segmented alone
+            and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the input, all
+            modalities as the channels of one image, absent ones zero (the baseline without any sharing). ``linear``:
+            inside every block, then at the predictions (M3L, WACV 2024).
+        mff: switches of MFF, also where it is early.
+        mff_early: switches of early MFF.
         linear: switches of Linear Fusion.
         layer_norm_eps: added to the variance in every LayerNorm of a MiT, and in those that close the levels of a timm
             model. Other programs' MiTs have 1e-6.
@@ -102,6 +126,7 @@ class ModelConfig(BaseModel):
     modalities: tuple[str, ...] = Field(VEHICLE.members, min_length=1)
     fusion: FusionName = "mff"
     mff: MFFConfig = MFFConfig()
+    mff_early: MFFEarlyConfig = MFFEarlyConfig()
     linear: LinearFusionConfig = LinearFusionConfig()
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2)
     align_corners: bool = False
@@ -115,5 +140,9 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:
-        require_effect(self.fusion, self.encoder, self.mff, self.linear)
+        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear)
+        if unknown := [name for name in self.mff_early.scale if name not in self.modalities]:
+            raise ValueError(
+                f"mff_early.scale names {', '.join(unknown)}, which is none of {', '.join(self.modalities)}"
+            )
         return self

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from any2seg_core.models.backbones import make_encoder
@@ -33,7 +34,7 @@ class Fusion(nn.Module, ABC):
     """Where the modalities of a model meet; one class per way of fusing.
 
     Shapes:
-        images (B, M, 3, H, W) and present (B, M) bool -> `encode` -> `fuse` -> `decode` -> logits (B, K, H_1, W_1).
+        images M x (B, 3, H, W) and present (B, M) bool -> `encode` -> `fuse` -> `decode` -> logits (B, K, H_1, W_1).
 
     Attributes:
         encodes_alone: whether every modality has features of its own, which do not depend on what else is there.
@@ -57,12 +58,16 @@ class Fusion(nn.Module, ABC):
         return make_encoder(config.encoder, drop_path, eps=config.layer_norm_eps)
 
     @abstractmethod
-    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
+    def encode(self, network: Network, images: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
         """What can be computed of the present pairs before it is known which of them will be fused."""
 
     @abstractmethod
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         """The present modalities of each sample in one; ``anchor``: four levels, where `takes_anchor`."""
+
+    def finished(self, network: Network, joined: Fused) -> Fused:
+        """Fused levels -> all that is decoded, where some of the encoder follows the fusion; else what was given."""
+        return joined
 
     def decode(self, network: Network, fused: Fused) -> Tensor:
         """Logits (B, K, H_1, W_1)."""
@@ -82,10 +87,8 @@ class EncodedApart(Fusion):
 
     encodes_alone = True
 
-    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
-        rows = present.flatten()  # (B * M,)
-        batch = images.flatten(0, 1)  # (B * M, C, H, W)
-        features = network.encoder(batch if bool(rows.all()) else batch[rows])  # 4 x (R, C_j, H_j, W_j)
+    def encode(self, network: Network, images: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
+        features = network.encoder(present_rows(images, present))  # 4 x (R, C_j, H_j, W_j)
         return self.encoded(network, features, present, names)
 
     def encoded(self, network: Network, features: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
@@ -106,8 +109,8 @@ class EncodedTogether(Fusion):
         super().__init__()
         self.modalities = modalities
 
-    def encode(self, network: Network, images: Tensor, present: Tensor, names: tuple[str, ...]) -> Encoded:
-        return Encoded([], present, names, images=images)
+    def encode(self, network: Network, images: list[Tensor], present: Tensor, names: tuple[str, ...]) -> Encoded:
+        return Encoded([], present, names, images=torch.stack(images, dim=1))
 
     def all_modalities(self, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """Images (B, M, C, H, W) of all of the model's modalities, zeros where absent or not given; and (B, M) bool."""
@@ -119,6 +122,13 @@ class EncodedTogether(Fusion):
         present = encoded.present.new_zeros(canvas.shape[:2])
         present[:, slots] = encoded.present
         return canvas, present
+
+
+def present_rows(images: list[Tensor], present: Tensor) -> Tensor:
+    """M images (B, C, H, W) of one size -> those of the present pairs (R, C, H, W)."""
+    rows = present.flatten()  # (B * M,)
+    batch = torch.stack(images, dim=1).flatten(0, 1)  # (B * M, C, H, W)
+    return batch if bool(rows.all()) else batch[rows]
 
 
 def spread(level: Tensor, present: Tensor) -> Tensor:

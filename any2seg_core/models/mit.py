@@ -36,6 +36,8 @@ VARIANTS = {
     "b5": MiTConfig((64, 128, 320, 512), (3, 6, 40, 3)),
 }
 
+EVERY_STAGE = slice(0, 4)
+
 NormFactory = Callable[[int], nn.Module]
 """Width -> a norm over the channels of tokens."""
 
@@ -175,6 +177,7 @@ class MixTransformer(nn.Module):
 
     Shapes:
         images (B, 3, H, W) float32 -> four features (B, C_j, H / 2^(j+1), W / 2^(j+1)), j = 1..4, layer-normed.
+        With ``stages``: what the first of these stages takes -> the features of these alone.
     """
 
     def __init__(
@@ -207,10 +210,10 @@ class MixTransformer(nn.Module):
         assert entry.bias is not None
         nn.init.normal_(entry.bias, std=0.02, generator=torch.Generator().manual_seed(0))
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor, stages: slice = EVERY_STAGE) -> list[Tensor]:
         features = []
         x = images
-        for stage in self.stages:
+        for stage in list(self.stages)[stages]:
             x = stage(x)  # (B, C_j, H_j, W_j)
             features.append(x)
         return features

@@ -89,7 +89,7 @@ def _faster(model: Any2Seg, size: tuple[int, int]) -> str:
     """Both in turns on one image."""
     device = next(model.parameters()).device
     name = model.modalities[0]
-    images = {name: torch.zeros(1, 3, *size, device=device)}
+    images = {name: torch.zeros(1, 3, *model.image_size(name, size), device=device)}
     exact = copy.deepcopy(model).eval()
     reduced = with_precision(copy.deepcopy(model), "bfloat16", size[1]).eval()
     ratios = []
@@ -114,7 +114,7 @@ def with_precision(model: Any2Seg, precision: str, width: int) -> Any2Seg:
     Args:
         model: in float32, with trained weights.
         precision: float32 or bfloat16, see `settled_precision`.
-        width: of the images that it will get, pixels.
+        width: of its input, pixels; an image of half the size passes no stage that is wrong on it.
 
     Raises:
         UserError: another precision, or images too narrow for it.

@@ -12,6 +12,8 @@ from any2seg_core.models import Encoded
 class AnchorMemory:
     """Keeps f_ma of the last set of one stream, detached, and forgets it where it would mislead.
 
+    Only of levels at which every sensor has features of its own: with early MFF the others follow from these.
+
     Args:
         max_gap_s: after a longer gap the past is forgotten.
     """

@@ -26,14 +26,14 @@ def planes_to_images(planes: Mapping[str, np.ndarray], contract: InputContract) 
         contract: size and normalisation.
 
     Returns:
-        Per modality (1, 3, contract.height, contract.width) float32.
+        Per modality (1, 3, h, w) float32, of the size `contract.size_of` says.
     """
     return {name: _image(name, plane, contract)[None] for name, plane in planes.items()}
 
 
 def _image(name: str, plane: np.ndarray, contract: InputContract) -> np.ndarray:
-    """One plane -> (3, contract.height, contract.width) float32."""
-    size = (contract.height, contract.width)
+    """One plane -> (3, h, w) float32."""
+    size = contract.size_of(name)
     pixels, statistics = read_only(np.ascontiguousarray(plane)), contract.normalisation[name]
     code = compiled_planes if WORKLOAD.is_for_kernels(plane.size) else plain
     if plane.shape[:2] == size:

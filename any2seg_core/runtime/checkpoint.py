@@ -99,10 +99,11 @@ def _shape_of(path: str | Path, document: dict[str, Any]) -> tuple[ModelConfig, 
     except ValidationError as error:
         raise damage(path, "model", error) from None
     contract = contract_of(path, document)
-    if config.num_classes != contract.num_classes or config.modalities != contract.modalities:
+    scales = config.mff_early.scale, contract.scale
+    if (config.num_classes, config.modalities) != (contract.num_classes, contract.modalities) or scales[0] != scales[1]:
         raise UserError(
-            f"{path}: model has {config.num_classes} classes and {config.modalities}, its contract "
-            f"{contract.num_classes} and {contract.modalities}: the file was put together by hand",
+            f"{path}: model has {config.num_classes} classes, {config.modalities} and scale {scales[0]}, its contract "
+            f"{contract.num_classes}, {contract.modalities} and {scales[1]}: the file was put together by hand",
             "checkpoint-damaged",
         )
     return config, contract
@@ -141,15 +142,16 @@ def _has_meta_tensors(model: Any2Seg) -> bool:
 
 def _require_finite_output(path: str | Path, model: Any2Seg, contract: InputContract) -> None:
     """Weights may be finite and so large that nothing else is: one small grey image tells."""
-    grey = torch.full((1, 3, _PROBE_SIDE, _PROBE_SIDE), 127.5)
+    sizes = {name: model.image_size(name, (_PROBE_SIDE, _PROBE_SIDE)) for name in contract.modalities}
+    grey = {name: torch.full((1, 3, *size), 127.5) for name, size in sizes.items()}
     with torch.inference_mode():
-        logits = model({name: normalise(grey, name, contract) for name in contract.modalities}).logits
+        logits = model({name: normalise(image, name, contract) for name, image in grey.items()}).logits
     if not all_finite(logits):
-        sizes = {name: float(values.abs().max()) for name, values in model.state_dict().items() if values.numel()}
-        largest = max(sizes, key=sizes.__getitem__)
+        ranges = {name: float(values.abs().max()) for name, values in model.state_dict().items() if values.numel()}
+        largest = max(ranges, key=ranges.__getitem__)
         raise UserError(
             f"{path}: labels of a grey image are not finite; the largest number of the weights is "
-            f"{sizes[largest]:.3g}, in tensor {largest}: take an earlier checkpoint",
+            f"{ranges[largest]:.3g}, in tensor {largest}: take an earlier checkpoint",
             "not-finite",
         )
 

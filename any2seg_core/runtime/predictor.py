@@ -300,7 +300,7 @@ class Predictor:
             return
         yield from self.engine.fuse_subsets(encoded, subsets[:-1])
         fused = self.engine.fuse(encoded, memory.anchor(encoded, stamp_ns))
-        memory.keep(fused.levels, stamp_ns)
+        memory.keep(fused.levels[: len(encoded.levels)], stamp_ns)
         yield fused
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:

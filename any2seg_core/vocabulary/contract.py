@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.vocabulary.labels import DELIVER, LabelSpace, stored_label_space
@@ -31,6 +31,25 @@ class Normalisation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     mean: tuple[_Mean, _Mean, _Mean]
     std: tuple[_Std, _Std, _Std]
+
+
+def _known_scales(scale: dict[str, float]) -> dict[str, float]:
+    if unknown := {name: share for name, share in scale.items() if share not in SCALES}:
+        raise ValueError(f"scale of {unknown}: choose {' or '.join(f'{share:g}' for share in SCALES)}")
+    return scale
+
+
+SCALES = (1.0, 0.5)
+"""Sides of a sensor's image as a share of the model's input."""
+SensorScales = Annotated[dict[str, float], AfterValidator(_known_scales)]
+"""Sensor -> one of `SCALES`; 1 for those that are not named."""
+
+
+def require_scalable(height: int, width: int, scale: Mapping[str, float]) -> None:
+    """ValueError where images of (height, width) pixels have, at one of the scales, sides that no model takes."""
+    step = round(32 / min(scale.values(), default=1.0))
+    if height % step or width % step:
+        raise ValueError(f"{width}x{height} pixels with scale {dict(scale)}: give multiples of {step}")
 
 
 def _space(value: Any) -> LabelSpace:
@@ -91,6 +110,8 @@ class InputContract(BaseModel):
             the shipped one that label space and names mean.
         modalities: names the model was built with, in the order of the suite; default: all of it.
         height, width: network input size in pixels; planes are resized to it. Both multiples of 32.
+        scale: per modality, of its image's sides against this size: 1, as for those that are not named, or 0.5. See
+            :meth:`size_of`.
         normalisation: per modality.
         encodings: per modality, the version of its plane encoding.
         event_window_ns: length of the event window that ends at the stamp of the set, at most 10 s.
@@ -104,6 +125,7 @@ class InputContract(BaseModel):
     modalities: tuple[str, ...] = VEHICLE.members
     height: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
     width: int = Field(256, gt=0, le=_LARGEST_SIDE, multiple_of=32)
+    scale: SensorScales = Field(default_factory=dict)
     normalisation: dict[str, Normalisation] = Field(default_factory=dict)
     encodings: dict[str, str] = Field(default_factory=dict)
     event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
@@ -122,6 +144,11 @@ class InputContract(BaseModel):
         defaults: dict[str, Any] = {"modalities": suite.members if given is not None else names}
         defaults |= {"normalisation": default_normalisation(suite), "encodings": default_encodings(suite)}
         return defaults | values | {"suite": suite}
+
+    def size_of(self, modality: str) -> tuple[int, int]:
+        """(H, W) of the image that the model takes of a modality, pixels."""
+        share = self.scale.get(modality, 1.0)
+        return round(share * self.height), round(share * self.width)
 
     def foreign_encodings(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the modalities whose planes the model was trained on are made by other code than here."""
@@ -168,6 +195,9 @@ class InputContract(BaseModel):
         for letters in self.temperatures:
             if not letters or letters != "".join(letter for letter in possible if letter in letters):
                 raise ValueError(f"temperatures has {letters!r}: expected letters of {possible}, in that order")
+        if unknown := [name for name in self.scale if name not in self.modalities]:
+            raise ValueError(f"scale names {', '.join(unknown)}, which is none of {', '.join(self.modalities)}")
+        require_scalable(self.height, self.width, self.scale)
         return self
 
     @property

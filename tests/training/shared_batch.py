@@ -30,6 +30,7 @@ from any2seg_training.train import attention_backend
 
 EXACT = {"sigma": 0, "locations": None}
 LSCD = {"teacher": "t", "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1}
+EARLY = {"fusion": "mff_early", "mff_early": {"scale": {"depth": 0.5, "lidar": 0.5}}}
 MIXED = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
 ALONE_IN_THE_SECOND = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]]
 """Which sensors each sample has; in the second case R_p and R_f have nothing to compare in the second process."""
@@ -42,6 +43,11 @@ CASES = {
     "linear": {"fusion": "linear"},
     "linear, token": {"fusion": "linear", "linear": {"absent": "token"}},
     "l_cr + l_se": LSCD,
+    "mff_early": EARLY,
+    "l_cr + l_se, mff_early": {**LSCD, **EARLY, "lscd_level": 2},
+    "r_p logits + r_f, mff_early": {**EARLY, "lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT},
+    "r_p features, mff_early": {**EARLY, "lambda_p": 0.3, "fisher": EXACT | {"wrt": "features"}},
+    "m3l, mff_early": {**EARLY, "method": "m3l"},
     "r_p logits, means": {"fusion": "mean_predictions", "lambda_p": 0.3, "fisher": EXACT},
     "r_p logits, mff": {"lambda_p": 0.3, "fisher": EXACT},
     "r_p features": {"lambda_p": 0.3, "fisher": EXACT | {"wrt": "features"}},
@@ -80,11 +86,12 @@ def make_teacher(folder: Path) -> CachedEmbeddings:
     return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], VEHICLE.members, names, True)
 
 
-def make_batch(case: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def make_batch(case: str, scale: dict[str, float]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Images and labels; the samples have very different numbers of labelled pixels, one of them none."""
     generator = torch.Generator().manual_seed(1)
-    images = {name: torch.randn(4, 3, 64, 96, generator=generator) for name in VEHICLE.members}
-    labels = torch.randint(0, 7, (4, 64, 96), generator=generator)
+    sizes = {name: [round(scale.get(name, 1.0) * side) for side in (64, 128)] for name in VEHICLE.members}
+    images = {name: torch.randn(4, 3, *size, generator=generator) for name, size in sizes.items()}
+    labels = torch.randint(0, 7, (4, 64, 128), generator=generator)
     labels[0, 5:], labels[1] = 255, 255
     labels[2, :, 50:] = 254
     if case in TAUGHT:
@@ -112,7 +119,8 @@ def run(
     precision = torch.float64 if case in TAUGHT and half is None else torch.float32
     config = settings(case)
     torch.manual_seed(0)
-    shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion, linear=config.linear)
+    parts = {"linear": config.linear, "mff_early": config.mff_early}
+    shape = ModelConfig(head_width=16, num_classes=7, fusion=config.fusion, **parts)
     model = Any2Seg(shape).train()
     model.head.dropout.p = 0.0
     if case not in PER_PROCESS and processes.world_size > 1:
@@ -124,7 +132,7 @@ def run(
     supervised = CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold)
     objective = Objective(supervised, config, teacher, processes.in_loss)
     method = build_method(config, VEHICLE, model)
-    images, labels = make_batch(case)
+    images, labels = make_batch(case, config.mff_early.scale)
     images = {name: image[rows].to(precision) for name, image in images.items()}
     available = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]
     build_optimizer(config, model).zero_grad()

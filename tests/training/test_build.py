@@ -74,6 +74,29 @@ def test_value_first_weights_of_a_model_without_learned_tokens(tmp_path: Path):
         build_model(config(root, **given, linear={"alpha": 0.5}), contract)
 
 
+def test_value_first_weights_of_a_model_that_fuses_elsewhere(tmp_path: Path):
+    """MFF has no parameters: the weights fit wherever it stands and however it is switched."""
+    root, start = write_deliver(tmp_path / "data", {"train": 1}, (32, 40)), tmp_path / "start.safetensors"
+    first = Any2Seg(ModelConfig(head_width=16, mff={"select_temperature": 0.1}))
+    save_checkpoint(start, first, InputContract(), {})
+    settings = config(root, head_width=16, init=start, fusion="mff_early", mff_early={"scale": {"lidar": 0.5}})
+    contract = build_contract(settings, open_split(settings, "train", "none"))
+    model = build_model(settings, contract)
+    assert contract.scale == model.config.mff_early.scale == {"lidar": 0.5}
+    weights = model.state_dict()
+    assert weights.keys() == first.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in first.state_dict().items())
+    with user_error("checkpoint-mismatch", "start.safetensors"):
+        build_model(config(root, head_width=16, init=start, fusion="mean_predictions"), contract)
+
+
+def test_exception_a_scale_for_a_sensor_that_is_not_there(tmp_path: Path):
+    root = write_deliver(tmp_path / "data", {"train": 1}, (32, 40))
+    settings = config(root, fusion="mff_early", mff_early={"scale": {"radar": 0.5, "lidar": 0.5}})
+    with user_error("sensor-absent", "mff_early.scale names radar", "rgb, depth, event, lidar"):
+        build_contract(settings, open_split(settings, "train", "none"))
+
+
 def test_exception_options_of_another_data_set(tmp_path: Path):
     root = write_deliver(tmp_path, {"train": 1}, (32, 40))
     with user_error("option-unsupported", "parity=hkust"):

@@ -18,7 +18,7 @@ from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.vocabulary.modalities import all_subsets
 
 _LOG = logging.getLogger(__name__)
-_SIDE = 64  # pixels of the images of a trial: the smallest that every precision takes
+_SIDE = 64  # pixels of the input of a trial: the smallest that every precision takes
 _SUBSETS = 32  # at most so many subsets of the sensors
 _ALL_SUBSETS = 12  # sensors of which all subsets are listed to choose among; of more than these, each alone and all
 _TIE = 1e-4  # share of the largest logit: so near to the winner a class may win by rounding
@@ -64,9 +64,10 @@ def choose_engine(model: Any2Seg, precision: str = "float32") -> EagerEngine:
 
 def _noise(model: Any2Seg) -> dict[str, Tensor]:
     """An image (1, 3, h, w) of normal noise per modality, the same in every process."""
-    noise = np.random.default_rng(0).normal(size=(len(model.modalities), 1, 3, _SIDE, _SIDE)).astype(np.float32)
-    device = next(model.parameters()).device
-    return {name: torch.from_numpy(each).to(device) for name, each in zip(model.modalities, noise, strict=True)}
+    sizes = {name: model.image_size(name, (_SIDE, _SIDE)) for name in model.modalities}
+    rng, device = np.random.default_rng(0), next(model.parameters()).device
+    noise = {name: rng.normal(size=(1, 3, *size)).astype(np.float32) for name, size in sizes.items()}
+    return {name: torch.from_numpy(each).to(device) for name, each in noise.items()}
 
 
 def is_settled(share: float, eager: EagerEngine, images: dict[str, Tensor]) -> bool:

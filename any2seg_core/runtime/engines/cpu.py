@@ -20,7 +20,9 @@ from any2seg_core.kernels.head import add_upsampled
 from any2seg_core.models import Any2Seg, Encoded, Fused
 from any2seg_core.models.config import MFFConfig
 from any2seg_core.models.decoder import AllMLPHead, folded
+from any2seg_core.models.fusion import Fusion
 from any2seg_core.models.mff import MFF
+from any2seg_core.models.mff_early import MFFEarly
 from any2seg_core.models.mit import to_map, to_tokens
 from any2seg_core.runtime.engines.eager import EagerEngine
 
@@ -41,8 +43,7 @@ class CpuEngine(EagerEngine):
         compiled = copy.copy(model)
         compiled._modules = dict(model._modules)  # modules of its own; encoder and weights stay those of the model
         compiled.head = cast(AllMLPHead, CompiledHead(model.head))  # it only has what an engine calls
-        if isinstance(model.fusion, MFF) and CompiledMFF.knows(model.fusion.config):
-            compiled.fusion = CompiledMFF(model.fusion.config)
+        compiled.fusion = _compiled(model.fusion)
         super().__init__(compiled, precision)
 
     @staticmethod
@@ -54,14 +55,16 @@ class CpuEngine(EagerEngine):
 
     def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
         fusion = self.model.fusion
-        if not isinstance(fusion, CompiledMFF):
+        mff = fusion.mff if isinstance(fusion, MFFEarly) else fusion
+        if not isinstance(mff, CompiledMFF):
             yield from super().fuse_subsets(encoded, subsets)
             return
-        products = [fusion.products(level, encoded.present) for level in encoded.levels]
+        products = [mff.products(level, encoded.present) for level in encoded.levels]
         for subset in subsets:
             present = encoded.keep(subset).present
             pairs = zip(encoded.levels, products, strict=True)
-            yield Fused([fusion(level, present, products=shared) for level, shared in pairs])
+            fused = Fused([mff(level, present, products=shared) for level, shared in pairs])
+            yield self.model.finished(fused)
 
 
 class CompiledMFF(MFF):
@@ -95,6 +98,15 @@ class CompiledMFF(MFF):
         factors = (scale if config.residual else 0.0), scale
         fused = weigh_and_select(rows, there, weights, *factors, config.select_temperature)
         return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
+
+
+def _compiled(fusion: Fusion) -> Fusion:
+    """The same fusion, with MFF in compiled code where it is part of it and has any."""
+    if isinstance(fusion, MFFEarly):
+        early = copy.copy(fusion)
+        early._modules = {"mff": _compiled(fusion.mff)}
+        return early
+    return CompiledMFF(fusion.config) if isinstance(fusion, MFF) and CompiledMFF.knows(fusion.config) else fusion
 
 
 def _rows(features: Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from any2seg_core.models import Any2Seg
 from any2seg_core.models.decoder import AllMLPHead, folded, mixed
-from any2seg_core.models.fusion import EncodedApart
+from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mit import to_map, to_tokens
 from any2seg_core.runtime.array_io import LARGEST_LOGIT
@@ -87,7 +87,7 @@ class SensorGraph(nn.Module):
 
 def can_export(model: Any2Seg) -> bool:
     """Whether the sensors of a model meet only after its encoder, so that they can be the rows of a graph."""
-    return isinstance(model.fusion, EncodedApart)
+    return isinstance(model.fusion, MFF | MeanOfPredictions)
 
 
 def _labels(logits: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fake_data import write_deliver
 from PIL import Image
+from raised import user_error
 
 from any2seg_core.cli.main import main
 from any2seg_core.evaluation.features import FeatureSample, explained_by, principal_components, sample_features
@@ -31,6 +32,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = Any2Seg(ModelConfig(head_width=16, fusion=fusion)).eval()
         save_checkpoint(root / f"{name}.safetensors", model, InputContract(height=32, width=64), {})
     return root
+
+
+def test_exception_a_level_at_which_sensors_are_fused_already(folder: Path, tmp_path: Path):
+    early, scale = tmp_path / "early.safetensors", {"lidar": 0.5}
+    model = Any2Seg(ModelConfig(head_width=16, fusion="mff_early", mff_early={"scale": scale})).eval()
+    save_checkpoint(early, model, InputContract(height=64, width=64, scale=scale), {})
+    given = {"checkpoint": early, "data": folder / "data", "points": 3}
+    sample = sample_features(FeatureSettings(**given, level=2), lambda *_: None)
+    assert sample.features.shape == (2 * 4 * 3, 64)
+    with user_error("model-unsuitable", "early.safetensors", "--level 2"):
+        sample_features(FeatureSettings(**given, level=3), lambda *_: None)
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (5, 9)])

@@ -88,6 +88,13 @@ def test_exception_contradicting_class_count(saved):
         load_checkpoint(path)
 
 
+def test_exception_contradicting_scale(saved):
+    _, path = saved
+    rewrite(path, contract=InputContract(scale={"lidar": 0.5}).model_dump(mode="json"))
+    with user_error("checkpoint-damaged", "scale {}", "{'lidar': 0.5}"):
+        load_checkpoint(path)
+
+
 def test_exception_wrong_width(saved):
     _, path = saved
     rewrite(path, model=ModelConfig(head_width=64).model_dump(mode="json"))

@@ -57,6 +57,19 @@ def test_value_dense_planes_are_upsampled_as_opencv_does():
     np.testing.assert_allclose(image[0].permute(1, 2, 0).numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(131, 203), (128, 192), (64, 128)])
+def test_value_a_scaled_sensor_is_resized_once_straight_from_its_plane(size):
+    plane = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    contract = InputContract(height=128, width=192, scale={"depth": 0.5, "lidar": 0.5})
+    images = planes_to_tensor(dict.fromkeys(("rgb", "depth", "lidar"), plane), contract)
+    assert {name: tuple(image.shape[2:]) for name, image in images.items()} == {
+        "rgb": (128, 192), "depth": (64, 96), "lidar": (64, 96)}  # fmt: skip
+    batch = torch.from_numpy(plane).permute(2, 0, 1)[None].float() / 255.0
+    mean = F.interpolate(batch, (64, 96), mode="bilinear", antialias=True)
+    torch.testing.assert_close(images["depth"], mean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(images["lidar"], F.interpolate(batch, (64, 96), mode="nearest-exact"))
+
+
 def test_value_labels_and_confidence():
     logits = torch.zeros(1, 3, 2, 5)
     logits[:, 1] = 2.0
@@ -75,6 +88,12 @@ def test_exception_contract_rejects_what_it_cannot_mean():
         InputContract(label_space="muses")
     with pytest.raises(ValidationError, match="Extra inputs"):
         InputContract(heigth=256)
+    with pytest.raises(ValidationError, match=r"depth.*0.3.*choose 1 or 0.5"):
+        InputContract(scale={"depth": 0.3})
+    with pytest.raises(ValidationError, match="multiples of 64"):
+        InputContract(width=96, scale={"depth": 0.5})
+    with pytest.raises(ValidationError, match="thermal"):
+        InputContract(scale={"thermal": 0.5})
 
 
 def test_value_contract_survives_json():
