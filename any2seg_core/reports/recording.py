@@ -78,6 +78,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["silent_frames"] = result.silent_frames
     document["invalid_frames"] = result.invalid_frames
     document["reliability"] = result.reliability
+    document["encodings"] = result.encodings
     document["warnings"] = result.warnings
     return document
 
@@ -130,8 +131,9 @@ def _thinned(frames: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def _facts(conditions: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(conditions: dict[str, Any], encodings: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     bag, checkpoint = conditions["bag"], conditions["checkpoint"]
+    counts = [f"{name} {count['encoded']}, reused {count['reused']}" for name, count in encodings.items()]
     return [
         ("recording", f"{bag['name']}, {sum(bag['topics'].values())} messages"),
         ("checkpoint", f"{checkpoint['name']}, sha256 {checkpoint['sha256']}"),
@@ -144,6 +146,7 @@ def _facts(conditions: dict[str, Any]) -> list[tuple[str, str]]:
         ("every", str(conditions["every"])),
         ("seed of faults and noise", str(conditions["seed"])),
         ("device", conditions["device"]),
+        ("encoded", "; ".join(counts) or "all sensors of every frame"),
     ]
 
 
@@ -174,7 +177,7 @@ def recording_report(result: Evaluation, document: dict[str, Any], frames: Path,
         introduction += " Without a truth the figures say how the model behaves, not whether it is right."
     sections = [*_table_sections(result, document, frames), *_picture_sections(result, document)]
     title = f"Any2Seg on {result.conditions['bag']['name']}"
-    return Report(title, introduction, sections, _facts(result.conditions), command, result.warnings)
+    return Report(title, introduction, sections, _facts(result.conditions, result.encodings), command, result.warnings)
 
 
 def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) -> Iterator[Section]:

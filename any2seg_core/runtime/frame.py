@@ -17,7 +17,7 @@ class Frame:
         stamp_ns: stamp of the set, end of the event window.
         planes: per usable modality (H, W, 3) uint8, canonical order, all of one size: that of the camera image of the
             set, else of the last one since the last reset, else of the camera's intrinsics. Empty when nothing could be
-            read.
+            read. Some cannot be written to: those that are the same array as in an earlier set.
         errors: per unusable modality why, one line; unusable is also one without a single pixel in its plane.
         reasons: per unusable modality a stable key to count by, of MESSAGE_REASONS (the message is bad) or of
             HEALTH_REASONS (the sensor is ill).

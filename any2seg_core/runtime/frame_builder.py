@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from any2seg_core.runtime.decoding import Reading, SetDecoder, frame_of
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.geometry import CameraUpdate, VehicleGeometry
 from any2seg_core.runtime.input_options import InputOptions, input_options
+from any2seg_core.runtime.plane_memory import PlaneMemory
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.emptiness import is_empty, why_empty
@@ -62,6 +64,7 @@ class FrameBuilder:
         self._geometry = VehicleGeometry(calibration, event_window_ns, self.options.rectified, suite)
         self._decoder = SetDecoder(self.options, event_window_ns, suite)
         self._health = HealthMonitor(self.options.health)
+        self._planes = PlaneMemory()
         self._warned_once: set[str] = set()
 
     @property
@@ -89,6 +92,7 @@ class FrameBuilder:
         self._decoder.reset()
         self._health.reset()
         self._geometry.forget_image_size()
+        self._planes.forget()
 
     def warm_up(self) -> None:
         """Compile the kernels of common messages and of the projection, so that the first real set is not the slow one.
@@ -175,7 +179,7 @@ class FrameBuilder:
         readings = self._read(payloads, stamp_ns, offsets_ns, faults)
         healthy = _each(readings, faults, lambda name, reading: self._fault_of(name, reading, stamp_ns) or reading)
         posed = _each(healthy, faults, self._with_pose)
-        projected = _each(posed, faults, lambda name, reading: self._geometry.project(name, reading, stamp_ns))
+        projected = _each(posed, faults, lambda name, reading: self._plane(name, reading, stamp_ns))
         planes = _each(
             projected, faults, lambda name, plane: self._filled(name, plane, readings[name].array, stamp_ns, notes)
         )
@@ -227,6 +231,11 @@ class FrameBuilder:
         if reading.frame_id is not None:  # of files the calibration alone says it, and the projection misses it
             self._geometry.require_pose(name, reading.frame_id)
         return reading
+
+    def _plane(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
+        """Fourth stage: its plane; a message that comes again is not projected again."""
+        make = partial(self._geometry.project, name, reading, stamp_ns)
+        return self._planes.plane(name, reading, self._geometry.source(name, reading), make)
 
     def _filled(
         self, name: str, plane: np.ndarray, sample: np.ndarray, stamp_ns: int, notes: list[str]

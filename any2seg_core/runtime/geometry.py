@@ -30,6 +30,20 @@ class CameraUpdate(NamedTuple):
     notes: tuple[str, ...]
 
 
+class PlaneSource(NamedTuple):
+    """All of the geometry that the plane of one sensor is made with; equal: nothing of it has changed.
+
+    Attributes:
+        camera, place: of the rig, the very objects; None without a rig. grid: (H, W) of the plane, None as of the
+            camera. size: (H, W) of an event sensor.
+    """
+
+    camera: CameraModel | None
+    place: SensorPlace | None
+    grid: tuple[int, int] | None
+    size: tuple[int, int] | None
+
+
 class VehicleGeometry:
     """Intrinsics, extrinsics, names of frames and the size of the camera image, as they are by now.
 
@@ -177,6 +191,12 @@ class VehicleGeometry:
                 f"{place_keys(name, self._suite).to_camera}, in the calibration file",
                 "transform",
             )
+
+    def source(self, name: str, reading: Reading) -> PlaneSource:
+        """What `project` makes a plane with, beside the message and the stamp."""
+        if self.rig is None:
+            return PlaneSource(None, None, None, reading.size)
+        return PlaneSource(self.rig.calibration.camera, self.rig.place(name), self.grid, reading.size)
 
     def project(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
         """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError or MessageError where the geometry does not fit."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # an exported model needs no PyTorch
 
     from any2seg_core.models import Any2Seg
     from any2seg_core.runtime.anchor_memory import AnchorMemory
+    from any2seg_core.runtime.feature_memory import FeatureMemory
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,7 @@ class Predictor:
         size: tuple[int, int] | None = None,
         with_confidence: bool = True,
         compared: str | None = None,
+        features: FeatureMemory | None = None,
     ) -> Segmentation:
         """Segment one set of samples.
 
@@ -201,6 +203,8 @@ class Predictor:
             compared: a modality whose label alone is compared with the fused one, from features that are there anyway.
                 Without effect where it is the only one or not there, and for models of fusion early_concat and linear,
                 which encode the sensors together.
+            features: of this predictor and this stream of sets; sensors whose plane is in it are not encoded again.
+                The labels are the same, bit for bit. Without effect for models of fusion early_concat and linear.
 
         Raises:
             UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
@@ -208,8 +212,8 @@ class Predictor:
                 intensity is not 0..1, or not one plane with a pixel that is not 0.
         """
         given = self._check(samples, rig)
-        maps = with_confidence, compared
-        return self._segment(samples, (given,), rig, stamp_ns, size, None, self._memory, *maps)[given]
+        options = with_confidence, compared, features
+        return self._segment(samples, (given,), rig, stamp_ns, size, None, self._memory, *options)[given]
 
     def subsets(
         self,
@@ -220,6 +224,7 @@ class Predictor:
         size: tuple[int, int] | None = None,
         change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         compared: str | None = None,
+        features: FeatureMemory | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
 
@@ -228,15 +233,15 @@ class Predictor:
         Args:
             subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
             change: applied to the model's input, per modality (1, 3, h, w) float32 of the engine's kind (tensors, or
-                arrays of an exported model), before it is encoded.
-            samples, rig, stamp_ns, size, compared: as in a call.
+                arrays of an exported model), before it is encoded; then `features` have no effect.
+            samples, rig, stamp_ns, size, compared, features: as in a call.
 
         Returns:
             Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
             planes are left out of every subset; a subset that holds no other has no entry, as nothing of it was seen.
         """
         self._check(samples, rig)
-        return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared)
+        return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared, features=features)
 
     def _segment(
         self,
@@ -249,6 +254,7 @@ class Predictor:
         memory: AnchorMemory | None,
         with_confidence: bool = True,
         compared: str | None = None,
+        features: FeatureMemory | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
         suite = self.contract.suite
         given = suite.canonical(samples)
@@ -269,8 +275,7 @@ class Predictor:
         found: dict[tuple[str, ...], Segmentation] = {}
         alone: np.ndarray | None = None
         with self.engine.computing():
-            images = self.engine.images({name: planes[name] for name in used}, self.contract)
-            encoded = self.engine.encode(images if change is None else change(images))
+            encoded = self._encoded({name: planes[name] for name in used}, change, features)
             for kept, fused in zip(order, self._fused(encoded, order, memory, stamp_ns), strict=True):
                 logits = self.engine.decode(fused)
                 if compares and kept == (compared,):
@@ -283,6 +288,22 @@ class Predictor:
                 labels, confidence = self.engine.labels(logits, size, with_confidence, self.contract.temperature(kept))
                 found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
         return {subset: found[part] for subset, part in parts.items() if part}
+
+    def _encoded(
+        self,
+        planes: dict[str, np.ndarray],
+        change: Callable[[dict[str, Any]], dict[str, Any]] | None,
+        features: FeatureMemory | None,
+    ) -> Any:
+        if features is None or change is not None or not self.engine.encodes_alone:
+            images = self.engine.images(planes, self.contract)
+            return self.engine.encode(images if change is None else change(images))
+
+        def encode(new: dict[str, np.ndarray]) -> dict[str, Any]:
+            images = self.engine.images(new, self.contract)
+            return {name: self.engine.encode_sensor(name, image) for name, image in images.items()}
+
+        return self.engine.together(features.features(planes, encode))
 
     def _planes(self, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Samples without a geometry are planes; the picture of the camera becomes one as it is."""

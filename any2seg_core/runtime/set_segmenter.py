@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from any2seg_core.runtime.feature_memory import FeatureMemory
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
 from any2seg_core.sync import SampleSet, SyncConfig
@@ -44,13 +45,16 @@ class SetSegmenter:
     Args:
         predictor: the model. sync: of the synchroniser that makes the sets.
 
+    Attributes:
+        features: of the newest planes, so that a sensor is encoded once though its message is in several sets.
+
     Examples:
         >>> frame = frames.build(messages, sample_set.stamp_ns)
         >>> labels = SetSegmenter(predictor, sync).segment(sample_set, frame, now_ns).segmentation.labels
     """
 
     def __init__(self, predictor: Predictor, sync: SyncConfig) -> None:
-        self.predictor = predictor
+        self.predictor, self.features = predictor, FeatureMemory()
         self._suite = predictor.contract.suite
         self._monitor = ReliabilityMonitor.of(sync, self._suite)
         self._known: set[str] = set()
@@ -88,13 +92,22 @@ class SetSegmenter:
             parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
             wanted = tuple(dict.fromkeys([used, *(part for part in parts.values() if part)]))
             found = self.predictor.subsets(
-                frame.planes, wanted, stamp_ns=frame.stamp_ns, change=change, compared=compared
+                frame.planes,
+                wanted,
+                stamp_ns=frame.stamp_ns,
+                change=change,
+                compared=compared,
+                features=self.features,
             )
             full, apart = found[used], {subset: found.get(part) for subset, part in parts.items()}
         else:
             is_needed = with_confidence or confidence_threshold > 0.0
             full = self.predictor(
-                frame.planes, stamp_ns=frame.stamp_ns, with_confidence=is_needed, compared=compared
+                frame.planes,
+                stamp_ns=frame.stamp_ns,
+                with_confidence=is_needed,
+                compared=compared,
+                features=self.features,
             )
             apart = {}
         reliability = self.rate(sample_set, frame, now_ns, compared, full.agreement)
@@ -125,6 +138,7 @@ class SetSegmenter:
 
     def reset(self) -> None:
         """Time has jumped: what was usual of the sensors is forgotten."""
+        self.features.reset()
         with self._lock:
             self._monitor.reset()
             self._known.clear()

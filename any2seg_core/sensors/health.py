@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from any2seg_core.base.fixed_arrays import same_bytes
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
@@ -36,7 +37,6 @@ HEALTH_REASONS = MappingProxyType(
 _SAMPLES_PER_SIDE = 128
 _WHITE = 250
 _BRIGHTEST_SHARE = 0.01
-_ROW_STRIDE = 64
 _DEPTH_STRIDE = 4
 
 
@@ -198,22 +198,8 @@ class HealthMonitor:
             return None
         seen = self._repeats.setdefault(name, _Repeats())
         if stamp_ns != seen.stamp_ns:
-            same = seen.newest is not None and _same_bytes(array, seen.newest)
+            same = seen.newest is not None and same_bytes(array, seen.newest)
             seen.stamp_ns, seen.newest, seen.count = stamp_ns, array, seen.count + 1 if same else 1
         if seen.count >= self.config.frozen_frames:
             return Fault("frozen", f"{name} is frozen: {seen.count} messages with identical content")
         return None
-
-
-def _same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays hold the same bytes (NaN included); some rows tell almost all pairs apart."""
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    if not np.array_equal(_as_bytes(one[::_ROW_STRIDE]), _as_bytes(other[::_ROW_STRIDE])):
-        return False
-    return np.array_equal(_as_bytes(one), _as_bytes(other))
-
-
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return flat.view(np.uint64) if flat.size % 8 == 0 else flat

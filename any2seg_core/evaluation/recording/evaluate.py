@@ -343,6 +343,8 @@ class _Run:
         self.result.unreadable = {fault: dict(sorted(left.items())) for fault, left in unreadable.items()}
         self.result.worst = self._worst.frames()
         self.result.reliability = self._reliability.document()
+        counts = self._segmenter.features.counts()
+        self.result.encodings = {name: counts[name] for name in self._suite.canonical(counts)}
         told = (*self._notes, *self._injector.idle(), *self._truths.warnings())
         self.result.warnings = [*self._bag.warnings, *self._opened.notes, *told]
         if self.result.silent_frames:

@@ -24,6 +24,8 @@ class Evaluation:
             came (`ExpectedOutputMonitor`). Both have no labels and are missed by every subset.
         invalid_frames: frames with pixels whose logits are not finite; they are unlabelled and missed.
         reliability: sensor -> mean and lowest score, see `ReliabilityTally.document`.
+        encodings: sensor -> how often it was `encoded`, and `reused` as its plane was that of the set before; empty for
+            models that encode their sensors together, and with noise.
         worst: frames to look at. silent: modality -> spans in seconds in which it was not fused. end_s: length.
     """
 
@@ -37,6 +39,7 @@ class Evaluation:
     silent_frames: int = 0
     invalid_frames: int = 0
     reliability: dict[str, dict[str, Any]] = field(default_factory=dict)
+    encodings: dict[str, dict[str, int]] = field(default_factory=dict)
     worst: list[FrameView] = field(default_factory=list)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

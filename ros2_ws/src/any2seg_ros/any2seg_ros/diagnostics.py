@@ -265,6 +265,7 @@ class Monitor:
             own |= account(stream, snapshot.fates.get(name, {}), snapshot.refused.get(name, 0))
             if name in snapshot.reliability:
                 own |= reliability_values(snapshot.reliability[name])
+            own |= {"encoded": 0, "reused": 0} | dict(snapshot.encodings.get(name, {}))
             values |= {f"{name}.{key}": value for key, value in own.items()}
             values[f"{name}.camera_info_refused"] = self._refused_infos[name]
             values[f"{name}.publishers"] = snapshot.publishers.get(name, 0)

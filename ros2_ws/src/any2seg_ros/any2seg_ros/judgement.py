@@ -26,6 +26,7 @@ class Snapshot:
         event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
         extrinsics: as the segmenter has them. busy_s: how long the model has been at its present set, 0: at none.
         deadline_s: for a set. patience_s: silence beyond it is an error. reliability: modality -> its score.
+        encodings: modality -> how often it was encoded and reused.
     """
 
     stats: SyncStats
@@ -46,6 +47,7 @@ class Snapshot:
     deadline_s: float = 1.0
     patience_s: float = 0.6
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
+    encodings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def sensors(self) -> tuple[str, ...]:

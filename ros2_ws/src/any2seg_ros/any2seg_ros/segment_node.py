@@ -378,6 +378,7 @@ class SegmentNode(LifecycleNode):
             fates=counts.fates,
             refused=counts.refused,
             reliability=segmenter.reliability(),
+            encodings=segmenter.encodings(),
             busy_s=pipeline.busy_s,
             deadline_s=inference_deadline_ns(settings.inference_deadline_s, period_ns) / NS_PER_S,
             patience_s=max(least_s, _STALLED_PERIODS * (period_ns or 0) / NS_PER_S),

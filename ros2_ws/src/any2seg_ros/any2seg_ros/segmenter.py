@@ -177,6 +177,10 @@ class Segmenter:
         """Scores by now."""
         return self._segmenter.reliability(time.monotonic_ns())
 
+    def encodings(self) -> dict[str, dict[str, int]]:
+        """Sensor -> how often it was `encoded`, and `reused` as its plane was that of the set before."""
+        return self._segmenter.features.counts()
+
     def receive(self, name: str, message: Any, shift_ns: int = 0) -> Any:
         """What goes into a set for a message that has just come in; MessageError when it cannot be decoded.
 
