@@ -154,7 +154,8 @@ def test_value_a_calibration_that_changes_live():
         planes.append(frames.build({"lidar": [message]}, i).planes["lidar"])
         fresh = FrameBuilder(Calibration(CAMERA, lidar_to_camera=moved), 50_000_000, OPTIONS)
         np.testing.assert_array_equal(planes[-1], fresh.build({"lidar": [message]}, i).planes["lidar"])
-    assert [a is b for a, b in zip(planes, planes[1:], strict=False)] == [True, True, False, True, True, False, True, True]
+    same = [one is other for one, other in zip(planes, planes[1:], strict=False)]
+    assert same == [True, True, False, True, True, False, True, True]
     other = CameraModel.from_fov(52, 38, 60.0, "camera")
     assert frames.set_camera("rgb", other)
     fresh = FrameBuilder(Calibration(other, lidar_to_camera=moved), 50_000_000, OPTIONS)

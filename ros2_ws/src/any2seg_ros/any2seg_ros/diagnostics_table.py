@@ -68,7 +68,7 @@ STREAM_KEYS = MappingProxyType({
     "drops_bad_stamp": "stamp was zero or negative; absent until it happens",
     "drops_duplicate": "stamp was there already; absent until it happens",
     "encoded": "how often the model encoded it; 0 for models that encode their sensors together",
-    "reused": "how often it did not need to, because the plane was that of the set before: a slow sensor, a still window",
+    "reused": "how often it did not need to, as its plane was that of the set before: a slow sensor",
     "camera_info_refused": "camera_info that could not be used",
     "publishers": "publishers of the topic",
     "extrinsics": "source of its pose: calibration_file, tf, camera_frame (has that frame), assumed or none",
