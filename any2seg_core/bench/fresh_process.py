@@ -1,8 +1,8 @@
 """Run as a program in a new process: how long until a model is loaded, until its first label, and in how much memory.
 
-    python -m any2seg_core.bench.fresh_process CHECKPOINT_OR_FOLDER
+    python -m any2seg_core.bench.fresh_process CHECKPOINT
 
-Prints JSON: seconds of processor time and megabytes.
+Of a folder of `any2seg export` too. Prints JSON: seconds of processor time and megabytes.
 """
 
 from __future__ import annotations

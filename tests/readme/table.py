@@ -23,6 +23,7 @@ NOT_RUN = {
     r"any2seg demo": "renders and replays for minutes; tests/ros/test_demo.py",
     r"any2seg (data convert|evaluate CHECKPOINT) \S*(muses|MUSES)": "needs MUSES; tests/core/data/test_convert.py",
     r"any2seg drive deliver .*--sequences 180": "renders for an hour; with one frame: the command with --seed 0",
+    r"python -m any2seg_ros\.callback_cost": "measures; tests/ros/test_callback_cost.py",
     r"python -m any2seg_ros.score_node": "judges a node that runs; tests/ros/test_score_node.py",
     r"any2seg (evaluate --precision bfloat16|predict --calib$)": "a part of a command",
     r"any2seg (bag evaluate|predict) .*runs/train/own": "a step of many: test_your_vehicle.py",
