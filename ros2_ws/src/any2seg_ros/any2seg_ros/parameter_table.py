@@ -105,8 +105,8 @@ _MODEL = {
     "device": Parameter("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "precision": Parameter(
         "float32",
-        "Arithmetic of the encoder. bfloat16 takes a third to a half of the time on a processor with AMX, for 1 % of "
-        "other labels; without instructions for it float32 is used. auto measures.",
+        "Arithmetic of the encoder. bfloat16 is faster on a processor with AMX (docs/performance.md), for 1 % of other "
+        "labels; without instructions for it float32 is used. auto measures.",
         choices=PRECISIONS,
     ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
