@@ -13,6 +13,7 @@ from any2seg_core.kernels.running import KERNEL, in_parts
 _STRICT = KERNEL | {"fastmath": False}  # rounds as NumPy does: what is larger stays larger
 _IN_ORDER = KERNEL | {"fastmath": {"contract"}}  # the bits of `plain`
 _TILE = 256  # columns: two resized rows of all classes stay in the first-level cache
+_PLACES = 1024  # of a cell at a time: what is known of them stays in the first-level cache
 _LEAST_ROWS = 64
 _MARGIN = np.float32(1e-5)  # of the size of the logits: far above what resizing rounds off
 LOG2_E = np.float32(1.4426950408889634)
@@ -118,19 +119,57 @@ def _rivals(corners, best, is_rival, rivals):
 
 
 @compiled(**_STRICT)
-def _winner_between(corners, rivals, count, row_weight, column_weight):
-    """The largest of the interpolated logits of some classes, the lowest among equals."""
-    p, q, r, s = corners
+def _fill_weights(row_weights, column_weights, rows, columns):
+    """Weights of all places of a cell (n, m), one after the other: (n m,) each."""
+    m = column_weights.size
+    for y in range(row_weights.size):
+        for x in range(m):
+            rows[y * m + x] = row_weights[y]
+            columns[y * m + x] = column_weights[x]
+
+
+@compiled(**_STRICT)
+def _start_with(p, q, r, s, rows, columns, top):
+    """Logits of one class at places between four corners."""
     one = np.float32(1.0)
-    top, winner = np.float32(-np.inf), rivals[0]
-    for n in range(count):
-        k = rivals[n]
-        upper = (one - column_weight) * p[k] + column_weight * q[k]
-        lower = (one - column_weight) * r[k] + column_weight * s[k]
-        logit = (one - row_weight) * upper + row_weight * lower
-        if logit > top:
-            top, winner = logit, k
-    return winner
+    for i in range(top.size):
+        upper = (one - columns[i]) * p + columns[i] * q
+        lower = (one - columns[i]) * r + columns[i] * s
+        top[i] = (one - rows[i]) * upper + rows[i] * lower
+
+
+@compiled(**_STRICT)
+def _go_on_with(k, p, q, r, s, rows, columns, top, winner):
+    """The same of class k: where its logit is larger than ``top``, it is the ``winner`` there."""
+    one = np.float32(1.0)
+    for i in range(top.size):
+        upper = (one - columns[i]) * p + columns[i] * q
+        lower = (one - columns[i]) * r + columns[i] * s
+        logit = (one - rows[i]) * upper + rows[i] * lower
+        is_larger = logit > top[i]
+        top[i] = logit if is_larger else top[i]
+        winner[i] = k if is_larger else winner[i]
+
+
+@compiled(**_STRICT)
+def _label_cell(corners, rivals, count, row_weights, column_weights, scratch, winner, labels):
+    """Labels (n, m) between four corners: the largest of the interpolated logits of some classes, the lowest of equals.
+
+    One class after the other over all places: the compiler makes vector instructions of that.
+    """
+    p, q, r, s = corners
+    n, m = labels.shape
+    rows, columns, top, found = scratch[0, : n * m], scratch[1, : n * m], scratch[2, : n * m], winner[: n * m]
+    _fill_weights(row_weights, column_weights, rows, columns)
+    k = rivals[0]
+    found[:] = k
+    _start_with(p[k], q[k], r[k], s[k], rows, columns, top)
+    for i in range(1, count):
+        k = rivals[i]
+        _go_on_with(k, p[k], q[k], r[k], s[k], rows, columns, top, found)
+    for y in range(n):
+        for x in range(m):
+            labels[y, x] = found[y * m + x]
 
 
 @compiled(**_STRICT)
@@ -140,6 +179,8 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
     Bilinear weights are not negative: a class that wins at all four corners wins between them.
     """
     rivals, is_rival = np.empty(logits.shape[2] + 1, np.int32), np.empty(logits.shape[2], np.int32)
+    places = max(_PLACES, labels.shape[1])
+    scratch, winner = np.empty((3, places), np.float32), np.empty(places, np.int32)
     end = first
     while end < last:
         begin, above, below = end, np.int64(row_low[end]), np.int64(row_high[end])
@@ -154,9 +195,11 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
                 continue
             corners = logits[above, left], logits[above, right], logits[below, left], logits[below, right]
             count = _rivals(corners, best, is_rival, rivals)
-            for y in range(begin, end):
-                for x in range(start, stop):
-                    labels[y, x] = _winner_between(corners, rivals, count, row_weight[y], weight[x])
+            height = places // (stop - start)
+            for y in range(begin, end, height):
+                here = labels[y : min(y + height, end), start:stop]
+                weights = row_weight[y : min(y + height, end)], weight[start:stop]
+                _label_cell(corners, rivals, count, *weights, scratch, winner, here)
 
 
 @compiled(**_STRICT)
