@@ -25,8 +25,8 @@ def by_kernel(logits: torch.Tensor, height: int, width: int) -> tuple[torch.Tens
 
 
 @pytest.mark.parametrize("classes", [2, 3, 25, 300])
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 5, 13, 301), (16, 24, 64, 96), (17, 9, 5, 4), (2, 70, 2, 280), (2, 2, 1100, 70),
-                                   (2, 3, 3, 2100)])  # fmt: skip
+@pytest.mark.parametrize("sizes", [(1, 1, 1, 1), (3, 5, 13, 301), (16, 24, 64, 96), (17, 9, 5, 4), (2, 70, 2, 280),
+                                   (2, 2, 1100, 70), (2, 3, 3, 2100)])  # fmt: skip
 def test_value_equals_torch(classes: int, sizes: tuple[int, int, int, int]):
     h, w, height, width = sizes
     logits = 2 * torch.randn(2, classes, h, w, generator=torch.Generator().manual_seed(classes))
