@@ -36,6 +36,7 @@ BATCH, SIZE, K = 2, 192, 25
 CLICKS = 20  # labelled pixels per image, where labels are sparse
 
 PUBLISHED = {"lambda_p": 0.3, "lambda_f": 0.02}
+CELLS = {"enlarge": False}  # the loss of subsets at the size of the head
 FEW_LABELS = {"mean teacher": {"method": "mean_teacher"}, "M3L": {"method": "m3l"}}
 VARIANTS: dict[str, dict[str, dict]] = {
     "mean_predictions": {
@@ -52,6 +53,13 @@ VARIANTS: dict[str, dict[str, dict]] = {
         "R_f": {"lambda_f": 0.02},
         "R_p (logits)": {"lambda_p": 0.3},
         **FEW_LABELS,
+        **{f"{count} subsets": {"subset_supervision": {"count": count}} for count in (1, 2, 3)},
+        **{f"{count} on cells": {"subset_supervision": CELLS | {"count": count}} for count in (1, 2, 3)},
+        "3, self, hinge": {
+            "subset_supervision": CELLS | {"count": 3},
+            "self_distillation": {"weight": 1.0},
+            "monotone": {"weight": 1.0},
+        },
     },
     "linear": {**FEW_LABELS, "M3L (token)": {"method": "m3l", "linear": {"absent": "token"}}},
     f"mff, {CLICKS} clicks": {
@@ -99,7 +107,7 @@ def stepper(title: str, changes: dict) -> Callable[[], None]:
         keys += [SampleKey(1, number * BATCH + n, n) for n in range(unlabelled)]
         with sdpa_kernel(SDPBackend.MATH):
             student = method.student_batch(images, labels, available, keys, number)
-            prediction = model(student.images, student.present)
+            prediction = model(student.images, student.present, student.subsets)
         loss, _ = method.loss(objective, model, student, prediction)
         model.zero_grad()
         loss.backward()

@@ -26,6 +26,7 @@ _AUGMENTATION = 1
 _PERMUTATIONS = 10
 MASKING = 20
 DROPOUT = 30
+SUBSETS = 40
 
 
 class SampleKey(NamedTuple):

@@ -33,7 +33,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_core.vocabulary.subsets import subsets_with_all
+from any2seg_core.vocabulary.subsets import parse_subset, subsets_with_all
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.config import TrainConfig
 from any2seg_training.few_labels import FramePool, split_frames
@@ -336,6 +336,19 @@ def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
     )
 
 
+def require_subsets(config: TrainConfig, contract: InputContract) -> None:
+    """UserError where subsets are to be supervised and the sensors have none, or not those that are named."""
+    if not config.subset_supervision.count:
+        return
+    if len(contract.modalities) < 2:
+        raise UserError(
+            f"subset_supervision: {contract.modalities[0]} has no subsets; leave it out, or train on more sensors",
+            "sensor-none",
+        )
+    for letters in config.subset_supervision.weights:
+        parse_subset(letters, contract.suite, contract.modalities)
+
+
 def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
@@ -344,6 +357,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     train_frames, unlabelled = split_frames(config, all_frames)
     val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
+    require_subsets(config, contract)
     prior = PriorStatistics(contract.num_classes)
     labels_of_frames = train_frames.readable_labels()  # also finds out of range ids before the first step
     for labels in track(labels_of_frames, "count the classes", len(train_frames), processes.is_main):
@@ -370,9 +384,9 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         prior,
         model,
         average=MovingAverage(model, config.ema_decay),
-        objective=Objective(build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss).to(
-            processes.device
-        ),
+        objective=Objective(
+            build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss, contract.suite
+        ).to(processes.device),
         method=build_method(config, contract.suite, model),
         optimizer=build_optimizer(config, model),
         scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),

@@ -15,7 +15,8 @@ from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
-from any2seg_core.models import FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
+from any2seg_core.losses.subsets import MonotoneConfig, SelfDistillationConfig, SubsetSupervisionConfig
+from any2seg_core.models import FUSIONS, FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
 from any2seg_core.models.config import require_effect
 from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
@@ -146,6 +147,17 @@ _NEEDS = (
         lambda config: config.modality_dropout != 1.0,
         "modality_dropout=1: nothing is dropped",
     ),
+    _Needs(
+        ("subset_supervision", "self_distillation", "monotone"),
+        lambda config: config.subset_supervision.count,
+        "subset_supervision.count=0: give a count",
+    ),
+    _Needs(
+        ("self_distillation",),
+        lambda config: config.self_distillation.weight,
+        "self_distillation.weight=0: set it",
+    ),
+    _Needs(("monotone",), lambda config: config.monotone.weight, "monotone.weight=0: set it"),
     _Needs(("jitter_strength",), lambda config: config.jitter_probability, "jitter_probability=0: nothing is jittered"),
 )
 
@@ -203,6 +215,17 @@ class TrainConfig(BaseModel):
         0.4, description="'uniform_subsets', probability of the full set, or weights by subset"
     )
     dropout_warmup_steps: int = Field(0, ge=0, description="dropout grows linearly over these steps")
+
+    # Subsets of each sample from one encoding
+    subset_supervision: SubsetSupervisionConfig = Field(
+        SubsetSupervisionConfig(), description="loss on N subsets of what a sample shows: subset_supervision.count=2"
+    )
+    self_distillation: SelfDistillationConfig = Field(
+        SelfDistillationConfig(), description="what a sample shows teaches its subsets: self_distillation.weight=1"
+    )
+    monotone: MonotoneConfig = Field(
+        MonotoneConfig(), description="hinge on pixels that a further sensor makes worse: monotone.weight=1"
+    )
 
     # Few labels
     method: Literal["supervised", "mean_teacher", "m3l"] = "supervised"
@@ -303,6 +326,24 @@ class TrainConfig(BaseModel):
                 group = reduce(getattr, groups, self)
                 if getattr(group, own) != type(group).model_fields[own].default:
                     raise ValueError(f"{name} has no effect with {needs.otherwise}")
+        return self
+
+    @model_validator(mode="after")
+    def _subsets_have_what_they_need(self) -> TrainConfig:
+        subsets = self.subset_supervision
+        if not subsets.count:
+            return self
+        if not FUSIONS[self.fusion].encodes_alone:
+            raise ValueError(
+                f"subset_supervision decodes subsets of one encoding; fusion={self.fusion} encodes the sensors of a "
+                "subset together: choose mff or mean_predictions"
+            )
+        if self.method == "m3l":
+            raise ValueError("subset_supervision is m3l from one encoding: choose method=mean_teacher with it")
+        if self.data.sparse is not None and not subsets.enlarge:
+            raise ValueError("subset_supervision.enlarge=false leaves one sparse label in 16: set it true")
+        if self.monotone.weight and subsets.count < 2:
+            raise ValueError("monotone compares two subsets of a sample: set subset_supervision.count=2 or more")
         return self
 
     @model_validator(mode="after")

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from any2seg_core.data.dropout import sample_present
+from any2seg_core.data.dropout import sample_present, sample_subsets
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import DROPOUT, MASKING, SampleKey
+from any2seg_training.batches import DROPOUT, MASKING, SUBSETS, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.objective import Objective
 from any2seg_training.state import MovingAverage
@@ -40,6 +40,7 @@ class StudentBatch:
         taught: rows with pseudo labels; None without a teacher.
         pseudo: (n', H, W) int64 of these rows, 255 where there is nothing to learn.
         lambda_u: what their loss weighs in this step.
+        subsets: (S, N, M) bool, what else of each row is decoded from the same encoding; None: nothing.
     """
 
     images: dict[str, Tensor]
@@ -50,6 +51,7 @@ class StudentBatch:
     taught: slice | None = None
     pseudo: Tensor | None = None
     lambda_u: float = 0.0
+    subsets: Tensor | None = None
 
 
 class Supervised:
@@ -82,7 +84,8 @@ class Supervised:
             step: number of the step, for the warm-up of the dropout.
         """
         present = self._dropout(available, tuple(images), keys, step)
-        return StudentBatch(images, present, slice(0, len(labels)), labels, [key.frame for key in keys])
+        frames, subsets = [key.frame for key in keys], self._subsets(present, keys, step)
+        return StudentBatch(images, present, slice(0, len(labels)), labels, frames, subsets=subsets)
 
     def loss(
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
@@ -101,10 +104,18 @@ class Supervised:
         present = sample_present(draws, modalities, config.modality_dropout, strength, self.suite, available.cpu())
         return present.to(available.device)
 
-    def _draws(self, keys: Sequence[SampleKey], stream: int) -> Tensor:
-        """(N, 2) float64, uniform: two random numbers of each sample."""
+    def _subsets(self, present: Tensor, keys: Sequence[SampleKey], step: int) -> Tensor | None:
+        """(S, N, M) bool, subsets of what N samples show; drawn by the number of each sample."""
+        count = self.config.subset_supervision.count_at(step)
+        if count == 0:
+            return None
+        draws = self._draws(keys, SUBSETS, count).view(len(keys), count, 2)
+        return sample_subsets(draws, present, nested=self.config.monotone.weight > 0.0).to(present.device)
+
+    def _draws(self, keys: Sequence[SampleKey], stream: int, pairs: int = 1) -> Tensor:
+        """(N, 2 * pairs) float64, uniform: random numbers of each sample."""
         seeds = [(self.config.seed, key.number, stream + key.part) for key in keys]
-        return torch.from_numpy(np.stack([np.random.default_rng(seed).random(2) for seed in seeds]))
+        return torch.from_numpy(np.stack([np.random.default_rng(seed).random(2 * pairs) for seed in seeds]))
 
 
 class TeacherStudent(Supervised):
@@ -118,6 +129,9 @@ class TeacherStudent(Supervised):
     Rows of the student are, with ``m3l``: B labelled samples, B masked copies of them, U masked unlabelled samples.
     ``m3l.labels=paper``: L_s on the first part, L_u on the other two; ``released``: L_s on the first two, L_u on all.
     With ``mean_teacher``: B labelled and U unlabelled samples, nothing masked, L_s on the former and L_u on both.
+
+    With ``subset_supervision`` (``mean_teacher`` only) the subsets of a row learn from what the row learns from: it is
+    M3L from one encoding, where `m3l` encodes the masked copies too.
 
     With ``m3l.warmup_steps`` lambda_u grows linearly from 0. The paper does not need that: its encoders are pretrained,
     while what a random start labels is noise.
@@ -146,7 +160,8 @@ class TeacherStudent(Supervised):
         weight = self.config.m3l.weight(step)
         if self.config.method == "mean_teacher":
             present = torch.cat([shown, available[B:]])  # (B + U, M)
-            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo, weight)
+            subsets = self._subsets(present, keys, step)
+            return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo, weight, subsets)
         twice = torch.cat([torch.arange(B), torch.arange(N)]).to(labels.device)  # labelled, their copies, unlabelled
         images = {name: image[twice] for name, image in images.items()}  # (2B + U, C, H, W)
         present = torch.cat([shown, self.masked(available, tuple(images), keys)])  # (2B + U, M)
@@ -185,8 +200,10 @@ class TeacherStudent(Supervised):
         supervised, terms = objective(model, shown, prediction.samples(rows), student.labels, student.frames)
         taught = prediction.samples(student.taught)
         l_u = objective.mean_loss(self.unsupervised_loss, taught, student.pseudo)
+        of_subsets = objective.subset_terms(self.unsupervised_loss, taught, student.pseudo)
         terms = {"l_sup": supervised.detach(), **terms, "l_u": l_u.detach(), **pseudo_figures(taught, student.pseudo)}
-        return supervised + student.lambda_u * l_u, terms
+        terms |= {f"{name}_u": value.detach() for name, value in of_subsets.items()}
+        return supervised + student.lambda_u * objective.weighted(l_u, of_subsets), terms
 
     def after_step(self, model: Any2Seg, step: int) -> None:
         """The teacher follows (Eq. 11)."""

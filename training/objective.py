@@ -1,19 +1,29 @@
-"""The training objective: L_sup + L_cr + L_se (Any2Seg, Eq. 8), + R_p + R_f (functional entropy, Eq. 9), + AGMM."""
+"""The training objective: L_sup + L_cr + L_se (Any2Seg, Eq. 8), + R_p + R_f (functional entropy, Eq. 9), + AGMM.
+
+Beside them the terms of subsets from one encoding: subset supervision, self-distillation and monotonicity.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.losses.branches import PixelLoss, branch_loss
 from any2seg_core.losses.functional_entropy import balance_penalty, feature_information, prediction_information
 from any2seg_core.losses.gaussian_mixture import MIXTURE_TERMS, GaussianMixtureLoss
 from any2seg_core.losses.lscd import ClassGeometryLoss, ModalityCorrelationLoss
-from any2seg_core.losses.whole_batch import Total, alone
+from any2seg_core.losses.pooling import labels_of_cells
+from any2seg_core.losses.segmentation import pixel_cross_entropy
+from any2seg_core.losses.subsets import monotone_hinge, self_distillation
+from any2seg_core.losses.whole_batch import Total, alone, whole_mean
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.teachers.cached import CachedEmbeddings
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.subsets import parse_subset
 from any2seg_training.config import TrainConfig
 
 
@@ -25,6 +35,7 @@ class Objective(nn.Module):
         config: weights and settings of the terms.
         teacher: embeddings of the training frames; needed by L_cr and L_se.
         total: sum over the processes that share a batch: what the terms average, they average over all of it.
+        suite: whose letters name subsets.
     """
 
     def __init__(
@@ -33,8 +44,10 @@ class Objective(nn.Module):
         config: TrainConfig,
         teacher: CachedEmbeddings | None = None,
         total: Total = alone,
+        suite: SensorSuite = VEHICLE,
     ) -> None:
         super().__init__()
+        self.suite = suite
         self.total = total
         self.supervised = supervised
         self.config = config
@@ -78,12 +91,20 @@ class Objective(nn.Module):
             terms |= {f"fisher_f_{name}": value for name, value in zip(names, mean, strict=True)}
         if config.agmm.weight > 0.0:
             terms |= self._mixture(prediction, labels)
-        weights = {"l_cr": config.lambda_cr, "l_se": config.lambda_se, "r_p": config.lambda_p, "r_f": config.lambda_f}
-        weights |= dict.fromkeys(MIXTURE_TERMS, config.agmm.weight)
-        total = loss + sum(weights[name] * value for name, value in terms.items() if name in weights) if terms else loss
+        terms |= self.subset_terms(self.supervised, prediction, labels)
+        total = self.weighted(loss, terms)
         if terms:
             terms["l_sup"] = loss
         return total, {name: value.detach() for name, value in terms.items()}
+
+    def weighted(self, loss: Tensor, terms: dict[str, Tensor]) -> Tensor:
+        """A loss and the terms that have a weight, added up."""
+        config = self.config
+        weights = {"l_cr": config.lambda_cr, "l_se": config.lambda_se, "r_p": config.lambda_p, "r_f": config.lambda_f}
+        weights |= dict.fromkeys(MIXTURE_TERMS, config.agmm.weight)
+        weights |= {"l_subsets": config.subset_supervision.weight, "l_distilled": config.self_distillation.weight}
+        weights["l_monotone"] = config.monotone.weight
+        return loss + sum(weights[name] * value for name, value in terms.items() if name in weights) if terms else loss
 
     def mean_loss(self, pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor) -> Tensor:
         """Scalar mean of a loss over ensemble and branches of a prediction, and over the batch of all processes.
@@ -93,6 +114,59 @@ class Objective(nn.Module):
             labels: (B, H, W) int64, truth or pseudo labels.
         """
         return branch_loss(pixel_loss, prediction, labels, self.total)
+
+    def subset_terms(self, pixel_loss: PixelLoss, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
+        """Terms of the subsets that were decoded beside what is present; none where there are no such subsets.
+
+        Args:
+            pixel_loss: as ``supervised``.
+            labels: (B, H, W) int64, truth or pseudo labels.
+
+        Returns:
+            ``l_subsets``: mean of the loss over the subsets. Where their weight is not zero ``l_distilled`` with
+            ``distilled_share`` (of the pixels), and ``l_monotone`` with ``raised_share`` (of the pairs).
+        """
+        config, every, shown = self.config, prediction.subset_logits, prediction.shown
+        if every is None or shown is None:
+            return {}
+        cells = labels_of_cells(labels, *every.shape[-2:])  # (B, H/4, W/4)
+        truth, logits = cells, list(every.unbind())
+        if config.subset_supervision.enlarge:
+            truth = labels
+            enlarged = partial(
+                F.interpolate, size=labels.shape[1:], mode="bilinear", align_corners=config.align_corners
+            )
+            logits = [prediction.logits, *map(enlarged, every[1:])]
+        weights = self._subset_weights(prediction.encoded.modalities, shown)
+        own = [self._slot_loss(pixel_loss, *each, truth) for each in zip(logits[1:], weights, strict=True)]
+        terms = {"l_subsets": torch.stack(own).mean()}
+        if config.self_distillation.weight > 0.0:
+            terms["l_distilled"], terms["distilled_share"] = self_distillation(
+                every[1:], every[0], cells, config.self_distillation, self.total
+            )
+        if config.monotone.weight > 0.0:
+            losses = [pixel_cross_entropy(each, truth) for each in logits]
+            terms["l_monotone"], terms["raised_share"] = monotone_hinge(
+                losses, shown.unbind(), pixel_loss.pixel_weight(truth), config.monotone.margin, self.total
+            )
+        return terms
+
+    def _slot_loss(self, pixel_loss: PixelLoss, logits: Tensor, weight: Tensor | None, labels: Tensor) -> Tensor:
+        """Mean over the batch of all processes of the loss of one subset per sample; weight (B,)."""
+        count = pixel_loss.batch_weight(labels, weight)
+        return whole_mean(pixel_loss(logits, labels, weight) * count, count, self.total)
+
+    def _subset_weights(self, names: tuple[str, ...], shown: Tensor) -> list[Tensor | None]:
+        """Per subset beside the whole the weights (B,) of its samples; None: all weigh the same."""
+        given = self.config.subset_supervision.weights
+        if not given:
+            return [None] * (len(shown) - 1)
+        weights = torch.ones(len(shown) - 1, shown.shape[1], device=shown.device)  # (S, B)
+        for letters, weight in given.items():
+            subset = parse_subset(letters, self.suite, names)
+            columns = torch.tensor([name in subset for name in names], device=shown.device)  # (M,)
+            weights[(shown[1:] == columns).all(dim=2)] = weight
+        return list(weights.unbind())
 
     def _mixture(self, prediction: Prediction, labels: Tensor) -> dict[str, Tensor]:
         agmm = self.config.agmm

@@ -99,7 +99,7 @@ def gradients(
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_backend(device):
                 student = run.method.student_batch(images, labels, available, batch.keys, run.step)
-                prediction = parallel(student.images, student.present)
+                prediction = parallel(student.images, student.present, student.subsets)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()
         losses.append(loss.detach())

@@ -80,3 +80,36 @@ def sample_present(
         return present
     kept = present & available
     return torch.where(kept.any(dim=1, keepdim=True), kept, available)
+
+
+def sample_subsets(draws: Tensor, shown: Tensor, nested: bool = False) -> Tensor:
+    """Further subsets of each sample from its own random numbers: one single sensor, then subsets drawn evenly.
+
+    Drawn is among all non-empty subsets of what the sample shows but the whole, so that the mean over the draws is the
+    mean over these subsets; a sample with one sensor has nothing but that.
+
+    Args:
+        draws: (B, S, 2) float64, uniform in [0, 1).
+        shown: (B, M) bool, what each sample shows, no row empty.
+        nested: each second subset is the one before it and one sensor more, so that there is a pair to compare. Where
+            that would be the whole, which is there beside them anyway, it is drawn as the others are.
+
+    Returns:
+        (S, B, M) bool, no row empty.
+    """
+    found = torch.zeros(draws.shape[1], *shown.shape, dtype=torch.bool)  # (S, B, M)
+    for sample, (numbers, row) in enumerate(zip(draws.tolist(), shown.cpu(), strict=True)):
+        sensors = row.nonzero()[:, 0].tolist()
+        before: list[int] = []
+        for slot, (first, second) in enumerate(numbers):
+            missing = [sensor for sensor in sensors if sensor not in before]
+            if slot == 0:
+                chosen = [sensors[int(first * len(sensors))]]
+            elif nested and slot % 2 == 1 and len(missing) > 1:
+                chosen = [*before, missing[int(second * len(missing))]]
+            else:
+                code = 1 + int(first * max(2 ** len(sensors) - 2, 1))  # its bits say which
+                chosen = [sensor for bit, sensor in enumerate(sensors) if code >> bit & 1]
+            found[slot, sample, chosen] = True
+            before = chosen
+    return found

@@ -13,10 +13,13 @@ from any2seg_core.models import Prediction
 class PixelLoss(Protocol):
     """A mean over labelled pixels that knows what it divides by."""
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, K, H, W), labels (B, H, W) int64 -> scalar."""
+    def __call__(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """logits (B, K, H, W), labels (B, H, W) int64, sample_weight (B,) float or None: 1 for all -> scalar."""
 
-    def batch_weight(self, labels: Tensor) -> Tensor:
+    def pixel_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """(B, H, W) float32: what each pixel counts, 0 where unlabelled or ignored."""
+
+    def batch_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """What these labels count for beside those of another mean, scalar."""
 
 

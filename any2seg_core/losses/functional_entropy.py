@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.losses.segmentation import pixel_cross_entropy
 from any2seg_core.losses.whole_batch import Total, alone
 from any2seg_core.models import Any2Seg, Encoded
@@ -116,17 +117,12 @@ def _tokens_at(maps: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
     return tokens[:, :, where].float(), where
 
 
-def _labels_like(labels: Tensor, height: int, width: int) -> Tensor:
-    """(B, H, W) integer -> (B, h, w) int64, the label nearest to the centre of each cell."""
-    return F.interpolate(labels[:, None].float(), (height, width), mode="nearest-exact")[:, 0].long()
-
-
 def logit_information(
     logits: Tensor, labels: Tensor, present: Tensor, config: FisherConfig, total: Total = alone
 ) -> Tensor:
     """Information of each modality's own prediction: (B, M, K, h, w), (B, H, W), (B, M) -> (M,), NaN if unused."""
     scores, where = _tokens_at(logits, config.locations)  # (B, M, n, K)
-    truth = _labels_like(labels, *logits.shape[3:]).flatten(1)[:, None, where]  # (B, 1, n)
+    truth = labels_of_cells(labels, *logits.shape[3:]).flatten(1)[:, None, where]  # (B, 1, n)
     labelled = is_labelled(truth)
     target = F.one_hot(truth.masked_fill(~labelled, 0), logits.shape[2]).float()  # (B, 1, n, K)
     pairs = eligible(present)
@@ -159,7 +155,7 @@ def gradient_information(
     Shapes:
         logits (B, K, h, w), labels (B, H, W), inputs each (B, M, ...) -> (M,), NaN if unused.
     """
-    truth = _labels_like(labels, *logits.shape[2:])
+    truth = labels_of_cells(labels, *logits.shape[2:])
     loss = pixel_cross_entropy(logits, truth).sum(dim=(1, 2))  # (B,)
     gradients = torch.autograd.grad(loss.sum(), inputs, create_graph=True)
     squared = torch.stack([g.float().flatten(2).square().sum(dim=2) for g in gradients]).sum(dim=0)  # (B, M)

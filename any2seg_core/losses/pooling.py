@@ -1,4 +1,4 @@
-"""Masked average pooling: features and a label image -> one prototype per class."""
+"""A label image at the size of features: masked average pooling to one prototype per class, and labels of cells."""
 
 from __future__ import annotations
 
@@ -51,3 +51,8 @@ def masked_average_pooling(features: Tensor, labels: Tensor, num_classes: int) -
     area = weights.sum(dim=(2, 3))  # (B, K), pixels
     sums = torch.einsum("bkhw,bchw->bkc", weights, features.float())  # (B, K, C)
     return sums / area.clamp_min(1.0)[:, :, None], area > 0.5
+
+
+def labels_of_cells(labels: Tensor, height: int, width: int) -> Tensor:
+    """(B, H, W) integer -> (B, h, w) int64, the label nearest to the centre of each cell."""
+    return F.interpolate(labels[:, None].float(), (height, width), mode="nearest-exact")[:, 0].long()

@@ -29,18 +29,18 @@ def _weighted_mean(pixel_loss: Tensor, weight: Tensor) -> Tensor:
     return whole_mean((pixel_loss * weight).sum(), weight.sum())
 
 
-def _pixel_weight(labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """(B, H, W) float32: weight of the class of each pixel, 0 where unlabelled or ignored."""
+def _pixel_weight(labels: Tensor, class_weights: Tensor | None, sample_weight: Tensor | None) -> Tensor:
+    """(B, H, W) float32: weight of the class of each pixel times that of its sample (B,), 0 without a label."""
     valid = is_labelled(labels)
-    if class_weights is None:
-        return valid.float()
-    return class_weights[labels.masked_fill(~valid, 0)] * valid
+    weight = valid.float() if class_weights is None else class_weights[labels.masked_fill(~valid, 0)] * valid
+    return weight if sample_weight is None else weight * sample_weight[:, None, None]
 
 
 class CrossEntropy(nn.Module):
     """Mean cross entropy over labelled pixels, optionally weighted by class.
 
-    ``forward(logits (B, K, H, W) float, labels (B, H, W) int64, 254 unlabelled, 255 ignored) -> scalar float32``.
+    ``forward(logits (B, K, H, W) float, labels (B, H, W) int64, 254 unlabelled, 255 ignored, sample_weight (B,) float
+    or None: 1 for all) -> scalar float32``.
     A batch without any labelled pixel gives 0 and zero gradients, not NaN.
     """
 
@@ -50,13 +50,16 @@ class CrossEntropy(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", class_weights)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        pixel_loss = pixel_cross_entropy(logits, labels)
-        return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights))
+    def forward(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        return _weighted_mean(pixel_cross_entropy(logits, labels), self.pixel_weight(labels, sample_weight))
 
-    def batch_weight(self, labels: Tensor) -> Tensor:
+    def pixel_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """(B, H, W) float32: what each pixel counts, 0 where unlabelled or ignored."""
+        return _pixel_weight(labels, self.class_weights, sample_weight)
+
+    def batch_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """What these labels count for beside those of other processes, scalar: the sum that the mean divides by."""
-        return _pixel_weight(labels, self.class_weights).sum()
+        return self.pixel_weight(labels, sample_weight).sum()
 
 
 class OhemCrossEntropy(nn.Module):
@@ -75,7 +78,7 @@ class OhemCrossEntropy(nn.Module):
         self.limit = -math.log(threshold)
         self.register_buffer("class_weights", class_weights)
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         pixel_loss = pixel_cross_entropy(logits, labels)
         with torch.no_grad():
             hard = pixel_loss > self.limit  # unlabelled pixels have loss 0
@@ -83,8 +86,14 @@ class OhemCrossEntropy(nn.Module):
             fewest = max(count // 16, min(count, 1))
             if int(hard.sum()) < fewest:
                 hard = pixel_loss >= pixel_loss.flatten().topk(fewest).values[-1]
-        return _weighted_mean(pixel_loss, _pixel_weight(labels, self.class_weights) * hard)
+        return _weighted_mean(pixel_loss, self.pixel_weight(labels, sample_weight) * hard)
 
-    def batch_weight(self, labels: Tensor) -> Tensor:
+    def pixel_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """(B, H, W) float32: what each pixel would count if it were hard, 0 where unlabelled or ignored."""
+        return _pixel_weight(labels, self.class_weights, sample_weight)
+
+    def batch_weight(self, labels: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """Each process mines its own pixels and its samples count alike, as in the published trainers: scalar B."""
+        if sample_weight is not None:
+            return sample_weight.sum()
         return torch.full((), float(len(labels)), device=labels.device)

@@ -40,7 +40,10 @@ class Any2Seg(nn.Module):
         images: per modality (B, 3, H, W) float32 as the InputContract says; H and W multiples of 32. Of a modality with
             a scale, `mff_early.scale`, (B, 3, scale * H, scale * W), also multiples of 32.
         present: (B, M) bool, columns in the order of `modalities`, those that ``images`` has; None means all of them.
-        Prediction.logits: (B, K, H, W).
+        subsets: (S, B, M) bool, columns as ``present``: further non-empty subsets of what is present, each decoded from
+            the same encoding; not with early_concat and linear.
+        Prediction.logits: (B, K, H, W). Prediction.subset_logits: (1 + S, B, K, H/4, W/4), of what
+            is present first.
 
     Cost follows what is present: only present (sample, modality) pairs pass the encoder.
     """
@@ -60,11 +63,16 @@ class Any2Seg(nn.Module):
         """Whether every modality has features of its own, which do not depend on what else is there."""
         return self.fusion.encodes_alone
 
-    def forward(self, images: dict[str, Tensor], present: Tensor | None = None) -> Prediction:
+    def forward(
+        self, images: dict[str, Tensor], present: Tensor | None = None, subsets: Tensor | None = None
+    ) -> Prediction:
         encoded = self.encode(images, present)
         size = self.input_size(*next(iter(images.items())))
         resize = partial(F.interpolate, size=size, mode="bilinear", align_corners=self.config.align_corners)
-        return self.fusion.predict(self._network, encoded, resize)
+        if subsets is None:
+            return self.fusion.predict(self._network, encoded, resize)
+        self._check_subsets(subsets, encoded.present)
+        return self._fused_apart.predict(self._network, encoded, resize, subsets)
 
     def encode(self, images: dict[str, Tensor], present: Tensor | None = None) -> Encoded:
         """Images -> what is known of the pairs that are present, before it is known which of them will be fused."""
@@ -121,6 +129,23 @@ class Any2Seg(nn.Module):
     @property
     def _network(self) -> Network:
         return Network(self.encoder, self.head)
+
+    def _check_subsets(self, subsets: Tensor, present: Tensor) -> None:
+        if not self.encodes_alone:
+            raise UserError(
+                f"subsets of one encoding: fusion={self.config.fusion} encodes the sensors of a subset together; "
+                "choose a fusion that encodes each alone, such as mff",
+                "model-unsuitable",
+            )
+        if subsets.ndim != 3 or subsets.shape[1:] != present.shape or subsets.dtype != torch.bool:
+            raise UserError(
+                f"subsets are {subsets.dtype} {tuple(subsets.shape)}: expected bool (S, *{tuple(present.shape)})",
+                "array-shape",
+            )
+        if bool((subsets & ~present).any()) or not bool(subsets.any(dim=2).all()):
+            raise UserError(
+                "subsets name a sensor that is not present, or none: give non-empty subsets of present", "sensor-absent"
+            )
 
     def _check(self, images: dict[str, Tensor], present: Tensor | None) -> tuple[str, ...]:
         names = tuple(name for name in self.modalities if name in images)

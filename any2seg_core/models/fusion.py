@@ -95,6 +95,35 @@ class EncodedApart(Fusion):
         """Features of the present pairs, 4 x (R, C_j, H_j, W_j) -> Encoded."""
         return Encoded([spread(level, present) for level in features], present, names)
 
+    def predict(
+        self, network: Network, encoded: Encoded, resize: Resize, subsets: Tensor | None = None
+    ) -> Prediction:
+        """As in `Fusion`, with the logits of ``subsets`` (S, B, M) bool of what is present beside it."""
+        if subsets is None:
+            fused = self.fuse(network, encoded)
+            logits, hidden = self.decoded(network, fused)
+            return Prediction(resize(logits), fused, encoded, hidden=hidden)
+        shown = torch.cat([encoded.present[None], subsets])  # (1 + S, B, M)
+        # All of them pass the head as one batch: its BatchNorm then sees in training what it averages for evaluation.
+        every = Fused.joined([self.fuse(network, encoded.showing(present)) for present in shown])
+        logits, hidden = self.decoded(network, every)  # ((1 + S) * B, K, H_1, W_1)
+        first = slice(0, len(encoded.present))
+        return Prediction(
+            resize(logits[first]),
+            every.samples(first),
+            encoded,
+            hidden=None if hidden is None else hidden[first],
+            shown=shown,
+            subset_logits=logits.unflatten(0, shown.shape[:2]),
+        )
+
+    def decoded(self, network: Network, fused: Fused) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, K, H_1, W_1) and, in training, the map (B, C, H_1, W_1) that was classified, if there is one."""
+        if not self.training:
+            return self.decode(network, fused), None
+        hidden = network.head.hidden(fused.levels)
+        return network.head.classify(hidden), hidden
+
     @abstractmethod
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         """Each present modality segmented alone: (B, M, K, H_1, W_1), zero where absent."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from any2seg_core.models.config import ModelConfig
-from any2seg_core.models.fusion import EncodedApart, Network, Resize, spread
-from any2seg_core.models.outputs import Encoded, Fused, Prediction
+from any2seg_core.models.fusion import EncodedApart, Network, spread
+from any2seg_core.models.outputs import Encoded, Fused
 
 
 class MeanOfPredictions(EncodedApart):
@@ -30,9 +30,8 @@ class MeanOfPredictions(EncodedApart):
         assert fused.logits is not None  # `fuse` gives them
         return fused.logits
 
-    def predict(self, network: Network, encoded: Encoded, resize: Resize) -> Prediction:
-        fused = self.fuse(network, encoded)
-        return Prediction(resize(self.decode(network, fused)), fused, encoded)
+    def decoded(self, network: Network, fused: Fused) -> tuple[Tensor, Tensor | None]:
+        return self.decode(network, fused), None
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         assert encoded.logits is not None  # `encoded` gives them

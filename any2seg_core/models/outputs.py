@@ -72,6 +72,10 @@ class Encoded:
             _part(self.logits, chosen),
         )
 
+    def showing(self, present: Tensor) -> Encoded:
+        """The same samples with other pairs present, (B, M) bool, all of them among those that were encoded."""
+        return replace(self, present=present)
+
     def replacing_absent(self, subset: Sequence[str], other: Encoded) -> Encoded:
         """The same samples, with what ``other`` has (of equal shapes) for all modalities that are not in ``subset``."""
         kept = self._columns(subset)
@@ -108,6 +112,13 @@ class Fused:
         """The same for some samples of the batch."""
         return Fused([level[chosen] for level in self.levels], _part(self.logits, chosen))
 
+    @staticmethod
+    def joined(parts: Sequence[Fused]) -> Fused:
+        """The samples of all parts, one after the other."""
+        logits = [part.logits for part in parts if part.logits is not None]
+        levels = zip(*(part.levels for part in parts), strict=True)
+        return Fused([torch.cat(level) for level in levels], torch.cat(logits) if logits else None)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -123,6 +134,8 @@ class Prediction:
         hidden: the head's map before its classifier (B, C, H/4, W/4), of which a loss may want to know; only in
             training, and not with mean_predictions, whose head sees every modality alone. With linear the mean of the
             branches' maps with the weights of the ensemble, whose classification the ensemble's logits are.
+        shown: (1 + S, B, M) bool, what is present and S further subsets of it, where subsets were asked for; else None.
+        subset_logits: (1 + S, B, K, H/4, W/4) float, the logits of each of them at the size of the head; None alike.
     """
 
     logits: Tensor
@@ -131,6 +144,8 @@ class Prediction:
     branches: Tensor | None = None
     exists: Tensor | None = None
     hidden: Tensor | None = None
+    shown: Tensor | None = None
+    subset_logits: Tensor | None = None
 
     def samples(self, chosen: slice) -> Prediction:
         """The same for some samples of the batch."""
@@ -141,6 +156,8 @@ class Prediction:
             _part(self.branches, chosen),
             _part(self.exists, chosen),
             _part(self.hidden, chosen),
+            None if self.shown is None else self.shown[:, chosen],
+            None if self.subset_logits is None else self.subset_logits[:, chosen],
         )
 
 

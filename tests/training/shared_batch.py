@@ -31,6 +31,11 @@ from any2seg_training.train import attention_backend
 EXACT = {"sigma": 0, "locations": None}
 LSCD = {"teacher": "t", "lambda_cr": 1, "lambda_se": 1, "lscd_temperature": 0.1}
 EARLY = {"fusion": "mff_early", "mff_early": {"scale": {"depth": 0.5, "lidar": 0.5}}}
+SUBSETS = {
+    "subset_supervision": {"count": 3, "enlarge": False},
+    "self_distillation": {"weight": 0.5},
+    "monotone": {"weight": 0.5},
+}
 MIXED = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
 ALONE_IN_THE_SECOND = [[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 1, 0]]
 """Which sensors each sample has; in the second case R_p and R_f have nothing to compare in the second process."""
@@ -55,10 +60,16 @@ CASES = {
     "r_f": {"lambda_f": 0.02, "fisher": EXACT},
     "r_p + r_f, one process has no pairs": {"lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT},
     "agmm": {"agmm": {"weight": 1, "l_cls": True}},
+    "subsets": {"subset_supervision": {"count": 3, "weights": {"R": 2, "DL": 0.5}}, "class_weight_power": 0.5},
+    "subsets, ohem": {"subset_supervision": {"count": 2}, "loss": "ohem"},
+    "subsets, means": {"subset_supervision": {"count": 2, "enlarge": False}, "fusion": "mean_predictions"},
+    "subsets, all terms": SUBSETS,
+    "subsets, mff_early": {**EARLY, **SUBSETS},
     "everything": {
         **LSCD, "class_weight_power": 0.5, "lambda_p": 0.3, "lambda_f": 0.02, "fisher": EXACT,
     },
     "mean teacher": {"method": "mean_teacher"},
+    "mean teacher, subsets": {"method": "mean_teacher", **SUBSETS},
     "m3l": {"method": "m3l"},
     "m3l, labels as released": {"method": "m3l", "m3l": {"labels": "released", "masking": "uniform_subsets"}},
     "m3l, linear, token": {"method": "m3l", "fusion": "linear", "linear": {"absent": "token"}},
@@ -68,7 +79,7 @@ CASES = {
 TAUGHT = tuple(case for case, changes in CASES.items() if "method" in changes)
 """Cases with a teacher: the last two samples have no labels. In float64, as in float32 a rounding turns labels."""
 
-PER_PROCESS = ("ohem",)
+PER_PROCESS = ("ohem", "subsets, ohem")
 """Cases in which each process mines its own batch: the gradient is the mean of theirs, with BatchNorm of its own."""
 
 
@@ -139,7 +150,7 @@ def run(
     parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
     with torch.autocast("cpu", half, enabled=half is not None), attention_backend(processes.device):
         student = method.student_batch(images, labels[rows], available, make_keys(case, rows), step=0)
-        prediction = parallel(student.images, student.present)
+        prediction = parallel(student.images, student.present, student.subsets)
     loss, _ = method.loss(objective, model, student, prediction)
     (64.0 * loss).backward()  # scaled, as float16 needs it
     found = {name: value.grad.numpy() / 64.0 for name, value in model.named_parameters()}

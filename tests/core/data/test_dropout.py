@@ -6,7 +6,7 @@ import pytest
 import torch
 from raised import user_error
 
-from any2seg_core.data.dropout import sample_present, subset_weights
+from any2seg_core.data.dropout import sample_present, sample_subsets, subset_weights
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import Sensor
 
@@ -124,3 +124,52 @@ def test_property_what_a_sample_lacks_is_never_drawn():
     assert not (drawn & ~available).any() and drawn.any(dim=1).all()
     expected = [row & there if (row & there).any() else there for row, there in zip(plain, available, strict=True)]
     assert torch.equal(drawn, torch.stack(expected))
+
+
+def subsets_of(shown: list[list[int]], slots: int, samples: int = 1, nested: bool = False) -> torch.Tensor:
+    """(S, B, M) for every row of ``shown``, ``samples`` times."""
+    rows = torch.tensor(shown, dtype=torch.bool).repeat_interleave(samples, 0)
+    draws = torch.rand(len(rows), slots, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return sample_subsets(draws, rows, nested)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("shown", [[[1, 1, 1, 1]], [[1, 0, 1, 1], [0, 1, 0, 0]], [[0, 1, 1]], [[1]], [[1] * 20]])
+def test_property_subsets_are_of_what_a_sample_shows(shown, nested):
+    found = subsets_of(shown, slots=4, samples=50, nested=nested)
+    rows = torch.tensor(shown, dtype=torch.bool).repeat_interleave(50, 0)
+    assert found.shape == (4, *rows.shape)
+    assert bool(found.any(dim=2).all())
+    assert not bool((found & ~rows).any())
+    assert bool((found[0].sum(1) == 1).all())
+    several = rows.sum(1) > 1
+    assert bool((found[:, several].sum(2) < rows[several].sum(1)).all())  # never the whole
+
+
+def test_value_subsets_are_even():
+    """The first is each sensor alike, each other one of the 14 subsets alike, to five standard deviations."""
+    found = subsets_of([[1, 1, 1, 1]], slots=2, samples=14_000)
+    single = found[0].float().mean(0)
+    assert bool(((single - 0.25).abs() < 5 * (0.25 * 0.75 / 14_000) ** 0.5).all())
+    codes = (found[1] * 2 ** torch.arange(4)).sum(1).bincount(minlength=16)
+    assert codes[0] == codes[15] == 0
+    assert bool(((codes[1:15] - 1000).abs() < 5 * (1000 * 13 / 14) ** 0.5).all())
+
+
+def test_value_nested_subsets_grow_by_one_sensor():
+    found = subsets_of([[1, 1, 1, 1]], slots=4, samples=300, nested=True)
+    assert bool((found[0] <= found[1]).all())
+    assert bool((found[1].sum(1) == 2).all())
+    grows = found[2].sum(1) < 3  # else the whole is the pair of it
+    assert 0.4 < float(grows.float().mean()) < 1.0
+    assert bool((found[2] <= found[3])[grows].all())
+    assert bool((found[3].sum(1) == found[2].sum(1) + 1)[grows].all())
+
+
+def test_value_subsets_of_a_sample_do_not_depend_on_how_many():
+    assert torch.equal(sample_subsets(*_of_one(1)), sample_subsets(*_of_one(3))[:1])
+
+
+def _of_one(slots: int) -> tuple[torch.Tensor, torch.Tensor]:
+    draws = torch.rand(1, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return draws[:, :slots], torch.ones(1, 4, dtype=torch.bool)
