@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.fixed_arrays import fixed
 from any2seg_core.bench import scene
 from any2seg_core.bench.document import Row
 from any2seg_core.bench.workshop import Workshop, row
+from any2seg_core.runtime.feature_memory import FeatureMemory
 from any2seg_core.runtime.predictor import Predictor
 
 _SIZES, _QUICK_SIZES = (128, 256, 384, 512), (128, 256)
+_FASTER = 3  # the camera's rate over that of the others
 _BATCHES, _QUICK_BATCHES = (1, 2, 4, 8), (1, 2)
 
 
@@ -93,3 +96,30 @@ def precision(shop: Workshop) -> Iterator[Row | str]:
     found = shop.time("precision", works)
     for name, times in found.items():
         yield row(name, times, shop.clock, peers={"float32": found["float32"]} if name != "float32" else {})
+
+
+def reuse(shop: Workshop) -> Iterator[Row | str]:
+    """Sets of a camera at 30 Hz, in which the others bring something new every third time, with and without memory."""
+    predictor, names = shop.predictor, shop.contract.modalities
+    if not predictor.engine.encodes_alone:
+        yield "this model encodes its sensors together: every set is encoded whole"
+        return
+    camera = shop.contract.suite.camera
+    rng = shop.random()
+    moments = [{name: fixed(plane) for name, plane in scene.planes(shop.contract, rng).items()} for _ in range(2)]
+    sets = []
+    for index in range(2 * _FASTER):
+        newest = moments[index // _FASTER]
+        sets.append(newest | {camera: fixed(moments[index % 2][camera].copy())})
+
+    def stream(memory: bool) -> None:
+        features = FeatureMemory() if memory else None
+        for planes in sets:
+            predictor(planes, with_confidence=False, features=features)
+
+    letters = shop.contract.suite.subset_letters(names)
+    works = {"encoded again": partial(stream, False), "reused": partial(stream, True)}
+    found = shop.time("stream", works)
+    for name, times in found.items():
+        peers = {"encoded again": found["encoded again"]} if name == "reused" else {}
+        yield row(f"{letters}, {name}", times, shop.clock, peers=peers, per=len(sets))

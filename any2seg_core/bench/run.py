@@ -88,6 +88,7 @@ _MEASURES: dict[str, Callable[[Workshop], Iterator[Row | str]]] = {
     "size": network.size,
     "batch": network.batch,
     "precision": network.precision,
+    "reuse": network.reuse,
     "peers": _peers,
     "events": sensing.events,
     "evt3": sensing.evt3,

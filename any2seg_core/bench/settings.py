@@ -15,6 +15,7 @@ PARTS = {
     "size": "planes to labels, by size of the network's input",
     "batch": "encoding, fusion and head, by number of frames at once",
     "precision": "planes to labels, by precision",
+    "reuse": "planes to labels of a stream whose camera is three times as fast as its other sensors",
     "peers": "the same frame by other networks and by products alone",
     "events": "events to plane, by number of events",
     "evt3": "EVT3 packets to events",

@@ -50,8 +50,15 @@ def _plane_to_tensor(name: str, plane: np.ndarray, contract: InputContract, devi
     if device.type == "cpu":
         return torch.from_numpy(planes_to_images({name: plane}, contract)[name])  # (1, C, H, W)
     owned = np.require(plane, requirements=("C", "W"))  # PyTorch warns of read-only memory: messages, image files
-    batch = torch.from_numpy(owned).to(device).permute(2, 0, 1)[None]  # (1, C, H, W)
+    batch = _sent(torch.from_numpy(owned), device).permute(2, 0, 1)[None]  # (1, C, H, W)
     return normalise(resize_planes(batch, contract.suite.sensor(name), *contract.size_of(name)), name, contract)
+
+
+def _sent(plane: Tensor, device: torch.device) -> Tensor:
+    """A plane on a device; to a GPU from page-locked memory, so that the copy runs beside what is computed there."""
+    if device.type != "cuda":
+        return plane.to(device)
+    return plane.pin_memory().to(device, non_blocking=True)
 
 
 def logits_to_labels(

@@ -56,6 +56,12 @@ def test_shape_size_batch_and_precision(checkpoint):
     assert document.conditions.input_size == (96, 96)
 
 
+def test_shape_reuse_of_a_stream(checkpoint):
+    found = rows(measured(checkpoint, "reuse"), "reuse")
+    assert list(found) == ["RDEL, encoded again", "RDEL, reused"]
+    assert set(found["RDEL, reused"].shares) == {"encoded again"}
+
+
 def test_shape_what_sensors_send(checkpoint, monkeypatch):
     monkeypatch.setattr(peers, "_EVT3", "no_such_package")
     document = measured(checkpoint, "events,evt3,lidar,frame")

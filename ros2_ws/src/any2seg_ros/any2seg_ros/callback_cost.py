@@ -29,7 +29,7 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_ros.stand_in_node import StandInNode, stamp, steady_stamps
 
 _FRAMES, _SIDE, _HFOV_DEG = 10, 1024, 91.0
-_PATIENCE_S = 600.0  # a machine that is busy with other work is slow, and no reason to stop
+_PATIENCE_S = 120.0  # a machine that is busy with other work is slow, and no reason to stop
 
 app = typer.Typer()
 

@@ -61,6 +61,7 @@ class FreePredictor:
         size: tuple[int, int] | None = None,
         with_confidence: bool = True,
         compared: str | None = None,
+        features: object = None,
     ) -> Segmentation:
         height, width = size or next(iter(samples.values())).shape[:2]
         with torch.inference_mode():
