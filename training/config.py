@@ -18,6 +18,7 @@ from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.losses.subsets import MonotoneConfig, SelfDistillationConfig, SubsetSupervisionConfig
 from any2seg_core.models import FUSIONS, FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
 from any2seg_core.models.config import require_effect
+from any2seg_core.runtime.checkpoint import StoredWeights
 from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
@@ -273,6 +274,9 @@ class TrainConfig(BaseModel):
     seed: int = Field(3407, ge=0)
     resume: bool = Field(False, description="go on from <out>/last.pt")
     tensorboard: bool = Field(False, description="also log to <out>/tensorboard; needs the extra tensorboard")
+    weights: StoredWeights = Field(
+        "float32", description="how final.safetensors stores them; float16 takes half the space and is read as float32"
+    )
     log_every: int = Field(20, gt=0)
     save_every: int = Field(500, gt=0, description="steps between training states")
     eval_every: int = Field(2000, gt=0)

@@ -25,7 +25,7 @@ _MAY_CHANGE = frozenset({
     "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
     # How long, how often, and on which machine. A corrupt file may be found on the way.
     "resume", "steps", "max_minutes", "log_every", "save_every", "eval_every", "eval_frames", "final_frames",
-    "eval_subsets",
+    "eval_subsets", "weights",
     "tensorboard", "device", "threads", "workers", "cache", "compile_fusion", "skip_corrupt",
     # Compared by their product, the samples of a step.
     "batch_size", "unlabelled_batch_size", "accumulate",
@@ -81,6 +81,8 @@ def run_facts(config: TrainConfig, processes: int, parts: Sequence[Frames], suit
 def require_same_run(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """UserError, which names what differs, where a run with the facts ``now`` would not go on as ``before``."""
     before = {"sensors": now["sensors"]} | dict(before)  # states of before there were suites name none
+    usual = TrainConfig.model_validate({"data": ".", "out": "."}).model_dump(mode="json")
+    before["settings"] = _completed(before["settings"], usual)
     changes = list(_differences(_deciding(before), _deciding(now)))
     if changes:
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
@@ -104,6 +106,13 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
         **{f"{name} x accumulate x processes": size * times for name, size in sizes.items()},
         **{f"{part} frames": told for part, told in facts["frames"].items()},
     }
+
+
+def _completed(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the defaults of those that there were not yet when they were stored."""
+    groups = {key: _completed(value, usual[key]) for key, value in settings.items()
+              if isinstance(value, dict) and isinstance(usual.get(key), dict)}  # fmt: skip
+    return {**usual, **settings, **groups}
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], group: str = "") -> Iterator[str]:

@@ -197,7 +197,7 @@ def finish(
     results = summary(run, table, count, baselines)
     if processes.is_main:
         document = origin | {"steps": run.step, "minutes": minutes, "results": results}
-        save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document)
+        save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document, config.weights)
     reporter.event("final", 1.0, step=run.step, minutes=minutes, subset_mean=results["subset_mean"])
     return results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
@@ -23,17 +23,28 @@ from any2seg_core.vocabulary.contract import InputContract
 _PROBE_SIDE = 64
 
 
-def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, provenance: dict[str, Any]) -> None:
+StoredWeights = Literal["float32", "float16"]
+"""Of a checkpoint: as the model has them, or in half the bytes. Both are read as float32."""
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: Any2Seg,
+    contract: InputContract,
+    provenance: dict[str, Any],
+    weights: StoredWeights = "float32",
+) -> None:
     """Write model, contract and provenance to ``path``; a reader never sees half a file.
 
     Args:
         path: target, ``.safetensors``.
-        model: weights are stored as they are, contiguous, on the CPU.
+        model: in float32.
         contract: what the model was trained to be fed.
         provenance: JSON-serialisable: command, seed, data recipe, results.
+        weights: how they are stored.
 
     Raises:
-        UserError: the place cannot be written.
+        UserError: the place cannot be written, or a weight is too large for float16.
     """
     document = {
         "format": FORMAT,
@@ -42,11 +53,25 @@ def save_checkpoint(path: str | Path, model: Any2Seg, contract: InputContract, p
         "provenance": provenance,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if weights == "float16":
+        tensors = {name: _halved(name, value) for name, value in tensors.items()}
     with replacing(Path(path)) as partial:
         try:
             save_file(tensors, partial, metadata={KEY: json.dumps(document)})
         except SafetensorError as error:  # how the library tells a full disk
             raise OSError(str(error)) from None
+
+
+def _halved(name: str, values: Tensor) -> Tensor:
+    """A tensor in float16; whole numbers, which count steps, as they are."""
+    if not values.is_floating_point():
+        return values
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if largest > torch.finfo(torch.float16).max:
+        raise UserError(
+            f"tensor {name} holds {largest:.3g}, float16 ends at 65504: store the weights as float32", "value-range"
+        )
+    return values.half()
 
 
 def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str, Any]]:

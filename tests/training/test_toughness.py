@@ -272,6 +272,17 @@ def test_exception_resume_with_other_settings_names_them(data: Path, saved: Path
         build_run(config, ALONE)
 
 
+def test_value_a_state_from_before_a_setting_existed_goes_on_with_its_default(data: Path, tmp_path: Path):
+    run = build_run(settings(data, tmp_path), ALONE)
+    run.save(tmp_path / "last.pt")
+    stored = torch.load(tmp_path / "last.pt", weights_only=True)
+    del stored["run"]["settings"]["mff_early"], stored["run"]["settings"]["mff"]["select_temperature"]
+    torch.save(stored, tmp_path / "last.pt")
+    assert build_run(settings(data, tmp_path, resume=True), ALONE).step == 0
+    with user_error("resume-mismatch", "mff.select_temperature=0.0 (now 0.1)"):
+        build_run(settings(data, tmp_path, resume=True, mff={"select_temperature": 0.1}), ALONE)
+
+
 def test_exception_resume_with_other_frames(data: Path, tmp_path: Path):
     build_run(settings(data, tmp_path), ALONE).save(tmp_path / "last.pt")
     moved = Path(shutil.copytree(data, tmp_path / "moved"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -86,6 +87,27 @@ def test_exception_contradicting_class_count(saved):
         "checkpoint-damaged", "model.safetensors", "19 classes", "('rgb', 'depth', 'event', 'lidar')", "contract 25"
     ):
         load_checkpoint(path)
+
+
+def test_value_weights_in_half_the_bytes_are_read_as_float32(saved, tmp_path):
+    model, path = saved
+    half = tmp_path / "half.safetensors"
+    save_checkpoint(half, model, InputContract(), {"seed": 3}, weights="float16")
+    assert half.stat().st_size < 0.52 * path.stat().st_size
+    loaded, _, provenance = load_checkpoint(half)
+    assert provenance == {"seed": 3}
+    for name, value in loaded.state_dict().items():
+        before = model.state_dict()[name]
+        assert value.dtype == before.dtype
+        assert torch.equal(value, before.half().float() if before.is_floating_point() else before)
+
+
+def test_exception_weights_too_large_for_half_the_bytes(saved, tmp_path):
+    large = copy.deepcopy(saved[0])
+    large.state_dict()["head.norm.running_var"][3] = 7e4
+    with user_error("value-range", "head.norm.running_var", "7e+04"):
+        save_checkpoint(tmp_path / "half.safetensors", large, InputContract(), {}, weights="float16")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 def test_exception_contradicting_scale(saved):

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import evaluate_subsets, subset_logits, zeros
@@ -120,18 +118,3 @@ def test_value_one_pass_scores_every_subset_as_single_passes_do(model, planes):
         np.add.at(expected, (truth[0].numpy().ravel(), labels.ravel()), 1)
         counts = table[VEHICLE.subset_letters(subset)].counts[:, :25]
         assert np.abs(counts - expected).sum() <= 14  # of 7070, by rounding
-
-
-def test_value_weights_stored_in_half_the_bits_load_as_float32(model, planes, tmp_path: Path):
-    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    save_checkpoint(whole, model, CONTRACT, {})
-    with safe_open(whole, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        metadata = file.metadata()
-    save_file({n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}, half, metadata=metadata)
-    loaded, contract, _ = load_checkpoint(half)
-    assert {value.dtype for value in loaded.parameters()} == {torch.float32}
-    found, expected = (Predictor(each, contract)(planes).labels for each in (loaded, model))
-    assert (found == expected).mean() > 0.98
-
-
