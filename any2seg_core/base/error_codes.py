@@ -104,6 +104,7 @@ _CHECKPOINTS = {
     "encoder-unknown": Meaning("no encoder of this name", "choose one of the names listed"),
     "encoder-unsuitable": Meaning("the encoder cannot be used here", "choose another encoder"),
     "precision-unsuitable": Meaning("this model cannot compute in that precision", "use float32"),
+    "runtime-unsuitable": Meaning("this engine cannot run the model here, or gives other labels", "take another one"),
     "model-unsuitable": Meaning("the model cannot be used in this way", "see the message"),
     "device-missing": Meaning("the device is not there", "use cpu"),
     "package-missing": Meaning("an optional package is not installed or cannot be imported", "install it as told"),

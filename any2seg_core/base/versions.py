@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
@@ -11,13 +13,16 @@ __version__ = "0.1.0"
 _PACKAGES = ("torch", "numpy", "rosbags", "ros-rclpy", "ros-rmw-fastrtps-cpp", "open3d-cpu")
 
 
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of this program and of those of the packages that are installed; none is imported."""
+    found = {"any2seg": __version__}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def versions() -> dict[str, str]:
     """What the run was made with; packages that are not installed are left out."""
     machine = {"python": platform.python_version(), "system": platform.platform(), "cpu_count": str(os.cpu_count())}
-    found = {**machine, "any2seg": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return machine | installed(_PACKAGES)

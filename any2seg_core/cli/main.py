@@ -25,6 +25,7 @@ from any2seg_core.cli.calib import calib_app
 from any2seg_core.cli.calibrate import calibrate
 from any2seg_core.cli.compare import compare
 from any2seg_core.cli.data import data_app
+from any2seg_core.cli.engines import engines
 from any2seg_core.cli.evaluate import evaluate
 from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command()(features)
 app.command()(export)
 app.command()(bench)
+app.command()(engines)
 bag_app.command("evaluate")(evaluate_bag_command)
 for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     app.add_typer(_group.load(), name=_group.name)

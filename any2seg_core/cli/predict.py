@@ -15,13 +15,13 @@ from rich.table import Table
 from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISION_HELP
+from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 if TYPE_CHECKING:  # it imports what --help does without
     from any2seg_core.prediction.frame import PredictionTally
-    from any2seg_core.vocabulary.labels import LabelSpace
 
 CheckpointOption = Annotated[
     Path, typer.Option("--checkpoint", "--model", help="Checkpoint (.safetensors), or a folder of any2seg export.")
@@ -51,6 +51,7 @@ class _Request:
     checkpoint: Path
     device: str
     precision: str
+    runtime: str
     params: Path | None
     as_json: bool
     depth_scale: float
@@ -95,6 +96,7 @@ def predict(
     checkpoint: CheckpointOption = default_checkpoint(),
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "float32",
+    runtime: Annotated[str, typer.Option(help=RUNTIME_HELP)] = DEFAULT,
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,7 +113,8 @@ def predict(
     inputs = _named_inputs({name: text for name, text in given.items() if text}, sensor or ())
     request = _Request(
         out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
-        checkpoint, device, precision, params, as_json, depth_scale, event_time_unit, point_columns, intensity_max,
+        checkpoint, device, precision, runtime, params, as_json, depth_scale, event_time_unit, point_columns,
+        intensity_max,
     )  # fmt: skip
     _check_inputs(request)
     from any2seg_core.prediction.sources import is_one_file
@@ -205,7 +208,7 @@ def _predict_one(request: _Request) -> None:
     if request.confidence is not None:
         write_image(request.confidence, np.round(result.confidence * 255).astype(np.uint8))
     _say_note(float(result.confidence.mean()), request.checkpoint)
-    _print_prediction(result, frame, space, request.out, request.as_json)
+    _print_prediction(result, frame, predictor, request.out, request.as_json)
 
 
 def _check_pictures(request: _Request) -> None:
@@ -264,7 +267,7 @@ def _predict_many(request: _Request) -> None:
             tally, broken = write_predictions(frames, target, classes, lambda done: progress.show(done, total))
     for note in notes:
         say(f"any2seg: {note}", err=True)
-    _print_tally(request, tally, predictor.label_space)
+    _print_tally(request, tally, predictor)
     if broken is not None:
         raise broken
     if tally.unreadable:
@@ -278,7 +281,9 @@ def _loaded(request: _Request, options: Any) -> tuple[Any, Any, dict[str, Any], 
     from any2seg_core.sync.parameters import load_params_file
 
     calibration = load_calibration(request.calib) if request.calib is not None else None
-    predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
+    predictor = Predictor.load(
+        request.checkpoint, request.device, precision=request.precision, runtime=request.runtime
+    )
     parameters = load_params_file(request.params) if request.params is not None else {}
     intensity_max = request.intensity_max or float(parameters.get("intensity_max", 0.0))
     read = options(request.depth_scale, request.event_time_unit, request.point_columns, intensity_max)
@@ -294,7 +299,8 @@ def _say_note(mean_confidence: float, checkpoint: Path) -> None:
         say(f"any2seg: {note}", err=True)
 
 
-def _print_prediction(result: Any, frame: Any, space: Any, out: Path, as_json: bool) -> None:
+def _print_prediction(result: Any, frame: Any, predictor: Any, out: Path, as_json: bool) -> None:
+    space = predictor.label_space
     counts = np.bincount(result.labels.ravel(), minlength=256)[: len(space)]
     share = _shares(counts, result.labels.size, space)
     if as_json:
@@ -309,6 +315,7 @@ def _print_prediction(result: Any, frame: Any, space: Any, out: Path, as_json: b
             "height": result.labels.shape[0],
             "width": result.labels.shape[1],
             "mean_confidence": round(float(result.confidence.mean()), 4),
+            "engine": predictor.engine.facts,
             "share": {name: round(value, 5) for name, value in share.items()},
         }
         say(json.dumps(document))
@@ -317,7 +324,8 @@ def _print_prediction(result: Any, frame: Any, space: Any, out: Path, as_json: b
     _print_shares(share)
 
 
-def _print_tally(request: _Request, tally: PredictionTally, space: LabelSpace) -> None:
+def _print_tally(request: _Request, tally: PredictionTally, predictor: Any) -> None:
+    space = predictor.label_space
     confidence = tally.confidence / tally.labelled
     _say_note(confidence, request.checkpoint)
     share = _shares(tally.pixels, tally.all_pixels, space)
@@ -332,6 +340,7 @@ def _print_tally(request: _Request, tally: PredictionTally, space: LabelSpace) -
             "left_out": tally.reasons,
             "unreadable": tally.unreadable,
             "mean_confidence": round(confidence, 4),
+            "engine": predictor.engine.facts,
             "share": {name: round(value, 5) for name, value in share.items()},
         }
         say(json.dumps(document))

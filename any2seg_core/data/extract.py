@@ -80,7 +80,9 @@ def extract(
         raise UserError(
             f"condition {options.condition!r} is unknown; choose one of {', '.join(CONDITIONS)}", "value-unknown"
         )
-    labeller = None if options.labels is None else SetLabeller(options.labels, opened)
+    labeller = None
+    if options.labels is not None:
+        labeller = SetLabeller(options.labels, opened, options.precision, options.runtime)
     if labeller is not None:
         options = replace(options, event_window_ns=labeller.event_window_ns)
         opened.bag.warnings.extend(labeller.notes)

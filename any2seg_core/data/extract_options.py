@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from any2seg_core.base.precisions import PRECISION_HELP
+from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
@@ -23,6 +25,7 @@ class ExtractOptions:
         truth_coding, carla_version, rider, label_space: of `TruthCoding`; labels of LiDAR points are also written where
             ``data.sparse={kind: lidar}`` looks.
         labels: its labels of each frame go to ``predicted``, coded as those in ``semantic``; its event window holds.
+        precision, runtime: of those labels, as in `Predictor`.
         event_window_ns: length of the event window, as in the input contract that will be trained.
     """
 
@@ -46,4 +49,6 @@ class ExtractOptions:
     labels: Annotated[
         Path | None, Field(description="Checkpoint whose labels are written too, to the folder predicted.")
     ] = None
+    precision: Annotated[str, Field(description=f"With labels. {PRECISION_HELP}")] = "float32"
+    runtime: Annotated[str, Field(description=f"With labels. {RUNTIME_HELP}")] = DEFAULT
     event_window_ns: int = 50_000_000

@@ -9,6 +9,7 @@ import numpy as np
 
 from any2seg_core.bags.opened import OpenBag
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.runtimes import DEFAULT
 from any2seg_core.data.usable_sets import UsableSet
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.runtime.set_segmenter import SetSegmenter
@@ -22,15 +23,17 @@ class SetLabeller:
     """Labels of the sets of one recording, one after the other.
 
     Args:
-        checkpoint: Any2Seg checkpoint. opened: the recording.
+        checkpoint: Any2Seg checkpoint. opened: the recording. precision, runtime: as in `Predictor`.
 
     Raises:
         UserError: the checkpoint cannot be read, or does not take a sensor in use.
     """
 
-    def __init__(self, checkpoint: Path, opened: OpenBag) -> None:
+    def __init__(
+        self, checkpoint: Path, opened: OpenBag, precision: str = "float32", runtime: str = DEFAULT
+    ) -> None:
         self._checkpoint = checkpoint
-        self._predictor = Predictor.load(checkpoint)
+        self._predictor = Predictor.load(checkpoint, precision=precision, runtime=runtime)
         contract = self._predictor.contract
         strange = [name for name in opened.modalities if name not in contract.modalities]
         if strange:
@@ -55,7 +58,12 @@ class SetLabeller:
     @property
     def facts(self) -> dict[str, Any]:
         """Whose labels they are, JSON-ready."""
-        return {"checkpoint": self._checkpoint.name, "label_space": self._predictor.label_space.reference}
+        predictor = self._predictor
+        return {
+            "checkpoint": self._checkpoint.name,
+            "label_space": predictor.label_space.reference,
+            "engine": predictor.engine.facts,
+        }
 
     @property
     def notes(self) -> tuple[str, ...]:

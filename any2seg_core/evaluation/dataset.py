@@ -44,9 +44,10 @@ from any2seg_core.evaluation.subsets import (
 )
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.models import Any2Seg
-from any2seg_core.models.precision import settled_precision, with_precision
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.devices import available_device
+from any2seg_core.runtime.engines.choice import engine_of
+from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.vocabulary.class_mapping import Comparison, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace, is_labelled
@@ -63,17 +64,17 @@ class EvaluationTarget:
 
     Attributes:
         comparison: which classes labels and truth are counted as. indices: numbers of the frames that count.
-        precision: what that of the settings came to.
+        engine: what runs it, as the settings say.
         left_out: labelled pixels of the truth whose class is not compared, and all labelled ones, of the last pass.
     """
 
     model: Any2Seg
+    engine: Engine
     contract: InputContract
     comparison: Comparison
     frames: FrameDataset
     indices: list[int]
     settings: EvaluateSettings
-    precision: str = "float32"
     left_out: tuple[int, int] = (0, 0)
 
     @classmethod
@@ -81,9 +82,8 @@ class EvaluationTarget:
         """Read a checkpoint and find its frames; UserError where they do not belong together."""
         device = available_device(settings.device)
         model, contract, _ = load_checkpoint(checkpoint)
-        model = model.to(device)
-        precision = settled_precision(model, settings.precision, (contract.height, contract.width))
-        model = with_precision(model, precision, contract.width)
+        size = (contract.height, contract.width)
+        engine = engine_of(model, size, device, settings.precision, settings.runtime)
         found = data_layout(settings, contract)
         data = f"{settings.data} is {found.name}"
         comparison = Comparison.between(
@@ -105,7 +105,7 @@ class EvaluationTarget:
                 checkpoint, {name: contract.encodings[name] for name in other}, settings.data, other,
             )  # fmt: skip
         indices = spread(len(frames), settings.frames)
-        return cls(model, contract, comparison, frames, indices, settings, precision)
+        return cls(model, engine, contract, comparison, frames, indices, settings)
 
     @property
     def space(self) -> LabelSpace:
@@ -216,10 +216,11 @@ def evaluate_dataset(
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
     fill_in, subsets, of_labels = FILL_INS[settings.protocol], target.subsets, target.comparison.of_labels
-    judged = frame_scores(
-        target.model, frames, target.space, subsets, fill_in, target.suite, of_labels, target.contract.temperature
-    )
-    for frame in judged:
+    scored = frame_scores(
+        target.model, frames, target.space, subsets, fill_in, target.suite, of_labels, target.contract.temperature,
+        target.engine,
+    )  # fmt: skip
+    for frame in scored:
         board.add(frame.scores, target.cases(frame.number))
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
         per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})
@@ -230,7 +231,7 @@ def evaluate_dataset(
     evaluated = len(target.indices) - len(target.frames.skipped)
     document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
-    document |= {"precision": target.precision}
+    document |= {"precision": target.engine.precision, "engine": target.engine.facts}
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}
@@ -325,7 +326,7 @@ def _miou_percent(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) 
     """mIoU over all classes with every sensor."""
     table = evaluate_subsets(
         target.model, batches, target.space, [target.model.modalities], suite=target.suite,
-        of_labels=target.comparison.of_labels,
+        of_labels=target.comparison.of_labels, engine=target.engine,
     )  # fmt: skip
     return 100.0 * next(iter(table.values())).miou("all")
 
@@ -382,7 +383,9 @@ def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
         batches = stages.over(f"missing values {rate:g}", target.batches())
         fill_in = random_missing(rate, seed)
         of_labels = target.comparison.of_labels
-        scored = evaluate_subsets(target.model, batches, target.space, target.subsets, fill_in, suite, of_labels)
+        scored = evaluate_subsets(
+            target.model, batches, target.space, target.subsets, fill_in, suite, of_labels, target.engine
+        )
         miou = {letters: 100.0 * matrix.miou("all") for letters, matrix in scored.items()}
         expected = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
         rmm[f"{rate:g}"] = {"subsets": miou, "mean": float(np.mean(list(miou.values()))), "expectation": expected}

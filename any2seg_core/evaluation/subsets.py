@@ -56,7 +56,11 @@ FILL_INS: Mapping[str, FillIn | None] = {"drop": None, "zero": zeros}
 
 
 def subset_logits(
-    model: Any2Seg, batch: EvaluationBatch, subsets: Sequence[Sequence[str]], fill_in: FillIn | None = None
+    model: Any2Seg,
+    batch: EvaluationBatch,
+    subsets: Sequence[Sequence[str]],
+    fill_in: FillIn | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[tuple[Sequence[str], Tensor | None]]:
     """Each subset with its logits (B, K, h/4, w/4), from one encoding of each sensor.
 
@@ -68,8 +72,9 @@ def subset_logits(
         subsets: which subsets of the model's modalities.
         fill_in: None leaves absent sensors out of the fusion; otherwise what is encoded, once, in their place, also in
             that of sensors which the frames lack.
+        engine: of the model; None: the default one, chosen anew.
     """
-    return _subset_logits(choose_engine(model), model, batch, subsets, fill_in)
+    return _subset_logits(engine or choose_engine(model), model, batch, subsets, fill_in)
 
 
 @torch.no_grad()
@@ -82,17 +87,17 @@ def _subset_logits(
 ) -> Iterator[tuple[Sequence[str], Tensor | None]]:
     there = [[name for name in subset if name in batch.images] for subset in subsets]
     if fill_in is None:
-        every = engine.fuse_subsets(engine.encode(batch.images), [kept for kept in there if kept])
+        every = engine.fuse_subsets(engine.encode(engine.given(batch.images)), [kept for kept in there if kept])
         for subset, kept in zip(subsets, there, strict=True):
-            yield subset, engine.decode(next(every)) if kept else None
+            yield subset, torch.as_tensor(engine.decode(next(every))) if kept else None
         return
     name, image = next(iter(batch.images.items()))
     size = model.input_size(name, image)
     blanks = {each: image.new_zeros(*image.shape[:2], *model.image_size(each, size)) for each in model.modalities}
     whole = batch._replace(images=blanks | batch.images)
-    encoded, replaced = engine.encode(whole.images), engine.encode(fill_in(whole))
+    encoded, replaced = (engine.encode(engine.given(images)) for images in (whole.images, fill_in(whole)))
     for subset, kept in zip(subsets, there, strict=True):
-        yield subset, engine.decode(engine.fuse(encoded.replacing_absent(kept, replaced)))
+        yield subset, torch.as_tensor(engine.decode(engine.fuse(encoded.replacing_absent(kept, replaced))))
 
 
 def _logits_by_letters(
@@ -101,11 +106,12 @@ def _logits_by_letters(
     subsets: Sequence[Sequence[str]],
     fill_in: FillIn | None,
     suite: SensorSuite,
+    engine: Engine | None,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor | None]]:
     """Each batch with the letters and the logits (B, K, h/4, w/4) or None of each subset."""
     if model.training:
         raise UserError("the model is in training mode: call model.eval() before evaluate_subsets", "model-unsuitable")
-    engine = choose_engine(model)
+    engine = engine or choose_engine(model)
     for batch in batches:
         for subset, logits in _subset_logits(engine, model, batch, subsets, fill_in):
             yield batch, suite.subset_letters(subset), logits
@@ -119,11 +125,12 @@ def subset_predictions(
     fill_in: FillIn | None = None,
     suite: SensorSuite = VEHICLE,
     temperature: Callable[[Sequence[str]], float] = plain_softmax,
+    engine: Engine | None = None,
 ) -> Iterator[tuple[EvaluationBatch, str, Tensor, Tensor]]:
     """Predictions of every subset of :func:`subset_logits`.
 
     Args:
-        suite: whose letters name the subsets.
+        suite: whose letters name the subsets. engine: of the model; None: the default one.
         temperature: of the confidence from the sensors that a frame has, as `InputContract.temperature`.
 
     Yields:
@@ -131,7 +138,7 @@ def subset_predictions(
         labels are 255, which scores count as missed, where the frames have none of the sensors of the subset.
     """
     sensors = {suite.subset_letters(subset): subset for subset in subsets}
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite, engine):
         truth = batch.truth
         if logits is None:
             yield batch, letters, _silence(truth), torch.zeros(truth.shape)
@@ -158,6 +165,7 @@ def evaluate_subsets(
     fill_in: FillIn | None = None,
     suite: SensorSuite = VEHICLE,
     of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
+    engine: Engine | None = None,
 ) -> dict[str, ConfusionMatrix]:
     """Confusion matrix of each sensor subset.
 
@@ -169,14 +177,14 @@ def evaluate_subsets(
         fill_in: None ("drop") leaves absent sensors out of the fusion; ``zeros`` feeds zeros for them after
             normalisation instead, for comparison with papers that do. Each sensor is encoded once for all subsets.
         suite: whose letters name the subsets.
-        of_labels: labels of the model -> ids of `space`, see `Comparison`.
+        of_labels: labels of the model -> ids of `space`, see `Comparison`. engine: of the model; None: the default.
 
     Returns:
         Subset letters ("R", ..., "RDEL") -> ConfusionMatrix, in the order of ``subsets``.
     """
     subsets = suite.all_subsets(model.modalities) if subsets is None else subsets
     table = {suite.subset_letters(subset): ConfusionMatrix.of(space) for subset in subsets}
-    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite):
+    for batch, letters, logits in _logits_by_letters(model, batches, subsets, fill_in, suite, engine):
         truth = batch.truth
         if logits is None:
             table[letters].update(_silence(truth), truth)
@@ -196,6 +204,7 @@ def frame_scores(
     suite: SensorSuite = VEHICLE,
     of_labels: Callable[[np.ndarray], np.ndarray] = unchanged,
     temperature: Callable[[Sequence[str]], float] = plain_softmax,
+    engine: Engine | None = None,
 ) -> Iterator[FrameScores]:
     """As :func:`evaluate_subsets`, frame by frame and with calibration; temperature as of `subset_predictions`.
 
@@ -205,7 +214,8 @@ def frame_scores(
     subsets = suite.all_subsets(model.modalities) if subsets is None else subsets
     sensors = {suite.subset_letters(subset): subset for subset in subsets}
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    for batch, letters, labels, confidence in subset_predictions(model, batches, subsets, fill_in, suite, temperature):
+    predictions = subset_predictions(model, batches, subsets, fill_in, suite, temperature, engine)
+    for batch, letters, labels, confidence in predictions:
         found[letters] = labels, confidence
         if len(found) < len(subsets):
             continue

@@ -118,7 +118,7 @@ def _fits(target: EvaluationTarget, progress: Progress) -> dict[str, Temperature
     fits = {target.suite.subset_letters(subset): TemperatureFit() for subset in target.subsets}
     done = 0
     for batch in target.batches():
-        for subset, logits in subset_logits(target.model, batch, target.subsets):
+        for subset, logits in subset_logits(target.model, batch, target.subsets, engine=target.engine):
             if logits is not None:
                 fits[target.suite.subset_letters(subset)].update(logits.cpu(), batch.truth)
         done += len(batch.indices)
@@ -131,7 +131,9 @@ def _errors(
 ) -> dict[str, float]:
     """Letters of a subset -> expected calibration error, 0..1, at the size of the truth."""
     histograms = {target.suite.subset_letters(subset): CalibrationHistogram() for subset in target.subsets}
-    found = subset_predictions(target.model, target.batches(), target.subsets, None, target.suite, temperature)
+    found = subset_predictions(
+        target.model, target.batches(), target.subsets, None, target.suite, temperature, target.engine
+    )
     done = 0
     for batch, letters, labels, confidence in found:
         histograms[letters].update(confidence, labels, batch.truth)

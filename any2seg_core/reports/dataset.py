@@ -77,7 +77,7 @@ def dataset_report(document: dict[str, Any], views: Sequence[FrameView] = (), co
         ("frames", str(document["frames"])),
         *(("classes", line) for line in mapping_lines(document.get("mapping"))),
         ("protocol", document["protocol"]),
-        ("precision", document["precision"]),
+        ("engine", ", ".join(document["engine"].values())),
         ("seed of the damage", str(document["seed"])),
         ("versions", ", ".join(f"{name} {value}" for name, value in versions().items())),
     ]

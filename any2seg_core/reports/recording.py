@@ -147,6 +147,7 @@ def _facts(conditions: dict[str, Any], encodings: dict[str, dict[str, int]]) -> 
         ("seed of faults and noise", str(conditions["seed"])),
         ("device", conditions["device"]),
         ("encoded", "; ".join(counts) or "all sensors of every frame"),
+        ("engine", ", ".join(conditions["engine"].values())),
     ]
 
 

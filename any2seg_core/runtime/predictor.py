@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.runtimes import DEFAULT
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.torch_package import require_torch
 from any2seg_core.kernels.running import WORKLOAD
@@ -61,10 +62,12 @@ class Segmentation:
     agreement: float | None = None
 
 
-def _engine_of(model: Any2Seg, contract: InputContract, device: str | torch.device, precision: str) -> Engine:
+def _engine_of(
+    model: Any2Seg, contract: InputContract, device: str | torch.device, precision: str, runtime: str
+) -> Engine:
     from any2seg_core.runtime.engines.choice import engine_of
 
-    return engine_of(model, (contract.height, contract.width), device, precision)
+    return engine_of(model, (contract.height, contract.width), device, precision, runtime)
 
 
 def _memory_for(engine: Engine) -> AnchorMemory:
@@ -113,6 +116,8 @@ class Predictor:
             a second, or a change of size. ``subsets`` takes no part.
         precision: of the encoder. "bfloat16" is faster where the processor has instructions for it, and float32 where
             it has none; "auto" measures. The attribute says what it came to.
+        runtime: engine that runs the model, one of `RUNTIMES`; "auto" takes the fastest that gives the labels of
+            PyTorch. The attribute says what it came to.
 
     Examples:
         >>> import numpy as np
@@ -131,9 +136,10 @@ class Predictor:
         device: str | torch.device = "cpu",
         stream: bool = False,
         precision: str = "float32",
+        runtime: str = DEFAULT,
     ) -> None:
-        self.engine = model if isinstance(model, Engine) else _engine_of(model, contract, device, precision)
-        self.device, self.precision = self.engine.device, self.engine.precision
+        self.engine = model if isinstance(model, Engine) else _engine_of(model, contract, device, precision, runtime)
+        self.device, self.precision, self.runtime = self.engine.device, self.engine.precision, self.engine.name
         self._memory = _memory_for(self.engine) if stream else None
         self.contract = contract
         self.label_space: LabelSpace = contract.label_space
@@ -145,16 +151,17 @@ class Predictor:
         device: str | torch.device = "cpu",
         stream: bool = False,
         precision: str = "float32",
+        runtime: str = DEFAULT,
     ) -> Predictor:
         """Read a checkpoint, by default the shipped one, or a folder of `any2seg export`, which needs no PyTorch.
 
-        UserError names a missing, foreign or damaged file, or a device that is not there.
+        UserError names a missing, foreign or damaged file, a device that is not there, or a runtime that cannot be had.
         """
         path = default_checkpoint() if path is None else Path(path)
         if path.is_dir():
             from any2seg_core.runtime.export.load import load_exported
 
-            engine, contract = load_exported(path, str(device), precision)
+            engine, contract = load_exported(path, str(device), precision, runtime)
             return cls(engine, contract, stream=stream)
         require_torch(f"the checkpoint {path}")
         from any2seg_core.runtime.checkpoint import load_checkpoint
@@ -162,7 +169,7 @@ class Predictor:
 
         present = available_device(device)
         model, contract, _ = load_checkpoint(path)
-        return cls(model, contract, present, stream, precision)
+        return cls(model, contract, present, stream, precision, runtime)
 
     def warm_up(self) -> None:
         """Run once on dark planes, so that the first real frame is not the slow one."""

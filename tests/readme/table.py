@@ -20,6 +20,7 @@ NOT_RUN = {
     r"(\w+=\S+ )?any2seg bench": "measures for minutes; tests/core/cli/test_bench.py",
     r"mcap |sqlite3 ": "a tool of somebody else",
     r"python scripts/": "writes files of the repository; tests hold them up to date",
+    r"any2seg engines|any2seg predict .*--runtime": "measure for minutes; tests/core/cli/test_engines.py",
     r"any2seg demo": "renders and replays for minutes; tests/ros/test_demo.py",
     r"any2seg (data convert|evaluate CHECKPOINT) \S*(muses|MUSES)": "needs MUSES; tests/core/data/test_convert.py",
     r"any2seg drive deliver .*--sequences 180": "renders for an hour; with one frame: the command with --seed 0",

@@ -64,7 +64,9 @@ class _Run:
 
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
-        self.predictor = Predictor.load(request.checkpoint, request.device, precision=request.precision)
+        self.predictor = Predictor.load(
+            request.checkpoint, request.device, precision=request.precision, runtime=request.runtime
+        )
         self._settings = read_settings(request.bag)
         self._coding, self._comparison = truth_of(request, self._settings, self.predictor.label_space)
         compared = compared_truth(self._comparison)
@@ -176,6 +178,7 @@ class _Run:
             "noise": request.noise or None,
             "device": str(self.predictor.device),
             "precision": self.predictor.precision,
+            "engine": self.predictor.engine.facts,
         }
 
     def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from any2seg_core.base.versions import __version__
 from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
 from any2seg_core.kernels.head import add_upsampled
 from any2seg_core.models import Any2Seg, Encoded, Fused
@@ -38,6 +39,7 @@ class CpuEngine(EagerEngine):
     """
 
     name = "cpu"
+    version = f"any2seg {__version__}"
 
     def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
         compiled = copy.copy(model)

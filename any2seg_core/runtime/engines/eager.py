@@ -19,6 +19,7 @@ class EagerEngine(Engine):
     """The model itself, wherever it is and whatever its precision."""
 
     name = "eager"
+    version = f"torch {torch.__version__}"
 
     def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
         self.model, self.precision = model, precision
@@ -30,6 +31,9 @@ class EagerEngine(Engine):
 
     def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, Tensor]:
         return planes_to_tensor(dict(planes), contract, self.device)
+
+    def given(self, images: Mapping[str, np.ndarray | Tensor]) -> dict[str, Tensor]:
+        return {name: torch.as_tensor(image, device=self.device) for name, image in images.items()}
 
     def encode(self, images: Mapping[str, Tensor]) -> Encoded:
         if not self.encodes_alone:
@@ -52,6 +56,9 @@ class EagerEngine(Engine):
 
     def decode(self, fused: Fused) -> Tensor:
         return self.model.decode(fused)
+
+    def array(self, logits: Tensor) -> np.ndarray:
+        return logits.cpu().numpy()
 
     def winners(self, logits: Tensor) -> np.ndarray:
         return logits.argmax(dim=1).cpu().numpy()

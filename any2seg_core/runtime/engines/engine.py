@@ -19,16 +19,23 @@ class Engine(ABC):
     encoded a caller may keep a subset (`Encoded.keep`), and the levels of an anchor.
 
     Attributes:
-        name: how logs and reports call it. device: where it runs. precision: of the encoder.
+        name: how logs and reports call it, one of `RUNTIMES`. version: of the package that computes.
+        device: where it runs. precision: of the encoder.
         encodes_alone: whether every modality has features of its own, which do not depend on what else is there.
         takes_anchor: whether `fuse` takes the fused features of the previous set of a stream.
     """
 
     name: str
+    version: str
     device: Any
     precision: str = "float32"
     encodes_alone: bool = True
     takes_anchor: bool = False
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What computed, for reports."""
+        return {"name": self.name, "version": self.version, "precision": self.precision}
 
     def computing(self) -> AbstractContextManager[Any]:
         """Around all calls."""
@@ -37,6 +44,10 @@ class Engine(ABC):
     @abstractmethod
     def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, Any]:
         """Planes (H, W, 3) of one frame -> images (1, 3, h, w) float32, as `planes_to_images` has them."""
+
+    def given(self, images: Mapping[str, Any]) -> dict[str, Any]:
+        """Images (B, 3, h, w) float32, arrays or tensors of the processor, as this engine takes them."""
+        return {name: np.asarray(image) for name, image in images.items()}
 
     @abstractmethod
     def encode(self, images: Mapping[str, Any]) -> Any:
@@ -71,6 +82,10 @@ class Engine(ABC):
     @abstractmethod
     def decode(self, fused: Any) -> Any:
         """Logits (B, K, h/4, w/4) float."""
+
+    def array(self, logits: Any) -> np.ndarray:
+        """What `decode` returned as NumPy has it."""
+        return np.asarray(logits)
 
     @abstractmethod
     def winners(self, logits: Any) -> np.ndarray:

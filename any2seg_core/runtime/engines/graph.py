@@ -25,21 +25,29 @@ class Graph(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """The features of the sensors of one set, each a row.
+    """The features of sensors; those of one frame are the rows of a graph.
 
     Attributes:
-        levels: four arrays (R, C_j, H_j, W_j) float32. modalities: names of the R rows.
+        features: sensor -> four arrays (B, C_j, H_j, W_j) float32.
     """
 
-    levels: list[np.ndarray]
-    modalities: tuple[str, ...]
+    features: Mapping[str, list[np.ndarray]]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the sensors."""
+        return tuple(self.features)
+
+    def replacing_absent(self, subset: Sequence[str], other: Rows) -> Rows:
+        """The same frames, with what ``other`` has for all sensors that are not in ``subset``."""
+        return Rows({name: (self if name in subset else other).features[name] for name in self.features})
 
 
 class GraphEngine(Engine):
-    """Runs an exported model. Images are those of one frame, (1, 3, H, W) each, in the order of the contract.
+    """Runs an exported model, one frame after the other. Sensors come in the order of the contract.
 
     Args:
-        name: of the runtime.
+        name: of the runtime. version: of its package.
         whole: images (R, 3, H, W) -> labels, logits (1, K, h, w), and features.
         rest: features of R rows -> labels and logits.
         align_corners: how logits are enlarged.
@@ -47,8 +55,9 @@ class GraphEngine(Engine):
 
     device = "cpu"
 
-    def __init__(self, name: str, whole: Graph, rest: Graph, align_corners: bool = False) -> None:
-        self.name, self._whole, self._rest, self._align_corners = name, whole, rest, align_corners
+    def __init__(self, name: str, version: str, whole: Graph, rest: Graph, align_corners: bool = False) -> None:
+        self.name, self.version, self._align_corners = name, version, align_corners
+        self._whole, self._rest = whole, rest
 
     def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
         return planes_to_images(planes, contract)
@@ -57,20 +66,25 @@ class GraphEngine(Engine):
         return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
 
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
-        return self._whole(LEVELS, {"images": image})
+        frames = [self._whole(LEVELS, {"images": image[b : b + 1]}) for b in range(len(image))]
+        return frames[0] if len(frames) == 1 else [np.concatenate(levels) for levels in zip(*frames, strict=True)]
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
-        return Rows([np.concatenate(level) for level in zip(*features.values(), strict=True)], tuple(features))
+        return Rows(dict(features))
 
     def fuse(self, encoded: Rows, anchor: None = None) -> np.ndarray:
         return next(self.fuse_subsets(encoded, [encoded.modalities]))
 
     def fuse_subsets(self, encoded: Rows, subsets: Iterable[Sequence[str]]) -> Iterator[np.ndarray]:
-        """Logits (1, K, h, w) float32."""
+        """Logits (B, K, h, w) float32."""
         for subset in subsets:
-            rows = [row for row, name in enumerate(encoded.modalities) if name in subset]
-            levels = [level[rows] for level in encoded.levels]
-            yield self._rest(("logits",), dict(zip(LEVELS, levels, strict=True)))[0]
+            kept = [levels for name, levels in encoded.features.items() if name in subset]
+            yield np.concatenate([self._logits(kept, b) for b in range(len(kept[0][0]))])
+
+    def _logits(self, kept: list[list[np.ndarray]], b: int) -> np.ndarray:
+        """(1, K, h, w) of one frame, whose sensors' features these are."""
+        rows = [np.stack([level[b] for level in levels]) for levels in zip(*kept, strict=True)]  # 4 x (R, C, H, W)
+        return self._rest(("logits",), dict(zip(LEVELS, rows, strict=True)))[0]
 
     def decode(self, fused: np.ndarray) -> np.ndarray:
         """What `fuse_subsets` gives is decoded already."""

@@ -22,8 +22,9 @@ from any2seg_core.base.versions import __version__
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, read_metadata
-from any2seg_core.runtime.engines.graph import LEVELS, GraphEngine
-from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
+from any2seg_core.runtime.engines.graph import LEVELS
+from any2seg_core.runtime.engines.graph_runtimes import graph_engine
+from any2seg_core.runtime.engines.onnx import import_onnxruntime
 from any2seg_core.runtime.export.folder import README, REST, WHOLE
 from any2seg_core.runtime.export.graphs import FusionGraph, SensorGraph, can_export
 from any2seg_core.runtime.export.parity import require_parity
@@ -49,11 +50,12 @@ def export_checkpoint(
         UserError: a package is missing, the folder is there already, a checkpoint that cannot be read, a model whose
             sensors meet inside the encoder, or a graph whose labels are not those of the model.
     """
+    import_onnxruntime()
     require_exporter()
     with new_folder(folder) as partial:
         model, contract, _ = load_checkpoint(checkpoint)
-        write_graphs(model, contract, partial, str(checkpoint))
-        engine = GraphEngine("onnxruntime", OnnxRuntimeGraph(partial / WHOLE), OnnxRuntimeGraph(partial / REST))
+        write_graphs(model, (contract.height, contract.width), partial, str(checkpoint))
+        engine = graph_engine("onnxruntime", partial, model.config.align_corners)
         share = require_parity(engine, model, contract, progress)
         document = read_metadata(checkpoint) | {"exported": {"any2seg": __version__, "opset": OPSET}}
         (partial / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -69,8 +71,7 @@ def export_checkpoint(
 
 
 def require_exporter() -> None:
-    """UserError where a package that writes or runs graphs is missing."""
-    import_onnxruntime()
+    """UserError where a package that writes graphs is missing."""
     try:
         import onnx  # noqa: F401  # the exporter asks for both only when it has done most of its work
         import onnxscript  # noqa: F401
@@ -80,8 +81,8 @@ def require_exporter() -> None:
         ) from None
 
 
-def write_graphs(model: Any2Seg, contract: InputContract, folder: Path, source: str) -> None:
-    """Both graphs of a trained model; UserError names ``source`` where the model has none."""
+def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: str) -> None:
+    """Both graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none."""
     if not can_export(model):
         raise UserError(
             f"{source}: fusion={model.config.fusion} encodes its sensors together, and no graph takes any subset of "
@@ -89,9 +90,8 @@ def write_graphs(model: Any2Seg, contract: InputContract, folder: Path, source: 
             "model-unsuitable",
         )
     model = model.eval().requires_grad_(False)
-    rows = len(contract.modalities)
-    shape = (contract.height, contract.width)
-    images = torch.zeros(min(rows, 3), 3, *shape)
+    rows = len(model.modalities)
+    images = torch.zeros(min(rows, 3), 3, *size)
     with torch.no_grad():
         levels = model.encoder(images)
     try:

@@ -20,7 +20,9 @@ from any2seg_core.bags.lookup import start_ns
 from any2seg_core.base.command_options import with_settings
 from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.progress import Progress
+from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 NODE_NAME = "segment"
 _START_S = 90.0
+_SLOW_START_S = 900.0  # of an engine that is compiled or measured first
 _DRAIN_S = 1.0
 _REDRAW_S = 0.25
 
@@ -55,6 +58,8 @@ class DemoOptions:
     seed: Annotated[int, Field(ge=0, description="Which town of the test split.")] = 0
     workers: Annotated[int, Field(ge=1, description="Processes that render.")] = 2
     device: Annotated[str, Field(description="Where the model runs: cpu, cuda.")] = "cpu"
+    precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
+    runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
     bag: Annotated[
         Path | None, Field(description="Use this recording of the drive instead of rendering one.")
     ] = None
@@ -79,14 +84,16 @@ def start_node(options: DemoOptions, bag: Path) -> RosProcess:
         "checkpoint": options.checkpoint,
         "calibration_file": bag / "calibration.yaml",
         "device": options.device,
+        "precision": options.precision,
+        "runtime": options.runtime,
     }
     arguments = ros_arguments(parameters, {"__node": NODE_NAME, **carla_bridge().node_remappings()})
     return RosProcess("any2seg_ros.segment_node", arguments, options.out / "node.log")
 
 
-def wait_until_active(node: RosProcess, monitor: Monitor) -> None:
+def wait_until_active(node: RosProcess, monitor: Monitor, patience_s: float = _START_S) -> None:
     """Return once the node is active; DemoError when it ended, could not be configured or did not start in time."""
-    deadline_s = time.monotonic() + _START_S
+    deadline_s = time.monotonic() + patience_s
     state = None
     while time.monotonic() < deadline_s and state is None:
         if node.returncode is not None:
@@ -152,7 +159,7 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
         monitor = Monitor(NODE_NAME, carla_bridge().truth)
         try:
             with Progress("start the node"):
-                wait_until_active(node, monitor)
+                wait_until_active(node, monitor, _START_S if options.runtime == DEFAULT else _SLOW_START_S)
             with DemoView(console, phases) as view:
                 replay(options, bag, phases, node, monitor, view)
             if node.returncode is not None:

@@ -257,7 +257,9 @@ class Monitor:
             "time_jumps": stats.resets,
             "model": snapshot.model,
             "device": snapshot.device,
-            "precision": snapshot.precision,
+            "runtime": snapshot.engine.get("name", ""),
+            "runtime_version": snapshot.engine.get("version", ""),
+            "precision": snapshot.engine.get("precision", ""),
         }
         values |= {f"event.{key}": count for key, count in sorted(snapshot.event_counts.items())}
         for name, stream in stats.streams.items():

@@ -33,6 +33,8 @@ NODE_KEYS = MappingProxyType({
     "time_jumps": "jumps of time that reset the synchroniser",
     "model": "checkpoint",
     "device": "where it runs",
+    "runtime": "engine that runs it",
+    "runtime_version": "of the package that computes",
     "precision": "of its encoder's arithmetic",
 })  # fmt: skip
 STREAM_KEYS = MappingProxyType({

@@ -22,7 +22,7 @@ class Snapshot:
         stats, config: of the synchroniser. fates, refused: modality -> messages outside of it, see `Accounts`.
         overrun: sets replaced by newer ones before the model was free.
         publishers, incompatible: modality -> publishers of its topic, and those whose quality of service did not match.
-        enabled: as set by ~/enable. model, device, precision: of the loaded model.
+        enabled: as set by ~/enable. model, device: of the loaded model, engine: what runs it.
         event_counts: of the decoder of event packets. lacks_clock: time is simulated and nobody has told it.
         extrinsics: as the segmenter has them. busy_s: how long the model has been at its present set, 0: at none.
         deadline_s: for a set. patience_s: silence beyond it is an error. reliability: modality -> its score.
@@ -37,7 +37,7 @@ class Snapshot:
     enabled: bool = True
     model: str = ""
     device: str = ""
-    precision: str = ""
+    engine: Mapping[str, str] = field(default_factory=dict)
     event_counts: Mapping[str, int] = field(default_factory=dict)
     extrinsics: Mapping[str, str] = field(default_factory=dict)
     lacks_clock: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from any2seg_core.base.runtimes import DEFAULT
 from any2seg_core.runtime.pipeline import FairLock
 
 if TYPE_CHECKING:
@@ -23,18 +24,18 @@ class ModelPool:
     def __init__(self) -> None:
         self.turns = FairLock()
         self._lock = threading.Lock()
-        self._loaded: WeakValueDictionary[tuple[Path, int, str, str], Predictor] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[tuple[Path, int, str, str, str], Predictor] = WeakValueDictionary()
 
-    def get(self, checkpoint: str, device: str, precision: str) -> Predictor:
-        """A warm Predictor; UserError for a missing or foreign file, a device that is not there, or no PyTorch."""
+    def get(self, checkpoint: str, device: str, precision: str, runtime: str = DEFAULT) -> Predictor:
+        """A warm Predictor; UserError for a missing or foreign file, a device or package that is not there."""
         from any2seg_core.runtime.predictor import Predictor  # with the node it would load NumPy kernels
 
         path = Path(checkpoint).resolve()
         with self._lock:
-            key = (path, path.stat().st_mtime_ns if path.exists() else 0, device, precision)
+            key = (path, path.stat().st_mtime_ns if path.exists() else 0, device, precision, runtime)
             predictor = self._loaded.get(key)
             if predictor is None:
-                predictor = Predictor.load(Path(checkpoint), device, precision=precision)
+                predictor = Predictor.load(Path(checkpoint), device, precision=precision, runtime=runtime)
                 predictor.warm_up()
                 self._loaded[key] = predictor
             return predictor

@@ -14,6 +14,7 @@ from typing import Any
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISIONS
+from any2seg_core.base.runtimes import DEFAULT, RUNTIMES
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
@@ -108,6 +109,12 @@ _MODEL = {
         "Arithmetic of the encoder. bfloat16 is faster on a processor with AMX (docs/performance.md), for 1 % of other "
         "labels; without instructions for it float32 is used. auto measures.",
         choices=PRECISIONS,
+    ),
+    "runtime": Parameter(
+        DEFAULT,
+        "Engine that runs the model: docs/deployment.md. One that is named, and cannot be had here or gives other "
+        "labels, is an error. auto takes the fastest, measured once for this model on this machine.",
+        choices=RUNTIMES,
     ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
 }

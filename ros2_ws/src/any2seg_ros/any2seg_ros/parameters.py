@@ -40,6 +40,7 @@ class NodeParameters:
     checkpoint: str
     device: str
     precision: str
+    runtime: str
     autostart: bool
     calibration_file: str
     use_tf: bool

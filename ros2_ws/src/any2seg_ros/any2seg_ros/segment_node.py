@@ -371,7 +371,7 @@ class SegmentNode(LifecycleNode):
             enabled=self._enabled,
             model=settings.checkpoint,
             device=settings.device,
-            precision=segmenter.precision,
+            engine=segmenter.engine,
             event_counts=segmenter.event_counts,
             extrinsics=dict(segmenter.extrinsics),
             lacks_clock=self.get_parameter("use_sim_time").value and self._now_ns() == 0,

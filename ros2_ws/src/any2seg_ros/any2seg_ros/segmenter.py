@@ -125,7 +125,9 @@ class Segmenter:
     """
 
     def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
-        self._predictor: Predictor = pool.get(settings.checkpoint, settings.device, settings.precision)
+        self._predictor: Predictor = pool.get(
+            settings.checkpoint, settings.device, settings.precision, settings.runtime
+        )
         contract = self._predictor.contract
         self._suite = settings.suite
         self._clouds = self._suite.of_kind(POINTS)
@@ -164,9 +166,9 @@ class Segmenter:
         return self._frames.event_window_ns
 
     @property
-    def precision(self) -> str:
-        """Number type of the encoder: float32 or bfloat16."""
-        return self._predictor.precision
+    def engine(self) -> dict[str, str]:
+        """What runs the model: its name, version and precision."""
+        return self._predictor.engine.facts
 
     @property
     def event_counts(self) -> dict[str, int]:

@@ -45,7 +45,7 @@ def blocks_of_classes(num_classes: int, height: int, width: int) -> torch.Tensor
 class FreePredictor:
     """All of a Predictor but the network: planes become its input, labels are made of always the same logits."""
 
-    precision = "float32"
+    engine = SimpleNamespace(facts={"name": "none", "version": "0", "precision": "float32"})
 
     def __init__(self) -> None:
         self.contract = InputContract()

@@ -10,9 +10,10 @@ import torch
 
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.models.precision import with_precision
-from any2seg_core.runtime.engines.choice import choose_engine, differing_share
+from any2seg_core.runtime.engines.choice import choose_engine
 from any2seg_core.runtime.engines.cpu import CompiledHead, CompiledMFF, CpuEngine
 from any2seg_core.runtime.engines.eager import EagerEngine
+from any2seg_core.runtime.engines.parity import differing_share
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.vocabulary.contract import InputContract
 
