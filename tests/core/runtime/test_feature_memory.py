@@ -19,8 +19,9 @@ from any2seg_core.vocabulary.modalities import VEHICLE, all_subsets
 
 def predictor_of(fusion: str = "mff", precision: str = "float32") -> Predictor:
     torch.manual_seed(0)
-    model = Any2Seg(ModelConfig(head_width=32, fusion=fusion)).eval()
-    return Predictor(model, InputContract(height=32, width=64), precision=precision)
+    early = {"lidar": 0.5} if fusion == "mff_early" else {}
+    model = Any2Seg(ModelConfig(head_width=32, fusion=fusion, mff_early={"scale": early})).eval()
+    return Predictor(model, InputContract(height=64, width=64, scale=early), precision=precision)
 
 
 def planes_of(seed: int, size: tuple[int, int] = (37, 71)) -> dict[str, np.ndarray]:
@@ -33,7 +34,7 @@ def assert_equal(found, expected):
     assert (found.used, found.agreement) == (expected.used, expected.agreement)
 
 
-@pytest.mark.parametrize("fusion", ["mff", "mean_predictions"])
+@pytest.mark.parametrize("fusion", ["mff", "mean_predictions", "mff_early"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_value_labels_are_those_without_memory_whatever_is_new(monkeypatch, fusion, precision):
     monkeypatch.setattr("any2seg_core.models.precision.has_bfloat16", lambda: True)
@@ -113,7 +114,7 @@ def test_value_memory_is_one_entry_for_each_sensor():
     assert set(memory._kept) == set(VEHICLE.members)
     with torch.inference_mode():
         features = memory._kept["rgb"][1]
-    assert sum(level.numel() for level in features.levels) == 32 * 8 * 16 + 64 * 4 * 8 + 160 * 2 * 4 + 256 * 1 * 2
+    assert sum(level.numel() for level in features.levels) == 32 * 16 * 16 + 64 * 8 * 8 + 160 * 4 * 4 + 256 * 2 * 2
 
 
 def test_value_threads_with_memories_of_their_own_share_a_predictor():
