@@ -47,7 +47,7 @@ def stream(has_event_pictures: bool) -> list[SampleSet]:
         stamp_ns = scene.STAMP_NS + number * PERIOD_NS
         fresh = scene.messages(view, 20_000, 20_000, rng)
         if has_event_pictures:
-            dots = np.where(rng.random((HEIGHT, WIDTH, 1)) < 0.1, np.uint8([255, 0, 0]), np.uint8(0))
+            dots = np.where(rng.random((HEIGHT, WIDTH, 1)) < 0.1, np.array([255, 0, 0], np.uint8), np.uint8(0))
             fresh["event"] = SimpleNamespace(**array_to_image_fields(dots, "rgb8"))
         else:  # spread over the next sets, so that each has some of them in its window
             taken = scene.events(20_000, view, rng)
@@ -55,7 +55,9 @@ def stream(has_event_pictures: bool) -> list[SampleSet]:
             fresh["event"] = Events(None, taken)
         for name in fresh if number % SLOW == 0 else ("rgb",):
             newest[name] = fresh[name] if isinstance(fresh[name], Events) else _stamped(fresh[name], stamp_ns)
-        samples = {name: (Sample(stamp_ns, stamp_ns, message),) for name, message in newest.items()}
+        samples: dict[str, tuple[Sample, ...]] = {
+            name: (Sample(stamp_ns, stamp_ns, message),) for name, message in newest.items()
+        }
         sets.append(SampleSet(stamp_ns, "rgb", samples, {}, dict.fromkeys(samples, 0)))
     return sets
 
@@ -70,7 +72,9 @@ def labels_of(
         if not keeps:
             frames.reset()
             segmenter.features.reset()
-        messages = {name: [sample.payload for sample in samples] for name, samples in each.samples.items()}
+        messages: dict[str, list[Any]] = {}
+        for name, samples in each.samples.items():
+            messages[name] = [sample.payload for sample in samples]
         frame = frames.build(messages, each.stamp_ns)
         assert len(frame.planes) == len(messages), frame.errors
         found.append(segmenter.segment(each, frame, each.stamp_ns).segmentation.labels)
