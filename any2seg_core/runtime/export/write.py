@@ -85,8 +85,8 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
     """Both graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none."""
     if not can_export(model):
         raise UserError(
-            f"{source}: fusion={model.config.fusion} encodes its sensors together, and no graph takes any subset of "
-            "them; export a model of fusion mff or mean_predictions",
+            f"{source}: the sensors of fusion={model.config.fusion} meet inside the encoder, and no graph takes any "
+            "subset of them; export a model of fusion mff or mean_predictions",
             "model-unsuitable",
         )
     model = model.eval().requires_grad_(False)
