@@ -4,20 +4,19 @@
 
 Renders a drive if no recording is given (600 frames of the camera at 10 Hz in 60 s; `--seconds 6` for a quick look).
 The 15 passes are what one does without `any2seg bag evaluate --subsets every`: one evaluation per subset of the
-sensors, each with the other topics left out. Both sides run in this process, one pass before and after each turn of 15,
-and give the same table up to the frames that a lone sensor has more or fewer: events alone come at 20 Hz. Therefore the
-ratio is printed per judged frame: 15 * (seconds per frame of the 15 passes) / (seconds per frame of the one pass).
+sensors, each with the other topics left out. Both sides run in this process in turns, and give the same table up to
+the frames that a lone sensor has more or fewer: events alone come at 20 Hz. Therefore the ratio is printed per judged
+frame: 15 * (seconds per frame of the 15 passes) / (seconds per frame of the one pass).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
-import numpy as np
 import torch
 import typer
 
@@ -25,6 +24,7 @@ from any2seg_core.bags.opened import open_bag
 from any2seg_core.base.allocator import keep_freed_memory
 from any2seg_core.base.progress import track
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.turns import in_turns, ratio
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.evaluation import Evaluation
 from any2seg_core.evaluation.recording.prepared import RecordingTap, prepared_sets
@@ -40,18 +40,13 @@ CHECKPOINT = default_checkpoint()
 T = TypeVar("T")
 
 
-class Timed(NamedTuple):
-    """Wall seconds, CPU seconds of all threads."""
+def kept(results: dict[str, T], name: str, work: Callable[[], T]) -> Callable[[], None]:
+    """The same work, whose result goes into `results`."""
 
-    wall_s: float
-    cpu_s: float
+    def run() -> None:
+        results[name] = work()
 
-
-def timed(work: Callable[[], T]) -> tuple[T, Timed]:
-    """Result and time."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    result = work()
-    return result, Timed(time.perf_counter() - wall_s, time.process_time() - cpu_s)
+    return run
 
 
 def read_and_project(bag: Path) -> int:
@@ -77,12 +72,6 @@ def judged(evaluation: Evaluation) -> int:
     return next(iter(evaluation.total().values())).frames
 
 
-def ratios(one: Timed, often: Timed, frames: int, frames_often: int) -> Timed:
-    """15 passes / one pass for equally many frames."""
-    equally = 15 * frames / frames_often
-    return Timed(often.wall_s * equally / one.wall_s, often.cpu_s * equally / one.cpu_s)
-
-
 def main(
     recording: Annotated[Path | None, typer.Argument(help="Recording of the simulated drive.")] = None,
     seconds: Annotated[float, typer.Option(help="Length of the drive that is rendered otherwise.")] = 60.0,
@@ -92,23 +81,25 @@ def main(
     with TemporaryDirectory() as folder:
         bag = recording or write_bag(Path(folder) / "drive", [(seconds, "sunny")], workers=2)
         out = Path(folder) / "out"
-        read_and_project(bag)  # compiles the kernels
-        _, prepared = timed(lambda: read_and_project(bag))
-        table, first = timed(lambda: evaluate_bag(EvaluateRequest(bag, CHECKPOINT, out)))
-        ones, found = [first], []
-        for _ in range(turns):
-            alone, often = timed(lambda: fifteen_passes(bag, out))
-            ones.append(timed(lambda: evaluate_bag(EvaluateRequest(bag, CHECKPOINT, out)))[1])
-            frames, frames_often = judged(table), sum(judged(each) for each in alone.values())
-            found += [ratios(one, often, frames, frames_often) for one in ones[-2:]]
-    wall, cpu = np.array(found).T
-    one = Timed(*np.median(ones, axis=0))
+        prepared = in_turns({"": lambda: read_and_project(bag)}, 1)[""]  # the first turn compiles the kernels
+        results: dict[str, Any] = {}
+        works = {
+            "one": kept(results, "one", lambda: evaluate_bag(EvaluateRequest(bag, CHECKPOINT, out))),
+            "often": kept(results, "often", lambda: fifteen_passes(bag, out)),
+        }
+        one, often = in_turns(works, turns, 0).values()
+        table, alone = results["one"], results["often"]
+    frames = judged(table)
+    equally = 15 * frames / sum(judged(each) for each in alone.values())
+    ratios = [ratio(*pair) for pair in ((often.wall_s, one.wall_s), (often.cpu_s, one.cpu_s))]
+    wall, cpu = (f"{each.median * equally:.2f} ({each.least * equally:.2f} to {each.largest * equally:.2f})"
+                 for each in ratios)  # fmt: skip
+    one_s = median(one.cpu_s)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {bag.name}: {frames} frames, B0 at 256x256")
     print(
-        f"15 passes / one pass: {np.median(wall):.2f} ({wall.min():.2f} to {wall.max():.2f}) by the clock, "
-        f"{np.median(cpu):.2f} ({cpu.min():.2f} to {cpu.max():.2f}) in CPU time; one pass takes "
-        f"{1e3 * one.wall_s / frames:.0f} ms per frame, {1e3 * one.cpu_s / frames:.0f} ms of CPU, of which "
-        f"decoding and projection are {100 * prepared.cpu_s / one.cpu_s:.0f} % ({1e3 * prepared.cpu_s / frames:.0f} ms)"
+        f"15 passes / one pass: {wall} by the clock, {cpu} in processor time; one pass takes "
+        f"{1e3 * one_s / frames:.0f} ms of it per frame, of which decoding and projection are "
+        f"{100 * prepared.cpu_s[0] / one_s:.0f} % ({1e3 * prepared.cpu_s[0] / frames:.0f} ms)"
     )
     scores = table.total()
     for letters, evaluation in alone.items():

@@ -66,7 +66,7 @@ def main(
     new: Annotated[Path, typer.Argument(help="Checkout to judge.")],
     recording: Annotated[Path | None, typer.Option(help="Default: 6 s of the simulated drive.")] = None,
     data: Annotated[Path | None, typer.Option(help="DELIVER's layout. Default: a few frames of the drive.")] = None,
-    turns: Annotated[int, typer.Option(min=1, help="FairLock of old and new.")] = 3,
+    turns: Annotated[int, typer.Option(min=1, help="How often old and new are run, in turns.")] = 3,
 ) -> None:
     """Compare, print one line per question, exit code 1 where labels, scores or losses differ."""
     trees = {"old": old.resolve(), "new": new.resolve()}
