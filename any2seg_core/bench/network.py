@@ -47,7 +47,7 @@ def size(shop: Workshop) -> Iterator[Row | str]:
         yield "an exported folder has one size: give its checkpoint"
         return
     for side in _QUICK_SIZES if shop.settings.quick else _SIZES:
-        predictor = shop.predictor_of(shop.settings.precision, side)
+        predictor = shop.predictor_of(shop.settings.precision, side, shop.settings.runtime)
         suite, names = predictor.contract.suite, predictor.contract.modalities
         planes = scene.planes(predictor.contract, shop.random())
         subsets = {suite.subset_letters(subset): subset for subset in (names, (suite.camera,))}
@@ -80,12 +80,12 @@ def _logits(engine: Any, images: dict[str, Any]) -> np.ndarray:
 
 def precision(shop: Workshop) -> Iterator[Row | str]:
     """Both against float32, on all sensors."""
-    exact = shop.predictor_of("float32", shop.settings.size)
+    exact = shop.predictor_of("float32", shop.settings.size, shop.settings.runtime)
     planes = scene.planes(exact.contract, shop.random())
     names = exact.contract.modalities
     works = {"float32": frame_work(exact, names, planes)}
     try:
-        reduced = shop.predictor_of("bfloat16", shop.settings.size)
+        reduced = shop.predictor_of("bfloat16", shop.settings.size, shop.settings.runtime)
     except UserError as error:
         yield str(error)
         return
@@ -96,6 +96,33 @@ def precision(shop: Workshop) -> Iterator[Row | str]:
     found = shop.time("precision", works)
     for name, times in found.items():
         yield row(name, times, shop.clock, peers={"float32": found["float32"]} if name != "float32" else {})
+
+
+def runtime(shop: Workshop) -> Iterator[Row | str]:
+    """Those that can be had here without minutes of work, against eager (of an exported folder the first)."""
+    if shop.is_exported:
+        from any2seg_core.runtime.engines.graph_runtimes import GRAPH_RUNTIMES
+
+        names = tuple(GRAPH_RUNTIMES)
+    else:
+        from any2seg_core.runtime.engines.registry import ENGINES, SLOW
+
+        names = tuple(name for name in ENGINES if name not in SLOW)
+        yield f"{' and '.join(SLOW)} take minutes to make: measure one with --runtime"
+    works = {}
+    for name in names:
+        shop.tell(name)
+        try:
+            predictor = shop.predictor_of("float32", shop.settings.size, name)
+        except UserError as error:
+            yield str(error)
+            continue
+        planes = scene.planes(predictor.contract, shop.random())
+        works[name] = frame_work(predictor, predictor.contract.modalities, planes)
+    first = next(iter(works), "")
+    found = shop.time("runtimes", works)
+    for name, times in found.items():
+        yield row(name, times, shop.clock, peers={first: found[first]} if name != first else {})
 
 
 def reuse(shop: Workshop) -> Iterator[Row | str]:

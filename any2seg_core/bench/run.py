@@ -88,6 +88,7 @@ _MEASURES: dict[str, Callable[[Workshop], Iterator[Row | str]]] = {
     "size": network.size,
     "batch": network.batch,
     "precision": network.precision,
+    "runtime": network.runtime,
     "reuse": network.reuse,
     "peers": _peers,
     "events": sensing.events,

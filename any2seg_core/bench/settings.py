@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISION_HELP, Precision
+from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP, Runtime
 from any2seg_core.base.shipped import default_checkpoint
 
 PARTS = {
@@ -15,6 +16,7 @@ PARTS = {
     "size": "planes to labels, by size of the network's input",
     "batch": "encoding, fusion and head, by number of frames at once",
     "precision": "planes to labels, by precision",
+    "runtime": "planes to labels, by the engine that runs the model",
     "reuse": "planes to labels of a stream whose camera is three times as fast as its other sensors",
     "peers": "the same frame by other networks and by products alone",
     "events": "events to plane, by number of events",
@@ -26,7 +28,7 @@ PARTS = {
     "bag": "any2seg bag evaluate, per frame and all subsets",
 }
 """Name -> what is measured, in the order of the report."""
-SLOW = ("precision", "peers", "node", "start", "bag")
+SLOW = ("precision", "runtime", "peers", "node", "start", "bag")
 """What --quick leaves out."""
 
 
@@ -45,6 +47,7 @@ class BenchSettings(BaseModel):
     )
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     precision: Precision = Field("float32", description=PRECISION_HELP)
+    runtime: Runtime = Field(DEFAULT, description=RUNTIME_HELP)
     recording: Path | None = Field(None, description="of the part bag; default: 6 s of the simulated drive")
     cmnext: Path | None = Field(None, description="of the part peers: a checkout of github.com/jamycheung/DELIVER")
 

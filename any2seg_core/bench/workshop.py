@@ -56,7 +56,7 @@ class Workshop:
     @cached_property
     def predictor(self) -> Predictor:
         """The model as it was asked for, warm."""
-        return self.predictor_of(self.settings.precision, self.settings.size)
+        return self.predictor_of(self.settings.precision, self.settings.size, self.settings.runtime)
 
     @property
     def is_random(self) -> bool:
@@ -78,21 +78,24 @@ class Workshop:
         """Of all sensors of that model."""
         return self.contract.suite.subset_letters(self.contract.modalities)
 
-    def predictor_of(self, precision: str, side: int | None) -> Predictor:
+    def predictor_of(self, precision: str, side: int | None, runtime: str) -> Predictor:
         """Another one of the same weights.
 
         Args:
             side: of the network's input; None: as the model has it.
+
+        Raises:
+            UserError: the runtime cannot be had, or not in this precision.
         """
         settings = self.settings
         if not self.is_random and side is None:
-            predictor = Predictor.load(settings.model, settings.device, precision=precision)
+            predictor = Predictor.load(settings.model, settings.device, precision=precision, runtime=runtime)
         elif self.is_exported:
             raise UserError(f"--size {side}: {settings.model} is exported for one size; leave it out", "value-conflict")
         else:
             model, contract = self.torch_model()
             contract = contract if side is None else contract.model_copy(update={"height": side, "width": side})
-            predictor = Predictor(model, contract, self._device(), precision=precision)
+            predictor = Predictor(model, contract, self._device(), precision=precision, runtime=runtime)
         predictor.warm_up()
         return predictor
 

@@ -56,6 +56,13 @@ def test_shape_size_batch_and_precision(checkpoint):
     assert document.conditions.input_size == (96, 96)
 
 
+def test_shape_runtimes_that_can_be_had(checkpoint):
+    document = measured(checkpoint, "runtime")
+    found = rows(document, "runtime")
+    assert {"eager", "cpu"} <= set(found) and set(found["cpu"].shares) == {"eager"}
+    assert any("tensorrt" in note and "--runtime" in note for note in document.parts[0].notes)
+
+
 def test_shape_reuse_of_a_stream(checkpoint):
     found = rows(measured(checkpoint, "reuse"), "reuse")
     assert list(found) == ["RDEL, encoded again", "RDEL, reused"]
