@@ -28,7 +28,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import refusal
 from any2seg_core.base.shipped import shipped_file
 from any2seg_core.base.text_files import read_yaml
-from any2seg_core.evaluation.robustness import mm_robust, monotonicity
+from any2seg_core.evaluation.monotonicity import TOLERATED_DROP, monotonicity
+from any2seg_core.evaluation.robustness import mm_robust
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
@@ -40,6 +41,7 @@ SCRIPTS = Path(__file__).parent
 RECIPE = shipped_file("any2seg_training", "configs", "drive_b0_short.yaml")
 STUDIES = shipped_file("any2seg_training", "configs", "study")
 _ROBUST = "MM-Robust"
+_VIOLATIONS = f"by over {TOLERATED_DROP:g}"
 
 
 class StudyConfig(BaseModel):
@@ -156,7 +158,7 @@ def run_script(command: Sequence[str]) -> None:
 def columns(runs: Sequence[dict[str, Any]]) -> list[str]:
     """What a table shows of runs: all sensors that one of them has, means, each sensor, lowered steps of how many."""
     full = max((letters for run in runs for letters in run["results"]["subsets"]), key=len, default="")
-    return list(dict.fromkeys([full, _mean_of(full), _ROBUST, *full, _steps_of(full)]))
+    return list(dict.fromkeys([full, _mean_of(full), _ROBUST, *full, _steps_of(full), _VIOLATIONS]))
 
 
 def figures(results: dict[str, Any], suite: SensorSuite) -> dict[str, float]:
@@ -167,7 +169,7 @@ def figures(results: dict[str, Any], suite: SensorSuite) -> dict[str, float]:
         own[_ROBUST] = robust
     if len(table) == 2 ** len(full) - 1 and (pairs := monotonicity(table)) is not None:
         own[_mean_of(full)] = results["subset_mean"]["miou_present"]
-        own[_steps_of(full)] = float(pairs["lowered"])
+        own[_steps_of(full)], own[_VIOLATIONS] = float(pairs["lowered"]), float(pairs["violations"])
     return own
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import parse_json, read_json
-from any2seg_core.evaluation.policies import Policy
+from any2seg_core.evaluation.bootstrap import drawn_blocks, drawn_miou, mean_iou
 from any2seg_core.evaluation.scores import rounded
 from any2seg_core.evaluation.settings import CompareSettings
 from any2seg_core.vocabulary.labels import LabelSpace, stored_label_space
@@ -163,19 +163,6 @@ def _other_mapping(first: dict[str, Any], second: dict[str, Any]) -> str:
     return f"{first.get('name', 'none')} and {second.get('name', 'none')}: {said}"
 
 
-def mean_iou(counts: np.ndarray, policy: Policy, other: int | None = None) -> np.ndarray:
-    """(..., K, 3) counts of right, true and predicted pixels -> (...) mIoU in percent; see `ConfusionMatrix.miou`."""
-    right, truth, predicted = np.moveaxis(counts.astype(np.float64), -1, 0)  # (..., K) each
-    union = truth + predicted - right
-    iou = np.divide(right, union, out=np.zeros_like(union), where=union > 0)
-    kept = truth > 0 if policy == "present" else np.ones(truth.shape, bool)
-    if policy == "without_other" and other is not None:
-        kept[..., other] = False
-    number = kept.sum(axis=-1)
-    total = np.where(kept, iou, 0.0).sum(axis=-1)
-    return 100.0 * np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
-
-
 def compare(first: FrameCounts, second: FrameCounts, settings: CompareSettings) -> dict[str, Any]:
     """mIoU of both per common subset, B minus A, and the interval of the difference; JSON-ready, in percent.
 
@@ -189,14 +176,12 @@ def compare(first: FrameCounts, second: FrameCounts, settings: CompareSettings) 
     space = first.space
     other = None if space.other is None else space.id(space.other)
     starts = np.arange(0, len(first.names), settings.block)
-    draws = np.random.default_rng(settings.seed).multinomial(
-        len(starts), np.full(len(starts), 1.0 / len(starts)), settings.resamples
-    )  # (R, blocks)
+    draws = drawn_blocks(len(starts), settings.resamples, settings.seed)  # (R, blocks)
 
     def figures(counts: np.ndarray) -> tuple[float, np.ndarray]:
-        blocks = np.add.reduceat(counts, starts, axis=0).astype(np.float64)  # (blocks, K, 3)
-        drawn = np.tensordot(draws, blocks, axes=1)  # (R, K, 3)
-        return float(mean_iou(counts.sum(axis=0), settings.policy, other)), mean_iou(drawn, settings.policy, other)
+        blocks = np.add.reduceat(counts, starts, axis=0)  # (blocks, K, 3)
+        of_all = mean_iou(counts.sum(axis=0), settings.policy, other)
+        return float(of_all), drawn_miou(blocks, draws, settings.policy, other)
 
     found = {letters: (figures(first.counts[letters]), figures(second.counts[letters])) for letters in subsets}
     rows = {letters: _row(own, rival) for letters, (own, rival) in found.items()}

@@ -18,7 +18,9 @@ from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import DATASETS, Layout, layout
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import EvaluationBatch, evaluation_batches, resized_truth, spread
+from any2seg_core.evaluation.bootstrap import FrameBlocks
 from any2seg_core.evaluation.frame_views import FrameView
+from any2seg_core.evaluation.monotonicity import monotonicity
 from any2seg_core.evaluation.noise import NOISE_LEVELS, NoiseLevel, add_noise
 from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.evaluation.published import published
@@ -27,11 +29,10 @@ from any2seg_core.evaluation.robustness import (
     MISSING_RATES,
     failure_expectation,
     mm_robust,
-    monotonicity,
     random_missing,
     retention,
 )
-from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, percent
+from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, percent, rounded_document
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
 from any2seg_core.evaluation.subsets import (
     FILL_INS,
@@ -212,7 +213,7 @@ def evaluate_dataset(
     stages = Stages(len(target.indices), passes, progress)
 
     frames = stages.over("subsets", target.batches())
-    board = Scoreboard(target.space)
+    board, blocks = Scoreboard(target.space), FrameBlocks(target.space)
     shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
     fill_in, subsets, of_labels = FILL_INS[settings.protocol], target.subsets, target.comparison.of_labels
@@ -222,6 +223,7 @@ def evaluate_dataset(
     )  # fmt: skip
     for frame in scored:
         board.add(frame.scores, target.cases(frame.number))
+        blocks.add(frame.scores)
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
         per_frame.append({"frame": target.frames.frames[frame.number].name, "counts": counts})
         if views is not None and frame.number in shown:
@@ -239,7 +241,7 @@ def evaluate_dataset(
     document["suite"] = target.suite.to_document()
     document["mm_robust"] = mm_robust(miou, target.suite)
     document["failure_expectation"] = {f"{p:g}": failure_expectation(miou, p) for p in FAILURE_PROBABILITIES}
-    document["monotonicity"] = monotonicity(miou)
+    document["monotonicity"] = monotonicity(miou, blocks.counts(), seed=settings.seed)
     if rivals:
         reached = {
             letters: _miou_percent(rival, stages.over(f"specialist {letters}", rival.batches()))
@@ -252,7 +254,7 @@ def evaluate_dataset(
         document["noise"] = _damaged(target, stages)
     rows = published(data_set) if data_set else ()
     document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
-    return _rounded(document)
+    return rounded_document(document)
 
 
 def _of_compared(target: EvaluationTarget) -> str:
@@ -407,14 +409,3 @@ def _noisy(
         ]
         images = {name: torch.cat([frame[name] for frame in frames]) for name in batch.images}  # (B, C, H, W)
         yield batch._replace(images=images)
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to four digits (NaN to None), everywhere in a document."""
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(entry) for entry in value]
-    if isinstance(value, float):
-        return None if np.isnan(value) else round(value, 4)
-    return value

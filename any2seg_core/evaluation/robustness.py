@@ -1,4 +1,4 @@
-"""What a subset table says about robustness: failure expectation, MM-Robust, monotonicity, retention.
+"""What a subset table says about robustness: failure expectation, MM-Robust, retention.
 
 Tables map subset letters of a suite ("R", ..., "RDEL") to mIoU in percent. Damaged sensors: the random missing of RMM.
 """
@@ -6,7 +6,6 @@ Tables map subset letters of a suite ("R", ..., "RDEL") to mIoU in percent. Dama
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from any2seg_core.vocabulary.sensor import DEPTH
 
 FAILURE_PROBABILITIES = (0.2, 0.1, 0.05)
 MISSING_RATES = (0.25, 0.5, 0.75)
-_WORST_SHOWN = 5
 
 
 def failure_expectation(table: Mapping[str, float], probability: float) -> float | None:
@@ -44,40 +42,6 @@ def mm_robust(table: Mapping[str, float], suite: SensorSuite) -> float | None:
     if len(pair) < 2 or not all(letters in table for letters in wanted):
         return None
     return float(np.mean([table[letters] for letters in wanted]))
-
-
-def monotonicity(table: Mapping[str, float]) -> dict[str, Any] | None:
-    """How often, and by how much, adding one sensor lowers mIoU; None where no two subsets differ by one sensor.
-
-    Returns:
-        steps: pairs of a subset and the same with one sensor more. lowered: those where mIoU falls. share_lowered: of
-        all steps, in percent.
-        mean_change, mean_drop (over the lowered), worst: the largest drops. by_sensor: mean change that each sensor
-        brings when it is added. Changes in percentage points.
-    """
-    steps = [
-        (table[larger] - table[smaller], smaller, added)
-        for larger in table
-        for added in larger
-        if (smaller := larger.replace(added, "")) in table
-    ]
-    if not steps:
-        return None
-    drops = sorted(step for step in steps if step[0] < 0)
-    sensors = max(table, key=len)
-    return {
-        "steps": len(steps),
-        "lowered": len(drops),
-        "share_lowered": 100.0 * len(drops) / len(steps),
-        "mean_change": float(np.mean([change for change, _, _ in steps])),
-        "mean_drop": float(np.mean([-change for change, _, _ in drops])) if drops else 0.0,
-        "worst": [{"from": a, "adding": b, "change": change} for change, a, b in drops[:_WORST_SHOWN]],
-        "by_sensor": {
-            sensor: float(np.mean(changes))
-            for sensor in sensors
-            if (changes := [change for change, _, added in steps if added == sensor])
-        },
-    }
 
 
 def retention(table: Mapping[str, float], specialists: Mapping[str, float]) -> dict[str, dict[str, float]]:

@@ -183,6 +183,17 @@ def rounded(value: float, digits: int = 3) -> float | None:
     return None if np.isnan(value) else round(float(value), digits)
 
 
+def rounded_document(value: Any) -> Any:
+    """Floats to four digits (NaN to None), everywhere in a document."""
+    if isinstance(value, dict):
+        return {key: rounded_document(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded_document(entry) for entry in value]
+    if isinstance(value, float):
+        return None if np.isnan(value) else round(value, 4)
+    return value
+
+
 def percent(fraction: float) -> float | None:
     """0..1 -> percent as a JSON number; None for NaN."""
     return rounded(100.0 * float(fraction))

@@ -14,6 +14,7 @@ from any2seg_core.base.versions import versions
 from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.tables import mapping_lines, render
 from any2seg_core.reports.document import Figure, Report, Section, Table
+from any2seg_core.reports.monotonicity import MONOTONICITY_NOTE, monotonicity_rows
 from any2seg_core.reports.pictures import CONFUSION_NOTE, class_figures, class_legend, frame_sheet
 from any2seg_core.reports.subset_charts import reliability, shown_subsets, subset_bars
 from any2seg_core.vocabulary.labels import stored_label_space
@@ -264,19 +265,10 @@ def _robustness_section(document: dict[str, Any]) -> Section:
     )
     if document["mm_robust"] is not None:
         rows.append(("MM-Robust: mean of camera, depth and both", _number(document["mm_robust"])))
-    steps = document["monotonicity"]
-    if steps is not None:
-        share = f"{steps['lowered']} of {steps['steps']}"
-        rows.append(("steps at which one more sensor lowers mIoU", share))
-        rows.append(("mean drop where it does, points", _number(steps["mean_drop"])))
-        rows.append(("mean change of all steps, points", _number(steps["mean_change"])))
-        for drop in steps["worst"]:
-            rows.append((f"drop: {drop['from']} + {drop['adding']}, points", _number(drop["change"])))
-        for sensor, change in steps["by_sensor"].items():
-            rows.append((f"adding {sensor}, mean change in points", _number(change)))
+    rows += monotonicity_rows(document["monotonicity"])
     note = (
         "From mIoU over all classes. Mean and expectation (over independent failures that leave at least one sensor) "
-        "are the EMM benchmark of arXiv 2503.18445 where the protocol is zero."
+        f"are the EMM benchmark of arXiv 2503.18445 where the protocol is zero. {MONOTONICITY_NOTE}"
     )
     headings = ("figure", "this checkpoint", *(f"{rival['method']} ({rival['protocol']})" for rival in rivals))
     padded = [(*row, *[""] * (len(headings) - len(row))) for row in rows]

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.base.atomic import replacing
+from any2seg_core.evaluation.monotonicity import monotonicity
 from any2seg_core.evaluation.recording.evaluation import Evaluation
+from any2seg_core.evaluation.scores import rounded_document
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
+from any2seg_core.reports.monotonicity import MONOTONICITY_NOTE, monotonicity_rows
 from any2seg_core.reports.pictures import (
     ALL_LABELS,
     CONFUSION_NOTE,
@@ -63,6 +66,9 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     total = result.total()
     frames = list(total.values())[-1].frames
     document = {"conditions": result.conditions} | summarise(total, space, frames)
+    if "subset_mean" in document:  # a truth was found
+        miou = {letters: 100.0 * score.confusion.miou() for letters, score in total.items()}
+        document["monotonicity"] = rounded_document(monotonicity(miou, result.blocks.counts(), "present"))
     document["phases"] = [
         {"name": phase.name, "start_s": phase.start_s, "end_s": phase.end_s, "faults": list(phase.faults),
          "subsets": {name: score.document() for name, score in scores.items()}}
@@ -196,6 +202,9 @@ def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) 
     meant = [(name, text) for name, text in _DEFINITIONS.items() if has_truth or name not in _OF_TRUTH]
     heads = ("sensors", *(title for _, title in columns_of(has_truth)))
     yield Section("Per sensor subset", (Table(heads, subset_rows(document, has_truth)), Terms(meant)))
+    if rows := monotonicity_rows(document.get("monotonicity")):
+        note = "From mIoU over the classes present. " + MONOTONICITY_NOTE
+        yield Section("Adding a sensor", (Table(("figure", "value"), rows),), note)
     heads = ("sensor", "mean", "lowest", "at, s", "because of")
     table = Table(heads, reliability_rows(document), ("because of",))
     yield Section("Reliability per sensor, 0 to 1", (table,), _RELIABILITY)

@@ -138,6 +138,18 @@ def test_value_reliability_falls_with_a_sensor_and_is_in_lines_summary_and_repor
     assert "Reliability per sensor" in html and html.count('<path d="M') == len(summary["reliability"]) == 4
 
 
+def test_value_steps_of_adding_a_sensor_have_an_error_over_frames(faulty):
+    _, summary, out = faulty
+    steps = summary["monotonicity"]
+    miou = {letters: row["miou_present"] for letters, row in summary["subsets"].items()}
+    drops = [
+        miou[more] - miou[few] for more in miou for few in miou if len(more) == len(few) + 1 and set(few) < set(more)
+    ]
+    assert (steps["steps"], steps["violations"]) == (len(drops), sum(drop < -1.0 for drop in drops))
+    assert 0 <= steps["violations_low"] <= steps["violations_high"] <= steps["steps"]
+    assert "Adding a sensor" in (out / "report.html").read_text()
+
+
 def test_value_a_lidar_out_of_sight_is_missing_in_every_set(folder, tmp_path):
     """Its pose is turned round: all of its points lie behind the camera."""
     calibration = load_calibration(folder / "bag" / "calibration.yaml")
@@ -248,7 +260,7 @@ def test_value_a_truth_of_other_moments_is_told_and_compared_with_nothing(folder
     summary = write_evaluation(evaluate_bag(request), request.out, "x")
     assert [warning for warning in summary["warnings"] if "no judged frame has one within" in warning]
     assert not any(key.startswith("miou") for key in summary["subsets"]["RDEL"])
-    assert "subset_mean" not in summary
+    assert not {"subset_mean", "monotonicity"} & set(summary)
 
 
 def test_value_without_truth_and_every_second_set(folder, tmp_path):

@@ -29,6 +29,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder, compared_truth
+from any2seg_core.evaluation.bootstrap import FrameBlocks
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.absence import AbsenceLog
 from any2seg_core.evaluation.recording.evaluation import Evaluation
@@ -104,7 +105,8 @@ class _Run:
         board = Scoreboard(self._comparison.space)
         for phase in range(len(phases)):  # those without a frame have figures too
             board.add(self._scorer.empty(), (phase,))
-        self.result = Evaluation(self._conditions(), phases, board, end_s=end_s, has_truth=self._has_truth)
+        blocks = FrameBlocks(self._comparison.space)
+        self.result = Evaluation(self._conditions(), phases, board, blocks, end_s=end_s, has_truth=self._has_truth)
         self._left_out = np.zeros(2, np.int64)  # pixels of the truth: of classes that are not compared, labelled
         self._absence = AbsenceLog(self.modalities)
         self._truths = TruthTally(str(self.result.conditions["truth"]))
@@ -290,6 +292,7 @@ class _Run:
     def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
         phase = self._phase(time_s)
         self.result.board.add(scores, (phase,))
+        self.result.blocks.add(scores)
         return phase
 
     def _subset_entries(

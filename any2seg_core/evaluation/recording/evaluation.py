@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from any2seg_core.evaluation.bootstrap import FrameBlocks
 from any2seg_core.evaluation.frame_views import FrameView
 from any2seg_core.evaluation.recording.scores import Phase
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore
@@ -17,6 +18,7 @@ class Evaluation:
 
     Attributes:
         conditions: first line of the JSON lines file. phases: intervals between faults.
+        blocks: counts of the frames with a truth, by subset.
         board: scores by subset, over all frames and per number of the phase. injected: fault -> sensor -> messages hit.
         unreadable: the same of messages that a fault should have hit and that could not be read.
         absent: modality -> why it was not fused -> frames.
@@ -32,6 +34,7 @@ class Evaluation:
     conditions: dict[str, Any]
     phases: list[Phase]
     board: Scoreboard
+    blocks: FrameBlocks
     injected: dict[str, dict[str, int]] = field(default_factory=dict)
     unreadable: dict[str, dict[str, int]] = field(default_factory=dict)
     absent: dict[str, Counter[str]] = field(default_factory=dict)

@@ -12,7 +12,8 @@ from scipy.stats import bootstrap
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.cli.main import main
-from any2seg_core.evaluation.comparison import FrameCounts, compare, mean_iou
+from any2seg_core.evaluation.bootstrap import mean_iou
+from any2seg_core.evaluation.comparison import FrameCounts, compare
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.policies import POLICIES
 from any2seg_core.evaluation.scores import SubsetScore

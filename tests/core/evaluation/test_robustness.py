@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.monotonicity import monotonicity
 from any2seg_core.evaluation.published import published
 from any2seg_core.evaluation.robustness import (
     failure_expectation,
     mm_robust,
-    monotonicity,
     random_missing,
     retention,
 )
