@@ -62,10 +62,10 @@ def upsampled_labels(
 
 
 @compiled(**_IN_ORDER)
-def _exp_of_negative(x):
+def exp_of_negative(x):
     """exp(x) for float32 x <= 0, to 2e-7 of it, and 2^-126 below -87; in vector instructions, which np.exp is not."""
     power = x * LOG2_E
-    power = power if power > SMALLEST else SMALLEST
+    power = SMALLEST if power < SMALLEST else power  # so that NaN stays NaN
     whole = np.int32(power - np.float32(0.5))  # rounds to the nearest, as power <= 0
     f = power - np.float32(whole)
     fraction = ((((((_C6 * f + _C5) * f + _C4) * f + _C3) * f + _C2) * f) + _C1) * f + np.float32(1.0)
@@ -229,7 +229,7 @@ def _softmax_of(top, upper, lower, w, count, confidence):
     confidence[:count] = 0.0
     for k in range(upper.shape[0]):
         for x in range(count):
-            confidence[x] += _exp_of_negative(v * upper[k, x] + w * lower[k, x] - top[x])
+            confidence[x] += exp_of_negative(v * upper[k, x] + w * lower[k, x] - top[x])
     for x in range(count):
         confidence[x] = np.float32(1.0) / confidence[x]
 

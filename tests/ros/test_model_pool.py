@@ -53,6 +53,7 @@ def test_exception_another_missing_module_keeps_its_name(checkpoint):
 
 def test_value_one_model_per_precision(checkpoint, monkeypatch):
     monkeypatch.setattr("any2seg_core.models.precision.has_bfloat16", lambda: True)  # whatever this machine has
+    from any2seg_core.runtime.checkpoint import load_checkpoint
     from any2seg_ros.model_pool import ModelPool
 
     pool = ModelPool()
@@ -60,6 +61,6 @@ def test_value_one_model_per_precision(checkpoint, monkeypatch):
     assert pool.get(str(checkpoint), "cpu", "bfloat16") is reduced
     assert pool.get(str(checkpoint), "cpu", "float32") is exact
     assert (exact.precision, reduced.precision) == ("float32", "bfloat16")
-    encoders = [each.engine.model.encoder for each in (exact, reduced)]
+    encoders = load_checkpoint(checkpoint)[0].encoder, reduced.engine.model.encoder
     sizes = [sum(p.numel() * p.element_size() for p in encoder.parameters()) for encoder in encoders]
     assert 0.5 < sizes[1] / sizes[0] < 0.55  # norms stay as they are

@@ -1,4 +1,4 @@
-"""The engine for processors: fusion and head in compiled code, products and convolutions as PyTorch has them.
+"""The engine for processors: encoder, fusion and head in compiled code, matrix products as PyTorch has them.
 
 The hidden map of the head, ten times as large as the rest, is never whole: it is made strip by strip in the cache.
 MFF reads the features twice, and what the subsets of one set have in common once.
@@ -25,28 +25,32 @@ from any2seg_core.models.fusion import Fusion
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mff_early import MFFEarly
 from any2seg_core.models.mit import to_map, to_tokens
+from any2seg_core.runtime.engines.compiled_encoder import CompiledEncoder
 from any2seg_core.runtime.engines.eager import EagerEngine
 
 _STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
 
 
 class CpuEngine(EagerEngine):
-    """Fusion mff and the head of every model in compiled code: equal to the model up to the rounding of sums.
+    """MiT, fusion mff and the head of every model in compiled code: equal to the model up to the rounding of sums.
 
     Args:
-        model: in evaluation mode, on the CPU, with head and features in float32; see :meth:`fits`. Its head is folded
-            now: later changes of the head's weights are not seen.
+        model: in evaluation mode, on the CPU, with head and features in float32; see :meth:`fits`. Its weights are
+            brought in order now: later changes are not seen.
     """
 
     name = "cpu"
     version = f"any2seg {__version__}"
 
     def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
+        super().__init__(model, precision)
         compiled = copy.copy(model)
-        compiled._modules = dict(model._modules)  # modules of its own; encoder and weights stay those of the model
+        compiled._modules = dict(model._modules)  # modules of its own; the model keeps those it has
         compiled.head = cast(AllMLPHead, CompiledHead(model.head))  # it only has what an engine calls
         compiled.fusion = _compiled(model.fusion)
-        super().__init__(compiled, precision)
+        if CompiledEncoder.knows(model.encoder):
+            compiled.encoder = CompiledEncoder(model.encoder)
+        self.model = compiled
 
     @staticmethod
     def fits(model: Any2Seg) -> bool:

@@ -278,15 +278,16 @@ def test_value_weights_that_are_not_finite_label_nothing(raw, fusion, precision,
 def test_value_a_stream_is_sound_again_after_a_set_that_was_not(raw):
     """The anchor of the next set is not the broken one: it is as if the stream began there."""
     torch.manual_seed(0)
-    model = Any2Seg(ModelConfig(head_width=32))
-    stream = Predictor(model, InputContract(height=64, width=96), stream=True)
+    model = Any2Seg(ModelConfig(head_width=32)).eval()
+    engine = EagerEngine(model)  # sees weights that change
+    stream = Predictor(engine, InputContract(height=64, width=96), stream=True)
     planes = {"rgb": raw["rgb"], "depth": raw["rgb"][::-1]}
     weight = model.state_dict()["encoder.stages.1.blocks.0.attn.proj.weight"]
     stream(planes, stamp_ns=0)
     good, weight[0, 0] = weight[0, 0].item(), np.nan
     assert stream(planes, stamp_ns=10**8).invalid_share == 1.0
     weight[0, 0] = good
-    result, first = stream(planes, stamp_ns=2 * 10**8), Predictor(model, stream.contract)(planes)
+    result, first = stream(planes, stamp_ns=2 * 10**8), Predictor(engine, stream.contract)(planes)
     assert result.invalid_share == 0.0
     assert np.array_equal(result.labels, first.labels)
 
