@@ -74,7 +74,9 @@ def _memory_for(engine: Engine) -> AnchorMemory:
     """Of the last set of a stream; UserError where the engine has no anchor."""
     if not engine.takes_anchor:
         raise UserError(
-            "stream=True needs a checkpoint of fusion mff with reweight: this model has no anchor", "model-unsuitable"
+            "stream=True needs a checkpoint of fusion mff with reweight, and no runtime of graphs: this model has no "
+            f"anchor under runtime {engine.name}",
+            "model-unsuitable",
         )
     from any2seg_core.runtime.anchor_memory import AnchorMemory
 

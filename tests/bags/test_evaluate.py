@@ -107,6 +107,7 @@ def test_value_faults_are_in_the_conditions_the_summary_and_the_report(faulty):
     texts = ["drop:rgb@1:2", "drop:lidar@1.5:", "noise:event@0.5:1,rate_hz=9"]
     assert [fault["text"] for fault in conditions["faults"]] == texts
     assert conditions["seed"] == 0
+    assert conditions["engine"]["name"] == "cpu" and conditions["engine"]["precision"] == conditions["precision"]
     assert len(conditions["checkpoint"]["sha256"]) == 64
     html = (out / "report.html").read_text()
     assert all(text in html for text in texts)

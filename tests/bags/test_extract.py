@@ -28,6 +28,7 @@ from raised import user_error
 from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.motion import MotionGate, parse_motion
 from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.base.versions import __version__
 from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.data.deliver_labels import read_labels
 from any2seg_core.data.extract import ExtractOptions, extract
@@ -296,7 +297,8 @@ def test_value_labels_of_a_checkpoint_lie_beside_the_planes(tmp_path, params, sa
     bag, path = write_bag(tmp_path / "drive", kitti_entries(3)), save("rgb", "lidar")
     report = run(bag, tmp_path / "out", BagOptions(params=params), labels=path)
     facts = json.loads((tmp_path / "out" / "bag_train.json").read_text())
-    assert facts["predicted"] == {"checkpoint": "tiny.safetensors", "label_space": "deliver-25"}
+    engine = {"name": "cpu", "version": f"any2seg {__version__}", "precision": "float32"}
+    assert facts["predicted"] == {"checkpoint": "tiny.safetensors", "label_space": "deliver-25", "engine": engine}
     assert facts["event_window_ns"] == 33_000_000
     files = sorted((tmp_path / "out" / "predicted").rglob("*.png"))
     assert len(files) == report.written == 2

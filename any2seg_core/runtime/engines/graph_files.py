@@ -30,7 +30,7 @@ def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
     """
     trained.require_float32_on_cpu(runtime)
     cache = user_cache()
-    folder = None if cache is None else cache / GRAPHS / trained.hash_with("onnx", "torch")
+    folder = None if cache is None else cache / GRAPHS / trained.hash_with("torch")
     if folder is not None and (_is_whole(folder) or _made(folder, trained, runtime)):
         yield folder
         return

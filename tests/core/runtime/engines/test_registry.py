@@ -14,8 +14,11 @@ from raised import user_error
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.runtimes import RUNTIMES
+from any2seg_core.evaluation.batches import EvaluationBatch
+from any2seg_core.evaluation.subsets import subset_logits, zeros
 from any2seg_core.runtime.engines import compiled, graph_files
 from any2seg_core.runtime.engines.choice import engine_of, trained_model
+from any2seg_core.runtime.engines.eager import EagerEngine
 from any2seg_core.runtime.engines.registry import ENGINES, SLOW
 from any2seg_core.runtime.export import write
 from any2seg_core.runtime.export.write import export_checkpoint
@@ -91,8 +94,33 @@ def test_value_numbers_that_are_none_are_unlabelled(runtime):
     assert (labels == 255).all() and not confidence.any()
 
 
+@pytest.mark.parametrize("fill_in", [None, zeros])
 @pytest.mark.parametrize("runtime", GRAPHS)
-@pytest.mark.parametrize("fusion", ["linear", "early_concat"])
+def test_value_an_evaluation_gives_them_batches_and_absent_sensors(runtime, fill_in):
+    needs(runtime)
+    model, batch = trained_like(), 3
+    engine = engine_of(trained_like(), SIZE, runtime=runtime)
+    torch.manual_seed(1)
+    images = {name: torch.randn(batch, 3, *SIZE) for name in ("rgb", "event")}
+    frames = EvaluationBatch(images, torch.zeros(batch, *SIZE, dtype=torch.uint8), (0, 1, 2))
+    subsets = [("rgb",), ("depth",), ("rgb", "depth", "event")]
+    found = dict(subset_logits(model, frames, subsets, fill_in, engine))
+    expected = dict(subset_logits(model, frames, subsets, fill_in, EagerEngine(model)))
+    assert (found["depth",] is None) == (fill_in is None)
+    for subset in subsets:
+        if found[subset] is not None:
+            assert found[subset].shape == expected[subset].shape == (batch, 25, HEIGHT // 4, WIDTH // 4)
+            assert (found[subset].argmax(dim=1) != expected[subset].argmax(dim=1)).float().mean() <= 0.001
+
+
+def test_exception_graphs_keep_no_stream(cache):
+    needs("onnxruntime")
+    with user_error("model-unsuitable", "stream=True", "onnxruntime"):
+        Predictor(trained_like(), contract_of(trained_like()), stream=True, runtime="onnxruntime")
+
+
+@pytest.mark.parametrize("runtime", GRAPHS)
+@pytest.mark.parametrize("fusion", ["linear", "early_concat", "mff_early"])
 def test_exception_a_model_without_graphs(cache, runtime, fusion):
     needs(runtime)
     with user_error("model-unsuitable", f"runtime {runtime}", f"fusion={fusion}"):
@@ -115,7 +143,7 @@ def _graphs(cache) -> Path:
     """Those of `trained_like()`, exported by the first test that asks."""
     engine_of(trained_like(), SIZE, runtime="onnxruntime")
     trained = trained_model(trained_like(), SIZE, "cpu", "float32", "onnxruntime")
-    return cache / "graphs" / trained.hash_with("onnx", "torch")
+    return cache / "graphs" / trained.hash_with("torch")
 
 
 def _copy(graphs, folder) -> None:
@@ -203,12 +231,16 @@ def test_value_an_exported_folder_runs_under_both_runtimes(cache, tmp_path, monk
 
 
 class Broken(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
     def forward(self, images):
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nand more lines")
 
 
 def test_exception_a_compiler_that_is_missing_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr(compiled.torch, "compile", lambda module: Broken())
+    monkeypatch.setattr(compiled.torch, "compile", Broken)
     with user_error("runtime-unsuitable", "runtime compile", "No working C++ compiler", "g++"):
         engine_of(trained_like(), SIZE, runtime="compile")
 
