@@ -27,8 +27,14 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
 from any2seg_core.base.progress import track
 from any2seg_core.base.units import NS_PER_S
-from any2seg_core.data.deliver import LIDAR_LABELS
-from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, write_semantic
+from any2seg_core.data.deliver_files import (
+    LIDAR_LABELS,
+    alone_with,
+    check_target,
+    partial_folder,
+    publish,
+    write_semantic,
+)
 from any2seg_core.data.images import write_png
 from any2seg_core.sensors.lidar import project_labels
 from any2seg_core.sensors.rig import SensorRig

@@ -20,6 +20,7 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import held_by, listed
 from any2seg_core.base.text_files import read_json
+from any2seg_core.data.deliver_files import ENCODING_FILE, LIDAR_LABELS
 from any2seg_core.data.deliver_labels import label_space_of, read_labels
 from any2seg_core.data.images import CorruptFileError, read_image, read_plane, three_channels
 from any2seg_core.data.plane_cache import PlaneCache
@@ -35,12 +36,6 @@ from any2seg_core.vocabulary.sensor import DEPTH, THERMAL16, Sensor
 
 HFOV_DEG = 91.0
 """Horizontal field of view of DELIVER's cameras; HHA needs it."""
-
-ENCODING_FILE = "encoding.json"
-"""Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
-
-LIDAR_LABELS = "lidar_semantic"
-"""Folder and suffix of label images at the pixels that LiDAR points fall on; the simulated drive writes them."""
 
 _LABEL_FOLDER, _LABEL_SUFFIX = "semantic", "semantic"
 # What any2seg extracts from a recording ends with _bag.

@@ -14,6 +14,12 @@ from any2seg_core.runtime.legend import write_labels
 from any2seg_core.vocabulary.cases import SPLITS
 from any2seg_core.vocabulary.labels import LabelSpace
 
+ENCODING_FILE = "encoding.json"
+"""Beside planes that this program has written into a folder of DELIVER's layout: which encoding they have."""
+
+LIDAR_LABELS = "lidar_semantic"
+"""Folder and suffix of label images at the pixels that LiDAR points fall on; the simulated drive writes them."""
+
 
 def check_target(root: Path, split: str) -> None:
     """UserError unless a split can be written below `root`, beside other splits that may be there."""

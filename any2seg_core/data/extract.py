@@ -22,8 +22,15 @@ from any2seg_core.base.atomic import make_empty
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
-from any2seg_core.data.deliver import ENCODING_FILE, LIDAR_LABELS
-from any2seg_core.data.deliver_files import alone_with, check_target, partial_folder, publish, write_semantic
+from any2seg_core.data.deliver_files import (
+    ENCODING_FILE,
+    LIDAR_LABELS,
+    alone_with,
+    check_target,
+    partial_folder,
+    publish,
+    write_semantic,
+)
 from any2seg_core.data.deliver_labels import LABEL_SPACE_FILE, label_space_of
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png

@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = (
-    "any2seg_core.cli.main", "any2seg_core.evaluation.live", "any2seg_core.evaluation.recording.evaluate",
-    "any2seg_core.prediction.run", "any2seg_core.reports.recording", "any2seg_core.reports.recording_tables",
+    "any2seg_core.cli.main", "any2seg_core.data.extract", "any2seg_core.evaluation.live",
+    "any2seg_core.evaluation.recording.evaluate", "any2seg_core.prediction.run",
+    "any2seg_core.reports.recording", "any2seg_core.reports.recording_tables",
     "any2seg_core.runtime.export.load", "any2seg_core.runtime.file_set", "any2seg_core.runtime.pipeline",
     "any2seg_core.runtime.predictor", "any2seg_core.runtime.set_segmenter",
 )  # fmt: skip

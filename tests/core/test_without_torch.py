@@ -99,6 +99,18 @@ def test_value_bag_evaluate_of_every_subset_under_noise(place):
             assert found[letters][name] == pytest.approx(value, abs=0.2), (letters, name)
 
 
+def test_value_labels_of_a_recording(place):
+    for model, blocked in (("exported", True), ("m.safetensors", False)):
+        done = run(place, "bag", "extract", "bag", "--every", "4", "--labels", model, "--out", f"data/{model}",
+                   blocked=blocked)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    expected = sorted((place / "data" / "m.safetensors").rglob("*_semantic_*.png"))
+    assert len(expected) > 1
+    for path in expected:
+        found = place / "data" / "exported" / path.relative_to(place / "data" / "m.safetensors")
+        assert (np.asarray(Image.open(found)) != np.asarray(Image.open(path))).mean() <= 0.001
+
+
 def test_value_info(place):
     done = run(place, "info", "exported", "--json")
     assert done.returncode == 0, done.stderr

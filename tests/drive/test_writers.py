@@ -21,7 +21,8 @@ from scipy.spatial.transform import Rotation
 from small_rig import small_rig
 
 from any2seg_core.data.catalogue import open_dataset
-from any2seg_core.data.deliver import LIDAR_LABELS, DeliverDataset
+from any2seg_core.data.deliver import DeliverDataset
+from any2seg_core.data.deliver_files import LIDAR_LABELS
 from any2seg_core.data.recording_truth import TruthCoding, cloud_truth
 from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.messages import (

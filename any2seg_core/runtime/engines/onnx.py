@@ -47,5 +47,5 @@ class OnnxRuntimeGraph:
             ) from None
 
     def __call__(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Named arrays in, the outputs of these names out; only what they need is computed."""
+        """Named arrays in, the outputs of these names out. All of the graph is computed, whichever they are."""
         return self._session.run(list(outputs), dict(inputs))

@@ -12,17 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.models import Any2Seg
-from any2seg_core.models.decoder import AllMLPHead, folded, mixed
+from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
-from any2seg_core.models.mit import to_map, to_tokens
+from any2seg_core.models.mit import to_tokens
 from any2seg_core.runtime.array_io import LARGEST_LOGIT
 
 
 class SoundHead(nn.Module):
     """The head of a trained model, folded once; places whose sums are not finite have NaN as all of their logits.
 
-    Asked before the rectifier, which in some runtimes makes zero of NaN.
+    Asked before the rectifier, which in some runtimes makes zero of NaN. Channels stay last and upsampling is a product
+    of matrices: runtimes have fast ones on every machine, and of resizing, adding and transposing maps they do not.
 
     Shapes:
         levels 4 x (B, C_j, H_j, W_j) -> logits (B, K, H_1, W_1).
@@ -40,11 +41,24 @@ class SoundHead(nn.Module):
         self.register_buffer("offset", head.classifier.bias.clone())
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        weights = [self.get_buffer(f"weight_{number}") for number in range(len(levels))]
-        hidden = mixed(levels, weights, self.get_buffer("bias"))  # (B, C, H_1, W_1)
-        is_sound = hidden.sum(dim=1, keepdim=True).abs() <= LARGEST_LOGIT  # (B, 1, H_1, W_1)
-        tokens = F.linear(to_tokens(F.relu(hidden)), self.get_buffer("classes"), self.get_buffer("offset"))
-        return torch.where(is_sound, to_map(tokens, *hidden.shape[-2:]), torch.nan)
+        # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
+        offsets = [*[None] * (len(levels) - 1), self.get_buffer("bias")]
+        finest, *coarser = [
+            F.linear(to_tokens(level), self.get_buffer(f"weight_{number}"), offset).unflatten(1, level.shape[-2:])
+            for number, (level, offset) in enumerate(zip(levels, offsets, strict=True))
+        ]  # (B, H_j, W_j, C)
+        height, width = finest.shape[1:3]
+        across = [(_upsampling(level.shape[2], width) @ level).flatten(2) for level in coarser]  # (B, H_j, W_1 * C)
+        down = torch.cat([_upsampling(level.shape[1], height) for level in coarser], dim=1)  # (H_1, H_2 + H_3 + H_4)
+        hidden = finest + (down @ torch.cat(across, dim=1)).unflatten(2, (width, -1))
+        is_sound = hidden.sum(dim=3, keepdim=True).abs() <= LARGEST_LOGIT  # (B, H_1, W_1, 1)
+        logits = F.linear(F.relu(hidden), self.get_buffer("classes"), self.get_buffer("offset"))
+        return torch.where(is_sound, logits, torch.nan).permute(0, 3, 1, 2)  # (B, K, H_1, W_1)
+
+
+def _upsampling(source: int, wanted: int) -> Tensor:
+    """(wanted, source): bilinear weights of one axis."""
+    return F.interpolate(torch.eye(source)[None], wanted, mode="linear", align_corners=False)[0].t()
 
 
 class FusionGraph(nn.Module):
