@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,6 +30,7 @@ from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
 from any2seg_core.runtime.export.graphs import FusionGraph  # noqa: E402
 from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
 from any2seg_core.runtime.predictor import Predictor  # noqa: E402
+from any2seg_core.vocabulary.contract import InputContract  # noqa: E402
 from any2seg_core.vocabulary.modalities import SensorSuite, all_subsets  # noqa: E402
 from any2seg_core.vocabulary.sensor import Sensor  # noqa: E402
 
@@ -42,6 +44,7 @@ VAN = SensorSuite(
         Sensor("radar", "R", "points", value_range=(-20, 40)),
     ),
 )
+ROOT = Path(__file__).resolve().parents[4]
 FILES = ["README.md", "SHA256SUMS", "fusion.onnx", "model.json", "model.onnx"]
 
 
@@ -141,6 +144,8 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
         {"modalities": VAN.members},
         {"modalities": ("rgb", "lidar")},
         {"modalities": ("depth",)},
+        {"num_classes": 3},
+        {"num_classes": 300},
         {"align_corners": True, "layer_norm_eps": 1e-6},
     ],
     ids=str,
@@ -148,16 +153,20 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
 def test_value_other_models_pass_the_comparison(tmp_path, changes):
     model = trained_like(**changes)
     contract = {"label_space": "muses-19"} if model.config.num_classes == 19 else {}
+    if "num_classes" in changes and not contract:
+        names = [f"class {number}" for number in range(changes["num_classes"])]
+        contract["label_space"] = {"name": "many", "classes": names}
     if model.modalities == VAN.members:
         contract["suite"] = VAN
     written = export_checkpoint(saved(tmp_path / "m.safetensors", model, **contract), tmp_path / "out")
     assert written["differing_share"] <= 0.001 and written["subsets"] == 2 ** len(model.modalities) - 1
     assert open_exported(tmp_path / "out").align_corners == model.config.align_corners
     predictor = Predictor.load(tmp_path / "out")
+    unlabelled = 255 if model.config.num_classes <= 255 else 65535
     plane = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     for name in model.modalities:
         alone = predictor({name: plane})
-        assert alone.used == (name,) and alone.labels.shape == (40, 50) and alone.labels.max() < 255
+        assert alone.used == (name,) and alone.labels.shape == (40, 50) and alone.labels.max() < unlabelled
 
 
 def test_value_the_folder_holds_what_the_checkpoint_says(folder):
@@ -186,6 +195,30 @@ def test_value_the_program_of_the_readme_gives_the_labels_of_the_predictor(folde
     expected = Predictor(model, contract)(planes).labels
     assert found.shape == expected.shape and found.dtype == np.uint8
     assert (found != expected).mean() <= 0.001
+
+
+def test_value_the_program_in_c_plus_plus_names_what_the_graph_has(folder):
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    program = re.search(r"```cpp\n(.*?)```", text, re.S)[1]
+    assert program.count("\n") <= 60
+    graph, contract = graph_of(folder / "model.onnx"), json.loads((folder / "model.json").read_text())["contract"]
+    names = [re.findall(r'"(\w+)"', part) for part in re.findall(r"(?:inputs|outputs)\[\] = \{(.*?)\}", program)]
+    assert [names[0], len(names)] == [[each.name for each in graph.get_inputs()], 2]
+    assert set(names[1]) <= {each.name for each in graph.get_outputs()}
+    for key, of in re.findall(r"contract\.(\w+)(?:\.(\w+))?", program):
+        assert not of or of in contract[key]
+    usual = contract["normalisation"]["rgb"]
+    for key, name in (("mean", "mean"), ("std", "deviation")):
+        given = re.search(rf"\b{name}\[\] = \{{(.*?)\}}", program)[1]
+        assert [float(each) for each in given.split(",")] == usual[key]
+
+
+def test_value_the_readme_tells_of_temperatures(tmp_path):
+    model = trained_like()
+    for number, temperatures in enumerate(({}, {"R": 1.5})):
+        contract = InputContract(modalities=model.modalities, height=HEIGHT, width=WIDTH, temperatures=temperatures)
+        text = write._readme(tmp_path / "m.safetensors", model, contract, 0.0)
+        assert ("contract.temperatures" in text) == bool(number)
 
 
 def test_exception_a_folder_that_is_there_is_left_alone(folder, tmp_path):
