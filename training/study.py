@@ -2,12 +2,13 @@
 
     python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
     python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
+    python training/study.py study=subsets data=data/drive out=runs/time "train={steps: 1000000, max_minutes: 20}"
 
 A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
 among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its
-own process. An interrupted study goes on where it stopped: finished runs are read, the run
-under way resumes. Written to <out>: study.md and study.json (table, commands, seeds), and <variant>-<seed>/ with the
-run itself.
+own process. The budget is equal steps or, with `max_minutes`, equal time. An interrupted study goes on where it
+stopped: finished runs are read, the run under way resumes. Written to <out>: study.md and study.json (table, commands,
+seeds), and <variant>-<seed>/ with the run itself.
 """
 
 from __future__ import annotations
@@ -86,18 +87,20 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
     """
     variants = read_study(config)
     plan = [(name, seed) for seed in config.seeds for name in variants]
-    steps = {load_config(arguments(config, name, variants[name], seed)).steps for name, seed in plan}
-    if len(steps) > 1:
+    settings = [load_config(arguments(config, name, variants[name], seed)) for name, seed in plan]
+    steps, minutes = {one.steps for one in settings}, {one.max_minutes for one in settings}
+    if len(steps) > 1 or len(minutes) > 1:
         raise UserError(
-            f"study={config.study}: its variants train {sorted(steps)} steps; set one with train={{steps: N}}",
+            f"study={config.study}: its variants train {sorted(steps)} steps in {minutes} minutes; set one budget with "
+            "train={steps: N}",
             "study-mismatch",
         )
     runs: list[dict[str, Any]] = []
-    most = steps.pop()
-    document = {"study": config.study, "steps": most, "seeds": list(config.seeds), "runs": runs}
+    most, longest = steps.pop(), minutes.pop()
+    document = {"study": config.study, "steps": most, "max_minutes": longest, "seeds": list(config.seeds), "runs": runs}
     for number, (name, seed) in enumerate(plan, start=1):
         print(f"study: run {number} of {len(plan)}: {name}, seed {seed}", flush=True)
-        runs.append(train_one(config, name, variants[name], seed, most))
+        runs.append(train_one(config, name, variants[name], seed, None if longest else most))
         write_table(config.out, document)
     return document
 
@@ -123,8 +126,12 @@ def needs_teacher(variant: dict[str, Any]) -> bool:
     return "lambda_cr" in variant or "lambda_se" in variant
 
 
-def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int, steps: int) -> dict[str, Any]:
-    """One run: read if it is finished, resumed if it was interrupted, else from the start."""
+def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int, steps: int | None) -> dict[str, Any]:
+    """One run: read if it is finished, resumed if it was interrupted, else from the start.
+
+    Args:
+        steps: that a finished run must have had; None: the time decided.
+    """
     folder = config.out / f"{name}-{seed}"
     given = arguments(config, name, variant, seed)
     finished = finished_weights(config, name, seed)
@@ -136,11 +143,11 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
         run_script([str(SCRIPTS / "train.py"), *given, *resume])
     metadata = read_metadata(finished)
     provenance = metadata["provenance"]
-    if provenance["steps"] != steps:
+    if steps is not None and provenance["steps"] != steps:
         raise UserError(
             f"{finished} had {provenance['steps']} steps, not {steps}: choose another out", "study-mismatch"
         )
-    facts = {"minutes": provenance["minutes"], "results": provenance["results"]}
+    facts = {"steps": provenance["steps"], "minutes": provenance["minutes"], "results": provenance["results"]}
     facts["suite"] = InputContract.model_validate(metadata["contract"]).suite.to_document()
     return {"variant": name, "seed": seed, "after": variant.get("after"), "command": shown_command(given)} | facts
 
@@ -189,14 +196,16 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
         runs = [run for run in document["runs"] if run["variant"] == name]
         measured = [figures(run["results"], SensorSuite.of_document(run["suite"])) for run in runs]
         cells = [spread([figure[head] for figure in measured if head in figure]) for head in heads]
-        rows.append([name, str(len(runs)), *cells, f"{np.mean([run['minutes'] for run in runs]):.0f}"])
-    headings = ["variant", "seeds", *heads, "minutes"]
+        spent = [f"{np.mean([run[key] for run in runs]):.0f}" for key in ("steps", "minutes")]
+        rows.append([name, str(len(runs)), *cells, *spent])
+    headings = ["variant", "seeds", *heads, "steps", "minutes"]
+    budget = f"{document['max_minutes']:g} minutes" if document["max_minutes"] else f"{document['steps']} steps"
     frames = " or ".join(str(count) for count in sorted({run["results"]["frames"] for run in document["runs"]}))
     starts = {run["variant"]: run["after"] for run in document["runs"] if run["after"] is not None}
     lines = [
         f"# Study: {document['study']}", "",
         f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
-        f"{document['steps']} steps each; mean and standard deviation over the seeds.", "",
+        f"{budget} each; mean and standard deviation over the seeds.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),
         *(f"| {' | '.join(row)} |" for row in rows), "",
         *(f"- {name} goes on from the weights of {start}" for name, start in starts.items()), *[""] * bool(starts),

@@ -80,6 +80,22 @@ def test_smoke_two_variants_then_nothing_left_to_train(tmp_path: Path, monkeypat
     assert "had 1 steps, not 2" in capsys.readouterr().err
 
 
+def test_value_equal_time_is_a_budget_too(tmp_path: Path, monkeypatch):
+    """Runs of different lengths stand in one table, with the steps that each of them had."""
+    write_deliver(tmp_path / "data", {"train": 2, "val": 1}, (64, 96))
+    given = {"study": "subsets", "variants": ("dropout", "subsets_1")}
+    trained = TINY | {"final_frames": 1, "max_minutes": 10}
+    for name, steps in zip(given["variants"], (1, 2), strict=True):
+        run_study(configuration(tmp_path, study="subsets", variants=(name,), train=trained | {"steps": steps}))
+    monkeypatch.setattr(study, "run_script", lambda command: pytest.fail(f"trained again: {command}"))
+    config = configuration(tmp_path, **given, train=trained | {"steps": 10**6})
+    assert [run["steps"] for run in run_study(config)["runs"]] == [1, 2]
+    lines = (config.out / "study.md").read_text().splitlines()
+    assert any("; 10 minutes each;" in line for line in lines)
+    rows = [line.split("|") for line in lines if line.startswith(("| dropout", "| subsets_1"))]
+    assert [row[-3].strip() for row in rows] == ["1", "2"]
+
+
 def test_value_an_interrupted_run_resumes_and_a_teacher_is_made_first(tmp_path: Path, monkeypatch):
     config = configuration(tmp_path, variants=("mff_lscd",))
     folder = config.out / "mff_lscd-3"
@@ -105,10 +121,10 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
     given = arguments(config, "mff_m3l_5", read_study(config)["mff_m3l_5"], 3)
     assert load_config(given).init == config.out / "mff_start_5-3" / "final.safetensors"
     assert load_config(arguments(config, "mff_start_5", read_study(config)["mff_start_5"], 3)).init is None
-    run = {"seed": 3, "command": "", "minutes": 1.0, "results": {"frames": 1, "subsets": {}}}
+    run = {"seed": 3, "command": "", "steps": 4, "minutes": 1.0, "results": {"frames": 1, "subsets": {}}}
     run["suite"] = VEHICLE.to_document()
     runs = [run | {"variant": "a", "after": None}, run | {"variant": "b", "after": "a"}]
-    write_table(tmp_path, {"study": "few_labels", "steps": 4, "runs": runs})
+    write_table(tmp_path, {"study": "few_labels", "steps": 4, "max_minutes": None, "runs": runs})
     assert "- b goes on from the weights of a\n" in (tmp_path / "study.md").read_text()
 
 
