@@ -69,7 +69,7 @@ def by_number(values: list[float]) -> list[float]:
     return [statistics.mean(v for v, subset in zip(values, SUBSETS, strict=True) if len(subset) == n) for n in counts]
 
 
-def main(root: str, count: int = 240, turns: int = 15, plot: str | None = None) -> None:
+def main(root: str, count: int, turns: int, plot: str) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     frames = layout("auto", Path(root), suite=None).open("val", None, None, cache="none", skip_corrupt=False)
@@ -84,7 +84,7 @@ def main(root: str, count: int = 240, turns: int = 15, plot: str | None = None) 
         print(f"| {VEHICLE.subset_letters(subset)} | " + " | ".join(cells) + " |")
     means = [f"{statistics.mean(time_shares[each]):.2f} | {statistics.mean(miou[each]):.1f}" for each in VARIANTS]
     print("| mean | " + " | ".join(means) + " |")
-    if plot is not None:
+    if plot:
         lines = {
             " ".join(variant): list(zip(by_number(time_shares[variant]), by_number(miou[variant]), strict=True))
             for variant in VARIANTS
@@ -94,5 +94,5 @@ def main(root: str, count: int = 240, turns: int = 15, plot: str | None = None) 
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    main(arguments[0], *map(int, arguments[1:3]), *arguments[3:4])
+    root, count, turns, plot = [*sys.argv[1:], *["240", "15", ""][len(sys.argv) - 2 :]]
+    main(root, int(count), int(turns), plot)

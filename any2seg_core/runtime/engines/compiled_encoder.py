@@ -41,7 +41,8 @@ class Workspace(threading.local):
         size = math.prod(shape)
         held = self._held.get(name)
         if held is None or held.numel() < size:
-            held = self._held[name] = torch.empty(size)
+            with torch.inference_mode(False):  # memory of that mode could not be written outside of it
+                held = self._held[name] = torch.empty(size)
         return held[:size].view(shape)
 
 

@@ -73,6 +73,16 @@ def test_value_a_sample_is_the_same_bits_whatever_stands_beside_and_before_it():
             assert torch.equal(level[0], whole[b])
 
 
+def test_value_memory_of_inference_mode_serves_outside_of_it():
+    """An engine is tried in that mode, and an evaluation runs without."""
+    encoder = trained("b0")
+    compiled, images = CompiledEncoder(encoder), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = compiled(images)
+    with torch.no_grad():
+        assert all(torch.equal(*pair) for pair in zip(compiled(images), expected, strict=True))
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_value_an_image_that_is_not_finite_has_no_finite_feature(bad):
