@@ -29,7 +29,6 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_ros.stand_in_node import StandInNode, stamp, steady_stamps
 
 _FRAMES, _SIDE, _HFOV_DEG = 10, 1024, 91.0
-_PATIENCE_S = 120.0  # a machine that is busy with other work is slow, and no reason to stop
 
 app = typer.Typer()
 
@@ -56,7 +55,7 @@ def main(
             for name, plane_of in PLAIN.items():
                 plane_of(current[name], view)
 
-        works: dict[str, Callable[[], object]] = {"node": partial(node.push, current, _PATIENCE_S), "plain": plain}
+        works: dict[str, Callable[[], object]] = {"node": partial(node.push, current), "plain": plain}
         found = in_turns(works, rounds * _FRAMES, 3, next_frame)
         used = ", ".join(node.used)
         node.close()
