@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from any2seg_core.base.atomic import new_folder
-from any2seg_core.base.checksums import require_checksums, write_checksums
+from any2seg_core.base.checksums import require_checksums, sha256_of, write_checksums
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.user_cache import user_cache
 from any2seg_core.runtime.engines.memory import GRAPHS
 from any2seg_core.runtime.engines.trained import TrainedModel
+from any2seg_core.runtime.export import graphs
 from any2seg_core.runtime.export.folder import REST, WHOLE
 from any2seg_core.runtime.export.write import require_exporter, write_graphs
 
@@ -30,13 +31,18 @@ def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
     """
     trained.require_float32_on_cpu(runtime)
     cache = user_cache()
-    folder = None if cache is None else cache / GRAPHS / trained.hash_with("torch")
+    folder = None if cache is None else cache / GRAPHS / name_of_graphs(trained)
     if folder is not None and (_is_whole(folder) or _made(folder, trained, runtime)):
         yield folder
         return
     with tempfile.TemporaryDirectory() as place:
         _write(Path(place), trained, runtime)
         yield Path(place)
+
+
+def name_of_graphs(trained: TrainedModel) -> str:
+    """Of their folder in the cache; another one when the code that says what is exported has changed."""
+    return trained.hash_with("torch", code=sha256_of(Path(graphs.__file__)))
 
 
 def _is_whole(folder: Path) -> bool:

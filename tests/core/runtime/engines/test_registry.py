@@ -143,7 +143,7 @@ def _graphs(cache) -> Path:
     """Those of `trained_like()`, exported by the first test that asks."""
     engine_of(trained_like(), SIZE, runtime="onnxruntime")
     trained = trained_model(trained_like(), SIZE, "cpu", "float32", "onnxruntime")
-    return cache / "graphs" / trained.hash_with("torch")
+    return cache / "graphs" / graph_files.name_of_graphs(trained)
 
 
 def _copy(graphs, folder) -> None:
