@@ -45,7 +45,9 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
             "resample it first or correct the calibration",
             "calibration-size",
         )
-    return _hha(read_only(np.ascontiguousarray(depth)), *camera.ray_grid())
+    plane = np.empty((camera.height, 3 * camera.width), np.uint8)  # here: NumPy says who owns what it allocates
+    _hha(read_only(np.ascontiguousarray(depth)), *camera.ray_grid(), plane)
+    return plane.reshape(camera.height, camera.width, 3)  # (H,3W) -> (H,W,3)
 
 
 def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:
@@ -207,9 +209,9 @@ def _store_row(nearness, heights, angles, line):
 
 
 @compiled(cache=True, error_model="numpy")
-def _hha(depth, ray_x, ray_y):
+def _hha(depth, ray_x, ray_y, plane):
+    """Fill plane (H, 3W)."""
     height, width = depth.shape
-    plane = np.empty((height, 3 * width), dtype=np.uint8)
     rows = np.zeros((3, 3, width + 2), dtype=np.float32)  # points of the row before, this one and the next, in turn
     right, down = np.empty((3, width), dtype=np.float32), np.empty((3, width), dtype=np.float32)
     nearness, heights = np.empty(width, dtype=np.uint8), np.empty(width, dtype=np.uint8)
@@ -233,7 +235,6 @@ def _hha(depth, ray_x, ray_y):
         _normal_cosines(right, down, known, cosines)
         _angle_codes(cosines, known, angles)
         _store_row(nearness, heights, angles, plane[row])
-    return plane.reshape(height, width, 3)  # (H,3W) -> (H,W,3)
 
 
 @compiled(cache=True, error_model="numpy")

@@ -36,7 +36,9 @@ def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Came
     """
     points = _checked(points)
     keys, columns, begins = _by_row(*_visible(points, lidar_to_camera, camera), points[:, 3], camera.height)
-    return _draw(keys, columns, begins, camera.height, camera.width)
+    plane = np.zeros((camera.height, 3 * camera.width), np.uint8)  # here: NumPy says who owns what it allocates
+    _draw(keys, columns, begins, plane)
+    return plane.reshape(camera.height, camera.width, 3)  # (H,3W) -> (H,W,3)
 
 
 def project_labels(
@@ -328,8 +330,9 @@ def _store_least(above, here, below, line):
 
 
 @compiled(cache=True)
-def _draw(keys, columns, begins, height, width):
-    plane = np.zeros((height, 3 * width), dtype=np.uint8)
+def _draw(keys, columns, begins, plane):
+    """Fill plane (H, 3W), which is 0."""
+    height, width = plane.shape[0], plane.shape[1] // 3
     line = np.empty(width + 2, dtype=np.int64)  # least key of each pixel of a row, with a border
     rows = np.full((3, width), _NOTHING)  # the same of three pixels side by side: row before, this one, next, in turn
     for row in range(height + 1):
@@ -343,4 +346,3 @@ def _draw(keys, columns, begins, height, width):
             _least_of_three(line, rows[row % 3])
         if row > 0 and last > begins[max(row - 2, 0)]:
             _store_least(rows[0], rows[1], rows[2], plane[row - 1])
-    return plane.reshape(height, width, 3)  # (H,3W) -> (H,W,3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from raised import user_error
 
+from any2seg_core.base.fixed_arrays import fixed
 from any2seg_core.sensors.calibration import Calibration
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.sensors.depth import _hha, encode_hha
@@ -55,6 +56,11 @@ def test_value_planes_are_the_encoders_bytes_in_canonical_order():
 def test_value_each_modality_alone_gives_the_same_bytes(name):
     raw = _raw()
     np.testing.assert_array_equal(_rig().planes({name: raw[name]}, STAMP)[name], _rig().planes(raw, STAMP)[name])
+
+
+def test_value_planes_become_fixed_without_a_copy():
+    for name, plane in _rig().planes({name: _raw()[name] for name in ("depth", "event", "lidar")}, STAMP).items():
+        assert fixed(plane) is plane, name
 
 
 def test_value_arrays_that_a_message_owns_need_no_new_compilation():
