@@ -15,6 +15,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.torch_package import require_torch
 from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.array_io import unlabelled_share
+from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
@@ -165,6 +166,7 @@ class Predictor:
 
             engine, contract = load_exported(path, str(device), precision, runtime)
             return cls(engine, contract, stream=stream)
+        read_metadata(path)  # what is wrong with the file is told before what is missing to run it
         require_torch(f"the checkpoint {path}")
         from any2seg_core.runtime.checkpoint import load_checkpoint
         from any2seg_core.runtime.devices import available_device

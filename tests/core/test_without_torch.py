@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from raised import assert_refused, user_error
 for _package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(_package)
 
+from any2seg_core.base.checksums import write_checksums  # noqa: E402
 from any2seg_core.base.torch_package import require_torch  # noqa: E402
 from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
 from any2seg_core.runtime.predictor import Predictor  # noqa: E402
@@ -143,6 +145,22 @@ def test_exception_an_exported_model_has_no_other_device_or_precision(place, wor
     assert done.returncode == 2
     assert_refused(done.stderr, code, "exported", words[1])
     assert not (place / "no.png").exists()
+
+
+def test_exception_a_path_without_a_model_is_told_before_pytorch_is_asked_for(place):
+    (place / "link").symlink_to("nowhere")
+    done = run(place, "predict", "--model", "link", "--rgb", "a.png", "-o", "no.png")
+    assert done.returncode == 2
+    assert_refused(done.stderr, "checkpoint-missing", "link")
+
+
+def test_exception_a_graph_of_another_model(place, tmp_path):
+    shutil.copytree(place / "exported", tmp_path / "swapped")
+    shutil.copy(tmp_path / "swapped" / "fusion.onnx", tmp_path / "swapped" / "model.onnx")
+    write_checksums(tmp_path / "swapped")
+    done = run(place, "predict", "--model", tmp_path / "swapped", "--rgb", "a.png", "-o", "no.png")
+    assert done.returncode == 2 and not (place / "no.png").exists()
+    assert_refused(done.stderr, "checkpoint-damaged", "onnxruntime", "images")
 
 
 def test_exception_an_exported_model_keeps_no_stream(place):

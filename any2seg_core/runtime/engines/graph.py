@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.array_io import label_maps, planes_to_images
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.vocabulary.contract import InputContract
@@ -66,7 +67,7 @@ class GraphEngine(Engine):
         return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
 
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
-        frames = [self._whole(LEVELS, {"images": image[b : b + 1]}) for b in range(len(image))]
+        frames = [self._run(self._whole, LEVELS, {"images": image[b : b + 1]}) for b in range(len(image))]
         return frames[0] if len(frames) == 1 else [np.concatenate(levels) for levels in zip(*frames, strict=True)]
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
@@ -84,7 +85,7 @@ class GraphEngine(Engine):
     def _logits(self, kept: list[list[np.ndarray]], b: int) -> np.ndarray:
         """(1, K, h, w) of one frame, whose sensors' features these are."""
         rows = [np.stack([level[b] for level in levels]) for levels in zip(*kept, strict=True)]  # 4 x (R, C, H, W)
-        return self._rest(("logits",), dict(zip(LEVELS, rows, strict=True)))[0]
+        return self._run(self._rest, ("logits",), dict(zip(LEVELS, rows, strict=True)))[0]
 
     def decode(self, fused: np.ndarray) -> np.ndarray:
         """What `fuse_subsets` gives is decoded already."""
@@ -102,5 +103,17 @@ class GraphEngine(Engine):
     def outputs(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Labels (1, h, w) int32 and logits (1, K, h, w) float32 of all rows, both as the graph gives them."""
         rows = np.concatenate(list(images.values()))
-        labels, logits = self._whole(("labels", "logits"), {"images": rows})
+        labels, logits = self._run(self._whole, ("labels", "logits"), {"images": rows})
         return labels, logits
+
+    def _run(self, graph: Graph, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """UserError where the graph is another one than this engine's: other names, or other sizes."""
+        try:
+            return graph(outputs, inputs)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # those of runtimes have no class in common but this one
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self.version} cannot run the graph ({reason}): export the checkpoint again", "checkpoint-damaged"
+            ) from None
