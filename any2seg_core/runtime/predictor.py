@@ -166,8 +166,11 @@ class Predictor:
 
             engine, contract = load_exported(path, str(device), precision, runtime)
             return cls(engine, contract, stream=stream)
-        read_metadata(path)  # what is wrong with the file is told before what is missing to run it
-        require_torch(f"the checkpoint {path}")
+        try:
+            require_torch(f"the checkpoint {path}")
+        except UserError:
+            read_metadata(path)  # what is wrong with the file is told before what is missing to run it
+            raise
         from any2seg_core.runtime.checkpoint import load_checkpoint
         from any2seg_core.runtime.devices import available_device
 
