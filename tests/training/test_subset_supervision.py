@@ -221,6 +221,19 @@ def test_value_resume_is_exact(data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert {"l_sup", "l_subsets", "l_distilled", "distilled_share", "l_monotone"} <= set(log[-2])
 
 
+def test_value_a_run_from_before_a_setting_goes_on(data: Path, tmp_path: Path):
+    """What a state does not name was at its default; any other value is another run."""
+    out = tmp_path / "run"
+    train(settings(data, out, steps=2), ALONE)
+    old = state(out)
+    del old["run"]["settings"]["subset_supervision"], old["run"]["settings"]["mff"]["select_temperature"]
+    torch.save(old, out / "last.pt")
+    with user_error("resume-mismatch", "subset_supervision.count=0"):
+        train(settings(data, out, steps=3, resume=True, subset_supervision={"count": 1}), ALONE)
+    train(settings(data, out, steps=3, resume=True), ALONE)
+    assert state(out)["step"] == 3
+
+
 def test_exception_subsets_that_the_data_set_has_not(data: Path, tmp_path: Path):
     with user_error("sensor-none", "lidar"):
         train(settings(data, tmp_path / "a", modalities=("lidar",), **ALL_TERMS), ALONE)
