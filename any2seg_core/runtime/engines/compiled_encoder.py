@@ -230,7 +230,7 @@ class CompiledStage(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self._one(each) for each in x])
+        return self._one(x[0]) if len(x) == 1 else torch.cat([self._one(each) for each in x])
 
     def _one(self, feature: Tensor) -> Tensor:
         """One sample (C, H, W) -> (1, C', H', W')."""
