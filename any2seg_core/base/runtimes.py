@@ -11,3 +11,8 @@ DEFAULT: Literal["default"] = "default"
 FASTEST = "auto"
 """The fastest that gives those labels, measured once per model and machine."""
 RUNTIME_HELP = "Engine: default, eager, cpu, onnxruntime, openvino, compile, tensorrt; auto measures them once."
+FILLED_ROWS_HELP = (
+    "Of LiDARs and radars encode only the rows of the picture that hold points: faster, for slightly other labels."
+)
+TAKES_ANY_ROWS = ("eager", "cpu")
+"""Engines that take images of any height, as filled rows need."""

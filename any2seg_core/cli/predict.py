@@ -15,7 +15,7 @@ from rich.table import Table
 from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISION_HELP
-from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
+from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIME_HELP
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
@@ -52,6 +52,7 @@ class _Request:
     device: str
     precision: str
     runtime: str
+    filled_rows: bool
     params: Path | None
     as_json: bool
     depth_scale: float
@@ -97,6 +98,7 @@ def predict(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "float32",
     runtime: Annotated[str, typer.Option(help=RUNTIME_HELP)] = DEFAULT,
+    filled_rows: Annotated[bool, typer.Option("--filled-rows", help=FILLED_ROWS_HELP)] = False,
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -113,8 +115,8 @@ def predict(
     inputs = _named_inputs({name: text for name, text in given.items() if text}, sensor or ())
     request = _Request(
         out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
-        checkpoint, device, precision, runtime, params, as_json, depth_scale, event_time_unit, point_columns,
-        intensity_max,
+        checkpoint, device, precision, runtime, filled_rows, params, as_json, depth_scale, event_time_unit,
+        point_columns, intensity_max,
     )  # fmt: skip
     _check_inputs(request)
     from any2seg_core.prediction.sources import is_one_file
@@ -282,7 +284,11 @@ def _loaded(request: _Request, options: Any) -> tuple[Any, Any, dict[str, Any], 
 
     calibration = load_calibration(request.calib) if request.calib is not None else None
     predictor = Predictor.load(
-        request.checkpoint, request.device, precision=request.precision, runtime=request.runtime
+        request.checkpoint,
+        request.device,
+        precision=request.precision,
+        runtime=request.runtime,
+        filled_rows=request.filled_rows,
     )
     parameters = load_params_file(request.params) if request.params is not None else {}
     intensity_max = request.intensity_max or float(parameters.get("intensity_max", 0.0))

@@ -85,6 +85,8 @@ class EvaluationTarget:
         model, contract, _ = load_checkpoint(checkpoint)
         size = (contract.height, contract.width)
         engine = engine_of(model, size, device, settings.precision, settings.runtime)
+        if settings.filled_rows:
+            engine.encode_filled_rows(contract)
         found = data_layout(settings, contract)
         data = f"{settings.data} is {found.name}"
         comparison = Comparison.between(
@@ -234,6 +236,7 @@ def evaluate_dataset(
     document = summarise(board.total, target.space, evaluated, _prior_baselines(target), settings.protocol)
     document |= {"split": settings.split, "eval_size": settings.eval_size, "data_set": data_set}
     document |= {"precision": target.engine.precision, "engine": target.engine.facts}
+    document |= {"filled_rows": settings.filled_rows}
     document |= {"checkpoint": str(settings.checkpoint), "data": str(settings.data), "seed": settings.seed}
     document |= {"parity": settings.parity, "skipped": list(target.frames.skipped)}
     document |= {"calibration": _calibration(board.total), "cases": _cases(board, target)}

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from any2seg_core.base.precisions import PRECISION_HELP, Precision
-from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP, Runtime
+from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIME_HELP, Runtime
 from any2seg_core.data.kinds import Kind
 from any2seg_core.evaluation.policies import Policy
 from any2seg_core.vocabulary.class_mapping import ClassMap
@@ -50,6 +50,7 @@ class EvaluateSettings(BaseModel):
     device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
     precision: Precision = Field("float32", description=PRECISION_HELP)
     runtime: Runtime = Field(DEFAULT, description=RUNTIME_HELP)
+    filled_rows: bool = Field(False, description=FILLED_ROWS_HELP)
     seed: int = Field(0, ge=0, description="of the damage")
     prior_from: str = Field("train", description="split that gives the label statistics of the prior baselines")
 

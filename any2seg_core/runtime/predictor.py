@@ -121,6 +121,8 @@ class Predictor:
             it has none; "auto" measures. The attribute says what it came to.
         runtime: engine that runs the model, one of `RUNTIMES`; "auto" takes the fastest that gives the labels of
             PyTorch. The attribute says what it came to.
+        filled_rows: of sensors of kind points encode only the rows of the plane that hold something, with slightly
+            other labels; UserError where engine or model take whole images only.
 
     Examples:
         >>> import numpy as np
@@ -140,8 +142,11 @@ class Predictor:
         stream: bool = False,
         precision: str = "float32",
         runtime: str = DEFAULT,
+        filled_rows: bool = False,
     ) -> None:
         self.engine = model if isinstance(model, Engine) else _engine_of(model, contract, device, precision, runtime)
+        if filled_rows:
+            self.engine.encode_filled_rows(contract)
         self.device, self.precision, self.runtime = self.engine.device, self.engine.precision, self.engine.name
         self._memory = _memory_for(self.engine) if stream else None
         self.contract = contract
@@ -155,6 +160,7 @@ class Predictor:
         stream: bool = False,
         precision: str = "float32",
         runtime: str = DEFAULT,
+        filled_rows: bool = False,
     ) -> Predictor:
         """Read a checkpoint, by default the shipped one, or a folder of `any2seg export`, which needs no PyTorch.
 
@@ -165,7 +171,7 @@ class Predictor:
             from any2seg_core.runtime.export.load import load_exported
 
             engine, contract = load_exported(path, str(device), precision, runtime)
-            return cls(engine, contract, stream=stream)
+            return cls(engine, contract, stream=stream, filled_rows=filled_rows)
         try:
             require_torch(f"the checkpoint {path}")
         except UserError:
@@ -176,7 +182,7 @@ class Predictor:
 
         present = available_device(device)
         model, contract, _ = load_checkpoint(path)
-        return cls(model, contract, present, stream, precision, runtime)
+        return cls(model, contract, present, stream, precision, runtime, filled_rows)
 
     def warm_up(self) -> None:
         """Run once on dark planes, so that the first real frame is not the slow one."""

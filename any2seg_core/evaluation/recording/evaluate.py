@@ -66,7 +66,11 @@ class _Run:
     def __init__(self, request: EvaluateRequest, stack: ExitStack) -> None:
         self.request = request
         self.predictor = Predictor.load(
-            request.checkpoint, request.device, precision=request.precision, runtime=request.runtime
+            request.checkpoint,
+            request.device,
+            precision=request.precision,
+            runtime=request.runtime,
+            filled_rows=request.filled_rows,
         )
         self._settings = read_settings(request.bag)
         self._coding, self._comparison = truth_of(request, self._settings, self.predictor.label_space)
@@ -181,6 +185,7 @@ class _Run:
             "device": str(self.predictor.device),
             "precision": self.predictor.precision,
             "engine": self.predictor.engine.facts,
+            "filled_rows": request.filled_rows,
         }
 
     def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.runtimes import TAKES_ANY_ROWS
 from any2seg_core.models import Any2Seg, Encoded, Fused
 from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.runtime.engines.filled_rows import FilledRows
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -24,6 +27,7 @@ class EagerEngine(Engine):
     def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
         self.model, self.precision = model, precision
         self.device = next(model.parameters()).device
+        self._filled_rows: FilledRows | None = None
         self.encodes_alone, self.takes_anchor = model.encodes_alone, model.fusion.takes_anchor
 
     def computing(self) -> AbstractContextManager[None]:
@@ -42,7 +46,19 @@ class EagerEngine(Engine):
         return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
 
     def encode_sensor(self, name: str, image: Tensor) -> Encoded:
-        return self.model.encode({name: image})
+        if self._filled_rows is None:
+            return self.model.encode({name: image})
+        return self._filled_rows.encoded(name, image, lambda part: self.model.encode({name: part}))
+
+    def encode_filled_rows(self, contract: InputContract) -> None:
+        if self.name not in TAKES_ANY_ROWS:
+            super().encode_filled_rows(contract)
+        if not self.encodes_alone:
+            raise UserError(
+                f"filled_rows: fusion={self.model.config.fusion} encodes its sensors together: leave it out",
+                "model-unsuitable",
+            )
+        self._filled_rows = FilledRows(contract)
 
     def together(self, features: Mapping[str, Encoded]) -> Encoded:
         return Encoded.joined([features[name] for name in self.model.modalities if name in features])

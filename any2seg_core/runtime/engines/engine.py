@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.runtimes import TAKES_ANY_ROWS
 from any2seg_core.vocabulary.contract import InputContract
 
 
@@ -63,6 +65,13 @@ class Engine(ABC):
         They are the same bits whatever else is encoded, and nothing changes them afterwards: they may be kept, and
         put `together` with others as often as wanted.
         """
+
+    def encode_filled_rows(self, contract: InputContract) -> None:
+        """From now on encode only the filled rows of sensors of kind points; UserError where this engine cannot."""
+        raise UserError(
+            f"filled_rows: {self.name} takes whole images only: take runtime {' or '.join(TAKES_ANY_ROWS)}",
+            "runtime-unsuitable",
+        )
 
     @abstractmethod
     def together(self, features: Mapping[str, Any]) -> Any:

@@ -24,18 +24,22 @@ class ModelPool:
     def __init__(self) -> None:
         self.turns = FairLock()
         self._lock = threading.Lock()
-        self._loaded: WeakValueDictionary[tuple[Path, int, str, str, str], Predictor] = WeakValueDictionary()
+        self._loaded: WeakValueDictionary[tuple[Path, int, str, str, str, bool], Predictor] = WeakValueDictionary()
 
-    def get(self, checkpoint: str, device: str, precision: str, runtime: str = DEFAULT) -> Predictor:
+    def get(
+        self, checkpoint: str, device: str, precision: str, runtime: str = DEFAULT, filled_rows: bool = False
+    ) -> Predictor:
         """A warm Predictor; UserError for a missing or foreign file, a device or package that is not there."""
         from any2seg_core.runtime.predictor import Predictor  # with the node it would load NumPy kernels
 
         path = Path(checkpoint).resolve()
         with self._lock:
-            key = (path, path.stat().st_mtime_ns if path.exists() else 0, device, precision, runtime)
+            key = (path, path.stat().st_mtime_ns if path.exists() else 0, device, precision, runtime, filled_rows)
             predictor = self._loaded.get(key)
             if predictor is None:
-                predictor = Predictor.load(Path(checkpoint), device, precision=precision, runtime=runtime)
+                predictor = Predictor.load(
+                    Path(checkpoint), device, precision=precision, runtime=runtime, filled_rows=filled_rows
+                )
                 predictor.warm_up()
                 self._loaded[key] = predictor
             return predictor

@@ -14,7 +14,7 @@ from typing import Any
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISIONS
-from any2seg_core.base.runtimes import DEFAULT, RUNTIMES
+from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIMES
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
@@ -116,6 +116,7 @@ _MODEL = {
         "labels, is an error. auto takes the fastest, measured once for this model on this machine.",
         choices=RUNTIMES,
     ),
+    "filled_rows": Parameter(False, f"{FILLED_ROWS_HELP} Figures: docs/performance.md."),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
 }
 _CALIBRATION = {

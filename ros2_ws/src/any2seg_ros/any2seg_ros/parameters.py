@@ -41,6 +41,7 @@ class NodeParameters:
     device: str
     precision: str
     runtime: str
+    filled_rows: bool
     autostart: bool
     calibration_file: str
     use_tf: bool

@@ -126,7 +126,7 @@ class Segmenter:
 
     def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
         self._predictor: Predictor = pool.get(
-            settings.checkpoint, settings.device, settings.precision, settings.runtime
+            settings.checkpoint, settings.device, settings.precision, settings.runtime, settings.filled_rows
         )
         contract = self._predictor.contract
         self._suite = settings.suite
