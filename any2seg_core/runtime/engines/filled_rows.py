@@ -31,6 +31,7 @@ class FilledRows:
     def __init__(self, contract: InputContract) -> None:
         self._contract = contract
         self._empty: dict[str, tuple[tuple[int, ...], Encoded]] = {}
+        self._pixels: dict[str, Tensor] = {}
 
     def encoded(self, name: str, images: Tensor, encode: Callable[[Tensor], Encoded]) -> Encoded:
         """What `encode` makes of images (B, 3, h, w) of one sensor, or nearly."""
@@ -63,7 +64,8 @@ class FilledRows:
 
     def _filled(self, name: str, image: Tensor) -> slice:
         """The rows of (1, 3, h, w) that hold something, outward to multiples of 32; 0:0 where none does."""
-        is_filled = ((image - self._nothing(name, image)).abs() > _ROUNDING).any(dim=3).any(dim=1)[0]  # (h,)
+        away = (image - self._nothing(name, image)).abs_()  # (1, 3, h, w)
+        is_filled = ~(away.amax(dim=(1, 3))[0] <= _ROUNDING)  # (h,), NaN among it
         found = torch.nonzero(is_filled)[:, 0].tolist()
         if not found:
             return slice(0, 0)
@@ -79,9 +81,11 @@ class FilledRows:
 
     def _nothing(self, name: str, like: Tensor) -> Tensor:
         """(1, 3, 1, 1), what normalisation makes of a pixel of zeros."""
-        contract = self._contract
-        plane = np.zeros((contract.height, contract.width, 3), np.uint8)
-        return planes_to_tensor({name: plane}, contract, like.device)[name][:, :, :1, :1]
+        if name not in self._pixels:
+            plane = np.zeros((self._contract.height, self._contract.width, 3), np.uint8)
+            whole = planes_to_tensor({name: plane}, self._contract, like.device)[name]
+            self._pixels[name] = whole[:, :, :1, :1].clone()
+        return self._pixels[name]
 
 
 def _stacked(parts: list[Encoded]) -> Encoded:
