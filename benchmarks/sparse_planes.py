@@ -54,7 +54,7 @@ def main() -> None:
     per_plane = [seconds / len(images) for seconds in times["whole"].cpu_s]
     heights = [np.ptp(np.flatnonzero(plane.any(axis=(1, 2)))) + 1 for plane in lidar]
     print(f"rows from the first to the last point: {np.mean(heights) / len(lidar[0]):.2f} of the plane")
-    print(f"filled rows:  {ratio(times['rows'].cpu_s, times['whole'].cpu_s)} of encoding all rows, {len(images)} planes")
+    print(f"filled rows:  {ratio(times['rows'].cpu_s, times['whole'].cpu_s)} of encoding all, {len(images)} planes")
     print(f"empty plane:  {ratio(times['empty'].cpu_s, per_plane)} of encoding one: it is looked at, and left out")
     assert "lidar" not in whole(others).used
 
