@@ -59,8 +59,9 @@ class FilledRows:
             return copy
 
         levels = [placed(*pair) for pair in zip(empty.levels, part.levels, strict=True)]
-        has_logits = empty.logits is not None and part.logits is not None
-        return replace(part, levels=levels, logits=placed(empty.logits, part.logits) if has_logits else None)
+        if empty.logits is None or part.logits is None:
+            return replace(part, levels=levels)
+        return replace(part, levels=levels, logits=placed(empty.logits, part.logits))
 
     def _filled(self, name: str, image: Tensor) -> slice:
         """The rows of (1, 3, h, w) that hold something, outward to multiples of 32; 0:0 where none does."""
