@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.evaluation.batches import EvaluationBatch
 from any2seg_core.evaluation.subsets import evaluate_subsets, subset_logits, zeros
 from any2seg_core.models import Any2Seg, ModelConfig
@@ -118,3 +119,14 @@ def test_value_one_pass_scores_every_subset_as_single_passes_do(model, planes):
         np.add.at(expected, (truth[0].numpy().ravel(), labels.ravel()), 1)
         counts = table[VEHICLE.subset_letters(subset)].counts[:, :25]
         assert np.abs(counts - expected).sum() <= 14  # of 7070, by rounding
+
+
+def test_value_the_light_checkpoint_that_ships(planes):
+    path = default_checkpoint().with_name("drive_b0_light.safetensors")
+    assert path.stat().st_size <= 8_000_000
+    model, contract, provenance = load_checkpoint(path)
+    assert model.config.fusion == "mff_early" and contract.scale == {"rgb": 0.5, "event": 0.5, "lidar": 0.5}
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert len(provenance["results"]["subsets"]) == 15
+    labels = Predictor(model, contract)({"lidar": planes["lidar"]}).labels
+    assert labels.shape == (70, 101) and labels.max() < 25
