@@ -156,7 +156,7 @@ class EncodedTogether(Fusion):
 def present_rows(images: list[Tensor], present: Tensor) -> Tensor:
     """M images (B, C, H, W) of one size -> those of the present pairs (R, C, H, W)."""
     rows = present.flatten()  # (B * M,)
-    batch = torch.stack(images, dim=1).flatten(0, 1)  # (B * M, C, H, W)
+    batch = images[0] if len(images) == 1 else torch.stack(images, dim=1).flatten(0, 1)  # (B * M, C, H, W)
     return batch if bool(rows.all()) else batch[rows]
 
 

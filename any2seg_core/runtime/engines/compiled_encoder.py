@@ -28,6 +28,7 @@ from any2seg_core.models.mit import (
 )
 
 _STRIP_VALUES = 1 << 17  # that are worked on at a time: half a megabyte stays in the cache
+_MOST_VIEWS = 256  # remembered: one size of images makes about 50
 
 
 class Workspace(threading.local):
@@ -35,15 +36,23 @@ class Workspace(threading.local):
 
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
+        self._views: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def room(self, name: str, *shape: int) -> Tensor:
         """Float32 of this shape with any values, valid until the thread asks for the same name again."""
+        view = self._views.get((name, shape))
+        return self._view(name, shape) if view is None else view
+
+    def _view(self, name: str, shape: tuple[int, ...]) -> Tensor:
         size = math.prod(shape)
         held = self._held.get(name)
-        if held is None or held.numel() < size:
-            with torch.inference_mode(False):  # memory of that mode could not be written outside of it
+        with torch.inference_mode(False):  # memory of that mode could not be written outside of it
+            if held is None or held.numel() < size or len(self._views) >= _MOST_VIEWS:
+                self._views.clear()  # so that no view keeps memory that is replaced
+            if held is None or held.numel() < size:
                 held = self._held[name] = torch.empty(size)
-        return held[:size].view(shape)
+            view = self._views[name, shape] = held[:size].view(shape)
+        return view
 
 
 class Norm:

@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.base.versions import __version__
@@ -25,10 +24,10 @@ from any2seg_core.models.fusion import Fusion
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mff_early import MFFEarly
 from any2seg_core.models.mit import to_map, to_tokens
-from any2seg_core.runtime.engines.compiled_encoder import CompiledEncoder
+from any2seg_core.runtime.engines.compiled_encoder import CompiledEncoder, Workspace
 from any2seg_core.runtime.engines.eager import EagerEngine
 
-_STRIP_VALUES = 1 << 18  # hidden values that are worked on at a time: a megabyte stays in the cache
+_STRIP_VALUES = 1 << 17  # hidden values that are worked on at a time: half a megabyte stays in the cache
 
 
 class CpuEngine(EagerEngine):
@@ -130,24 +129,37 @@ class CompiledHead(nn.Module):
     @torch.no_grad()
     def __init__(self, head: AllMLPHead) -> None:
         super().__init__()
-        self._weights, self._bias = folded(head)
+        weights, self._bias = folded(head)
+        self._weights = [weight.t().contiguous() for weight in weights]  # (C_j, C)
         assert head.classifier.bias is not None
         self._classify, self._offset = head.classifier.weight.detach()[:, :, 0, 0].t(), head.classifier.bias.detach()
+        self._space = Workspace()
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        (height, width), (finest, *coarser) = levels[0].shape[-2:], [to_tokens(level).contiguous() for level in levels]
-        # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
-        offsets = [None, None, self._bias]
-        mixed = [F.linear(*each) for each in zip(coarser, self._weights[1:], offsets, strict=True)]  # (B, N_j, C)
-        maps = [part.unflatten(1, level.shape[-2:]).numpy() for part, level in zip(mixed, levels[1:], strict=True)]
-        rows = max(1, _STRIP_VALUES // (width * len(self._bias)))
-        logits = finest.new_empty(*finest.shape[:2], len(self._offset))  # (B, N, K)
-        strip = finest.new_empty(rows * width, len(self._bias))  # (n, C)
-        for b in range(len(finest)):
-            for row in range(0, height, rows):
-                part = slice(row * width, min(row + rows, height) * width)
-                hidden = strip[: part.stop - part.start]
-                torch.mm(finest[b, part], self._weights[0].t(), out=hidden)
-                add_upsampled(hidden.numpy(), row, (height, width), [each[b] for each in maps])
-                torch.addmm(self._offset, hidden, self._classify, out=logits[b, part])
+        height, width = levels[0].shape[-2:]
+        tokens = [to_tokens(level).contiguous() for level in levels]  # 4 x (B, N_j, C_j)
+        logits = tokens[0].new_empty(*tokens[0].shape[:2], len(self._offset))  # (B, N, K)
+        for b in range(len(logits)):
+            maps = [self._coarse(j, tokens[j][b], levels[j].shape[-2:]) for j in range(1, len(levels))]
+            self._classified(tokens[0][b], width, maps, logits[b])
         return to_map(logits, height, width)  # (B, K, H, W)
+
+    def _coarse(self, j: int, tokens: Tensor, size: Sequence[int]) -> np.ndarray:
+        """One of the levels that are upsampled, (N_j, C_j) -> (H_j, W_j, C)."""
+        mixed = self._space.room(f"level {j}", len(tokens), len(self._bias))
+        torch.mm(tokens, self._weights[j], out=mixed)
+        if j == len(self._weights) - 1:
+            mixed += self._bias  # with the smallest map: what is upsampled is a mean, so it arrives everywhere
+        return mixed.view(*size, -1).numpy()
+
+    def _classified(self, finest: Tensor, width: int, maps: list[np.ndarray], logits: Tensor) -> None:
+        """Finest level (N, C_1) and the maps of the coarser ones -> logits (N, K)."""
+        height = len(finest) // width
+        rows = max(1, _STRIP_VALUES // (width * len(self._bias)))
+        strip = self._space.room("strip", rows * width, len(self._bias))  # (n, C)
+        for row in range(0, height, rows):
+            part = slice(row * width, min(row + rows, height) * width)
+            hidden = strip[: part.stop - part.start]
+            torch.mm(finest[part], self._weights[0], out=hidden)
+            add_upsampled(hidden.numpy(), row, (height, width), maps)
+            torch.addmm(self._offset, hidden, self._classify, out=logits[part])
