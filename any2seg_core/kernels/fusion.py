@@ -65,6 +65,15 @@ def weigh_and_select(
 
 
 @compiled(**KERNEL)
+def _dot(left, right):
+    """Of two arrays without gaps: a loop over them becomes vector instructions, one over a larger array does not."""
+    total = np.float32(0.0)
+    for k in range(left.size):
+        total += left[k] * right[k]
+    return total
+
+
+@compiled(**KERNEL)
 def _inner_products(tokens, present, products):
     B, M, length = tokens.shape
     for b in range(B):
@@ -73,10 +82,7 @@ def _inner_products(tokens, present, products):
             for i in range(M):
                 for j in range(i + 1):
                     if present[b, i] and present[b, j]:
-                        total = np.float32(0.0)
-                        for k in range(start, stop):
-                            total += tokens[b, i, k] * tokens[b, j, k]
-                        products[b, i, j] += total
+                        products[b, i, j] += _dot(tokens[b, i, start:stop], tokens[b, j, start:stop])
         for i in range(M):
             for j in range(i):
                 products[b, j, i] = products[b, i, j]
@@ -138,6 +144,12 @@ def _soften(similarity, there, temperature):
         similarity[m] /= total
 
 
+@compiled(**KERNEL)
+def _scale(values, factor, out):
+    for k in range(values.size):
+        out[k] = factor * values[k]
+
+
 # A similarity is the cosine with f_mb times the norm of f_mb, which is the same for all modalities of a location.
 
 
@@ -147,6 +159,11 @@ def _weigh_and_select(tokens, present, weights, balanced, selected, temperature,
     mixed, choice = np.empty(C, np.float32), np.zeros(M, np.float32)
     for b in range(B):
         there = np.nonzero(present[b])[0]
+        if there.size == 1:  # f_ms is f_m, and f_mb a multiple of it
+            only = there[0]
+            factor = balanced * weights[b, only] + selected
+            _scale(tokens[b, only, first:last].ravel(), factor, fused[b, first:last].ravel())
+            continue
         for n in range(first, last):
             mixed[:] = 0.0
             for m in there:
