@@ -14,12 +14,12 @@ from any2seg_core.bags.opened import BagOptions
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
 from any2seg_core.data.dropout import subset_weights
-from any2seg_core.evaluation.recording.evaluate import wanted_subsets
 from any2seg_core.faults.grammar import parse_drop, parse_fault
 from any2seg_core.faults.kinds import load_faults
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.modalities import MUSES, VEHICLE
+from any2seg_core.vocabulary.subsets import subsets_with_all
 from any2seg_ros import launch_arguments
 from any2seg_ros.parameter_table import TABLE
 from any2seg_training.cache_teacher import CacheConfig
@@ -103,7 +103,7 @@ TEXT_DOORS: dict[str, Callable[[str, Path, Path], tuple[str, ...]]] = {
     "weights of dropout": lambda text, *_: of_dropout(text),
     "launch argument": lambda text, *_: of_launch(text),
     "launch argument, list": lambda text, *_: of_launch(f"[{text}]"),
-    "--subsets": lambda text, *_: wanted_subsets(text, VEHICLE.members)[0],
+    "--subsets": lambda text, *_: subsets_with_all(text)[0],
 }
 DOORS: dict[str, Callable[[object, Path, Path], tuple[str, ...]]] = {
     "--faults": lambda sensors, folder, _: of_schedule(sensors, folder),
@@ -151,7 +151,7 @@ def test_exception_what_is_no_subset_is_refused_at_every_door(door, text, tmp_pa
 def test_value_a_comma_separates_subsets():
     drops = parse_drop("camera,lidar@3:")
     assert [(drop.sensors, drop.start_s) for drop in drops] == [(("rgb",), 0.0), (("lidar",), 3.0)]
-    assert wanted_subsets("rgb,lidar", VEHICLE.members) == [("rgb",), ("lidar",), VEHICLE.members]
+    assert subsets_with_all("rgb,lidar") == [("rgb",), ("lidar",), VEHICLE.members]
     assert of_launch("[rgb,lidar]") == ("rgb", "lidar")  # YAML's own comma, between the parts of one subset
 
 

@@ -33,7 +33,7 @@ from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
 from any2seg_core.evaluation.recording import evaluate
-from any2seg_core.evaluation.recording.evaluate import evaluate_bag, wanted_subsets
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.record import LABEL_INFO, OUTPUTS
 from any2seg_core.evaluation.recording.scores import phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
@@ -565,14 +565,6 @@ def test_value_phases_cut_where_a_fault_begins_or_ends():
     ]
     assert [(p.start_s, p.end_s, p.name) for p in phases_of([], 5.0)] == [(0.0, 5.0, "as recorded")]
     assert phases_of(parse_drop("camera@7:9"), 5.0)[0].name == "as recorded"
-
-
-def test_value_subsets_of_the_command_line():
-    assert wanted_subsets("every", ("lidar",)) == [("lidar",)]
-    assert wanted_subsets("all", VEHICLE.members) == wanted_subsets("full", VEHICLE.members) == [VEHICLE.members]
-    assert wanted_subsets("camera,lidar", VEHICLE.members) == [("rgb",), ("lidar",), VEHICLE.members]
-    assert wanted_subsets("RL,R", ("rgb", "lidar")) == [("rgb",), ("rgb", "lidar")]
-    assert len(wanted_subsets("every", VEHICLE.members)) == 15
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,7 @@ from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
-from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.subsets import parse_subsets
+from any2seg_core.vocabulary.subsets import subsets_with_all
 from any2seg_core.vocabulary.truth_codings import FILE_CODINGS, TAG, TRAIN_IDS
 
 _AHEAD = 3
@@ -85,7 +84,11 @@ class _Run:
         self._has_truth = self._folder is not None or bool(self._topics.truth)
         self._require_images_of_truth()
         self.modalities = self._modalities()
-        self.subsets = wanted_subsets(request.subsets, self.modalities, self._suite)
+        try:
+            self.subsets = subsets_with_all(request.subsets, self._suite, self.modalities)
+        except UserError as error:
+            told = f"--subsets {request.subsets}: of what recording and checkpoint have: {error}"
+            raise UserError(told, error.code) from None
         event_window_ns = self.predictor.contract.event_window_ns
         self._sync = sync_config(self._opened.parameters, self.modalities, event_window_ns, self._suite)
         self._notes = check_faults(request.faults, self._bag, self._topics, self._suite)
@@ -408,14 +411,3 @@ def evaluate_bag(
         if report is not None:
             report(run.result, folder)
         return run.result
-
-
-def wanted_subsets(
-    text: str, modalities: tuple[str, ...], suite: SensorSuite = VEHICLE
-) -> list[tuple[str, ...]]:
-    """Subsets of what is there, the full one always among them and last."""
-    try:
-        chosen = parse_subsets(text, suite, modalities)
-    except UserError as error:
-        raise UserError(f"--subsets {text}: of what recording and checkpoint have: {error}", error.code) from None
-    return [*(subset for subset in chosen if subset != modalities), modalities]

@@ -27,6 +27,9 @@ def test_value_auto_is_every_subset_of_few_sensors_and_two_per_sensor_of_many(se
 def test_value_every_stays_possible_and_all_is_last():
     assert len(parse_subsets("every", suite(10))) == 1023
     assert subsets_with_all("all,L,RD") == [("lidar",), ("rgb", "depth"), VEHICLE.members]
+    assert subsets_with_all("every", VEHICLE, ("lidar",)) == [("lidar",)]
+    assert subsets_with_all("full") == subsets_with_all("all") == [VEHICLE.members]
+    assert len(subsets_with_all("every")) == 15
     assert subsets_with_all("auto", VEHICLE, ("rgb", "lidar")) == [("rgb",), ("lidar",), ("rgb", "lidar")]
     with user_error("value-range", "20 sensors"):
         parse_subsets("every", suite(20))
