@@ -92,23 +92,21 @@ def _winners(logits):
 
 
 @compiled(**_STRICT)
-def _bar(corner, best):
+def _bar(corner, i, j, k, n):
     """Mean of the logits (K,) of four classes, a little lower than rounding can make it."""
-    a, b, c, d = corner[best[0]], corner[best[1]], corner[best[2]], corner[best[3]]
+    a, b, c, d = corner[i], corner[j], corner[k], corner[n]
     quarter = np.float32(0.25)  # first: no sum of large logits overflows
     size = quarter * abs(a) + quarter * abs(b) + quarter * abs(c) + quarter * abs(d)
     return quarter * a + quarter * b + quarter * c + quarter * d - _MARGIN * size
 
 
 @compiled(**_STRICT)
-def _rivals(corners, best, is_rival, rivals):
-    """Classes that may win between four corners (K,), of which ``best`` are the winners; returns how many.
+def _rivals(p, q, r, s, bar_p, bar_q, bar_r, bar_s, is_rival, rivals):
+    """Classes that may win between four corners (K,), whose four winners have a mean of a bar; returns how many.
 
     The winner of a place is not below the mean of the four corners' winners there, and that mean is interpolated as the
     logits are: a class below it at all corners is below it everywhere between.
     """
-    p, q, r, s = corners
-    bar_p, bar_q, bar_r, bar_s = _bar(p, best), _bar(q, best), _bar(r, best), _bar(s, best)
     for k in range(p.size):
         is_rival[k] = (p[k] >= bar_p) | (q[k] >= bar_q) | (r[k] >= bar_r) | (s[k] >= bar_s)
     count = 0
@@ -116,16 +114,6 @@ def _rivals(corners, best, is_rival, rivals):
         rivals[count] = k
         count += is_rival[k]
     return count
-
-
-@compiled(**_STRICT)
-def _fill_weights(row_weights, column_weights, rows, columns):
-    """Weights of all places of a cell (n, m), one after the other: (n m,) each."""
-    m = column_weights.size
-    for y in range(row_weights.size):
-        for x in range(m):
-            rows[y * m + x] = row_weights[y]
-            columns[y * m + x] = column_weights[x]
 
 
 @compiled(**_STRICT)
@@ -152,35 +140,17 @@ def _go_on_with(k, p, q, r, s, rows, columns, top, winner):
 
 
 @compiled(**_STRICT)
-def _label_cell(corners, rivals, count, row_weights, column_weights, scratch, winner, labels):
-    """Labels (n, m) between four corners: the largest of the interpolated logits of some classes, the lowest of equals.
-
-    One class after the other over all places: the compiler makes vector instructions of that.
-    """
-    p, q, r, s = corners
-    n, m = labels.shape
-    rows, columns, top, found = scratch[0, : n * m], scratch[1, : n * m], scratch[2, : n * m], winner[: n * m]
-    _fill_weights(row_weights, column_weights, rows, columns)
-    k = rivals[0]
-    found[:] = k
-    _start_with(p[k], q[k], r[k], s[k], rows, columns, top)
-    for i in range(1, count):
-        k = rivals[i]
-        _go_on_with(k, p[k], q[k], r[k], s[k], rows, columns, top, found)
-    for y in range(n):
-        for x in range(m):
-            labels[y, x] = found[y * m + x]
-
-
-@compiled(**_STRICT)
 def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, high, weight, labels, first, last):
     """Fill rows first..last of labels, cell by cell: places between the same four corners.
 
-    Bilinear weights are not negative: a class that wins at all four corners wins between them.
+    Bilinear weights are not negative: a class that wins at all four corners wins between them. Elsewhere the largest of
+    the interpolated logits wins, the lowest class among equals. One class after the other over all places: the compiler
+    makes vector instructions of that. A cell has no function of its own: calling it took longer than what it does.
     """
     rivals, is_rival = np.empty(logits.shape[2] + 1, np.int32), np.empty(logits.shape[2], np.int32)
-    places = max(_PLACES, labels.shape[1])
-    scratch, winner = np.empty((3, places), np.float32), np.empty(places, np.int32)
+    most = max(_PLACES, labels.shape[1])
+    rows, columns, top = np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
+    winner = np.empty(most, np.int32)
     end = first
     while end < last:
         begin, above, below = end, np.int64(row_low[end]), np.int64(row_high[end])
@@ -191,15 +161,33 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
             left, right = np.int64(low[start]), np.int64(high[start])
             best = winners[above, left], winners[above, right], winners[below, left], winners[below, right]
             if best[0] == best[1] and best[0] == best[2] and best[0] == best[3]:
-                labels[begin:end, start:stop] = best[0]
+                for y in range(begin, end):
+                    for x in range(start, stop):
+                        labels[y, x] = best[0]
                 continue
-            corners = logits[above, left], logits[above, right], logits[below, left], logits[below, right]
-            count = _rivals(corners, best, is_rival, rivals)
-            height = places // (stop - start)
-            for y in range(begin, end, height):
-                here = labels[y : min(y + height, end), start:stop]
-                weights = row_weight[y : min(y + height, end)], weight[start:stop]
-                _label_cell(corners, rivals, count, *weights, scratch, winner, here)
+            p, q, r, s = logits[above, left], logits[above, right], logits[below, left], logits[below, right]
+            bars = _bar(p, *best), _bar(q, *best), _bar(r, *best), _bar(s, *best)
+            count = _rivals(p, q, r, s, *bars, is_rival, rivals)
+            height = most // (stop - start)
+            for upper in range(begin, end, height):
+                lower = min(upper + height, end)
+                size = 0
+                for y in range(upper, lower):
+                    for x in range(start, stop):
+                        rows[size], columns[size] = row_weight[y], weight[x]
+                        size += 1
+                k = rivals[0]
+                for i in range(size):
+                    winner[i] = k
+                _start_with(p[k], q[k], r[k], s[k], rows[:size], columns[:size], top[:size])
+                for i in range(1, count):
+                    k = rivals[i]
+                    _go_on_with(k, p[k], q[k], r[k], s[k], rows[:size], columns[:size], top[:size], winner[:size])
+                size = 0
+                for y in range(upper, lower):
+                    for x in range(start, stop):
+                        labels[y, x] = winner[size]
+                        size += 1
 
 
 @compiled(**_STRICT)
