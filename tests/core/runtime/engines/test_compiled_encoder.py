@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from any2seg_core.models.mit import MixTransformer
-from any2seg_core.runtime.engines.compiled_encoder import CompiledEncoder
+from any2seg_core.runtime.engines.compiled_encoder import CompiledEncoder, Workspace
 
 
 def trained(variant: str, **options: object) -> MixTransformer:
@@ -119,3 +119,21 @@ def test_value_which_encoders_are_known():
     assert CompiledEncoder.knows(MixTransformer("b0"))
     assert not CompiledEncoder.knows(MixTransformer("b0", norm=lambda width: nn.GroupNorm(1, width)))
     assert not CompiledEncoder.knows(nn.Identity())
+
+
+def test_value_room_is_used_again_and_grows():
+    space = Workspace()
+    small = space.room("tokens", 2, 3)
+    assert space.room("tokens", 2, 3) is small
+    assert space.room("tokens", 3, 1).data_ptr() == small.data_ptr()
+    large = space.room("tokens", 5, 7)
+    assert large.shape == (5, 7)
+    assert space.room("tokens", 2, 3).data_ptr() == large.data_ptr()  # not what was held before
+    assert space.room("keys", 2, 3).data_ptr() != large.data_ptr()
+
+
+def test_value_room_remembers_a_bounded_number_of_shapes():
+    space = Workspace()
+    for size in range(1, 2000):
+        assert space.room("tokens", size).shape == (size,)
+    assert len(space._views) <= 256
