@@ -33,6 +33,7 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 TINY = [
     "height=64", "width=64", "crop_height=64", "crop_width=64", "steps=1", "max_minutes=null", "batch_size=1",
     "head_width=16", "workers=0", "threads=1", "device=cpu", "compile_fusion=false", "log_every=1", "eval_frames=1",
+    "init=null",
 ]  # fmt: skip
 
 
