@@ -43,6 +43,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """What engines remember is nobody's home folder: no run of tests knows what another one has left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANY2SEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def no_process(request):
     """With `--fast`, whoever starts a process is skipped the moment it does: nobody has to mark such tests."""
     if not request.config.getoption("--fast"):
