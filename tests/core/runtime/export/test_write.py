@@ -101,7 +101,8 @@ def test_value_the_second_graph_fuses_what_the_first_has_encoded(folder):
 
 
 def test_value_kept_features_give_the_logits_of_any_subset_bit_by_bit(folder):
-    engine = GraphEngine("onnxruntime", *(OnnxRuntimeGraph(folder / name) for name in ("model.onnx", "fusion.onnx")))
+    graphs = [OnnxRuntimeGraph(folder / name) for name in ("model.onnx", "fusion.onnx")]
+    engine = GraphEngine("onnxruntime", "1", *graphs)
     names = ("rgb", "depth", "event", "lidar")
     images = {name: image.numpy() for name, image in images_of(names).items()}
     kept = {name: engine.encode_sensor(name, image) for name, image in images.items()}
