@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +27,30 @@ def import_openvino() -> ModuleType:
             f"runtime openvino needs openvino ({error}): pip install 'any2seg[openvino]'", "package-missing"
         ) from None
     return openvino
+
+
+class _SignalStack(ctypes.Structure):
+    """stack_t of Linux."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def same_signal_stack() -> Iterator[None]:
+    """Gives this thread back the alternate signal stack that it had.
+
+    OpenVINO leaves one of its own, and when several models go it may stay set though its memory is gone: the next
+    signal that Python handles, such as Ctrl-C, then ends the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, before = ctypes.CDLL(None), _SignalStack()
+    libc.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        libc.sigaltstack(ctypes.byref(before), None)
 
 
 class OpenVinoGraph:
@@ -63,7 +90,8 @@ class OpenVinoGraph:
             "ENABLE_CPU_PINNING": False,  # others compute on these processors too
         }
         try:
-            return self._core.compile_model(model, "CPU", settings)
+            with same_signal_stack():
+                return self._core.compile_model(model, "CPU", settings)
         except Exception as error:
             raise self._refusal(error) from None
 
