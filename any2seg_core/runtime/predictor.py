@@ -320,8 +320,7 @@ class Predictor:
             return self.engine.encode(images if change is None else change(images))
 
         def encode(new: dict[str, np.ndarray]) -> dict[str, Any]:
-            images = self.engine.images(new, self.contract)
-            return {name: self.engine.encode_sensor(name, image) for name, image in images.items()}
+            return self.engine.encode_sensors(self.engine.images(new, self.contract))
 
         return self.engine.together(features.features(planes, encode))
 

@@ -7,13 +7,19 @@ MFF reads the features twice, and what the subsets of one set have in common onc
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from any2seg_core.base.threads import thread_count
 from any2seg_core.base.versions import __version__
 from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
 from any2seg_core.kernels.head import add_upsampled
@@ -43,6 +49,7 @@ class CpuEngine(EagerEngine):
 
     def __init__(self, model: Any2Seg, precision: str = "float32") -> None:
         super().__init__(model, precision)
+        self._threads = thread_count()
         compiled = copy.copy(model)
         compiled._modules = dict(model._modules)  # modules of its own; the model keeps those it has
         compiled.head = cast(AllMLPHead, CompiledHead(model.head))  # it only has what an engine calls
@@ -58,6 +65,36 @@ class CpuEngine(EagerEngine):
         plain = weights.device.type == "cpu" and weights.dtype == torch.float32
         return plain and not model.training and not torch.is_autocast_enabled("cpu")
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """With products on one thread: a second one gains next to nothing within a sensor, and waits by spinning."""
+        with torch.inference_mode(), torch_threads(1):
+            yield
+
+    def labels(
+        self, logits: Tensor, size: tuple[int, int], with_confidence: bool = True, temperature: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        with torch_threads(self._threads):  # rows of pixels are shared out well, and by threads that do not spin
+            return super().labels(logits, size, with_confidence, temperature)
+
+    def encode_sensors(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
+        """On several processors each sensor on one of them: within a sensor the strips are too small to be shared out.
+
+        One sensor goes the same way, as another number of threads could change the last bits of a product.
+        """
+        is_apart = self._threads > 1 and thread_count() == 1 and self._filled_rows is None
+        if not is_apart or not isinstance(self.model.encoder, CompiledEncoder):
+            return super().encode_sensors(images)
+        is_inference = torch.is_inference_mode_enabled()
+
+        def encode(name: str, image: Tensor) -> Encoded:
+            with torch.inference_mode(is_inference), torch.no_grad():  # both belong to a thread
+                return self.encode_sensor(name, image)
+
+        pool = _sensor_threads(os.getpid(), self._threads)
+        waiting = {name: pool.submit(encode, name, image) for name, image in images.items()}
+        return {name: future.result() for name, future in waiting.items()}
+
     def fuse_subsets(self, encoded: Encoded, subsets: Iterable[Sequence[str]]) -> Iterator[Fused]:
         fusion = self.model.fusion
         mff = fusion.mff if isinstance(fusion, MFFEarly) else fusion
@@ -70,6 +107,26 @@ class CpuEngine(EagerEngine):
             pairs = zip(encoded.levels, products, strict=True)
             fused = Fused([mff(level, present, products=shared) for level, shared in pairs])
             yield self.model.finished(fused)
+
+
+@lru_cache(maxsize=1)
+def _sensor_threads(process: int, count: int) -> ThreadPoolExecutor:
+    """Threads of this process that compute on one processor each."""
+    pool = ThreadPoolExecutor(count, "any2seg-sensor", initializer=torch.set_num_threads, initargs=(1,))
+    begun = threading.Barrier(count)
+    wait([pool.submit(begun.wait) for _ in range(count)])
+    return pool
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads for the products of this thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class CompiledMFF(MFF):

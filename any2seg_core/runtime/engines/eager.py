@@ -43,7 +43,7 @@ class EagerEngine(Engine):
         if not self.encodes_alone:
             return self.model.encode(dict(images))
         # One by one: in a batch of other size the last bits of a product may be others.
-        return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
+        return self.together(self.encode_sensors(images))
 
     def encode_sensor(self, name: str, image: Tensor) -> Encoded:
         if self._filled_rows is None:

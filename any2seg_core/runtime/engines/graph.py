@@ -64,7 +64,7 @@ class GraphEngine(Engine):
         return planes_to_images(planes, contract)
 
     def encode(self, images: Mapping[str, np.ndarray]) -> Rows:
-        return self.together({name: self.encode_sensor(name, image) for name, image in images.items()})
+        return self.together(self.encode_sensors(images))
 
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
         frames = [self._run(self._whole, LEVELS, {"images": image[b : b + 1]}) for b in range(len(image))]
