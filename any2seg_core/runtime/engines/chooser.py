@@ -20,7 +20,6 @@ _LOG = logging.getLogger(__name__)
 GAIN = 0.95
 """Share of the default engine's time: `auto` takes no other engine that saves less."""
 
-
 _TURNS = 7
 
 

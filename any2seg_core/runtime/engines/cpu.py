@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from any2seg_core.base.threads import thread_count
+from any2seg_core.base.threads import counting, thread_count
 from any2seg_core.base.versions import __version__
 from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
 from any2seg_core.kernels.head import add_upsampled
@@ -74,7 +74,7 @@ class CpuEngine(EagerEngine):
     def labels(
         self, logits: Tensor, size: tuple[int, int], with_confidence: bool = True, temperature: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        with torch_threads(self._threads):  # rows of pixels are shared out well, and by threads that do not spin
+        with counting(self._threads):  # rows of pixels are shared out well, and by threads that do not spin
             return super().labels(logits, size, with_confidence, temperature)
 
     def encode_sensors(self, images: Mapping[str, Tensor]) -> dict[str, Encoded]:
@@ -112,21 +112,44 @@ class CpuEngine(EagerEngine):
 @lru_cache(maxsize=1)
 def _sensor_threads(process: int, count: int) -> ThreadPoolExecutor:
     """Threads of this process that compute on one processor each."""
-    pool = ThreadPoolExecutor(count, "any2seg-sensor", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(count, "any2seg-sensor", initializer=_take_threads, initargs=(1,))
     begun = threading.Barrier(count)
     wait([pool.submit(begun.wait) for _ in range(count)])
     return pool
 
 
+@lru_cache(maxsize=1)
+def _other_thread(process: int) -> ThreadPoolExecutor:
+    """A thread of this process that computes nothing."""
+    return ThreadPoolExecutor(1, "any2seg-threads")
+
+
+_TAKING = threading.Lock()
+
+
+def _take_threads(count: int) -> int:
+    """So many threads for the products of the calling thread; returns how many it had.
+
+    PyTorch gives the number that it was told last, by whichever thread, to every thread that asks it for the first
+    time, for ever: another thread tells it at once what it was told before.
+    """
+    with _TAKING:
+        before = torch.get_num_threads()
+        if count != before:
+            torch.set_num_threads(count)
+            _other_thread(os.getpid()).submit(torch.set_num_threads, before).result()
+    return before
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """So many threads for the products of this thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    """So many threads for the products of this thread; threads that begin meanwhile have as many as before."""
+    before = _take_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if before != count:
+            torch.set_num_threads(before)
 
 
 class CompiledMFF(MFF):
