@@ -213,7 +213,7 @@ class Run:
         method: what a step learns from; it may have a teacher.
         step: optimiser steps done.
         best: best mean over the subsets so far, 0..1; -1 before the first evaluation.
-        began_s: monotonic time at which the run would have begun without interruption.
+        began_s, began_processor_s: monotonic and processor time at which it would have begun without interruption.
     """
 
     config: TrainConfig
@@ -233,6 +233,7 @@ class Run:
     step: int
     best: float
     began_s: float
+    began_processor_s: float
 
     @property
     def parts(self) -> list[FrameDataset | FramePool]:
@@ -249,11 +250,22 @@ class Run:
         """Time used so far, interruptions not counted."""
         return (time.monotonic() - self.began_s) / 60.0
 
+    @property
+    def processor_minutes(self) -> float:
+        """Time of this process and its threads on processors so far; workers that augment are apart."""
+        return (time.process_time() - self.began_processor_s) / 60.0
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """Both, as checkpoints and the log tell them."""
+        return {"minutes": round(self.minutes, 2), "processor_minutes": round(self.processor_minutes, 3)}
+
     def save(self, path: Path) -> None:
         """Write all that ``resume`` needs. Random numbers need no state: they follow from the seed and the step."""
         state = {"model": self.model.state_dict(), "average": self.average.model.state_dict(), "best": self.best}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        state |= {"step": self.step, "minutes": self.minutes, "run": self.facts}
+        state |= {"step": self.step, "run": self.facts}
+        state |= {"minutes": self.minutes, "processor_minutes": self.processor_minutes}
         if self.method.teacher is not None:
             state["teacher"] = self.method.teacher.model.state_dict()
         save_state(path, state)
@@ -277,6 +289,7 @@ class Run:
                 self.scaler.load_state_dict(state["scaler"])
             self.step, self.best = state["step"], state["best"]
             self.began_s = time.monotonic() - 60.0 * state["minutes"]
+            self.began_processor_s = time.process_time() - 60.0 * state.get("processor_minutes", 0.0)  # older: unknown
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[:2][-1].strip()  # torch heads a list of all
             raise UserError(
@@ -393,6 +406,7 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         step=0,
         best=-1.0,
         began_s=time.monotonic(),
+        began_processor_s=time.process_time(),
     )
     if config.resume:
         run.restore(config.out / "last.pt")

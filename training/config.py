@@ -253,6 +253,9 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(1, gt=0, description="batches whose gradients are averaged into one step")
     steps: int = Field(20_000, gt=0)
     max_minutes: float | None = Field(None, gt=0, description="stop and evaluate after this time; the schedule follows")
+    max_processor_minutes: float | None = Field(
+        None, gt=0, description="the same in time on processors, which others on the machine do not take away"
+    )
     lr: float = Field(6e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0, description="on tensors of two or more dimensions")
     warmup_steps: int = Field(300, ge=0)

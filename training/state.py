@@ -24,8 +24,8 @@ _MAY_CHANGE = frozenset({
     "out", "init", "pretrained", "dataset", "suite", "data.root", "data.labelled", "data.unlabelled", "data.bag.rules",
     "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
     # How long, how often, and on which machine. A corrupt file may be found on the way.
-    "resume", "steps", "max_minutes", "log_every", "save_every", "eval_every", "eval_frames", "final_frames",
-    "eval_subsets", "weights",
+    "resume", "steps", "max_minutes", "max_processor_minutes", "log_every", "save_every", "eval_every", "eval_frames",
+    "final_frames", "eval_subsets", "weights",
     "tensorboard", "device", "threads", "workers", "cache", "compile_fusion", "skip_corrupt",
     # Compared by their product, the samples of a step.
     "batch_size", "unlabelled_batch_size", "accumulate",

@@ -2,11 +2,12 @@
 
     python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
     python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
-    python training/study.py study=subsets data=data/drive out=runs/time "train={steps: 1000000, max_minutes: 20}"
+    python training/study.py study=subsets data=data/drive out=runs/time "train={steps: 1000000, max_processor_minutes: 20}"
 
 A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
 among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its
-own process. The budget is equal steps or, with `max_minutes`, equal time. An interrupted study goes on where it
+own process. The budget is equal steps or, with `max_processor_minutes` or `max_minutes`, equal time on processors or on
+the clock. An interrupted study goes on where it
 stopped: finished runs are read, the run under way resumes. Written to <out>: study.md and study.json (table, commands,
 seeds), and <variant>-<seed>/ with the run itself.
 """
@@ -42,6 +43,11 @@ SCRIPTS = Path(__file__).parent
 RECIPE = shipped_file("any2seg_training", "configs", "drive_b0_short.yaml")
 STUDIES = shipped_file("any2seg_training", "configs", "study")
 _ROBUST = "MM-Robust"
+_BUDGET = ("steps", "max_minutes", "max_processor_minutes")
+_SPENT = {
+    "steps": ("steps", 0), "samples": ("samples", 0), "minutes": ("minutes", 1), "processor_minutes": ("processor", 1),
+}  # fmt: skip
+"""What each run took: its name in the checkpoint -> heading and digits."""
 _VIOLATIONS = f"by over {TOLERATED_DROP:g}"
 
 
@@ -74,8 +80,10 @@ def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
         raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}", "value-unknown")
     chosen: dict[str, dict[str, Any]] = {}
     for name in config.variants or variants:
-        before = variants[name].get("after")
-        chosen |= {needed: variants[needed] for needed in (before, name) if needed is not None}
+        line = [name]
+        while (before := variants[line[-1]].get("after")) is not None:
+            line.append(before)
+        chosen |= {needed: variants[needed] for needed in reversed(line)}
     return chosen
 
 
@@ -88,19 +96,21 @@ def run_study(config: StudyConfig) -> dict[str, Any]:
     variants = read_study(config)
     plan = [(name, seed) for seed in config.seeds for name in variants]
     settings = [load_config(arguments(config, name, variants[name], seed)) for name, seed in plan]
-    steps, minutes = {one.steps for one in settings}, {one.max_minutes for one in settings}
-    if len(steps) > 1 or len(minutes) > 1:
+    budgets = [{key: getattr(one, key) for key in _BUDGET} for one in settings]
+    budget = budgets[0]
+    if any(each != budget for each in budgets):
+        other = next(each for each in budgets if each != budget)
         raise UserError(
-            f"study={config.study}: its variants train {sorted(steps)} steps in {minutes} minutes; set one budget with "
+            f"study={config.study}: its variants have different budgets ({budget} and {other}); set one with "
             "train={steps: N}",
             "study-mismatch",
         )
     runs: list[dict[str, Any]] = []
-    most, longest = steps.pop(), minutes.pop()
-    document = {"study": config.study, "steps": most, "max_minutes": longest, "seeds": list(config.seeds), "runs": runs}
+    document = {"study": config.study, **budget, "seeds": list(config.seeds), "runs": runs}
+    is_timed = any(budget[key] for key in _BUDGET[1:])
     for number, (name, seed) in enumerate(plan, start=1):
         print(f"study: run {number} of {len(plan)}: {name}, seed {seed}", flush=True)
-        runs.append(train_one(config, name, variants[name], seed, None if longest else most))
+        runs.append(train_one(config, name, variants[name], seed, None if is_timed else budget["steps"]))
         write_table(config.out, document)
     return document
 
@@ -147,7 +157,9 @@ def train_one(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
         raise UserError(
             f"{finished} had {provenance['steps']} steps, not {steps}: choose another out", "study-mismatch"
         )
-    facts = {"steps": provenance["steps"], "minutes": provenance["minutes"], "results": provenance["results"]}
+    facts = {key: provenance.get(key) for key in _SPENT} | {"results": provenance["results"]}
+    config_of_run = provenance["config"]
+    facts["samples"] = provenance["steps"] * config_of_run["batch_size"] * config_of_run["accumulate"]
     facts["suite"] = InputContract.model_validate(metadata["contract"]).suite.to_document()
     return {"variant": name, "seed": seed, "after": variant.get("after"), "command": shown_command(given)} | facts
 
@@ -196,16 +208,16 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
         runs = [run for run in document["runs"] if run["variant"] == name]
         measured = [figures(run["results"], SensorSuite.of_document(run["suite"])) for run in runs]
         cells = [spread([figure[head] for figure in measured if head in figure]) for head in heads]
-        spent = [f"{np.mean([run[key] for run in runs]):.0f}" for key in ("steps", "minutes")]
+        spent = [mean_spent([run.get(key) for run in runs], digits) for key, (_, digits) in _SPENT.items()]
         rows.append([name, str(len(runs)), *cells, *spent])
-    headings = ["variant", "seeds", *heads, "steps", "minutes"]
-    budget = f"{document['max_minutes']:g} minutes" if document["max_minutes"] else f"{document['steps']} steps"
+    headings = ["variant", "seeds", *heads, *(heading for heading, _ in _SPENT.values())]
     frames = " or ".join(str(count) for count in sorted({run["results"]["frames"] for run in document["runs"]}))
     starts = {run["variant"]: run["after"] for run in document["runs"] if run["after"] is not None}
     lines = [
         f"# Study: {document['study']}", "",
         f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
-        f"{budget} each; mean and standard deviation over the seeds.", "",
+        f"{budget_text(document)} each; mean and standard deviation over the seeds. Samples are labelled ones, minutes on "
+        "the clock and on processors without the last evaluation.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),
         *(f"| {' | '.join(row)} |" for row in rows), "",
         *(f"- {name} goes on from the weights of {start}" for name, start in starts.items()), *[""] * bool(starts),
@@ -215,6 +227,20 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
     for name, text in (("study.json", json.dumps(document, indent=1)), ("study.md", "\n".join(lines))):
         with replacing(out / name) as partial:
             partial.write_text(text + "\n", encoding="utf-8")
+
+
+def budget_text(document: dict[str, Any]) -> str:
+    """What every run of a study may take, in words."""
+    for key, unit in (("max_processor_minutes", "minutes of processor time"), ("max_minutes", "minutes")):
+        if document.get(key):
+            return f"{document[key]:g} {unit}"
+    return f"{document['steps']} steps"
+
+
+def mean_spent(values: Sequence[float | None], digits: int) -> str:
+    """Mean over the seeds; empty where a checkpoint of an older version does not say."""
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.{digits}f}" if known else ""
 
 
 def spread(values: Sequence[float]) -> str:

@@ -47,10 +47,12 @@ def attention_backend(device: torch.device) -> AbstractContextManager:
 
 
 def progress(config: TrainConfig, run: Run, processes: Processes) -> float:
-    """Finished share of the run 0..1, in steps or in time, whichever is further; the same in all processes."""
+    """Finished share of the run 0..1, in steps, time or processor time, whichever is furthest; the same in all processes."""
     share = run.step / config.steps
     if config.max_minutes is not None:
         share = max(share, run.minutes / config.max_minutes)
+    if config.max_processor_minutes is not None:
+        share = max(share, run.processor_minutes / config.max_processor_minutes)
     return min(1.0, processes.largest(share))
 
 
@@ -161,7 +163,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
                 terms.clear()
                 if config.skip_corrupt:
                     values["skipped"] = sum(len(frames.skipped) for frames in run.parts)
-                reporter.event("step", done, step=run.step, minutes=round(run.minutes, 2), **values)
+                reporter.event("step", done, step=run.step, **run.spent, **values)
             if run.step % config.eval_every == 0:
                 judge(config, run, processes, reporter, origin)
             if run.step % config.save_every == 0 and processes.is_main:
@@ -178,7 +180,7 @@ def judge(config: TrainConfig, run: Run, processes: Processes, reporter: Reporte
     reporter.event("evaluation", done, step=run.step, full=round(100 * full, 2), subset_mean=round(100 * mean, 2))
     if mean > run.best and processes.is_main:
         results = summary(run, table, count)
-        document = origin | {"steps": run.step, "minutes": round(run.minutes, 1), "results": results}
+        document = origin | {"steps": run.step, **run.spent, "results": results}
         save_checkpoint(config.out / "best.safetensors", run.average.model, run.contract, document)
     run.best = max(run.best, mean)  # in this order: a NaN (no labelled val pixel) changes nothing
 
@@ -187,7 +189,7 @@ def finish(
     config: TrainConfig, run: Run, processes: Processes, reporter: Reporter, origin: dict[str, Any]
 ) -> dict[str, Any]:
     """Write the last state, judge the moving average on the val frames and write the checkpoint that ships."""
-    minutes = round(run.minutes, 1)
+    spent = run.spent
     if processes.is_main:
         run.save(config.out / "last.pt")
     space = run.contract.label_space
@@ -196,9 +198,9 @@ def finish(
     baselines = prior_baselines(run.prior, run.val_frames.readable_labels(spread(len(run.val_frames), count)), space)
     results = summary(run, table, count, baselines)
     if processes.is_main:
-        document = origin | {"steps": run.step, "minutes": minutes, "results": results}
+        document = origin | {"steps": run.step, **spent, "results": results}
         save_checkpoint(config.out / "final.safetensors", run.average.model, run.contract, document, config.weights)
-    reporter.event("final", 1.0, step=run.step, minutes=minutes, subset_mean=results["subset_mean"])
+    reporter.event("final", 1.0, step=run.step, **spent, subset_mean=results["subset_mean"])
     return results
 
 

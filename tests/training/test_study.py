@@ -93,7 +93,7 @@ def test_value_equal_time_is_a_budget_too(tmp_path: Path, monkeypatch):
     lines = (config.out / "study.md").read_text().splitlines()
     assert any("; 10 minutes each;" in line for line in lines)
     rows = [line.split("|") for line in lines if line.startswith(("| dropout", "| subsets_1"))]
-    assert [row[-3].strip() for row in rows] == ["1", "2"]
+    assert [row[-5].strip() for row in rows] == ["1", "2"]
 
 
 def test_value_an_interrupted_run_resumes_and_a_teacher_is_made_first(tmp_path: Path, monkeypatch):
@@ -126,6 +126,51 @@ def test_value_a_variant_starts_from_the_weights_of_another_that_is_trained_firs
     runs = [run | {"variant": "a", "after": None}, run | {"variant": "b", "after": "a"}]
     write_table(tmp_path, {"study": "few_labels", "steps": 4, "max_minutes": None, "runs": runs})
     assert "- b goes on from the weights of a\n" in (tmp_path / "study.md").read_text()
+
+
+def test_value_a_start_of_a_start_is_trained_before_it(tmp_path: Path):
+    config = configuration(tmp_path, study="long_start", variants=("clicks_agmm", "labels_m3l"))
+    starts = [f"clicks_start_{number}" for number in (1, 2, 3)]
+    assert list(read_study(config))[:4] == [*starts, "clicks_agmm"]
+    variants = read_study(config)
+    for name, before in (("clicks_start_3", "clicks_start_2"), ("labels_m3l", "labels_start_3")):
+        run = load_config(arguments(config, name, variants[name], 3))
+        assert run.init == config.out / f"{before}-3" / "final.safetensors"
+
+
+def test_value_the_sweep_covers_what_is_named(tmp_path: Path):
+    """Table 6 of Any2Seg and of M3L; the weights of functional entropy span two decades up to the paper's."""
+    runs = {
+        study: [
+            load_config(arguments(configuration(tmp_path, study=study), name, settings, 3))
+            for name, settings in read_study(configuration(tmp_path, study=study)).items()
+        ]
+        for study in ("switches", "distillation", "entropy", "alpha")
+    }
+    table_6 = {(run.mff.reweight, run.mff.select, run.mff.residual) for run in runs["switches"]}
+    assert {(True, False, False), (True, True, False), (True, False, True), (True, True, True)} <= table_6
+    terms = {(run.lambda_cr, run.lambda_se, run.lscd_temperature) for run in runs["distillation"]}
+    assert {(1, 0, 1), (0, 1, 1), (1, 0, 0.1), (0, 1, 0.1)} <= terms
+    for paper, values in ((0.3, [run.lambda_p for run in runs["entropy"]]), (0.02, [run.lambda_f for run in runs["entropy"]])):
+        assert max(values) == paper
+        assert min(value for value in values if value) == pytest.approx(paper / 100)
+    assert {0.4, 0.5, 0.6, 0.7, 0.8, 0.9} <= {run.linear.alpha for run in runs["alpha"]}
+
+
+def test_value_the_table_says_what_each_run_took(tmp_path: Path, monkeypatch):
+    """Steps, samples and processor time of a run; a checkpoint of an older version does not say the last."""
+    write_deliver(tmp_path / "data", {"train": 2, "val": 1}, (64, 96))
+    config = configuration(tmp_path, variants=("mff",), train=TINY | {"final_frames": 1, "accumulate": 3})
+    run = run_study(config)["runs"][0]
+    assert (run["steps"], run["samples"]) == (1, 6)  # of 2 samples three times
+    assert 0.0 < run["processor_minutes"] < 5.0
+    runs = [run, run | {"variant": "old", "processor_minutes": None}]
+    write_table(tmp_path, {"study": "s", "steps": None, "max_processor_minutes": 2.5, "runs": runs})
+    lines = (tmp_path / "study.md").read_text().splitlines()
+    assert any("; 2.5 minutes of processor time each;" in line for line in lines)
+    rows = [line.split("|") for line in lines if line.startswith(("| mff", "| old"))]
+    assert [row[-4].strip() for row in rows] == ["6", "6"]
+    assert [row[-2].strip() != "" for row in rows] == [True, False]
 
 
 def test_value_figures_and_spread():

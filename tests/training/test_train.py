@@ -133,8 +133,9 @@ def test_value_workers_do_not_change_the_result(data: Path, tmp_path: Path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_value_time_budget_ends_the_run(data: Path, tmp_path: Path):
-    train(settings(data, tmp_path / "run", steps=10**6, max_minutes=0.02), ALONE)
+@pytest.mark.parametrize("budget", ["max_minutes", "max_processor_minutes"])
+def test_value_time_budget_ends_the_run(budget: str, data: Path, tmp_path: Path):
+    train(settings(data, tmp_path / "run", steps=10**6, **{budget: 0.02}), ALONE)
     _, _, provenance = load_checkpoint(tmp_path / "run" / "final.safetensors")
     assert 0 < provenance["steps"] < 10**4
 
