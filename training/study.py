@@ -2,7 +2,7 @@
 
     python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
     python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
-    python training/study.py study=subsets data=data/drive out=runs/time "train={steps: 1000000, max_processor_minutes: 20}"
+    python training/study.py study=subsets data=data/drive out=runs/time "train={max_processor_minutes: 20, steps: 99999}"
 
 A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
 among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its
@@ -216,8 +216,8 @@ def write_table(out: Path, document: dict[str, Any]) -> None:
     lines = [
         f"# Study: {document['study']}", "",
         f"mIoU in percent over the classes present in the truth, {frames} val frames, protocol drop; "
-        f"{budget_text(document)} each; mean and standard deviation over the seeds. Samples are labelled ones, minutes on "
-        "the clock and on processors without the last evaluation.", "",
+        f"{budget_text(document)} each; mean and standard deviation over the seeds. Samples are labelled ones; minutes "
+        "on the clock and on processors are without the last evaluation.", "",
         f"| {' | '.join(headings)} |", "| --- |" + " ---: |" * (len(headings) - 1),
         *(f"| {' | '.join(row)} |" for row in rows), "",
         *(f"- {name} goes on from the weights of {start}" for name, start in starts.items()), *[""] * bool(starts),

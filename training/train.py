@@ -47,7 +47,7 @@ def attention_backend(device: torch.device) -> AbstractContextManager:
 
 
 def progress(config: TrainConfig, run: Run, processes: Processes) -> float:
-    """Finished share of the run 0..1, in steps, time or processor time, whichever is furthest; the same in all processes."""
+    """Finished share of the run 0..1, in steps or in either time, whichever is furthest; the same in all processes."""
     share = run.step / config.steps
     if config.max_minutes is not None:
         share = max(share, run.minutes / config.max_minutes)

@@ -151,7 +151,8 @@ def test_value_the_sweep_covers_what_is_named(tmp_path: Path):
     assert {(True, False, False), (True, True, False), (True, False, True), (True, True, True)} <= table_6
     terms = {(run.lambda_cr, run.lambda_se, run.lscd_temperature) for run in runs["distillation"]}
     assert {(1, 0, 1), (0, 1, 1), (1, 0, 0.1), (0, 1, 0.1)} <= terms
-    for paper, values in ((0.3, [run.lambda_p for run in runs["entropy"]]), (0.02, [run.lambda_f for run in runs["entropy"]])):
+    for paper, name in ((0.3, "lambda_p"), (0.02, "lambda_f")):
+        values = [getattr(run, name) for run in runs["entropy"]]
         assert max(values) == paper
         assert min(value for value in values if value) == pytest.approx(paper / 100)
     assert {0.4, 0.5, 0.6, 0.7, 0.8, 0.9} <= {run.linear.alpha for run in runs["alpha"]}
