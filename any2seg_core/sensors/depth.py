@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from any2seg_core.base.compiled import compiled
@@ -123,132 +125,146 @@ _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7 = (
     )
 )  # arccos(x) = sqrt(1 - x) * (A0 + A1 x + ...) to 2e-8 for 0 <= x <= 1, Abramowitz and Stegun 4.4.46
 
-# One image row after the other, and of a row one simple loop after the other: the compiler makes vector instructions of
-# a loop without branches over few arrays, and all of a row stays in the nearest cache.
+_ZERO, _ONE, _PI = np.float32(0.0), np.float32(1.0), np.float32(np.pi)
+_FAR_M = np.float32(MAX_DEPTH_M)
+_CODES_PER_RADIAN, _FIRST_ANGLE = np.float32(254.0 / np.pi), np.float32(1.5)
+_KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+_INLINE = _KERNEL | {"inline": "always"}  # a call in the loop over the pixels would keep it from vector instructions
+
+# One loop over a row of pixels, without branches, into one array: the compiler makes vector instructions of that. Rows
+# have a border of one pixel on both sides.
 
 
-@compiled(cache=True, error_model="numpy")
-def _load_row(depth, ray_x, ray_y, row, points):
-    """One row of points x, y, z (3, W + 2) with a border; z is 0 where there is no depth."""
-    x, y, z = points[0], points[1], points[2]
+@compiled(**_KERNEL)
+def _load_row(depth, row, z):
+    """One row of depth (W,) with a border into (W + 2,); 0 where there is none."""
     if row >= depth.shape[0]:
-        z[:] = 0.0
+        z[:] = _ZERO
         return
-    along, down = ray_x[min(row, ray_x.shape[0] - 1)], ray_y[row]
-    if down.size == 1:
-        for column in range(depth.shape[1]):
-            y[column + 1] = down[0] * depth[row, column]
-    else:
-        for column in range(depth.shape[1]):
-            y[column + 1] = down[column] * depth[row, column]
     for column in range(depth.shape[1]):
         d = depth[row, column]
-        x[column + 1] = along[column] * d
-        z[column + 1] = d if (d > 0.0) & (d < MAX_DEPTH_M) else np.float32(0.0)  # NaN and infinity are neither
+        z[column + 1] = d if (d > _ZERO) & (d < _FAR_M) else _ZERO  # NaN and infinity are neither
 
 
-@compiled(cache=True, error_model="numpy")
-def _position_codes(points, nearness, heights):
-    """Codes of distance and height, 0 where there is no depth."""
-    y, z = points[1], points[2]
-    for i in range(nearness.size):
-        near, high = np.int32(inverse_distance_code(z[i + 1])), np.int32(height_code(-y[i + 1]))
-        nearness[i] = near if z[i + 1] > 0.0 else 0
-        heights[i] = high if z[i + 1] > 0.0 else 0
+@compiled(**_INLINE)
+def _angle_code(cosine, is_upward):
+    """floor(1.5 + 254 angle / pi), 1..255, of the angle between normal and "up".
+
+    cosine: 0..1, without its sign, which `is_upward` says; NaN gives any number.
+    """
+    series = ((_A7 * cosine + _A6) * cosine + _A5) * cosine + _A4
+    series = (((series * cosine + _A3) * cosine + _A2) * cosine + _A1) * cosine + _A0
+    angle = np.sqrt(max(_ONE - cosine, _ZERO)) * series
+    return np.int32(_CODES_PER_RADIAN * (angle if is_upward else _PI - angle) + _FIRST_ANGLE)
 
 
-@compiled(cache=True, error_model="numpy")
-def _steps(there_before, here, there_after, z_before, z_here, z_after, steps):
-    """Difference to the neighbour before or after, whichever has the smaller depth step, so that edges stay sharp."""
-    for i in range(steps.size):
-        before, z, after = z_before[i], z_here[i], z_after[i]
-        is_before = (before > 0.0) & ((after <= 0.0) | (abs(before - z) <= abs(after - z)))
-        steps[i] = -(there_before[i] - here[i]) if is_before else there_after[i] - here[i]
+@compiled(**_INLINE)
+def _pixel_codes(here, across, down):
+    """Codes of distance, height and angle in the three lowest bytes, 0 where there is no depth.
+
+    Args:
+        here: x and y of the ray, and z. across, down: the same of the neighbours before and after, x x y y z z.
+
+    Of two neighbours the one with the smaller step in depth counts, so that edges stay sharp.
+    """
+    ray_x, ray_y, z = here
+    x_left, x_right, y_left, y_right, left, right = across
+    x_above, x_below, y_above, y_below, above, below = down
+    x, y = ray_x * z, ray_y * z
+    is_left = (left > _ZERO) & ((right <= _ZERO) | (abs(left - z) <= abs(right - z)))
+    beside = left if is_left else right
+    ax = (x_left if is_left else x_right) * beside - x
+    ay = (y_left if is_left else y_right) * beside - y
+    az = beside - z
+    is_above = (above > _ZERO) & ((below <= _ZERO) | (abs(above - z) <= abs(below - z)))
+    over = above if is_above else below
+    bx = (x_above if is_above else x_below) * over - x
+    by = (y_above if is_above else y_below) * over - y
+    bz = over - z
+    # right x down = away from the camera on a wall; the outward normal is its negative
+    nx, ny, nz = by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax
+    length = np.sqrt(nx * nx + ny * ny + nz * nz)
+    is_upward = (ny <= _ZERO) != (is_left != is_above)  # each step to the left or upward turns the normal round
+    angle = _angle_code(abs(ny) / length, is_upward)
+    has_neighbours = ((left > _ZERO) | (right > _ZERO)) & ((above > _ZERO) | (below > _ZERO))
+    codes = inverse_distance_code(z) | height_code(-y) << 8
+    codes |= (angle if has_neighbours & (length > _ZERO) else np.int32(0)) << 16
+    return codes if z > _ZERO else np.int32(0)
 
 
-@compiled(cache=True, error_model="numpy")
-def _have_neighbours(above, here, below, known):
-    """1 where a pixel and a neighbour of it in each direction have a depth, else 0."""
-    for i in range(known.size):
-        beside = (here[i] > 0.0) | (here[i + 2] > 0.0)
-        known[i] = (here[i + 1] > 0.0) & beside & ((above[i + 1] > 0.0) | (below[i + 1] > 0.0))
-
-
-@compiled(cache=True, error_model="numpy")
-def _normal_cosines(right, down, known, cosines):
-    """Cosine between the surface normal and "up"; where there is no normal 0, and `known` becomes 0."""
-    for i in range(cosines.size):
-        ax, ay, az = right[0, i], right[1, i], right[2, i]
-        bx, by, bz = down[0, i], down[1, i], down[2, i]
-        # right x down = away from the camera on a wall; the outward normal is its negative
-        nx, ny, nz = by * az - bz * ay, bz * ax - bx * az, bx * ay - by * ax
-        length = np.sqrt(nx * nx + ny * ny + nz * nz)
-        cosine = min(max(-ny / length, np.float32(-1.0)), np.float32(1.0))
-        is_normal = (length > 0.0) & (known[i] > 0)
-        known[i] = np.uint8(is_normal)
-        cosines[i] = cosine if is_normal else np.float32(0.0)
-
-
-@compiled(cache=True, error_model="numpy")
-def _angle_codes(cosines, known, codes):
-    """floor(1.5 + 254 arccos(cosine) / pi), 1..255, where known is 1; 0 where it is 0."""
+@compiled(**_KERNEL)
+def _pinhole_codes(above, here, below, ray_x, y_above, y_here, y_below, codes):
+    """Codes of a row of a camera whose rays have the same x in a column and the same y in a row."""
     for i in range(codes.size):
-        x = abs(cosines[i])
-        series = ((_A7 * x + _A6) * x + _A5) * x + _A4
-        series = (((series * x + _A3) * x + _A2) * x + _A1) * x + _A0
-        angle = np.sqrt(np.float32(1.0) - x) * series
-        code = np.float32(254.0 / np.pi) * (angle if cosines[i] >= 0 else np.float32(np.pi) - angle) + np.float32(1.5)
-        codes[i] = np.uint8(np.int32(code)) * known[i]
+        x = ray_x[i + 1]
+        across = ray_x[i], ray_x[i + 2], y_here, y_here, here[i], here[i + 2]
+        codes[i] = _pixel_codes((x, y_here, here[i + 1]), across, (x, x, y_above, y_below, above[i + 1], below[i + 1]))
 
 
-@compiled(cache=True, error_model="numpy")
-def _store_row(nearness, heights, angles, line):
-    """Three rows of codes into one row (3W,) of pixels."""
-    for i in range(nearness.size):
-        line[3 * i], line[3 * i + 1], line[3 * i + 2] = nearness[i], heights[i], angles[i]
+@compiled(**_KERNEL)
+def _lens_codes(above, here, below, rays_above, rays, rays_below, codes):
+    """Codes of a row of any camera; rays (2W + 4,): x y x y ..."""
+    for i in range(codes.size):
+        k = 2 * i
+        across = rays[k], rays[k + 4], rays[k + 1], rays[k + 5], here[i], here[i + 2]
+        down = rays_above[k + 2], rays_below[k + 2], rays_above[k + 3], rays_below[k + 3], above[i + 1], below[i + 1]
+        codes[i] = _pixel_codes((rays[k + 2], rays[k + 3], here[i + 1]), across, down)
 
 
-@compiled(cache=True, error_model="numpy")
+@compiled(**_KERNEL)
+def _load_rays(ray_x, ray_y, row, rays):
+    """One row of rays with a border, x y x y ...; rows beyond the image are left as they are: no depth is there."""
+    if row < ray_x.shape[0]:
+        for column in range(ray_x.shape[1]):
+            rays[2 * column + 2], rays[2 * column + 3] = ray_x[row, column], ray_y[row, column]
+
+
+@compiled(**_KERNEL)
+def _store_row(codes, line):
+    """A row of codes (W,) into one row (3W,) of pixels."""
+    for i in range(codes.size):
+        code = codes[i]
+        line[3 * i], line[3 * i + 1], line[3 * i + 2] = code & 255, code >> 8 & 255, code >> 16
+
+
+@compiled(**_KERNEL)
 def _hha(depth, ray_x, ray_y, plane):
-    """Fill plane (H, 3W)."""
+    """Fill plane (H, 3W); rays as `CameraModel.ray_grid` has them."""
     height, width = depth.shape
-    rows = np.zeros((3, 3, width + 2), dtype=np.float32)  # points of the row before, this one and the next, in turn
-    right, down = np.empty((3, width), dtype=np.float32), np.empty((3, width), dtype=np.float32)
-    nearness, heights = np.empty(width, dtype=np.uint8), np.empty(width, dtype=np.uint8)
-    angles, known, cosines = (
-        np.empty(width, dtype=np.uint8),
-        np.empty(width, dtype=np.uint8),
-        np.empty(width, dtype=np.float32),
-    )
-    _load_row(depth, ray_x, ray_y, 0, rows[0])
+    is_pinhole = ray_x.shape[0] == 1 and ray_y.shape[1] == 1
+    z = np.zeros((3, width + 2), dtype=np.float32)  # of the row before, this one and the next, in turn
+    rays = np.zeros((1 if is_pinhole else 3, 2 * width + 4), dtype=np.float32)
+    columns = np.zeros(width + 2, dtype=np.float32)
+    codes = np.empty(width, dtype=np.int32)
+    _load_row(depth, 0, z[0])
+    if is_pinhole:
+        columns[1:-1] = ray_x[0]
+    else:
+        _load_rays(ray_x, ray_y, 0, rays[0])
     for row in range(height):
-        before, here, after = rows[(row + 2) % 3], rows[row % 3], rows[(row + 1) % 3]
-        _load_row(depth, ray_x, ray_y, row + 1, after)
-        _position_codes(here, nearness, heights)
-        z = here[2]
-        for axis in range(3):
-            line = here[axis]
-            _steps(line[:-2], line[1:-1], line[2:], z[:-2], z[1:-1], z[2:], right[axis])
-            ends = before[axis][1:-1], after[axis][1:-1]
-            _steps(ends[0], line[1:-1], ends[1], before[2][1:-1], z[1:-1], after[2][1:-1], down[axis])
-        _have_neighbours(before[2], z, after[2], known)
-        _normal_cosines(right, down, known, cosines)
-        _angle_codes(cosines, known, angles)
-        _store_row(nearness, heights, angles, plane[row])
+        before, here, after = (row + 2) % 3, row % 3, (row + 1) % 3
+        _load_row(depth, row + 1, z[after])
+        if is_pinhole:
+            ys = ray_y[max(row - 1, 0), 0], ray_y[row, 0], ray_y[min(row + 1, height - 1), 0]
+            _pinhole_codes(z[before], z[here], z[after], columns, *ys, codes)
+        else:
+            _load_rays(ray_x, ray_y, row + 1, rays[after])
+            _lens_codes(z[before], z[here], z[after], rays[before], rays[here], rays[after], codes)
+        _store_row(codes, plane[row])
 
 
-@compiled(cache=True, error_model="numpy")
+@compiled(**_KERNEL)
 def inverse_distance_code(distance_m):
-    """255 at 0 m, 128 at 10 m, 23 at 100 m, never 0 below 999 m."""
+    """255 at 0 m, 128 at 10 m, 23 at 100 m, never 0 below 999 m; int32, which loops convert faster than uint8."""
     half = np.float32(HALF_CODE_DISTANCE_M)
-    return np.uint8(np.float32(255.0) * half / (half + np.float32(distance_m)) + np.float32(0.5))
+    return np.int32(np.float32(255.0) * half / (half + np.float32(distance_m)) + np.float32(0.5))
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def height_code(height_m):
-    """Height over the camera in metres to 1..255."""
+    """Height over the camera in metres to 1..255, int32."""
     code = (np.float32(height_m) - np.float32(LOWEST_HEIGHT_M)) * np.float32(HEIGHT_CODES_PER_M) + np.float32(1.0)
-    return np.uint8(min(max(code, np.float32(1.0)), np.float32(255.0)) + np.float32(0.5))
+    return np.int32(min(max(code, np.float32(1.0)), np.float32(255.0)) + np.float32(0.5))
 
 
 @compiled(cache=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from raised import user_error
 
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.depth import _angle_codes, decode_carla_depth, encode_hha, register_depth, resample_depth
+from any2seg_core.sensors.depth import _angle_code, decode_carla_depth, encode_hha, register_depth, resample_depth
 
 CAMERA = CameraModel.from_fov(97, 61, 80.0)
 
@@ -68,14 +69,15 @@ def test_value_normals_do_not_mix_a_near_and_a_far_wall():
     assert np.abs(encode_hha(depth, CAMERA)[..., 2].astype(int) - 128).max() <= 1
 
 
+@pytest.mark.parametrize("lens", [(), (-0.2, 0.03, 0.001, 0.002, 0.0)])
 @pytest.mark.parametrize("size", [(61, 97), (130, 83)])
-def test_value_equals_the_definition_in_plain_numpy(size):
+def test_value_equals_the_definition_in_plain_numpy(size, lens):
     """The peer of the benchmark shares no code with the kernel; only rounding at the edge of a code may differ."""
     path = Path(__file__).parents[3] / "benchmarks" / "hha.py"
     spec = importlib.util.spec_from_file_location("benchmark_hha", path)
     peer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(peer)
-    camera = CameraModel.from_fov(size[1], size[0], 91.0)
+    camera = replace(CameraModel.from_fov(size[1], size[0], 91.0), D=np.array(lens))
     depth = peer.street(camera)
     depth[::7, ::5] = np.nan
     ours, plain = encode_hha(depth, camera), peer.plain_hha(np.nan_to_num(depth), camera)
@@ -92,16 +94,22 @@ def test_value_angle_codes_are_those_of_the_arc_cosine():
     between = between[np.abs(between[:, None] - limits).min(axis=1) > 1e-6]
     cosines = np.concatenate([limits - 1e-6, limits + 1e-6, between, [-1.0, 0.0, 1.0]]).clip(-1.0, 1.0)
     expected = np.floor(1.5 + 254.0 * np.arccos(cosines) / np.pi)
-    codes, known = np.empty(len(cosines), np.uint8), np.ones(len(cosines), np.uint8)
-    _angle_codes(cosines.astype(np.float32), known, codes)
+    codes = [_angle_code(np.float32(abs(cosine)), cosine >= 0) for cosine in cosines]
     np.testing.assert_array_equal(codes, expected)
-    _angle_codes(cosines.astype(np.float32), 0 * known, codes)
-    assert not codes.any()
 
 
 def test_shape_float64_and_strided_input():
     depth = np.full((61, 194), 8.0)[:, ::2]
     assert encode_hha(depth, CAMERA).shape == (61, 97, 3)
+
+
+@pytest.mark.parametrize("lens", [(), (-0.2, 0.03, 0.001, 0.002, 0.0)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 1)])
+def test_value_one_row_or_column_has_distances_and_no_normal(size, lens):
+    camera = replace(CameraModel.from_fov(size[1], size[0], 60.0), D=np.array(lens))
+    plane = encode_hha(np.full(size, 15.0, np.float32), camera)
+    assert (plane[..., 0] == 102).all() and (plane[..., 1] > 0).all()  # 255 * 10 / (10 + 15)
+    assert not plane[..., 2].any()
 
 
 def test_exception_wrong_shape_and_type():
