@@ -67,6 +67,7 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
     """A new model, with the weights of ``config.init`` if that is set."""
     shape = ModelConfig(
         encoder=config.encoder,
+        head=config.head,
         head_width=config.head_width,
         num_classes=contract.num_classes,
         modalities=contract.modalities,

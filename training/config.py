@@ -16,7 +16,7 @@ from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.losses.subsets import MonotoneConfig, SelfDistillationConfig, SubsetSupervisionConfig
-from any2seg_core.models import FUSIONS, FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
+from any2seg_core.models import FUSIONS, FusionName, HeadName, LinearFusionConfig, MFFConfig, MFFEarlyConfig
 from any2seg_core.models.config import require_effect
 from any2seg_core.runtime.checkpoint import StoredWeights
 from any2seg_core.vocabulary.contract import require_scalable
@@ -194,6 +194,7 @@ class TrainConfig(BaseModel):
         MFFEarlyConfig(), description="of early MFF, e.g. mff_early={scale: {lidar: 0.5}}: its image at half the sides"
     )
     linear: LinearFusionConfig = Field(LinearFusionConfig(), description="of Linear Fusion, e.g. linear={alpha: 0.6}")
+    head: HeadName = Field("mlp", description="mlp_relu for weights of MMSegmentation")
     head_width: int = Field(256, gt=0)
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2, description="of the encoder's norms; 1e-6 in released MiTs")
     align_corners: bool = Field(False, description="how logits are enlarged; true in M3L's released code")

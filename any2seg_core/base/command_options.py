@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from types import GenericAlias
@@ -22,6 +23,14 @@ from any2seg_core.base.errors import UserError
 
 Settings = TypeVar("Settings")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """(width, height) of ``WIDTHxHEIGHT``; UserError for any other text."""
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not found:
+        raise UserError(f"size {text[:40]!r}: give WIDTHxHEIGHT, as 1242x375", "value-format")
+    return int(found[1]), int(found[2])
 
 
 def with_settings(

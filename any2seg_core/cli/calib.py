@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from any2seg_core.base.command_options import image_size
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import say
 from any2seg_core.base.shipped import shipped_file
@@ -84,7 +84,7 @@ def from_kitti(
     """
     from any2seg_core.files import foreign_calibration as foreign
 
-    _write(out, foreign.from_kitti(source, camera, _size(size) if size else None))
+    _write(out, foreign.from_kitti(source, camera, image_size(size) if size else None))
 
 
 @calib_app.command("from-kalibr")
@@ -119,7 +119,7 @@ def from_nuscenes(
     """
     from any2seg_core.files import foreign_calibration as foreign
 
-    _write(out, foreign.from_nuscenes(source, {"camera": camera, "lidar": lidar}, _size(size)))
+    _write(out, foreign.from_nuscenes(source, {"camera": camera, "lidar": lidar}, image_size(size)))
 
 
 @calib_app.command("example")
@@ -135,13 +135,6 @@ def example(out: OutArgument) -> None:
     with replacing(out) as partial:
         shutil.copyfile(shipped_file("any2seg_core", "sensors", "calibration_example.yaml"), partial)
     say(f"{out}: an example; change its numbers (docs/calibration.md)")
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not found:
-        raise UserError(f"size {text!r}: give WIDTHxHEIGHT, as 1242x375", "value-format")
-    return int(found[1]), int(found[2])
 
 
 def _write(out: Path, calibration: Calibration) -> None:

@@ -1,7 +1,7 @@
 """The network: encoder, fusion, head."""
 
 from any2seg_core.models.any2seg import FUSIONS, Any2Seg
-from any2seg_core.models.config import FusionName, LinearFusionConfig, MFFConfig, MFFEarlyConfig, ModelConfig
+from any2seg_core.models.config import FusionName, HeadName, LinearFusionConfig, MFFConfig, MFFEarlyConfig, ModelConfig
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Encoded",
     "Fused",
     "FusionName",
+    "HeadName",
     "LinearFusionConfig",
     "MFFConfig",
     "MFFEarlyConfig",

@@ -56,7 +56,8 @@ class Any2Seg(nn.Module):
         kind = FUSIONS[config.fusion]
         self.encoder = kind.make_encoder(config, drop_path)
         self.fusion = kind.of(config, self.encoder.widths)
-        self.head = AllMLPHead(self.encoder.widths, config.num_classes, config.head_width)
+        widths, is_rectified = self.encoder.widths, config.head == "mlp_relu"
+        self.head = AllMLPHead(widths, config.num_classes, config.head_width, is_rectified=is_rectified)
 
     @property
     def encodes_alone(self) -> bool:

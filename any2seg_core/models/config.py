@@ -12,6 +12,7 @@ from any2seg_core.vocabulary.modalities import VEHICLE
 _LEAST_TEMPERATURE = 1e-3  # below it the softmax of cosines is a choice of one, and float32 has no room
 
 FusionName = Literal["mff", "mff_early", "mean_predictions", "early_concat", "linear"]
+HeadName = Literal["mlp", "mlp_relu"]
 
 
 class MFFConfig(BaseModel):
@@ -102,6 +103,7 @@ class ModelConfig(BaseModel):
 
     Attributes:
         encoder: mit_b0 ... mit_b5 or timm/<name>, shared by all modalities.
+        head: ``mlp``: SegFormer's. ``mlp_relu``: MMSegmentation's, which rectifies each level's projection.
         head_width: channels of the fused feature in the head.
         num_classes: K.
         modalities: names, in the order of their suite; any non-empty subset of them can be given.
@@ -121,6 +123,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     encoder: str = "mit_b0"
+    head: HeadName = "mlp"
     head_width: int = Field(256, gt=0, le=4096)
     num_classes: int = Field(25, gt=1, lt=65535)
     modalities: tuple[str, ...] = Field(VEHICLE.members, min_length=1)

@@ -28,8 +28,16 @@ class AllMLPHead(nn.Module):
         levels 4 x (B, C_j, H_j, W_j) -> logits (B, K, H_1, W_1).
     """
 
-    def __init__(self, in_channels: tuple[int, ...], num_classes: int, width: int = 256, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        in_channels: tuple[int, ...],
+        num_classes: int,
+        width: int = 256,
+        dropout: float = 0.1,
+        is_rectified: bool = False,
+    ) -> None:
         super().__init__()
+        self.is_rectified = is_rectified
         self.projections = nn.ModuleList(nn.Linear(channels, width) for channels in in_channels)
         self.fuse = nn.Conv2d(width * len(in_channels), width, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
@@ -41,10 +49,17 @@ class AllMLPHead(nn.Module):
 
     def hidden(self, levels: list[Tensor]) -> Tensor:
         """First half of `forward`: the map (B, width, H_1, W_1) that `classify` takes, after ReLU, before dropout."""
-        fused = mixed(levels, *folded(self))
+        fused = mixed(self.rectified(levels), *folded(self))
         if self.training:
             fused = self.norm(fused)
         return F.relu(fused, inplace=not torch.is_grad_enabled())
+
+    def rectified(self, levels: list[Tensor]) -> list[Tensor]:
+        """What the weights of `folded` are for: the levels, or 4 x (B, width, H_j, W_j) after projection and ReLU."""
+        if not self.is_rectified:
+            return levels
+        pairs = zip(levels, self.projections, strict=True)
+        return [to_map(F.relu(layer(to_tokens(level))), *level.shape[-2:]) for level, layer in pairs]
 
     def classify(self, hidden: Tensor) -> Tensor:
         """Second half of `forward`: (B, width, H_1, W_1) -> logits (B, K, H_1, W_1)."""
@@ -70,11 +85,17 @@ def mixed(levels: list[Tensor], weights: list[Tensor], bias: Tensor) -> Tensor:
 
 
 def folded(head: AllMLPHead) -> tuple[list[Tensor], Tensor]:
-    """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm."""
+    """Per level (C, C_j) weights and one (C,) bias that equal projection, fusion and, in evaluation, BatchNorm.
+
+    Of a rectified head (C, C) weights, which equal all that follows its projections.
+    """
     slices = head.fuse.weight[:, :, 0, 0].chunk(len(head.projections), dim=1)[::-1]  # finest first, (C, C) each
     layers = [layer for layer in head.projections if isinstance(layer, nn.Linear)]
-    weights = [part @ layer.weight for part, layer in zip(slices, layers, strict=True)]
-    bias = torch.stack([part @ layer.bias for part, layer in zip(slices, layers, strict=True)]).sum(0)
+    if head.is_rectified:
+        weights, bias = list(slices), head.fuse.weight.new_zeros(len(head.fuse.weight))
+    else:
+        weights = [part @ layer.weight for part, layer in zip(slices, layers, strict=True)]
+        bias = torch.stack([part @ layer.bias for part, layer in zip(slices, layers, strict=True)]).sum(0)
     if not head.training:
         mean, variance = head.norm.running_mean, head.norm.running_var
         assert mean is not None and variance is not None  # BatchNorm2d has them unless told otherwise

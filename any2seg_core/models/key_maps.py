@@ -62,7 +62,8 @@ _MMSEGMENTATION = (
 _IN_PROJECTION = ".attn.attn.in_proj_"
 
 
-def _rename(name: str, rules: tuple) -> str:
+def renamed(name: str, rules: tuple) -> str:
+    """A name after all rules, one after the other, each a pattern and what stands in its place."""
     for pattern, replacement in rules:
         name = pattern.sub(replacement, name)
     return name
@@ -70,37 +71,37 @@ def _rename(name: str, rules: tuple) -> str:
 
 def from_official(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Official MiT state (``mit_b*.pth``; its ImageNet ``head`` is left out) -> MixTransformer state."""
-    return {_rename(name, _OFFICIAL): value for name, value in state.items() if not name.startswith("head.")}
+    return {renamed(name, _OFFICIAL): value for name, value in state.items() if not name.startswith("head.")}
 
 
 def from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """``transformers`` SegformerModel state -> MixTransformer state; separate key and value are joined."""
     encoder = {name: value for name, value in state.items() if "decode_head" not in name}
     joined = _with_joined(encoder, ".attention.self.key.", ".attention.self.value.")
-    return {_rename(name, _HUGGING_FACE): value for name, value in joined.items()}
+    return {renamed(name, _HUGGING_FACE): value for name, value in joined.items()}
 
 
 def from_hugging_face_5(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same for the names within a model of ``transformers`` 5."""
     joined = _with_joined(state, ".attention.k_proj.", ".attention.v_proj.")
-    return {_rename(name, _HUGGING_FACE_5): value for name, value in joined.items()}
+    return {renamed(name, _HUGGING_FACE_5): value for name, value in joined.items()}
 
 
 def from_mmsegmentation(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """State of MMSegmentation's MixVisionTransformer -> MixTransformer state: query from key and value, 1x1 kernels to
     matrices.
     """
-    renamed: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
     for name, value in state.items():
         if _IN_PROJECTION in name:
             width = len(value) // 3
             block, _, part = name.partition(_IN_PROJECTION)
-            renamed[_rename(f"{block}.attn.q.{part}", _MMSEGMENTATION)] = value[:width]  # (C, C) or (C,)
-            renamed[_rename(f"{block}.attn.kv.{part}", _MMSEGMENTATION)] = value[width:]  # (2C, C) or (2C,)
+            found[renamed(f"{block}.attn.q.{part}", _MMSEGMENTATION)] = value[:width]  # (C, C) or (C,)
+            found[renamed(f"{block}.attn.kv.{part}", _MMSEGMENTATION)] = value[width:]  # (2C, C) or (2C,)
         else:
             is_matrix = name.endswith(("ffn.layers.0.weight", "ffn.layers.4.weight"))
-            renamed[_rename(name, _MMSEGMENTATION)] = value.flatten(1) if is_matrix else value
-    return renamed
+            found[renamed(name, _MMSEGMENTATION)] = value.flatten(1) if is_matrix else value
+    return found
 
 
 def _with_joined(state: dict[str, Tensor], key: str, values: str) -> dict[str, Tensor]:

@@ -25,33 +25,44 @@ _STATES = ("state_dict", "model_state_dict", "model_state", "model", "state_dict
 _HEADS = ("head.", "decode_head.", "auxiliary_head.", "classifier.")
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` or ``.pth`` file, whatever a training has put beside them (see `load_torch`).
-
-    The weights are found under ``state_dict``, ``model`` and the like, else in whichever dictionaries hold some; what
-    is no tensor is left out.
+def read_weights(path: Path) -> tuple[Any, list[str]]:
+    """What a ``.safetensors`` or ``.pth`` file holds, see `load_torch`, and the names of what was left out of it.
 
     Raises:
-        UserError: missing, damaged, or no state of tensors.
+        UserError: missing or damaged.
     """
     if not path.is_file():
-        raise UserError(f"pretrained={path}: no such file", "file-missing")
+        raise UserError(f"{path}: no such file", "file-missing")
     foreign_names: list[str] = []
     try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else load_torch(path, foreign_names)
-    except UserError as error:
-        raise UserError(f"pretrained={error}", error.code) from None
+        return (load_file(path) if path.suffix == ".safetensors" else load_torch(path, foreign_names)), foreign_names
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"pretrained={path}: not a file of weights ({reason})", "file-format") from None
-    state = _tensors(innermost_state(loaded, _STATES))
+        raise UserError(f"{path}: not a file of weights ({reason})", "file-format") from None
+
+
+def state_in(document: Any, path: Path, foreign_names: list[str]) -> dict[str, Tensor]:
+    """The tensors of the weights in what `read_weights` gave.
+
+    They are found under ``state_dict``, ``model`` and the like, else in whichever dictionaries hold some; what is no
+    tensor is left out.
+
+    Raises:
+        UserError: no state of tensors.
+    """
+    state = _tensors(innermost_state(document, _STATES))
     if not state and foreign_names:
-        raise UserError(
-            f"pretrained={path}: not a file of weights (it holds {', '.join(foreign_names[:_SHOWN])})", "file-content"
-        )
+        held = ", ".join(foreign_names[:_SHOWN])
+        raise UserError(f"{path}: not a file of weights (it holds {held})", "file-content")
     if not state:
-        raise UserError(f"pretrained={path}: holds no dictionary of tensors", "file-content")
+        raise UserError(f"{path}: holds no dictionary of tensors", "file-content")
     return state
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file of weights, whatever a training has put beside them; UserError as of its two halves."""
+    document, foreign_names = read_weights(path)
+    return state_in(document, path, foreign_names)
 
 
 def _tensors(loaded: object) -> dict[str, Tensor]:
@@ -72,6 +83,26 @@ def _tensors(loaded: object) -> dict[str, Tensor]:
     return outer
 
 
+def place_of_encoder(state: dict[str, Tensor], source: str) -> tuple[str, str] | None:
+    """Where a MiT is in a state, such as ``module.backbone.``, and its first weight there; see `DIALECTS`.
+
+    None: there is none, or one without a prefix in names that no rule knows.
+
+    Raises:
+        UserError: several encoders, of a student and its teacher for example.
+    """
+    for first in DIALECTS:
+        places = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
+        if len(places) > 1:
+            held = ", ".join(place or "(none)" for place in places)
+            raise UserError(
+                f"{source}: holds several encoders, under {held}: save one of them alone", "weights-ambiguous"
+            )
+        if places:
+            return places[0], first
+    return None
+
+
 def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str, Tensor]:
     """State of an official MiT, of MMSegmentation, of a Hugging Face SegFormer (transformers 4 or 5), or of this
     project -> names of :class:`MixTransformer`.
@@ -80,25 +111,24 @@ def to_mit_names(state: dict[str, Tensor], source: str = "the file") -> dict[str
     is, and heads are left out.
 
     Raises:
-        UserError: several encoders, of a student and its teacher for example, or values that are not finite.
+        UserError: several encoders, or values that are not finite.
     """
-    for first, translate in DIALECTS.items():
-        places = [name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")]
-        if len(places) > 1:
-            held = ", ".join(place or "(none)" for place in places)
-            raise UserError(
-                f"pretrained={source}: holds several encoders, under {held}: save one of them alone",
-                "weights-ambiguous",
-            )
-        if places:
-            inside = {name.removeprefix(places[0]): v for name, v in state.items() if name.startswith(places[0])}
-            inside = {name: v for name, v in inside.items() if not name.startswith(_HEADS)}
-            broken = next((name for name, value in inside.items() if not bool(value.isfinite().all())), None)
-            if broken is not None:
-                problem = f"{places[0]}{broken} has values that are not finite"
-                raise UserError(f"pretrained={source}: {problem}; take an earlier checkpoint", "not-finite")
-            return translate(inside)
-    return from_official(state)
+    found = place_of_encoder(state, source)
+    if found is None:
+        return from_official(state)
+    place, first = found
+    inside = {name.removeprefix(place): v for name, v in state.items() if name.startswith(place)}
+    inside = {name: v for name, v in inside.items() if not name.startswith(_HEADS)}
+    require_finite(inside, source, place)
+    return DIALECTS[first](inside)
+
+
+def require_finite(state: dict[str, Tensor], source: str, place: str = "") -> None:
+    """UserError names the first tensor, below a place, with values that are not finite."""
+    broken = next((name for name, value in state.items() if not bool(value.isfinite().all())), None)
+    if broken is not None:
+        problem = f"{place}{broken} has values that are not finite"
+        raise UserError(f"{source}: {problem}; take an earlier checkpoint", "not-finite")
 
 
 def widened(weight: Tensor, channels: int) -> Tensor:
@@ -135,7 +165,7 @@ def load_mit(encoder: MixTransformer, state: dict[str, Tensor], source: str) -> 
     ]
     if problems:
         raise UserError(
-            f"pretrained={source} does not fit the encoder: {'; '.join(problems)}; is it another MiT size?",
+            f"{source} does not fit the encoder: {'; '.join(problems)}; is it another MiT size?",
             "weights-mismatch",
         )
     encoder.load_state_dict(state, strict=True)
@@ -147,7 +177,7 @@ def download_mit(variant: str) -> Path:
         from huggingface_hub import hf_hub_download
     except ImportError:
         raise UserError(
-            "pretrained=imagenet needs huggingface_hub; pip install it, or give a local file", "package-missing"
+            "imagenet needs huggingface_hub; pip install it, or give a local file", "package-missing"
         ) from None
     for name in ("model.safetensors", "pytorch_model.bin"):
         try:
@@ -155,7 +185,7 @@ def download_mit(variant: str) -> Path:
         except OSError as error:  # no network, no such file: all of the hub's errors are OSErrors
             reason = str(error).splitlines()[0]
     raise UserError(
-        f"pretrained=imagenet: nvidia/mit-{variant} cannot be fetched ({reason}); give a local file",
+        f"imagenet: nvidia/mit-{variant} cannot be fetched ({reason}); give a local file",
         "weights-unavailable",
     )
 
@@ -173,8 +203,12 @@ def load_encoder_weights(encoder: Any, name: str, source: str) -> None:
     """
     if name.startswith("timm/"):
         encoder.load_pretrained(source)
-    elif source == "imagenet":
-        variant = name.removeprefix("mit_")
-        load_mit(encoder, read_state(download_mit(variant)), f"nvidia/mit-{variant}")
-    else:
-        load_mit(encoder, read_state(Path(source)), source)
+        return
+    try:
+        if source == "imagenet":
+            variant = name.removeprefix("mit_")
+            load_mit(encoder, read_state(download_mit(variant)), f"nvidia/mit-{variant}")
+        else:
+            load_mit(encoder, read_state(Path(source)), source)
+    except UserError as error:
+        raise UserError(f"pretrained={error}", error.code) from None

@@ -54,6 +54,15 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return parse_metadata(text, path)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is one of this program, sound or not."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, struct.error):
+        return False
+
+
 def parse_metadata(text: str, path: str | Path) -> dict[str, Any]:
     """The metadata as its text has it; UserError for a text that is damaged or of another version."""
     try:

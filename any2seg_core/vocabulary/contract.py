@@ -15,8 +15,6 @@ from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, SHIPPED, VEHICLE, SensorSuite, shipped_suite
 from any2seg_core.vocabulary.sensor import COLOUR
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 _LARGEST_SIDE = 16384
 _LONGEST_WINDOW_NS = 10_000_000_000
 
@@ -31,6 +29,10 @@ class Normalisation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     mean: tuple[_Mean, _Mean, _Mean]
     std: tuple[_Std, _Std, _Std]
+
+
+IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""Statistics of colour pictures, which networks of ImageNet weights are fed with."""
 
 
 def _known_scales(scale: dict[str, float]) -> dict[str, float]:
@@ -63,8 +65,7 @@ _OF_LABELS = {MUSES_CLASSES.name: MUSES, MCUBES_CLASSES.name: MCUBES}
 def default_normalisation(suite: SensorSuite = VEHICLE) -> dict[str, Normalisation]:
     """ImageNet statistics for colour images, plain 0..1 for all others, as in the DELIVER recipe."""
     plain = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    imagenet = Normalisation(mean=_IMAGENET_MEAN, std=_IMAGENET_STD)
-    return {sensor.name: imagenet if sensor.format == COLOUR else plain for sensor in suite.sensors}
+    return {sensor.name: IMAGENET if sensor.format == COLOUR else plain for sensor in suite.sensors}
 
 
 def default_encodings(suite: SensorSuite = VEHICLE) -> dict[str, str]:

@@ -209,6 +209,7 @@ class CompiledHead(nn.Module):
     @torch.no_grad()
     def __init__(self, head: AllMLPHead) -> None:
         super().__init__()
+        self._rectified = head.rectified
         weights, self._bias = folded(head)
         self._weights = [weight.t().contiguous() for weight in weights]  # (C_j, C)
         assert head.classifier.bias is not None
@@ -217,7 +218,7 @@ class CompiledHead(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         height, width = levels[0].shape[-2:]
-        tokens = [to_tokens(level).contiguous() for level in levels]  # 4 x (B, N_j, C_j)
+        tokens = [to_tokens(level).contiguous() for level in self._rectified(levels)]  # 4 x (B, N_j, C_j)
         logits = tokens[0].new_empty(*tokens[0].shape[:2], len(self._offset))  # (B, N, K)
         for b in range(len(logits)):
             maps = [self._coarse(j, tokens[j][b], levels[j].shape[-2:]) for j in range(1, len(levels))]

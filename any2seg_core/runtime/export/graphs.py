@@ -15,7 +15,7 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
-from any2seg_core.models.mit import to_tokens
+from any2seg_core.models.mit import to_map, to_tokens
 from any2seg_core.runtime.array_io import LARGEST_LOGIT
 
 
@@ -33,6 +33,7 @@ class SoundHead(nn.Module):
     def __init__(self, head: AllMLPHead) -> None:
         super().__init__()
         assert head.classifier.bias is not None  # Conv2d has one unless told otherwise
+        self.projections = head.projections if head.is_rectified else None
         weights, bias = folded(head)
         for number, weight in enumerate(weights):
             self.register_buffer(f"weight_{number}", weight)
@@ -40,7 +41,17 @@ class SoundHead(nn.Module):
         self.register_buffer("classes", head.classifier.weight[:, :, 0, 0].clone())
         self.register_buffer("offset", head.classifier.bias.clone())
 
+    def _rectified(self, levels: list[Tensor]) -> list[Tensor]:
+        """4 x (B, width, H_j, W_j), NaN where a projection is not finite; the levels where the head rectifies none."""
+        if self.projections is None:
+            return levels
+        pairs = zip(levels, self.projections, strict=True)
+        found = [(layer(to_tokens(level)), level.shape[-2:]) for level, layer in pairs]  # (B, N_j, C)
+        sound = [(torch.where(part.abs() <= LARGEST_LOGIT, F.relu(part), torch.nan), size) for part, size in found]
+        return [to_map(part, *size) for part, size in sound]
+
     def forward(self, levels: list[Tensor]) -> Tensor:
+        levels = self._rectified(levels)
         # The bias goes along with the smallest map: what is upsampled is a mean, so it arrives everywhere.
         offsets = [*[None] * (len(levels) - 1), self.get_buffer("bias")]
         finest, *coarser = [

@@ -79,6 +79,14 @@ OTHERS = [
     ("evaluate m.safetensors data --dataset nuscenes", "nuscenes"),
     ("evaluate m.safetensors data --specialists none.json", "none.json"),
     ("evaluate m.safetensors data --specialists text.txt", "text.txt"),
+    ("import segformer none.pth -o o.safetensors", "none.pth"),
+    ("import segformer text.txt -o o.safetensors", "text.txt"),
+    ("import segformer folder -o o.safetensors", "config.json"),
+    ("import segformer m.safetensors -o o.safetensors", "m.safetensors"),
+    ("import segformer m.safetensors -o m.safetensors", "m.safetensors: is there already"),
+    ("import segformer text.txt -o o.safetensors --size 3", "WIDTHxHEIGHT"),
+    ("import segformer text.txt -o o.safetensors --classes fruit", "fruit"),
+    ("import unet text.txt -o o.safetensors", "unet"),
 ]
 DATA = [
     ("data look data", "look"),

@@ -21,16 +21,18 @@ def unfolded(head: AllMLPHead, features: list[torch.Tensor]) -> torch.Tensor:
     projected = []
     for layer, feature in zip(head.projections, features, strict=True):
         tokens = layer(feature.flatten(2).transpose(1, 2))
+        tokens = F.relu(tokens) if head.is_rectified else tokens  # as MMSegmentation has it
         mapped = tokens.transpose(1, 2).unflatten(2, feature.shape[-2:])
         projected.append(F.interpolate(mapped, size, mode="bilinear", align_corners=False))
     return head.classifier(F.relu(head.norm(head.fuse(torch.cat(projected[::-1], dim=1)))))
 
 
+@pytest.mark.parametrize("is_rectified", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_value_equals_unfolded_head(training, batch):
+def test_value_equals_unfolded_head(training, batch, is_rectified):
     torch.manual_seed(0)
-    head = AllMLPHead(CHANNELS, 5, width=16, dropout=0.0)
+    head = AllMLPHead(CHANNELS, 5, width=16, dropout=0.0, is_rectified=is_rectified)
     head.norm.running_mean.normal_()
     head.norm.running_var.uniform_(0.5, 2.0)
     torch.nn.init.normal_(head.norm.weight)
@@ -45,8 +47,9 @@ def test_shape_logits_have_the_size_of_the_first_level():
     assert AllMLPHead(CHANNELS, 7, width=16).eval()(levels(1, 8, 24)).shape == (1, 7, 8, 24)
 
 
-def test_gradient_reaches_every_parameter():
-    head = AllMLPHead(CHANNELS, 5, width=16)
+@pytest.mark.parametrize("is_rectified", [False, True])
+def test_gradient_reaches_every_parameter(is_rectified):
+    head = AllMLPHead(CHANNELS, 5, width=16, is_rectified=is_rectified)
     head(levels(2, 8, 8)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
 

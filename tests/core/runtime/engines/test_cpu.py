@@ -110,11 +110,12 @@ def levels(batch: int, height: int, width: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("is_rectified", [False, True])
 @pytest.mark.parametrize(("batch", "size", "width"), [(1, (8, 24), 16), (3, (40, 72), 16), (2, (72, 40), 300)])
-def test_value_the_head_in_strips_equals_the_head(layout, batch, size, width):
+def test_value_the_head_in_strips_equals_the_head(layout, batch, size, width, is_rectified):
     """300 channels make several strips."""
     torch.manual_seed(1)
-    head = AllMLPHead(CHANNELS, 5, width=width).eval()
+    head = AllMLPHead(CHANNELS, 5, width=width, is_rectified=is_rectified).eval()
     head.norm.running_mean.normal_()
     head.norm.running_var.uniform_(0.5, 2.0)
     features = [level.contiguous(memory_format=layout) for level in levels(batch, *size)]

@@ -145,6 +145,7 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
         {"modalities": VAN.members},
         {"modalities": ("rgb", "lidar")},
         {"modalities": ("depth",)},
+        {"head": "mlp_relu", "modalities": ("rgb",), "mff": {"unit_scale": True}},
         {"num_classes": 3},
         {"num_classes": 300},
         {"align_corners": True, "layer_norm_eps": 1e-6},

@@ -1,0 +1,1 @@
+"""Models of other programs, whole, as checkpoints of this one."""
