@@ -49,9 +49,9 @@ def segformer(
     found = import_segformer(source, out, pixels, None if classes is None else label_space(classes))
     height, width = found.size
     if as_json:
-        document = {"out": str(out), "model": found.model, "classes": list(found.classes.classes)}
-        document |= {"width": width, "height": height, "program": found.program}
-        say(json.dumps(document | {"licence": found.licence, "notes": list(found.notes)}))
+        document = {"out": str(out), "model": found.model, "program": found.program, "licence": found.licence}
+        sides, lists = {"width": width, "height": height}, {"classes": found.classes.classes, "notes": found.notes}
+        say(json.dumps({**document, **sides, **lists}))
         return
     say(f"{out}: {found.model} of {found.program}, input {width}x{height}, {found.classes.summary}")
     for note in found.notes:

@@ -67,7 +67,7 @@ def space_of(description: Description, count: int, source: str) -> LabelSpace:
         if shipped.classes == names and description.colours in ((), shipped.colours):
             return shipped
     has_own = len(set(description.colours)) == count
-    entries = [{"name": name} for name in names]
+    entries: list[dict[str, Any]] = [{"name": name} for name in names]
     if has_own:
         entries = [{"name": name, "colour": list(rgb)} for name, rgb in zip(names, description.colours, strict=True)]
     elif description.colours:
