@@ -76,9 +76,10 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
         mff_early=config.mff_early,
         linear=config.linear,
         layer_norm_eps=config.layer_norm_eps,
+        content_masks=config.content_masks,
         align_corners=config.align_corners,
     )
-    model = Any2Seg(shape, drop_path=config.drop_path)
+    model = Any2Seg(shape, config.drop_path, contract.empty_pixels)
     if config.pretrained is not None:
         load_encoder_weights(model.encoder, config.encoder, config.pretrained)
     if config.init is not None:
@@ -100,8 +101,9 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
 
 
 def _parameters_of(shape: ModelConfig) -> ModelConfig:
-    """The same but for what stands for an absent modality, and for where MFF, which has no parameters, stands."""
-    plain = shape.model_copy(update={"linear": shape.linear.model_copy(update={"absent": LinearFusionConfig().absent})})
+    """The same but for what stands for an absent modality, for masks, and for where MFF, without parameters, stands."""
+    linear = shape.linear.model_copy(update={"absent": LinearFusionConfig().absent})
+    plain = shape.model_copy(update={"linear": linear, "content_masks": False})
     if shape.fusion not in ("mff", "mff_early"):
         return plain
     return plain.model_copy(update={"fusion": "mff", "mff": MFFConfig(), "mff_early": MFFEarlyConfig()})

@@ -195,6 +195,7 @@ class TrainConfig(BaseModel):
     )
     linear: LinearFusionConfig = Field(LinearFusionConfig(), description="of Linear Fusion, e.g. linear={alpha: 0.6}")
     head: HeadName = Field("mlp", description="mlp_relu for weights of MMSegmentation")
+    content_masks: bool = Field(False, description="fuse at each location only what says something there")
     head_width: int = Field(256, gt=0)
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2, description="of the encoder's norms; 1e-6 in released MiTs")
     align_corners: bool = Field(False, description="how logits are enlarged; true in M3L's released code")
@@ -378,7 +379,7 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 "agmm teaches through the ensemble, which linear.ensemble=fixed detaches: choose trainable"
             )
-        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear)
+        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear, self.content_masks)
         return self
 
     @model_validator(mode="after")

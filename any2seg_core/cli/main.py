@@ -31,6 +31,7 @@ from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
 from any2seg_core.cli.imports import import_app
 from any2seg_core.cli.predict import predict
+from any2seg_core.cli.switch import switch
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 bag_app = typer.Typer(no_args_is_help=True, help="Recordings: inspect, extract, evaluate, replay with injected faults.")
@@ -43,6 +44,7 @@ bag_app.command("extract")(bag_commands.extract)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(calibrate)
+app.command()(switch)
 app.command()(compare)
 app.command()(features)
 app.command()(export)

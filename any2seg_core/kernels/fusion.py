@@ -35,9 +35,19 @@ def global_weights(products: np.ndarray, present: np.ndarray, unit_scale: bool) 
     return weights
 
 
+def cosines_where(tokens: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Cosine of each modality and the mean of those that take part, over the locations where it takes part itself.
+
+    tokens (B, M, N, C) float32 in C order, there (B, M, N) bool -> (B, M) float32; 0 of one that does so nowhere.
+    """
+    cosines = np.zeros(there.shape[:2], np.float32)
+    _cosines_where(tokens, there, cosines)
+    return cosines
+
+
 def weigh_and_select(
     tokens: np.ndarray,
-    present: np.ndarray,
+    there: np.ndarray,
     weights: np.ndarray,
     balanced: float,
     selected: float,
@@ -45,12 +55,13 @@ def weigh_and_select(
 ) -> np.ndarray:
     """balanced * f_mb + selected * f_ms at each location.
 
-    f_mb is the sum of weight_m * f_m; f_ms is the present f_m whose cosine with f_mb over the channels is largest, or
-    with a temperature their mean, weighted by a softmax of the cosines divided by it.
+    f_mb is the sum of weight_m * f_m over those that take part; f_ms is the one of them whose cosine with f_mb over the
+    channels is largest, or with a temperature their mean, weighted by a softmax of the cosines divided by it.
 
     Args:
         tokens: (B, M, N, C) float32, C order.
-        present: (B, M) bool. weights: (B, M) float32.
+        there: (B, M, N) bool, which take part, at least one at each location; (B, M, 1): the same ones everywhere.
+        weights: float32 of the same shape.
         balanced, selected: factors of the two. temperature: of the selection, 0 for a choice of one.
 
     Returns:
@@ -59,7 +70,7 @@ def weigh_and_select(
     B, _, N, C = tokens.shape
     fused = np.empty((B, N, C), np.float32)
     factors = np.float32(balanced), np.float32(selected), np.float32(temperature)
-    work = partial(_weigh_and_select, tokens, present, weights, *factors, fused)
+    work = partial(_weigh_and_select, tokens, there, weights, *factors, fused)
     in_parts(work, N, _LEAST_VALUES // (B * C))
     return fused
 
@@ -154,23 +165,71 @@ def _scale(values, factor, out):
 
 
 @compiled(**KERNEL)
-def _weigh_and_select(tokens, present, weights, balanced, selected, temperature, fused, first, last):
+def _numbers_at(there, b, n, numbers):
+    """Numbers of the modalities that take part at a location; how many."""
+    count = 0
+    for m in range(there.shape[1]):
+        if there[b, m, n]:
+            numbers[count] = m
+            count += 1
+    return count
+
+
+@compiled(**KERNEL)
+def _cosines_where(tokens, there, cosines):
+    B, M, N, C = tokens.shape
+    anchor, numbers, sums = np.empty(C, np.float32), np.empty(M, np.int64), np.empty((M, 3))
+    for b in range(B):
+        sums[:] = 0.0  # per modality <f_m, f_a>, |f_m|^2, |f_a|^2
+        for n in range(N):
+            count = _numbers_at(there, b, n, numbers)
+            anchor[:] = 0.0
+            for m in numbers[:count]:
+                for c in range(C):
+                    anchor[c] += tokens[b, m, n, c]
+            length = np.float32(0.0)
+            for c in range(C):
+                anchor[c] /= count
+                length += anchor[c] * anchor[c]
+            for m in numbers[:count]:
+                dot, squared = np.float32(0.0), np.float32(0.0)
+                for c in range(C):
+                    dot += tokens[b, m, n, c] * anchor[c]
+                    squared += tokens[b, m, n, c] * tokens[b, m, n, c]
+                sums[m, 0] += dot
+                sums[m, 1] += squared
+                sums[m, 2] += length
+        for m in range(M):
+            cosines[b, m] = sums[m, 0] / max(np.sqrt(sums[m, 1] * sums[m, 2]), _EPS)
+
+
+@compiled(**KERNEL)
+def _weigh_and_select(tokens, there, weights, balanced, selected, temperature, fused, first, last):
     B, M, _, C = tokens.shape
     mixed, choice = np.empty(C, np.float32), np.zeros(M, np.float32)
+    weight, numbers = np.empty(M, np.float32), np.empty(M, np.int64)
+    varies = there.shape[2] > 1
     for b in range(B):
-        there = np.nonzero(present[b])[0]
-        if there.size == 1:  # f_ms is f_m, and f_mb a multiple of it
-            only = there[0]
-            factor = balanced * weights[b, only] + selected
-            _scale(tokens[b, only, first:last].ravel(), factor, fused[b, first:last].ravel())
-            continue
+        count = 0
         for n in range(first, last):
+            if varies or n == first:
+                place = n if varies else 0
+                count = _numbers_at(there, b, place, numbers)
+                for m in numbers[:count]:
+                    weight[m] = weights[b, m, place]
+            if count == 1:  # f_ms is f_m, and f_mb a multiple of it
+                only, stop = numbers[0], n + 1 if varies else last
+                factor = balanced * weight[only] + selected
+                _scale(tokens[b, only, n:stop].ravel(), factor, fused[b, n:stop].ravel())
+                if varies:
+                    continue
+                break
+            at = numbers[:count]
             mixed[:] = 0.0
-            for m in there:
-                weight = weights[b, m]
+            for m in at:
                 for c in range(C):
-                    mixed[c] += weight * tokens[b, m, n, c]
-            for m in there:
+                    mixed[c] += weight[m] * tokens[b, m, n, c]
+            for m in at:
                 dot, squared = np.float32(0.0), np.float32(0.0)
                 for c in range(C):
                     value = tokens[b, m, n, c]
@@ -181,12 +240,12 @@ def _weigh_and_select(tokens, present, weights, balanced, selected, temperature,
                 squared = np.float32(0.0)
                 for c in range(C):
                     squared += mixed[c] * mixed[c]
-                _soften(choice, there, temperature * max(np.sqrt(squared), _EPS))
+                _soften(choice, at, temperature * max(np.sqrt(squared), _EPS))
             else:
-                _choose(choice, there)
+                _choose(choice, at)
             for c in range(C):
                 fused[b, n, c] = balanced * mixed[c]
-            for m in there:
+            for m in at:
                 factor = selected * choice[m]
                 if factor != 0.0:
                     for c in range(C):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -235,4 +236,4 @@ def _information_in_input(
 
 
 def _in_float(encoded: Encoded) -> Encoded:
-    return Encoded([level.float() for level in encoded.levels], encoded.present, encoded.modalities)
+    return replace(encoded, levels=[level.float() for level in encoded.levels])

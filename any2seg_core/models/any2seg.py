@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.models.config import FusionName, ModelConfig
+from any2seg_core.models.content import Pixel, content_masks
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.early_concat import EarlyConcat
 from any2seg_core.models.fusion import EncodedApart, Fusion, Network, gathered
@@ -46,13 +48,20 @@ class Any2Seg(nn.Module):
             is present first.
 
     Cost follows what is present: only present (sample, modality) pairs pass the encoder.
+
+    Args:
+        empty: per modality what a pixel of zeros is in its images, as `InputContract.empty_pixels`; default: zeros.
+            Only `content_masks` asks for it.
     """
 
-    def __init__(self, config: ModelConfig | None = None, drop_path: float = 0.0) -> None:
+    def __init__(
+        self, config: ModelConfig | None = None, drop_path: float = 0.0, empty: Mapping[str, Pixel] | None = None
+    ) -> None:
         super().__init__()
         config = config or ModelConfig()
         self.config = config
         self.modalities = config.modalities
+        self.empty = dict.fromkeys(config.modalities, (0.0, 0.0, 0.0)) | dict(empty or {})
         kind = FUSIONS[config.fusion]
         self.encoder = kind.make_encoder(config, drop_path)
         self.fusion = kind.of(config, self.encoder.widths)
@@ -81,7 +90,15 @@ class Any2Seg(nn.Module):
         given = [images[name] for name in names]  # M x (B, C, H, W)
         if present is None:
             present = torch.ones(len(given[0]), len(names), dtype=torch.bool, device=given[0].device)
-        return self.fusion.encode(self._network, given, present, names)
+        return self.with_content(self.fusion.encode(self._network, given, present, names), images)
+
+    def with_content(self, encoded: Encoded, images: dict[str, Tensor]) -> Encoded:
+        """The same with where each modality says something, by its image (B, 3, h, w), if the fusion is to know it."""
+        if not self.config.content_masks:
+            return encoded
+        sizes = [(level.shape[3], level.shape[4]) for level in encoded.levels]
+        each = [content_masks(images[name], self.empty[name], sizes) for name in encoded.modalities]
+        return replace(encoded, content=[torch.stack(masks, dim=1) for masks in zip(*each, strict=True)])
 
     def image_size(self, name: str, size: tuple[int, int]) -> tuple[int, int]:
         """(H, W) of a modality's image where the model's input has this size."""
@@ -120,7 +137,8 @@ class Any2Seg(nn.Module):
     def with_levels(self, encoded: Encoded, levels: list[Tensor]) -> Encoded:
         """The same pairs with other features (B, M, C_j, H_j, W_j); not with early_concat and linear."""
         features = [gathered(level, encoded.present) for level in levels]
-        return self._fused_apart.encoded(self._network, features, encoded.present, encoded.modalities)
+        moved = self._fused_apart.encoded(self._network, features, encoded.present, encoded.modalities)
+        return replace(moved, content=encoded.content)
 
     @property
     def _fused_apart(self) -> EncodedApart:

@@ -82,9 +82,16 @@ _INSIDE_OF_A_MIT = {"linear": "mixes tokens inside the blocks", "mff_early": "me
 
 
 def require_effect(
-    fusion: FusionName, encoder: str, mff: MFFConfig, mff_early: MFFEarlyConfig, linear: LinearFusionConfig
+    fusion: FusionName,
+    encoder: str,
+    mff: MFFConfig,
+    mff_early: MFFEarlyConfig,
+    linear: LinearFusionConfig,
+    content_masks: bool,
 ) -> None:
     """ValueError where switches are set for another fusion than the model's, or where the encoder cannot fuse so."""
+    if content_masks and fusion in ("early_concat", "linear"):
+        raise ValueError(f"content_masks needs features of each modality, which fusion={fusion} lacks: leave it out")
     for name, unset, used_by in (
         ("mff", mff == MFFConfig(), ("mff", "mff_early")),
         ("mff_early", mff_early == MFFEarlyConfig(), ("mff_early",)),
@@ -115,6 +122,9 @@ class ModelConfig(BaseModel):
         mff: switches of MFF, also where it is early.
         mff_early: switches of early MFF.
         linear: switches of Linear Fusion.
+        content_masks: at each location only those modalities are fused that say something there: whose image holds a
+            pixel that is not empty, such as a LiDAR point or an event, in this cell of the level or beside it. Where
+            none does, all that are present. Not in the papers.
         layer_norm_eps: added to the variance in every LayerNorm of a MiT, and in those that close the levels of a timm
             model. Other programs' MiTs have 1e-6.
         align_corners: how logits are enlarged to the images: False, pixels are squares, as SegFormer does; True, the
@@ -131,6 +141,7 @@ class ModelConfig(BaseModel):
     mff: MFFConfig = MFFConfig()
     mff_early: MFFEarlyConfig = MFFEarlyConfig()
     linear: LinearFusionConfig = LinearFusionConfig()
+    content_masks: bool = False
     layer_norm_eps: float = Field(1e-5, gt=0, le=1e-2)
     align_corners: bool = False
 
@@ -143,7 +154,7 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _no_switch_without_effect(self) -> ModelConfig:
-        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear)
+        require_effect(self.fusion, self.encoder, self.mff, self.mff_early, self.linear, self.content_masks)
         if unknown := [name for name in self.mff_early.scale if name not in self.modalities]:
             raise ValueError(
                 f"mff_early.scale names {', '.join(unknown)}, which is none of {', '.join(self.modalities)}"

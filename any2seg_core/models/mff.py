@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from any2seg_core.models.config import MFFConfig, ModelConfig
+from any2seg_core.models.content import taking_part
 from any2seg_core.models.fusion import EncodedApart, Network, gathered, spread
 from any2seg_core.models.mit import to_map
 from any2seg_core.models.outputs import Encoded, Fused
@@ -22,6 +21,18 @@ def _weighted_sum(tokens: Tensor, weight: Tensor) -> Tensor:
             return (weight[:, None] @ tokens.flatten(2)).view(-1, *tokens.shape[2:])  # (B, N, C)
         return (tokens * weight[..., None]).sum(dim=1)  # (B, N, C)
     return torch.einsum("bmnc,bm->bnc" if weight.ndim == 2 else "bmnc,bmn->bnc", tokens, weight)
+
+
+def _cosine_where(tokens: Tensor, norm: Tensor, anchor: Tensor, there: Tensor) -> Tensor:
+    """Cosine of each modality and the anchor over the locations where it takes part; 0 of one that does so nowhere.
+
+    tokens (B, M, N, C), their norm (B, M, N), anchor (B, N, C), there (B, M, N) bool -> (B, M).
+    """
+    counted = there.to(tokens.dtype)
+    dot = ((tokens * anchor[:, None]).sum(dim=3) * counted).sum(dim=2)  # (B, M)
+    own = torch.linalg.vector_norm(norm * counted, dim=2)  # (B, M)
+    anchor_norm = torch.linalg.vector_norm(torch.linalg.vector_norm(anchor, dim=2)[:, None] * counted, dim=2)  # (B, M)
+    return dot / (own * anchor_norm).clamp_min(_EPS)
 
 
 def _pick(tokens: Tensor, winner: Tensor) -> Tensor:
@@ -49,6 +60,8 @@ class MFF(EncodedApart):
     Shapes:
         features (B, M, C, H, W), present (B, M) bool with at least one True per row -> f_ma (B, C, H, W).
         anchor (B, C, H, W) overrides the mean: f_ma^{t-1} of a video stream.
+        content (B, M, H, W) bool: where each modality says something. Elsewhere it takes no part in any of the steps,
+            unless no other one does; the cosine of w_m is then over the locations where f_m takes part.
     """
 
     def __init__(self, config: MFFConfig | None = None) -> None:
@@ -64,24 +77,28 @@ class MFF(EncodedApart):
         return self.config.reweight
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
-        anchors: Sequence[Tensor | None] = anchor or [None] * len(encoded.levels)
-        return Fused([self(level, encoded.present, f_a) for level, f_a in zip(encoded.levels, anchors, strict=True)])
+        nothing: list[Tensor | None] = [None] * len(encoded.levels)
+        inputs = zip(encoded.levels, anchor or nothing, encoded.content or nothing, strict=True)
+        return Fused([self(level, encoded.present, f_a, content) for level, f_a, content in inputs])
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         rows = [gathered(level, encoded.present)[:, None] for level in encoded.levels]  # 4 x (R, 1, C_j, H_j, W_j)
         alone = encoded.present.new_ones(len(rows[0]), 1)
         return spread(network.head([self(level, alone) for level in rows]), encoded.present)
 
-    def forward(self, features: Tensor, present: Tensor, anchor: Tensor | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, content: Tensor | None = None
+    ) -> Tensor:
         if features.dtype == torch.float16:
             features = features.float()  # a sum over a whole map ends beyond 65504, the largest float16
         modalities, (height, width) = features.shape[1], features.shape[3:]
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
-        share = present.to(tokens.dtype) / present.sum(dim=1, keepdim=True)  # (B, M), sums to 1 per sample
+        there = present if content is None else taking_part(present, content).flatten(2)  # (B, M) or (B, M, N)
+        share = there.to(tokens.dtype) / there.sum(dim=1, keepdim=True)  # sums to 1 per sample, or per location
         anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
         norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
-        weight = self._weights(tokens, norm, anchor, present, share) if self.config.reweight else share
+        weight = self._weights(tokens, norm, anchor, there, share) if self.config.reweight else share
         balanced = _weighted_sum(tokens, weight)
         if not self.config.select:
             selected = _weighted_sum(tokens, share)
@@ -90,29 +107,31 @@ class MFF(EncodedApart):
         else:
             # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
             similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
-            selected = self._select(tokens, similarity, balanced, ~present[:, :, None])
+            selected = self._select(tokens, similarity, balanced, ~there.view(*there.shape[:2], -1))
         return to_map(self._aggregate(balanced, selected), height, width)  # (B, C, H, W)
 
     def _select(self, tokens: Tensor, similarity: Tensor, balanced: Tensor, absent: Tensor) -> Tensor:
-        """f_ms (B, N, C); similarity (B, M, N): cosines times the norm of f_mb; absent (B, M, 1) bool."""
+        """f_ms (B, N, C); similarity (B, M, N): cosines times the norm of f_mb; absent (B, M, 1 or N) bool."""
         if not self.config.select_temperature:
             return _pick(tokens, similarity.masked_fill(absent, -torch.inf).argmax(dim=1))
         scale = torch.linalg.vector_norm(balanced, dim=2).clamp_min(_EPS) * self.config.select_temperature  # (B, N)
         weight = (similarity / scale[:, None]).masked_fill(absent, -torch.inf).softmax(dim=1)  # (B, M, N)
         return _weighted_sum(tokens, weight)
 
-    def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, present: Tensor, share: Tensor) -> Tensor:
-        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial; 0 where absent."""
-        if self.config.weight == "global":
+    def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, there: Tensor, share: Tensor) -> Tensor:
+        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial or `there` is; else 0."""
+        if self.config.weight == "spatial":
+            anchor_norm = torch.linalg.vector_norm(anchor, dim=2).clamp_min(_EPS)  # (B, N)
+            cosine = (tokens * anchor[:, None]).sum(dim=3) / (norm * anchor_norm[:, None])  # (B, M, N)
+            there, share = (values.view(*values.shape[:2], -1) for values in (there, share))
+        elif there.ndim == 2:
             dot = (tokens * anchor[:, None]).sum(dim=(2, 3))  # (B, M)
             anchor_norm = torch.linalg.vector_norm(anchor, dim=(1, 2)).clamp_min(_EPS)  # (B,)
             cosine = dot / (torch.linalg.vector_norm(norm, dim=2) * anchor_norm[:, None])
         else:
-            anchor_norm = torch.linalg.vector_norm(anchor, dim=2).clamp_min(_EPS)  # (B, N)
-            cosine = (tokens * anchor[:, None]).sum(dim=3) / (norm * anchor_norm[:, None])  # (B, M, N)
-            present, share = present[:, :, None], share[:, :, None]
+            cosine = _cosine_where(tokens, norm, anchor, there)[:, :, None]  # (B, M, 1)
         if self.config.unit_scale:
-            return cosine.masked_fill(~present, -torch.inf).softmax(dim=1)
+            return torch.where(there, cosine, -torch.inf).softmax(dim=1)
         return cosine * share
 
     def _aggregate(self, balanced: Tensor, selected: Tensor) -> Tensor:

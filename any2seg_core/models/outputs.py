@@ -21,6 +21,8 @@ class Encoded:
         modalities: names of the M columns.
         images: (B, M, 3, H, W) where the modalities of a subset are encoded together, which is when they are fused.
         logits: (B, M, K, H_1, W_1), each modality segmented alone; of fusion mean_predictions.
+        content: as many tensors (B, M, H_j, W_j) bool as levels, where each modality says something; none where the
+            model does not ask.
     """
 
     levels: list[Tensor]
@@ -28,6 +30,7 @@ class Encoded:
     modalities: tuple[str, ...]
     images: Tensor | None = None
     logits: Tensor | None = None
+    content: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: Sequence[Encoded]) -> Encoded:
@@ -42,6 +45,7 @@ class Encoded:
             tuple(name for part in parts for name in part.modalities),
             None if images[0] is None else _beside(images),
             None if logits[0] is None else _beside(logits),
+            [torch.cat(masks, dim=1) for masks in zip(*[part.content for part in parts], strict=True)],
         )
 
     def only(self, subset: Sequence[str]) -> Encoded:
@@ -56,6 +60,7 @@ class Encoded:
             self.modalities[i : i + 1],
             None if self.images is None else self.images[:, i : i + 1],
             None if self.logits is None else self.logits[:, i : i + 1],
+            [mask[:, i : i + 1] for mask in self.content],
         )
 
     def keep(self, subset: Sequence[str]) -> Encoded:
@@ -70,6 +75,7 @@ class Encoded:
             self.modalities,
             _part(self.images, chosen),
             _part(self.logits, chosen),
+            [mask[chosen] for mask in self.content],
         )
 
     def showing(self, present: Tensor) -> Encoded:
@@ -89,6 +95,7 @@ class Encoded:
             self.modalities,
             None if self.images is None or other.images is None else chosen(self.images, other.images),
             None if self.logits is None or other.logits is None else chosen(self.logits, other.logits),
+            [chosen(own, stand_in) for own, stand_in in zip(self.content, other.content, strict=True)],
         )
 
     def _columns(self, names: Sequence[str]) -> Tensor:

@@ -95,10 +95,10 @@ def load_checkpoint(path: str | Path) -> tuple[Any2Seg, InputContract, dict[str,
     tensors = _weights_of(path)
     try:
         with torch.device("meta"):  # whatever the config claims takes no memory before the weights have those shapes
-            model = Any2Seg(config)
+            model = Any2Seg(config, empty=contract.empty_pixels)
         model.load_state_dict(tensors, strict=True, assign=True)
         if _has_meta_tensors(model):  # a backbone of timm has tables that no checkpoint holds
-            model = Any2Seg(config)
+            model = Any2Seg(config, empty=contract.empty_pixels)
             model.load_state_dict(tensors, strict=True)
     except UserError as error:
         raise UserError(f"{path}: {error}", error.code) from None

@@ -151,6 +151,17 @@ class InputContract(BaseModel):
         share = self.scale.get(modality, 1.0)
         return round(share * self.height), round(share * self.width)
 
+    @property
+    def empty_pixels(self) -> dict[str, tuple[float, float, float]]:
+        """Per modality what normalisation makes of a pixel of zeros, which in every encoding say that nothing is there.
+        """
+
+        def pixel(statistics: Normalisation) -> tuple[float, float, float]:
+            red, green, blue = (-m / std for m, std in zip(statistics.mean, statistics.std, strict=True))
+            return red, green, blue
+
+        return {name: pixel(self.normalisation[name]) for name in self.modalities}
+
     def foreign_encodings(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of the modalities whose planes the model was trained on are made by other code than here."""
         made_here = default_encodings(self.suite)

@@ -82,7 +82,7 @@ PROMISED = {
     r"any2seg drive bag (\S+)": r"\1/metadata.yaml",
     r"python bags/make_drive.py (\S+)": r"\1/metadata.yaml",
     r"any2seg (?:evaluate|compare) .*--out (\S+)": r"\1/report.html",
-    r"any2seg (?:features|calibrate) .*-o (\S+)": r"\1",
+    r"any2seg (?:features|calibrate|switch) .*-o (\S+)": r"\1",
     r".*> (\S+)$": r"\1",
 }
 """Pattern -> what a command leaves behind: the first that fits."""

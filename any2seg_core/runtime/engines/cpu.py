@@ -21,10 +21,16 @@ from torch import Tensor, nn
 
 from any2seg_core.base.threads import counting, thread_count
 from any2seg_core.base.versions import __version__
-from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
+from any2seg_core.kernels.fusion import (
+    cosines_where,
+    global_weights,
+    inner_products,
+    weigh_and_select,
+)
 from any2seg_core.kernels.head import add_upsampled
 from any2seg_core.models import Any2Seg, Encoded, Fused
 from any2seg_core.models.config import MFFConfig
+from any2seg_core.models.content import taking_part
 from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.fusion import Fusion
 from any2seg_core.models.mff import MFF
@@ -101,6 +107,9 @@ class CpuEngine(EagerEngine):
         if not isinstance(mff, CompiledMFF):
             yield from super().fuse_subsets(encoded, subsets)
             return
+        if encoded.content:  # who takes part depends on the subset, location by location: nothing is in common
+            yield from (self.fuse(encoded.keep(subset)) for subset in subsets)
+            return
         products = [mff.products(level, encoded.present) for level in encoded.levels]
         for subset in subsets:
             present = encoded.keep(subset).present
@@ -156,7 +165,8 @@ class CompiledMFF(MFF):
     """MFF with global weights and selection; with an anchor, as PyTorch computes it.
 
     Shapes:
-        As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused.
+        As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused; not
+            with content.
     """
 
     @staticmethod
@@ -169,20 +179,37 @@ class CompiledMFF(MFF):
         return inner_products(_rows(features), present.numpy())
 
     def forward(
-        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, products: np.ndarray | None = None
+        self,
+        features: Tensor,
+        present: Tensor,
+        anchor: Tensor | None = None,
+        content: Tensor | None = None,
+        products: np.ndarray | None = None,
     ) -> Tensor:
         if anchor is not None:
-            return super().forward(features, present, anchor)
+            return super().forward(features, present, anchor, content)
         rows, there, config = _rows(features), present.numpy(), self.config
+        scale = 0.5 if config.residual and config.unit_scale else 1.0
+        factors = (scale if config.residual else 0.0), scale
+        if content is not None:
+            fused = self._fused_where(rows, taking_part(present, content).flatten(2).numpy(), factors)
+            return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
         if config.reweight:
             products = inner_products(rows, there) if products is None else products
             weights = global_weights(products, there, config.unit_scale)
         else:
             weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
-        scale = 0.5 if config.residual and config.unit_scale else 1.0
-        factors = (scale if config.residual else 0.0), scale
-        fused = weigh_and_select(rows, there, weights, *factors, config.select_temperature)
+        fused = weigh_and_select(rows, there[..., None], weights[..., None], *factors, config.select_temperature)
         return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
+
+    def _fused_where(self, rows: np.ndarray, there: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
+        """rows (B, M, N, C), there (B, M, N) bool -> (B, N, C)."""
+        shares = there.astype(np.float32)  # (B, M, N)
+        weights = cosines_where(rows, there)[..., None] if self.config.reweight else np.float32(1.0)
+        if self.config.reweight and self.config.unit_scale:
+            shares, weights = shares * np.exp(weights), np.float32(1.0)
+        weights = weights * shares / shares.sum(axis=1, keepdims=True)
+        return weigh_and_select(rows, there, weights, *factors, self.config.select_temperature)
 
 
 def _compiled(fusion: Fusion) -> Fusion:

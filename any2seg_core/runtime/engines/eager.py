@@ -48,7 +48,8 @@ class EagerEngine(Engine):
     def encode_sensor(self, name: str, image: Tensor) -> Encoded:
         if self._filled_rows is None:
             return self.model.encode({name: image})
-        return self._filled_rows.encoded(name, image, lambda part: self.model.encode({name: part}))
+        rows = self._filled_rows.encoded(name, image, lambda part: self.model.encode({name: part}))
+        return self.model.with_content(rows, {name: image})
 
     def encode_filled_rows(self, contract: InputContract) -> None:
         if self.name not in TAKES_ANY_ROWS:

@@ -121,7 +121,8 @@ def _prepared(trained: TrainedModel) -> tuple[ModuleType, dict[str, str]]:
     gpu = gpu_of(trained.device)
     if not can_export(trained.model):
         raise UserError(
-            f"runtime tensorrt: fusion={trained.model.config.fusion} has no encoder of its own: take runtime eager",
+            f"runtime tensorrt: fusion={trained.model.config.fusion} has no encoder of its own, or there are "
+            "content_masks: take runtime eager",
             "model-unsuitable",
         )
     if trained.precision != "float32":

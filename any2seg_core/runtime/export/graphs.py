@@ -111,8 +111,11 @@ class SensorGraph(nn.Module):
 
 
 def can_export(model: Any2Seg) -> bool:
-    """Whether the sensors of a model meet only after its encoder, so that they can be the rows of a graph."""
-    return isinstance(model.fusion, MFF | MeanOfPredictions)
+    """Whether the sensors of a model meet only after its encoder, so that they can be the rows of a graph.
+
+    Rows do not say which sensor they are of, so that a graph does not know what an empty pixel is.
+    """
+    return isinstance(model.fusion, MFF | MeanOfPredictions) and not model.config.content_masks
 
 
 def _labels(logits: Tensor) -> Tensor:

@@ -83,6 +83,12 @@ def require_exporter() -> None:
 
 def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: str) -> None:
     """Both graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none."""
+    if model.config.content_masks:
+        raise UserError(
+            f"{source}: a graph has no content_masks: export what `any2seg switch {source} content_masks=false` "
+            "writes, or take runtime cpu",
+            "model-unsuitable",
+        )
     if not can_export(model):
         raise UserError(
             f"{source}: the sensors of fusion={model.config.fusion} meet inside the encoder, and no graph takes any "

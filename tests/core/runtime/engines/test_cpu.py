@@ -50,6 +50,18 @@ def test_property_equals_torch(config, seed, B, M, C, H, W):
     assert int((~close).sum()) <= 0.01 * close.numel()
 
 
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@given(st.integers(0, 2**31), st.integers(1, 3), st.integers(1, 5), st.integers(2, 70), *[st.integers(1, 9)] * 2)
+def test_property_where_sensors_say_nothing_equals_torch(config, seed, B, M, C, H, W):
+    features, present = random_case(seed, B, M, C, H, W)
+    content = torch.rand(B, M, H, W, generator=torch.Generator().manual_seed(seed)) < 0.5
+    expected = MFF(config)(features.double(), present, content=content).float()
+    with torch.inference_mode():
+        fused = CompiledMFF(config)(features, present, content=content)
+    close = torch.isclose(fused, expected, rtol=1e-4, atol=1e-5).all(dim=1)  # (B, H, W), see above
+    assert int((~close).sum()) <= 0.01 * close.numel()
+
+
 def test_value_channels_last_large_map_and_many_threads():
     """Parts of a map on several threads, sums over many chunks; memory as the encoder leaves it."""
     tokens = torch.randn(2, 3, 40 * 52, 64)
@@ -137,6 +149,32 @@ def test_value_the_head_on_levels_of_odd_sizes():
     features = [torch.randn(2, channels, *size) for channels, size in zip(CHANNELS, sizes, strict=True)]
     with torch.no_grad():
         torch.testing.assert_close(CompiledHead(head)(features), head(features), rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("fusion", ["mff", "mff_early", "mean_predictions"])
+def test_value_sensors_that_say_nothing_somewhere(fusion):
+    """Labels of every subset as of the model, whatever else was encoded."""
+    torch.manual_seed(0)
+    names = ("rgb", "depth", "lidar")
+    mff = {} if fusion == "mean_predictions" else {"select_temperature": 0.1}
+    options = {"head_width": 16, "num_classes": 7, "modalities": names, "fusion": fusion, "mff": mff}
+    model = Any2Seg(ModelConfig(content_masks=True, **options), empty={"depth": (-1.0, 0.5, 0.0)}).eval()
+    given = {name: torch.randn(1, 3, 128, 64) for name in names}
+    for name, first in (("depth", 32), ("lidar", 64)):
+        given[name][:, :, first:] = torch.tensor(model.empty[name]).view(1, 3, 1, 1)
+    engine, subsets = CpuEngine(model), all_subsets(names)
+    encoded = engine.encode(given)
+    blind = Any2Seg(model.config.model_copy(update={"content_masks": False})).eval()
+    blind.load_state_dict(model.state_dict())
+    for subset, fused in zip(subsets, engine.fuse_subsets(encoded, subsets), strict=True):
+        images = {name: given[name] for name in subset}
+        expected = model.decode(model.fuse(model.encode(images)))
+        logits = engine.decode(fused)
+        torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-4)
+        assert torch.equal(engine.decode(engine.fuse(engine.together(engine.encode_sensors(images)))), logits)
+        plain = blind.decode(blind.fuse(blind.encode(images)))
+        assert torch.allclose(plain, expected, atol=1e-3) == (len(subset) == 1)
 
 
 @torch.inference_mode()
