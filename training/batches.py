@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.samples import Sample
+from any2seg_core.faults.planes import Degradation
 from any2seg_core.runtime.preprocess import normalise, resize_planes
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -27,6 +28,7 @@ _PERMUTATIONS = 10
 MASKING = 20
 DROPOUT = 30
 SUBSETS = 40
+_DEGRADATION = 50
 
 
 class SampleKey(NamedTuple):
@@ -135,19 +137,25 @@ class AugmentedSample(NamedTuple):
 
 
 class AugmentedFrames(Dataset):
-    """Frames by sample key, augmented by a generator of that sample.
+    """Frames by sample key, with planted faults if there are any, augmented by a generator of that sample.
 
     A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in: the
     key that comes with planes and labels names it.
     """
 
-    def __init__(self, parts: Sequence[Frames], augment: Augment, seed: int):
-        self.parts, self.augment, self.seed = parts, augment, seed
+    def __init__(self, parts: Sequence[Frames], augment: Augment, seed: int, degradation: Degradation | None = None):
+        self.parts, self.augment, self.seed, self.degradation = parts, augment, seed, degradation
 
     def __getitem__(self, key: SampleKey) -> AugmentedSample:
         frame, sample = self.parts[key.part].next_readable(key.frame)
-        rng = np.random.default_rng((self.seed, key.number, _AUGMENTATION + key.part))
-        return AugmentedSample(*self.augment(sample.planes, sample.labels, rng), key._replace(frame=frame))
+        planes = sample.planes
+        if self.degradation is not None:
+            planes = self.degradation(planes, self._random(key, _DEGRADATION))
+        augmented = self.augment(planes, sample.labels, self._random(key, _AUGMENTATION))
+        return AugmentedSample(*augmented, key._replace(frame=frame))
+
+    def _random(self, key: SampleKey, stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, key.number, stream + key.part))
 
 
 def collate(modalities: Sequence[str], samples: Sequence[AugmentedSample]) -> Batch:
@@ -165,11 +173,16 @@ def collate(modalities: Sequence[str], samples: Sequence[AugmentedSample]) -> Ba
 
 
 def training_batches(
-    modalities: Sequence[str], parts: Sequence[Frames], augment: Augment, numbers: MixedNumbers, workers: int
+    modalities: Sequence[str],
+    parts: Sequence[Frames],
+    augment: Augment,
+    numbers: MixedNumbers,
+    workers: int,
+    degradation: Degradation | None = None,
 ) -> Iterator[Batch]:
     """Endless augmented batches, not yet normalised, of the parts in the order of ``numbers``."""
     loader = DataLoader(
-        AugmentedFrames(parts, augment, numbers.parts[0].seed),
+        AugmentedFrames(parts, augment, numbers.parts[0].seed, degradation),
         batch_sampler=numbers,
         num_workers=workers,
         collate_fn=partial(collate, modalities),

@@ -21,7 +21,6 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import unusable_tensor
 from any2seg_core.base.progress import track
 from any2seg_core.base.text_files import read_json
-from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
@@ -32,7 +31,6 @@ from any2seg_core.models.pretrained import load_encoder_weights
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.subsets import parse_subset, subsets_with_all
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.config import TrainConfig
@@ -47,20 +45,6 @@ _DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True)
     "bag": {"rules", "calibration", "params", "planes"}
 }
 """Settings that name places of one machine, and those of them in the group data."""
-
-
-def build_augment(config: TrainConfig, suite: SensorSuite) -> Augment:
-    """Augmentation as configured, of the sensors of a suite."""
-    return Augment(
-        height=config.crop_height,
-        width=config.crop_width,
-        scale=config.scale,
-        flip_probability=config.flip_probability,
-        jitter_probability=config.jitter_probability,
-        jitter_strength=config.jitter_strength,
-        blur_probability=config.blur_probability,
-        suite=suite,
-    )
 
 
 def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
@@ -101,10 +85,10 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
 
 
 def _parameters_of(shape: ModelConfig) -> ModelConfig:
-    """The same but for what stands for an absent modality, for masks, and for where MFF, without parameters, stands."""
+    """The same but for what stands for an absent modality, for masks, and for the form of MFF; gates begin at 0."""
     linear = shape.linear.model_copy(update={"absent": LinearFusionConfig().absent})
     plain = shape.model_copy(update={"linear": linear, "content_masks": False})
-    if shape.fusion not in ("mff", "mff_early"):
+    if shape.fusion not in ("mff", "mff_early", "mff_gated"):
         return plain
     return plain.model_copy(update={"fusion": "mff", "mff": MFFConfig(), "mff_early": MFFEarlyConfig()})
 

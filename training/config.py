@@ -13,6 +13,7 @@ from any2seg_core.base.units import share_of
 from any2seg_core.data.bag_settings import BagSettings
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.sparse import SparseConfig
+from any2seg_core.faults.planes import DegradationConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
 from any2seg_core.losses.subsets import MonotoneConfig, SelfDistillationConfig, SubsetSupervisionConfig
@@ -159,6 +160,11 @@ _NEEDS = (
         "self_distillation.weight=0: set it",
     ),
     _Needs(("monotone",), lambda config: config.monotone.weight, "monotone.weight=0: set it"),
+    _Needs(
+        ("degradation",),
+        lambda config: config.degradation.probability,
+        "degradation.probability=0: no sample has a fault",
+    ),
     _Needs(("jitter_strength",), lambda config: config.jitter_probability, "jitter_probability=0: nothing is jittered"),
 )
 
@@ -189,7 +195,7 @@ class TrainConfig(BaseModel):
     encoder: str = Field("mit_b0", description="mit_b0 ... mit_b5 or timm/<name>")
     pretrained: str | None = Field(None, description="encoder weights: a file, or imagenet (needs a network)")
     fusion: FusionName = "mff"
-    mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, also early, e.g. mff={select: false}")
+    mff: MFFConfig = Field(MFFConfig(), description="switches of MFF, also early or gated, e.g. mff={select: false}")
     mff_early: MFFEarlyConfig = Field(
         MFFEarlyConfig(), description="of early MFF, e.g. mff_early={scale: {lidar: 0.5}}: its image at half the sides"
     )
@@ -212,6 +218,11 @@ class TrainConfig(BaseModel):
     jitter_probability: float = Field(0.2, ge=0, le=1)
     jitter_strength: float = Field(0.4, ge=0, lt=1)
     blur_probability: float = Field(0.2, ge=0, le=1)
+
+    # Planted faults, per sample, before the augmentation
+    degradation: DegradationConfig = Field(
+        DegradationConfig(), description="faults of single sensors: degradation.probability=0.3"
+    )
 
     # Modality dropout, per sample
     modality_dropout: Literal["uniform_subsets"] | float | dict[str, float] = Field(
@@ -360,7 +371,7 @@ class TrainConfig(BaseModel):
         if self.lambda_cr or self.lambda_se:
             if self.teacher is None:
                 raise ValueError("lambda_cr and lambda_se need teacher=<folder>; training/cache_teacher.py writes one")
-            if self.fusion not in ("mff", "mff_early"):
+            if self.fusion not in ("mff", "mff_early", "mff_gated"):
                 raise ValueError(f"lambda_cr and lambda_se teach the fused features, which fusion={self.fusion} lacks")
         if self.lambda_cr and self.fusion == "mff_early" and self.lscd_level > 2:
             raise ValueError(

@@ -31,13 +31,14 @@ from any2seg_core.evaluation.subsets import PriorBaselines, evaluate_subsets, pr
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
-from any2seg_training.build import Run, build_augment, build_run, learning_rate, outline, provenance
+from any2seg_training.build import Run, build_run, learning_rate, outline, provenance
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.few_labels import write_names
 from any2seg_training.guard import require_finite, require_val
 from any2seg_training.objective import mean_terms
 from any2seg_training.processes import Processes
 from any2seg_training.reporter import Reporter
+from any2seg_training.sample_changes import build_augment, build_degradation
 from any2seg_training.settings import answered_help
 
 
@@ -126,7 +127,8 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
         for part, (frames, size) in enumerate(zip(run.parts, sizes, strict=False))
     ])  # fmt: skip
     augment = build_augment(config, run.contract.suite)
-    batches = training_batches(run.contract.modalities, run.parts, augment, numbers, config.workers)
+    degradation = build_degradation(config, run.contract)
+    batches = training_batches(run.contract.modalities, run.parts, augment, numbers, config.workers, degradation)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []

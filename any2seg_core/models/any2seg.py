@@ -21,12 +21,14 @@ from any2seg_core.models.linear import LinearFusion
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mff_early import MFFEarly
+from any2seg_core.models.mff_gated import MFFGated
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
 
 FUSIONS: Mapping[FusionName, type[Fusion]] = MappingProxyType(
     {
         "mff": MFF,
         "mff_early": MFFEarly,
+        "mff_gated": MFFGated,
         "mean_predictions": MeanOfPredictions,
         "early_concat": EarlyConcat,
         "linear": LinearFusion,
@@ -73,6 +75,11 @@ class Any2Seg(nn.Module):
         """Whether every modality has features of its own, which do not depend on what else is there."""
         return self.fusion.encodes_alone
 
+    @property
+    def asks_for_content(self) -> bool:
+        """Whether what is encoded holds where each modality says something."""
+        return self.config.content_masks or self.fusion.asks_for_content
+
     def forward(
         self, images: dict[str, Tensor], present: Tensor | None = None, subsets: Tensor | None = None
     ) -> Prediction:
@@ -94,7 +101,7 @@ class Any2Seg(nn.Module):
 
     def with_content(self, encoded: Encoded, images: dict[str, Tensor]) -> Encoded:
         """The same with where each modality says something, by its image (B, 3, h, w), if the fusion is to know it."""
-        if not self.config.content_masks:
+        if not self.asks_for_content:
             return encoded
         sizes = [(level.shape[3], level.shape[4]) for level in encoded.levels]
         each = [content_masks(images[name], self.empty[name], sizes) for name in encoded.modalities]

@@ -11,7 +11,7 @@ from any2seg_core.vocabulary.modalities import VEHICLE
 
 _LEAST_TEMPERATURE = 1e-3  # below it the softmax of cosines is a choice of one, and float32 has no room
 
-FusionName = Literal["mff", "mff_early", "mean_predictions", "early_concat", "linear"]
+FusionName = Literal["mff", "mff_early", "mff_gated", "mean_predictions", "early_concat", "linear"]
 HeadName = Literal["mlp", "mlp_relu"]
 
 
@@ -93,7 +93,7 @@ def require_effect(
     if content_masks and fusion in ("early_concat", "linear"):
         raise ValueError(f"content_masks needs features of each modality, which fusion={fusion} lacks: leave it out")
     for name, unset, used_by in (
-        ("mff", mff == MFFConfig(), ("mff", "mff_early")),
+        ("mff", mff == MFFConfig(), ("mff", "mff_early", "mff_gated")),
         ("mff_early", mff_early == MFFEarlyConfig(), ("mff_early",)),
         ("linear", linear == LinearFusionConfig(), ("linear",)),
     ):
@@ -115,11 +115,12 @@ class ModelConfig(BaseModel):
         num_classes: K.
         modalities: names, in the order of their suite; any non-empty subset of them can be given.
         fusion: where modalities meet. ``mff``: at the features of all four levels. ``mff_early``: at those of the first
-            two, and the rest of the encoder runs once on what is fused. ``mean_predictions``: each is segmented alone
+            two, and the rest of the encoder runs once on what is fused. ``mff_gated``: as ``mff``, with a reliability
+            of each modality per location from a few trained numbers. ``mean_predictions``: each is segmented alone
             and p = mean_m p_m over the logits (functional entropy, ICCV 2025). ``early_concat``: at the input, all
             modalities as the channels of one image, absent ones zero (the baseline without any sharing). ``linear``:
             inside every block, then at the predictions (M3L, WACV 2024).
-        mff: switches of MFF, also where it is early.
+        mff: switches of MFF, also where it is early or gated.
         mff_early: switches of early MFF.
         linear: switches of Linear Fusion.
         content_masks: at each location only those modalities are fused that say something there: whose image holds a

@@ -39,9 +39,11 @@ class Fusion(nn.Module, ABC):
     Attributes:
         encodes_alone: whether every modality has features of its own, which do not depend on what else is there.
         takes_anchor: whether `fuse` takes the fused features of the previous set of a stream.
+        asks_for_content: whether `fuse` is to know where each modality says something, also without `content_masks`.
     """
 
     encodes_alone: bool
+    asks_for_content = False
 
     @property
     def takes_anchor(self) -> bool:

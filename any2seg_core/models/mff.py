@@ -62,6 +62,8 @@ class MFF(EncodedApart):
         anchor (B, C, H, W) overrides the mean: f_ma^{t-1} of a video stream.
         content (B, M, H, W) bool: where each modality says something. Elsewhere it takes no part in any of the steps,
             unless no other one does; the cosine of w_m is then over the locations where f_m takes part.
+        trust (B, M, H, W): their softmax over those that take part stands in place of 1 / M, and they are added to the
+            logits of the selection.
     """
 
     def __init__(self, config: MFFConfig | None = None) -> None:
@@ -87,7 +89,12 @@ class MFF(EncodedApart):
         return spread(network.head([self(level, alone) for level in rows]), encoded.present)
 
     def forward(
-        self, features: Tensor, present: Tensor, anchor: Tensor | None = None, content: Tensor | None = None
+        self,
+        features: Tensor,
+        present: Tensor,
+        anchor: Tensor | None = None,
+        content: Tensor | None = None,
+        trust: Tensor | None = None,
     ) -> Tensor:
         if features.dtype == torch.float16:
             features = features.float()  # a sum over a whole map ends beyond 65504, the largest float16
@@ -95,10 +102,15 @@ class MFF(EncodedApart):
         # The encoder leaves channels last in memory, so that this is a view, and every sum over C runs along it.
         tokens = features.flatten(3).transpose(2, 3)  # (B, M, N, C)
         there = present if content is None else taking_part(present, content).flatten(2)  # (B, M) or (B, M, N)
-        share = there.to(tokens.dtype) / there.sum(dim=1, keepdim=True)  # sums to 1 per sample, or per location
+        if trust is None:
+            share = there.to(tokens.dtype) / there.sum(dim=1, keepdim=True)  # sums to 1 per sample, or per location
+        else:
+            there = there.view(*present.shape, -1)  # (B, M, 1 or N)
+            trust = trust.flatten(2).to(tokens.dtype)  # (B, M, N)
+            share = torch.where(there, trust, -torch.inf).softmax(dim=1)
         anchor = _weighted_sum(tokens, share) if anchor is None else anchor.flatten(2).transpose(1, 2)  # (B, N, C)
         norm = torch.linalg.vector_norm(tokens, dim=3).clamp_min(_EPS)  # (B, M, N)
-        weight = self._weights(tokens, norm, anchor, there, share) if self.config.reweight else share
+        weight = self._weights(tokens, norm, anchor, there, share, trust) if self.config.reweight else share
         balanced = _weighted_sum(tokens, weight)
         if not self.config.select:
             selected = _weighted_sum(tokens, share)
@@ -107,6 +119,9 @@ class MFF(EncodedApart):
         else:
             # The norm of f_mb is the same for all modalities of a location: it does not change which one wins.
             similarity = (tokens * balanced[:, None]).sum(dim=3) / norm  # (B, M, N)
+            if trust is not None:  # added to the cosines, or to the cosines divided by the temperature
+                length = torch.linalg.vector_norm(balanced, dim=2)[:, None]  # (B, 1, N)
+                similarity = similarity + trust * length * (self.config.select_temperature or 1.0)
             selected = self._select(tokens, similarity, balanced, ~there.view(*there.shape[:2], -1))
         return to_map(self._aggregate(balanced, selected), height, width)  # (B, C, H, W)
 
@@ -118,8 +133,10 @@ class MFF(EncodedApart):
         weight = (similarity / scale[:, None]).masked_fill(absent, -torch.inf).softmax(dim=1)  # (B, M, N)
         return _weighted_sum(tokens, weight)
 
-    def _weights(self, tokens: Tensor, norm: Tensor, anchor: Tensor, there: Tensor, share: Tensor) -> Tensor:
-        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial or `there` is; else 0."""
+    def _weights(
+        self, tokens: Tensor, norm: Tensor, anchor: Tensor, there: Tensor, share: Tensor, trust: Tensor | None
+    ) -> Tensor:
+        """What each modality counts in f_mb: (B, M), or (B, M, N) where weights are spatial or `share` is; else 0."""
         if self.config.weight == "spatial":
             anchor_norm = torch.linalg.vector_norm(anchor, dim=2).clamp_min(_EPS)  # (B, N)
             cosine = (tokens * anchor[:, None]).sum(dim=3) / (norm * anchor_norm[:, None])  # (B, M, N)
@@ -131,7 +148,7 @@ class MFF(EncodedApart):
         else:
             cosine = _cosine_where(tokens, norm, anchor, there)[:, :, None]  # (B, M, 1)
         if self.config.unit_scale:
-            return torch.where(there, cosine, -torch.inf).softmax(dim=1)
+            return torch.where(there, cosine if trust is None else cosine + trust, -torch.inf).softmax(dim=1)
         return cosine * share
 
     def _aggregate(self, balanced: Tensor, selected: Tensor) -> Tensor:

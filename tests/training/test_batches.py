@@ -15,6 +15,7 @@ from raised import user_error
 from any2seg_core.data.augment import Augment
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.images import CorruptFileError
+from any2seg_core.faults.planes import Degradation, DegradationConfig
 from any2seg_training.batches import (
     AugmentedSample,
     MixedNumbers,
@@ -30,9 +31,10 @@ from any2seg_training.config import TrainConfig
 AUGMENT = Augment(32, 48, jitter_probability=0.5, blur_probability=0.5)
 
 
-def take(frames, workers: int, count: int = 4) -> list:
+def take(frames, workers: int, count: int = 4, degradation: Degradation | None = None) -> list:
     numbers = MixedNumbers([SampleNumbers(len(frames), 3, 7)])
-    return list(itertools.islice(training_batches(frames.modalities, [frames], AUGMENT, numbers, workers), count))
+    batches = training_batches(frames.modalities, [frames], AUGMENT, numbers, workers, degradation)
+    return list(itertools.islice(batches, count))
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +42,35 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_deliver(tmp_path_factory.mktemp("deliver"), {"train": 3}, (40, 56))
 
 
-def test_property_workers_do_not_change_a_single_byte(root: Path):
+DEGRADATION = Degradation(DegradationConfig(probability=0.7, further=0.5))
+
+
+@pytest.mark.parametrize("degradation", [None, DEGRADATION], ids=["whole", "with faults"])
+def test_property_workers_do_not_change_a_single_byte(root: Path, degradation: Degradation | None):
     frames = open_dataset("deliver", root, "train")
-    alone = take(frames, 0)
+    alone = take(frames, 0, degradation=degradation)
     for workers in (1, 3):
-        for batch, expected in zip(take(frames, workers), alone, strict=True):
+        for batch, expected in zip(take(frames, workers, degradation=degradation), alone, strict=True):
             assert torch.equal(batch.labels, expected.labels)
             assert batch.present.shape == (3, 4) and batch.present.all()
             assert list(batch.planes) == list(expected.planes)
             assert all(torch.equal(batch.planes[name], expected.planes[name]) for name in batch.planes)
             assert batch.keys == expected.keys
     assert not torch.equal(alone[0].labels, alone[1].labels)
+
+
+def test_value_faults_leave_labels_and_the_augmentation_as_they_are(root: Path):
+    """What is drawn for a fault changes nothing else: other samples, and other sensors, are those without faults."""
+    frames = open_dataset("deliver", root, "train", cache="ram")
+    plain, faulty = take(frames, 0), take(frames, 0, degradation=DEGRADATION)
+    same = []
+    for batch, expected in zip(faulty, plain, strict=True):
+        assert torch.equal(batch.labels, expected.labels) and batch.keys == expected.keys
+        pairs = ((batch.planes[name], expected.planes[name]) for name in batch.planes)
+        same += [torch.equal(*rows) for pair in pairs for rows in zip(*pair, strict=True)]
+    assert 0.2 < np.mean(same) < 0.9  # 0.7 of the samples lose 0.6 of their sensors or so
+    unchanged = take(frames, 0)  # planes in memory are shared: nobody has written to them
+    assert all(torch.equal(a.planes["rgb"], b.planes["rgb"]) for a, b in zip(unchanged, plain, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

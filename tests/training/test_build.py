@@ -19,6 +19,7 @@ from any2seg_training.build import build_contract, build_model, build_run, open_
 from any2seg_training.config import TrainConfig
 from any2seg_training.guard import require_val
 from any2seg_training.processes import Processes
+from any2seg_training.sample_changes import build_degradation
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -79,7 +80,8 @@ def test_value_first_weights_of_a_model_that_fuses_elsewhere(tmp_path: Path):
     root, start = write_deliver(tmp_path / "data", {"train": 1}, (32, 40)), tmp_path / "start.safetensors"
     first = Any2Seg(ModelConfig(head_width=16, mff={"select_temperature": 0.1}))
     save_checkpoint(start, first, InputContract(), {})
-    settings = config(root, head_width=16, init=start, fusion="mff_early", mff_early={"scale": {"lidar": 0.5}})
+    early = {"fusion": "mff_early", "mff_early": {"scale": {"lidar": 0.5}}, "content_masks": True}
+    settings = config(root, head_width=16, init=start, **early)
     contract = build_contract(settings, open_split(settings, "train", "none"))
     model = build_model(settings, contract)
     assert contract.scale == model.config.mff_early.scale == {"lidar": 0.5}
@@ -88,6 +90,18 @@ def test_value_first_weights_of_a_model_that_fuses_elsewhere(tmp_path: Path):
     assert all(torch.equal(weights[name], value) for name, value in first.state_dict().items())
     with user_error("checkpoint-mismatch", "start.safetensors"):
         build_model(config(root, head_width=16, init=start, fusion="mean_predictions"), contract)
+
+
+def test_exception_faults_that_no_sensor_can_have():
+    contract = InputContract(modalities=("rgb", "depth"))
+
+    def built(**degradation: object):
+        return build_degradation(TrainConfig(data="d", out="o", degradation=degradation), contract)
+
+    assert built() is None
+    assert built(probability=0.5).config.probability == 0.5  # of all kinds those that these sensors can have
+    with user_error("value-conflict", "beams", "night"):
+        built(probability=0.5, kinds=("night", "beams"))
 
 
 def test_exception_a_scale_for_a_sensor_that_is_not_there(tmp_path: Path):

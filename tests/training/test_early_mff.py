@@ -9,19 +9,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fake_data import write_deliver
-from tiny_run import ALONE, settings, state
+from tiny_run import ALONE, settings, state, train_until_killed
 
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_training.batches import to_model_input
-from any2seg_training.build import Run
 from any2seg_training.train import train
 
 EARLY = {"fusion": "mff_early", "mff_early": {"scale": {"depth": 0.5, "lidar": 0.5}}, "width": 128, "crop_width": 128}
-
-
-class KilledError(Exception):
-    """Stands for the end of a process."""
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +35,9 @@ def test_value_planes_of_a_batch_are_scaled_as_those_of_a_frame():
     torch.testing.assert_close(images["lidar"], values[:, :, 1::2, 1::2])  # of four the one below to the right
 
 
-def test_value_resume_is_exact_and_the_checkpoint_tells_the_scale(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_value_resume_is_exact_and_the_checkpoint_tells_the_scale(data: Path, tmp_path: Path):
     train(settings(data, tmp_path / "whole", **EARLY), ALONE)
-    save = Run.save
-
-    def save_then_die(run: Run, path: Path) -> None:
-        save(run, path)
-        raise KilledError
-
-    monkeypatch.setattr(Run, "save", save_then_die)
-    with pytest.raises(KilledError):
-        train(settings(data, tmp_path / "parts", **EARLY), ALONE)
-    monkeypatch.setattr(Run, "save", save)
+    train_until_killed(settings(data, tmp_path / "parts", **EARLY))
     results = train(settings(data, tmp_path / "parts", resume=True, **EARLY), ALONE)
     whole, parts = (state(tmp_path / name) for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 4

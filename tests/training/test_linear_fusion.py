@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from fake_data import write_deliver
+from tiny_run import train_until_killed
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -18,7 +19,7 @@ from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batches import SampleKey
-from any2seg_training.build import Run, build_optimizer
+from any2seg_training.build import build_optimizer
 from any2seg_training.config import TrainConfig
 from any2seg_training.methods import TeacherStudent
 from any2seg_training.objective import Objective
@@ -54,20 +55,11 @@ def batch(seed: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("absent", ["leave_out", "token"])
-def test_value_resume_is_exact(data, tmp_path, monkeypatch, absent):
+def test_value_resume_is_exact(data, tmp_path, absent):
     """4 steps = 2 steps, killed, and 2 more; ensemble weights and tokens have moved and are in the checkpoint."""
     linear = {"absent": absent}
     train(settings(data, tmp_path / "whole", linear=linear), ALONE)
-    save = Run.save
-
-    def save_then_die(run: Run, path: Path) -> None:
-        save(run, path)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Run, "save", save_then_die)
-    with pytest.raises(KeyboardInterrupt):
-        train(settings(data, tmp_path / "parts", linear=linear), ALONE)
-    monkeypatch.setattr(Run, "save", save)
+    train_until_killed(settings(data, tmp_path / "parts", linear=linear))
     results = train(settings(data, tmp_path / "parts", linear=linear, resume=True), ALONE)
     assert len(results["subsets"]) == 7
     whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))

@@ -9,13 +9,12 @@ import pytest
 import torch
 from fake_data import write_deliver
 from raised import user_error
-from tiny_run import ALONE, settings, state
+from tiny_run import ALONE, settings, state, train_until_killed
 
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batches import SampleKey
-from any2seg_training.build import Run
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.methods import build_method
 from any2seg_training.objective import Objective
@@ -195,23 +194,10 @@ ALL_TERMS = {
 }
 
 
-class KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-def test_value_resume_is_exact(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_value_resume_is_exact(data: Path, tmp_path: Path):
     """4 steps = 2 steps, killed, and 2 more, bit by bit, while N grows."""
     train(settings(data, tmp_path / "whole", **ALL_TERMS), ALONE)
-    save = Run.save
-
-    def save_then_die(run: Run, path: Path) -> None:
-        save(run, path)
-        raise KilledError
-
-    monkeypatch.setattr(Run, "save", save_then_die)
-    with pytest.raises(KilledError):
-        train(settings(data, tmp_path / "parts", **ALL_TERMS), ALONE)
-    monkeypatch.setattr(Run, "save", save)
+    train_until_killed(settings(data, tmp_path / "parts", **ALL_TERMS))
     train(settings(data, tmp_path / "parts", resume=True, **ALL_TERMS), ALONE)
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert whole["step"] == parts["step"] == 4

@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_data import write_deliver
 from raised import user_error
-from tiny_run import ALONE, settings
+from tiny_run import ALONE, settings, train_until_killed
 
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.check import check_tree
@@ -23,7 +23,7 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.reports.dataset import write_documents
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.modalities import sensor_suite
-from any2seg_training.build import Run, open_split
+from any2seg_training.build import open_split
 from any2seg_training.config import load_config
 from any2seg_training.train import train
 
@@ -81,23 +81,10 @@ def test_value_encoder_and_head_of_five_sensors_are_those_of_one(trained: Path):
     }
 
 
-class KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-def test_value_resuming_five_sensors_is_exact(trained: Path, yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_value_resuming_five_sensors_is_exact(trained: Path, yard, tmp_path: Path):
     """Two steps, killed, and one more from their state equal three; the suite's file may have moved."""
     given = {"steps": 3, "save_every": 2, "ema_decay": 0.0}
-    save = Run.save
-
-    def save_then_die(run: Run, path: Path) -> None:
-        save(run, path)
-        raise KilledError
-
-    monkeypatch.setattr(Run, "save", save_then_die)
-    with pytest.raises(KilledError):
-        train(settings(yard[1], tmp_path, suite=str(yard[0]), **given), ALONE)
-    monkeypatch.setattr(Run, "save", save)
+    train_until_killed(settings(yard[1], tmp_path, suite=str(yard[0]), **given))
     moved = tmp_path / "moved.yaml"
     moved.write_text(FIVE)
     train(settings(yard[1], tmp_path, suite=str(moved), resume=True, **given), ALONE)

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
+from tiny_run import train_until_killed
 
 import any2seg_training.train as train_module
 from any2seg_core.runtime.checkpoint import load_checkpoint
-from any2seg_training.build import Run
 from any2seg_training.config import TrainConfig
 from any2seg_training.evaluate import main as evaluate_main
 from any2seg_training.processes import Processes
@@ -100,24 +100,12 @@ def test_value_evaluate_reproduces_the_stored_results(trained: Path, data: Path,
     assert json.loads(target.read_text())["frames"] == 1
 
 
-class KilledError(Exception):
-    """Stands for the end of a process."""
-
-
-def test_value_resume_is_exact(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """4 steps = 2 steps, killed, and 2 more."""
-    train(settings(data, tmp_path / "whole"), ALONE)
-    save = Run.save
-
-    def save_then_die(run: Run, path: Path) -> None:
-        save(run, path)
-        raise KilledError
-
-    monkeypatch.setattr(Run, "save", save_then_die)
-    with pytest.raises(KilledError):
-        train(settings(data, tmp_path / "parts"), ALONE)
-    monkeypatch.setattr(Run, "save", save)
-    train(settings(data, tmp_path / "parts", resume=True), ALONE)
+def test_value_resume_is_exact(data: Path, tmp_path: Path):
+    """4 steps = 2 steps, killed, and 2 more, with faults planted."""
+    faults = {"degradation": {"probability": 0.8}}
+    train(settings(data, tmp_path / "whole", **faults), ALONE)
+    train_until_killed(settings(data, tmp_path / "parts", **faults))
+    train(settings(data, tmp_path / "parts", resume=True, **faults), ALONE)
 
     whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 4

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
+from any2seg_training.build import Run
 from any2seg_training.config import TrainConfig
 from any2seg_training.processes import Processes
+from any2seg_training.train import train
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 
@@ -44,3 +47,21 @@ def started(program: str, arguments: dict, **environment: str) -> subprocess.Pop
 
 def state(out: Path) -> dict:
     return torch.load(out / "last.pt", weights_only=True)
+
+
+class _KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+def train_until_killed(config: TrainConfig) -> None:
+    """The run up to the first state that it saves, and no further."""
+    save = Run.save
+
+    def save_then_die(run: Run, path: Path) -> None:
+        save(run, path)
+        raise _KilledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "save", save_then_die)
+        with pytest.raises(_KilledError):
+            train(config, ALONE)

@@ -218,7 +218,7 @@ def _compiled(fusion: Fusion) -> Fusion:
         early = copy.copy(fusion)
         early._modules = {"mff": _compiled(fusion.mff)}
         return early
-    return CompiledMFF(fusion.config) if isinstance(fusion, MFF) and CompiledMFF.knows(fusion.config) else fusion
+    return CompiledMFF(fusion.config) if type(fusion) is MFF and CompiledMFF.knows(fusion.config) else fusion
 
 
 def _rows(features: Tensor) -> np.ndarray:

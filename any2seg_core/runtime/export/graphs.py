@@ -115,7 +115,7 @@ def can_export(model: Any2Seg) -> bool:
 
     Rows do not say which sensor they are of, so that a graph does not know what an empty pixel is.
     """
-    return isinstance(model.fusion, MFF | MeanOfPredictions) and not model.config.content_masks
+    return isinstance(model.fusion, MFF | MeanOfPredictions) and not model.asks_for_content
 
 
 def _labels(logits: Tensor) -> Tensor:

@@ -83,10 +83,10 @@ def require_exporter() -> None:
 
 def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: str) -> None:
     """Both graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none."""
-    if model.config.content_masks:
+    if model.asks_for_content:
         raise UserError(
-            f"{source}: a graph has no content_masks: export what `any2seg switch {source} content_masks=false` "
-            "writes, or take runtime cpu",
+            f"{source}: no graph knows where a sensor says nothing, as content_masks and fusion=mff_gated ask: export "
+            "a model without them (`any2seg switch`), or take runtime cpu",
             "model-unsuitable",
         )
     if not can_export(model):
