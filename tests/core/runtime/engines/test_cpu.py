@@ -186,7 +186,7 @@ def test_value_every_subset_has_the_logits_of_the_model(fusion, names):
     early = {"scale": {"lidar": 0.5}} if fusion == "mff_early" else {}
     options = {"head_width": 16, "num_classes": 7, "modalities": names, "fusion": fusion, "mff_early": early}
     model = Any2Seg(ModelConfig(**options)).eval()
-    for norm in (stage.norm for stage in model.encoder.stages if fusion in ("mff", "mff_early")):
+    for norm in (stage.norm for stage in model.encoder.stages if fusion.startswith("mff")):
         torch.nn.init.uniform_(norm.weight, 0.2, 2.0)  # with the norms of a new model MFF of two sensors is a tie
     given = {name: torch.randn(2, 3, *model.image_size(name, (64, 192))) for name in names}
     engine, subsets = CpuEngine(model), all_subsets(names)
@@ -197,5 +197,9 @@ def test_value_every_subset_has_the_logits_of_the_model(fusion, names):
         close = torch.isclose(logits, expected, rtol=1e-3, atol=1e-4).all(dim=1)
         assert logits.shape == expected.shape == (2, 7, 16, 48)
         assert close.float().mean() > 0.99  # where two modalities are equally like f_mb, either may be taken
-        assert torch.equal(engine.decode(engine.fuse(encoded.keep(subset))), logits)
+        kept = engine.decode(engine.fuse(encoded.keep(subset)))
+        if fusion == "mff_gated":  # not compiled: PyTorch adds absent ones too, times zero, in another order
+            torch.testing.assert_close(kept, logits, rtol=1e-4, atol=1e-5)
+        else:
+            assert torch.equal(kept, logits)
     assert torch.equal(model(given).logits, model.eval()(given).logits) and not hasattr(model.head, "_weights")
