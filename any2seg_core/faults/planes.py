@@ -104,7 +104,9 @@ def _display(values: np.ndarray) -> np.ndarray:
     return values if values.dtype == np.uint8 else np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-_OF_PICTURES = {"night": _night, "glare": _glare, "fog": _fog, "blur": _blur, "noise": _picture_noise}
+_OF_PICTURES: dict[str, Change] = {
+    "night": _night, "glare": _glare, "fog": _fog, "blur": _blur, "noise": _picture_noise
+}  # fmt: skip
 _OF_KINDS: Mapping[str, Mapping[str, Change]] = MappingProxyType(
     {
         IMAGE: {"freeze": _frozen},
@@ -120,7 +122,7 @@ PLANE_FAULTS = ("night", "glare", "fog", "blur", "noise", "beams", "freeze")
 def plane_faults(sensor: Sensor) -> dict[str, Change]:
     """Name -> what it does to a plane (H, W, 3) uint8 of this sensor; pictures that are no display values have few."""
     pictures = _OF_PICTURES if sensor.format in (COLOUR, GREY) else {}
-    return pictures | dict(_OF_KINDS[sensor.kind])
+    return {**pictures, **_OF_KINDS[sensor.kind]}
 
 
 class DegradationConfig(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from any2seg_core.models.config import MFFConfig, ModelConfig
@@ -29,9 +29,7 @@ class MFFGated(MFF):
 
     def __init__(self, config: MFFConfig, widths: Sequence[int], masks: bool = False) -> None:
         super().__init__(config)
-        self.gates = nn.ModuleList(nn.Linear(width + 1, 1, bias=False) for width in widths)
-        for gate in self.gates:
-            nn.init.zeros_(gate.weight)
+        self.gates = nn.ParameterList(torch.zeros(width + 1) for width in widths)
         self._masks = masks
 
     @classmethod
@@ -39,15 +37,15 @@ class MFFGated(MFF):
         return cls(config.mff, widths, config.content_masks)
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
-        anchors = anchor or [None] * len(encoded.levels)
+        anchors: Sequence[Tensor | None] = anchor or [None] * len(encoded.levels)
         fused = []
         for gate, level, content, f_a in zip(self.gates, encoded.levels, encoded.content, anchors, strict=True):
-            trust = _trust(gate.weight, level, content)
+            trust = _trust(gate, level, content)
             fused.append(self(level, encoded.present, f_a, content if self._masks else None, trust))
         return Fused(fused)
 
 
 def _trust(weight: Tensor, features: Tensor, content: Tensor) -> Tensor:
-    """weight (1, C + 1), features (B, M, C, H, W), content (B, M, H, W) bool -> (B, M, H, W)."""
-    of_features = F.linear(features.permute(0, 1, 3, 4, 2), weight[:, :-1])[..., 0]  # (B, M, H, W)
-    return of_features + weight[0, -1] * content.to(of_features.dtype)
+    """weight (C + 1,), features (B, M, C, H, W), content (B, M, H, W) bool -> (B, M, H, W)."""
+    of_features = features.permute(0, 1, 3, 4, 2) @ weight[:-1]  # (B, M, H, W)
+    return of_features + weight[-1] * content.to(of_features.dtype)

@@ -162,7 +162,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 class CompiledMFF(MFF):
-    """MFF with global weights and selection; with an anchor, as PyTorch computes it.
+    """MFF with global weights and selection; with an anchor or trust, as PyTorch computes it.
 
     Shapes:
         As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused; not
@@ -184,10 +184,11 @@ class CompiledMFF(MFF):
         present: Tensor,
         anchor: Tensor | None = None,
         content: Tensor | None = None,
+        trust: Tensor | None = None,
         products: np.ndarray | None = None,
     ) -> Tensor:
-        if anchor is not None:
-            return super().forward(features, present, anchor, content)
+        if anchor is not None or trust is not None:
+            return super().forward(features, present, anchor, content, trust)
         rows, there, config = _rows(features), present.numpy(), self.config
         scale = 0.5 if config.residual and config.unit_scale else 1.0
         factors = (scale if config.residual else 0.0), scale

@@ -48,8 +48,8 @@ def random_case(M: int = 3) -> tuple[torch.Tensor, ...]:
 def test_value_a_new_gate_is_mff(switches, masks):
     gated, plain = (build(fusion, mff=switches, content_masks=masks) for fusion in ("mff_gated", "mff"))
     told = gated.load_state_dict(plain.state_dict(), strict=False)
-    assert told.missing_keys == [f"fusion.gates.{j}.weight" for j in range(4)]
-    assert sum(gate.weight.numel() for gate in gated.fusion.gates) == 32 + 64 + 160 + 256 + 4
+    assert told.missing_keys == [f"fusion.gates.{j}" for j in range(4)]
+    assert sum(gate.numel() for gate in gated.fusion.gates) == 32 + 64 + 160 + 256 + 4
     data = images()
     for subset in all_subsets(NAMES):
         given = {name: data[name] for name in subset}
@@ -89,12 +89,12 @@ def test_value_the_number_of_a_place_is_linear_in_feature_and_content():
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for gate in model.fusion.gates:
-            gate.weight.copy_(torch.randn(gate.weight.shape, generator=generator))
+            gate.copy_(torch.randn(gate.shape, generator=generator))
         encoded = model.encode(images())
         fused = model.fuse(encoded).levels
     for gate, level, content, found in zip(model.fusion.gates, encoded.levels, encoded.content, fused, strict=True):
         inputs = torch.cat([level, content[:, :, None].float()], dim=2)  # (B, M, C + 1, H, W)
-        weights = torch.einsum("bmchw,c->bmhw", inputs, gate.weight[0]).softmax(dim=1)
+        weights = torch.einsum("bmchw,c->bmhw", inputs, gate).softmax(dim=1)
         torch.testing.assert_close(found, torch.einsum("bmchw,bmhw->bchw", level, weights), rtol=1e-4, atol=1e-5)
     assert not encoded.content[0][:, 2, :6].any() and encoded.content[0][:, :2].all()
 
@@ -103,7 +103,7 @@ def test_value_the_number_of_a_place_is_linear_in_feature_and_content():
 def test_value_every_subset_is_what_it_would_be_alone_also_in_the_cpu_engine():
     model = build()
     for gate in model.fusion.gates:
-        torch.nn.init.normal_(gate.weight)
+        torch.nn.init.normal_(gate)
     data = images()
     engine, subsets = CpuEngine(model), all_subsets(NAMES)
     found = engine.fuse_subsets(engine.encode(data), subsets)
@@ -124,13 +124,13 @@ def test_gradient_reaches_the_gates_of_every_level(masks):
     logits = model(images(), present, subsets).subset_logits
     (logits - target).square().mean().backward()
     for gate in model.fusion.gates:
-        assert torch.isfinite(gate.weight.grad).all() and gate.weight.grad.abs().max() > 0
+        assert torch.isfinite(gate.grad).all() and gate.grad.abs().max() > 0
 
 
 def test_gradient_of_one_sensor_alone_is_zero_and_finite():
     model = build().train()
     model({"lidar": images()["lidar"]}).logits.sum().backward()
-    assert all(not gate.weight.grad.any() for gate in model.fusion.gates)
+    assert all(not gate.grad.any() for gate in model.fusion.gates)
 
 
 def test_value_a_gate_learns_whom_to_believe():
