@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from torch import nn
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import unusable_tensor
 from any2seg_core.base.progress import track
-from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
@@ -34,13 +31,16 @@ from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.subsets import parse_subset, subsets_with_all
 from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.config import TrainConfig
+from any2seg_training.distil import Distillation, open_lessons
 from any2seg_training.few_labels import FramePool, split_frames
 from any2seg_training.methods import Supervised, build_method
 from any2seg_training.objective import Objective
+from any2seg_training.origin import data_recipe, shown_command
 from any2seg_training.processes import Processes
 from any2seg_training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
-_PLACES = ("out", "init", "teacher", "pretrained", "suite")
+_PLACES: dict[str, Any] = dict.fromkeys(("out", "init", "teacher", "pretrained", "suite"), True)
+_PLACES["distil"] = {"teachers"}
 _DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {
     "bag": {"rules", "calibration", "params", "planes"}
 }
@@ -85,9 +85,14 @@ def build_model(config: TrainConfig, contract: InputContract) -> Any2Seg:
 
 
 def _parameters_of(shape: ModelConfig) -> ModelConfig:
-    """The same but for what stands for an absent modality, for masks, and for the form of MFF; gates begin at 0."""
+    """The same but for what stands for an absent modality, for masks, and for the form of MFF; gates begin at 0.
+
+    Modalities that share all parameters do not matter.
+    """
     linear = shape.linear.model_copy(update={"absent": LinearFusionConfig().absent})
     plain = shape.model_copy(update={"linear": linear, "content_masks": False})
+    if shape.fusion in ("mff", "mff_early", "mff_gated", "mean_predictions"):
+        plain = plain.model_copy(update={"modalities": ()})
     if shape.fusion not in ("mff", "mff_early", "mff_gated"):
         return plain
     return plain.model_copy(update={"fusion": "mff", "mff": MFFConfig(), "mff_early": MFFEarlyConfig()})
@@ -138,35 +143,6 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     return config.lr * warm * max(0.0, 1.0 - progress) ** config.poly_power
 
 
-def data_recipe(root: Path) -> dict[str, Any]:
-    """What ``drive_<split>.json`` beside simulated data says; sequences are counted instead of listed."""
-    recipe: dict[str, Any] = {"name": root.name}
-    for path in sorted(root.glob("drive_*.json")):
-        facts = read_json(path)
-        if not isinstance(facts, dict):
-            raise UserError(
-                f"{path}: says nothing about its drive; render it again, or remove the file", "file-content"
-            )
-        listed = facts.get("sequences")
-        recipe[path.stem.removeprefix("drive_")] = facts | ({"sequences": len(listed)} if listed is not None else {})
-    return recipe
-
-
-def shown_command(arguments: Sequence[str]) -> str:
-    """The command line to repeat a run; absolute paths are shown relative to the working folder."""
-
-    def relative(value: str) -> str:
-        if value.startswith("[") and value.endswith("]"):
-            return f"[{', '.join(relative(part.strip()) for part in value[1:-1].split(','))}]"
-        return os.path.relpath(value) if os.path.isabs(value) else value
-
-    shown = []
-    for argument in arguments:
-        key, equals, value = argument.rpartition("=")
-        shown.append(key + equals + (value if ".topics" in key else relative(value)))  # a topic is no path
-    return shlex.join(["python", "training/train.py", *shown])
-
-
 def provenance(config: TrainConfig, run: Run) -> dict[str, Any]:
     """How a checkpoint came to be; the results are added at the end."""
     commit = subprocess.run(
@@ -175,7 +151,8 @@ def provenance(config: TrainConfig, run: Run) -> dict[str, Any]:
     return {
         "command": shown_command(sys.argv[1:]),
         "seed": config.seed,
-        "config": config.model_dump(mode="json", exclude={"data": _DATA_PLACES} | dict.fromkeys(_PLACES, True)),
+        "config": config.model_dump(mode="json", exclude={"data": _DATA_PLACES} | _PLACES),
+        **run.method.origin,
         "data": data_recipe(config.data.root),
         "dataset": run.train_frames.kind,
         "train_frames": len(run.train_frames),
@@ -230,7 +207,7 @@ class Run:
     @property
     def facts(self) -> dict[str, Any]:
         """What decides the run, as its state keeps it."""
-        return run_facts(self.config, self.world_size, self.parts, self.contract.suite)
+        return run_facts(self.config, self.world_size, self.parts, self.contract.suite) | self.method.facts
 
     @property
     def minutes(self) -> float:
@@ -291,7 +268,7 @@ class Run:
 
 def outline(run: Run) -> str:
     """One line for people, before the first step: data, model, method, and where a resumed run goes on."""
-    labelled = f"{len(run.train_frames)} labelled frames"
+    labelled = f"{len(run.train_frames)} {'labelled frames' if run.train_frames.labelled else 'frames, no labels'}"
     if run.config.data.sparse is not None:
         labelled += f" ({run.config.data.sparse.kind})"
     if run.unlabelled is not None:
@@ -310,9 +287,15 @@ def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
     options = config.data_options(found.kind)
     if split == "train":  # what is judged has all its labels
         options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
-    return found.open(
-        split, config.modalities, config.cases, cache=cache, skip_corrupt=config.skip_corrupt, **options
-    )  # fmt: skip
+    open_frames = partial(
+        found.open, split, config.modalities, config.cases, cache=cache, skip_corrupt=config.skip_corrupt, **options
+    )
+    try:
+        return open_frames()
+    except UserError as error:
+        if config.method != "distil" or error.code not in ("truth-missing", "data-unlabelled"):
+            raise
+        return open_frames(labelled=False)
 
 
 def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
@@ -349,6 +332,27 @@ def require_subsets(config: TrainConfig, contract: InputContract) -> None:
         parse_subset(letters, contract.suite, contract.modalities)
 
 
+def label_statistics(config: TrainConfig, frames: FrameDataset, processes: Processes) -> PriorStatistics:
+    """Where each class lies in the labels of the training frames; UserError where no pixel has one."""
+    prior = PriorStatistics(len(frames.label_space))
+    labels_of_frames = frames.readable_labels()  # also finds out of range ids before the first step
+    for labels in track(labels_of_frames, "count the classes", len(frames), processes.is_main):
+        prior.update(labels)
+    if prior.counts is None or not prior.counts.any():
+        raise UserError(
+            f"{config.data.root}: no labelled pixel in {len(frames)} train frames: nothing to learn", "data-unlabelled"
+        )
+    return prior
+
+
+def taught_weights(config: TrainConfig, taught: PriorStatistics, processes: Processes) -> torch.Tensor | None:
+    """(K,) weights of the classes by the counts of what teachers say; None: all alike."""
+    if not config.class_weight_power:
+        return None
+    weights = class_weights(taught.class_pixels(), config.class_weight_power, config.class_weight_limit)
+    return weights.to(processes.device)
+
+
 def build_run(config: TrainConfig, processes: Processes) -> Run:
     """Read the data and make model, loss and optimiser; the same first weights in every process."""
     torch.manual_seed(config.seed)
@@ -357,16 +361,13 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     train_frames, unlabelled = split_frames(config, all_frames)
     val_frames = open_split(config, "val", undecoded)
     contract = build_contract(config, train_frames)
+    lessons, taught = None, None
+    if config.method == "distil":
+        lessons = open_lessons(config.distil, contract, train_frames.labelled, processes.device)
+        contract, val_frames = lessons.contract, lessons.judged(val_frames)
+        taught = lessons.survey(unlabelled or train_frames, processes.is_main)
     require_subsets(config, contract)
-    prior = PriorStatistics(contract.num_classes)
-    labels_of_frames = train_frames.readable_labels()  # also finds out of range ids before the first step
-    for labels in track(labels_of_frames, "count the classes", len(train_frames), processes.is_main):
-        prior.update(labels)
-    if prior.counts is None or not prior.counts.any():
-        raise UserError(
-            f"{config.data.root}: no labelled pixel in {len(train_frames)} train frames: nothing to learn",
-            "data-unlabelled",
-        )
+    prior = taught if taught and not train_frames.labelled else label_statistics(config, train_frames, processes)
     teacher = read_teacher(config, train_frames)
     model = build_model(config, contract)
     if config.sync_batch_norm and processes.world_size > 1:
@@ -387,7 +388,9 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
         objective=Objective(
             build_loss(config, prior.class_pixels()), config, teacher, processes.in_loss, contract.suite
         ).to(processes.device),
-        method=build_method(config, contract.suite, model),
+        method=build_method(config, contract.suite, model) if lessons is None or taught is None else Distillation(
+            config, contract.suite, lessons, taught_weights(config, taught, processes), train_frames.labelled
+        ),
         optimizer=build_optimizer(config, model),
         scaler=torch.amp.GradScaler(processes.device.type, enabled=config.fp16),
         step=0,

@@ -23,6 +23,7 @@ from any2seg_core.runtime.checkpoint import StoredWeights
 from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
+from any2seg_training.distil_config import DistilConfig
 from any2seg_training.settings import load_settings
 
 
@@ -121,8 +122,10 @@ _NEEDS = (
     _Needs(
         ("data.unlabelled", "unlabelled_batch_size", "m3l"),
         lambda config: config.method != "supervised",
-        "method=supervised: choose m3l or mean_teacher",
+        "method=supervised: choose m3l, mean_teacher or distil",
     ),
+    _Needs(("m3l",), lambda config: config.method != "distil", "method=distil: it has settings of its own"),
+    _Needs(("distil",), lambda config: config.method == "distil", "another method: choose method=distil"),
     _Needs(
         ("m3l.masking", "m3l.labels"),
         lambda config: config.method != "mean_teacher",
@@ -242,8 +245,9 @@ class TrainConfig(BaseModel):
     )
 
     # Few labels
-    method: Literal["supervised", "mean_teacher", "m3l"] = "supervised"
+    method: Literal["supervised", "mean_teacher", "m3l", "distil"] = "supervised"
     m3l: M3LConfig = Field(M3LConfig(), description="of m3l; mean_teacher takes lambda_u, warmup_steps and decay")
+    distil: DistilConfig = Field(DistilConfig(), description="frozen teachers: distil.teachers=camera.safetensors")
     unlabelled_batch_size: int | None = Field(None, gt=0, description="per process; default: batch_size")
 
     # Loss
@@ -364,6 +368,16 @@ class TrainConfig(BaseModel):
             raise ValueError("subset_supervision.enlarge=false leaves one sparse label in 16: set it true")
         if self.monotone.weight and subsets.count < 2:
             raise ValueError("monotone compares two subsets of a sample: set subset_supervision.count=2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_can_teach(self) -> TrainConfig:
+        if self.method != "distil":
+            return self
+        if not self.distil.teachers:
+            raise ValueError("method=distil needs distil.teachers, such as a checkpoint of a camera")
+        if not FUSIONS[self.fusion].encodes_alone:
+            raise ValueError(f"method=distil teaches subsets of one encoding, which fusion={self.fusion} lacks")
         return self
 
     @model_validator(mode="after")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from any2seg_core.data.dropout import sample_present, sample_subsets
+from any2seg_core.losses.distillation import SoftTargets
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
@@ -41,6 +43,7 @@ class StudentBatch:
         pseudo: (n', H, W) int64 of these rows, 255 where there is nothing to learn.
         lambda_u: what their loss weighs in this step.
         subsets: (S, N, M) bool, what else of each row is decoded from the same encoding; None: nothing.
+        soft: what frozen teachers say of all rows; None without them.
     """
 
     images: dict[str, Tensor]
@@ -52,6 +55,7 @@ class StudentBatch:
     pseudo: Tensor | None = None
     lambda_u: float = 0.0
     subsets: Tensor | None = None
+    soft: SoftTargets | None = None
 
 
 class Supervised:
@@ -65,6 +69,16 @@ class Supervised:
 
     def __init__(self, config: TrainConfig, suite: SensorSuite):
         self.config, self.suite = config, suite
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What else decides the run, for its state."""
+        return {}
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What else a checkpoint says about how it came to be."""
+        return {}
 
     def student_batch(
         self,

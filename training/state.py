@@ -101,6 +101,8 @@ def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     times = settings["accumulate"] * facts["processes"]
     return settings | {
         "teacher": _name(settings["teacher"]),
+        "distil": settings["distil"] | {"teachers": [_name(place) for place in settings["distil"]["teachers"]]},
+        "teachers": facts.get("teachers"),
         "data": data | {"pseudo": _name(data["pseudo"])},
         "sensors": facts["sensors"],
         **{f"{name} x accumulate x processes": size * times for name, size in sizes.items()},

@@ -35,8 +35,8 @@ from any2seg_core.evaluation.robustness import mm_robust
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.build import shown_command
 from any2seg_training.config import load_config
+from any2seg_training.origin import shown_command
 from any2seg_training.settings import answered_help, load_settings
 
 SCRIPTS = Path(__file__).parent

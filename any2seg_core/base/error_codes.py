@@ -143,6 +143,7 @@ _DATA = {
     "captions-missing": Meaning("a frame has no caption", "describe every frame"),
 }
 _RUNS = {
+    "teacher-unsure": Meaning("a teacher is sure of nothing in the data", "lower its floors, or take another teacher"),
     "resume-missing": Meaning("there is no training state", "start without resume=true"),
     "resume-format": Meaning("the file is no training state", "start without resume=true"),
     "resume-mismatch": Meaning("the training state is that of another run", "resume with the same settings"),

@@ -14,8 +14,9 @@ from torch import nn
 
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_training.batches import MixedNumbers, SampleNumbers
-from any2seg_training.build import Run, build_model, class_weights, data_recipe, learning_rate, shown_command
+from any2seg_training.build import Run, build_model, class_weights, learning_rate
 from any2seg_training.config import TrainConfig
+from any2seg_training.origin import data_recipe, shown_command
 from any2seg_training.state import MovingAverage, load_state, save_state
 
 

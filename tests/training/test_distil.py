@@ -1,0 +1,241 @@
+"""method=distil: frozen teachers, with and without truth, straight from recordings."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from bag_files import kitti_entries, write_bag
+from raised import user_error
+from tiny_run import ALONE, settings, state
+
+from any2seg_core.imports.segformer import CAMERA
+from any2seg_core.models import Any2Seg, ModelConfig
+from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.contract import InputContract, Normalisation
+from any2seg_core.vocabulary.labels import DELIVER, LabelSpace
+from any2seg_training.batches import SampleKey
+from any2seg_training.build import Run, build_run
+from any2seg_training.train import train
+
+YARD = LabelSpace("yard", ("ground", "crate", "sky"), ((81, 0, 81), (180, 140, 90), (0, 0, 200)))
+GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def camera_teacher(path: Path, space: LabelSpace = DELIVER, normalisation: Normalisation = GREY, **changes) -> Path:
+    """A checkpoint for the camera alone, sure of what it says, as an import writes it."""
+    torch.manual_seed(1)
+    model = Any2Seg(
+        ModelConfig(head_width=16, num_classes=len(space), modalities=("rgb",), mff={"unit_scale": True}, **changes)
+    )
+    for stage in model.encoder.stages:
+        torch.nn.init.normal_(stage.norm.bias)
+    torch.nn.init.normal_(model.head.classifier.weight, std=8.0)
+    contract = InputContract(suite=CAMERA, height=64, width=96, label_space=space, normalisation={"rgb": normalisation})
+    save_checkpoint(path, model, contract, {})
+    return path
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    return write_bag(tmp_path / "drive", kitti_entries(9, CameraModel.from_fov(96, 64, 90.0, "camera_color_left")))
+
+
+def distil(data: Path | dict, out: Path, teacher: object, **changes):
+    given = {"teachers": teacher, "floor": 0.0, "frame_floor": 0.0, "count_frames": 2} | changes.pop("distil", {})
+    return settings(data, out, method="distil", distil=given, mff={"unit_scale": True}, **changes)
+
+
+def test_value_a_recording_without_labels_gets_the_classes_of_its_teacher(tmp_path, bag):
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    more = {"subset_supervision": {"count": 2}, "modality_dropout": "uniform_subsets", "class_weight_power": 0.5}
+    config = distil(data, tmp_path / "out", (str(teacher),), init=teacher, steps=2, cache="ram", **more)
+    results = train(config, ALONE)
+    model, contract, provenance = load_checkpoint(tmp_path / "out" / "final.safetensors")
+    assert contract.label_space == YARD and {"R", "L", "RL"} <= set(results["subsets"])
+    assert contract.modalities == model.modalities == ("rgb", "lidar")
+    assert provenance["teachers"] == ["camera.safetensors"] and provenance["judged_by"] == "the teachers"
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line.get("event") == "step" or "l_d" in line]
+    assert steps and all(0 < line["taught_share"] <= 1 and "l_subsets_d" in line for line in steps)
+    assert all("l_sup" not in line for line in steps)
+    assert str(tmp_path) not in json.dumps(provenance)
+
+
+def test_value_the_camera_is_right_from_the_first_step(tmp_path, bag):
+    """A student with the weights of its teacher gives, from the camera alone, the logits of the teacher."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    run = build_run(distil(data, tmp_path / "out", (str(teacher),), init=teacher, cache="ram"), ALONE)
+    first, own, _ = load_checkpoint(teacher)
+    planes = torch.rand(1, 3, 64, 96)
+
+    def fed(contract: InputContract) -> torch.Tensor:
+        statistics = contract.normalisation["rgb"]
+        mean, std = torch.tensor(statistics.mean), torch.tensor(statistics.std)
+        return (planes - mean[:, None, None]) / std[:, None, None]
+
+    with torch.no_grad():
+        expected = first({"rgb": fed(own)}).logits
+        found = run.model.eval()({"rgb": fed(own)}).logits
+        said = run.method.lessons.teachers.probabilities(
+            {"rgb": fed(run.contract), "lidar": torch.zeros(1, 3, 64, 96)}, torch.tensor([[True, True]]), (16, 24)
+        )
+    assert torch.equal(found, expected) and first.state_dict().keys() == run.model.state_dict().keys()
+    coarse = first.decode(first.fuse(first.encode({"rgb": fed(own)}))).softmax(dim=1)
+    torch.testing.assert_close(said, coarse, rtol=1e-3, atol=1e-3)  # whatever the student's normalisation is
+
+
+def test_value_resume_is_exact_and_knows_its_teacher(tmp_path, bag, monkeypatch):
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    given = {"init": teacher, "cache": "ram", "steps": 4, "save_every": 2}
+    train(distil(data, tmp_path / "whole", (str(teacher),), **given), ALONE)
+    save = Run.save
+
+    def save_then_die(run: Run, path: Path) -> None:
+        save(run, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "save", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        train(distil(data, tmp_path / "parts", (str(teacher),), **given), ALONE)
+    monkeypatch.setattr(Run, "save", save)
+    train(distil(data, tmp_path / "parts", (str(teacher),), resume=True, **given), ALONE)
+    whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert all(torch.equal(value, parts["model"][name]) for name, value in whole["model"].items())
+    teacher.unlink()
+    camera_teacher(teacher, YARD, Normalisation(mean=(0.4, 0.4, 0.4), std=(0.2, 0.2, 0.2)))
+    with user_error("resume-mismatch", "teachers"):
+        build_run(distil(data, tmp_path / "parts", (str(teacher),), resume=True, **given), ALONE)
+
+
+def test_value_truth_is_mixed_in_where_there_is_some(tmp_path, data):
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    config = distil({"root": data, "labelled_fraction": 0.5}, tmp_path / "out", (str(teacher),), steps=1, workers=0)
+    run = build_run(config, ALONE)
+    assert run.unlabelled is not None and len(run.train_frames) == len(run.unlabelled) == 6
+    keys = [SampleKey(0, 0, 0), SampleKey(1, 0, 0)]
+    images = {name: torch.randn(2, 3, 64, 64) for name in run.contract.modalities}
+    labels = torch.full((2, 64, 64), 6)
+    labels[1] = 254
+    labels[1, :, 32:] = 255
+    student = run.method.student_batch(images, labels, torch.ones(2, 4, dtype=torch.bool), keys, 0)
+    assert student.soft is not None and student.soft.weight.shape == (2, 16, 16)
+    assert student.soft.weight[0].min() > 0 and student.soft.weight[1, :, 8:].max() == 0  # outside of the frame
+    prediction = run.model.train()(student.images, student.present, student.subsets)
+    loss, terms = run.method.loss(run.objective, run.model, student, prediction)
+    assert torch.isclose(loss.detach(), terms["l_sup"] + terms["l_d"]) and float(terms["l_sup"]) > 0
+    loss.backward()
+    assert all(torch.isfinite(each.grad).all() for each in run.model.parameters() if each.grad is not None)
+
+
+def half_blind(pictures: np.ndarray) -> np.ndarray:
+    """Of dark pictures it knows nothing; else the left half is class 0, the right half class 1 with less certainty."""
+    count, height, width, _ = pictures.shape
+    found = np.full((count, 25, height // 4, width // 4), 0.01, np.float32)
+    found[:, 0, :, : width // 8] = 0.76
+    found[:, 1, :, width // 8 :] = 0.4
+    found[:, 2, :, width // 8 :] = 0.37
+    found[pictures.mean(axis=(1, 2, 3)) < 20] = 1 / 25
+    return found
+
+
+@pytest.fixture
+def functions(monkeypatch):
+    module = SimpleNamespace(half_blind=half_blind, wrong=lambda p: np.ones((len(p), 25, 4, 4)), flat=lambda p: p)
+    module.unsure = lambda p: np.full((len(p), 25, 4, 4), 1 / 25)
+    monkeypatch.setitem(sys.modules, "their_teachers", module)
+
+
+def batch_of(run: Run, level: float) -> dict[str, torch.Tensor]:
+    statistics = run.contract.normalisation["rgb"]
+    mean, std = torch.tensor(statistics.mean), torch.tensor(statistics.std)
+    grey = (torch.full((1, 3, 64, 64), level / 255) - mean[:, None, None]) / std[:, None, None]
+    return {name: grey if name == "rgb" else torch.zeros(1, 3, 64, 64) for name in run.contract.modalities}
+
+
+def test_value_blind_frames_and_unsure_pixels_are_left_out(tmp_path, data, functions):
+    config = distil({"root": data}, tmp_path / "out", "their_teachers:half_blind", steps=1,
+                    distil={"floor": 0.5, "frame_floor": 0.5})  # fmt: skip
+    run = build_run(config, ALONE)
+    labels, seen = torch.full((1, 64, 64), 254), torch.ones(1, 4, dtype=torch.bool)
+    light = run.method.lessons.of_batch(batch_of(run, 120), seen, labels, None)
+    assert light.weight[0, :, :8].min() == 1 and light.weight[0, :, 8:].max() == 0
+    assert run.method.lessons.of_batch(batch_of(run, 5), seen, labels, None).weight.max() == 0
+    no_camera = torch.tensor([[False, True, True, True]])
+    assert run.method.lessons.of_batch(batch_of(run, 120), no_camera, labels, None).weight.max() == 0
+    weighted = run.method.lessons.of_batch(batch_of(run, 120), seen, labels, torch.arange(25.0) + 3)
+    assert set(weighted.weight.unique().tolist()) == {0.0, 3.0}
+
+
+def test_value_several_teachers_by_weight(tmp_path, data, functions):
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    both = ("their_teachers:half_blind", str(teacher))
+    run = build_run(distil({"root": data}, tmp_path / "o", both, steps=1, distil={"weights": (3, 1)}), ALONE)
+    alone = [build_run(distil({"root": data}, tmp_path / "o", (one,), steps=1), ALONE) for one in both]
+    args = batch_of(run, 120), torch.ones(1, 4, dtype=torch.bool), (16, 16)
+    mean, first, second = (each.method.lessons.teachers.probabilities(*args) for each in (run, *alone))
+    torch.testing.assert_close(mean, 0.75 * first + 0.25 * second)
+
+
+def test_value_classes_of_a_teacher_by_a_mapping(tmp_path, data):
+    """ground is RoadLines and Road is nobody's, and mass without a class is not handed out to others."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    (tmp_path / "yard.yaml").write_text(json.dumps(YARD.to_document()))
+    pairs = {"ground": DELIVER.classes[6], "sky": DELIVER.classes[12]}
+    (tmp_path / "map.yaml").write_text(json.dumps(
+        {"from": str(tmp_path / "yard.yaml"), "to": "deliver-25", "classes": pairs}))  # fmt: skip
+    given = distil({"root": data}, tmp_path / "o", (str(teacher),), distil={"map": str(tmp_path / "map.yaml")})
+    teachers = build_run(given, ALONE).method.lessons.teachers
+    images = {name: torch.randn(1, 3, 64, 64) for name in ("rgb", "depth", "event", "lidar")}
+    seen = torch.ones(1, 4, dtype=torch.bool)
+    found = teachers.probabilities(images, seen, (16, 16))
+    own = teachers.teachers[0].probabilities({"rgb": images["rgb"]}, seen[:, :1])
+    torch.testing.assert_close(found[:, [6, 12]], own[:, [0, 2]])
+    assert float(found.sum()) == pytest.approx(float(own[:, [0, 2]].sum()), rel=1e-5)
+    with user_error("label-space-mismatch", "camera.safetensors", "yard", "deliver-25"):
+        build_run(distil({"root": data}, tmp_path / "o", (str(teacher),)), ALONE)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "changes", "code", "said"),
+    [
+        ("none.safetensors", {}, "checkpoint-missing", "none.safetensors"),
+        ("camera.safetensors", {"modalities": "lidar"}, "sensor-absent", "rgb"),
+        ("their_teachers:none", {}, "value-unknown", "their_teachers:none"),
+        ("no_such_module:f", {}, "value-unknown", "no_such_module"),
+        ("their_teachers:wrong", {}, "value-range", "their_teachers:wrong"),
+        ("their_teachers:flat", {}, "array-shape", "25"),
+        ("their_teachers:unsure", {"distil": {"floor": 0.3}}, "teacher-unsure", "0.3"),
+    ],
+)
+def test_exception_teachers_that_cannot_teach(tmp_path, data, functions, teacher, changes, code, said):
+    camera_teacher(tmp_path / "camera.safetensors")
+    place = teacher if ":" in teacher else str(tmp_path / teacher)
+    with user_error(code, said):
+        train(distil({"root": data}, tmp_path / "out", (place,), **changes), ALONE)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "distil"}, "distil.teachers"),
+        ({"method": "supervised", "distil": {"teachers": ("a",)}}, "distil"),
+        ({"method": "distil", "distil": {"teachers": ("a", "a")}}, "twice"),
+        ({"method": "distil", "distil": {"teachers": ("a",), "weights": (1, 2)}}, "weights"),
+        ({"method": "distil", "distil": {"teachers": ("a",)}, "m3l": {"lambda_u": 0.5}}, "m3l"),
+        ({"method": "distil", "distil": {"teachers": ("a",)}, "fusion": "linear"}, "linear"),
+    ],
+)
+def test_exception_settings_that_do_not_go_together(tmp_path, changes, said):
+    with pytest.raises(ValueError, match=said):
+        settings(tmp_path, tmp_path, **changes)
