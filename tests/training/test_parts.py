@@ -16,6 +16,7 @@ from any2seg_core.vocabulary.contract import InputContract
 from any2seg_training.batches import MixedNumbers, SampleNumbers
 from any2seg_training.build import Run, build_model, class_weights, learning_rate
 from any2seg_training.config import TrainConfig
+from any2seg_training.methods import Supervised
 from any2seg_training.origin import data_recipe, shown_command
 from any2seg_training.state import MovingAverage, load_state, save_state
 
@@ -110,6 +111,7 @@ def test_exception_resume_from_a_run_of_another_shape(tmp_path: Path, monkeypatc
     run.config, run.world_size = config, 1
     monkeypatch.setattr(Run, "parts", [])
     run.contract = InputContract()
+    run.method = Supervised(config, run.contract.suite)
     run.model = build_model(config, run.contract)
     for state, code in (
         ({"run": run.facts, "model": nn.Linear(2, 2).state_dict()}, "resume-mismatch"),
