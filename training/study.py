@@ -2,7 +2,7 @@
 
     python training/study.py study=fusion data=data/drive out=runs/study/fusion "seeds=[0, 1, 2]"
     python training/study.py study=fusion data=data/drive out=runs/quick "variants=[mean, mff]" "train={steps: 100}"
-    python training/study.py study=subsets data=data/drive out=runs/time "train={max_processor_minutes: 20}"
+    python training/study.py study=subsets data=D out=OUT "train={steps: 1000000, max_processor_minutes: 20}"
 
 A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
 among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its

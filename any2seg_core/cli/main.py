@@ -31,6 +31,7 @@ from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
 from any2seg_core.cli.imports import import_app
 from any2seg_core.cli.predict import predict
+from any2seg_core.cli.published import published
 from any2seg_core.cli.switch import switch
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -47,6 +48,7 @@ app.command()(calibrate)
 app.command()(switch)
 app.command()(compare)
 app.command()(features)
+app.command()(published)
 app.command()(export)
 app.command()(bench)
 app.command()(engines)

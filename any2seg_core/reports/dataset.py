@@ -209,14 +209,15 @@ def _published_section(document: dict[str, Any]) -> Section:
     own = {letters: row["miou_all"] for letters, row in document["subsets"].items()}
     mean = _number(document["subset_mean"]["miou_all"])
     rows = [("this checkpoint", document["protocol"], *_cells(own, subsets), mean)]
-    notes = []
+    notes: dict[tuple[str, str], list[str]] = {}
     for row in document["published"]:
-        name = f"{row['method']}, {row['backbone']}"
+        name = ", ".join(filter(None, (row["method"], row["backbone"])))
         rows.append((name, row["protocol"], *_cells(row["subsets"], subsets), _number(row["mean"])))
         printed = row["printed_mean"]
         changed = f", printed mean {printed:.2f}" if printed is not None and printed != row["mean"] else ""
-        notes.append(f"{name}: {row['source']}{changed}{'; ' + row['note'] if row['note'] else ''}.")
-    note = f"mIoU over all classes; means recomputed from complete rows. {' '.join(notes)}"
+        notes.setdefault((row["source"], row["note"]), []).append(f"{name}{changed}")
+    told = [f"{source}: {'; '.join(names)}{f' ({said})' if said else ''}." for (source, said), names in notes.items()]
+    note = f"mIoU over all classes; means recomputed from complete rows. {' '.join(told)}"
     return Section("Beside published numbers", (Table(("method", "protocol", *subsets, "mean"), rows),), note)
 
 

@@ -62,6 +62,7 @@ OTHERS = [
     ("bench m.safetensors --device cuda:99", "cuda"),
     ("bench m.safetensors --compare text.txt", "text.txt"),
     ("bench m.safetensors -o folder", "folder"),
+    ("published nothing", "nothing"),
     ("evaluate m.safetensors", "data"),
     ("calibrate m.safetensors data", "--out"),
     ("calibrate m.safetensors data --split dev -o new.safetensors", "dev"),
