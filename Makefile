@@ -17,12 +17,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # those of ROS a domain of their own, which no other process on this machine has.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# The teacher of the paper needs another transformers than the rest: a folder of its own, which one test puts first.
+LANGUAGEBIND := build/languagebind
+
 .PHONY: demo test test-fast faults fuzz soak lint docs install train-data train clean
 
 demo: install
 	$(BIN)/any2seg demo $(DEMO_ARGS)
 
-test: install lint
+test: install lint $(LANGUAGEBIND)
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-fast: install
@@ -57,6 +60,10 @@ $(STAMP): pyproject.toml constraints.txt scripts/check_system.sh
 	$(PIP) install --quiet torch -c constraints.txt
 	$(PIP) install --quiet -e ".[drive,ros,dev]" -c constraints.txt
 	touch $(STAMP)
+
+$(LANGUAGEBIND): tests/core/teachers/languagebind.txt $(STAMP)
+	$(PIP) install --quiet --upgrade --no-deps --target $@ -r $<
+	touch $@
 
 train-data: install
 	$(BIN)/any2seg drive deliver data/drive --split train --sequences 180 --frames 10

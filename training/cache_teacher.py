@@ -3,10 +3,11 @@
     python training/cache_teacher.py teacher=text data=data/drive out=runs/teacher/text
     python training/train.py training/configs/drive_b0.yaml teacher=runs/teacher/text lambda_cr=1 lambda_se=1
 
-Scene descriptions come from the labels and the condition of each frame, or from captions=<JSON or CSV>. Work is kept in
-parts: after an interruption the same command goes on where it stopped. Keys: teacher (text | languagebind), encoder
-(folder of a sentence encoder for teacher=text), split (train), dataset, suite, modalities, captions,
-device (cpu | cuda).
+Scene descriptions come from a template of labels and condition, which sees the truth; from captions=<JSON or CSV>; or
+from captioner=<folder of an image-to-text model of transformers>, which sees the camera's picture alone. The cache says
+which. Work is kept in parts: after an interruption the same command goes on where it stopped. Keys: teacher (text |
+languagebind), encoder (folder of a sentence encoder, or of LanguageBind_Image and the other towers), split (train),
+dataset, suite, modalities, captions, captioner, device (cpu | cuda).
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from any2seg_core.base.atomic import only_one
+from any2seg_core.base.atomic import only_one, replacing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import track
-from any2seg_core.base.screen import refusal
+from any2seg_core.base.screen import refusal, say
+from any2seg_core.base.text_files import read_json
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.data.kinds import Kind
 from any2seg_core.data.samples import FrameDataset
 from any2seg_core.runtime.devices import available_device
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings, write_embeddings
-from any2seg_core.teachers.captions import Caption, describe, read_captions, spoken
-from any2seg_core.teachers.language_bind import LanguageBindTeacher
+from any2seg_core.teachers.captioner import Captioner
+from any2seg_core.teachers.captions import Caption, describe, of_condition, read_captions, spoken
+from any2seg_core.teachers.language_bind import LanguageBindTeacher, tower_of
 from any2seg_core.teachers.text import TextTeacher
 from any2seg_core.vocabulary.modalities import sensor_suite
 from any2seg_training.settings import answered_help, load_settings
@@ -54,32 +58,88 @@ class CacheConfig(BaseModel):
     suite: str | None = Field(None, description="as in training")
     modalities: str | tuple[str, ...] | None = None
     captions: Path | None = Field(None, description="JSON or CSV; default: made from labels and condition")
-    encoder: Path | None = Field(None, description="folder of a sentence encoder; default: that of the extra")
+    captioner: Path | None = Field(None, description="folder of an image-to-text model that describes the camera image")
+    encoder: Path | None = Field(
+        None, description="folder of a sentence encoder, or of LanguageBind_Image and so on; default: extra or hub"
+    )
     device: Literal["cpu", "cuda"] = "cpu"
 
+    @model_validator(mode="after")
+    def _one_source(self) -> CacheConfig:
+        if self.captions is not None and self.captioner is not None:
+            raise ValueError("captions and captioner exclude each other: a file, or a model")
+        return self
 
-def build_teacher(config: CacheConfig) -> Teacher:
-    """The configured teacher, loaded."""
+
+def build_teacher(config: CacheConfig, frames: FrameDataset) -> Teacher:
+    """The configured teacher, loaded, with what the sensors of the frames need."""
     device = available_device(config.device)
-    return TextTeacher(config.encoder, device) if config.teacher == "text" else LanguageBindTeacher(device=device)
+    if config.teacher == "text":
+        return TextTeacher(config.encoder, device)
+    towers = [tower_of(frames.suite.sensor(name)) for name in frames.modalities]
+    return LanguageBindTeacher(towers, config.encoder, device)
 
 
-def frame_captions(config: CacheConfig, frames: FrameDataset) -> list[Caption]:
-    """One caption per frame; UserError if the user's file lacks one."""
-    written = None if config.captions is None else read_captions(config.captions)
-    captions = []
-    for number, frame in enumerate(frames.frames):
-        made = describe(frames.labels(number), frames.label_space, frames.condition(frame))
-        if written is None:
-            captions.append(made)
-            continue
-        if frame.name not in written:
+def frame_captions(config: CacheConfig, frames: FrameDataset) -> tuple[list[Caption], str]:
+    """One caption per frame, and where they come from and whether that sees the truth.
+
+    Raises:
+        UserError: the user's file lacks a frame; the model cannot be loaded, or a frame has no camera image.
+    """
+    conditions = [frames.condition(frame) for frame in frames.frames]
+    if config.captioner is not None:
+        captioner = Captioner(config.captioner, available_device(config.device))
+        scenes = model_captions(config, captioner, frames)
+        source = f"the model {captioner.name}, which sees the camera image and not the truth"
+    elif config.captions is not None:
+        written = read_captions(config.captions)
+        missing = next((frame.name for frame in frames.frames if frame.name not in written), None)
+        if missing is not None:
             raise UserError(
-                f"captions={config.captions}: no caption of frame {frame.name}; describe every frame",
+                f"captions={config.captions}: no caption of frame {missing}; describe every frame", "captions-missing"
+            )
+        scenes = [written[frame.name] for frame in frames.frames]
+        source = f"the file {config.captions.name}, whose writer may have seen the truth"
+    else:
+        labels = (frames.labels(number) for number in range(len(frames)))
+        captions = [
+            describe(each, frames.label_space, condition) for each, condition in zip(labels, conditions, strict=True)
+        ]
+        return captions, "a template of the labels, which sees the truth"
+    return [replace(of_condition(at), scene=scene) for scene, at in zip(scenes, conditions, strict=True)], source
+
+
+def model_captions(config: CacheConfig, captioner: Captioner, frames: FrameDataset) -> list[str]:
+    """One sentence per frame; kept on the way, so that an interrupted run goes on."""
+    path = captions_so_far(config)
+    known = read_json(path, "captions so far") if path.is_file() else {}
+    done = known.get("captions", {}) if known.get("model") == captioner.name else {}
+    camera = frames.suite.camera
+    if camera not in frames.modalities:
+        raise UserError(
+            f"captioner={config.captioner}: describes images of {camera}, which is not among the sensors "
+            f"{', '.join(frames.modalities)}; add it to modalities, or give captions=FILE",
+            "sensor-absent",
+        )
+    todo = [number for number, frame in enumerate(frames.frames) if frame.name not in done]
+    for count, number in enumerate(track(todo, f"captions of {len(todo)} frames", len(todo)), start=1):
+        image = frames[number].planes.get(camera)
+        name = frames.frames[number].name
+        if image is None:
+            raise UserError(
+                f"captioner={config.captioner}: frame {name} has no image of {camera}; give captions=FILE",
                 "captions-missing",
             )
-        captions.append(Caption(written[frame.name], made.setting, made.failure))
-    return captions
+        done[name] = captioner.describe(image)
+        if count % _PART == 0 or count == len(todo):
+            with replacing(path) as partial:
+                partial.write_text(json.dumps({"model": captioner.name, "captions": done}), encoding="utf-8")
+    return [done[frame.name] for frame in frames.frames]
+
+
+def captions_so_far(config: CacheConfig) -> Path:
+    """Where the sentences of a model are kept until the cache is whole."""
+    return config.out / f".{config.split}.captions.json"
 
 
 def embed_part(
@@ -115,8 +175,9 @@ def cache(config: CacheConfig) -> Path:
     """Write <out>/classes.safetensors and <out>/<split>.safetensors; returns the latter's path."""
     suite = None if config.suite is None else sensor_suite(config.suite)
     frames = open_dataset(config.dataset, config.data, config.split, config.modalities, suite=suite)
-    captions = frame_captions(config, frames)
-    teacher = build_teacher(config)
+    teacher = build_teacher(config, frames)
+    captions, source = frame_captions(config, frames)
+    say(f"captions from {source}", err=True)
     space = frames.label_space
     names = teacher.embed_texts([spoken(name) for name in space.classes])
     write_embeddings(config.out / "classes.safetensors", {"class_names": names}, {"classes": space.classes})
@@ -137,9 +198,11 @@ def cache(config: CacheConfig) -> Path:
         "modalities": frames.modalities,
         "frames": [frame.name for frame in frames.frames],
         "captions": [caption.scene for caption in captions],
+        "captions_from": source,
     }
     write_embeddings(target, arrays, facts)
     shutil.rmtree(folder)
+    captions_so_far(config).unlink(missing_ok=True)
     return target
 
 

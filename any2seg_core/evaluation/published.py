@@ -179,8 +179,8 @@ def _beside(table: PrintedTable, letters: str) -> Iterator[Published]:
     of_figures = table.protocol == "zero"
     for row in table.rows:
         values = dict(row.values)
-        facts = {key: row.labels.get(key, "") for key in ("method", "backbone")}
-        whole = Published(**facts, source=table.source, protocol=table.protocol, note=table.note)
+        method, backbone = (row.labels.get(key, "") for key in ("method", "backbone"))
+        whole = Published(method, backbone, table.source, table.protocol, note=table.note)
         if of_subsets:
             yield replace(whole, subsets=values, printed_mean=row.mean)
         elif of_figures:

@@ -1,10 +1,13 @@
-"""Scene descriptions: from a user's file, or put together from label statistics and condition."""
+"""Scene descriptions: from a user's file, or put together from label statistics and condition.
+
+A template of the labels sees the truth; a model that describes the camera's picture (`captioner.py`) does not.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,17 +63,23 @@ def spoken(class_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", class_name).lower()
 
 
+def of_condition(condition: str) -> Caption:
+    """What the name of a condition says, such as "night, motionblur" or "fog/night"; other words are left out."""
+    words = re.split(r"[,/ ]+", condition)
+    setting = " ".join(_SETTING[word] for word in words if word in _SETTING)
+    failure = " and ".join(_FAILURE[word] for word in words if word in _FAILURE)
+    return Caption(" ".join(f"a street {setting}".split()), setting, failure)
+
+
 def describe(labels: np.ndarray, space: LabelSpace, condition: str) -> Caption:
     """A deterministic description of a labelled frame.
 
     Args:
         labels: (H, W) uint8 train ids, 254 or 255 unlabelled.
         space: names of the classes.
-        condition: as a data set has it, e.g. "night, motionblur" or "fog/night"; other words are left out.
+        condition: as a data set has it, see `of_condition`.
     """
-    words = re.split(r"[,/ ]+", condition)
-    setting = " ".join(_SETTING[word] for word in words if word in _SETTING)
-    failure = " and ".join(_FAILURE[word] for word in words if word in _FAILURE)
+    known = of_condition(condition)
     counts = np.bincount(labels[is_labelled(labels)], minlength=len(space))[: len(space)]
     share = counts / max(counts.sum(), 1)
     order = [k for k in np.argsort(-share, kind="stable").tolist() if space.classes[k] != space.other]
@@ -80,8 +89,8 @@ def describe(labels: np.ndarray, space: LabelSpace, condition: str) -> Caption:
         above = least
         if names:
             parts.append(f"{word} {', '.join(names)}")
-    scene = ", ".join([" ".join(f"a street {setting}".split()), *parts])
-    return Caption(f"{scene}; {failure}" if failure else scene, setting, failure)
+    scene = ", ".join([known.scene, *parts])
+    return replace(known, scene=f"{scene}; {known.failure}" if known.failure else scene)
 
 
 def read_captions(path: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from fake_data import write_deliver
 
 import any2seg_training.cache_teacher as module
+from any2seg_core.data.deliver import DeliverDataset
 from any2seg_core.teachers.base import Teacher
 from any2seg_core.teachers.cached import read_embeddings
 from any2seg_core.teachers.captions import Caption
@@ -43,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def teacher(monkeypatch: pytest.MonkeyPatch) -> CountingTeacher:
     counting = CountingTeacher()
-    monkeypatch.setattr(module, "build_teacher", lambda _: counting)
+    monkeypatch.setattr(module, "build_teacher", lambda *_: counting)
     monkeypatch.setattr(module, "_PART", 2)
     return counting
 
@@ -61,6 +62,57 @@ def test_value_the_cache_holds_every_frame_in_order(data, teacher, tmp_path):
     assert names["class_names"].shape == (25, 6)
     assert class_facts["classes"][6] == "Road"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.safetensors", "train.safetensors"]
+    assert facts["captions_from"] == "a template of the labels, which sees the truth"
+
+
+class CountingCaptioner:
+    """Says the mean red of an image; remembers how often it was asked."""
+
+    name = "counting (git)"
+    asked = 0
+
+    def __init__(self, *_: object):
+        pass
+
+    def describe(self, image: np.ndarray) -> str:
+        type(self).asked += 1
+        return f"red {image[..., 0].mean():.3f}"
+
+
+def test_value_a_model_describes_the_camera_image_and_an_interruption_costs_little(
+    data, teacher, tmp_path, monkeypatch, capsys
+):
+    """Captions follow the picture alone; the setting for sensors without one still follows the condition."""
+    monkeypatch.setattr(module, "Captioner", CountingCaptioner)
+    monkeypatch.setattr(CountingCaptioner, "asked", 0)
+    arguments = ["teacher=text", f"data={data}", f"out={tmp_path}", "captioner=model"]
+    embed = module.embed_part
+    monkeypatch.setattr(module, "embed_part", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(arguments) == 130
+    monkeypatch.setattr(module, "embed_part", embed)
+    monkeypatch.setattr(DeliverDataset, "labels", lambda *_: pytest.fail("the truth was read"))
+    assert main(arguments) == 0
+    assert CountingCaptioner.asked == 6
+    assert "captions from the model counting (git), which sees the camera image and not the truth" in (
+        capsys.readouterr().err
+    )
+    _, facts = read_embeddings(tmp_path / "train.safetensors")
+    assert facts["captions_from"].startswith("the model counting (git)")
+    frames = DeliverDataset(data, "train")
+    expected = [f"red {frames[number].planes['rgb'][..., 0].mean():.3f}" for number in range(6)]
+    assert facts["captions"] == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes.safetensors", "train.safetensors"]
+
+
+def test_exception_a_model_needs_the_camera(data, teacher, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "Captioner", CountingCaptioner)
+    given = ["teacher=text", f"data={data}", f"out={tmp_path}", "captioner=model"]
+    assert main([*given, "modalities=depth+lidar"]) == 2
+    assert main([*given, "captions=c.json"]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cache_teacher")]
+    assert len(errors) == 2
+    assert "rgb" in errors[0] and "[sensor-absent]" in errors[0]
+    assert "exclude each other" in errors[1]
 
 
 def test_value_an_interrupted_run_goes_on_from_its_parts(data, teacher, tmp_path, monkeypatch):
