@@ -42,7 +42,9 @@ class Captioner:
             ) from None
         try:
             self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
-            model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            model: Any = AutoModelForImageTextToText.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True
+            )
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
