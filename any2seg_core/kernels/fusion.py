@@ -60,7 +60,7 @@ def weigh_and_select(
 
     Args:
         tokens: (B, M, N, C) float32, C order.
-        there: (B, M, N) bool, which take part, at least one at each location; (B, M, 1): the same ones everywhere.
+        there: (B, M, N) bool, which take part, at least one at each location; (B, M): the same ones everywhere.
         weights: float32 of the same shape.
         balanced, selected: factors of the two. temperature: of the selection, 0 for a choice of one.
 
@@ -68,6 +68,8 @@ def weigh_and_select(
         (B, N, C) float32.
     """
     B, _, N, C = tokens.shape
+    if there.ndim == 2:
+        there, weights = there[..., None], weights[..., None]
     fused = np.empty((B, N, C), np.float32)
     factors = np.float32(balanced), np.float32(selected), np.float32(temperature)
     work = partial(_weigh_and_select, tokens, there, weights, *factors, fused)

@@ -200,7 +200,7 @@ class CompiledMFF(MFF):
             weights = global_weights(products, there, config.unit_scale)
         else:
             weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
-        fused = weigh_and_select(rows, there[..., None], weights[..., None], *factors, config.select_temperature)
+        fused = weigh_and_select(rows, there, weights, *factors, config.select_temperature)
         return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
 
     def _fused_where(self, rows: np.ndarray, there: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
