@@ -23,7 +23,7 @@ from any2seg_core.runtime.checkpoint import StoredWeights
 from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
-from any2seg_training.distil_config import DistilConfig
+from any2seg_training.distil_config import DistilConfig, require_teachable
 from any2seg_training.settings import load_settings
 
 
@@ -372,12 +372,8 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _teachers_can_teach(self) -> TrainConfig:
-        if self.method != "distil":
-            return self
-        if not self.distil.teachers:
-            raise ValueError("method=distil needs distil.teachers, such as a checkpoint of a camera")
-        if not FUSIONS[self.fusion].encodes_alone:
-            raise ValueError(f"method=distil teaches subsets of one encoding, which fusion={self.fusion} lacks")
+        if self.method == "distil":
+            require_teachable(self.distil, self.fusion, self.degradation.probability)
         return self
 
     @model_validator(mode="after")

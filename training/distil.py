@@ -24,6 +24,7 @@ from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.distillation import SoftTargets, soft_cross_entropy
 from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.models import Any2Seg, Prediction
+from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE
 from any2seg_core.runtime.preprocess import planes_to_tensor
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import IGNORE
@@ -31,9 +32,10 @@ from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_training.batches import Frames, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil_config import DistilConfig
+from any2seg_training.label_folder import CompletedFrames, completed
 from any2seg_training.methods import StudentBatch, Supervised
 from any2seg_training.objective import Objective
-from any2seg_training.teachers import CheckpointTeacher, FunctionTeacher, Teacher, Teachers
+from any2seg_training.teachers import CheckpointTeacher, FolderTeacher, FunctionTeacher, Teacher, Teachers
 
 
 class Lessons:
@@ -71,10 +73,11 @@ class Lessons:
             labels: (N, H, W) int64; 255 outside of the frame. class_weights: (K,).
         """
         size = tuple(-(-side // 4) for side in labels.shape[1:])
+        cells = labels_of_cells(labels, size[0], size[1])  # (N, h, w)
         with torch.autocast(labels.device.type, enabled=False):  # the teachers in float32, whatever the student has
-            found = self.teachers.probabilities(images, available, (size[0], size[1]))  # (N, K, h, w)
+            found = self.teachers.probabilities(images, available, cells)  # (N, K, h, w)
         confidence, winner = found.max(dim=1)  # (N, h, w)
-        inside = labels_of_cells(labels, *size) != IGNORE
+        inside = cells != IGNORE
         counted = inside & (confidence >= self._config.floor) & ~self._blind(confidence, inside)[:, None, None]
         weight = counted.float() if class_weights is None else class_weights[winner] * counted
         return SoftTargets(found, weight)
@@ -84,17 +87,23 @@ class Lessons:
         mean = (confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1)
         return (mean < self._config.frame_floor) | (confidence.amax(dim=(1, 2)) == 0.0)
 
+    def completed(self, sample: Sample) -> Sample:
+        """A frame with the labels of teachers that are folders where it has none."""
+        return completed(sample, self.teachers.folders, self.contract.num_classes)
+
     @torch.no_grad()
     def labels(self, sample: Sample) -> np.ndarray:
         """(H, W) uint8 of a whole frame: the most probable class, 255 where the teachers' word does not count."""
         contract = self.contract
-        height, width = sample.labels.shape
+        labels = self.completed(sample).labels
+        height, width = labels.shape
         known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
         blank = torch.zeros(1, 3, contract.height, contract.width, device=self._device)
         images = {name: known.get(name, blank) for name in contract.modalities}
         available = torch.tensor([[name in known for name in contract.modalities]], device=self._device)
-        size = (contract.height // 4, contract.width // 4)
-        found = self.teachers.probabilities(images, available, size)
+        truth = torch.from_numpy(labels)[None].to(self._device)
+        cells = labels_of_cells(truth, contract.height // 4, contract.width // 4)
+        found = self.teachers.probabilities(images, available, cells)
         found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
         confidence, winner = found.max(dim=1)  # (1, H, W)
         blind = self._blind(confidence, torch.ones_like(winner, dtype=torch.bool))
@@ -168,6 +177,10 @@ class Distillation(Supervised):
         super().__init__(config, suite)
         self.lessons, self._class_weights, self._has_truth = lessons, class_weights, has_truth
 
+    def parts(self, parts: Sequence[Frames]) -> Sequence[Frames]:
+        folders, classes = self.lessons.teachers.folders, self.lessons.contract.num_classes
+        return [CompletedFrames(part, folders, classes) for part in parts] if folders else parts
+
     @property
     def facts(self) -> dict[str, Any]:
         return {"teachers": self.lessons.teachers.digests}
@@ -237,10 +250,17 @@ def open_lessons(
     """
     found: list[Teacher] = []
     for place in config.teachers:
-        is_function = ":" in place and not Path(place).exists()
-        teacher = FunctionTeacher(place, contract) if is_function else CheckpointTeacher(Path(place), contract, device)
-        found.append(teacher)
+        found.append(_opened(place, config, contract, device))
     known = [teacher.space for teacher in found if teacher.space is not None]
     if not has_truth and known and not config.map:
         contract = contract.model_copy(update={"label_space": known[0]})
     return Lessons(Teachers(found, config.weights, contract, config.map), contract, config, device)
+
+
+def _opened(place: str, config: DistilConfig, contract: InputContract, device: torch.device) -> Teacher:
+    path = Path(place)
+    if path.is_dir() and not (path / METADATA_FILE).is_file():
+        return FolderTeacher(path, config.floor)
+    if ":" in place and not path.exists():
+        return FunctionTeacher(place, contract)
+    return CheckpointTeacher(path, contract, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from any2seg_core.models import FUSIONS, FusionName
 from any2seg_core.vocabulary.class_mapping import ClassMap
 
 
@@ -12,7 +13,7 @@ class DistilConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     teachers: tuple[str, ...] = Field(
-        (), description="one or more: a checkpoint, or a Python callable as module:function"
+        (), description="one or more: a checkpoint, a folder of label images or probabilities, or module:function"
     )
     weights: tuple[float, ...] = Field((), description="of the teachers in their mean; default: all alike")
     temperature: float = Field(1.0, gt=0, le=100, description="of both softmaxes; above 1 the small ones count more")
@@ -35,3 +36,13 @@ class DistilConfig(BaseModel):
             count = len(self.teachers)
             raise ValueError(f"weights are {self.weights}: give a number above 0 for each of the {count} teachers")
         return self
+
+
+def require_teachable(config: DistilConfig, fusion: FusionName, fault_probability: float) -> None:
+    """ValueError where the settings of a run leave the teachers nothing to teach."""
+    if not config.teachers:
+        raise ValueError("method=distil needs distil.teachers, such as a checkpoint of a camera")
+    if not FUSIONS[fusion].encodes_alone:
+        raise ValueError(f"method=distil teaches subsets of one encoding, which fusion={fusion} lacks")
+    if fault_probability:
+        raise ValueError("method=distil shows the teachers what the student gets: leave degradation out")

@@ -21,7 +21,7 @@ from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import DROPOUT, MASKING, SUBSETS, SampleKey
+from any2seg_training.batches import DROPOUT, MASKING, SUBSETS, Frames, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.objective import Objective
 from any2seg_training.state import MovingAverage
@@ -69,6 +69,10 @@ class Supervised:
 
     def __init__(self, config: TrainConfig, suite: SensorSuite):
         self.config, self.suite = config, suite
+
+    def parts(self, parts: Sequence[Frames]) -> Sequence[Frames]:
+        """What samples are drawn from, made of the frames of the run."""
+        return parts
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Frozen teachers of ``method=distil``: checkpoints, callables, folders of labels; and their mean."""
+"""Frozen teachers of ``method=distil``: checkpoints, callables and folders of labels, and their mean."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.class_mapping import ClassMapping, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_training.label_folder import LabelFolder, certainties
 
 _SUM_TOLERANCE = 0.02  # of probabilities that a function gives, which may come from half precision
 
@@ -132,6 +133,19 @@ class FunctionTeacher(Teacher):
         return found.to(camera.device)
 
 
+class FolderTeacher(Teacher):
+    """A folder of labels: it is as sure as a label image, and looks at no sensor."""
+
+    sensors = ()
+
+    def __init__(self, path: Path, floor: float) -> None:
+        self.folder = LabelFolder(path, floor)
+        self.name, self.digest, self.space = path.name, self.folder.digest, self.folder.space
+
+    def probabilities(self, images: dict[str, Tensor], present: Tensor) -> Tensor:
+        raise NotImplementedError(f"{self.name}: its labels come with the frames")
+
+
 class Teachers:
     """The mean of several teachers, in the classes of the student.
 
@@ -158,21 +172,31 @@ class Teachers:
     def digests(self) -> list[str]:
         return [teacher.digest for teacher in self.teachers]
 
+    @property
+    def folders(self) -> list[LabelFolder]:
+        """Those of them that are labels on disk."""
+        return [teacher.folder for teacher in self.teachers if isinstance(teacher, FolderTeacher)]
+
     @torch.no_grad()
-    def probabilities(self, images: dict[str, Tensor], available: Tensor, size: tuple[int, int]) -> Tensor:
+    def probabilities(self, images: dict[str, Tensor], available: Tensor, cells: Tensor) -> Tensor:
         """What they say of a batch.
 
         Args:
-            images: per sensor of the student (N, 3, H, W), as it takes them. available: (N, M) bool. size: (h, w).
+            images: per sensor of the student (N, 3, H, W), as it takes them. available: (N, M) bool.
+            cells: (N, h, w) int64, labels of the frames that the folders have completed, at the size of the result.
 
         Returns:
             (N, K, h, w) float32; zero for what no teacher sees, or what has no class of the student.
         """
-        names = list(images)
-        first = images[names[0]]
-        sums = torch.zeros(len(first), self._student.num_classes, *size, device=first.device)
-        counts = torch.zeros(len(first), 1, 1, 1, device=first.device)
+        names, classes, size = list(images), self._student.num_classes, cells.shape[1:]
+        sums = torch.zeros(len(cells), classes, *size, device=cells.device)
+        counts = torch.zeros(len(cells), 1, *size, device=cells.device)
         for teacher, weight, table in zip(self.teachers, self._weights, self._tables, strict=True):
+            if isinstance(teacher, FolderTeacher):
+                said = certainties(cells, classes)
+                sums += weight * said
+                counts += weight * said.sum(dim=1, keepdim=True)
+                continue
             present = available[:, [names.index(name) for name in teacher.sensors]]  # (N, M')
             rows = present.any(dim=1)
             if not bool(rows.any()):
@@ -194,6 +218,9 @@ def _table(teacher: Teacher, space: LabelSpace, mapping: ClassMapping | None) ->
     apart = teacher.space.told_apart(space)
     if apart is None:
         return None
+    if isinstance(teacher, FolderTeacher):
+        told = f"{teacher.name} has labels of {apart[0]}, the data of {apart[1]}"
+        raise UserError(f"distil.teachers: {told}: give labels of the data's classes", "label-space-mismatch")
     if mapping is None or not (mapping.source.is_same(teacher.space) and mapping.target.is_same(space)):
         raise UserError(
             f"distil.teachers: {teacher.name} knows {apart[0]}, the data {apart[1]}: give distil.map, a mapping from "

@@ -128,7 +128,8 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     ])  # fmt: skip
     augment = build_augment(config, run.contract.suite)
     degradation = build_degradation(config, run.contract)
-    batches = training_batches(run.contract.modalities, run.parts, augment, numbers, config.workers, degradation)
+    parts = run.method.parts(run.parts)
+    batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers, degradation)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []

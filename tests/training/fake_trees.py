@@ -1,4 +1,4 @@
-"""Small trees in exactly the layouts of MUSES (raw and as its SDK projects it) and MCubeS."""
+"""Small trees in exactly the layouts of MUSES (raw and as its SDK projects it), MCubeS and CamVid."""
 
 from __future__ import annotations
 
@@ -119,3 +119,19 @@ def _png(path: Path, image: np.ndarray) -> None:
 def _npy(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, array.astype(np.float32))
+
+
+def write_camvid(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int = 0) -> Path:
+    """``counts[split]`` pictures as the SegNet tutorial packs them: sky over road with a car, and a row of void."""
+    rng = np.random.default_rng(seed)
+    for split, count in counts.items():
+        for number in range(count):
+            labels = np.zeros(size, np.uint8)
+            labels[size[0] // 2 :] = 3
+            labels[size[0] // 3 : size[0] // 2, : size[1] // 3] = 8
+            labels[0] = 11
+            noise = rng.integers(0, 40, (*size, 3))
+            image = (labels[..., None] * np.array([9, 5, 14]) + noise).astype(np.uint8)
+            _png(root / split / f"0001TP_{number:06d}.png", image)
+            _png(root / f"{split}annot" / f"0001TP_{number:06d}.png", labels)
+    return root

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from fake_data import write_deliver
-from fake_trees import write_mcubes, write_muses
+from fake_trees import write_camvid, write_mcubes, write_muses
 
 import any2seg_training.build
 from any2seg_core.data.deliver import DeliverDataset
@@ -47,6 +47,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "deliver": deliver,
         "muses": write_muses(root / "muses", {"train": 1, "val": 1}, (54, 96)),
         "mcubes": write_mcubes(root / "mcubes", {"train": 1, "val": 1}, (64, 256)),
+        "camvid": write_camvid(root / "camvid", {"train": 2, "val": 1}, (60, 80)),
     }
 
 
@@ -75,10 +76,10 @@ def test_smoke_every_configuration_trains_a_step(path: Path, trees: dict[str, Pa
     results = train(config, ALONE)
     model, contract, provenance = load_checkpoint(tmp_path / "final.safetensors")
     assert provenance["steps"] == 1
-    assert provenance["dataset"] == ("deliver" if word == "drive" else word)
+    assert provenance["dataset"] == {"drive": "deliver", "camvid": "camvid-segnet"}.get(word, word)
     assert model.config.encoder == config.encoder
     assert model.config.num_classes == contract.num_classes
-    letters = contract.suite.letters
+    letters = contract.suite.subset_letters(contract.modalities)
     assert list(results["subsets"])[-1] == letters
     assert len(results["subsets"]) == 2 ** len(letters) - 1
     assert math.isfinite(results["subset_mean"]["miou_present"])

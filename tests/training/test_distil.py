@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,7 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.contract import InputContract, Normalisation
 from any2seg_core.vocabulary.labels import DELIVER, LabelSpace
 from any2seg_training.batches import SampleKey
-from any2seg_training.build import Run, build_run
+from any2seg_training.build import Run, build_run, open_split
 from any2seg_training.train import train
 
 YARD = LabelSpace("yard", ("ground", "crate", "sky"), ((81, 0, 81), (180, 140, 90), (0, 0, 200)))
@@ -86,7 +87,9 @@ def test_value_the_camera_is_right_from_the_first_step(tmp_path, bag):
         expected = first({"rgb": fed(own)}).logits
         found = run.model.eval()({"rgb": fed(own)}).logits
         said = run.method.lessons.teachers.probabilities(
-            {"rgb": fed(run.contract), "lidar": torch.zeros(1, 3, 64, 96)}, torch.tensor([[True, True]]), (16, 24)
+            {"rgb": fed(run.contract), "lidar": torch.zeros(1, 3, 64, 96)},
+            torch.tensor([[True, True]]),
+            torch.full((1, 16, 24), 254),
         )
     assert torch.equal(found, expected) and first.state_dict().keys() == run.model.state_dict().keys()
     coarse = first.decode(first.fuse(first.encode({"rgb": fed(own)}))).softmax(dim=1)
@@ -181,7 +184,7 @@ def test_value_several_teachers_by_weight(tmp_path, data, functions):
     both = ("their_teachers:half_blind", str(teacher))
     run = build_run(distil({"root": data}, tmp_path / "o", both, steps=1, distil={"weights": (3, 1)}), ALONE)
     alone = [build_run(distil({"root": data}, tmp_path / "o", (one,), steps=1), ALONE) for one in both]
-    args = batch_of(run, 120), torch.ones(1, 4, dtype=torch.bool), (16, 16)
+    args = batch_of(run, 120), torch.ones(1, 4, dtype=torch.bool), torch.full((1, 16, 16), 254)
     mean, first, second = (each.method.lessons.teachers.probabilities(*args) for each in (run, *alone))
     torch.testing.assert_close(mean, 0.75 * first + 0.25 * second)
 
@@ -197,7 +200,7 @@ def test_value_classes_of_a_teacher_by_a_mapping(tmp_path, data):
     teachers = build_run(given, ALONE).method.lessons.teachers
     images = {name: torch.randn(1, 3, 64, 64) for name in ("rgb", "depth", "event", "lidar")}
     seen = torch.ones(1, 4, dtype=torch.bool)
-    found = teachers.probabilities(images, seen, (16, 16))
+    found = teachers.probabilities(images, seen, torch.full((1, 16, 16), 254))
     own = teachers.teachers[0].probabilities({"rgb": images["rgb"]}, seen[:, :1])
     torch.testing.assert_close(found[:, [6, 12]], own[:, [0, 2]])
     assert float(found.sum()) == pytest.approx(float(own[:, [0, 2]].sum()), rel=1e-5)
@@ -205,11 +208,43 @@ def test_value_classes_of_a_teacher_by_a_mapping(tmp_path, data):
         build_run(distil({"root": data}, tmp_path / "o", (str(teacher),)), ALONE)
 
 
+def test_value_a_folder_of_labels_and_probabilities(tmp_path, bag):
+    """Frame 0 has a label image, frame 1 probabilities that are sure in one half; the others are not taught."""
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    given, folder = settings(data, tmp_path, method="distil", distil={"teachers": ("x",)}), tmp_path / "labels"
+    names, val = ([frame.name for frame in open_split(given, split, "none").frames] for split in ("train", "val"))
+    (folder / names[0]).parent.mkdir(parents=True)
+    (folder / "label_space.yaml").write_text(json.dumps(YARD.to_document()))
+    image = np.full((64, 96), 2, np.uint8)
+    image[:, :48] = 255
+    for name in (names[0], *val):
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+    probabilities = np.zeros((3, 8, 12), np.float32)
+    probabilities[1, :4], probabilities[:, 4:] = 1.0, 1 / 3
+    np.save(folder / f"{names[1]}.npy", probabilities)
+    run = build_run(distil(data, tmp_path / "o", (str(folder),), distil={"floor": 0.5, "count_frames": 99}), ALONE)
+    assert run.contract.label_space == YARD
+    (part,) = run.method.parts(run.parts)
+    first, second, third = (part.next_readable(index)[1].labels for index in range(3))
+    assert set(np.unique(first)) == {2, 254} and (first[:, :48] == 254).all()
+    assert set(np.unique(second)) == {1, 254} and (second[:24] == 1).all() and (second[40:] == 254).all()
+    assert (third == 254).all()
+    assert run.prior.class_pixels()[2] == pytest.approx(64 * 48, rel=0.1)
+    labels = torch.from_numpy(first[None, :, :64].astype(np.int64))
+    soft = run.method.lessons.of_batch({name: torch.zeros(1, 3, 64, 64) for name in run.contract.modalities},
+                                       torch.ones(1, 2, dtype=torch.bool), labels, None)  # fmt: skip
+    assert soft.weight[0, :, 12:].min() == 1 and soft.weight[0, :, :12].max() == 0
+    assert float(soft.probabilities[0, 2, :, 12:].min()) == 1
+    results = train(distil(data, tmp_path / "o", (str(folder),), distil={"floor": 0.5}, steps=1, workers=1), ALONE)
+    assert results["subsets"]
+
+
 @pytest.mark.parametrize(
     ("teacher", "changes", "code", "said"),
     [
         ("none.safetensors", {}, "checkpoint-missing", "none.safetensors"),
         ("camera.safetensors", {"modalities": "lidar"}, "sensor-absent", "rgb"),
+        ("", {}, "file-missing", "<frame>.png"),
         ("their_teachers:none", {}, "value-unknown", "their_teachers:none"),
         ("no_such_module:f", {}, "value-unknown", "no_such_module"),
         ("their_teachers:wrong", {}, "value-range", "their_teachers:wrong"),
@@ -219,7 +254,8 @@ def test_value_classes_of_a_teacher_by_a_mapping(tmp_path, data):
 )
 def test_exception_teachers_that_cannot_teach(tmp_path, data, functions, teacher, changes, code, said):
     camera_teacher(tmp_path / "camera.safetensors")
-    place = teacher if ":" in teacher else str(tmp_path / teacher)
+    (tmp_path / "empty").mkdir()
+    place = teacher if ":" in teacher else str(tmp_path / (teacher or "empty"))
     with user_error(code, said):
         train(distil({"root": data}, tmp_path / "out", (place,), **changes), ALONE)
     assert not (tmp_path / "out").exists()
@@ -234,6 +270,7 @@ def test_exception_teachers_that_cannot_teach(tmp_path, data, functions, teacher
         ({"method": "distil", "distil": {"teachers": ("a",), "weights": (1, 2)}}, "weights"),
         ({"method": "distil", "distil": {"teachers": ("a",)}, "m3l": {"lambda_u": 0.5}}, "m3l"),
         ({"method": "distil", "distil": {"teachers": ("a",)}, "fusion": "linear"}, "linear"),
+        ({"method": "distil", "distil": {"teachers": ("a",)}, "degradation": {"probability": 0.3}}, "degradation"),
     ],
 )
 def test_exception_settings_that_do_not_go_together(tmp_path, changes, said):
