@@ -2,7 +2,7 @@
 
 Two things differ from the bridge: `semantic_front/image` carries train ids as mono8 (255 unlabelled), where the bridge
 sends Cityscapes colours from which DELIVER's vehicle classes cannot be told apart; and the sensor mounts are on
-`/tf_static`. Frame ids are the bridge's (`ego_vehicle/rgb_front`), with the optical orientation already in the TF.
+`/tf_static`. The pose of the vehicle in the world is on `/tf`, map to ego_vehicle. Frame ids are the bridge's (`ego_vehicle/rgb_front`), with the optical orientation already in the TF.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ TOPICS = {
     f"{PREFIX}/lidar": "sensor_msgs/msg/PointCloud2",
     f"{PREFIX}/semantic_front/image": "sensor_msgs/msg/Image",
     "/clock": "rosgraph_msgs/msg/Clock",
+    "/tf": "tf2_msgs/msg/TFMessage",
     "/tf_static": "tf2_msgs/msg/TFMessage",
 }
 """Topic -> type of everything in the bag."""
@@ -53,6 +54,7 @@ SEMANTIC_LIDAR = f"{PREFIX}/semantic_lidar"
 CLOCK_START_NS = 100 * NS_PER_S
 """Simulation time at the start of the bag."""
 
+_WORLD_FRAME, _VEHICLE_FRAME = "map", "ego_vehicle"
 _DRIVE_START_NS = 1 * NS_PER_S
 _CHUNK_NS = NS_PER_S // 2
 Message = tuple[int, str, bytes]  # (stamp in bag time, topic, CDR)
@@ -134,6 +136,8 @@ def _render_chunk(chunk: _Chunk) -> list[Message]:
     for time_ns in rig.event_timing.stamps_ns(chunk.start_ns, chunk.end_ns):
         stamp_ns = time_ns - _DRIVE_START_NS + CLOCK_START_NS
         rendered.append((stamp_ns, "/clock", messages.clock(stamp_ns)))
+        pose = {_VEHICLE_FRAME: drive.vehicle_to_world(time_ns / NS_PER_S)}
+        rendered.append((stamp_ns, "/tf", messages.transforms(_WORLD_FRAME, pose, stamp_ns)))
     return sorted(rendered, key=lambda message: message[:2])
 
 
@@ -174,7 +178,7 @@ def _static_transforms(rig: DriveRig) -> bytes:
         LIDAR_FRAME: rig.lidar_to_vehicle,
         "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
     }
-    return messages.static_transforms("ego_vehicle", extrinsics, CLOCK_START_NS)
+    return messages.transforms(_VEHICLE_FRAME, extrinsics, CLOCK_START_NS)
 
 
 def _write(bag: Path, topics: dict[str, str], messages_in_order: Iterator[list[Message]], static_tf: bytes) -> None:

@@ -118,6 +118,10 @@ class Drive:
     def _pose(self, time_ns: int, mount: np.ndarray) -> np.ndarray:
         return self._world.ego_pose(time_ns / NS_PER_S) @ mount
 
+    def vehicle_to_world(self, t_s: float) -> np.ndarray:
+        """Return the pose of the vehicle at one time, (4,4) float64: x forward, y left, z up, metres."""
+        return self._world.ego_pose(self._checked_ns(t_s) / NS_PER_S)
+
     def _checked_ns(self, t_s: float) -> int:
         if not 0.0 <= t_s <= self.duration_s:
             raise UserError(

@@ -168,10 +168,10 @@ def _quaternion(rotation: np.ndarray) -> np.ndarray:
     return quaternion if quaternion[3] >= 0 else -quaternion
 
 
-def static_transforms(parent: str, extrinsics: Mapping[str, np.ndarray], stamp_ns: int) -> bytes:
-    """Return a tf2_msgs/TFMessage: per frame of a sensor its (4,4) transform to the frame `parent`."""
-    transforms = []
-    for frame_id, pose in extrinsics.items():
+def transforms(parent: str, poses: Mapping[str, np.ndarray], stamp_ns: int) -> bytes:
+    """Return a tf2_msgs/TFMessage: per child frame its (4,4) transform to the frame `parent`."""
+    items = []
+    for frame_id, pose in poses.items():
         x, y, z = (float(v) for v in pose[:3, 3])
         qx, qy, qz, qw = (float(v) for v in _quaternion(pose[:3, :3]))
         transform = _make(
@@ -180,7 +180,7 @@ def static_transforms(parent: str, extrinsics: Mapping[str, np.ndarray], stamp_n
             rotation=_make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
         )
         header = _header(stamp_ns, parent)
-        transforms.append(
+        items.append(
             _make("geometry_msgs/msg/TransformStamped", header=header, child_frame_id=frame_id, transform=transform)
         )
-    return _serialised(_make("tf2_msgs/msg/TFMessage", transforms=transforms))
+    return _serialised(_make("tf2_msgs/msg/TFMessage", transforms=items))

@@ -64,7 +64,7 @@ def contents(image: str):
 def recording(path, image: str, info: str, truth: str):
     poses = {"cam": np.eye(4), "lidar": np.array(fake_car.LIDAR_TO_CAMERA)}
     entries = [(fake_car.START_NS, "/tf_static", "tf2_msgs/msg/TFMessage",
-                serialise.static_transforms("base", poses, fake_car.START_NS))]  # fmt: skip
+                serialise.transforms("base", poses, fake_car.START_NS))]  # fmt: skip
     labels = np.full(SIZES["large"], 6, np.uint8)
     labels[: len(labels) // 2] = 12
     for index, (pixels, points) in zip(range(FRAMES), contents(image), strict=False):
