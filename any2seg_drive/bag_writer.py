@@ -2,7 +2,8 @@
 
 Two things differ from the bridge: `semantic_front/image` carries train ids as mono8 (255 unlabelled), where the bridge
 sends Cityscapes colours from which DELIVER's vehicle classes cannot be told apart; and the sensor mounts are on
-`/tf_static`. The pose of the vehicle in the world is on `/tf`, map to ego_vehicle. Frame ids are the bridge's (`ego_vehicle/rgb_front`), with the optical orientation already in the TF.
+`/tf_static`, the pose of the vehicle on `/tf`. Frame ids are the bridge's (`ego_vehicle/rgb_front`), with the optical
+orientation already in the TF.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 from any2seg_core.bags.calibration import BagCalibration, find_calibration
 from any2seg_core.bags.extrinsics import RecordedExtrinsics
 from any2seg_core.bags.reader import Recorded, Recording
+from any2seg_core.bags.recorded_transforms import read_transforms
 from any2seg_core.bags.sets import SetStream
 from any2seg_core.bags.topics import TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
@@ -46,6 +47,7 @@ class BagOptions:
             `parse_suite`; empty: all that are mapped.
         may_lack: of those named it is enough that one is mapped; the others are left out.
         suite: sensors there can be.
+        with_poses: sets tell where the camera is, as far as transforms or an odometry of the recording say it.
     """
 
     topics: Sequence[str] = ()
@@ -55,6 +57,7 @@ class BagOptions:
     modalities: str | Sequence[str] = ()
     may_lack: bool = False
     suite: SensorSuite = VEHICLE
+    with_poses: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", parse_suite(self.modalities, self.suite))
@@ -67,6 +70,7 @@ class OpenBag:
     Attributes:
         bag, choice, calibration: see there. modalities: sensors in use, canonical order.
         parameters: of the params file, by name. params_notes: what of that file is not used, one line each.
+        poses: transforms that say where the camera is; None: they are not wanted, or there are none.
     """
 
     bag: Recording
@@ -75,6 +79,7 @@ class OpenBag:
     modalities: tuple[str, ...]
     parameters: dict[str, Any] = field(default_factory=dict)
     params_notes: tuple[str, ...] = ()
+    poses: RecordedExtrinsics | None = None
 
     @property
     def suite(self) -> SensorSuite:
@@ -99,10 +104,10 @@ class OpenBag:
 
     @property
     def extrinsics(self) -> RecordedExtrinsics | None:
-        """Sensors whose transforms to the camera are followed; None when there is none."""
+        """Sensors whose transforms to the camera are followed, or none with `poses`; None when nothing is followed."""
         recorded = self.calibration.extrinsics
         recorded = None if recorded is None else recorded.through(str(self.parameters.get(_FIXED_FRAME, "")))
-        return recorded if recorded is not None and set(recorded.names) & set(self.modalities) else None
+        return recorded if recorded is not None and set(recorded.names) & set(self.modalities) else self.poses
 
     @property
     def message_total(self) -> int:
@@ -173,6 +178,15 @@ def _wanted(
     return named
 
 
+def _poses(bag: Recording, choice: TopicChoice, fixed_frame: str) -> RecordedExtrinsics | None:
+    """Transforms that move, else the odometry, to follow the camera by; None where there is neither."""
+    recorded = read_transforms(bag, list(choice.map.streams.values()))
+    odometry = (choice.map.odometry,) if choice.map.odometry else ()
+    topics = recorded.topics or odometry
+    suite = choice.map.suite
+    return RecordedExtrinsics((), (), topics, recorded.static, fixed_frame, suite) if topics else None
+
+
 @contextmanager
 def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]:
     """Open a recording and find out what it takes to make sets of it.
@@ -205,7 +219,8 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         rectified = input_options(parameters, options.suite).rectified
         calibration = find_calibration(bag, choice, options.calibration, rectified)
         modalities = calibration.usable(modalities, must_have=() if options.may_lack else wanted)
-        opened = OpenBag(bag, choice, calibration, modalities, parameters, params_notes)
+        poses = _poses(bag, choice, str(parameters.get(_FIXED_FRAME, ""))) if options.with_poses else None
+        opened = OpenBag(bag, choice, calibration, modalities, parameters, params_notes, poses)
         opened.sync_config(DEFAULT_WINDOW_NS)  # a bad parameter is an error before any work
         opened.frames(DEFAULT_WINDOW_NS)
         yield opened

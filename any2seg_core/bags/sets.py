@@ -19,6 +19,7 @@ from any2seg_core.bags.reader import LazyPayload, Recorded
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages import event_array_from_cdr
+from any2seg_core.messages.transforms import WorldPose
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.sensors.camera import CameraModel
@@ -42,6 +43,7 @@ class BagSet:
         frames: builds its planes. extrinsics: transforms to the camera of sensors that move, at the moment of the set.
         judge: told per sensor whether its content could be used, as the node tells its synchroniser.
         cameras: intrinsics at its stamp of the cameras whose camera_info has changed by now.
+        pose: of the camera at its stamp, where transforms that move are followed and say it.
     """
 
     sample_set: SampleSet
@@ -51,6 +53,7 @@ class BagSet:
     extrinsics: Mapping[str, np.ndarray | None] = field(default_factory=dict)
     judge: Callable[[dict[str, bool]], None] = lambda usable: None
     cameras: Mapping[str, CameraModel] = field(default_factory=dict)
+    pose: WorldPose | None = None
 
     @property
     def stamp_ns(self) -> int:
@@ -127,7 +130,7 @@ class SetStream:
                 self._infos.setdefault(infos[name], []).append(name)
         self._truth_topic = topics.truth
         self._truths: deque[tuple[int, Any]] = deque()
-        self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray | None]]] = deque()
+        self._waiting: deque[tuple[SampleSet, int, Mapping[str, np.ndarray | None], WorldPose | None]] = deque()
         self._follower = None if extrinsics is None else ExtrinsicsFollower(extrinsics)
         self._judged: list[SampleSet] = []  # ready because of what was told of the content of others
         self._cameras = CameraTimeline(self._set_camera_info)
@@ -214,10 +217,14 @@ class SetStream:
         ready, self._judged = [*self._judged, *ready], []
         now_ns = self.time_ns or 0  # None: no message came, and there is no set
         for sample_set in ready:
-            extrinsics = {} if self._follower is None else self._follower.at(sample_set, now_ns, self.frames)
-            self._waiting.append((sample_set, now_ns, extrinsics))
+            extrinsics: Mapping[str, np.ndarray | None] = {}
+            pose = None
+            if self._follower is not None:
+                extrinsics = self._follower.at(sample_set, now_ns, self.frames)
+                pose = self._follower.pose(sample_set, now_ns, self.frames)
+            self._waiting.append((sample_set, now_ns, extrinsics, pose))
         while self._waiting:
-            sample_set, time_ns, moved = self._waiting[0]
+            sample_set, time_ns, moved, pose = self._waiting[0]
             is_decided = (
                 is_end
                 or not self._truth_topic
@@ -230,7 +237,7 @@ class SetStream:
             truth = nearest_truth(sorted(self._truths, key=lambda entry: entry[0]), sample_set.stamp_ns)
             self._forget_truths_before(sample_set.stamp_ns - TRUTH_TOLERANCE_NS)
             cameras = self._cameras.changed(sample_set.stamp_ns)
-            yield BagSet(sample_set, time_ns, truth, self.frames, moved, self._judge, cameras)
+            yield BagSet(sample_set, time_ns, truth, self.frames, moved, self._judge, cameras, pose)
         if not self._waiting and self._truths:
             self._forget_truths_before(self._truths[-1][0] - _TRUTH_PATIENCE_NS)
 

@@ -1,4 +1,4 @@
-"""``any2seg calibrate``: confidences that mean what they say, for every subset of the sensors."""
+"""``any2seg calibrate``: confidences that mean what they say, and what is unlike training."""
 
 from __future__ import annotations
 
@@ -36,17 +36,19 @@ def _table(found: Mapping[str, Calibrated]) -> Table:
 @with_settings(EvaluateSettings, arguments=("checkpoint", "data"), without=_NOT_ASKED, names={"cases": "--case"})
 def calibrate(
     settings: EvaluateSettings,
-    out: Annotated[Path, typer.Option("--out", "-o", help="New checkpoint (.safetensors), with the temperatures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New checkpoint (.safetensors), with what was found.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Find per sensor subset what makes a confidence of 0.8 right in 80 of 100 pixels, and keep it in the checkpoint.
+    """Find what makes a confidence of 0.8 right in 80 of 100 pixels, and what frames like in training look like.
 
-    The softmax of each subset is taken of logits divided by its temperature; labels stay the same. Give frames that the
-    model was neither trained on nor will be judged on.
+    The softmax of each sensor subset is taken of logits divided by its temperature; labels stay the same. Statistics of
+    each sensor's features say later whether a frame is unlike training. Both are kept in the new checkpoint. Give
+    frames that the model was neither trained on nor will be judged on.
 
     Example: any2seg calibrate checkpoints/drive_b0.safetensors data/drive --split test -o runs/calibrated.safetensors
     """
     from any2seg_core.evaluation.temperatures import calibrate_checkpoint
+    from any2seg_core.runtime.checkpoint_metadata import read_contract
 
     with Progress(f"calibrate {settings.checkpoint.name}") as progress:
         found = calibrate_checkpoint(settings, out, progress.stage)
@@ -54,4 +56,8 @@ def calibrate(
         say(json.dumps({letters: dataclasses.asdict(entry) for letters, entry in found.items()}))
     else:
         Screen().print(_table(found))
+    limits = {name: own.limit for name, own in read_contract(out).feature_statistics.items()}
+    said = ", ".join(f"{name} {limit:.2f}" for name, limit in limits.items())
+    without = "none: too few frames, or a model that encodes its sensors together"
+    say(f"distance beyond which a frame is unlike training: {said or without}", err=True)
     say(f"wrote {out}", err=True)

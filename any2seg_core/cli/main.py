@@ -89,6 +89,8 @@ def info(
         for key, value in document[part].items():
             if key == "label_space":
                 value = stored_label_space(value).summary
+            elif key == "feature_statistics":
+                value = {name: f"{len(own['mean'])} features, limit {own['limit']:g}" for name, own in value.items()}
             text = value if isinstance(value, str) else json.dumps(value)
             table.add_row(part, key, text)
     Screen().print(table)

@@ -18,6 +18,7 @@ from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIME_HELP
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.stream_modes import FILTER, OFF, STREAM_HELP
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
 if TYPE_CHECKING:  # it imports what --help does without
@@ -53,6 +54,7 @@ class _Request:
     precision: str
     runtime: str
     filled_rows: bool
+    stream: str
     params: Path | None
     as_json: bool
     depth_scale: float
@@ -99,6 +101,7 @@ def predict(
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "float32",
     runtime: Annotated[str, typer.Option(help=RUNTIME_HELP)] = DEFAULT,
     filled_rows: Annotated[bool, typer.Option("--filled-rows", help=FILLED_ROWS_HELP)] = False,
+    stream: Annotated[str, typer.Option(help=f"Of a recording: {STREAM_HELP}")] = OFF,
     params: Annotated[Path | None, typer.Option(help="ROS 2 parameter file: inputs and health as the node's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,8 +118,8 @@ def predict(
     inputs = _named_inputs({name: text for name, text in given.items() if text}, sensor or ())
     request = _Request(
         out, recording, inputs, calib, overlay, color, confidence, video, rate, every, overwrite, tuple(topic or ()),
-        checkpoint, device, precision, runtime, filled_rows, params, as_json, depth_scale, event_time_unit,
-        point_columns, intensity_max,
+        checkpoint, device, precision, runtime, filled_rows, stream, params, as_json, depth_scale,
+        event_time_unit, point_columns, intensity_max,
     )  # fmt: skip
     _check_inputs(request)
     from any2seg_core.prediction.sources import is_one_file
@@ -139,6 +142,10 @@ def _check_inputs(request: _Request) -> None:
     if not inputs:
         known = "--rgb, --depth, --event, --lidar, --sensor"
         raise UserError(f"no sensor file: give at least one of {known}, or a recording", "sensor-none")
+    if request.stream != OFF:
+        raise UserError(
+            f"--stream {request.stream}: files have no time: of a recording alone, leave it out", "value-conflict"
+        )
     if request.topic:
         raise UserError("--topic: says something of a recording alone: leave it out", "value-conflict")
     if set(inputs) <= set(VEHICLE.members):
@@ -255,7 +262,9 @@ def _predict_many(request: _Request) -> None:
         if request.recording is not None:
             known = predictor.contract.modalities
             topics = read_settings(request.recording).topics_for(suite, request.topic)
-            choice = BagOptions(topics, None, request.calib, request.params, known, may_lack=True, suite=suite)
+            choice = BagOptions(
+                topics, None, request.calib, request.params, known, True, suite, with_poses=request.stream == FILTER
+            )
             with open_bag(request.recording, choice) as opened:
                 notes: list[str] = [*opened.bag.warnings, *opened.notes]
                 target = folder(rate_of_bag(opened, request.every), opened.modalities)
@@ -286,6 +295,7 @@ def _loaded(request: _Request, options: Any) -> tuple[Any, Any, dict[str, Any], 
     predictor = Predictor.load(
         request.checkpoint,
         request.device,
+        request.stream,
         precision=request.precision,
         runtime=request.runtime,
         filled_rows=request.filled_rows,

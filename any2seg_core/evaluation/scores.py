@@ -19,7 +19,8 @@ from any2seg_core.vocabulary.labels import IGNORE, LabelSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COUNTS = ("frames", "labelled", "with_truth", "rated", "agreeing", "compared", "changed", "followed")
+_COUNTS = ("frames", "labelled", "with_truth", "rated", "agreeing", "compared", "changed", "followed",
+           "flickering", "steady")  # fmt: skip
 
 
 @dataclass
@@ -33,6 +34,7 @@ class SubsetScore:
         rated: labelled frames whose confidence is known; confidence_sum: of their mean confidences, 0..1 each.
         agreeing, compared: pixels equal to the label of all sensors that were there, of so many.
         changed, followed: pixels that differ from the label of the frame before, of so many.
+        flickering, steady: the same of pixels where nothing has changed to be seen, see `FrameScorer`.
     """
 
     confusion: ConfusionMatrix
@@ -45,6 +47,8 @@ class SubsetScore:
     compared: int = 0
     changed: int = 0
     followed: int = 0
+    flickering: int = 0
+    steady: int = 0
     confidence_sum: float = 0.0
 
     @classmethod
@@ -106,11 +110,12 @@ class SubsetScore:
         self.confidence_sum += other.confidence_sum
 
     def frame_document(self) -> dict[str, Any]:
-        """Of one frame, in percent: confidence, agreement, flicker; with a truth mIoU and pixel accuracy too."""
+        """Of one frame, in percent: confidence, agreement, changes, flicker; with a truth mIoU and accuracy too."""
         figures = {
             "confidence": _share(self.confidence_sum, self.rated),
             "agreement": _share(self.agreeing, self.compared),
-            "flicker": _share(self.changed, self.followed),
+            "changed": _share(self.changed, self.followed),
+            "flicker": _share(self.flickering, self.steady),
         }
         if self.with_truth:
             figures["miou_present"] = percent(self.confusion.miou("present"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from any2seg_core.base.errors import UserError
 from any2seg_core.evaluation.calibration import CalibrationHistogram
 from any2seg_core.evaluation.dataset import EvaluationTarget
+from any2seg_core.evaluation.feature_statistics import feature_statistics
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
 from any2seg_core.evaluation.subsets import plain_softmax, subset_logits, subset_predictions
 from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
@@ -82,7 +83,8 @@ class Calibrated:
 
 
 def calibrate_checkpoint(settings: EvaluateSettings, out: Path, progress: Progress) -> dict[str, Calibrated]:
-    """Write a checkpoint again with the temperatures that labelled frames show; per subset what they changed.
+    """Write a checkpoint again with the temperatures that labelled frames show, and with the statistics of its features
+    on them; per subset what the temperatures changed.
 
     Args:
         settings: checkpoint, data, split, subsets. The frames should be none that the model was trained on, nor those
@@ -102,7 +104,10 @@ def calibrate_checkpoint(settings: EvaluateSettings, out: Path, progress: Progre
             "data-unlabelled",
         )
     best = {letters: fit.best() for letters, fit in fits.items()}
-    contract = contract.model_copy(update={"temperatures": {letters: round(t, 4) for letters, (t, _) in best.items()}})
+    contract = contract.model_copy(update={
+        "temperatures": {letters: round(t, 4) for letters, (t, _) in best.items()},
+        "feature_statistics": feature_statistics(target, progress),
+    })  # fmt: skip
     plain_ece = _errors(target, plain_softmax, progress)
     ece = _errors(target, contract.temperature, progress)
     found = {

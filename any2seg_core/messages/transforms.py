@@ -11,7 +11,8 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,16 @@ _MAX_DEPTH = 100
 _MOST_FRAMES = 2048
 _MOST_POSES = 20_000  # of one frame: 2 kHz for as long as poses are kept
 _QUATERNION_TOLERANCE = 1e-2
+
+WORLD_FRAMES = ("odom", "map")
+"""Frames that stand still, by REP 105; the first one never jumps."""
+
+
+class WorldPose(NamedTuple):
+    """(4, 4) float64 of a frame to one that stands still, metres, and the name of the latter."""
+
+    world: str
+    to_world: np.ndarray
 
 
 def pose_matrix(
@@ -192,6 +203,19 @@ class TransformTree:
                     return np.linalg.inv(back) @ moved
             return self._between(target, source, source_ns)
 
+    def world_pose(self, frame: str, time_ns: int, fixed: str = "") -> WorldPose | None:
+        """Where a frame is against one that stands still; None where the two are not connected at that time.
+
+        Args:
+            fixed: frame that stands still; empty: the first of `WORLD_FRAMES` that is connected.
+        """
+        for world in (fixed,) if fixed else WORLD_FRAMES:
+            with self._lock:
+                to_world = self._between(world.lstrip("/"), frame.lstrip("/"), time_ns)
+            if to_world is not None:
+                return WorldPose(world, to_world)
+        return None
+
     def _between(self, target: str, source: str, time_ns: int) -> np.ndarray | None:
         up_from_target, up_from_source = self._ancestors(target, time_ns), self._ancestors(source, time_ns)
         for frame, source_to_frame in up_from_source.items():
@@ -211,6 +235,17 @@ class TransformTree:
                 break  # a cycle: publishers contradict each other
             found[frame] = to_ancestor
         return found
+
+
+def odometry_as_transforms(message: Any) -> Any:
+    """A nav_msgs/Odometry, like a tf2_msgs/TFMessage of its one pose; MessageError: it is none."""
+    try:
+        pose = message.pose.pose
+        transform = SimpleNamespace(translation=pose.position, rotation=pose.orientation)
+        item = SimpleNamespace(header=message.header, child_frame_id=message.child_frame_id, transform=transform)
+    except AttributeError as error:
+        raise MessageError(f"odometry: no Odometry ({error})", "field") from None
+    return SimpleNamespace(transforms=[item])
 
 
 def read_transform(item: Any) -> tuple[str, str, int, tuple[float, ...]]:

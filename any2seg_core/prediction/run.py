@@ -65,7 +65,8 @@ def predicted_sets(predictor: Predictor, opened: OpenBag, every: int) -> Iterato
         for bag_set, frame in items:
             result = None
             if frame.planes:
-                result = segmenter.segment(bag_set.sample_set, frame, bag_set.time_ns).segmentation
+                pose = bag_set.pose
+                result = segmenter.segment(bag_set.sample_set, frame, bag_set.time_ns, pose=pose).segmentation
             caption = f"{(bag_set.time_ns - start_ns) / NS_PER_S:.2f} s"
             yield PredictedFrame(str(frame.stamp_ns), caption, result, frame.planes, tuple(reasons_of(frame)))
 

@@ -11,6 +11,7 @@ from typing import Any
 from any2seg_core.base.atomic import replacing
 from any2seg_core.evaluation.monotonicity import monotonicity
 from any2seg_core.evaluation.recording.evaluation import Evaluation
+from any2seg_core.evaluation.recording.outages import WINDOWS
 from any2seg_core.evaluation.scores import rounded_document
 from any2seg_core.evaluation.tables import summarise
 from any2seg_core.reports.document import Figure, Report, Section, Table, Terms
@@ -27,11 +28,14 @@ from any2seg_core.reports.recording_tables import (
     absent_rows,
     columns_of,
     injected_rows,
+    novelty_rows,
     phase_columns,
     phase_rows,
     reliability_rows,
     subset_rows,
     suite_of,
+    window_columns,
+    window_rows,
 )
 from any2seg_core.reports.timeline import Lane, Line, Panel, Span, Timeline, sensor_colours
 from any2seg_core.vocabulary.labels import stored_label_space
@@ -47,8 +51,10 @@ _DEFINITIONS = {
     "coverage": "share of frames in which at least one sensor of the subset was there; moments at which a set was due "
     "and none came are frames too",
     "agreement": "share of pixels labelled as all sensors that were there label them",
-    "flicker": "share of pixels whose label differs from the judged frame before (with --every N that is N sets back); "
+    "changed": "share of pixels whose label differs from the judged frame before (with --every N that is N sets back); "
     "motion of the vehicle is in it",
+    "flicker": "the same of pixels where nothing has changed: their truth is the same in both frames; without a truth, "
+    "no plane of a sensor that both frames have differs there by more than 8 of 255",
     "ECE": "expected calibration error, 15 bins, over every second row and column",
 }
 _RELIABILITY = (
@@ -56,6 +62,15 @@ _RELIABILITY = (
     "second it was fused), data (share of its plane), agreement (of its label alone with the fused one), repetition, "
     "lateness, clock."
 )
+_WINDOWS = (
+    "In a window in which a sensor is silent (--drop), in the first second after one, where other sensors are fused "
+    "than in the frame before, and all others."
+)
+_NOVELTY = (
+    "How far the sensor's features are from those of frames like in training, as a share of the distance beyond which "
+    "1 % of such frames lie: above 1 it is unlike training."
+)
+_NO_NOVELTY = "Not known: the checkpoint holds no statistics of its features; `any2seg calibrate` makes them."
 _OF_TRUTH = ("mIoU", "ECE")
 _FAULTS = ("fault", "messages hit")
 
@@ -74,6 +89,10 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
          "subsets": {name: score.document() for name, score in scores.items()}}
         for phase, scores in zip(result.phases, result.scores, strict=True)
     ]  # fmt: skip
+    document["windows"] = {
+        window: {name: score.document() for name, score in result.board.groups[window].items()}
+        for window in WINDOWS if window in result.board.groups
+    }  # fmt: skip
     document["injected"], document["unreadable"] = result.injected, result.unreadable
     document["silent_s"] = {
         name: [[round(start, 3), round(end, 3)] for start, end in result.silent[name]] for name in sorted(result.silent)
@@ -84,6 +103,7 @@ def summary_document(result: Evaluation) -> dict[str, Any]:
     document["silent_frames"] = result.silent_frames
     document["invalid_frames"] = result.invalid_frames
     document["reliability"] = result.reliability
+    document["novelty"] = {name: result.novelty[name] for name in suite_of(document).canonical(result.novelty)}
     document["encodings"] = result.encodings
     document["warnings"] = result.warnings
     return document
@@ -208,6 +228,9 @@ def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) 
     heads = ("sensor", "mean", "lowest", "at, s", "because of")
     table = Table(heads, reliability_rows(document), ("because of",))
     yield Section("Reliability per sensor, 0 to 1", (table,), _RELIABILITY)
+    heads = ("sensor", "frames", "unlike training, %", "mean", "highest", "at, s")
+    tables = (Table(heads, novelty_rows(document)),) if document["novelty"] else ()
+    yield Section("Unlike training, per sensor", tables, _NOVELTY if tables else _NO_NOVELTY)
     if absent := absent_rows(document):
         yield Section("Not fused", (Table(("sensor", "why, frames"), absent, ("why, frames",)),))
     if len(result.phases) > 1:
@@ -215,6 +238,9 @@ def _table_sections(result: Evaluation, document: dict[str, Any], frames: Path) 
         heads = ("phase", "seconds", "frames", *(title for _, title in columns))
         table = Table(heads, phase_rows(document, columns), ("seconds",))
         yield Section("Per phase, all sensors that are there", (table,))
+    if windows := window_rows(document, window_columns(has_truth)):
+        heads = ("frames that are", "frames", *(title for _, title in window_columns(has_truth)))
+        yield Section("Outages, all sensors that are there", (Table(heads, windows),), _WINDOWS)
 
 
 def _picture_sections(result: Evaluation, document: dict[str, Any]) -> Iterator[Section]:

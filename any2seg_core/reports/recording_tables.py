@@ -15,13 +15,14 @@ _TRUTH_COLUMNS = (
     ("miou_present", "mIoU present"), ("miou_all", "all"), ("miou_without_other", "w/o Other"), ("f1_present", "F1"),
     ("pixel_accuracy", "pixel acc."), ("ece", "ECE"),
 )  # fmt: skip
-_PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("flicker", "flicker"),
-                  ("confidence", "confidence"))  # fmt: skip
+_PLAIN_COLUMNS = (("coverage", "coverage"), ("agreement", "agreement"), ("changed", "changed"),
+                  ("flicker", "flicker"), ("confidence", "confidence"))  # fmt: skip
 _SHORT = {"miou_present": "mIoU", "miou_without_other": "w/o O.", "pixel_accuracy": "acc.", "coverage": "cover",
-          "agreement": "agree", "confidence": "conf."}  # fmt: skip
+          "agreement": "agree", "changed": "chgd.", "confidence": "conf."}  # fmt: skip
 """Headings of the terminal, where they differ: 100 columns."""
 _PHASE_KEYS = ("miou_present", "pixel_accuracy", "coverage", "flicker", "confidence")
 """What a phase shows on the terminal, so that its name and time fit beside it; files and report have the rest."""
+_WINDOW_KEYS = ("miou_present", "coverage", "changed", "flicker")
 _MEANINGS = {
     "never_seen": "not one message yet",
     "dead": "silent for too long",
@@ -76,6 +77,20 @@ def phase_rows(document: dict[str, Any], columns: Columns) -> list[list[str]]:
     return rows
 
 
+def window_columns(has_truth: bool) -> Columns:
+    """Of the frames of an outage, and of those after it."""
+    return tuple(column for column in columns_of(has_truth) if column[0] in _WINDOW_KEYS)
+
+
+def window_rows(document: dict[str, Any], columns: Columns) -> list[list[str]]:
+    """Rows of the table of outages, for all sensors."""
+    rows = []
+    for window, subsets in document["windows"].items():
+        full = list(subsets.values())[-1]
+        rows.append([window, str(full["frames"]), *_cells(full, columns)])
+    return rows
+
+
 def absent_rows(document: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of what was not fused and why; what has no labels at all last."""
     rows, suite = [], suite_of(document)
@@ -120,6 +135,16 @@ def reliability_rows(document: dict[str, Any]) -> list[list[str]]:
     ]  # fmt: skip
 
 
+def novelty_rows(document: dict[str, Any]) -> list[list[str]]:
+    """Rows of the table of what is unlike training: per sensor how often, how much on average and at most, and when."""
+    suite = suite_of(document)
+    return [
+        [suite.sensor(name).title, str(entry["frames"]), f"{entry['unlike_training']:.1f}", f"{entry['mean']:.2f}",
+         f"{entry['max']:.2f}", f"{entry['max_at_s']:.1f}"]
+        for name, entry in document["novelty"].items()
+    ]  # fmt: skip
+
+
 def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]:
     """What the command prints; every table fits 100 columns."""
     has_truth = result.has_truth
@@ -130,6 +155,9 @@ def terminal_tables(result: Evaluation, document: dict[str, Any]) -> list[Table]
         columns = tuple(column for column in phase_columns(has_truth) if column[0] in _PHASE_KEYS)
         phases = phase_rows(document, columns)
         tables.append(_table("per phase, all sensors that are there", ["phase", "seconds", "frames"], phases, columns))
+    columns = window_columns(has_truth)
+    if rows := window_rows(document, columns):
+        tables.append(_table("outages, all sensors that are there", ["frames that are", "frames"], rows, columns))
     for heads, rows in (
         (("not fused", "why, frames"), absent_rows(document)), (("injected", "messages hit"), injected_rows(document)),
     ):  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,15 @@ import numpy as np
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.runtimes import DEFAULT
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.stream_modes import ANCHOR, FILTER, OFF
 from any2seg_core.base.torch_package import require_torch
 from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.array_io import unlabelled_share
+from any2seg_core.runtime.camera_motion import CameraView, view_of
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.runtime.novelty import novelty
+from any2seg_core.runtime.stream_memory import StreamMemory, stream_memory
 from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.images import image_codes, three_channels
@@ -30,7 +34,6 @@ if TYPE_CHECKING:  # an exported model needs no PyTorch
     import torch
 
     from any2seg_core.models import Any2Seg
-    from any2seg_core.runtime.anchor_memory import AnchorMemory
     from any2seg_core.runtime.feature_memory import FeatureMemory
 
 
@@ -46,6 +49,8 @@ class Segmentation:
         empty: per modality that was given and has no pixel in its plane, one line that says why; it is not fused.
         agreement: share of the model's own pixels, 0..1, at which the compared sensor alone gives the same label; None
             where nothing was compared.
+        novelty: per fused sensor how unlike the training frames it is, see `novelty`: above 1 it is more so than 99 of
+            100 of them. Empty for checkpoints without such statistics, and for models that encode sensors together.
 
     Examples:
         >>> import numpy as np
@@ -61,6 +66,7 @@ class Segmentation:
     invalid_share: float = 0.0
     empty: dict[str, str] = field(default_factory=dict)
     agreement: float | None = None
+    novelty: dict[str, float] = field(default_factory=dict)
 
 
 def _engine_of(
@@ -69,19 +75,6 @@ def _engine_of(
     from any2seg_core.runtime.engines.choice import engine_of
 
     return engine_of(model, (contract.height, contract.width), device, precision, runtime)
-
-
-def _memory_for(engine: Engine) -> AnchorMemory:
-    """Of the last set of a stream; UserError where the engine has no anchor."""
-    if not engine.takes_anchor:
-        raise UserError(
-            "stream=True needs a checkpoint of fusion mff with reweight, and no runtime of graphs: this model has no "
-            f"anchor under runtime {engine.name}",
-            "model-unsuitable",
-        )
-    from any2seg_core.runtime.anchor_memory import AnchorMemory
-
-    return AnchorMemory()
 
 
 def _is_plane_of_any_depth(array: np.ndarray) -> bool:
@@ -109,14 +102,15 @@ def _grid(samples: dict[str, np.ndarray], rig: SensorRig) -> tuple[int, int] | N
 
 
 class Predictor:
-    """A loaded model behind a NumPy door. Stateless, unless it is made with ``stream=True``.
+    """A loaded model behind a NumPy door. Stateless, unless it is made with a ``stream``.
 
     Args:
         model, contract: of a checkpoint; `load` reads one. An engine in place of the model runs where it is.
         device: where the model shall run.
-        stream: calls are the sets of one video stream, told apart by ``stamp_ns``: the fused features of a call are the
-            anchor of MFF in the next one (f_ma^{t-1}), and forgotten after a jump back in time, a gap of more than half
-            a second, or a change of size. ``subsets`` takes no part.
+        stream: "anchor" or "filter": calls are the sets of one stream, told apart by ``stamp_ns``. With "anchor" the
+            fused features of a call are the anchor of MFF in the next one (f_ma^{t-1}); with "filter" its logits are
+            averaged with those before, see `LogitFilter`. Both are forgotten after a jump back in time, a gap of more
+            than half a second, or a change of size. UserError where model or engine have no anchor.
         precision: of the encoder. "bfloat16" is faster where the processor has instructions for it, and float32 where
             it has none; "auto" measures. The attribute says what it came to.
         runtime: engine that runs the model, one of `RUNTIMES`; "auto" takes the fastest that gives the labels of
@@ -139,7 +133,7 @@ class Predictor:
         model: Any2Seg | Engine,
         contract: InputContract,
         device: str | torch.device = "cpu",
-        stream: bool = False,
+        stream: str = OFF,
         precision: str = "float32",
         runtime: str = DEFAULT,
         filled_rows: bool = False,
@@ -148,7 +142,7 @@ class Predictor:
         if filled_rows:
             self.engine.encode_filled_rows(contract)
         self.device, self.precision, self.runtime = self.engine.device, self.engine.precision, self.engine.name
-        self._memory = _memory_for(self.engine) if stream else None
+        self.stream, self._memory = stream, stream_memory(stream, self.engine)
         self.contract = contract
         self.label_space: LabelSpace = contract.label_space
 
@@ -157,7 +151,7 @@ class Predictor:
         cls,
         path: str | Path | None = None,
         device: str | torch.device = "cpu",
-        stream: bool = False,
+        stream: str = OFF,
         precision: str = "float32",
         runtime: str = DEFAULT,
         filled_rows: bool = False,
@@ -193,6 +187,10 @@ class Predictor:
         as_large = dark[: self.contract.height, : self.contract.width]  # what is not resized takes another kernel
         self.engine.images(dict.fromkeys(self.contract.modalities, as_large), self.contract)
 
+    def new_memory(self) -> StreamMemory | None:
+        """For a stream of sets of its own, where this predictor has several; None where it has a stream of "off"."""
+        return stream_memory(self.stream, self.engine)
+
     def reset(self) -> None:
         """Forget the stream so far; without effect on a stateless predictor."""
         if self._memory is not None:
@@ -207,6 +205,8 @@ class Predictor:
         with_confidence: bool = True,
         compared: str | None = None,
         features: FeatureMemory | None = None,
+        memory: StreamMemory | None = None,
+        camera: CameraView | None = None,
     ) -> Segmentation:
         """Segment one set of samples.
 
@@ -225,15 +225,18 @@ class Predictor:
                 which encode the sensors together.
             features: of this predictor and this stream of sets; sensors whose plane is in it are not encoded again.
                 The labels are the same, bit for bit. Without effect for models of fusion early_concat and linear.
+            memory: of `new_memory`, for this stream of sets; default: the predictor's own.
+            camera: of the set, and where it is: what "filter" remembers moves with it. Without it nothing moves.
 
         Raises:
             UserError: no sample, an unknown modality, a raw sample without a rig or for a checkpoint that was trained
                 on planes of other code, planes of different sizes or with numbers that are not finite, points whose
                 intensity is not 0..1, or not one plane with a pixel that is not 0.
         """
-        given = self._check(samples, rig)
-        options = with_confidence, compared, features
-        return self._segment(samples, (given,), rig, stamp_ns, size, None, self._memory, *options)[given]
+        self._check(samples, rig)
+        everything = self.contract.modalities  # also while a sensor is away, so that the output stays the same one
+        options = with_confidence, compared, features, memory or self._memory, camera
+        return self._segment(samples, (everything,), rig, stamp_ns, size, None, *options)[everything]
 
     def subsets(
         self,
@@ -245,23 +248,28 @@ class Predictor:
         change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         compared: str | None = None,
         features: FeatureMemory | None = None,
+        memory: StreamMemory | None = None,
+        camera: CameraView | None = None,
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
 
         But for models of fusion early_concat and linear, which encode the sensors of each subset together.
 
         Args:
-            subsets: non-empty subsets of the modalities of `samples`, each in canonical order.
+            subsets: non-empty subsets of the modalities, each in canonical order; those of them that are among the
+                samples count. Each is an output of its own, which a stream continues.
             change: applied to the model's input, per modality (1, 3, h, w) float32 of the engine's kind (tensors, or
                 arrays of an exported model), before it is encoded; then `features` have no effect.
-            samples, rig, stamp_ns, size, compared, features: as in a call.
+            samples, rig, stamp_ns, size, compared, features, memory, camera: as in a call; without a memory they are of
+                no stream.
 
         Returns:
             Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
             planes are left out of every subset; a subset that holds no other has no entry, as nothing of it was seen.
         """
         self._check(samples, rig)
-        return self._segment(samples, subsets, rig, stamp_ns, size, change, None, compared=compared, features=features)
+        options = True, compared, features, memory, camera
+        return self._segment(samples, subsets, rig, stamp_ns, size, change, *options)
 
     def _segment(
         self,
@@ -271,10 +279,11 @@ class Predictor:
         stamp_ns: int,
         size: tuple[int, int] | None,
         change: Callable[[dict[str, Any]], dict[str, Any]] | None,
-        memory: AnchorMemory | None,
-        with_confidence: bool = True,
-        compared: str | None = None,
-        features: FeatureMemory | None = None,
+        with_confidence: bool,
+        compared: str | None,
+        features: FeatureMemory | None,
+        memory: StreamMemory | None,
+        camera: CameraView | None,
     ) -> dict[tuple[str, ...], Segmentation]:
         suite = self.contract.suite
         given = suite.canonical(samples)
@@ -286,28 +295,33 @@ class Predictor:
         used = tuple(name for name in given if name not in empty)
         if not used:
             raise UserError(f"no sensor shows anything: {'; '.join(empty.values())}", "sensor-empty")
-        parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
-        wanted = dict.fromkeys(part for part in parts.values() if part)
-        order = sorted(wanted, key=lambda kept: kept != (compared,))  # what others are compared with, first
-        compares = self.engine.encodes_alone and any(compared in kept and len(kept) > 1 for kept in order)
-        if compares and compared is not None and (compared,) not in wanted:
+        outputs: dict[tuple[str, ...], list[tuple[str, ...]]] = {}  # what is there of it -> subsets
+        for subset in dict.fromkeys(subsets):
+            outputs.setdefault(tuple(name for name in subset if name in used), []).append(subset)
+        outputs.pop((), None)
+        order = sorted(outputs, key=lambda part: part != (compared,))  # what others are compared with, first
+        compares = self.engine.encodes_alone and any(compared in part and len(part) > 1 for part in order)
+        if compares and compared is not None and (compared,) not in outputs:
             order.insert(0, (compared,))
         found: dict[tuple[str, ...], Segmentation] = {}
         alone: np.ndarray | None = None
         with self.engine.computing():
             encoded = self._encoded({name: planes[name] for name in used}, change, features)
-            for kept, fused in zip(order, self._fused(encoded, order, memory, stamp_ns), strict=True):
-                logits = self.engine.decode(fused)
-                if compares and kept == (compared,):
+            statistics = self.contract.feature_statistics
+            unlike = novelty(self.engine.pooled(encoded), statistics) if statistics else {}
+            for part, asked, logits in self._decoded(encoded, order, outputs, memory, stamp_ns):
+                if compares and part == (compared,):
                     alone = self.engine.winners(logits)
-                if kept not in wanted:
-                    continue
                 agreement = None
-                if alone is not None and compared in kept and len(kept) > 1:
+                if asked and alone is not None and compared in part and len(part) > 1:
                     agreement = float((alone == self.engine.winners(logits)).mean())
-                labels, confidence = self.engine.labels(logits, size, with_confidence, self.contract.temperature(kept))
-                found[kept] = Segmentation(labels, confidence, kept, unlabelled_share(labels), empty, agreement)
-        return {subset: found[part] for subset, part in parts.items() if part}
+                seen, temperature = {name: planes[name] for name in part}, self.contract.temperature(part)
+                for alike, mean in self._averaged(asked, logits, memory, stamp_ns, seen, camera, temperature):
+                    labels, confidence = self.engine.labels(mean, size, with_confidence, temperature)
+                    own = {name: unlike[name] for name in part if name in unlike}
+                    result = Segmentation(labels, confidence, part, unlabelled_share(labels), empty, agreement, own)
+                    found.update(dict.fromkeys(alike, result))
+        return {subset: found[subset] for subset in subsets if subset in found}
 
     def _encoded(
         self,
@@ -331,17 +345,48 @@ class Predictor:
             return samples
         return samples | {camera: three_channels(image_codes(samples[camera], self.contract.suite.sensor(camera)))}
 
-    def _fused(
-        self, encoded: Any, subsets: list[tuple[str, ...]], memory: AnchorMemory | None, stamp_ns: int
-    ) -> Iterator[Any]:
-        """Each subset of what was encoded; with a memory the last of them is all of it, and the next anchor."""
-        if memory is None:
-            yield from self.engine.fuse_subsets(encoded, subsets)
+    def _decoded(
+        self,
+        encoded: Any,
+        order: Sequence[tuple[str, ...]],
+        outputs: Mapping[tuple[str, ...], list[tuple[str, ...]]],
+        memory: StreamMemory | None,
+        stamp_ns: int,
+    ) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]], Any]]:
+        """(sensors, those of their outputs that get it, logits), in order; with anchors each output has its own."""
+        if memory is None or memory.mode != ANCHOR:
+            for part, fused in zip(order, self.engine.fuse_subsets(encoded, order), strict=True):
+                yield part, outputs.get(part, []), self.engine.decode(fused)
             return
-        yield from self.engine.fuse_subsets(encoded, subsets[:-1])
-        fused = self.engine.fuse(encoded, memory.anchor(encoded, stamp_ns))
-        memory.keep(fused.levels[: len(encoded.levels)], stamp_ns)
-        yield fused
+        anchors = memory.anchors
+        for part in order:
+            features = encoded.only(part)
+            if part not in outputs:
+                yield part, [], self.engine.decode(self.engine.fuse(features))
+            for output in outputs.get(part, ()):
+                fused = self.engine.fuse(features, anchors[output].anchor(features, stamp_ns))
+                anchors[output].keep(fused.levels[: len(features.levels)], stamp_ns)
+                yield part, [output], self.engine.decode(fused)
+
+    def _averaged(
+        self,
+        outputs: list[tuple[str, ...]],
+        logits: Any,
+        memory: StreamMemory | None,
+        stamp_ns: int,
+        planes: Mapping[str, np.ndarray],
+        camera: CameraView | None,
+        temperature: float,
+    ) -> Iterator[tuple[list[tuple[str, ...]], Any]]:
+        """(outputs, their logits): with filters each output has its own."""
+        if memory is None or memory.mode != FILTER:
+            yield outputs, logits
+            return
+        filters, new = memory.filters, self.engine.array(logits)[0]
+        view = view_of(planes, self.contract.suite, new.shape[1:], camera)
+        for output in outputs:
+            mean = filters[output].filtered(new, stamp_ns, view, temperature)
+            yield [output], self.engine.given({"mean": mean[None]})["mean"]
 
     def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
         used = self.contract.suite.canonical(samples)

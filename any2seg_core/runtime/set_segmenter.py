@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from any2seg_core.messages.transforms import WorldPose
+from any2seg_core.runtime.camera_motion import CameraView
 from any2seg_core.runtime.feature_memory import FeatureMemory
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.reliability import Observation, Reliability, ReliabilityMonitor, observations
@@ -43,7 +45,8 @@ class SetSegmenter:
     One thread segments; `reliability` and `reset` may be called from another.
 
     Args:
-        predictor: the model. sync: of the synchroniser that makes the sets.
+        predictor: the model; where it has a stream, each segmenter continues its own. sync: of the synchroniser that
+            makes the sets.
 
     Attributes:
         features: of the newest planes, so that a sensor is encoded once though its message is in several sets.
@@ -55,6 +58,7 @@ class SetSegmenter:
 
     def __init__(self, predictor: Predictor, sync: SyncConfig) -> None:
         self.predictor, self.features = predictor, FeatureMemory()
+        self._memory = predictor.new_memory()
         self._suite = predictor.contract.suite
         self._monitor = ReliabilityMonitor.of(sync, self._suite)
         self._known: set[str] = set()
@@ -69,6 +73,7 @@ class SetSegmenter:
         confidence_threshold: float = 0.0,
         with_confidence: bool = True,
         change: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        pose: WorldPose | None = None,
     ) -> SegmentedSet:
         """Labels of a set.
 
@@ -78,6 +83,7 @@ class SetSegmenter:
             subsets: sensors to segment apart, from the same encoding; what a set lacks is left out of them.
             confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
             change: applied to the model's input, see `Predictor.subsets`.
+            pose: of the camera at the stamp of the set; None: not known.
 
         Returns:
             Labels (H, W) on the grid of the planes, see `Segmentation`.
@@ -88,27 +94,21 @@ class SetSegmenter:
         used = self._suite.canonical(frame.planes)
         with self._lock:
             compared = self._monitor.turn(used)
+        camera = None if frame.rig is None else CameraView(frame.rig.calibration.camera, pose)
+        of_stream: dict[str, Any] = {
+            "stamp_ns": frame.stamp_ns,
+            "compared": compared,
+            "features": self.features,
+            "memory": self._memory,
+            "camera": camera,
+        }
         if subsets or change is not None:
-            parts = {subset: tuple(name for name in subset if name in used) for subset in subsets}
-            wanted = tuple(dict.fromkeys([used, *(part for part in parts.values() if part)]))
-            found = self.predictor.subsets(
-                frame.planes,
-                wanted,
-                stamp_ns=frame.stamp_ns,
-                change=change,
-                compared=compared,
-                features=self.features,
-            )
-            full, apart = found[used], {subset: found.get(part) for subset, part in parts.items()}
+            everything = self.predictor.contract.modalities
+            found = self.predictor.subsets(frame.planes, (everything, *subsets), change=change, **of_stream)
+            full, apart = found[everything], {subset: found.get(subset) for subset in subsets}
         else:
             is_needed = with_confidence or confidence_threshold > 0.0
-            full = self.predictor(
-                frame.planes,
-                stamp_ns=frame.stamp_ns,
-                with_confidence=is_needed,
-                compared=compared,
-                features=self.features,
-            )
+            full = self.predictor(frame.planes, with_confidence=is_needed, **of_stream)
             apart = {}
         reliability = self.rate(sample_set, frame, now_ns, compared, full.agreement)
         return SegmentedSet(_reject(full, confidence_threshold), apart, reliability)
@@ -139,6 +139,8 @@ class SetSegmenter:
     def reset(self) -> None:
         """Time has jumped: what was usual of the sensors is forgotten."""
         self.features.reset()
+        if self._memory is not None:
+            self._memory.reset()
         with self._lock:
             self._monitor.reset()
             self._known.clear()

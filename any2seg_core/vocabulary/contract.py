@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
 from any2seg_core.base.errors import UserError
@@ -33,6 +35,35 @@ class Normalisation(BaseModel):
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Statistics of colour pictures, which networks of ImageNet weights are fed with."""
+
+
+class FeatureStatistics(BaseModel):
+    """Of the pooled features of one sensor on frames like those of training; see `any2seg_core.runtime.novelty`.
+
+    Attributes:
+        mean: of each of the C features.
+        whitening: lower triangle of a (C, C) matrix, row by row, that makes their covariance the identity.
+        limit: distance beyond which 1 % of such frames lie.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    mean: tuple[_Mean, ...] = Field(min_length=1)
+    whitening: tuple[tuple[_Mean, ...], ...]
+    limit: float = Field(gt=0.0, le=1e6, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _complete(self) -> FeatureStatistics:
+        lengths = [len(row) for row in self.whitening]
+        if lengths != list(range(1, len(self.mean) + 1)):
+            raise ValueError(f"whitening: expected the lower triangle of {len(self.mean)} features, rows of 1, 2, ...")
+        return self
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (C,) and whitening (C, C), float64."""
+        matrix = np.zeros((len(self.mean), len(self.mean)))
+        matrix[np.tril_indices(len(self.mean))] = [value for row in self.whitening for value in row]
+        return np.array(self.mean), matrix
 
 
 def _known_scales(scale: dict[str, float]) -> dict[str, float]:
@@ -118,6 +149,8 @@ class InputContract(BaseModel):
         event_window_ns: length of the event window that ends at the stamp of the set, at most 10 s.
         temperatures: per subset of the sensors, by its letters, what logits are divided by before their softmax becomes
             the confidence, see `temperature`; `any2seg calibrate` finds them. Labels do not depend on them.
+        feature_statistics: per modality, what its features are like in training; `any2seg calibrate` finds them. Where
+            they are missing, nobody says whether a frame is unlike training.
         label_space: classes of the model; stored whole. Checkpoints from before hold the name of a shipped one.
     """
 
@@ -131,6 +164,7 @@ class InputContract(BaseModel):
     encodings: dict[str, str] = Field(default_factory=dict)
     event_window_ns: int = Field(50_000_000, gt=0, le=_LONGEST_WINDOW_NS)
     temperatures: dict[str, _Temperature] = Field(default_factory=dict)
+    feature_statistics: dict[str, FeatureStatistics] = Field(default_factory=dict)
     label_space: _Space = DELIVER
 
     @model_validator(mode="before")
@@ -207,8 +241,9 @@ class InputContract(BaseModel):
         for letters in self.temperatures:
             if not letters or letters != "".join(letter for letter in possible if letter in letters):
                 raise ValueError(f"temperatures has {letters!r}: expected letters of {possible}, in that order")
-        if unknown := [name for name in self.scale if name not in self.modalities]:
-            raise ValueError(f"scale names {', '.join(unknown)}, which is none of {', '.join(self.modalities)}")
+        for field, named in (("scale", self.scale), ("feature_statistics", self.feature_statistics)):
+            if unknown := [name for name in named if name not in self.modalities]:
+                raise ValueError(f"{field} names {', '.join(unknown)}, which is none of {', '.join(self.modalities)}")
         require_scalable(self.height, self.width, self.scale)
         return self
 

@@ -13,6 +13,7 @@ import weakref
 import zlib
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import fake_car
 import numpy as np
@@ -91,6 +92,28 @@ def request_of(folder, out, **changes):
 def lines_of(out):
     conditions, *frames = [json.loads(line) for line in (out / "frames.jsonl").read_text().splitlines()]
     return conditions, frames
+
+
+def test_value_a_stream_continues_from_set_to_set_and_outages_have_figures_of_their_own(folder, tmp_path):
+    faults, found = parse_drop("camera@0.5:1.2"), {}
+    for stream in ("off", "filter", "anchor"):
+        request = request_of(folder, tmp_path / stream, subsets="D,full", every=2, stream=stream, faults=faults)
+        found[stream] = write_evaluation(evaluate_bag(request), request.out, "x"), lines_of(request.out)
+    (off, (_, plain)) = found["off"]
+    for stream in ("filter", "anchor"):
+        summary, (conditions, frames) = found[stream]
+        assert conditions["stream"] == stream
+        assert frames[0]["subsets"] == plain[0]["subsets"]
+        crcs = [[line["subsets"][name]["labels_crc32"] for name in ("D", "RDEL")] for line in (frames[4], plain[4])]
+        assert crcs[0][1] != crcs[1][1]
+        assert set(summary["windows"]) == {"outage", "first second after", "sensors changed", "otherwise"}
+        counts = {window: subsets["RDEL"]["frames"] for window, subsets in summary["windows"].items()}
+        changes = sum(one["used"] != two["used"] for one, two in pairwise(frames))
+        assert counts["sensors changed"] == changes >= 2
+        apart = sum(counts[window] for window in ("outage", "first second after", "otherwise"))
+        assert apart == summary["subsets"]["RDEL"]["frames"] == off["subsets"]["RDEL"]["frames"]
+    report = (tmp_path / "filter" / "report.html").read_text()
+    assert "first second after" in report and "Outages" in report
 
 
 def test_value_two_runs_write_the_same_bytes(folder, faulty, tmp_path):

@@ -164,8 +164,8 @@ def test_exception_a_graph_of_another_model(place, tmp_path):
 
 
 def test_exception_an_exported_model_keeps_no_stream(place):
-    with user_error("model-unsuitable", "stream=True"):
-        Predictor.load(place / "exported", stream=True)
+    with user_error("model-unsuitable", "stream=anchor"):
+        Predictor.load(place / "exported", stream="anchor")
 
 
 def test_value_all_subsets_of_one_encoding_are_those_of_each_alone(place):

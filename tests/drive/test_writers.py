@@ -193,12 +193,23 @@ def test_value_bag_topics_types_rates_and_order(bag: Path, messages):
         stamps = [stamp for _, stamp, _ in reader.messages()]
     assert stamps == sorted(stamps) and stamps[0] == CLOCK_START_NS == 100_000_000_000
     for topic, entries in messages.items():
-        if topic not in ("/clock", "/tf_static"):
+        if topic not in ("/clock", "/tf", "/tf_static"):
             assert all(stamp == header_ns(message) for stamp, _, message in entries)
     phase = {"rgb_front/image": 0, "depth_front/image": 3_000_000, "lidar": 85_000_000}
     for topic, offset in phase.items():
         assert all(s % 100_000_000 == offset for s, _, _ in messages[f"/carla/ego_vehicle/{topic}"])
     assert (bag / f"{bag.name}.mcap").is_file() and not list(bag.parent.glob(".*"))
+
+
+def test_value_bag_says_where_the_vehicle_is(messages):
+    poses = [(stamp, *message.transforms) for stamp, _, message in messages["/tf"]]
+    assert [stamp for stamp, _ in poses] == [stamp for stamp, _, _ in messages["/clock"]]
+    assert {(pose.header.frame_id, pose.child_frame_id) for _, pose in poses} == {("map", "ego_vehicle")}
+    assert all(stamp == header_ns(pose) for stamp, pose in poses)
+    places = np.array([[getattr(pose.transform.translation, axis) for axis in "xyz"] for _, pose in poses])
+    assert (places[:, 2] == 0.0).all()
+    speeds = np.linalg.norm(np.diff(places, axis=0), axis=1) / 0.05
+    assert 0.0 < speeds.max() < 20.0
 
 
 def test_value_bag_encodings_steps_and_frames(messages):

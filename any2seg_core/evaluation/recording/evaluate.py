@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -25,6 +25,7 @@ from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.atomic import only_on_success, publishing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
+from any2seg_core.base.stream_modes import FILTER
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.base.versions import versions
 from any2seg_core.data.bag_settings import read_settings
@@ -33,6 +34,8 @@ from any2seg_core.evaluation.bootstrap import FrameBlocks
 from any2seg_core.evaluation.noise import add_noise, noise_level
 from any2seg_core.evaluation.recording.absence import AbsenceLog
 from any2seg_core.evaluation.recording.evaluation import Evaluation
+from any2seg_core.evaluation.recording.novelty_tally import NoveltyTally
+from any2seg_core.evaluation.recording.outages import OutageWindows
 from any2seg_core.evaluation.recording.prepared import PreparedSet, RecordingTap, prepared_sets
 from any2seg_core.evaluation.recording.record import ResultRecorder
 from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
@@ -67,6 +70,7 @@ class _Run:
         self.predictor = Predictor.load(
             request.checkpoint,
             request.device,
+            stream=request.stream,
             precision=request.precision,
             runtime=request.runtime,
             filled_rows=request.filled_rows,
@@ -77,7 +81,10 @@ class _Run:
         is_folder = Path(request.truth or NO_TRUTH).is_dir()
         self._folder = TruthFolder(Path(request.truth), self._coding, compared) if is_folder else None
         self._suite = self.predictor.contract.suite
-        options = BagOptions(self._wishes(), request.rules, request.calibration, request.params, suite=self._suite)
+        options = BagOptions(
+            self._wishes(), request.rules, request.calibration, request.params, suite=self._suite,
+            with_poses=request.stream == FILTER,
+        )
         self._opened = stack.enter_context(open_bag(request.bag, options))
         self._bag, self._topics = self._opened.bag, self._opened.choice.map
         self._start_ns = self._bag.start_ns or 0
@@ -116,9 +123,10 @@ class _Run:
         self.result = Evaluation(self._conditions(), phases, board, blocks, end_s=end_s, has_truth=self._has_truth)
         self._left_out = np.zeros(2, np.int64)  # pixels of the truth: of classes that are not compared, labelled
         self._absence = AbsenceLog(self.modalities)
+        self._outages = OutageWindows(request.faults)
         self._truths = TruthTally(str(self.result.conditions["truth"]))
         self._segmenter = SetSegmenter(self.predictor, self._sync)
-        self._reliability = ReliabilityTally()
+        self._reliability, self._novelty = ReliabilityTally(), NoveltyTally()
 
     def _new_video(self, path: Path) -> EvaluationVideo:
         check_place(path, self.request.bag)
@@ -189,6 +197,7 @@ class _Run:
             "precision": self.predictor.precision,
             "engine": self.predictor.engine.facts,
             "filled_rows": request.filled_rows,
+            "stream": request.stream,
         }
 
     def run(self, lines: IO[str], progress: Callable[[float], None]) -> None:
@@ -252,14 +261,16 @@ class _Run:
         if self._noise is not None:
             seed = self.request.seed
             change = partial(add_noise, level=self._noise, seed=seed, stamp_ns=stamp_ns, suite=self._suite)
-        segmented = self._segmenter.segment(sample_set, frame, found.time_ns, self.subsets, change=change)
+        segmented = self._segmenter.segment(
+            sample_set, frame, found.time_ns, self.subsets, change=change, pose=found.pose
+        )
         full = segmented.segmentation
         self.result.invalid_frames += full.invalid_share > 0
         results = {self._suite.subset_letters(subset): result for subset, result in segmented.subsets.items()}
         read = self._truths.take(found.truth, full.labels.shape, time_s)
         truth = None if read is None else read.labels
-        scores = self._scorer.score(results, full, truth)
-        phase = self._add(scores, time_s)
+        scores = self._scorer.score(results, full, truth, planes)
+        phase = self._add(scores, time_s, used)
         self._absence.evaluated(time_s, sample_set.samples, used)
         for name, why in {**sample_set.missing, **frame.reasons}.items():
             self.result.absent.setdefault(name, Counter())[why] += 1
@@ -275,7 +286,9 @@ class _Run:
             self._video.add(time_s, full.labels, planes, truth, miou)
         line = self._line(found, phase, self._subset_entries(results, scores, truth is not None), truth is not None)
         reliability = self._reliability.take(time_s, segmented.reliability)
-        return line | {"invalid_share": rounded(full.invalid_share, 6), "reliability": reliability}
+        unlike = self._novelty.take(time_s, full.novelty)
+        invalid_share = rounded(full.invalid_share, 6)
+        return line | {"invalid_share": invalid_share, "reliability": reliability, "novelty": unlike}
 
     def _missed(self, found: PreparedSet) -> dict[str, Any]:
         """A moment without labels: no set came, or one of which nothing could be used."""
@@ -287,7 +300,7 @@ class _Run:
         else:
             reasons = (f"{self._suite.sensor(name).title} {why}" for name, why in found.frame.reasons.items())
             self.result.unusable[", ".join(reasons)] += 1
-        phase = self._add(scores, time_s)
+        phase = self._add(scores, time_s, ())
         if self._video is not None:
             self._video.add(time_s, None, {}, None if read is None else read.labels, None)
         self._absence.evaluated(time_s, () if found.sample_set is None else found.sample_set.samples, ())
@@ -297,9 +310,9 @@ class _Run:
         )
         return self._line(found, phase, entries, read is not None) | {"reliability": reliability}
 
-    def _add(self, scores: dict[str, SubsetScore], time_s: float) -> int:
+    def _add(self, scores: dict[str, SubsetScore], time_s: float, used: Sequence[str]) -> int:
         phase = self._phase(time_s)
-        self.result.board.add(scores, (phase,))
+        self.result.board.add(scores, (phase, *self._outages.of(time_s, used)))
         self.result.blocks.add(scores)
         return phase
 
@@ -357,6 +370,7 @@ class _Run:
         self.result.unreadable = {fault: dict(sorted(left.items())) for fault, left in unreadable.items()}
         self.result.worst = self._worst.frames()
         self.result.reliability = self._reliability.document()
+        self.result.novelty = self._novelty.document()
         counts = self._segmenter.features.counts()
         self.result.encodings = {name: counts[name] for name in self._suite.canonical(counts)}
         told = (*self._notes, *self._injector.idle(), *self._truths.warnings())

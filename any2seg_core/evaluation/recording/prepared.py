@@ -10,6 +10,7 @@ from any2seg_core.bags.sets import BagSet
 from any2seg_core.data.recording_truth import Truth
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor, MissedOutput
 from any2seg_core.evaluation.recording.truth_tally import ReadTruth
+from any2seg_core.messages.transforms import WorldPose
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.sync import SampleSet
 
@@ -23,7 +24,7 @@ class PreparedSet:
         sample_set, frame: as the node has them; None at the end and where there was no set.
         is_skipped: `every` leaves it out, so that its frame is None: what it had is known, not whether it was usable.
         missed_ns: stamp at which a set was due and none came; None for all else.
-        truth: of sets and missed moments, if known.
+        truth: of sets and missed moments, if known. pose: of the camera, see `BagSet`.
     """
 
     time_ns: int
@@ -33,6 +34,7 @@ class PreparedSet:
     is_skipped: bool = False
     missed_ns: int | None = None
     truth: ReadTruth | None = None
+    pose: WorldPose | None = None
 
 
 class RecordingTap:
@@ -75,7 +77,7 @@ def prepared_sets(
         else:
             truth = _read(watch.truth_of(found), num_classes, is_compared=True)
             frame = found.frame()
-            yield PreparedSet(time_ns, passed.take(), found.sample_set, frame, truth=truth)
+            yield PreparedSet(time_ns, passed.take(), found.sample_set, frame, truth=truth, pose=found.pose)
     yield PreparedSet(time_ns, passed.take())
 
 

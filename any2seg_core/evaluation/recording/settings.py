@@ -11,6 +11,7 @@ from pydantic import Field
 from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIME_HELP
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.stream_modes import OFF, STREAM_HELP
 from any2seg_core.faults.kinds import Fault
 from any2seg_core.vocabulary.class_mapping import ClassMap
 from any2seg_core.vocabulary.subsets import EVERY_SUBSET
@@ -27,7 +28,7 @@ class EvaluateRequest:
         subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are always
             among them.
         noise: level of `add_noise` on the model's input, "" for none.
-        topics, rules, calibration, params: as in `BagOptions`. device, precision, runtime, filled_rows: as in
+        topics, rules, calibration, params: as in `BagOptions`. device, precision, runtime, filled_rows, stream: as in
             `Predictor`.
         faults: what is done to the messages, with `seed`.
     """
@@ -61,6 +62,7 @@ class EvaluateRequest:
     precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
     runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
     filled_rows: Annotated[bool, Field(description=FILLED_ROWS_HELP)] = False
+    stream: Annotated[str, Field(description=STREAM_HELP)] = OFF
     record: Annotated[Path | None, Field(description="Also write inputs and labels to this .mcap.")] = None
     video: Annotated[
         Path | None, Field(description="Also write camera, labels and truth to this .webm, or .mp4 (slower).")

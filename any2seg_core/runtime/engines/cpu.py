@@ -162,7 +162,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 class CompiledMFF(MFF):
-    """MFF with global weights and selection; with an anchor or trust, as PyTorch computes it.
+    """MFF with global weights and selection; with trust, or an anchor and content, as PyTorch computes it.
 
     Shapes:
         As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused; not
@@ -187,7 +187,7 @@ class CompiledMFF(MFF):
         trust: Tensor | None = None,
         products: np.ndarray | None = None,
     ) -> Tensor:
-        if anchor is not None or trust is not None:
+        if trust is not None or (anchor is not None and content is not None):
             return super().forward(features, present, anchor, content, trust)
         rows, there, config = _rows(features), present.numpy(), self.config
         scale = 0.5 if config.residual and config.unit_scale else 1.0
@@ -195,7 +195,9 @@ class CompiledMFF(MFF):
         if content is not None:
             fused = self._fused_where(rows, taking_part(present, content).flatten(2).numpy(), factors)
             return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
-        if config.reweight:
+        if config.reweight and anchor is not None:
+            weights = _weights_of_anchor(rows, there, _rows(anchor[:, None]), config.unit_scale)
+        elif config.reweight:
             products = inner_products(rows, there) if products is None else products
             weights = global_weights(products, there, config.unit_scale)
         else:
@@ -225,6 +227,19 @@ def _compiled(fusion: Fusion) -> Fusion:
 def _rows(features: Tensor) -> np.ndarray:
     """(B, M, C, H, W) -> (B, M, N, C) in C order: a view where the encoder left channels last."""
     return features.permute(0, 1, 3, 4, 2).contiguous().numpy().reshape(*features.shape[:2], -1, features.shape[2])
+
+
+def _weights_of_anchor(rows: np.ndarray, there: np.ndarray, anchor: np.ndarray, unit_scale: bool) -> np.ndarray:
+    """(B, M) float32 of rows (B, M, N, C) by their cosine with an anchor (B, 1, N, C); 0 where not there."""
+    share = there / there.sum(axis=1, keepdims=True)  # (B, M)
+    tokens, other = rows.reshape(*there.shape, -1), anchor.reshape(len(anchor), -1, 1)
+    norms = np.linalg.norm(tokens, axis=2) * np.linalg.norm(other, axis=1)
+    cosine = (tokens @ other)[..., 0] / np.maximum(norms, np.float32(1e-8))
+    cosine = np.where(there, cosine, 0.0)  # values of absent sensors are never read
+    if unit_scale:
+        raised = np.exp(cosine - cosine.max(axis=1, keepdims=True)) * there
+        return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (cosine * share).astype(np.float32)
 
 
 class CompiledHead(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.runtimes import TAKES_ANY_ROWS
 from any2seg_core.models import Any2Seg, Encoded, Fused
-from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.runtime.engines.engine import POOLED_LEVEL, Engine
 from any2seg_core.runtime.engines.filled_rows import FilledRows
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.vocabulary.contract import InputContract
@@ -63,6 +63,12 @@ class EagerEngine(Engine):
 
     def together(self, features: Mapping[str, Encoded]) -> Encoded:
         return Encoded.joined([features[name] for name in self.model.modalities if name in features])
+
+    def pooled(self, encoded: Encoded) -> dict[str, np.ndarray]:
+        if not self.encodes_alone:
+            return {}
+        means = encoded.levels[POOLED_LEVEL].float().mean(dim=(3, 4)).cpu()  # (B, M, C)
+        return {name: means[:, m].numpy() for m, name in enumerate(encoded.modalities)}
 
     def fuse(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
         return self.model.fuse(encoded, anchor)

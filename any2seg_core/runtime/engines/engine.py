@@ -13,6 +13,9 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.runtimes import TAKES_ANY_ROWS
 from any2seg_core.vocabulary.contract import InputContract
 
+POOLED_LEVEL = 1
+"""Of the features that `Engine.pooled` gives: the second, which tells damaged sensors from whole ones best."""
+
 
 class Engine(ABC):
     """Runs a trained model. Call it within `computing`; it may be shared by threads.
@@ -80,6 +83,13 @@ class Engine(ABC):
     @abstractmethod
     def together(self, features: Mapping[str, Any]) -> Any:
         """What `encode_sensor` returned -> what `fuse` takes; at least one sensor, canonical order, one shape."""
+
+    def pooled(self, encoded: Any) -> dict[str, np.ndarray]:
+        """Sensor -> (B, C) float32, means over the picture of the features that it has of its own.
+
+        Those of the second level, which every model has that encodes sensors alone; empty where not `encodes_alone`.
+        """
+        return {}
 
     @abstractmethod
     def fuse(self, encoded: Any, anchor: Any = None) -> Any:

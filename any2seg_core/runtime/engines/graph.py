@@ -10,7 +10,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.array_io import label_maps, planes_to_images
-from any2seg_core.runtime.engines.engine import Engine
+from any2seg_core.runtime.engines.engine import POOLED_LEVEL, Engine
 from any2seg_core.vocabulary.contract import InputContract
 
 LEVELS = ("level_1", "level_2", "level_3", "level_4")
@@ -72,6 +72,9 @@ class GraphEngine(Engine):
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
         return Rows(dict(features))
+
+    def pooled(self, encoded: Rows) -> dict[str, np.ndarray]:
+        return {name: levels[POOLED_LEVEL].mean(axis=(2, 3)) for name, levels in encoded.features.items()}
 
     def fuse(self, encoded: Rows, anchor: None = None) -> np.ndarray:
         return next(self.fuse_subsets(encoded, [encoded.modalities]))

@@ -44,7 +44,7 @@ def test_value_four_users_of_the_scorer_agree():
         score.add(labels, truth, confidence)
         board.add({"RL": score})
         result = Segmentation(labels, confidence, ("rgb", "lidar"), index * 100 * MS)
-        by_recording.add(recorder.score({"RL": result}, result, truth))
+        by_recording.add(recorder.score({"RL": result}, result, truth, {}))
         live.add_label(index * 100 * MS, labels, ("rgb", "lidar"))
         live.add_truth(index * 100 * MS, truth)
         records.append(LabelRecord(index * 100 * MS, 0, labels, ("rgb", "lidar")))
@@ -59,6 +59,35 @@ def test_value_four_users_of_the_scorer_agree():
         assert found["class_f1"] == expected["class_f1"]
     demo = score_demo(DemoRecording(0, records, truths, []), demo_phases(1.0), SPACE)
     assert demo.phases[0].miou_present == pytest.approx(expected["subsets"]["RL"]["miou_present"], abs=6e-4)
+
+
+def followed(*frames) -> list[tuple[int, int, int, int]]:
+    """Frames of (labels, truth, planes) -> changed, followed, flickering and steady pixels of each."""
+    scorer, counts = FrameScorer(SPACE, ["RL"]), []
+    for labels, truth, planes in frames:
+        result = Segmentation(np.array(labels, np.uint8), None, ("rgb",))
+        truth = None if truth is None else np.array(truth, np.uint8)
+        score = scorer.score({"RL": result}, result, truth, planes)["RL"]
+        counts.append((score.changed, score.followed, score.flickering, score.steady))
+    return counts
+
+
+def test_value_flicker_is_what_changes_where_the_truth_stays():
+    """Counted by hand: of six pixels four keep a labelled truth, and two of them another label."""
+    before = [[1, 1, 2], [3, 3, 4]], [[1, 1, 2], [3, 255, 4]], {}
+    after = [[1, 2, 5], [3, 4, 5]], [[1, 1, 5], [3, 255, 4]], {}
+    assert followed(before, after) == [(0, 0, 0, 0), (4, 6, 2, 4)]
+
+
+def test_value_without_a_truth_flicker_is_what_changes_where_no_plane_does():
+    """A step of 8 codes is noise, one of 9 is something new; a sensor that only one frame has says nothing."""
+    grey, changed = np.full((1, 3, 3), 90, np.uint8), np.full((1, 3, 3), 90, np.uint8)
+    changed[0, 0, 1], changed[0, 1, 2] = 98, 81
+    one, two = [[1, 1, 1]], [[2, 2, 1]]
+    only_once = {"lidar": np.zeros((1, 3, 3), np.uint8)}
+    assert followed((one, None, {"rgb": grey}), (two, None, {"rgb": changed, **only_once}))[1] == (2, 3, 1, 2)
+    assert followed((one, None, {"rgb": grey}), (two, None, only_once))[1] == (2, 3, 0, 0)
+    assert followed((one, [[1, 1, 1]], {"rgb": grey}), (two, None, {"rgb": grey}))[1] == (2, 3, 0, 0)
 
 
 def test_value_figures_are_those_of_torchmetrics_in_percent():

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
 
-from any2seg_core.messages.transforms import TransformTree, pose_matrix
+from any2seg_core.base.errors import MessageError
+from any2seg_core.messages.transforms import TransformTree, odometry_as_transforms, pose_matrix
 
 S = 1_000_000_000
 
@@ -32,6 +33,32 @@ def message(*transforms):
 
 def quaternion(*euler_deg):
     return Rotation.from_euler("xyz", euler_deg, degrees=True).as_quat()
+
+
+def odometry(parent, child, time_s, translation, quaternion):
+    one = transform(parent, child, time_s, translation, quaternion)
+    pose = SimpleNamespace(position=one.transform.translation, orientation=one.transform.rotation)
+    return SimpleNamespace(header=one.header, child_frame_id=child, pose=SimpleNamespace(pose=pose))
+
+
+def test_value_the_pose_of_a_camera_is_against_odom_before_map():
+    tree = TransformTree()
+    assert tree.world_pose("camera", 10 * S) is None
+    tree.add_message(message(transform("base", "camera", 0, (1, 0, 2), quaternion(0, 0, 90))), is_static=True)
+    tree.add_message(message(transform("map", "odom", 10, (100, 0, 0), quaternion(0, 0, 0))), is_static=False)
+    assert tree.world_pose("camera", 10 * S) is None  # odom and map do not reach it
+    tree.add_message(odometry_as_transforms(odometry("/odom", "base", 10, (5, 6, 0), quaternion(0, 0, 0))), False)
+    pose = tree.world_pose("/camera", 10 * S)
+    assert pose.world == "odom"
+    np.testing.assert_allclose(pose.to_world @ [1, 0, 0, 1], [6, 7, 2, 1], atol=1e-12)
+    assert tree.world_pose("camera", 10 * S, "map").to_world[0, 3] == pytest.approx(106.0)
+    assert tree.world_pose("camera", 12 * S) is None  # nobody said where it is by then
+    assert tree.world_pose("camera", 10 * S, "elsewhere") is None
+
+
+def test_exception_what_is_no_odometry():
+    with pytest.raises(MessageError, match="odometry: no Odometry"):
+        odometry_as_transforms(message())
 
 
 QUATERNIONS = st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1)

@@ -350,7 +350,7 @@ def test_value_predictor_and_evaluation_give_what_the_model_gives(absent):
             assert (actual.labels == labels[0].numpy()).mean() > 0.999
             np.testing.assert_allclose(actual.confidence, confidence[0].numpy(), atol=1e-4)
     with user_error("model-unsuitable"):
-        Predictor(model, contract, stream=True)
+        Predictor(model, contract, stream="anchor")
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ def test_value_a_stream_anchors_on_the_previous_set_and_resets():
     model, contract = build()
     rng = np.random.default_rng(0)
     samples = [{n: rng.integers(0, 255, (32, 64, 3), np.uint8) for n in contract.modalities} for _ in range(2)]
-    alone, stream = Predictor(model, contract), Predictor(model, contract, stream=True)
+    alone, stream = Predictor(model, contract), Predictor(model, contract, stream="anchor")
     expected = [alone(sample, stamp_ns=i * S // 10).confidence for i, sample in enumerate(samples)]
     first, second = (stream(sample, stamp_ns=i * S // 10).confidence for i, sample in enumerate(samples))
     assert np.array_equal(first, expected[0])
@@ -76,5 +76,5 @@ def test_value_a_stream_anchors_on_the_previous_set_and_resets():
 
 def test_exception_a_stream_needs_an_anchor_to_use():
     for changes in ({"fusion": "mean_predictions"}, {"mff": {"reweight": False}}):
-        with user_error("model-unsuitable", "stream=True"):
-            Predictor(*build(**changes), stream=True)
+        with user_error("model-unsuitable", "stream=anchor"):
+            Predictor(*build(**changes), stream="anchor")

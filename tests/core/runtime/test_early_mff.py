@@ -58,7 +58,7 @@ def test_value_every_subset_is_labelled_as_by_the_model_itself(model, planes):
 
 
 def test_value_a_stream_has_the_fused_levels_as_its_anchor(model, planes):
-    stream = Predictor(model, CONTRACT, stream=True)
+    stream = Predictor(model, CONTRACT, stream="anchor")
     first, second = (stream(planes, stamp_ns=stamp_ns) for stamp_ns in (0, 10**8))
     assert np.array_equal(first.labels, Predictor(model, CONTRACT)(planes).labels)
     assert not np.array_equal(first.confidence, second.confidence)

@@ -280,7 +280,7 @@ def test_value_a_stream_is_sound_again_after_a_set_that_was_not(raw):
     torch.manual_seed(0)
     model = Any2Seg(ModelConfig(head_width=32)).eval()
     engine = EagerEngine(model)  # sees weights that change
-    stream = Predictor(engine, InputContract(height=64, width=96), stream=True)
+    stream = Predictor(engine, InputContract(height=64, width=96), stream="anchor")
     planes = {"rgb": raw["rgb"], "depth": raw["rgb"][::-1]}
     weight = model.state_dict()["encoder.stages.1.blocks.0.attn.proj.weight"]
     stream(planes, stamp_ns=0)

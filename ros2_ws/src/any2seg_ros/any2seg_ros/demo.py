@@ -24,6 +24,7 @@ from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.stream_modes import OFF, STREAM_HELP
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.demo.schedule import Phase, demo_phases, outages, segments
 from any2seg_core.demo.scoring import DemoRecording, DemoScores, load_published, score_demo
@@ -60,6 +61,7 @@ class DemoOptions:
     device: Annotated[str, Field(description="Where the model runs: cpu, cuda.")] = "cpu"
     precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
     runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
+    stream: Annotated[str, Field(description=STREAM_HELP)] = OFF
     bag: Annotated[
         Path | None, Field(description="Use this recording of the drive instead of rendering one.")
     ] = None
@@ -86,6 +88,7 @@ def start_node(options: DemoOptions, bag: Path) -> RosProcess:
         "device": options.device,
         "precision": options.precision,
         "runtime": options.runtime,
+        "stream": options.stream,
     }
     arguments = ros_arguments(parameters, {"__node": NODE_NAME, **carla_bridge().node_remappings()})
     return RosProcess("any2seg_ros.segment_node", arguments, options.out / "node.log")

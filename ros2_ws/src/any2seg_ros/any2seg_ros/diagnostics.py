@@ -235,6 +235,7 @@ class Monitor:
             "reference_timestamp_min": _seconds(min(stamps_ns, default=None)),
             "reference_timestamp_max": _seconds(max(stamps_ns, default=None)),
             "used": ",".join(last.used) if last else "",
+            "unlike_training": ",".join(name for name, score in last.novelty.items() if score > 1.0) if last else "",
             "labels": counts.labels,
             "label_rate_hz": f"{label_rate_hz:.2f}",
             "inference_ms": f"{last.inference_ms:.1f}" if last else "",
@@ -283,6 +284,7 @@ class Monitor:
         values |= {"fault": fault.reason if fault else "", "fault_text": fault.text if fault else ""}
         if last is not None and is_used:
             values["age_ms"] = f"{last.ages_ns[name] / 1e6:.2f}"
+            values |= {"novelty": f"{last.novelty[name]:.3f}"} if name in last.novelty else {}
         elif last is not None:
             values["missing"] = last.missing.get(name, "")
         if stats.period_ns:

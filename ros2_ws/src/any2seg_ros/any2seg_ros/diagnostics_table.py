@@ -11,6 +11,7 @@ NODE_KEYS = MappingProxyType({
     "reference_timestamp_min": "oldest stamp in the last set, seconds",
     "reference_timestamp_max": "newest stamp in the last set, seconds",
     "used": "sensors in the last label",
+    "unlike_training": "sensors in the last label whose `novelty` is above 1; empty too where it is not known",
     "labels": "labels published",
     "label_rate_hz": "since the last report",
     "inference_ms": "projection and model, last label",
@@ -48,6 +49,8 @@ STREAM_KEYS = MappingProxyType({
     "together), repetition, lateness, clock; each against what is usual for this sensor",
     "timestamp": "newest stamp, seconds",
     "age_ms": "stamp of the last label minus stamp of the message; only where used",
+    "novelty": "how unlike training its features were in the last label: above 1 more so than 99 of 100 frames; only "
+    "where used, and where `any2seg calibrate` has given the checkpoint statistics",
     "missing": "why it is not in the last label; only where not used",
     "interval_ms": "usual time between messages",
     "rate_hz": "the same as a rate",

@@ -15,6 +15,7 @@ from typing import Any
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISIONS
 from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIMES
+from any2seg_core.base.stream_modes import OFF, STREAM_MODES
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sync.parameters import MOST_OFFSET_S, STREAM_DEFAULTS, SYNC_DEFAULTS
@@ -117,6 +118,12 @@ _MODEL = {
         choices=RUNTIMES,
     ),
     "filled_rows": Parameter(False, f"{FILLED_ROWS_HELP} Figures: docs/performance.md."),
+    "stream": Parameter(
+        OFF,
+        "What a set takes from the one before: anchor its fused features, filter its logits, moved with the camera "
+        "where /tf says how (fixed_frame, else odom or map). off: every set by itself. Figures: docs/studies.md.",
+        choices=STREAM_MODES,
+    ),
     "autostart": Parameter(True, "Configure and activate at start; false: wait for lifecycle transitions."),
 }
 _CALIBRATION = {

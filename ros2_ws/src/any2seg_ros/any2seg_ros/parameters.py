@@ -42,6 +42,7 @@ class NodeParameters:
     precision: str
     runtime: str
     filled_rows: bool
+    stream: str
     autostart: bool
     calibration_file: str
     use_tf: bool

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.stream_modes import FILTER
 from any2seg_core.messages import Events, stamp_ns
 from any2seg_core.messages.readers import has_event_times, read_events
-from any2seg_core.messages.transforms import TransformTree
+from any2seg_core.messages.transforms import TransformTree, WorldPose
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.geometry import CameraUpdate
@@ -71,7 +72,8 @@ class LiveResult:
         notes: what somebody should know about the geometry, one line each, told once.
         received_ns: when the newest used message came in, steady clock. inference_ms: projection and model.
         invalid_share: pixels whose logits are no finite numbers, 0..1.
-        reliability: score of every sensor that was seen.
+        reliability: score of every sensor that was seen. novelty: per used sensor how unlike training it is, see
+            `Segmentation`.
     """
 
     stamp_ns: int
@@ -95,6 +97,7 @@ class LiveResult:
     inference_ms: float = 0.0
     invalid_share: float = 0.0
     reliability: dict[str, Reliability] = field(default_factory=dict)
+    novelty: dict[str, float] = field(default_factory=dict)
 
 
 class UnusableSetError(UserError):
@@ -126,7 +129,8 @@ class Segmenter:
 
     def __init__(self, settings: NodeParameters, pool: ModelPool) -> None:
         self._predictor: Predictor = pool.get(
-            settings.checkpoint, settings.device, settings.precision, settings.runtime, settings.filled_rows
+            settings.checkpoint, settings.device, settings.precision, settings.runtime, settings.filled_rows,
+            settings.stream,
         )
         contract = self._predictor.contract
         self._suite = settings.suite
@@ -251,6 +255,7 @@ class Segmenter:
             time.monotonic_ns(),
             confidence_threshold=confidence_threshold,
             with_confidence=with_confidence,
+            pose=self._pose(sample_set.stamp_ns),
         )
         segmentation = segmented.segmentation
         used = segmentation.used
@@ -276,7 +281,14 @@ class Segmenter:
             inference_ms=(time.monotonic_ns() - start_ns) / 1e6,
             invalid_share=segmentation.invalid_share,
             reliability=segmented.reliability,
+            novelty=segmentation.novelty,
         )
+
+    def _pose(self, stamp_ns: int) -> WorldPose | None:
+        """Where the camera is, for a stream that moves with it."""
+        if self._predictor.stream != FILTER:
+            return None
+        return self.transforms.world_pose(self._frames.camera_frame, stamp_ns, self._settings.fixed_frame)
 
     def _cloud(self, frame: Frame, samples: dict[str, tuple[Sample, ...]]) -> LiveCloud | None:
         """That of the first sensor of kind points, so that an output is always of one."""

@@ -109,11 +109,12 @@ def test_value_features_of_zero_have_no_weight_and_make_no_nan(config):
         assert not fusion(torch.zeros(1, 2, 5, 2, 3), present).any()
 
 
-def test_value_an_anchor_goes_the_way_of_pytorch():
+def test_value_an_anchor_gives_what_pytorch_gives():
     features, present = random_case(0, 1, 2, 8, 3, 3)[0], torch.ones(1, 2, dtype=torch.bool)
     with torch.no_grad():
         anchored = CompiledMFF()(features, present, 2.0 * features[:, 0])
-        assert torch.equal(anchored, MFF()(features, present, 2.0 * features[:, 0]))
+        expected = MFF()(features, present, 2.0 * features[:, 0])
+        torch.testing.assert_close(anchored, expected, rtol=1e-5, atol=1e-6)
         on_mean = CompiledMFF()(features, present, features.mean(dim=1))
         torch.testing.assert_close(on_mean, CompiledMFF()(features, present), rtol=1e-4, atol=1e-5)
 
