@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.data.images import read_plane
 from any2seg_core.faults.kinds import make_fault
 from any2seg_core.faults.payloads import change_payload
 from any2seg_core.runtime.novelty import novelty
@@ -59,7 +59,7 @@ def planes(bag: Path, predictor: Predictor, rng: np.random.Generator) -> Iterato
                 yield WHOLE, name, plane
             for kind, name, parameter, values in FAULTS:
                 for value in values if name in found.payloads else ():
-                    fault = make_fault(kind, sensors=(name,), **{parameter: value})
+                    fault = make_fault(kind, predictor.contract.suite, sensors=(name,), **{parameter: value})
                     changed = [change_payload(message, fault, rng)
                                for message in map(_decoded, found.payloads[name])]  # fmt: skip
                     frames.reset()
@@ -87,7 +87,7 @@ def main() -> None:
         for what, name, plane in planes(folder / str(drive), predictor, np.random.default_rng(drive)):
             found.setdefault((name, what), []).append(scores(predictor, name, plane))
     for path in sorted(Path(sys.argv[4]).iterdir()) if len(sys.argv) > 4 else ():
-        picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        picture = read_plane(path)
         found.setdefault(("rgb", "other pictures"), []).append(scores(predictor, "rgb", picture))
     print(f"| sensor, fault | frames | {' | '.join(f'AUROC {score}' for score in SCORES)} | beyond the limit, % |")
     print("|---|---:|---:|---:|---:|---:|")

@@ -260,8 +260,7 @@ class Predictor:
                 samples count. Each is an output of its own, which a stream continues.
             change: applied to the model's input, per modality (1, 3, h, w) float32 of the engine's kind (tensors, or
                 arrays of an exported model), before it is encoded; then `features` have no effect.
-            samples, rig, stamp_ns, size, compared, features, memory, camera: as in a call; without a memory they are of
-                no stream.
+            samples, rig, stamp_ns, size, compared, features, memory, camera: as in a call; no memory: of no stream.
 
         Returns:
             Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
