@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 from any2seg_core.base.atomic import replacing
+from any2seg_core.base.stream_modes import OFF
 from any2seg_ros.diagnostics_table import NODE_KEYS, STREAM_KEYS
 from any2seg_ros.parameter_table import TABLE, Parameter
 from any2seg_ros.topic_table import OUTPUTS, TRANSFORMS, Topic, input_topics
@@ -34,7 +35,7 @@ def value_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(value)}]"
-    return '""' if value == "" else str(value)
+    return '""' if value == "" else f'"{value}"' if value == OFF else str(value)  # off alone is false
 
 
 def limits_text(entry: Parameter) -> str:

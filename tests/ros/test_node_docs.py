@@ -99,7 +99,7 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
     blank = np.zeros((3, 5), np.uint8)
     monitor.published(
         LiveResult(0, "camera", blank, blank, {}, ("rgb",), "rgb", missing={"lidar": "late"}, ages_ns={"rgb": 0},
-                   stamps_ns={"rgb": (0,)})
+                   stamps_ns={"rgb": (0,)}, novelty={"rgb": 1.5})
     )  # fmt: skip
     extrinsics = {"lidar": "tf"}
     fates = {"rgb": {"step": 1, "black": 1}}
@@ -107,7 +107,9 @@ def test_value_keys_of_the_diagnostics_are_those_of_the_table():
     snapshot = Snapshot(
         synchronizer.stats, config, extrinsics=extrinsics, fates=fates, refused={"rgb": 2}, reliability=known
     )
-    keys = [pair.key for pair in monitor.message(snapshot, "segment").status[0].values]
+    pairs = {pair.key: pair.value for pair in monitor.message(snapshot, "segment").status[0].values}
+    keys = list(pairs)
+    assert (pairs["unlike_training"], pairs["rgb.novelty"]) == ("rgb", "1.500")
     streams = {key.partition(".")[2] for key in keys if key.startswith(names)}
     streams = {key.replace(".step", ".REASON").replace(".black", ".REASON") for key in streams}
     streams = {key.replace(".data", ".PART").replace(".clock", ".PART") for key in streams}

@@ -32,6 +32,14 @@ def test_value_every_parameter_is_described_and_says_whether_it_can_change(make_
             assert all(choice in descriptor.additional_constraints for choice in entry.choices)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("off", "off"), ("'off'", "off"), ("filter", "filter")])
+def test_value_off_is_off_with_and_without_quotes(make_node, given, expected):
+    """YAML and `-p stream:=off` make false of it."""
+    node = make_node(stream=given)
+    assert node.declared.complaints == {}
+    assert node.declared.settings().stream == expected
+
+
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [

@@ -48,6 +48,11 @@ class Parameter:
     tunable: bool = False
     is_ordered: bool = False
 
+    @property
+    def is_switch(self) -> bool:
+        """Whether one of its words is "off", which YAML and `-p` read as false where it has no quotes."""
+        return OFF in self.choices
+
 
 def sensors_of(entry: Parameter, value: str | list[str], suite: SensorSuite) -> list[str]:
     """Names of a parameter that is a list of sensors; UserError for what is none.

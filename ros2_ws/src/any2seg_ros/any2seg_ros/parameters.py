@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.home import expanded_text
 from any2seg_core.base.shipped import default_checkpoint
+from any2seg_core.base.stream_modes import OFF
 from any2seg_core.runtime.checkpoint_metadata import read_contract
 from any2seg_core.runtime.input_options import InputOptions, input_options
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
@@ -170,6 +171,8 @@ def check(values: Mapping[str, Any], suite: SensorSuite = VEHICLE) -> NodeParame
         value = values[name]
         if isinstance(entry.default, list):
             values[name] = _sensors(name, entry, value, suite)
+        if entry.is_switch and value is False:
+            value = values[name] = OFF
         if entry.choices and value not in entry.choices:
             raise UserError(f"parameter {name} is {value!r}: {' or '.join(entry.choices)}", "value-unknown")
         if entry.low is not None and not entry.low <= value <= entry.high:  # ROS lets NaN pass its ranges
@@ -203,7 +206,9 @@ def _sensors(name: str, entry: TableEntry, value: list[str], suite: SensorSuite)
 
 
 def _descriptor(parameter: TableEntry) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=parameter.description, read_only=not parameter.tunable)
+    descriptor = ParameterDescriptor(
+        description=parameter.description, read_only=not parameter.tunable, dynamic_typing=parameter.is_switch
+    )
     if parameter.choices:
         descriptor.additional_constraints = f"one of {', '.join(parameter.choices)}"
     if isinstance(parameter.default, float):
