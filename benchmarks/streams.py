@@ -81,10 +81,11 @@ def frames(bag: Path, drive: int, modes: list[Mode]) -> Iterator[tuple[BagSet, F
                 yield found, frame, outages.of((found.time_ns - start_ns) / NS_PER_S, frame.planes)
 
 
-def row(name: str, score: SubsetScore) -> str:
-    figures = score.document()
-    shown = [f"{figures[key]:.2f}" for key in ("miou_present", "flicker", "changed")]
-    return f"| {name} | {score.frames} | {' | '.join(shown)} |"
+def row(window: str, scores: list[SubsetScore]) -> str:
+    """Number of frames, and of each mode its mIoU, then of each its flicker."""
+    documents = [score.document() for score in scores]
+    shown = [f"{document[key]:.1f}" for key in ("miou_present", "flicker") for document in documents]
+    return f"| {window} | {scores[0].frames} | {' | '.join(shown)} |"
 
 
 def main() -> None:
@@ -100,11 +101,11 @@ def main() -> None:
         for found, frame, windows in frames(bag, drive, modes):
             for mode in modes:
                 mode.judge(found, frame, windows)
-    print("| stream: frames | frames | mIoU | flicker % | changed % |\n|---|---:|---:|---:|---:|")
-    for mode in modes:
-        for window in (ALL, *WINDOWS):
-            table = mode.board.total if window == ALL else mode.board.groups[window]
-            print(row(f"{mode.name}: {window}", table[FULL]))
+    heads = [f"{figure} {mode.name}" for figure in ("mIoU", "flicker %") for mode in modes]
+    print(f"| frames | number | {' | '.join(heads)} |\n|---|---:|{'---:|' * len(heads)}")
+    for window in (ALL, *WINDOWS):
+        tables = [mode.board.total if window == ALL else mode.board.groups[window] for mode in modes]
+        print(row(window, [table[FULL] for table in tables]))
 
 
 if __name__ == "__main__":
