@@ -13,7 +13,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import IO, Any
 
 import numpy as np
@@ -21,7 +20,6 @@ import numpy as np
 from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.sets import SetStream
-from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.atomic import only_on_success, publishing
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.prefetch import Prefetched
@@ -42,7 +40,7 @@ from any2seg_core.evaluation.recording.reliability_tally import ReliabilityTally
 from any2seg_core.evaluation.recording.scores import FrameScorer, phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
-from any2seg_core.evaluation.recording.truth_choice import truth_of
+from any2seg_core.evaluation.recording.truth_choice import require_images, truth_of
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.video import EvaluationVideo, check_place, set_rate_hz
 from any2seg_core.evaluation.recording.worst import WorstFrames
@@ -57,7 +55,6 @@ from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED
 from any2seg_core.vocabulary.subsets import subsets_with_all
-from any2seg_core.vocabulary.truth_codings import FILE_CODINGS, TAG, TRAIN_IDS
 
 _AHEAD = 3
 
@@ -89,7 +86,7 @@ class _Run:
         self._bag, self._topics = self._opened.bag, self._opened.choice.map
         self._start_ns = self._bag.start_ns or 0
         self._has_truth = self._folder is not None or bool(self._topics.truth)
-        self._require_images_of_truth()
+        require_images(request, self._coding, self._bag, self._topics.truth)
         self.modalities = self._modalities()
         try:
             self.subsets = subsets_with_all(request.subsets, self._suite, self.modalities)
@@ -138,23 +135,6 @@ class _Run:
         truth = NO_TRUTH if self._folder is not None else self.request.truth
         given = [*self.request.topics, *([f"truth={truth}"] if truth else [])]
         return self._settings.topics_for(self._suite, given)
-
-    def _require_images_of_truth(self) -> None:
-        """UserError for truth that is points, and for files in a coding of CARLA's topics."""
-        topic, coding = self._topics.truth, self._coding
-        if self._folder is not None and coding.is_carla:
-            raise UserError(
-                f"truth_coding={coding.kind}: the files of --truth {self.request.truth} are {TRAIN_IDS} unless it says "
-                f"{', '.join(FILE_CODINGS[1:])}",
-                "value-conflict",
-            )
-        if topic and self._bag.topics[topic].kind == CLOUD_KIND:
-            raise UserError(
-                f"truth topic {topic} holds points, labels are compared with images: write such images with `any2seg "
-                f"bag extract {quote(str(self.request.bag))} --out FOLDER --truth {topic} --truth-coding {TAG} "
-                f"--carla-version {coding.carla_version}` and give --truth FOLDER",
-                "bag-topic-type",
-            )
 
     def _modalities(self) -> tuple[str, ...]:
         known = self.predictor.contract.modalities
