@@ -29,9 +29,11 @@ from any2seg_core.cli.engines import engines
 from any2seg_core.cli.evaluate import evaluate
 from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
+from any2seg_core.cli.figure import figure
 from any2seg_core.cli.imports import import_app
 from any2seg_core.cli.predict import predict
 from any2seg_core.cli.published import published
+from any2seg_core.cli.robustness import robustness
 from any2seg_core.cli.switch import switch
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -46,8 +48,10 @@ app.command()(predict)
 app.command()(evaluate)
 app.command()(calibrate)
 app.command()(switch)
+app.command()(robustness)
 app.command()(compare)
 app.command()(features)
+app.command()(figure)
 app.command()(published)
 app.command()(export)
 app.command()(bench)

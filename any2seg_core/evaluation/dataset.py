@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,14 @@ class Stages:
             self._done += len(batch.indices)
             self._progress(stage, self._done, self._total)
 
+    def each(self, stage: str, indices: Iterable[int]) -> Iterator[int]:
+        """The same numbers of frames, counted alike."""
+        self._progress(stage, self._done, self._total)
+        for index in indices:
+            yield index
+            self._done += 1
+            self._progress(stage, self._done, self._total)
+
 
 def evaluate_dataset(
     settings: EvaluateSettings, progress: Progress, views: list[FrameView] | None = None
@@ -254,7 +262,7 @@ def evaluate_dataset(
         }
         document["retention"] = retention(miou, reached)
     if settings.noise:
-        document["noise"] = _damaged(target, stages)
+        document["noise"] = damage_benchmark(target, stages)
     rows = published(data_set) if data_set else ()
     document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
     return rounded_document(document)
@@ -380,7 +388,7 @@ def _cases(board: Scoreboard, target: EvaluationTarget) -> dict[str, Any]:
     return cases
 
 
-def _damaged(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
+def damage_benchmark(target: EvaluationTarget, stages: Stages) -> dict[str, Any]:
     """Benchmark of arXiv 2503.18445 beyond EMM: RMM over all subsets, NM with all sensors; mIoU over all classes."""
     seed, suite = target.settings.seed, target.suite
     rmm: dict[str, Any] = {}

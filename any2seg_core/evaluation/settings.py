@@ -55,6 +55,28 @@ class EvaluateSettings(BaseModel):
     prior_from: str = Field("train", description="split that gives the label statistics of the prior baselines")
 
 
+class RobustnessSettings(BaseModel):
+    """Which checkpoints, on what, under which faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    checkpoint: Path = Field(description="Any2Seg checkpoint (.safetensors)")
+    data: Path = Field(description="data set folder")
+    beside: Path | None = Field(None, description="a second checkpoint of the same sensors and classes, side by side")
+    dataset: Kind = Field("auto", description="what lies in that folder: auto, deliver, muses, mcubes")
+    suite: str | None = Field(
+        None, description="sensors of the data, where it lets one choose: name or YAML; default: the checkpoint's"
+    )
+    split: str = Field("val", description="which frames")
+    frames: int = Field(24, gt=0, description="at most so many, evenly spread")
+    faults: tuple[str, ...] | None = Field(None, description="only these faults; may be repeated; default: all")
+    severities: tuple[float, ...] = Field(
+        (0.25, 0.5, 1.0), min_length=1, description="of each fault, above 0 and up to 1; may be repeated"
+    )
+    skip_noise: bool = Field(False, description="leave out the benchmark of damaged sensors (RMM, NM), half the time")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...")
+    seed: int = Field(0, ge=0, description="of the faults")
+
+
 class CompareSettings(BaseModel):
     """Which two evaluations, and how their difference is judged."""
 

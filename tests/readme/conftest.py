@@ -58,7 +58,8 @@ def write_evaluations(runs: Path) -> None:
     """What `any2seg evaluate --out` and `any2seg bag evaluate` leave, two of each with one frame of one class."""
     counts = {"RDEL": {"6": [70, 100, 90]}}
     head = {"label_space": "deliver-25", "protocol": "drop"}
-    of_set = [head | {"kind": "evaluation"}, {"kind": "frame", "frame": "000001", "counts": counts}]
+    of_subset = {"kind": "subset", "sensors": "RDEL", "miou_present": 70.0}
+    of_set = [head | {"kind": "evaluation"}, of_subset, {"kind": "frame", "frame": "000001", "counts": counts}]
     of_bag = [head | {"bag": {"name": "drive"}}, {"stamp_ns": 1, "subsets": {"RDEL": {"counts": counts["RDEL"]}}}]
     for name, lines in (("evaluation", of_set), ("evaluation_new", of_set), ("evaluate/before", of_bag),
                         ("evaluate/after", of_bag)):  # fmt: skip

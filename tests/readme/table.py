@@ -65,6 +65,7 @@ FEWER = {
     r"(^any2seg bag \w+ )runs/night": r"\1runs/drive",
     r"--seconds \d+": "--seconds 0.2", r"(drive bag \S+)$": r"\1 --seconds 0.2", r"--sequences \d+": "--sequences 1",
     r"(^any2seg calibrate .*)--split test": r"\1--split val --frames 2",  # the home has no test split
+    r"(^any2seg robustness .*)$": r"\1 --frames 1 --fault night --severity 1 --skip-noise",
     r"--frames 10": "--frames 1", r"sunny:20,night:10": "sunny:0.2,night:0.2", r"(drive bag \S+ --semantic-lidar)":
     r"\1 --seconds 0.2", r"(^any2seg bag evaluate .*)$": r"\1 --subsets all,L --every 4",
     r"(deliver .*--seed 0)$": r"\1 --frames 1", r"--workers 8": "--workers 1", r"--rate 0\.5": "--rate 2",
@@ -82,7 +83,8 @@ PROMISED = {
     r"any2seg drive bag (\S+)": r"\1/metadata.yaml",
     r"python bags/make_drive.py (\S+)": r"\1/metadata.yaml",
     r"any2seg (?:evaluate|compare) .*--out (\S+)": r"\1/report.html",
-    r"any2seg (?:features|calibrate|switch) .*-o (\S+)": r"\1",
+    r"any2seg robustness .*--out (\S+)": r"\1/robustness.md",
+    r"any2seg (?:features|figure|calibrate|switch) .*-o (\S+)": r"\1",
     r".*> (\S+)$": r"\1",
 }
 """Pattern -> what a command leaves behind: the first that fits."""

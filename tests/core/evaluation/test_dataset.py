@@ -10,29 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from fake_data import write_deliver
 from raised import assert_refused
+from untrained import write_checkpoint
 
 from any2seg_core.cli.main import main
 from any2seg_core.evaluation.dataset import EvaluationTarget, evaluate_dataset
 from any2seg_core.evaluation.settings import EvaluateSettings
-from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.reports.dataset import dataset_report, sections, text
-from any2seg_core.runtime.checkpoint import save_checkpoint
-from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.modalities import VEHICLE
-
-
-def write_checkpoint(path: Path, modalities: tuple[str, ...] = VEHICLE.members, seed: int = 0) -> Path:
-    """An untrained model whose modalities differ: see test_subsets."""
-    torch.manual_seed(seed)
-    model = Any2Seg(ModelConfig(head_width=16, modalities=modalities)).eval()
-    for stage in model.encoder.stages:
-        torch.nn.init.uniform_(stage.norm.weight, 0.2, 2.0)
-        torch.nn.init.normal_(stage.norm.bias)
-    save_checkpoint(path, model, InputContract(modalities=modalities, height=32, width=64), {"command": "test"})
-    return path
 
 
 @pytest.fixture(scope="module")
