@@ -72,7 +72,7 @@ def rivals(data_set: str, subsets: Sequence[str]) -> list[Published]:
 def _read(label: str, path: Path, policy: Policy) -> SubsetTable:
     path = path / _LINES if path.is_dir() else path
     document = _document(path)
-    rows = document.get("subsets") if isinstance(document, dict) else None
+    rows: Any = document.get("subsets") if isinstance(document, dict) else None
     key = f"miou_{policy}"
     try:
         miou = {letters: float(row[key]) for letters, row in rows.items() if row[key] is not None}
