@@ -22,7 +22,7 @@ _NOISE_NOTE = (
     "sensors."
 )
 _LETTERS, _GONE = "AB", "gone"
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def fault_rows(document: dict[str, Any], key: str = "relative") -> list[tuple[str, ...]]:
