@@ -15,6 +15,28 @@ _PROMPT = "Describe this street scene in one sentence."
 _LONGEST = 60  # tokens
 
 
+class _ImagesAndWords:
+    """What older models save in place of a processor: one for images and a tokenizer."""
+
+    chat_template = None
+
+    def __init__(self, images: Any, words: Any) -> None:
+        self._images, self.batch_decode = images, words.batch_decode
+
+    def __call__(self, images: Image.Image, return_tensors: str) -> Any:
+        return self._images(images=images, return_tensors=return_tensors)
+
+
+def _processor(folder: Path) -> Any:
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+    found = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    if hasattr(found, "image_processor"):
+        return found
+    parts = (kind.from_pretrained(folder, local_files_only=True) for kind in (AutoImageProcessor, AutoTokenizer))
+    return _ImagesAndWords(*parts)
+
+
 class Captioner:
     """Describes camera images in one sentence, the same for the same image: the likeliest token each time.
 
@@ -34,14 +56,14 @@ class Captioner:
 
     def __init__(self, folder: Path, device: str | torch.device = "cpu") -> None:
         try:
-            from transformers import AutoModelForImageTextToText, AutoProcessor
+            from transformers import AutoModelForImageTextToText
         except ImportError as error:
             raise UserError(
                 f"captioner={folder}: {error.name} cannot be imported; pip install 'any2seg[teacher]'",
                 "package-missing",
             ) from None
         try:
-            self._processor: Any = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            self._processor = _processor(folder)
             model: Any = AutoModelForImageTextToText.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             )
@@ -51,11 +73,6 @@ class Captioner:
                 f"captioner={folder}: no image-to-text model that transformers can load ({reason})",
                 "weights-unavailable",
             ) from None
-        if not hasattr(self._processor, "image_processor"):
-            raise UserError(
-                f"captioner={folder}: its processor takes no images; save the model's own processor beside it",
-                "weights-unavailable",
-            )
         self._model: Any = model.to(device).eval()
         self._device = device
         self.name = f"{folder.resolve().name} ({model.config.model_type})"

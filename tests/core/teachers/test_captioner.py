@@ -23,6 +23,15 @@ SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "nu
 IMAGE = np.random.default_rng(0).integers(0, 256, (37, 61, 3), np.uint8)
 
 
+def write_words() -> Any:
+    """A tokenizer of whole words."""
+    model_of_words = tokenizers.models.WordLevel({word: number for number, word in enumerate(WORDS)}, "[UNK]")
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizers.Tokenizer(model_of_words), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]",
+    )  # fmt: skip
+
+
 def write_git(folder: Path, end: int) -> Any:
     """A GIT model and its processor; returns the model as it was saved. end: id of the token that ends a sentence."""
     folder.mkdir()
@@ -37,13 +46,8 @@ def write_git(folder: Path, end: int) -> Any:
         model.output.bias[:5] = -99.0  # words, and nothing else
     size = {"height": 32, "width": 32}
     images = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size)
-    model_of_words = tokenizers.models.WordLevel({word: number for number, word in enumerate(WORDS)}, "[UNK]")
-    words = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizers.Tokenizer(model_of_words), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]",
-    )  # fmt: skip
     model.save_pretrained(folder)
-    transformers.GitProcessor(images, words).save_pretrained(folder)
+    transformers.GitProcessor(images, write_words()).save_pretrained(folder)
     return model
 
 
@@ -70,6 +74,29 @@ def test_value_the_sentence_is_the_models_likeliest(saved: tuple[Path, Any]):
     assert said.split() == expected
     assert captioner.describe(IMAGE) == said
     assert captioner.name == "git (git)"
+
+
+def test_value_a_model_without_a_processor_of_its_own(tmp_path: Path):
+    """An encoder of images and a decoder of words, as ViT-GPT2: the sentence is that of the model's own generate."""
+    torch.manual_seed(0)
+    vision = transformers.ViTConfig(**SMALL, image_size=32, patch_size=16)
+    text = transformers.BertConfig(**SMALL, vocab_size=len(WORDS), is_decoder=True, add_cross_attention=True)
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text)
+    model = transformers.VisionEncoderDecoderModel(config).eval()
+    facts = {"decoder_start_token_id": 2, "pad_token_id": 0, "eos_token_id": 3, "bos_token_id": 2}
+    for name, value in facts.items():
+        setattr(model.config, name, value)
+        setattr(model.generation_config, name, value)
+    with torch.no_grad():
+        model.decoder.cls.predictions.bias[:5] = -99.0
+        model.decoder.cls.predictions.bias[5:] = torch.arange(len(WORDS) - 5.0)
+    images = transformers.ViTImageProcessor(size={"height": 32, "width": 32})
+    for part in (model, images, write_words()):
+        part.save_pretrained(tmp_path)
+    said = Captioner(tmp_path).describe(IMAGE)
+    pixels = images(images=IMAGE, return_tensors="pt")["pixel_values"]
+    tokens = model.generate(pixel_values=pixels, max_new_tokens=60, do_sample=False)[0, 1:]
+    assert said.split() == [WORDS[token] for token in tokens if token > 4]
 
 
 def test_exception_a_model_that_says_nothing(tmp_path: Path):
