@@ -6,9 +6,21 @@ import json
 
 import numpy as np
 import pytest
-from bag_files import NS_PER_S, PAN_CAMERA, START_NS, STORE, pan_entries, pan_mount, scan, tf_message, write_bag
+from bag_files import (
+    NS_PER_S,
+    PAN_CAMERA,
+    START_NS,
+    STORE,
+    Entry,
+    kitti_entries,
+    pan_entries,
+    pan_mount,
+    scan,
+    tf_message,
+    write_bag,
+)
 
-from any2seg_core.bags.extrinsics import left_out_notes
+from any2seg_core.bags.extrinsics import ODOMETRY_KIND, left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.sensors.calibration import Calibration, load_calibration
@@ -116,3 +128,50 @@ def test_value_a_fixed_frame_corrects_for_the_way_between_the_stamps(tmp_path):
             expected = pan_mount(START_NS).copy()
             expected[:3, 3] -= pan_mount(START_NS)[:3, :3] @ [ahead_m, 0, 0]
             np.testing.assert_allclose(extrinsics["lidar"], expected, atol=1e-6)
+
+
+def driving_entries(with_odometry: bool = False) -> list[Entry]:
+    """A vehicle that drives 10 m/s along x of odom, by /tf or by an odometry; the camera stands 2 m ahead on it."""
+    entries = [entry for entry in pan_entries() if entry[1] not in ("/tf", "/tf_static")]
+    ahead = np.eye(4)
+    ahead[0, 3] = 2.0
+    fixed = [("base", PAN_CAMERA.frame_id, ahead), ("base", "lidar", np.eye(4))]
+    entries.append((START_NS - NS_PER_S, "/tf_static", TF, tf_message(fixed, START_NS)))
+    for k in range(-10, 70):
+        stamp_ns, place = START_NS + k * NS_PER_S // 50, np.eye(4)
+        place[0, 3] = 10.0 * k / 50
+        message = ("/odometry", ODOMETRY_KIND, odometry_message(place, stamp_ns)) if with_odometry else (
+            "/tf", TF, tf_message([("odom", "base", place)], stamp_ns))  # fmt: skip
+        entries.append((stamp_ns - 150_000_000, *message))
+    return sorted(entries)
+
+
+def odometry_message(place: np.ndarray, stamp_ns: int) -> bytes:
+    """Serialised nav_msgs/Odometry of base in odom."""
+    edge = STORE.deserialize_cdr(tf_message([("odom", "base", place)], stamp_ns), TF).transforms[0]
+    make, move = STORE.types, edge.transform
+    point = make["geometry_msgs/msg/Point"](move.translation.x, move.translation.y, move.translation.z)
+    still = make["geometry_msgs/msg/Twist"](*[make["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.0)] * 2)
+    pose = make["geometry_msgs/msg/PoseWithCovariance"](
+        make["geometry_msgs/msg/Pose"](point, move.rotation), np.zeros(36)
+    )
+    twist = make["geometry_msgs/msg/TwistWithCovariance"](still, np.zeros(36))
+    return bytes(STORE.serialize_cdr(make[ODOMETRY_KIND](edge.header, "base", pose, twist), ODOMETRY_KIND))
+
+
+@pytest.mark.parametrize("with_odometry", [False, True], ids=["tf", "odometry"])
+def test_value_sets_tell_where_the_camera_is_when_somebody_asks(tmp_path, with_odometry):
+    path = write_bag(tmp_path / "bag", driving_entries(with_odometry))
+    topics = ("event=none",)
+    assert all(bag_set.pose is None for bag_set, _ in sets_of(path, BagOptions(topics=topics)))
+    posed = [bag_set for bag_set, _ in sets_of(path, BagOptions(topics=topics, with_poses=True))][2:]
+    assert len(posed) > 5
+    for bag_set in posed:
+        assert bag_set.pose.world == "odom"
+        driven_m = 10.0 * (bag_set.stamp_ns - START_NS) / NS_PER_S
+        np.testing.assert_allclose(bag_set.pose.to_world[:3, 3], [driven_m + 2.0, 0.0, 0.0], atol=1e-6)
+
+
+def test_value_a_recording_without_moving_transforms_has_no_poses(tmp_path):
+    path = write_bag(tmp_path / "bag", kitti_entries(4))
+    assert all(bag_set.pose is None for bag_set, _ in sets_of(path, BagOptions(with_poses=True)))

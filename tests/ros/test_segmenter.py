@@ -302,3 +302,18 @@ def test_value_sensors_whose_planes_the_model_does_not_know_are_named(tmp_path):
     (note,) = segmenter_with(tmp_path / "m.safetensors").encoding_notes
     assert note.startswith("depth: ") and "deliver-hha" in note
     assert segmenter_with(tmp_path / "m.safetensors", modalities=["rgb", "lidar"]).encoding_notes == ()
+
+
+@pytest.mark.parametrize(("stream", "fixed_frame", "is_known"), [("filter", "", True), ("filter", "elsewhere", False),
+                                                                 ("off", "", False)])  # fmt: skip
+def test_value_a_stream_that_filters_asks_where_the_camera_is(checkpoint, tmp_path, stream, fixed_frame, is_known):
+    """By /tf, against odom or what fixed_frame names."""
+    save_calibration(tmp_path / "c.yaml", Calibration(CAMERA, CAMERA, EVENT_CAMERA))
+    given = {"calibration_file": str(tmp_path / "c.yaml"), "stream": stream, "fixed_frame": fixed_frame}
+    segmenter = segmenter_with(checkpoint, **given)
+    segmenter.transforms.add_message(static("odom", **{CAMERA.frame_id: 0.1}), is_static=True)
+    pose = segmenter._pose(10**9)
+    assert (pose is not None) == is_known
+    if pose is not None:
+        np.testing.assert_allclose(pose.to_world[:3, 3], [0.1, 0.0, 0.0])
+        assert pose.world == "odom"

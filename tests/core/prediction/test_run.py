@@ -179,6 +179,7 @@ def test_exception_what_is_there_is_not_overwritten_without_a_word(predict, tmp_
         (("--rgb", "pictures/0001.png", "-o", "o.png", "--video", "v.webm"), "value-conflict", "--video"),
         (("clouds", "--rgb", "pictures", "-o", "out"), "value-conflict", "--rgb"),
         (("--rgb", "pictures", "-o", "out", "--topic", "rgb=/a"), "value-conflict", "--topic"),
+        (("--rgb", "pictures", "-o", "out", "--stream", "filter"), "value-conflict", "--stream filter"),
         (("--lidar", "clouds", "-o", "out"), "calibration-missing", "--lidar"),
         (("--rgb", "pictures", "-o", "out", "--color", "out"), "output-is-input", "out"),
         (("none.mcap", "-o", "out"), "bag-missing", "none.mcap"),
