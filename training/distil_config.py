@@ -17,7 +17,7 @@ class DistilConfig(BaseModel):
     )
     weights: tuple[float, ...] = Field((), description="of the teachers in their mean; default: all alike")
     temperature: float = Field(1.0, gt=0, le=100, description="of both softmaxes; above 1 the small ones count more")
-    floor: float = Field(0.3, ge=0, lt=1, description="pixels of which the teacher is less sure are not taught")
+    floor: float = Field(0.0, ge=0, lt=1, description="pixels of which the teacher is less sure are not taught")
     frame_floor: float = Field(0.5, ge=0, lt=1, description="frames of which it is less sure in the mean are left out")
     weight: float = Field(1.0, gt=0, description="of the loss against the teacher, beside 1 for truth")
     count_frames: int = Field(32, gt=0, description="frames on which the teacher is asked before the first step")

@@ -66,7 +66,7 @@ def space_of(description: Description, count: int, source: str) -> LabelSpace:
         shipped = shipped_space(name)
         if shipped.classes == names and description.colours in ((), shipped.colours):
             return shipped
-    has_own = len(set(description.colours)) == count
+    has_own = len(description.colours) == len(set(description.colours)) == count
     entries: list[dict[str, Any]] = [{"name": name} for name in names]
     if has_own:
         entries = [{"name": name, "colour": list(rgb)} for name, rgb in zip(names, description.colours, strict=True)]

@@ -100,7 +100,9 @@ def import_segformer(
         normalisation={CAMERA.camera: description.normalisation},
     )  # fmt: skip
     licence, notes = _licence(source, description), tuple(description.notes)
-    provenance = {"imported_from": source, "program": description.program, "licence": licence, "notes": notes}
+    place = Path(source)
+    origin = place.resolve().name if place.exists() else source  # of an id of the hub all of it, of a path the name
+    provenance = {"imported_from": origin, "program": description.program, "licence": licence, "notes": notes}
     save_checkpoint(out, model, contract, provenance | description.facts)
     return Imported(config.encoder, contract.label_space, pixels, description.program, licence, notes)
 

@@ -46,6 +46,7 @@ def test_value_a_folder_of_transformers_keeps_its_logits(tmp_path, variant):
     found = import_segformer(str(tmp_path / "hf"), tmp_path / "m.safetensors")
     assert found.model == f"mit_{variant}" and found.program == "transformers" and found.licence == ""
     assert found.classes.classes == ("thing 0", "thing 1", "thing 2", "thing 3", "thing 4")
+    assert load_checkpoint(tmp_path / "m.safetensors")[2]["imported_from"] == "hf"
     assert_logits(tmp_path / "m.safetensors", lambda images: logits_of(reference, images))
 
 
@@ -193,6 +194,14 @@ def test_value_size_and_classes_of_the_caller_win(tmp_path):
     space = label_space("camvid-11")
     found = import_segformer(str(tmp_path), tmp_path / "m.safetensors", (352, 480), space)
     assert (found.classes, found.size) == (space, (352, 480))
+
+
+@pytest.mark.parametrize("palette", [[[1, 2, 3]] * 5, [[n, 0, 9] for n in range(4)], [[n % 5, 0, 9] for n in range(9)],
+                                     [[n, 0, 300] for n in range(5)], "red"])  # fmt: skip
+def test_value_colours_that_do_not_tell_the_classes_apart_are_replaced(tmp_path, palette):
+    source, _ = mm_checkpoint(tmp_path, meta={"CLASSES": list("abcde"), "PALETTE": palette})
+    found = import_segformer(source, tmp_path / "m.safetensors").classes
+    assert found.classes == tuple("abcde") and len(set(found.colours)) == 5
 
 
 def test_value_equal_names_are_told_apart_and_colours_are_different(tmp_path):
