@@ -13,7 +13,7 @@ from any2seg_core.models.fusion import EncodedApart, Network, gathered, present_
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.outputs import Encoded, Fused
 
-_APART, _TOGETHER = slice(0, 2), slice(2, 4)
+APART, TOGETHER = slice(0, 2), slice(2, 4)
 """Stages of the encoder before and after the modalities meet."""
 
 
@@ -51,7 +51,7 @@ class MFFEarly(EncodedApart):
         for share, group in groupby(range(len(names)), lambda column: self._scale.get(names[column], 1.0)):
             columns = list(group)
             part = slice(columns[0], columns[-1] + 1)
-            features = network.encoder(present_rows(images[part], present[:, part]), _APART)  # 2 x (R, C_j, h_j, w_j)
+            features = network.encoder(present_rows(images[part], present[:, part]), APART)  # 2 x (R, C_j, h_j, w_j)
             if share != 1.0:
                 features = [F.interpolate(level, scale_factor=1.0 / share, mode="bilinear") for level in features]
             parts.append(self.encoded(network, features, present[:, part], names[part]))
@@ -63,7 +63,7 @@ class MFFEarly(EncodedApart):
     def finished(self, network: Network, joined: Fused) -> Fused:
         """The two fused levels -> all four."""
         level_1, level_2 = joined.levels
-        return Fused([level_1, level_2, *network.encoder(level_2, _TOGETHER)])
+        return Fused([level_1, level_2, *network.encoder(level_2, TOGETHER)])
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         rows = [gathered(level, encoded.present)[:, None] for level in encoded.levels]  # 2 x (R, 1, C_j, H_j, W_j)

@@ -156,7 +156,7 @@ def test_exception_a_path_without_a_model_is_told_before_pytorch_is_asked_for(pl
 
 def test_exception_a_graph_of_another_model(place, tmp_path):
     shutil.copytree(place / "exported", tmp_path / "swapped")
-    shutil.copy(tmp_path / "swapped" / "fusion.onnx", tmp_path / "swapped" / "model.onnx")
+    shutil.copy(tmp_path / "swapped" / "fusion.onnx", tmp_path / "swapped" / "encoder.onnx")
     write_checksums(tmp_path / "swapped")
     done = run(place, "predict", "--model", tmp_path / "swapped", "--rgb", "a.png", "-o", "no.png")
     assert done.returncode == 2 and not (place / "no.png").exists()

@@ -56,3 +56,12 @@ def test_exception_missing_checkpoint_is_one_line_and_code_2(tmp_path):
     assert done.returncode == 2
     assert_refused(done.stderr, "checkpoint-missing", "none.safetensors")
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(("options", "code"), [((), "checkpoint-missing"), (("--device", "cuda"), "device-missing")])
+def test_exception_a_folder_that_cannot_run_is_told_before_anything_is_rendered(tmp_path, options, code):
+    (tmp_path / "exported").mkdir()
+    done = demo("--out", tmp_path / "demo", "--model", tmp_path / "exported", *options)
+    assert done.returncode == 2
+    assert_refused(done.stderr, code, "exported")
+    assert not (tmp_path / "demo").exists()

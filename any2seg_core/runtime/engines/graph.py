@@ -14,7 +14,7 @@ from any2seg_core.runtime.engines.engine import POOLED_LEVEL, Engine
 from any2seg_core.vocabulary.contract import InputContract
 
 LEVELS = ("level_1", "level_2", "level_3", "level_4")
-"""Names of the features in both graphs."""
+"""Names of the features in all graphs; of early MFF there are two."""
 
 
 class Graph(Protocol):
@@ -23,13 +23,21 @@ class Graph(Protocol):
     def __call__(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Named arrays in, the outputs of these names out."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what it takes."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it gives."""
+
 
 @dataclass(frozen=True)
 class Rows:
     """The features of sensors; those of one frame are the rows of a graph.
 
     Attributes:
-        features: sensor -> four arrays (B, C_j, H_j, W_j) float32.
+        features: sensor -> four arrays (B, C_j, H_j, W_j) float32, of early MFF two.
     """
 
     features: Mapping[str, list[np.ndarray]]
@@ -49,16 +57,17 @@ class GraphEngine(Engine):
 
     Args:
         name: of the runtime. version: of its package.
-        whole: images (R, 3, H, W) -> labels, logits (1, K, h, w), and features.
-        rest: features of R rows -> labels and logits.
+        encoders: sensor -> images (R, 3, H, W) to features. fusion: features of R rows -> logits (1, K, h, w).
         align_corners: how logits are enlarged.
     """
 
     device = "cpu"
 
-    def __init__(self, name: str, version: str, whole: Graph, rest: Graph, align_corners: bool = False) -> None:
+    def __init__(
+        self, name: str, version: str, encoders: Mapping[str, Graph], fusion: Graph, align_corners: bool = False
+    ) -> None:
         self.name, self.version, self._align_corners = name, version, align_corners
-        self._whole, self._rest = whole, rest
+        self._encoders, self._fusion = encoders, fusion
 
     def images(self, planes: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
         return planes_to_images(planes, contract)
@@ -67,7 +76,9 @@ class GraphEngine(Engine):
         return self.together(self.encode_sensors(images))
 
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
-        frames = [self._run(self._whole, LEVELS, {"images": image[b : b + 1]}) for b in range(len(image))]
+        graph = self._encoders[name]
+        (given,) = graph.inputs
+        frames = [self._run(graph, graph.outputs, {given: image[b : b + 1]}) for b in range(len(image))]
         return frames[0] if len(frames) == 1 else [np.concatenate(levels) for levels in zip(*frames, strict=True)]
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
@@ -88,7 +99,7 @@ class GraphEngine(Engine):
     def _logits(self, kept: list[list[np.ndarray]], b: int) -> np.ndarray:
         """(1, K, h, w) of one frame, whose sensors' features these are."""
         rows = [np.stack([level[b] for level in levels]) for levels in zip(*kept, strict=True)]  # 4 x (R, C, H, W)
-        return self._run(self._rest, ("logits",), dict(zip(LEVELS, rows, strict=True)))[0]
+        return self._run(self._fusion, ("logits",), dict(zip(self._fusion.inputs, rows, strict=True)))[0]
 
     def decode(self, fused: np.ndarray) -> np.ndarray:
         """What `fuse_subsets` gives is decoded already."""
@@ -102,12 +113,6 @@ class GraphEngine(Engine):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         labels, confidence = label_maps(logits, *size, with_confidence, self._align_corners, temperature)
         return labels[0], None if confidence is None else confidence[0]
-
-    def outputs(self, images: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Labels (1, h, w) int32 and logits (1, K, h, w) float32 of all rows, both as the graph gives them."""
-        rows = np.concatenate(list(images.values()))
-        labels, logits = self._run(self._whole, ("labels", "logits"), {"images": rows})
-        return labels, logits
 
     def _run(self, graph: Graph, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """UserError where the graph is another one than this engine's: other names, or other sizes."""

@@ -15,8 +15,8 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.user_cache import user_cache
 from any2seg_core.runtime.engines.memory import GRAPHS
 from any2seg_core.runtime.engines.trained import TrainedModel
-from any2seg_core.runtime.export import graphs
-from any2seg_core.runtime.export.folder import REST, WHOLE
+from any2seg_core.runtime.export import graphs, write
+from any2seg_core.runtime.export.folder import REST, WHOLE, encoders_of
 from any2seg_core.runtime.export.write import require_exporter, write_graphs
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 @contextmanager
 def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
-    """A folder with both graphs, to be read while the context lasts; where the cache cannot be written it goes then.
+    """A folder with its graphs, to be read while the context lasts; where the cache cannot be written it goes then.
 
     Raises:
         UserError: a model without graphs, one that is not in float32 on the processor, or no package to write them.
@@ -32,7 +32,7 @@ def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
     trained.require_float32_on_cpu(runtime)
     cache = user_cache()
     folder = None if cache is None else cache / GRAPHS / name_of_graphs(trained)
-    if folder is not None and (_is_whole(folder) or _made(folder, trained, runtime)):
+    if folder is not None and (_is_whole(folder, trained) or _made(folder, trained, runtime)):
         yield folder
         return
     with tempfile.TemporaryDirectory() as place:
@@ -42,15 +42,17 @@ def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
 
 def name_of_graphs(trained: TrainedModel) -> str:
     """Of their folder in the cache; another one when the code that says what is exported has changed."""
-    return trained.hash_with("torch", code=sha256_of(Path(graphs.__file__)))
+    return trained.hash_with("torch", code=[sha256_of(Path(module.__file__)) for module in (graphs, write)])
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(folder: Path, trained: TrainedModel) -> bool:
     """Whether the graphs lie there as they were written; what is damaged goes."""
     if not folder.exists():
         return False
+    config = trained.model.config
     try:
-        require_checksums(folder, (WHOLE, REST), "it is made anew")
+        encoders = encoders_of(config.modalities, config.mff_early.scale).values()
+        require_checksums(folder, (WHOLE, REST, *encoders), "it is made anew")
     except UserError as error:
         _LOG.warning("%s", error)
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,7 +70,7 @@ def _made(folder: Path, trained: TrainedModel, runtime: str) -> bool:
         if not error.code.startswith("output-"):
             raise
         _LOG.info("%s", error)
-        return _is_whole(folder)
+        return _is_whole(folder, trained)
     return True
 
 

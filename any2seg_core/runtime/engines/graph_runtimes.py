@@ -11,7 +11,7 @@ from typing import NamedTuple
 from any2seg_core.runtime.engines.graph import Graph, GraphEngine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
 from any2seg_core.runtime.engines.openvino import OpenVinoGraph, import_openvino
-from any2seg_core.runtime.export.folder import REST, WHOLE
+from any2seg_core.runtime.export.folder import REST
 
 
 class GraphRuntime(NamedTuple):
@@ -34,8 +34,13 @@ GRAPH_RUNTIMES: Mapping[str, GraphRuntime] = MappingProxyType(
 """By the name of the package."""
 
 
-def graph_engine(runtime: str, folder: Path, align_corners: bool) -> GraphEngine:
-    """Both graphs of a folder under one of `GRAPH_RUNTIMES`; UserError says how to get its package."""
+def graph_engine(runtime: str, folder: Path, encoders: Mapping[str, str], align_corners: bool) -> GraphEngine:
+    """The graphs of a folder under one of `GRAPH_RUNTIMES`; UserError says how to get its package.
+
+    Args:
+        encoders: sensor -> file of the graph that encodes it.
+    """
     load = GRAPH_RUNTIMES[runtime].load
-    whole, rest = load(folder / WHOLE), load(folder / REST)
-    return GraphEngine(runtime, f"{runtime} {version(runtime)}", whole, rest, align_corners)
+    graphs = {name: load(folder / name) for name in dict.fromkeys(encoders.values())}
+    apart = {sensor: graphs[name] for sensor, name in encoders.items()}
+    return GraphEngine(runtime, f"{runtime} {version(runtime)}", apart, load(folder / REST), align_corners)

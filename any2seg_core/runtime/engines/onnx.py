@@ -46,6 +46,14 @@ class OnnxRuntimeGraph:
                 "checkpoint-version",
             ) from None
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self._session.get_inputs())
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self._session.get_outputs())
+
     def __call__(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Named arrays in, the outputs of these names out. All of the graph is computed, whichever they are."""
         return self._session.run(list(outputs), dict(inputs))

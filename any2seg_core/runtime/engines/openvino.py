@@ -70,6 +70,14 @@ class OpenVinoGraph:
         except Exception as error:
             raise self._refusal(error) from None
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(each.any_name for each in self._model.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(each.any_name for each in self._model.outputs)
+
     def __call__(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Named arrays in, the outputs of these names out; only what they need is computed."""
         with self._lock:

@@ -13,6 +13,7 @@ from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.engines.graph_runtimes import GRAPH_RUNTIMES, graph_engine
 from any2seg_core.runtime.engines.tensorrt import TensorRtEngine
 from any2seg_core.runtime.engines.trained import TrainedModel
+from any2seg_core.runtime.export.folder import encoders_of
 
 Maker = Callable[[TrainedModel], Engine]
 
@@ -36,7 +37,9 @@ def _of_graphs(runtime: str) -> Maker:
 
         GRAPH_RUNTIMES[runtime].require()  # before graphs are exported in vain
         with graphs_of(trained, runtime) as folder:
-            return graph_engine(runtime, folder, trained.model.config.align_corners)
+            config = trained.model.config
+            encoders = encoders_of(config.modalities, config.mff_early.scale)
+            return graph_engine(runtime, folder, encoders, config.align_corners)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, contract_of,
 from any2seg_core.vocabulary.contract import InputContract
 
 WHOLE, REST = "model.onnx", "fusion.onnx"
-"""Graphs: the whole model, and what follows the encoder, for further subsets of what is encoded."""
+"""Graphs: the whole model, and what follows when the sensors are encoded, which the engine runs for each subset."""
+HALF = 0.5
+"""Share of the sides of the input that images of a sensor may have, beside 1."""
 README = "README.md"
 _WAY_OUT = "copy the folder again, or export the checkpoint again"
 
@@ -33,14 +36,24 @@ class ExportedModel:
     align_corners: bool
 
     @property
-    def whole(self) -> Path:
-        """Images of the rows to labels, logits and features."""
-        return self.folder / WHOLE
+    def encoders(self) -> dict[str, str]:
+        """Sensor -> the file of the graph that encodes it."""
+        return encoders_of(self.contract.modalities, self.contract.scale)
 
-    @property
-    def rest(self) -> Path:
-        """Features of the rows to labels and logits."""
-        return self.folder / REST
+
+def encoders_of(modalities: Iterable[str], scale: Mapping[str, float]) -> dict[str, str]:
+    """Sensor -> the file of the graph that encodes it, where ``scale`` has the shares that are not 1."""
+    return {name: encoder_of(scale.get(name, 1.0)) for name in modalities}
+
+
+def encoder_of(share: float) -> str:
+    """The file of the graph that encodes images of this share of the sides of the input."""
+    return "encoder_half.onnx" if share == HALF else "encoder.onnx"
+
+
+def input_of(share: float) -> str:
+    """What images of this share are called as input of a graph."""
+    return "images_half" if share == HALF else "images"
 
 
 def open_exported(folder: Path) -> ExportedModel:
@@ -58,5 +71,6 @@ def open_exported(folder: Path) -> ExportedModel:
     require_checksums(folder, (METADATA_FILE, WHOLE, REST), _WAY_OUT)
     document = parse_metadata(read_text(folder / METADATA_FILE), folder)
     contract = contract_of(folder, document)
+    require_checksums(folder, encoders_of(contract.modalities, contract.scale).values(), _WAY_OUT)
     require_usable(folder, contract)
     return ExportedModel(folder, document, contract, bool(document["model"].get("align_corners", False)))

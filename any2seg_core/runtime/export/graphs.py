@@ -7,6 +7,8 @@ labels leave a graph as whole numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,8 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
-from any2seg_core.models.mit import to_map, to_tokens
+from any2seg_core.models.mff_early import APART, TOGETHER, MFFEarly
+from any2seg_core.models.mit import EVERY_STAGE, to_map, to_tokens
 from any2seg_core.runtime.array_io import LARGEST_LOGIT
 
 
@@ -72,56 +75,83 @@ def _upsampling(source: int, wanted: int) -> Tensor:
     return F.interpolate(torch.eye(source)[None], wanted, mode="linear", align_corners=False)[0].t()
 
 
-class FusionGraph(nn.Module):
-    """Features of the rows that are there to labels: what is left when every sensor is encoded.
+class EncoderGraph(nn.Module):
+    """The encoder, up to where sensors meet; an image that is not finite in one place makes all features NaN.
+
+    Args:
+        model: trained. share: of the sides of its input that these images have.
 
     Shapes:
-        level_1 ... level_4 (R, C_j, H_j, W_j) -> labels (1, H_1, W_1) int32, logits (1, K, H_1, W_1) float32.
+        images (R, 3, share * H, share * W) -> features (R, C_j, H_j, W_j), two of early MFF, else four.
+    """
+
+    def __init__(self, model: Any2Seg, share: float = 1.0) -> None:
+        super().__init__()
+        self.encoder, self.share = model.encoder, share
+        self.stages = APART if isinstance(model.fusion, MFFEarly) else EVERY_STAGE
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        levels = self.encoder(images) if self.stages == EVERY_STAGE else self.encoder(images, self.stages)
+        return tuple(_enlarged(level, self.share) for level in _sound(images, levels))
+
+
+class FusionGraph(nn.Module):
+    """What follows when every sensor is encoded: the features of any of them to logits.
+
+    Shapes:
+        features (R, C_j, H_j, W_j) as of `EncoderGraph` -> logits (1, K, H_1, W_1) float32.
     """
 
     def __init__(self, model: Any2Seg) -> None:
         super().__init__()
         self.head, self.fusion = SoundHead(model.head), model.fusion
+        if isinstance(model.fusion, MFFEarly):
+            self.encoder = model.encoder
 
-    def forward(self, level_1: Tensor, level_2: Tensor, level_3: Tensor, level_4: Tensor) -> tuple[Tensor, Tensor]:
-        levels = [level_1, level_2, level_3, level_4]
+    def forward(self, *levels: Tensor) -> Tensor:
+        if isinstance(self.fusion, MFFEarly):
+            level_1, level_2 = self._fused(self.fusion.mff, levels)
+            later = _sound(level_2, self.encoder(level_2, TOGETHER))
+            return self.head([level_1, level_2, *later])
         if isinstance(self.fusion, MFF):
-            present = torch.ones(1, level_1.shape[0], dtype=torch.bool)  # (B=1, M=R)
-            logits = self.head([self.fusion(level[None], present) for level in levels])
-        else:
-            logits = self.head(levels).mean(dim=0, keepdim=True)  # (1, K, H_1, W_1)
-        return _labels(logits), logits
+            return self.head(self._fused(self.fusion, levels))
+        return self.head(list(levels)).mean(dim=0, keepdim=True)  # (1, K, H_1, W_1)
+
+    @staticmethod
+    def _fused(mff: MFF, levels: tuple[Tensor, ...]) -> list[Tensor]:
+        present = torch.ones(1, levels[0].shape[0], dtype=torch.bool)  # (B=1, M=R)
+        return [mff(level[None], present) for level in levels]  # (1, C_j, H_j, W_j)
 
 
-class SensorGraph(nn.Module):
-    """The whole model.
+class LabelGraph(nn.Module):
+    """Logits (B, K, h, w) -> (B, h, w) int32: the first of the largest, 255 (65535) where a logit is not finite."""
 
-    Shapes:
-        images (R, 3, H, W) -> labels (1, H_1, W_1) int32, logits (1, K, H_1, W_1), features 4 x (R, C_j, H_j, W_j).
-    """
-
-    def __init__(self, model: Any2Seg) -> None:
-        super().__init__()
-        self.encoder, self.rest = model.encoder, FusionGraph(model)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        is_sound = (images.abs() <= LARGEST_LOGIT).all()
-        levels = [torch.where(is_sound, level, torch.nan) for level in self.encoder(images)]
-        return (*self.rest(*levels), *levels)
+    def forward(self, logits: Tensor) -> Tensor:
+        K = logits.shape[1]
+        ids = torch.arange(K, dtype=torch.int32).view(1, K, 1, 1)
+        first = torch.where(logits == logits.amax(dim=1, keepdim=True), ids, K).amin(dim=1)  # (B, h, w)
+        is_sound = (logits.abs() <= LARGEST_LOGIT).all(dim=1)  # (B, h, w)
+        return torch.where(is_sound, first, 255 if K <= 255 else 65535).to(torch.int32)
 
 
 def can_export(model: Any2Seg) -> bool:
-    """Whether the sensors of a model meet only after its encoder, so that they can be the rows of a graph.
+    """Whether each sensor is encoded alone, at least for a part, so that sensors can be the rows of a graph.
 
     Rows do not say which sensor they are of, so that a graph does not know what an empty pixel is.
     """
-    return isinstance(model.fusion, MFF | MeanOfPredictions) and not model.asks_for_content
+    return isinstance(model.fusion, MFF | MFFEarly | MeanOfPredictions) and not model.asks_for_content
 
 
-def _labels(logits: Tensor) -> Tensor:
-    """(B, K, h, w) -> (B, h, w) int32: the first of the largest, 255 (65535) where a logit is not finite."""
-    K = logits.shape[1]
-    ids = torch.arange(K, dtype=torch.int32).view(1, K, 1, 1)
-    first = torch.where(logits == logits.amax(dim=1, keepdim=True), ids, K).amin(dim=1)  # (B, h, w)
-    is_sound = (logits.abs() <= LARGEST_LOGIT).all(dim=1)  # (B, h, w)
-    return torch.where(is_sound, first, 255 if K <= 255 else 65535).to(torch.int32)
+def _sound(given: Tensor, levels: Sequence[Tensor]) -> list[Tensor]:
+    """Features, all of them NaN where what they were made of is not finite in one place."""
+    is_sound = (given.abs() <= LARGEST_LOGIT).all()
+    return [torch.where(is_sound, level, torch.nan) for level in levels]
+
+
+def _enlarged(level: Tensor, share: float) -> Tensor:
+    """(R, C, h, w) -> (R, C, h / share, w / share), bilinear; as a product of matrices, see `SoundHead`."""
+    if share == 1.0:
+        return level
+    height, width = level.shape[-2:]
+    down, across = (_upsampling(side, round(side / share)) for side in (height, width))
+    return down @ level @ across.t()

@@ -33,6 +33,15 @@ def load_exported(
         UserError: as `open_exported`; another device or precision than the processor's float32; a runtime that takes
             no graphs, is not installed, or gives other labels than onnxruntime.
     """
+    model = checked(folder, device, precision, runtime)
+    if runtime in (DEFAULT, _USUAL):
+        return _engine(model, _USUAL), model.contract
+    chooser = _chooser(model)
+    return chooser.fastest() if runtime == FASTEST else chooser.named(runtime), model.contract
+
+
+def checked(folder: Path, device: str, precision: str, runtime: str) -> ExportedModel:
+    """The folder, if these options can be had of it; UserError as `load_exported`, but for what the runtime says."""
     _require_float32_on_cpu(folder, device, precision)
     if runtime not in RUNTIMES:
         raise UserError(f"runtime {runtime!r}: choose {', '.join(RUNTIMES)}", "value-unknown")
@@ -42,11 +51,8 @@ def load_exported(
             "checkpoint, or leave the runtime out",
             "runtime-unsuitable",
         )
-    model = open_exported(folder)
-    if runtime in (DEFAULT, _USUAL):
-        return _engine(model, _USUAL), model.contract
-    chooser = _chooser(model)
-    return chooser.fastest() if runtime == FASTEST else chooser.named(runtime), model.contract
+    GRAPH_RUNTIMES[_USUAL if runtime in (DEFAULT, FASTEST) else runtime].require()
+    return open_exported(folder)
 
 
 def exported_chooser(folder: Path, device: str, precision: str) -> EngineChooser:
@@ -83,7 +89,7 @@ def _chooser(model: ExportedModel) -> EngineChooser:
 
 
 def _engine(model: ExportedModel, runtime: str) -> Engine:
-    return graph_engine(runtime, model.folder, model.align_corners)
+    return graph_engine(runtime, model.folder, model.encoders, model.align_corners)
 
 
 def _proof(engine: Engine, usual: Engine, sizes: Sizes) -> Proof:

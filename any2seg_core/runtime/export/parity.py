@@ -10,21 +10,27 @@ import torch
 from any2seg_core.base.errors import UserError
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.engines.eager import EagerEngine
-from any2seg_core.runtime.engines.graph import GraphEngine
+from any2seg_core.runtime.engines.graph import Graph, GraphEngine
 from any2seg_core.runtime.engines.parity import LIMIT, differing_share, mean_difference, probes, trial_subsets
 from any2seg_core.runtime.engines.proof import is_settled
+from any2seg_core.runtime.export.folder import input_of
 from any2seg_core.vocabulary.contract import InputContract
 
 
 @torch.no_grad()
 def require_parity(
-    engine: GraphEngine, model: Any2Seg, contract: InputContract, progress: Callable[[int, int], None] = lambda *_: None
+    engine: GraphEngine,
+    whole: Graph,
+    model: Any2Seg,
+    contract: InputContract,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> float:
     """Share of places, 0..1, whose labels are not those of the model, of the probe with the most of them.
 
-    Compared are both graphs, the whole one for each subset anew, and in each the labels with the logits.
+    Compared are the engine and the graph of the whole, and in that one the labels with the logits.
 
     Args:
+        engine: of encoder and fusion. whole: rows of images to labels and logits.
         progress: gets how many probes are done, of how many.
 
     Raises:
@@ -34,7 +40,7 @@ def require_parity(
     checked = list(probes({name: contract.size_of(name) for name in contract.modalities}))
     usual = checked[0][1]  # where an image is NaN, only of others can be told what is settled
     for number, (name, images) in enumerate(checked):
-        for share in (differing_share(engine, eager, images), _of_each_subset(engine, eager, images)):
+        for share in (differing_share(engine, eager, images), _of_whole(whole, eager, images, contract)):
             if not is_settled(share, eager, images) and not is_settled(share, eager, usual):
                 raise UserError(
                     f"the exported graph gives other labels than PyTorch at {share:.2%} of the places on images of "
@@ -46,16 +52,27 @@ def require_parity(
     return worst
 
 
-def _of_each_subset(engine: GraphEngine, eager: EagerEngine, images: Mapping[str, np.ndarray]) -> float:
-    """Differing share where each subset is encoded for itself."""
+def _of_whole(
+    whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray], contract: InputContract
+) -> float:
+    """Differing share of the graph of the whole, which encodes each subset for itself."""
     found, expected = [], []
     for subset in trial_subsets(images):
         given = {name: images[name] for name in subset}
-        labels, logits = engine.outputs(given)
+        labels, logits = whole(("labels", "logits"), rows_of(given, contract))
         _require_labels_of(labels, logits)
         found.append(logits)
         expected.append(eager.array(eager.decode(eager.fuse(eager.encode(eager.given(given))))))
     return mean_difference(found, expected)
+
+
+def rows_of(images: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
+    """Images (1, 3, h, w) of a subset of the sensors -> what the graph of the whole takes."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for name in contract.modalities:
+        none = np.zeros((0, 3, *contract.size_of(name)), np.float32)
+        rows.setdefault(input_of(contract.scale.get(name, 1.0)), []).append(images.get(name, none))
+    return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
 def _require_labels_of(labels: np.ndarray, logits: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import torch
@@ -24,12 +24,16 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, read_metadata
 from any2seg_core.runtime.engines.graph import LEVELS
 from any2seg_core.runtime.engines.graph_runtimes import graph_engine
-from any2seg_core.runtime.engines.onnx import import_onnxruntime
-from any2seg_core.runtime.export.folder import README, REST, WHOLE
-from any2seg_core.runtime.export.graphs import FusionGraph, SensorGraph, can_export
+from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
+from any2seg_core.runtime.export.compose import bare, joined, with_weights_of
+from any2seg_core.runtime.export.folder import HALF, README, REST, WHOLE, encoder_of, encoders_of, input_of
+from any2seg_core.runtime.export.graphs import EncoderGraph, FusionGraph, LabelGraph, can_export
 from any2seg_core.runtime.export.parity import require_parity
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.sensor import EVENTS, POINTS
+
+if TYPE_CHECKING:  # asked for by `require_exporter`
+    import onnx
 
 OPSET = 20
 """Of ONNX: the first with GELU."""
@@ -55,8 +59,9 @@ def export_checkpoint(
     with new_folder(folder) as partial:
         model, contract, _ = load_checkpoint(checkpoint)
         write_graphs(model, (contract.height, contract.width), partial, str(checkpoint))
-        engine = graph_engine("onnxruntime", partial, model.config.align_corners)
-        share = require_parity(engine, model, contract, progress)
+        encoders = encoders_of(contract.modalities, contract.scale)
+        engine = graph_engine("onnxruntime", partial, encoders, model.config.align_corners)
+        share = require_parity(engine, OnnxRuntimeGraph(partial / WHOLE), model, contract, progress)
         document = read_metadata(checkpoint) | {"exported": {"any2seg": __version__, "opset": OPSET}}
         (partial / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         write_checksums(partial)  # of what is read: a README may be added to
@@ -82,7 +87,11 @@ def require_exporter() -> None:
 
 
 def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: str) -> None:
-    """Both graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none."""
+    """All graphs of a trained model, for images of ``size`` (H, W); UserError names ``source`` where it has none.
+
+    The file of the whole holds the weights: it is what other programs take, and must not need a second one. The others
+    refer to it, so that nothing lies there twice.
+    """
     if model.asks_for_content:
         raise UserError(
             f"{source}: no graph knows where a sensor says nothing, as content_masks and fusion=mff_gated ask: export "
@@ -91,43 +100,59 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
         )
     if not can_export(model):
         raise UserError(
-            f"{source}: the sensors of fusion={model.config.fusion} meet inside the encoder, and no graph takes any "
-            "subset of them; export a model of fusion mff or mean_predictions",
+            f"{source}: fusion={model.config.fusion} encodes its sensors together, and no graph takes any subset of "
+            "them; export a model of fusion mff, mff_early or mean_predictions",
             "model-unsuitable",
         )
     model = model.eval().requires_grad_(False)
-    rows = len(model.modalities)
-    images = torch.zeros(min(rows, 3), 3, *size)
-    with torch.no_grad():
-        levels = model.encoder(images)
+    rows, scale = len(model.modalities), model.config.mff_early.scale
+    shares = sorted({scale.get(name, 1.0) for name in model.modalities}, reverse=True)
     try:
-        _write(SensorGraph(model), {"images": images}, ("labels", "logits", *LEVELS), rows, folder / WHOLE)
-        features = dict(zip(LEVELS, levels, strict=True))
-        _write(FusionGraph(model), features, ("labels", "logits"), rows, folder / REST)
+        encoders: dict[str, onnx.ModelProto] = {}
+        for share in shares:
+            images = torch.zeros(min(rows, 3), 3, *(round(share * side) for side in size))
+            encoder = EncoderGraph(model, share)
+            with torch.no_grad():
+                features = dict(zip(LEVELS, encoder(images), strict=False))  # of early MFF two
+            encoders[input_of(share)] = exported(encoder, {input_of(share): images}, tuple(features), rows)
+        fusion = exported(FusionGraph(model), features, ("logits",), rows)
     except torch.onnx.errors.OnnxExporterError as error:  # an encoder of timm may hold anything
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise UserError(
             f"{source}: torch.onnx cannot export encoder={model.config.encoder} ({reason}); take another encoder",
             "model-unsuitable",
         ) from None
+    logits = torch.zeros(1, model.config.num_classes, size[0] // 4, size[1] // 4)
+    labels = exported(LabelGraph(), {"logits": logits}, ("labels",), 1)
+    _save(joined(encoders, fusion, labels, tuple(features)), folder / WHOLE)
+    for share in shares:
+        _save(with_weights_of(encoders[input_of(share)], folder / WHOLE), folder / encoder_of(share))
+    _save(with_weights_of(fusion, folder / WHOLE), folder / REST)
 
 
-def _write(graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int, path: Path) -> None:
+def exported(
+    graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int
+) -> onnx.ModelProto:
     """One graph whose inputs have any number of rows from 1 to ``rows``."""
     varying = {0: torch.export.Dim("rows", min=1, max=rows)} if rows > 1 else {}
+    shapes: Any = (varying,) * len(inputs)
     with _quiet():
         program = torch.onnx.export(
             graph.eval(),
             tuple(inputs.values()),
             dynamo=True,
-            dynamic_shapes=(varying,) * len(inputs),
+            dynamic_shapes=(shapes,) if isinstance(graph, FusionGraph) else shapes,
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
             verbose=False,
         )
     assert program is not None  # with dynamo
-    program.save(path, external_data=False)
+    return bare(program.model_proto)
+
+
+def _save(graph: onnx.ModelProto, path: Path) -> None:
+    path.write_bytes(graph.SerializeToString())
 
 
 @contextmanager
@@ -148,10 +173,14 @@ def _readme(checkpoint: Path, model: Any2Seg, contract: InputContract, share: fl
     text = files("any2seg_core.runtime.export").joinpath("README.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     space = contract.label_space
+    shares = sorted({contract.scale.get(name, 1.0) for name in contract.modalities}, reverse=True)
     return environment.from_string(text).render(
         name=checkpoint.name,
         contract=contract,
         model=model.config,
+        levels=2 if model.config.fusion == "mff_early" else len(LEVELS),
+        inputs={input_of(share): (round(share * contract.height), round(share * contract.width)) for share in shares},
+        halves=[name for name in contract.modalities if contract.scale.get(name, 1.0) == HALF],
         nearest=[name for name in contract.modalities if contract.suite.sensor(name).kind in (EVENTS, POINTS)],
         classes=space.classes,
         unlabelled=space.void_id,

@@ -32,6 +32,7 @@ from any2seg_core.demo.view import WIDTH, DemoView, score_table, too_busy
 from any2seg_core.faults.kinds import save_faults
 from any2seg_core.reports.demo import RESULTS, write_outcome
 from any2seg_core.runtime.checkpoint_metadata import read_metadata
+from any2seg_core.runtime.export.load import checked
 from any2seg_core.vocabulary.labels import stored_label_space
 from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_ros import distro
@@ -147,6 +148,8 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
         )
     from any2seg_ros.demo_monitor import Monitor
 
+    if options.checkpoint.is_dir():  # before minutes of rendering
+        checked(options.checkpoint, options.device, options.precision, options.runtime)
     metadata = read_metadata(options.checkpoint)
     space = stored_label_space(metadata["contract"]["label_space"])
     phases = demo_phases(options.seconds_per_phase)
@@ -179,7 +182,7 @@ def run_demo(options: DemoOptions, console: Console, arguments: list[str]) -> De
     return scores
 
 
-@with_settings(DemoOptions)
+@with_settings(DemoOptions, names={"checkpoint": "--checkpoint --model"})
 def demo(options: DemoOptions) -> None:
     """Render an unseen town, run the ROS 2 node on it, take sensors away, score it, write a report.
 

@@ -6,10 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import exported
 import numpy as np
 import pytest
 import torch
-from exported import HEIGHT, WIDTH, saved, trained_like
+from exported import EARLY, HEIGHT, WIDTH, saved, trained_like
 from raised import user_error
 
 from any2seg_core.base.errors import UserError
@@ -33,6 +34,7 @@ FIVE = tuple(f"camera{number}" for number in range(5))
 MODELS = {
     "mff": {},
     "mean of predictions": {"fusion": "mean_predictions"},
+    "early mff": EARLY,
     "three sensors": {"modalities": ("rgb", "event", "lidar")},
     "five sensors": {"modalities": FIVE},
 }
@@ -49,7 +51,7 @@ def cache(tmp_path_factory, monkeypatch):
 def contract_of(model) -> InputContract:
     names = model.modalities
     suite = {"suite": SensorSuite("five", tuple(Sensor(name, "ABCDE"[i], "image") for i, name in enumerate(FIVE)))}
-    return InputContract(modalities=names, height=HEIGHT, width=WIDTH, **(suite if names == FIVE else {}))
+    return exported.contract_of(model, **(suite if names == FIVE else {}))
 
 
 def needs(runtime: str) -> None:
@@ -120,7 +122,7 @@ def test_exception_graphs_keep_no_stream(cache):
 
 
 @pytest.mark.parametrize("runtime", GRAPHS)
-@pytest.mark.parametrize("fusion", ["linear", "early_concat", "mff_early"])
+@pytest.mark.parametrize("fusion", ["linear", "early_concat"])
 def test_exception_a_model_without_graphs(cache, runtime, fusion):
     needs(runtime)
     with user_error("model-unsuitable", f"runtime {runtime}", f"fusion={fusion}"):
@@ -147,7 +149,7 @@ def _graphs(cache) -> Path:
 
 
 def _copy(graphs, folder) -> None:
-    for name in ("model.onnx", "fusion.onnx"):
+    for name in ("model.onnx", "encoder.onnx", "fusion.onnx"):
         shutil.copy(graphs / name, folder / name)
 
 

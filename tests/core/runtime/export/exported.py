@@ -12,6 +12,8 @@ from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
 
 HEIGHT, WIDTH = 64, 96
+EARLY = {"fusion": "mff_early", "mff_early": {"scale": {"rgb": 0.5, "lidar": 0.5}}}
+EARLY_WIDTH = 128  # half of it is a multiple of 32 too
 
 
 def trained_like(**changes) -> Any2Seg:
@@ -25,9 +27,14 @@ def trained_like(**changes) -> Any2Seg:
     return model
 
 
+def contract_of(model: Any2Seg, **changes) -> InputContract:
+    width = EARLY_WIDTH if model.config.fusion == "mff_early" else WIDTH
+    scale = model.config.mff_early.scale
+    return InputContract(modalities=model.modalities, height=HEIGHT, width=width, scale=scale, **changes)
+
+
 def saved(path: Path, model: Any2Seg, **changes) -> Path:
-    contract = InputContract(modalities=model.modalities, height=HEIGHT, width=WIDTH, **changes)
-    save_checkpoint(path, model, contract, {"data": {"name": "yard"}})
+    save_checkpoint(path, model, contract_of(model, **changes), {"data": {"name": "yard"}})
     return path
 
 

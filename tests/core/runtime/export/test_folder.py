@@ -19,6 +19,7 @@ def folder(tmp_path):
     place.mkdir()
     (place / "model.json").write_text(json.dumps(read_metadata(default_checkpoint())))
     (place / "model.onnx").write_bytes(b"whole")
+    (place / "encoder.onnx").write_bytes(b"encoder")
     (place / "fusion.onnx").write_bytes(b"rest")
     write_checksums(place)
     return place
@@ -33,7 +34,7 @@ def test_value_a_whole_folder_is_known_by_its_checksums(folder):
     assert checkpoint_sha256(folder) != first
 
 
-@pytest.mark.parametrize("name", ["model.json", "model.onnx", "fusion.onnx"])
+@pytest.mark.parametrize("name", ["model.json", "model.onnx", "encoder.onnx", "fusion.onnx"])
 @pytest.mark.parametrize("change", ["one bit", "gone", "empty"])
 def test_exception_a_file_that_is_not_as_written_is_named(folder, name, change):
     path = folder / name

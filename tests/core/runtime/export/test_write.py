@@ -18,16 +18,16 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from exported import HEIGHT, WIDTH, images_of, saved, trained_like  # noqa: E402
+from exported import EARLY, HEIGHT, WIDTH, images_of, saved, trained_like  # noqa: E402
 from raised import user_error  # noqa: E402
 
+from any2seg_core.models.config import MFFConfig  # noqa: E402
+from any2seg_core.models.mff import MFF  # noqa: E402
 from any2seg_core.runtime.checkpoint import load_checkpoint  # noqa: E402
 from any2seg_core.runtime.checkpoint_metadata import read_metadata  # noqa: E402
-from any2seg_core.runtime.engines.graph import LEVELS, GraphEngine  # noqa: E402
-from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph  # noqa: E402
+from any2seg_core.runtime.engines.graph import LEVELS  # noqa: E402
 from any2seg_core.runtime.export import write  # noqa: E402
 from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
-from any2seg_core.runtime.export.graphs import FusionGraph  # noqa: E402
 from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
 from any2seg_core.runtime.predictor import Predictor  # noqa: E402
 from any2seg_core.vocabulary.contract import InputContract  # noqa: E402
@@ -45,7 +45,7 @@ VAN = SensorSuite(
     ),
 )
 ROOT = Path(__file__).resolve().parents[4]
-FILES = ["README.md", "SHA256SUMS", "fusion.onnx", "model.json", "model.onnx"]
+FILES = ["README.md", "SHA256SUMS", "encoder.onnx", "fusion.onnx", "model.json", "model.onnx"]
 
 
 @pytest.fixture(scope="module")
@@ -55,61 +55,100 @@ def folder(tmp_path_factory):
     return place / "out"
 
 
+@pytest.fixture(scope="module")
+def early(tmp_path_factory):
+    place = tmp_path_factory.mktemp("early")
+    export_checkpoint(saved(place / "m.safetensors", trained_like(**EARLY)), place / "out")
+    return place / "out"
+
+
+@pytest.fixture(params=["folder", "early"])
+def either(request):
+    return request.getfixturevalue(request.param)
+
+
 def graph_of(path):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
 def features(levels):
-    return dict(zip(LEVELS, levels, strict=True))
+    return dict(zip(LEVELS, levels, strict=False))
 
 
-def test_value_one_graph_takes_every_subset_of_the_sensors(folder):
+def rows_for(contract, images):
+    """As the README says: the sensors of one size are the rows of one array."""
+    inputs = {}
+    for name in contract.modalities:
+        size = contract.size_of(name)
+        array = "images" if size[0] == contract.height else "images_half"
+        inputs[array] = np.concatenate([inputs.get(array, np.zeros((0, 3, *size), np.float32)), *images.get(name, [])])
+    return inputs
+
+
+def noise_of(contract, seed=1):
+    rng = np.random.default_rng(seed)
+    sizes = {name: (1, 1, 3, *contract.size_of(name)) for name in contract.modalities}
+    return {name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()}
+
+
+def test_value_one_graph_takes_every_subset_of_the_sensors(either):
     """Called as others call it, by onnxruntime alone."""
-    model, names = trained_like(), ("rgb", "depth", "event", "lidar")
-    images, graph = images_of(names), graph_of(folder / "model.onnx")
-    for subset in all_subsets(names):
+    model, contract, _ = load_checkpoint(either.parent / "m.safetensors")
+    images, graph = noise_of(contract), graph_of(either / "model.onnx")
+    for subset in all_subsets(contract.modalities):
         with torch.no_grad():
-            expected = model.decode(model.fuse(model.encode({name: images[name] for name in subset}))).numpy()
-        rows = np.concatenate([images[name].numpy() for name in subset])
-        labels, logits = graph.run(["labels", "logits"], {"images": rows})
+            encoded = model.encode({name: torch.from_numpy(images[name][0]) for name in subset})
+            expected = model.decode(model.fuse(encoded)).numpy()
+        inputs = rows_for(contract, {name: images[name] for name in subset})
+        labels, logits = graph.run(["labels", "logits"], inputs)
         np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
-        assert labels.dtype == np.int32 and labels.shape == (1, HEIGHT // 4, WIDTH // 4)
+        assert labels.dtype == np.int32 and labels.shape == (1, contract.height // 4, contract.width // 4)
         assert np.array_equal(labels, logits.argmax(axis=1))
         assert (labels != expected.argmax(axis=1)).mean() <= 0.001
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rows", [1, 3])
-def test_value_numbers_that_are_none_make_unlabelled_in_any_runtime(folder, value, rows):
-    images = np.zeros((rows, 3, HEIGHT, WIDTH), np.float32)
-    images[rows - 1, 2, 5, 7] = value
-    labels, logits = graph_of(folder / "model.onnx").run(["labels", "logits"], {"images": images})
+@pytest.mark.parametrize("names", [("rgb",), ("depth", "event", "lidar")])
+def test_value_numbers_that_are_none_make_unlabelled_in_any_runtime(either, value, names):
+    contract = open_exported(either).contract
+    images = {name: np.zeros((1, 1, 3, *contract.size_of(name)), np.float32) for name in names}
+    images[names[-1]][0, 0, 2, 5, 7] = value
+    labels, logits = graph_of(either / "model.onnx").run(["labels", "logits"], rows_for(contract, images))
     assert (labels == 255).all() and not np.isfinite(logits).any()
 
 
-def test_value_the_second_graph_fuses_what_the_first_has_encoded(folder):
+def test_value_what_is_encoded_once_is_fused_for_any_subset(folder):
     rows = np.concatenate([image.numpy() for image in images_of("abc").values()])
-    whole, rest = graph_of(folder / "model.onnx"), graph_of(folder / "fusion.onnx")
-    levels = whole.run(list(LEVELS), {"images": rows})
-    labels, logits = rest.run(["labels", "logits"], features([level[1:] for level in levels]))
-    expected = whole.run(["labels", "logits"], {"images": rows[1:]})
-    assert (labels != expected[0]).mean() <= 0.001
-    np.testing.assert_allclose(logits, expected[1], atol=1e-3 * np.abs(logits).max())
+    encoder, fusion = graph_of(folder / "encoder.onnx"), graph_of(folder / "fusion.onnx")
+    levels = encoder.run(list(LEVELS), {"images": rows})
+    (logits,) = fusion.run(["logits"], features([level[1:] for level in levels]))
+    labels, expected = graph_of(folder / "model.onnx").run(["labels", "logits"], {"images": rows[1:]})
+    assert (labels != logits.argmax(axis=1)).mean() <= 0.001
+    np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(logits).max())
     levels[2][0, 3, 1, 1] = np.nan
-    labels, _ = rest.run(["labels", "logits"], features(levels))
-    assert (labels == 255).any()
+    (logits,) = fusion.run(["logits"], features(levels))
+    assert np.isnan(logits).all(axis=1).any()
 
 
-def test_value_kept_features_give_the_logits_of_any_subset_bit_by_bit(folder):
-    graphs = [OnnxRuntimeGraph(folder / name) for name in ("model.onnx", "fusion.onnx")]
-    engine = GraphEngine("onnxruntime", "1", *graphs)
-    names = ("rgb", "depth", "event", "lidar")
-    images = {name: image.numpy() for name, image in images_of(names).items()}
+def test_value_kept_features_give_the_logits_of_any_subset_bit_by_bit(either):
+    contract, engine = open_exported(either).contract, Predictor.load(either).engine
+    names, images = contract.modalities, {name: image[0] for name, image in noise_of(contract).items()}
     kept = {name: engine.encode_sensor(name, image) for name, image in images.items()}
     apart = list(engine.fuse_subsets(engine.together(kept), all_subsets(names)))
     for subset, several in zip(all_subsets(names), apart, strict=True):
         assert np.array_equal(several, engine.fuse(engine.encode({name: images[name] for name in subset})))
         assert np.array_equal(several, engine.fuse(engine.together({name: kept[name] for name in subset})))
+
+
+def test_value_the_weights_lie_on_disk_once(either):
+    """All graphs together are hardly more than the weights, which other programs find in the file of the whole."""
+    model, _, _ = load_checkpoint(either.parent / "m.safetensors")
+    weights = sum(each.numel() for each in model.parameters()) * 4
+    sizes = {path.name: path.stat().st_size for path in either.glob("*.onnx")}
+    assert weights < 1.1 * sizes["model.onnx"] and sum(sizes.values()) < 1.1 * weights
+    whole = onnx.load(either / "model.onnx", load_external_data=False)
+    assert not any(each.data_location for each in whole.graph.initializer)
+    assert not any(node.metadata_props for node in whole.graph.node)  # which tell of files of this machine
 
 
 MFF_SWITCHES = [
@@ -119,36 +158,37 @@ MFF_SWITCHES = [
 ]  # fmt: skip
 
 
+class OneLevel(torch.nn.Module):
+    """MFF of the rows of one level (R, C, H, W) -> (1, C, H, W), as `FusionGraph` calls it."""
+
+    def __init__(self, switches):
+        super().__init__()
+        self.mff = MFF(MFFConfig(**switches))
+
+    def forward(self, rows):
+        return self.mff(rows[None], torch.ones(1, rows.shape[0], dtype=torch.bool))
+
+
 @pytest.mark.parametrize("switches", MFF_SWITCHES, ids=str)
 def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
-    model = trained_like(mff=switches).requires_grad_(False)
-    images = images_of(model.modalities)
-    with torch.no_grad():
-        levels = model.encoder(torch.cat(list(images.values())))
-    write._write(FusionGraph(model), features(levels), ("labels", "logits"), 4, tmp_path / "g.onnx")
+    rows = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 6, 5, 7)).astype(np.float32))
+    level = OneLevel(switches)
+    onnx.save(write.exported(level, {"level": rows[:3]}, ("fused",), 4), tmp_path / "g.onnx")
     graph = graph_of(tmp_path / "g.onnx")
     for kept in (slice(0, 4), slice(1, 3), slice(3, 4)):
-        given = {name: images[name] for name in model.modalities[kept]}
-        with torch.no_grad():
-            expected = model.decode(model.fuse(model.encode(given))).numpy()
-        found = graph.run(["logits"], features([level[kept].numpy() for level in levels]))[0]
-        assert (found.argmax(axis=1) != expected.argmax(axis=1)).mean() <= 0.001
+        (found,) = graph.run(["fused"], {"level": rows[kept].numpy()})
+        np.testing.assert_allclose(found, level(rows[kept]).numpy(), atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        {"fusion": "mean_predictions"},
-        {"encoder": "mit_b2"},
+        {"fusion": "mean_predictions", "num_classes": 3},
+        {"encoder": "mit_b2", "modalities": ("rgb", "lidar")},
         {"modalities": ("rgb", "event", "lidar"), "num_classes": 19},
-        {"modalities": VAN.members},
-        {"modalities": ("rgb", "lidar")},
-        {"modalities": ("depth",)},
-        {"head": "mlp_relu", "modalities": ("rgb",), "mff": {"unit_scale": True}},
-        {"num_classes": 3},
-        {"num_classes": 300},
-        {"align_corners": True, "layer_norm_eps": 1e-6},
+        {"modalities": VAN.members, "num_classes": 300, "align_corners": True, "layer_norm_eps": 1e-6},
+        {"head": "mlp_relu", "modalities": ("depth",), "mff": {"unit_scale": True}},
     ],
     ids=str,
 )
@@ -177,13 +217,14 @@ def test_value_the_folder_holds_what_the_checkpoint_says(folder):
     assert {part: document[part] for part in original} == original
     assert sorted(path.name for path in folder.iterdir()) == FILES
     done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.count("OK") == 3
-    onnx.checker.check_model(str(folder / "model.onnx"))
+    assert done.returncode == 0 and done.stdout.count("OK") == 4
+    for name in ("model.onnx", "encoder.onnx", "fusion.onnx"):
+        onnx.checker.check_model(str(folder / name))
 
 
-def test_value_the_program_of_the_readme_gives_the_labels_of_the_predictor(folder, tmp_path):
-    program = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1]
-    assert program.count("\n") <= 45
+def test_value_the_program_of_the_readme_gives_the_labels_of_the_predictor(either, tmp_path):
+    program = re.search(r"```python\n(.*?)```", (either / "README.md").read_text(), re.S)[1]
+    assert program.count("\n") <= 50
     assert set(re.findall(r"^import (.*)$", program, re.M)) == {"json, sys", "cv2, numpy, onnxruntime"}
     rng, planes = np.random.default_rng(0), {}
     for name in ("rgb", "lidar"):
@@ -191,9 +232,9 @@ def test_value_the_program_of_the_readme_gives_the_labels_of_the_predictor(folde
         cv2.imwrite(str(tmp_path / f"{name}.png"), planes[name][:, :, ::-1])
     words = [f"{name}={tmp_path / name}.png" for name in planes]
     command = [sys.executable, "-c", program, str(tmp_path / "labels.png"), *words]
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    subprocess.run(command, cwd=either, check=True, timeout=120)
     found = cv2.imread(str(tmp_path / "labels.png"), cv2.IMREAD_UNCHANGED)
-    model, contract, _ = load_checkpoint(folder.parent / "m.safetensors")
+    model, contract, _ = load_checkpoint(either.parent / "m.safetensors")
     expected = Predictor(model, contract)(planes).labels
     assert found.shape == expected.shape and found.dtype == np.uint8
     assert (found != expected).mean() <= 0.001
@@ -232,8 +273,8 @@ def test_exception_a_folder_that_is_there_is_left_alone(folder, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
 
 
-@pytest.mark.parametrize("fusion", ["early_concat", "linear", "mff_early"])
-def test_exception_sensors_that_meet_in_the_encoder_have_no_such_graph(tmp_path, fusion):
+@pytest.mark.parametrize("fusion", ["early_concat", "linear"])
+def test_exception_sensors_that_are_encoded_together_have_no_such_graph(tmp_path, fusion):
     path = saved(tmp_path / "m.safetensors", trained_like(fusion=fusion))
     with user_error("model-unsuitable", f"fusion={fusion}"):
         export_checkpoint(path, tmp_path / "deep" / "out")
@@ -242,7 +283,7 @@ def test_exception_sensors_that_meet_in_the_encoder_have_no_such_graph(tmp_path,
 
 def test_exception_a_graph_of_other_labels_is_refused(folder, tmp_path, monkeypatch):
     def of_another_model(model, contract, out, source):
-        for name in ("model.onnx", "fusion.onnx"):
+        for name in ("model.onnx", "encoder.onnx", "fusion.onnx"):
             shutil.copy(folder / name, out / name)
 
     monkeypatch.setattr(write, "write_graphs", of_another_model)
