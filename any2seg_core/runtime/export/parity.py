@@ -52,9 +52,7 @@ def require_parity(
     return worst
 
 
-def _of_whole(
-    whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray], contract: InputContract
-) -> float:
+def _of_whole(whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray], contract: InputContract) -> float:
     """Differing share of the graph of the whole, which encodes each subset for itself."""
     found, expected = [], []
     for subset in trial_subsets(images):
@@ -84,4 +82,3 @@ def _require_labels_of(labels: np.ndarray, logits: np.ndarray) -> None:
             "the exported graph's labels are not those of its own logits: install another version of onnxruntime",
             "model-unsuitable",
         )
-

@@ -130,9 +130,7 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
     _save(with_weights_of(fusion, folder / WHOLE), folder / REST)
 
 
-def exported(
-    graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int
-) -> onnx.ModelProto:
+def exported(graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int) -> onnx.ModelProto:
     """One graph whose inputs have any number of rows from 1 to ``rows``."""
     varying = {0: torch.export.Dim("rows", min=1, max=rows)} if rows > 1 else {}
     shapes: Any = (varying,) * len(inputs)
