@@ -11,6 +11,7 @@ from any2seg_core.bags.opened import OpenBag
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.runtimes import DEFAULT
 from any2seg_core.data.usable_sets import UsableSet
+from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.vocabulary.labels import LabelSpace
@@ -34,6 +35,7 @@ class SetLabeller:
     ) -> None:
         self._checkpoint = checkpoint
         self._predictor = Predictor.load(checkpoint, precision=precision, runtime=runtime)
+        WORKLOAD.expect_more()  # as `bag evaluate` does, for the same bits
         contract = self._predictor.contract
         strange = [name for name in opened.modalities if name not in contract.modalities]
         if strange:

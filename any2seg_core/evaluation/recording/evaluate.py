@@ -48,6 +48,7 @@ from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, rounded
 from any2seg_core.faults.check import check_faults
 from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
+from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.checkpoint_metadata import checkpoint_sha256
 from any2seg_core.runtime.predictor import Predictor, Segmentation
 from any2seg_core.runtime.set_segmenter import SetSegmenter
@@ -72,6 +73,7 @@ class _Run:
             runtime=request.runtime,
             filled_rows=request.filled_rows,
         )
+        WORKLOAD.expect_more()  # as the node does: labels of one set are then the same bits in both
         self._settings = read_settings(request.bag)
         self._coding, self._comparison = truth_of(request, self._settings, self.predictor.label_space)
         compared = compared_truth(self._comparison)

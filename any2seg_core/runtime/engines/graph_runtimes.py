@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from any2seg_core.runtime.engines.compiled_fusion import CompiledFusion
 from any2seg_core.runtime.engines.graph import Graph, GraphEngine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
 from any2seg_core.runtime.engines.openvino import OpenVinoGraph, import_openvino
@@ -34,13 +35,20 @@ GRAPH_RUNTIMES: Mapping[str, GraphRuntime] = MappingProxyType(
 """By the name of the package."""
 
 
-def graph_engine(runtime: str, folder: Path, encoders: Mapping[str, str], align_corners: bool) -> GraphEngine:
+def graph_engine(
+    runtime: str,
+    folder: Path,
+    encoders: Mapping[str, str],
+    align_corners: bool,
+    compiled: CompiledFusion | None = None,
+) -> GraphEngine:
     """The graphs of a folder under one of `GRAPH_RUNTIMES`; UserError says how to get its package.
 
     Args:
-        encoders: sensor -> file of the graph that encodes it.
+        encoders: sensor -> file of the graph that encodes it. compiled: as of `GraphEngine`.
     """
     load = GRAPH_RUNTIMES[runtime].load
     graphs = {name: load(folder / name) for name in dict.fromkeys(encoders.values())}
     apart = {sensor: graphs[name] for sensor, name in encoders.items()}
-    return GraphEngine(runtime, f"{runtime} {version(runtime)}", apart, load(folder / REST), align_corners)
+    release = f"{runtime} {version(runtime)}"
+    return GraphEngine(runtime, release, apart, load(folder / REST), align_corners, compiled)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:  # asked for by `require_exporter`
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
@@ -106,3 +108,10 @@ def with_weights_of(part: ModelProto, whole: Path) -> ModelProto:
             entry = tensor.external_data.add()
             entry.key, entry.value = key, value
     return part
+
+
+def places_of(arrays: Mapping[str, np.ndarray], whole: Path) -> dict[str, tuple[int, list[int]]] | None:
+    """Name -> where the bytes of a float32 array begin in a file, and its shape; None where one is not in it."""
+    data = whole.read_bytes()
+    places = {name: (data.find(array.astype("<f4").tobytes()), list(array.shape)) for name, array in arrays.items()}
+    return None if min(start for start, _ in places.values()) < 0 else places

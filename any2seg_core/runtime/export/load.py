@@ -10,11 +10,12 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import AUTO
 from any2seg_core.base.runtimes import DEFAULT, FASTEST, RUNTIMES
 from any2seg_core.runtime.engines.chooser import EngineChooser, Proof
+from any2seg_core.runtime.engines.compiled_fusion import CompiledFusion
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.engines.graph_runtimes import GRAPH_RUNTIMES, graph_engine
 from any2seg_core.runtime.engines.memory import EngineMemory, machine_key
 from any2seg_core.runtime.engines.parity import LIMIT, Sizes, differing_share, noise, probes
-from any2seg_core.runtime.export.folder import ExportedModel, open_exported
+from any2seg_core.runtime.export.folder import WHOLE, ExportedModel, open_exported
 from any2seg_core.vocabulary.contract import InputContract
 
 _USUAL = "onnxruntime"
@@ -89,7 +90,10 @@ def _chooser(model: ExportedModel) -> EngineChooser:
 
 
 def _engine(model: ExportedModel, runtime: str) -> Engine:
-    return graph_engine(runtime, model.folder, model.encoders, model.align_corners)
+    head, compiled = model.document.get("exported", {}).get("head"), None
+    if head is not None:
+        compiled = CompiledFusion.read(model.folder / WHOLE, head, model.document["model"])
+    return graph_engine(runtime, model.folder, model.encoders, model.align_corners, compiled)
 
 
 def _proof(engine: Engine, usual: Engine, sizes: Sizes) -> Proof:

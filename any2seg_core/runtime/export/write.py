@@ -22,12 +22,13 @@ from any2seg_core.base.versions import __version__
 from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, read_metadata
+from any2seg_core.runtime.engines.compiled_fusion import HEAD, is_compiled
 from any2seg_core.runtime.engines.graph import LEVELS
 from any2seg_core.runtime.engines.graph_runtimes import graph_engine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
-from any2seg_core.runtime.export.compose import bare, joined, with_weights_of
+from any2seg_core.runtime.export.compose import bare, joined, places_of, with_weights_of
 from any2seg_core.runtime.export.folder import HALF, README, REST, WHOLE, encoder_of, encoders_of, input_of
-from any2seg_core.runtime.export.graphs import EncoderGraph, FusionGraph, LabelGraph, can_export
+from any2seg_core.runtime.export.graphs import EncoderGraph, FusionGraph, LabelGraph, SoundHead, can_export
 from any2seg_core.runtime.export.parity import require_parity
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.sensor import EVENTS, POINTS
@@ -62,7 +63,12 @@ def export_checkpoint(
         encoders = encoders_of(contract.modalities, contract.scale)
         engine = graph_engine("onnxruntime", partial, encoders, model.config.align_corners)
         share = require_parity(engine, OnnxRuntimeGraph(partial / WHOLE), model, contract, progress)
-        document = read_metadata(checkpoint) | {"exported": {"any2seg": __version__, "opset": OPSET}}
+        document = read_metadata(checkpoint)
+        written = {"any2seg": __version__, "opset": OPSET}
+        if is_compiled(document["model"]):
+            arrays = SoundHead(model.head).state_dict()
+            written["head"] = places_of({name: arrays[name].t().numpy() for name in HEAD}, partial / WHOLE)
+        document = document | {"exported": written}
         (partial / METADATA_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         write_checksums(partial)  # of what is read: a README may be added to
         (partial / README).write_text(_readme(checkpoint, model, contract, share), encoding="utf-8")
