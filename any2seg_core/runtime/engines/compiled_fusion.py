@@ -24,7 +24,8 @@ Places = Mapping[str, tuple[int, list[int]]]
 def is_compiled(model: Mapping[str, Any]) -> bool:
     """Whether this configuration of a model, plain JSON types, has compiled code."""
     switches = model.get("mff", {})
-    return model["fusion"] == "mff" and switches.get("select", True) and switches.get("weight", "global") == "global"
+    is_global = switches.get("select", True) and switches.get("weight", "global") == "global"
+    return model["fusion"] == "mff" and model.get("head", "mlp") == "mlp" and is_global
 
 
 @dataclass(frozen=True)

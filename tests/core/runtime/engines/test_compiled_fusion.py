@@ -122,7 +122,7 @@ def test_value_numbers_that_are_none_stay_so():
 def test_value_models_with_compiled_code():
     assert is_compiled({"fusion": "mff"}) and is_compiled({"fusion": "mff", "mff": {"select_temperature": 0.1}})
     for model in ({"fusion": "mff_early"}, {"fusion": "mff", "mff": {"select": False}},
-                  {"fusion": "mff", "mff": {"weight": "spatial"}}):  # fmt: skip
+                  {"fusion": "mff", "head": "mlp_relu"}, {"fusion": "mff", "mff": {"weight": "spatial"}}):  # fmt: skip
         assert not is_compiled(model)
 
 
