@@ -15,7 +15,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.user_cache import user_cache
 from any2seg_core.runtime.engines.memory import GRAPHS
 from any2seg_core.runtime.engines.trained import TrainedModel
-from any2seg_core.runtime.export import graphs, write
+from any2seg_core.runtime.export import compose, graphs, write
 from any2seg_core.runtime.export.folder import REST, WHOLE, encoders_of
 from any2seg_core.runtime.export.write import require_exporter, write_graphs
 
@@ -42,7 +42,8 @@ def graphs_of(trained: TrainedModel, runtime: str) -> Iterator[Path]:
 
 def name_of_graphs(trained: TrainedModel) -> str:
     """Of their folder in the cache; another one when the code that says what is exported has changed."""
-    return trained.hash_with("torch", code=[sha256_of(Path(module.__file__)) for module in (graphs, write)])
+    files = graphs.__file__, compose.__file__, write.__file__
+    return trained.hash_with("torch", code=[sha256_of(Path(file)) for file in files])
 
 
 def _is_whole(folder: Path, trained: TrainedModel) -> bool:
