@@ -87,8 +87,7 @@ class CompiledFusion:
             weights = (present / present.sum()).astype(np.float32)  # (1, M)
         scale = 0.5 if residual and unit_scale else 1.0
         temperature = self.switches.get("select_temperature", 0.0)
-        at_all_places = present[..., None], weights[..., None]  # (1, M, 1)
-        return weigh_and_select(tokens, *at_all_places, scale if residual else 0.0, scale, temperature)
+        return weigh_and_select(tokens, present, weights, scale if residual else 0.0, scale, temperature)
 
     def _logits(self, tokens: list[np.ndarray], sizes: list[tuple[int, ...]]) -> np.ndarray:
         """Four fused levels (N_j, C_j) -> (1, K, H_1, W_1), strip by strip of the finest."""
