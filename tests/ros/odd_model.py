@@ -26,14 +26,14 @@ def stand_in(control: Path):
 
     real, decode = Predictor.__call__, Any2Seg.decode
 
-    def call(self, samples, rig=None, stamp_ns=0, size=None, with_confidence=True, compared=None, features=None):
+    def call(self, samples, rig=None, stamp_ns=0, size=None, **options):
         wish = json.loads(control.read_text()) if control.exists() else {}
         time.sleep(wish.get("delay_s", 0.0))
         if wish.get("fail"):
             raise RuntimeError("the model fails as it was told to")
         if wish.get("real"):
             Any2Seg.decode = nowhere if wish.get("not_finite") else decode
-            return real(self, samples, rig, stamp_ns, size, with_confidence, compared, features)
+            return real(self, samples, rig, stamp_ns, size, **options)
         height, width = size if size is not None else next(iter(samples.values())).shape[:2]
         labels, confidence = np.full((height, width), 6, np.uint8), np.full((height, width), 0.75, np.float32)
         return Segmentation(labels, confidence, VEHICLE.canonical(samples))

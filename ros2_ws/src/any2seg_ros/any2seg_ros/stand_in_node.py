@@ -14,6 +14,7 @@ import numpy as np
 import rclpy
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
+from any2seg_core.base.stream_modes import OFF
 from any2seg_core.messages import array_to_image_fields
 from any2seg_core.runtime.array_io import label_maps, planes_to_images
 from any2seg_core.runtime.pipeline import FairLock
@@ -48,11 +49,15 @@ class FreePredictor:
     """All of a Predictor but the network: planes become its input, labels are made of always the same logits."""
 
     engine = SimpleNamespace(facts={"name": "none", "version": "0", "precision": "float32"})
+    stream = OFF
 
     def __init__(self) -> None:
         self.contract = InputContract()
         self.label_space = self.contract.label_space
         self._logits = blocks_of_classes(len(self.label_space), self.contract.height // 4, self.contract.width // 4)
+
+    def new_memory(self) -> None:
+        """It continues no stream."""
 
     def __call__(
         self,
@@ -63,6 +68,8 @@ class FreePredictor:
         with_confidence: bool = True,
         compared: str | None = None,
         features: object = None,
+        memory: None = None,
+        camera: object = None,
     ) -> Segmentation:
         height, width = size or next(iter(samples.values())).shape[:2]
         planes_to_images(samples, self.contract)
