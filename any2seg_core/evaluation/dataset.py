@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from any2seg_core.evaluation.robustness import (
 )
 from any2seg_core.evaluation.scores import Scoreboard, SubsetScore, percent, rounded_document
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
+from any2seg_core.evaluation.stages import Stages
 from any2seg_core.evaluation.subsets import (
     FILL_INS,
     FrameScores,
@@ -173,29 +174,6 @@ def open_split(
     options = {} if settings.parity == "none" else {"parity": settings.parity}
     found = data_layout(settings, contract)
     return found.open(split, contract.modalities, cases, skip_corrupt=settings.skip_corrupt, **options)
-
-
-class Stages:
-    """Counts frames over all passes, for one progress bar."""
-
-    def __init__(self, frames: int, passes: int, progress: Progress):
-        self._done, self._total, self._progress = 0, frames * passes, progress
-
-    def over(self, stage: str, batches: Iterator[EvaluationBatch]) -> Iterator[EvaluationBatch]:
-        """The same batches; each is counted when the next one is asked for."""
-        self._progress(stage, self._done, self._total)
-        for batch in batches:
-            yield batch
-            self._done += len(batch.indices)
-            self._progress(stage, self._done, self._total)
-
-    def each(self, stage: str, indices: Iterable[int]) -> Iterator[int]:
-        """The same numbers of frames, counted alike."""
-        self._progress(stage, self._done, self._total)
-        for index in indices:
-            yield index
-            self._done += 1
-            self._progress(stage, self._done, self._total)
 
 
 def evaluate_dataset(

@@ -18,12 +18,13 @@ import torch
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import Sample
-from any2seg_core.evaluation.dataset import EvaluationTarget, Stages, damage_benchmark
+from any2seg_core.evaluation.dataset import EvaluationTarget, damage_benchmark
 from any2seg_core.evaluation.metrics import ConfusionMatrix, as_array
 from any2seg_core.evaluation.noise import NOISE_LEVELS
 from any2seg_core.evaluation.robustness import MISSING_RATES
 from any2seg_core.evaluation.scores import percent, rounded
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress, RobustnessSettings
+from any2seg_core.evaluation.stages import Stages
 from any2seg_core.faults.planes import PLANE_FAULTS, plane_faults
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.vocabulary.modalities import SensorSuite
