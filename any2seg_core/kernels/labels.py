@@ -17,14 +17,15 @@ _PLACES = 1024  # of a cell at a time: what is known of them stays in the first-
 _LEAST_ROWS = 64
 _MARGIN = np.float32(1e-5)  # of the size of the logits: far above what resizing rounds off
 LOG2_E = np.float32(1.4426950408889634)
+LOWEST = np.float32(-1e37)  # power of two of a class: differences of such do not overflow
+FAINT = np.float32(-90.0)  # power of two: far above what classes are given that are nothing beside the winner
 SMALLEST = np.float32(-126.0)  # exponent of the smallest normal float32
-BIAS, MANTISSA_BITS = np.int32(127), np.int32(23)
-POWERS = tuple(
-    np.float32(c)
-    for c in (1.0, 6.93147181e-1, 2.40226507e-1, 5.55041087e-2, 9.61812911e-3, 1.33335581e-3, 1.54035304e-4)
-)
-"""ln(2)^n / n!: 2^f for f in -0.5..0.5 to 1.3e-7."""
-_C1, _C2, _C3, _C4, _C5, _C6 = POWERS[1:]
+_FAINT_SHARE = np.float32(2.0**-90)
+ROUNDING = np.float32(1.5 * 2**23 + 127)  # added to a power it leaves the exponent of a float32 in the last bits
+MANTISSA_BITS = np.int32(23)
+POWERS = tuple(np.float32(c) for c in (1.0, 6.93146930e-1, 2.40222319e-1, 5.55077932e-2, 9.67199918e-3, 1.32546024e-3))
+"""2^f for f in -0.5..0.5 to 1.6e-7, exact at 0."""
+_C1, _C2, _C3, _C4, _C5 = POWERS[1:]
 
 
 def upsampled_labels(
@@ -52,24 +53,35 @@ def upsampled_labels(
     labels = np.empty((B, height, width), np.uint8 if K <= 255 else np.uint16)
     confidence = np.empty((B, height, width), np.float32) if with_confidence else None
     resize = (*taps(h, height, align_corners), *taps(w, width, align_corners))
-    softened = logits if temperature == 1.0 or confidence is None else logits / np.float32(temperature)
+    spread, scale = _spread(w, width, align_corners), LOG2_E / np.float32(temperature)
     for b in range(B):
         cells = (_winners(logits[b]), runs(w, width, align_corners))
         in_parts(partial(_label_rows, logits[b], *cells, *resize, labels[b]), height, _LEAST_ROWS)
         if confidence is not None:
-            in_parts(partial(_confidence_rows, softened[b], *resize, confidence[b]), height, _LEAST_ROWS)
+            in_parts(partial(_confidence_rows, logits[b], *resize, spread, scale, confidence[b]), height, _LEAST_ROWS)
     return labels, confidence
+
+
+def _spread(source: int, wanted: int, align_corners: bool) -> int:
+    """The factor of enlarging, where all columns but the outer ones have the same few weights; else 0."""
+    factor = wanted // source
+    return factor if not align_corners and factor * source == wanted and factor & (factor - 1) == 0 else 0
 
 
 @compiled(**_IN_ORDER)
 def exp_of_negative(x):
     """exp(x) for float32 x <= 0, to 2e-7 of it, and 2^-126 below -87; in vector instructions, which np.exp is not."""
-    power = x * LOG2_E
+    return _power_of_two(x * LOG2_E)
+
+
+@compiled(**_IN_ORDER)
+def _power_of_two(power):
+    """2^power for float32 up to 0, and 2^-126 below -126."""
     power = SMALLEST if power < SMALLEST else power  # so that NaN stays NaN
-    whole = np.int32(power - np.float32(0.5))  # rounds to the nearest, as power <= 0
-    f = power - np.float32(whole)
-    fraction = ((((((_C6 * f + _C5) * f + _C4) * f + _C3) * f + _C2) * f) + _C1) * f + np.float32(1.0)
-    return fraction * np.int32(np.int32(whole + BIAS) << MANTISSA_BITS).view(np.float32)
+    rounded = np.float32(power + ROUNDING)
+    f = power - np.float32(rounded - ROUNDING)
+    fraction = ((((_C5 * f + _C4) * f + _C3) * f + _C2) * f + _C1) * f + np.float32(1.0)
+    return fraction * np.int32(rounded.view(np.int32) << MANTISSA_BITS).view(np.float32)
 
 
 @compiled(**_STRICT)
@@ -190,57 +202,132 @@ def _label_rows(logits, winners, begins, row_low, row_high, row_weight, low, hig
                         size += 1
 
 
-@compiled(**_STRICT)
+@compiled(**_IN_ORDER)
+def _spread_row(logits, y, factor, weight, start, count, lines, out):
+    """As `_resize_row`, for `_spread`: columns with the same weight come one after the other, and none is gathered."""
+    first, columns, last = start // factor, count // factor, logits.shape[1] - 1
+    middle = factor * min(1, last)  # of a source column with neighbours, if there is one
+    for k in range(out.shape[0]):
+        lines[k, 0], lines[k, columns + 1] = logits[y, max(first - 1, 0), k], logits[y, min(first + columns, last), k]
+        for x in range(columns):
+            lines[k, x + 1] = logits[y, first + x, k]
+    for r in range(factor):
+        w, begin = weight[middle + r], r * columns
+        left = np.int64(2 * r + 1 >= factor)  # the source column itself, not the one before it
+        for k in range(out.shape[0]):
+            for x in range(columns):
+                value = lines[k, x + left]
+                out[k, begin + x] = value + w * (lines[k, x + left + 1] - value)
+
+
+@compiled(**_IN_ORDER)
 def _resize_row(logits, y, low, high, weight, start, count, out):
     """One row of logits (h, w, K), resized to ``count`` columns from ``start`` on: out (K, tile)."""
     for k in range(out.shape[0]):
         for x in range(count):
-            w = weight[start + x]
-            out[k, x] = (np.float32(1.0) - w) * logits[y, low[start + x], k] + w * logits[y, high[start + x], k]
+            left = logits[y, low[start + x], k]
+            out[k, x] = left + weight[start + x] * (logits[y, high[start + x], k] - left)
 
 
-@compiled(**_STRICT)
-def _largest(upper, lower, w, count, top):
-    """Between two resized rows (K, tile), ``w`` of the way down: the largest logit ``top``."""
-    v = np.float32(1.0) - w
+@compiled(**_IN_ORDER)
+def _take_from_largest(row, count, scale, top):
+    """Logits (K, tile) -> powers of two, of which the largest of each column is 0."""
     top[:count] = -np.inf
-    for k in range(upper.shape[0]):
+    for k in range(row.shape[0]):
         for x in range(count):
-            logit = v * upper[k, x] + w * lower[k, x]
-            top[x] = logit if logit > top[x] else top[x]
+            top[x] = row[k, x] if row[k, x] > top[x] else top[x]
+    for k in range(row.shape[0]):
+        for x in range(count):
+            power = (row[k, x] - top[x]) * scale
+            row[k, x] = LOWEST if power < LOWEST else power
 
 
-@compiled(**_STRICT)
-def _softmax_of(top, upper, lower, w, count, confidence):
-    """1 / sum_k exp(logit_k - top), between the same rows."""
-    v = np.float32(1.0) - w
-    confidence[:count] = 0.0
-    for k in range(upper.shape[0]):
+@compiled(**_IN_ORDER)
+def _share_of_largest(upper, step, w, count, best, total):
+    """Softmax ``best`` of the class with the largest power ``w`` of a step below row ``upper``; both (K, tile).
+
+    No power is above 0, where the largest of both rows is. Returns whether all classes of a column lie far below that.
+    """
+    best[:count] = np.float32(0.0)
+    total[:count] = np.float32(0.0)
+    K = upper.shape[0]
+    for k in range(0, K - 1, 2):  # two classes at a time: sums are loaded and stored half as often
         for x in range(count):
-            confidence[x] += exp_of_negative(v * upper[k, x] + w * lower[k, x] - top[x])
+            one = _power_of_two(upper[k, x] + w * step[k, x])
+            other = _power_of_two(upper[k + 1, x] + w * step[k + 1, x])
+            total[x] = total[x] + one + other
+            larger = one if one > other else other
+            best[x] = max(best[x], larger)
+    for k in range(K - K % 2, K):
+        for x in range(count):
+            one = _power_of_two(upper[k, x] + w * step[k, x])
+            total[x] += one
+            best[x] = max(best[x], one)
+    least = np.float32(1.0)
     for x in range(count):
-        confidence[x] = np.float32(1.0) / confidence[x]
+        least = best[x] if best[x] < least else least
+        best[x] /= total[x]
+    return least < _FAINT_SHARE
 
 
-@compiled(**_STRICT)
-def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, confidence, first, last):
+@compiled(**_IN_ORDER)
+def _share_of_faint(upper, step, w, count, best):
+    """The same of any powers: the largest at each column is looked for first."""
+    for x in range(count):
+        top, total = np.float32(-np.inf), np.float32(0.0)
+        for k in range(upper.shape[0]):
+            power = upper[k, x] + w * step[k, x]
+            top = power if power > top else top
+        if top < FAINT:
+            for k in range(upper.shape[0]):
+                total += _power_of_two(upper[k, x] + w * step[k, x] - top)
+            best[x] = np.float32(1.0) / total
+
+
+@compiled(**_IN_ORDER)
+def _resize(logits, y, low, high, weight, factor, scale, start, count, lines, top, out):
+    """Powers of two of one row of logits, resized."""
+    if factor > 0:
+        _spread_row(logits, y, factor, weight, start, count, lines, out)
+    else:
+        _resize_row(logits, y, low, high, weight, start, count, out)
+    _take_from_largest(out, count, scale, top)
+
+
+@compiled(**_IN_ORDER)
+def _put(best, factor, out):
+    """Columns in the order of the picture."""
+    columns = out.size // max(factor, 1)
+    for r in range(max(factor, 1)):
+        for x in range(columns):
+            out[max(factor, 1) * x + r] = best[r * columns + x]
+
+
+@compiled(**_IN_ORDER)
+def _confidence_rows(logits, row_low, row_high, row_weight, low, high, weight, factor, scale, confidence, first, last):
     """Fill rows first..last of confidence, tile by tile; each row of logits is resized once per tile."""
-    K, width = logits.shape[2], confidence.shape[1]
-    upper, lower = np.empty((K, _TILE), np.float32), np.empty((K, _TILE), np.float32)
-    top = np.empty(_TILE, np.float32)
-    for start in range(0, width, _TILE):
-        count = min(_TILE, width - start)
+    (_, w, K), width = logits.shape, confidence.shape[1]
+    tile = max(_TILE // factor, 1) * factor if factor > 0 else _TILE
+    upper, lower = np.empty((K, tile), np.float32), np.empty((K, tile), np.float32)
+    step, lines = np.empty((K, tile), np.float32), np.empty((K, w + 2), np.float32)
+    best, total = np.empty(tile, np.float32), np.empty(tile, np.float32)
+    for start in range(0, width, tile):
+        count = min(tile, width - start)
         in_upper, in_lower = np.int64(-1), np.int64(-1)
         for y in range(first, last):
             above, below = np.int64(row_low[y]), np.int64(row_high[y])
-            if in_upper != above and in_lower == above:
-                upper, lower = lower, upper
-                in_upper, in_lower = in_lower, in_upper
-            if in_upper != above:
-                _resize_row(logits, above, low, high, weight, start, count, upper)
-                in_upper = above
-            if in_lower != below:
-                _resize_row(logits, below, low, high, weight, start, count, lower)
-                in_lower = below
-            _largest(upper, lower, row_weight[y], count, top)
-            _softmax_of(top, upper, lower, row_weight[y], count, confidence[y, start:])
+            if in_upper != above or in_lower != below:
+                if in_upper != above and in_lower == above:
+                    upper, lower = lower, upper
+                    in_upper, in_lower = in_lower, in_upper
+                if in_upper != above:
+                    _resize(logits, above, low, high, weight, factor, scale, start, count, lines, total, upper)
+                if in_lower != below:
+                    _resize(logits, below, low, high, weight, factor, scale, start, count, lines, total, lower)
+                in_upper, in_lower = above, below
+                for k in range(K):
+                    for x in range(count):
+                        step[k, x] = lower[k, x] - upper[k, x]
+            if _share_of_largest(upper, step, row_weight[y], count, best, total):
+                _share_of_faint(upper, step, row_weight[y], count, best)
+            _put(best, factor, confidence[y, start : start + count])

@@ -10,7 +10,7 @@ from functools import reduce
 import numpy as np
 
 from any2seg_core.kernels.bilinear import Taps, taps
-from any2seg_core.kernels.labels import BIAS, LOG2_E, MANTISSA_BITS, POWERS, SMALLEST
+from any2seg_core.kernels.labels import FAINT, LOG2_E, LOWEST, MANTISSA_BITS, POWERS, ROUNDING, SMALLEST
 from any2seg_core.kernels.planes import Statistics, gain_and_shift, nearest, spans
 
 _STRIP_VALUES = 1 << 15  # worked on at a time: the arrays between stay in the cache
@@ -66,10 +66,7 @@ def upsampled_labels(
             agreed = np.logical_and.reduce([corner == corners[0] for corner in corners[1:]])
             labels[b, strip][agreed] = corners[0][agreed]  # rounding makes no other class their equal
             if confidence is not None:
-                if temperature != 1.0:
-                    resized = _resized_logits(logits[b] / np.float32(temperature), down, across)
-                shares = _exp_of_negative(resized - resized.max(axis=0))
-                confidence[b, strip] = np.float32(1.0) / reduce(np.add, shares)  # np.sum takes another order
+                confidence[b, strip] = _confidence(logits[b], down, across, LOG2_E / np.float32(temperature))
     return labels, confidence
 
 
@@ -84,15 +81,35 @@ def _resized_logits(logits: np.ndarray, down: Taps, across: Taps) -> np.ndarray:
     return (one - row_weight) * upper + row_weight * lower
 
 
-def _exp_of_negative(x: np.ndarray) -> np.ndarray:
+def _confidence(logits: np.ndarray, down: Taps, across: Taps, scale: np.float32) -> np.ndarray:
+    """(h, w, K) -> (H, W), the softmax of the largest logit, step by step as `labels` computes it."""
+    planes = logits.transpose(2, 0, 1)
+    upper, lower = (_powers(planes[:, rows], across, scale) for rows in (down.low, down.high))  # (K, H, W)
+    powers = _fused(down.weight[:, None], lower - upper, upper)
+    top, shares = powers.max(axis=0), _power_of_two(powers)
+    confidence = shares.max(axis=0) / reduce(np.add, shares)  # np.sum takes another order
+    faint = top < FAINT
+    if faint.any():
+        confidence[faint] = np.float32(1.0) / reduce(np.add, _power_of_two(powers[:, faint] - top[faint]))
+    return confidence
+
+
+def _powers(rows: np.ndarray, across: Taps, scale: np.float32) -> np.ndarray:
+    """Logits (K, H, w) -> powers of two (K, H, W), of which the largest of each place is 0."""
+    left = rows[:, :, across.low]
+    resized = _fused(across.weight, rows[:, :, across.high] - left, left)
+    return np.maximum((resized - resized.max(axis=0)) * scale, LOWEST)
+
+
+def _power_of_two(power: np.ndarray) -> np.ndarray:
     """As that of `labels`, step by step."""
-    power = np.maximum(x * LOG2_E, SMALLEST)
-    whole = (power - np.float32(0.5)).astype(np.int32)
-    f = power - whole.astype(np.float32)
+    power = np.maximum(power, SMALLEST)
+    rounded = power + ROUNDING
+    f = power - (rounded - ROUNDING)
     fraction = np.full_like(f, POWERS[-1])
     for factor in POWERS[-2::-1]:
         fraction = _fused(fraction, f, factor)
-    return fraction * (whole + BIAS << MANTISSA_BITS).view(np.float32)
+    return fraction * (rounded.view(np.int32) << MANTISSA_BITS).view(np.float32)
 
 
 def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray | np.float32) -> np.ndarray:

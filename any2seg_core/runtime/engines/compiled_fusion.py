@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.kernels.fusion import global_weights, inner_products, weigh_and_select
+from any2seg_core.kernels.fusion import Products, global_weights, inner_products, weigh_and_select
 from any2seg_core.kernels.head import add_upsampled
 
 _STRIP_VALUES = 1 << 17  # hidden values that are worked on at a time: half a megabyte stays in the cache
@@ -78,16 +78,17 @@ class CompiledFusion:
             fused = [self._fused(*pair, present)[0] for pair in zip(levels, products, strict=True)]
             yield self._logits(fused, sizes)
 
-    def _fused(self, tokens: np.ndarray, products: np.ndarray, present: np.ndarray) -> np.ndarray:
+    def _fused(self, tokens: np.ndarray, products: Products, present: np.ndarray) -> np.ndarray:
         """(1, N, C)."""
         unit_scale, residual = self.switches.get("unit_scale", False), self.switches.get("residual", True)
         if self.switches.get("reweight", True):
-            weights = global_weights(products, present, unit_scale)
+            weights = global_weights(products.whole, present, unit_scale)
         else:
             weights = (present / present.sum()).astype(np.float32)  # (1, M)
         scale = 0.5 if residual and unit_scale else 1.0
         temperature = self.switches.get("select_temperature", 0.0)
-        return weigh_and_select(tokens, present, weights, scale if residual else 0.0, scale, temperature)
+        factors = (scale if residual else 0.0), scale
+        return weigh_and_select(tokens, present, weights, products.local, *factors, temperature)
 
     def _logits(self, tokens: list[np.ndarray], sizes: list[tuple[int, ...]]) -> np.ndarray:
         """Four fused levels (N_j, C_j) -> (1, K, H_1, W_1), strip by strip of the finest."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from any2seg_core.base.threads import counting, thread_count
 from any2seg_core.base.versions import __version__
 from any2seg_core.kernels.fusion import (
+    Products,
     cosines_where,
     global_weights,
     inner_products,
@@ -165,8 +166,8 @@ class CompiledMFF(MFF):
     """MFF with global weights and selection; with trust, or an anchor and content, as PyTorch computes it.
 
     Shapes:
-        As of MFF. products (B, M, M): what :meth:`products` returned, where subsets of the same features are fused; not
-            with content.
+        As of MFF. products: what :meth:`products` returned, where subsets of the same features are fused; not with
+            content.
     """
 
     @staticmethod
@@ -174,8 +175,8 @@ class CompiledMFF(MFF):
         """Whether these switches have compiled code."""
         return config.select and config.weight == "global"
 
-    def products(self, features: Tensor, present: Tensor) -> np.ndarray:
-        """(B, M, M) float64, inner products of all pairs of present modalities: they give the weights of any subset."""
+    def products(self, features: Tensor, present: Tensor) -> Products:
+        """Of all pairs of present modalities: they give the weights of any subset."""
         return inner_products(_rows(features), present.numpy())
 
     def forward(
@@ -185,7 +186,7 @@ class CompiledMFF(MFF):
         anchor: Tensor | None = None,
         content: Tensor | None = None,
         trust: Tensor | None = None,
-        products: np.ndarray | None = None,
+        products: Products | None = None,
     ) -> Tensor:
         if trust is not None or (anchor is not None and content is not None):
             return super().forward(features, present, anchor, content, trust)
@@ -195,14 +196,14 @@ class CompiledMFF(MFF):
         if content is not None:
             fused = self._fused_where(rows, taking_part(present, content).flatten(2).numpy(), factors)
             return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
+        products = inner_products(rows, there) if products is None else products
         if config.reweight and anchor is not None:
             weights = _weights_of_anchor(rows, there, _rows(anchor[:, None]), config.unit_scale)
         elif config.reweight:
-            products = inner_products(rows, there) if products is None else products
-            weights = global_weights(products, there, config.unit_scale)
+            weights = global_weights(products.whole, there, config.unit_scale)
         else:
             weights = (there / there.sum(axis=1, keepdims=True)).astype(np.float32)  # (B, M)
-        fused = weigh_and_select(rows, there, weights, *factors, config.select_temperature)
+        fused = weigh_and_select(rows, there, weights, products.local, *factors, config.select_temperature)
         return to_map(torch.from_numpy(fused), *features.shape[3:])  # (B, C, H, W)
 
     def _fused_where(self, rows: np.ndarray, there: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
@@ -212,7 +213,8 @@ class CompiledMFF(MFF):
         if self.config.reweight and self.config.unit_scale:
             shares, weights = shares * np.exp(weights), np.float32(1.0)
         weights = weights * shares / shares.sum(axis=1, keepdims=True)
-        return weigh_and_select(rows, there, weights, *factors, self.config.select_temperature)
+        products = inner_products(rows, np.asarray(there.any(axis=2))).local
+        return weigh_and_select(rows, there, weights, products, *factors, self.config.select_temperature)
 
 
 def _compiled(fusion: Fusion) -> Fusion:

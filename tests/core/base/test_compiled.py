@@ -62,11 +62,11 @@ def test_value_many_threads_call_first_at_once():
     program = """
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
-from any2seg_core.kernels.fusion import weigh_and_select
+from any2seg_core.kernels.fusion import inner_products, weigh_and_select
 tokens, there = np.ones((1, 2, 3, 4), np.float32), np.ones((1, 2), bool)
-weights = np.full((1, 2), 0.5, np.float32)
+weights, products = np.full((1, 2), 0.5, np.float32), inner_products(tokens, there).local
 with ThreadPoolExecutor(8) as pool:
-    found = list(pool.map(lambda _: weigh_and_select(tokens, there, weights, 0.5, 0.5), range(8)))
+    found = list(pool.map(lambda _: weigh_and_select(tokens, there, weights, products, 0.5, 0.5), range(8)))
 print(sum(float(each.sum()) for each in found))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)

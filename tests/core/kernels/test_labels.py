@@ -95,6 +95,20 @@ def test_value_extremes():
     assert confidence[0, 0].tolist() == [0.5, 1.0, 1.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("size", [(8, 12), (10, 9), (32, 48)])
+@pytest.mark.parametrize("apart", [50.0, 400.0, 1e5])
+def test_value_confidence_between_rows_whose_winners_are_far_apart(size: tuple[int, int], apart: float):
+    """In the middle every class lies far below what is largest above and below."""
+    logits = torch.randn(1, 4, 2, 3, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    logits[0, 0, 0] += apart
+    logits[0, 1, 1] += apart
+    exact = F.interpolate(logits.double(), size, mode="bilinear", align_corners=False).softmax(dim=1)
+    labels, confidence = by_kernel(logits, *size)
+    chosen = exact.gather(1, labels.long()[:, None])[:, 0]
+    np.testing.assert_allclose(confidence, chosen, rtol=0, atol=2e-7 * apart)
+    assert float(confidence.min()) > 0.2
+
+
 def test_value_nan_is_no_index_beyond_the_classes():
     logits = np.random.default_rng(0).normal(size=(1, 5, 6, 3)).astype(np.float32)
     logits[0, 2, 3], logits[0, 4, 5, 0] = np.nan, np.nan
