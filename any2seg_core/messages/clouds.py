@@ -10,7 +10,7 @@ import numpy as np
 from any2seg_core.base.errors import MessageError
 from any2seg_core.messages.fields import attribute, byte_order, data_bytes, integer
 from any2seg_core.sensors.camera import read_only
-from any2seg_core.sensors.returns import IntensityScale, gather_returns, shares_of_range
+from any2seg_core.sensors.returns import IntensityScale, are_returns, gather_returns, shares_of_range
 
 MAX_POINTS = 100_000_000
 CARLA_EVENT_BYTES = 13
@@ -37,7 +37,7 @@ def cloud_to_points(
         (N, 4) float32 x, y, z in metres and intensity 0..1; points that are not finite, or within 1 cm of the origin,
         are no returns and dropped; intensity is 1 where the cloud has none of the fields intensity, reflectivity,
         reflectance or i (of a radar rcs, RCS, radar_cross_section, power, snr, amplitude or these), and 0 where it is
-        NaN.
+        NaN. Rows that the message holds just so are read-only and share its memory.
 
     Raises:
         MessageError: no x, y or z, one of these or the intensity of unknown type or outside the point, point_step 0,
@@ -61,8 +61,22 @@ def cloud_to_points(
         return np.empty((0, 4), np.float32)
     if value_range is not None:
         return gather_returns(x, y, z, read_only(shares_of_range(values, value_range)), np.float32(1.0))
-    scale = scale or IntensityScale(intensity_max)
-    return gather_returns(x, y, z, values, np.float32(scale.full(values, is_unsigned=raw.dtype.kind == "u")))
+    full = (scale or IntensityScale(intensity_max)).full(values, is_unsigned=raw.dtype.kind == "u")
+    rows = _rows_of(x, y, z, values) if full == 1.0 else None
+    if rows is not None and are_returns(rows.reshape(-1)):  # (N,4) -> (4N,)
+        return rows
+    return gather_returns(x, y, z, values, np.float32(full))
+
+
+def _rows_of(*columns: np.ndarray) -> np.ndarray | None:
+    """Columns (N,) of float32 that lie one behind the other as rows (N, 4), read-only; None where they do not."""
+    first, size = columns[0], columns[0].itemsize
+    address = first.ctypes.data
+    if any(each.strides != (4 * size,) for each in columns) or not first.flags.aligned:
+        return None
+    if any(each.ctypes.data != address + size * number for number, each in enumerate(columns)):
+        return None
+    return np.lib.stride_tricks.as_strided(first, (first.size, 4), (4 * size, size), writeable=False)
 
 
 def cloud_rows(msg: Any) -> tuple[np.ndarray, dict[str, tuple[int, np.dtype]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from any2seg_core.base.compiled import compiled
@@ -12,6 +14,9 @@ NO_RETURN_M2 = NO_RETURN_M**2
 
 _LEAST_OF_INTEGERS = 255.0
 _OVER_ONE = 1.5  # calibrated reflectances go a little over 1
+_CHUNK = 512
+_INFINITY = np.float32(np.inf)
+_KERNEL: dict[str, Any] = {"cache": True, "nogil": True}
 _STRAYS = 0.01  # share of brighter returns, off retroreflectors, that does not change the scale
 
 
@@ -74,16 +79,19 @@ def shares_of_range(values: np.ndarray, value_range: tuple[float, float]) -> np.
     return ((values - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _smallest_range(values):
     """Smallest of the ranges that holds (N,) values; 0 where none of them is above 0."""
     lit, over_one, over_byte, over_short = 0, 0, 0, 0
-    for i in range(values.size):
-        if 0.0 < values[i] < np.inf:
-            lit += 1
-            over_one += values[i] > _OVER_ONE
-            over_byte += values[i] > 255.0
-            over_short += values[i] > 65535.0
+    part = np.empty(_CHUNK, np.float32)
+    for start in range(0, values.size, _CHUNK):
+        count = min(values.size - start, _CHUNK)
+        for i in range(count):  # side by side, as vector instructions need them
+            part[i] = values[start + i]
+        counts = _count_above(part[:count])
+        lit, over_one, over_byte, over_short = (
+            lit + counts[0], over_one + counts[1], over_byte + counts[2], over_short + counts[3]
+        )  # fmt: skip
     if lit == 0:
         return 0.0
     strays = _STRAYS * lit
@@ -92,7 +100,35 @@ def _smallest_range(values):
     return 255.0 if over_one > strays else 1.0
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
+def _count_above(values):
+    """How many of (N,) float32 are above 0, 1.5, 255 and 65535; infinity is not."""
+    lit = over_one = over_byte = over_short = np.int32(0)
+    for i in range(values.size):
+        value = values[i] if values[i] < _INFINITY else np.float32(0.0)
+        lit += np.int32(value > np.float32(0.0))
+        over_one += np.int32(value > np.float32(_OVER_ONE))
+        over_byte += np.int32(value > np.float32(255.0))
+        over_short += np.int32(value > np.float32(65535.0))
+    return lit, over_one, over_byte, over_short
+
+
+@compiled(**_KERNEL)
+def are_returns(points):
+    """Whether each of points (4N,), x y z and share of intensity in turn, is one that `gather_returns` keeps as it is.
+
+    Those are finite, not at the origin, and of an intensity of 0..1.
+    """
+    others = np.int32(0)
+    for i in range(points.size // 4):
+        x, y, z, share = points[4 * i], points[4 * i + 1], points[4 * i + 2], points[4 * i + 3]
+        is_finite = (abs(x) < _INFINITY) & (abs(y) < _INFINITY) & (abs(z) < _INFINITY)
+        is_share = (share >= np.float32(0.0)) & (share <= np.float32(1.0))
+        others += np.int32(not (is_finite & is_share & (x * x + y * y + z * z >= NO_RETURN_M2)))
+    return others == 0
+
+
+@compiled(**_KERNEL)
 def gather_returns(x, y, z, strength, full):
     """(N, 4) float32 rows of those points (N,) that are finite and not at the origin.
 
@@ -112,7 +148,7 @@ def gather_returns(x, y, z, strength, full):
     return points[:count]
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def count_returns(points, enough):
     """How many of (N, 3 or 4) points are finite and not at the origin; counts no further than `enough`."""
     count = 0

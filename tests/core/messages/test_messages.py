@@ -191,6 +191,37 @@ def test_value_points_drop_not_finite_rows_and_allow_missing_intensity():
     assert cloud_to_points(_cloud(records[:0])).shape == (0, 4)
 
 
+ROW = np.dtype([(name, "<f4") for name in ("x", "y", "z", "intensity")])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "is_in_place"),
+    [((3, "intensity"), 0.25, True), ((3, "intensity"), 1.25, False), ((3, "intensity"), np.nan, False),
+     ((0, "x"), np.nan, False), ((8, "z"), np.inf, False), ((8, "y"), -np.inf, False), ((5, "intensity"), -0.5, False)],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["xyzi", "yxzi", "padded"])
+def test_value_rows_that_need_no_change_are_not_copied(place, value, is_in_place, order):
+    turned = np.dtype([(name, "<f4") for name in ("y", "x", "z", "intensity")])
+    layouts = {"xyzi": ROW, "yxzi": turned, "padded": np.dtype([*ROW.descr, ("ring", "<u2")])}
+    records = np.zeros(9, layouts[order])
+    for name in ROW.names:
+        records[name] = RNG.uniform(0.1, 1.0, 9)
+    records[place[1]][place[0]] = value
+    message = _cloud(records)
+    found = cloud_to_points(message)
+    rows = np.stack([records[name] for name in ROW.names], axis=1)
+    rows = rows[np.isfinite(rows[:, :3]).all(axis=1)]
+    np.testing.assert_array_equal(found, np.column_stack([rows[:, :3], np.nan_to_num(rows[:, 3]).clip(0, 1)]))
+    assert np.shares_memory(found, np.frombuffer(message.data, np.uint8)) == (is_in_place and order == "xyzi")
+    assert not (is_in_place and order == "xyzi") or not found.flags.writeable
+
+
+def test_value_points_at_the_origin_are_dropped_whatever_the_rest():
+    records = np.zeros(5, ROW)
+    records["x"], records["intensity"] = [4, 0.005, 3, 0, 0.02], 0.5
+    np.testing.assert_array_equal(cloud_to_points(_cloud(records))[:, 0], np.float32([4, 3, 0.02]))
+
+
 def test_value_intensity_scales():
     layout = [("x", "f4"), ("y", "f4"), ("z", "f4")]
     integer = np.ones(2, [*layout, ("intensity", "u1")])
