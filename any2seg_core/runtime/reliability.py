@@ -16,7 +16,7 @@ import numpy as np
 
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.runtime.frame import Frame
-from any2seg_core.sensors.health import extremes
+from any2seg_core.sensors.pixel_counts import count_pixels
 from any2seg_core.sync import SampleSet, SyncConfig
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS, IMAGE, PLANE, POINTS, Sensor
@@ -80,10 +80,9 @@ def filled_share(sensor: Sensor, plane: np.ndarray) -> float:
     Of images: pixels that are neither black nor white, else those that are not 0.
     """
     strides = [max(1, side // _SAMPLES_PER_SIDE) for side in plane.shape[:2]]
-    brightest, darkest = extremes(plane[:: strides[0], :: strides[1]])
-    if sensor.kind == IMAGE and sensor.format != PLANE:
-        return float(((brightest > _BLACK) & (darkest < _WHITE)).mean())
-    return float((brightest > 0).mean())
+    sample = plane[:: strides[0], :: strides[1]]
+    is_image = sensor.kind == IMAGE and sensor.format != PLANE
+    return count_pixels(sample, *((_BLACK, _WHITE) if is_image else (0, 256))) / (sample.shape[0] * sample.shape[1])
 
 
 def observations(
@@ -184,9 +183,7 @@ class ReliabilityMonitor:
         >>> scores = monitor.update(now_ns, observations(sample_set, frame, suite, compared, segmentation.agreement))
     """
 
-    def __init__(
-        self, oldest_ns: Mapping[str, int], suite: SensorSuite = VEHICLE, compare_every: int = 3
-    ) -> None:
+    def __init__(self, oldest_ns: Mapping[str, int], suite: SensorSuite = VEHICLE, compare_every: int = 3) -> None:
         self._suite = suite
         self._oldest_ns = dict(oldest_ns)
         self._compare_every = compare_every

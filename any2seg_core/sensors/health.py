@@ -17,6 +17,7 @@ from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.depth import MAX_DEPTH_M
 from any2seg_core.sensors.health_config import HealthConfig
 from any2seg_core.sensors.images import image_codes
+from any2seg_core.sensors.pixel_counts import count_depths, count_pixels
 from any2seg_core.sensors.returns import count_returns
 from any2seg_core.vocabulary.sensor import DEPTH, IMAGE, PLANE, POINTS, Sensor
 
@@ -59,31 +60,24 @@ def image_fault(picture: np.ndarray, sensor: Sensor, config: HealthConfig) -> Fa
     if sensor.format == PLANE:
         return None
     stride = [max(1, side // _SAMPLES_PER_SIDE) for side in picture.shape[:2]]
-    brightest, darkest = extremes(image_codes(picture[:: stride[0], :: stride[1]], sensor))
+    codes = image_codes(picture[:: stride[0], :: stride[1]], sensor)
+    pixels = codes.shape[0] * codes.shape[1]
     within = "" if sensor.value_range is None else " within its range"
-    if config.black_level and _share(brightest > config.black_level) < _BRIGHTEST_SHARE:
+    lit = count_pixels(codes, config.black_level, 256) if config.black_level else pixels
+    if lit / pixels < _BRIGHTEST_SHARE:
         told = f"is black{within}: 99 % of its pixels are at most {config.black_level} of 255"
         return Fault("black", f"{sensor.title} image {told}")
     if config.saturated_share:
-        share = _share(darkest >= _WHITE)
+        share = (pixels - count_pixels(codes, -1, _WHITE)) / pixels
         if share >= config.saturated_share:
             return Fault("saturated", f"{sensor.title} image is saturated{within}: {share:.0%} of its pixels are white")
     return None
 
 
-def extremes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Largest and smallest channel of each pixel: (H, W, 3) or (H, W) uint8 -> twice (H, W)."""
-    if codes.ndim == 2:
-        return codes, codes
-    # Channel by channel: a maximum along an axis of three values takes ten times as long.
-    first, second, third = (np.ascontiguousarray(codes[..., channel]) for channel in range(3))  # (H,W,3) -> 3 x (H,W)
-    return np.maximum(np.maximum(first, second), third), np.minimum(np.minimum(first, second), third)
-
-
 def depth_fault(depth_m: np.ndarray, _sensor: Sensor, config: HealthConfig) -> Fault | None:
     """Whether (H, W) float metres holds next to no depth; every fourth pixel of every fourth row counts."""
-    sample = np.ascontiguousarray(depth_m[::_DEPTH_STRIDE, ::_DEPTH_STRIDE])
-    share = _share((sample > 0) & (sample < MAX_DEPTH_M))
+    pixels = depth_m[::_DEPTH_STRIDE, ::_DEPTH_STRIDE].size
+    share = count_depths(depth_m, _DEPTH_STRIDE, MAX_DEPTH_M, config.min_depth_share * pixels) / pixels
     if share < config.min_depth_share:
         return Fault("no_depth", f"depth image is empty: {share:.2%} of its pixels have a depth")
     return None
@@ -107,10 +101,6 @@ def event_fault(count: int, window_ns: int, pixels: int, config: HealthConfig) -
     if config.max_event_rate_hz and rate_hz > config.max_event_rate_hz:
         return Fault("event_storm", f"event storm: {rate_hz:.0f} events per pixel and second")
     return None
-
-
-def _share(chosen: np.ndarray) -> float:
-    return np.count_nonzero(chosen) / chosen.size
 
 
 @dataclass
