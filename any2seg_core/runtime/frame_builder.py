@@ -31,6 +31,7 @@ from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS
 
 _NO_OFFSETS: Mapping[str, int] = MappingProxyType({})
+_WHOLE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _TELLING_EVENTS = 100  # so many around an empty window are no still scene
 
 _Given = TypeVar("_Given")
@@ -94,10 +95,10 @@ class FrameBuilder:
         self._geometry.forget_image_size()
         self._planes.forget()
 
-    def warm_up(self) -> None:
+    def warm_up(self, picked: Mapping[str, tuple[int, int]] = _WHOLE) -> None:
         """Compile the kernels of common messages and of the projection, so that the first real set is not the slow one.
 
-        Without a calibration there is no projection yet, and nothing is done.
+        Without a calibration there is no projection yet, and nothing is done. ``picked``: as `build` will be given it.
         """
         if self.rig is None:
             return
@@ -109,6 +110,7 @@ class FrameBuilder:
                 self._geometry.note_size(name, reading)
                 self._fault_of(name, reading, stamp_ns=1)
                 self._geometry.project(name, reading, stamp_ns=1)
+                self._geometry.project(name, reading, 1, picked.get(name))
         self._decoder.forget_scales()
         self.reset()
 
@@ -160,7 +162,11 @@ class FrameBuilder:
         return self._geometry.find_extrinsics(transforms, newest, stamp_ns, fixed_frame)
 
     def build(
-        self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, offsets_ns: Mapping[str, int] = _NO_OFFSETS
+        self,
+        payloads: Mapping[str, Sequence[Any]],
+        stamp_ns: int,
+        offsets_ns: Mapping[str, int] = _NO_OFFSETS,
+        picked: Mapping[str, tuple[int, int]] = _WHOLE,
     ) -> Frame:
         """Read and project one set.
 
@@ -170,6 +176,8 @@ class FrameBuilder:
             stamp_ns: stamp of the set.
             offsets_ns: sensor -> how far its clock is ahead of that of the stamp: the window of events ends at stamp
                 plus offset.
+            picked: sensor of points or events -> (h, w) of the network; its plane is made for the pixels alone that
+                this reads, where nobody wants to see the rest.
 
         Returns:
             Frame with what could be used; never raises for a bad message.
@@ -179,12 +187,13 @@ class FrameBuilder:
         readings = self._read(payloads, stamp_ns, offsets_ns, faults)
         healthy = _each(readings, faults, lambda name, reading: self._fault_of(name, reading, stamp_ns) or reading)
         posed = _each(healthy, faults, self._with_pose)
-        projected = _each(posed, faults, lambda name, reading: self._plane(name, reading, stamp_ns))
+        projected = _each(posed, faults, lambda name, reading: self._plane(name, reading, stamp_ns, picked.get(name)))
         planes = _each(
-            projected, faults, lambda name, plane: self._filled(name, plane, readings[name].array, stamp_ns, notes)
+            projected, faults, lambda name, plane: self._filled(name, plane, readings[name], stamp_ns, notes)
         )
         samples = {name: readings[name].array for name in planes}
-        return self._frame(payloads, stamp_ns, planes, samples, faults, notes)
+        frame = self._frame(payloads, stamp_ns, planes, samples, faults, notes)
+        return replace(frame, size=self._geometry.size) if picked else frame
 
     def notice(
         self, payloads: Mapping[str, Sequence[Any]], stamp_ns: int, offsets_ns: Mapping[str, int] = _NO_OFFSETS
@@ -232,17 +241,22 @@ class FrameBuilder:
             self._geometry.require_pose(name, reading.frame_id)
         return reading
 
-    def _plane(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
+    def _plane(self, name: str, reading: Reading, stamp_ns: int, picked: tuple[int, int] | None) -> np.ndarray:
         """Fourth stage: its plane; a message that comes again is not projected again."""
-        make = partial(self._geometry.project, name, reading, stamp_ns)
-        return self._planes.plane(name, reading, self._geometry.source(name, reading), make)
+        make = partial(self._geometry.project, name, reading, stamp_ns, picked)
+        return self._planes.plane(name, reading, self._geometry.source(name, reading, picked), make)
 
     def _filled(
-        self, name: str, plane: np.ndarray, sample: np.ndarray, stamp_ns: int, notes: list[str]
+        self, name: str, plane: np.ndarray, reading: Reading, stamp_ns: int, notes: list[str]
     ) -> np.ndarray | Fault:
-        """Last stage: a plane without a pixel is none."""
+        """Last stage: a plane without a pixel is none; what lies between picked pixels counts."""
         if not is_empty(plane):
             return plane
+        if plane.shape[:2] != self._geometry.size and self._geometry.size is not None:
+            plane = self._geometry.project(name, reading, stamp_ns)
+            if not is_empty(plane):
+                return plane
+        sample = reading.array
         notes.extend(self._note_empty(name, sample, stamp_ns))
         return Fault("empty", why_empty(self.suite.sensor(name), sample, self.rig, stamp_ns))
 

@@ -35,13 +35,14 @@ class PlaneSource(NamedTuple):
 
     Attributes:
         camera, place: of the rig, the very objects; None without a rig. grid: (H, W) of the plane, None as of the
-            camera. size: (H, W) of an event sensor.
+            camera. size: (H, W) of an event sensor. picked: (h, w) of the network that its pixels are picked for.
     """
 
     camera: CameraModel | None
     place: SensorPlace | None
     grid: tuple[int, int] | None
     size: tuple[int, int] | None
+    picked: tuple[int, int] | None = None
 
 
 class VehicleGeometry:
@@ -84,6 +85,13 @@ class VehicleGeometry:
         if self.rig is None or self._image_size is None:
             return None
         return self._image_size if same_view(self._image_size, self.rig.calibration.camera) else None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of all planes; None as long as no camera is known: the picture of the camera says it."""
+        if self.rig is None:
+            return None
+        return self.grid or (self.rig.calibration.camera.height, self.rig.calibration.camera.width)
 
     def forget_image_size(self) -> None:
         """Time has jumped: the next image may have another size."""
@@ -192,16 +200,20 @@ class VehicleGeometry:
                 "transform",
             )
 
-    def source(self, name: str, reading: Reading) -> PlaneSource:
+    def source(self, name: str, reading: Reading, picked: tuple[int, int] | None = None) -> PlaneSource:
         """What `project` makes a plane with, beside the message and the stamp."""
         if self.rig is None:
             return PlaneSource(None, None, None, reading.size)
-        return PlaneSource(self.rig.calibration.camera, self.rig.place(name), self.grid, reading.size)
+        return PlaneSource(self.rig.calibration.camera, self.rig.place(name), self.grid, reading.size, picked)
 
-    def project(self, name: str, reading: Reading, stamp_ns: int) -> np.ndarray:
-        """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError or MessageError where the geometry does not fit."""
+    def project(self, name: str, reading: Reading, stamp_ns: int, picked: tuple[int, int] | None = None) -> np.ndarray:
+        """Plane (H, W, 3) uint8 of one sensor, on `grid`; UserError or MessageError where the geometry does not fit.
+
+        ``picked``: (h, w) of a network for whose pixels alone a plane of points or events is made, see `rig.planes`.
+        """
         if self.rig is not None:
-            return self.rig.planes({name: reading.array}, stamp_ns, self.grid, reading.size)[name]
+            parts = {} if picked is None else {name: picked}
+            return self.rig.planes({name: reading.array}, stamp_ns, self.grid, reading.size, parts)[name]
         if name == self._suite.camera:
             return three_channels(image_codes(reading.array, self._suite.sensor(name)))
         way_out = "give a calibration file or publish the camera's camera_info"

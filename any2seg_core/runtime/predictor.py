@@ -214,6 +214,7 @@ class Predictor:
             samples: per sensor either a plane, (H, W, 3) uint8 (float32 in 0..255 where a data set is finer, without
                 a rig) on the camera grid, or a raw array, see `SensorRig.planes`: depth (H, W) float32 metres, points
                 (N, 4) float32 x y z intensity, events structured array (EVENT_DTYPE), images as `image_codes` has them.
+                Where `size` is given, a plane of points or events may be its pixels that the model reads, see `Picks`.
             rig: geometry, needed as soon as one sample is raw, but for the picture of the camera; of the suite of the
                 checkpoint.
             stamp_ns: end of the event window.
@@ -233,7 +234,7 @@ class Predictor:
                 on planes of other code, planes of different sizes or with numbers that are not finite, points whose
                 intensity is not 0..1, or not one plane with a pixel that is not 0.
         """
-        self._check(samples, rig)
+        self._check(samples, rig, size)
         everything = self.contract.modalities  # also while a sensor is away, so that the output stays the same one
         options = with_confidence, compared, features, memory or self._memory, camera
         return self._segment(samples, (everything,), rig, stamp_ns, size, None, *options)[everything]
@@ -266,7 +267,7 @@ class Predictor:
             Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
             planes are left out of every subset; a subset that holds no other has no entry, as nothing of it was seen.
         """
-        self._check(samples, rig)
+        self._check(samples, rig, size)
         options = True, compared, features, memory, camera
         return self._segment(samples, subsets, rig, stamp_ns, size, change, *options)
 
@@ -387,7 +388,9 @@ class Predictor:
             mean = filters[output].filtered(new, stamp_ns, view, temperature)
             yield [output], self.engine.given({"mean": mean[None]})["mean"]
 
-    def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None) -> tuple[str, ...]:
+    def _check(
+        self, samples: dict[str, np.ndarray], rig: SensorRig | None, size: tuple[int, int] | None
+    ) -> tuple[str, ...]:
         used = self.contract.suite.canonical(samples)
         unknown = [name for name in used if name not in self.contract.modalities]
         if not used or unknown:
@@ -409,7 +412,8 @@ class Predictor:
                     f"raw samples {shapes} need a calibration: pass rig=SensorRig(...), or uint8 planes",
                     "calibration-missing",
                 )
-            sizes = {name: samples[name].shape[:2] for name in used}
+            picked = () if size is None else tuple(name for name in used if self._is_picked(name, samples[name]))
+            sizes = {name: samples[name].shape[:2] for name in used if name not in picked}
             if len(set(sizes.values())) > 1:
                 raise UserError(
                     f"planes of different sizes {sizes}: all must lie on the same camera grid (H, W)", "size-mismatch"
@@ -418,3 +422,7 @@ class Predictor:
             if name in raw:
                 _require_shares(name, samples[name])
         return used
+
+    def _is_picked(self, name: str, plane: np.ndarray) -> bool:
+        """Whether a plane may be the pixels alone that the model reads."""
+        return self.contract.suite.sensor(name).is_sparse and plane.shape[:2] == self.contract.size_of(name)

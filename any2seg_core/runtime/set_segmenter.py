@@ -97,6 +97,7 @@ class SetSegmenter:
         camera = None if frame.rig is None else CameraView(frame.rig.calibration.camera, pose)
         of_stream: dict[str, Any] = {
             "stamp_ns": frame.stamp_ns,
+            "size": frame.size,
             "compared": compared,
             "features": self.features,
             "memory": self._memory,

@@ -14,6 +14,7 @@ import numpy as np
 from any2seg_core.base.compiled import compiled
 
 _COUNT_STEP = 40
+_FEW = 20  # pixels for each event: with fewer events an event at a time is faster
 _FULL = 7  # 7 * 40 saturates: three bits count the events of one polarity
 _COUNTS = 0x3F  # bits 0 to 2: positive, 3 to 5: negative
 _RECENCY = 0xFF00
@@ -34,27 +35,57 @@ def count_events(events: np.ndarray, end_ns: int, window_ns: int, height: int, w
     return cells
 
 
-def draw_cells(cells: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 of (N,) cells: positive and negative events, 40 each and saturating, and recency 0..255."""
-    plane = np.empty((cells.size, 3), np.uint8)
-    _draw(cells, plane.reshape(-1))  # (N,3) -> (3N,)
+def pick_events(events: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Those of (N,) events that lie on some rows and columns, with their numbers in place of y and x.
+
+    Args:
+        rows, columns: (H,) and (W,) int32, the number of each row and column of the sensor, -1 for those left out.
+    """
+    found = np.empty_like(events)
+    return found[: _pick(events, rows, columns, found)]
+
+
+def draw_cells(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width, 3) uint8 of (height * width,) cells: positive and negative events, 40 each, and recency."""
+    plane = np.empty((height, width, 3), np.uint8)
+    _draw(cells, plane.reshape(-1))  # (H,W,3) -> (3HW,)
     return plane
 
 
-def move_cells(cells: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
-    """The same on another grid, (count, 3) uint8; `target` (N,) int32 is the pixel of each cell there, or -1.
+def move_cells(cells: np.ndarray, target: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The same on another grid, (height, width, 3); `target` (N,) int32 is the pixel of each cell there, or -1.
 
     Cells of one pixel are joined: counts are added up, and the newest event counts.
     """
-    plane = np.zeros((count, 3), np.uint8)
-    _move(cells, target, plane)
+    plane = np.zeros((height, width, 3), np.uint8)
+    _move(cells, target, plane.reshape(-1, 3))  # (H,W,3) -> (HW,3)
     return plane
 
 
 def gather_cells(cells: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """The same on another grid, (M, 3) uint8; `source` (M,) int32 is the cell of each pixel there, or -1."""
-    plane = np.zeros((source.size, 3), np.uint8)
-    _gather(cells, source, plane)
+    """The same on another grid, (H, W, 3); `source` (H, W) int32 is the cell of each pixel there, or -1."""
+    plane = np.zeros((*source.shape, 3), np.uint8)
+    _gather(cells, source.reshape(-1), plane.reshape(-1, 3))  # (H,W,3) -> (HW,3)
+    return plane
+
+
+def are_few(events: np.ndarray, height: int, width: int) -> bool:
+    """Whether `draw_few` is faster than cells, of which all are looked at however few events there are."""
+    return events.size * _FEW < height * width
+
+
+def draw_few(
+    events: np.ndarray, end_ns: int, window_ns: int, sensor: tuple[int, int], size: tuple[int, int], target: np.ndarray
+) -> np.ndarray:
+    """What `count_events` with `draw_cells` or `move_cells` makes, (H, W, 3) uint8, event by event.
+
+    Args:
+        sensor: (H', W') of the event camera. size: (H, W) of the plane.
+        target: (H' W',) int32 pixel of each of the sensor's pixels on the plane, or -1; empty: they are the same.
+    """
+    plane = np.zeros((*size, 3), np.uint8)
+    ages = _age_edges(window_ns), 255.0 / window_ns
+    _draw_few(events, end_ns, *ages, *sensor, target, plane.reshape(-1, 3))  # (H,W,3) -> (HW,3)
     return plane
 
 
@@ -108,6 +139,42 @@ def _count(cells, events, end_ns, edges, codes_per_ns, height, width, next_count
             above = np.int32((cell & _RECENCY) - code)
             after |= code + np.int32(above & ~(above >> 31))  # max(cell, code); a branch on it is mostly guessed wrong
         cells[pixel] = np.uint16(after)
+
+
+@compiled(**_KERNEL)
+def _draw_few(events, end_ns, edges, codes_per_ns, height, width, target, plane):
+    for i in range(events.size):
+        event = events[i]
+        age = end_ns - event.t
+        if age < 0 or age >= edges[255] or event.x >= width or event.y >= height:
+            continue
+        place = np.int64(event.y) * width + np.int64(event.x)
+        if target.size > 0:
+            place = np.int64(target[place])
+            if place < 0:
+                continue
+        passed = np.int64(age * codes_per_ns)  # as in `_count`
+        if age < edges[passed]:
+            passed -= 1
+        elif age >= edges[passed + 1]:
+            passed += 1
+        channel = 0 if event.p > 0 else 1
+        plane[place, channel] = min(plane[place, channel] + _COUNT_STEP, 255)
+        plane[place, 2] = max(np.int64(plane[place, 2]), 255 - passed)
+
+
+@compiled(**_KERNEL)
+def _pick(events, rows, columns, found):
+    count = 0
+    for i in range(events.size):
+        event = events[i]
+        if event.x >= columns.size or event.y >= rows.size:
+            continue
+        row, column = rows[event.y], columns[event.x]
+        found[count].x, found[count].y = np.uint16(column), np.uint16(row)
+        found[count].t, found[count].p = event.t, event.p
+        count += (row | column) >= 0  # no branch: the processor would mostly guess it wrong
+    return count
 
 
 @compiled(**_KERNEL)

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from any2seg_core.base.compiled import compiled
 from any2seg_core.base.errors import UserError
-from any2seg_core.sensors.camera import CameraModel, project_into, read_only
+from any2seg_core.sensors.camera import CameraModel, read_only
+from any2seg_core.sensors.cloud_pixels import CHUNK, checked_matrix, checked_points, project_chunk, visible_pixels
 from any2seg_core.sensors.depth import MAX_DEPTH_M, height_code, inverse_distance_code
-from any2seg_core.sensors.returns import NO_RETURN_M2
+from any2seg_core.sensors.picks import Picks
 from any2seg_core.vocabulary.labels import IGNORE
 
 _HIDDEN_BEHIND_M = 0.3
 _HIDDEN_BEHIND_SHARE = 0.03
-_CHUNK = 256
 _NOTHING = np.int64(2**63 - 1)  # larger than the key of any point
+_KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
-def project_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel) -> np.ndarray:
+def project_points(
+    points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel, picked: Picks | None = None
+) -> np.ndarray:
     """Draws a cloud on the camera plane; the nearest point wins, each covers 3x3 pixels.
 
     Args:
         points: (N, 4) float32 x, y, z in metres (LiDAR frame), intensity in [0, 1]; rows that are not finite, or
             within 1 cm of the origin, are skipped (a missing intensity counts as 0).
         lidar_to_camera: (4, 4) float64, p_camera = lidar_to_camera @ p_lidar.
-        camera: the plane.
+        camera: the plane. picked: pixels of it; nothing else is drawn then.
 
     Returns:
-        (H, W, 3) uint8: [0] inverse range 255 * 10 / (10 + range), never 0 where a point is; [1] intensity * 255;
-        [2] height over the camera (-4 m -> 1, 5 cm steps); 0, 0, 0 where no point is. Does not depend on the order
-        of the points.
+        (H, W, 3) uint8, or (h, w, 3) of picked pixels: [0] inverse range 255 * 10 / (10 + range), never 0 where a
+        point is; [1] intensity * 255; [2] height over the camera (-4 m -> 1, 5 cm steps); 0, 0, 0 where no point is.
+        Does not depend on the order of the points.
 
     Raises:
         UserError: wrong shapes.
     """
-    points = _checked(points)
-    keys, columns, begins = _by_row(*_visible(points, lidar_to_camera, camera), points[:, 3], camera.height)
+    points = checked_points(points)
+    if picked is not None:
+        least = np.full(picked.size[0] * picked.size[1], _NOTHING)
+        _keep_least(points, checked_matrix(lidar_to_camera), camera.lens, *picked.near, least)
+        plane = np.empty((*picked.size, 3), np.uint8)
+        _store_codes(least, plane.reshape(-1))  # (h,w,3) -> (3hw,)
+        return plane
+    keys, columns, begins = _by_row(*visible_pixels(points, lidar_to_camera, camera), points[:, 3], camera.height)
     plane = np.zeros((camera.height, 3 * camera.width), np.uint8)  # here: NumPy says who owns what it allocates
     _draw(keys, columns, begins, plane)
     return plane.reshape(camera.height, camera.width, 3)  # (H,3W) -> (H,W,3)
@@ -56,7 +67,7 @@ def project_labels(
     Returns:
         (H, W) uint8, 255 where no point is. Of equally near points the first wins.
     """
-    points = _checked(points)
+    points = checked_points(points)
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.shape != (len(points),):
         raise UserError(f"labels: expected shape ({len(points)},), one per point, got {labels.shape}", "array-shape")
@@ -69,7 +80,7 @@ def nearest_points(points: np.ndarray, lidar_to_camera: np.ndarray, camera: Came
 
     points: (N, 4) or (N, 3) float32, LiDAR frame, metres. Of equally near points the first wins.
     """
-    column, row, distance, _ = _visible(_checked(points), lidar_to_camera, camera)
+    column, row, distance, _ = visible_pixels(checked_points(points), lidar_to_camera, camera)
     column[~_unhidden(column, row, distance, camera.height, camera.width)] = -1
     return _nearest(column, row, distance, camera.height, camera.width)
 
@@ -124,13 +135,13 @@ def label_points(
     Raises:
         UserError: wrong shapes.
     """
-    points = _checked(points)
+    points = checked_points(points)
     if not labels.shape == confidence.shape == (camera.height, camera.width):
         size = camera.height, camera.width
         raise UserError(
             f"labels and confidence: expected shape {size}, got {labels.shape} and {confidence.shape}", "array-shape"
         )
-    column, row, distance, _ = _visible(points, lidar_to_camera, camera)
+    column, row, distance, _ = visible_pixels(points, lidar_to_camera, camera)
     seen = _unhidden(column, row, distance, camera.height, camera.width)
     found = np.full(len(points), np.iinfo(labels.dtype).max, labels.dtype)  # (N,)
     certainty = np.zeros(len(points), np.float32)  # (N,)
@@ -138,77 +149,7 @@ def label_points(
     return found, certainty
 
 
-def _checked(points: np.ndarray) -> np.ndarray:
-    array = np.ascontiguousarray(points, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] not in (3, 4):
-        raise UserError(f"points: expected shape (N, 4) with x, y, z, intensity, got {array.shape}", "array-shape")
-    return read_only(array)
-
-
-def _visible(
-    points: np.ndarray, lidar_to_camera: np.ndarray, camera: CameraModel
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Column, row (-1: not visible), range and height over the camera, each (N,)."""
-    transform = np.asarray(lidar_to_camera, dtype=np.float64)
-    if transform.shape != (4, 4):
-        raise UserError(f"lidar_to_camera: expected shape (4, 4), got {transform.shape}", "array-shape")
-    return _pixels(points, read_only(np.ascontiguousarray(transform)), *camera.lens)
-
-
-# A cloud is projected chunk by chunk, each of them by one simple loop after the other: the compiler makes vector
-# instructions of a loop without branches over few arrays, and a chunk stays in the nearest cache.
-
-
-@compiled(cache=True, error_model="numpy")
-def _transform(points, matrix, x, y, z):
-    """Points (n, 3 or 4) into the camera's frame; NaN for what is no return, so that nobody sees it.
-
-    Returns whether any is in front of the camera.
-    """
-    is_ahead = False
-    (xx, xy, xz, xt), (yx, yy, yz, yt), (zx, zy, zz, zt) = matrix[0], matrix[1], matrix[2]
-    for i in range(x.size):
-        a, b, c = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
-        x[i] = xx * a + xy * b + xz * c + xt
-        y[i] = yx * a + yy * b + yz * c + yt
-        z[i] = zx * a + zy * b + zz * c + zt if a * a + b * b + c * c >= NO_RETURN_M2 else np.nan
-        is_ahead |= z[i] > 0.0
-    return is_ahead
-
-
-@compiled(cache=True, error_model="numpy")
-def _round_into(u, v, x, y, z, valid, column, row, distance, above):
-    """Whole pixels of what the camera sees, -1 for the rest; range and height of each point."""
-    for i in range(u.size):
-        r = np.sqrt(x[i] * x[i] + y[i] * y[i] + z[i] * z[i])
-        is_seen = valid[i] & (r < MAX_DEPTH_M)
-        column[i] = np.int32(np.floor((u[i] if is_seen else -1.0) + 0.5))
-        row[i] = np.int32(np.floor((v[i] if is_seen else -1.0) + 0.5))
-        distance[i], above[i] = r, -y[i]
-
-
-@compiled(cache=True, error_model="numpy")
-def _pixels(points, matrix, K, D, equidistant, is_distorted, max_squared_radius, width, height):
-    n = points.shape[0]
-    column, row = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
-    distance, above = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
-    chunk, flags = np.empty((5, _CHUNK)), np.empty(_CHUNK, dtype=np.bool_)
-    for start in range(0, n, _CHUNK):
-        end = min(start + _CHUNK, n)
-        count = end - start
-        x, y, z, u, v = chunk[0, :count], chunk[1, :count], chunk[2, :count], chunk[3, :count], chunk[4, :count]
-        valid = flags[:count]
-        if not _transform(points[start:end], matrix, x, y, z):  # most of a turn of a LiDAR
-            column[start:end], row[start:end] = -1, -1
-            distance[start:end], above[start:end] = 0.0, 0.0
-            continue
-        project_into(x, y, z, K, D, equidistant, is_distorted, max_squared_radius, width, height, u, v, valid)
-        here = column[start:end], row[start:end], distance[start:end], above[start:end]
-        _round_into(u, v, x, y, z, valid, *here)
-    return column, row, distance, above
-
-
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _nearest(column, row, distance, height, width):
     """(H, W) int64 index of the nearest point of each pixel, -1 where none."""
     winner = np.full((height, width), -1, dtype=np.int64)
@@ -220,7 +161,7 @@ def _nearest(column, row, distance, height, width):
     return winner
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _centres(plane):
     height, width, _ = plane.shape
     found = np.zeros((height, width), dtype=np.bool_)
@@ -241,12 +182,12 @@ def _centres(plane):
     return found
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _intensity_code(strength):
-    return np.uint8(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.uint8(0)
+    return np.int32(min(max(strength, 0.0), 1.0) * 255.0 + 0.5) if strength == strength else np.int32(0)
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _encode(projection):
     height, width, _ = projection.shape
     plane = np.zeros((height, width, 3), dtype=np.uint8)
@@ -260,7 +201,7 @@ def _encode(projection):
     return plane
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _unhidden(column, row, distance, height, width):
     """(N,) bool: inside the image, and no other point around is clearly nearer."""
     n = column.shape[0]
@@ -283,14 +224,14 @@ def _unhidden(column, row, distance, height, width):
 # says which of two is seen: the nearer; of equally near ones the stronger, then the higher return.
 
 
-@compiled(cache=True)
-def _key(distance_bits, intensity, above, nearness):
+@compiled(**_KERNEL)
+def _key(distance_bits, distance, intensity, above):
     """Bits of the range, 255 - codes of intensity and height, and the code of the range, from the highest bit down."""
-    weak, low = 255 - np.int64(_intensity_code(intensity)), 255 - np.int64(height_code(above))
-    return np.int64(distance_bits) << 32 | weak << 16 | low << 8 | np.int64(nearness)
+    weak, low = 255 - _intensity_code(intensity), 255 - height_code(above)
+    return np.int64(distance_bits) << 32 | np.int64(weak << 16 | low << 8 | inverse_distance_code(distance))
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _by_row(column, row, distance, above, intensity, height):
     """Keys and columns of the visible points in order of their rows, and (H + 1,) where each row begins and ends."""
     begins = np.zeros(height + 1, dtype=np.int64)
@@ -306,30 +247,78 @@ def _by_row(column, row, distance, above, intensity, height):
         if row[i] >= 0:
             at = free[row[i]]
             free[row[i]] += 1
-            keys[at] = _key(bits[i], intensity[i], above[i], inverse_distance_code(distance[i]))
+            keys[at] = _key(bits[i], distance[i], intensity[i], above[i])
             columns[at] = column[i]
     return keys, columns, begins
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
+def _keys(points, distance, above, keys):
+    """Key of each point (n, 4)."""
+    bits = distance.view(np.int32)
+    for i in range(keys.size):
+        keys[i] = _key(bits[i], distance[i], points[i, 3], above[i])
+
+
+@compiled(**_KERNEL)
+def _keep_least(points, matrix, lens, near_rows, near_columns, least):
+    """Least key around each picked pixel, into (h w,); near_rows, near_columns: see `Picks`."""
+    places, near_keys = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    keys, pixels, metres = (
+        np.empty(CHUNK, np.int64),
+        np.empty((2, CHUNK), np.int32),
+        np.empty((2, CHUNK), np.float32),
+    )
+    rooms, flags = np.empty((5, CHUNK)), np.empty(CHUNK, dtype=np.bool_)
+    for start in range(0, points.shape[0], CHUNK):
+        part = points[start : start + CHUNK]
+        n = part.shape[0]
+        column, row, distance, above = pixels[0, :n], pixels[1, :n], metres[0, :n], metres[1, :n]
+        if not project_chunk(part, matrix, lens, rooms, flags, column, row, distance, above):
+            continue
+        _keys(part, distance, above, keys[:n])
+        for j in range(near_rows.shape[1]):
+            for k in range(near_columns.shape[1]):
+                count = 0
+                for i in range(n):  # no branch: the processor would mostly guess it wrong
+                    place = near_rows[row[i] + 1, j] + near_columns[column[i] + 1, k]
+                    places[count], near_keys[count] = place, keys[i]
+                    count += place >= 0
+                for i in range(count):
+                    least[places[i]] = min(least[places[i]], near_keys[i])
+
+
+@compiled(**_KERNEL)
+def _store_codes(keys, line):
+    """Codes of keys (N,), into pixels (3N,)."""
+    for i in range(keys.size):
+        _store_key(keys[i], line, 3 * i)
+
+
+@compiled(**_KERNEL)
 def _least_of_three(line, out):
     """Least key of each pixel (W,) and its two neighbours in a row with a border (W + 2,)."""
     for i in range(out.size):
         out[i] = min(min(line[i], line[i + 1]), line[i + 2])
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
+def _store_key(key, line, at):
+    """The codes of a key into three bytes."""
+    is_seen = key != _NOTHING
+    line[at] = np.uint8(key & 255) if is_seen else np.uint8(0)
+    line[at + 1] = np.uint8(255 - (key >> 16 & 255)) if is_seen else np.uint8(0)
+    line[at + 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
+
+
+@compiled(**_KERNEL)
 def _store_least(above, here, below, line):
     """Codes of the least key of three rows of keys, into one row (3W,) of pixels."""
     for i in range(here.size):
-        key = min(min(above[i], here[i]), below[i])
-        is_seen = key != _NOTHING
-        line[3 * i] = np.uint8(key & 255) if is_seen else np.uint8(0)
-        line[3 * i + 1] = np.uint8(255 - (key >> 16 & 255)) if is_seen else np.uint8(0)
-        line[3 * i + 2] = np.uint8(255 - (key >> 8 & 255)) if is_seen else np.uint8(0)
+        _store_key(min(min(above[i], here[i]), below[i]), line, 3 * i)
 
 
-@compiled(cache=True)
+@compiled(**_KERNEL)
 def _draw(keys, columns, begins, plane):
     """Fill plane (H, 3W), which is 0."""
     height, width = plane.shape[0], plane.shape[1] // 3

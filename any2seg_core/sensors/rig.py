@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -15,10 +17,12 @@ from any2seg_core.sensors.depth import encode_hha, register_depth, resample_dept
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS, render_events
 from any2seg_core.sensors.images import image_codes, three_channels, warp_image
 from any2seg_core.sensors.lidar import project_points
+from any2seg_core.sensors.picks import Picks, picks
 from any2seg_core.sensors.places import SensorPlace, place_keys
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
 
+_WHOLE: Mapping[str, tuple[int, int]] = MappingProxyType({})
 _MOST_SIZES = 8  # of one camera; a driver that changes it has few
 _SAME_ROTATION = 1e-6
 _FOCAL_FACTOR = 2.0  # no lens changes by itself so much; a K of CARLA 0.9.16 is off by four and more
@@ -61,6 +65,7 @@ class SensorRig:
         stamp_ns: int,
         size: tuple[int, int] | None = None,
         event_size: tuple[int, int] | None = None,
+        picked: Mapping[str, tuple[int, int]] = _WHOLE,
     ) -> dict[str, np.ndarray]:
         """Brings samples to the camera plane.
 
@@ -73,9 +78,11 @@ class SensorRig:
             stamp_ns: end of the event window.
             size: (H, W) of the planes made here; default: the size of the calibrated camera.
             event_size: (H', W') of the grid that events index; default: the size of the calibrated event camera.
+            picked: sensor of points or events -> (h, w) of the network; of raw arrays of it only those pixels of the
+                plane are made that `picks` says the network reads.
 
         Returns:
-            Per modality (H, W, 3) uint8, canonical order.
+            Per modality (H, W, 3) uint8, canonical order; (h, w, 3) where pixels were picked.
 
         Raises:
             UserError: unknown modality, wrong dtype or shape, a plane of another aspect ratio than the camera, or a
@@ -94,9 +101,11 @@ class SensorRig:
             elif kind == DEPTH:
                 planes[name] = self._depth(name, array, camera)
             elif kind == EVENTS:
-                planes[name] = self._events(name, array, stamp_ns, camera, event_size)
+                planes[name] = self._events(
+                    name, array, stamp_ns, camera, event_size, self._picks(picked, name, camera)
+                )
             else:
-                planes[name] = self._points(name, array, camera)
+                planes[name] = self._points(name, array, camera, self._picks(picked, name, camera))
         return planes
 
     def aligned_points(self, raw: dict[str, np.ndarray], size: tuple[int, int] | None = None) -> np.ndarray | None:
@@ -196,8 +205,18 @@ class SensorRig:
             )
         return _cached_scale(self._scaled[name], camera, (shape[0], shape[1]))
 
+    @staticmethod
+    def _picks(picked: Mapping[str, tuple[int, int]], name: str, camera: CameraModel) -> Picks | None:
+        return picks((camera.height, camera.width), picked[name]) if name in picked else None
+
     def _events(
-        self, name: str, array: np.ndarray, stamp_ns: int, camera: CameraModel, size: tuple[int, int] | None
+        self,
+        name: str,
+        array: np.ndarray,
+        stamp_ns: int,
+        camera: CameraModel,
+        size: tuple[int, int] | None,
+        picked: Picks | None,
     ) -> np.ndarray:
         event_camera = self._places[name].camera or self.calibration.camera
         if size is not None and size != (event_camera.height, event_camera.width):
@@ -210,9 +229,9 @@ class SensorRig:
             event_camera = _cached_scale(self._scaled[name], event_camera, size)
         to_camera = self._places[name].to_camera
         rotation = np.eye(3) if to_camera is None else to_camera[:3, :3]
-        return render_events(array, stamp_ns, self.event_window_ns, event_camera, camera, rotation)
+        return render_events(array, stamp_ns, self.event_window_ns, event_camera, camera, rotation, picked)
 
-    def _points(self, name: str, array: np.ndarray, camera: CameraModel) -> np.ndarray:
+    def _points(self, name: str, array: np.ndarray, camera: CameraModel, picked: Picks | None) -> np.ndarray:
         if array.ndim != 2 or array.shape[1] != 4 or array.dtype.kind != "f":
             raise UserError(
                 f"{name}: expected (N, 4) float32 x, y, z in metres and intensity 0..1, got {array.shape} "
@@ -225,7 +244,7 @@ class SensorRig:
             raise UserError(
                 f"{name}: the calibration has no {key}: add this 4x4 transform to the file", "extrinsics-missing"
             )
-        return project_points(array, to_camera, camera)
+        return project_points(array, to_camera, camera, picked)
 
 
 def is_plane(array: np.ndarray) -> bool:

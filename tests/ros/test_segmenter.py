@@ -273,6 +273,18 @@ def test_value_confidence_is_there_where_it_is_wanted_or_needed(make_segmenter):
     assert (strict.labels == 255).all()
 
 
+def test_value_planes_that_nobody_wants_are_made_for_the_model_alone(make_segmenter):
+    """The model takes 64x96."""
+    segmenter = make_segmenter(lidar_to_camera=fake_car.LIDAR_TO_CAMERA)
+    everything, blind = sample_set((*SENSORS, "lidar")), sample_set(("event", "lidar"))
+    for found in (resized(everything, 127, 191), blind):
+        whole, lean = segmenter(found), segmenter(found, with_planes=False)
+        assert whole.used == lean.used and whole.labels.shape == (127, 191)
+        np.testing.assert_array_equal(lean.labels, whole.labels)
+        assert {plane.shape for plane in whole.planes.values()} == {(127, 191, 3)}
+        assert {lean.planes[name].shape for name in ("event", "lidar")} == {(64, 96, 3)}
+
+
 @pytest.mark.parametrize(
     ("clock_rate", "late_ms", "expected_ms"),
     [(1.0, 0, 300), (1.0, 2500, 2800), (0.01, 0, 3), (10.0, 0, 300)],

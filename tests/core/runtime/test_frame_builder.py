@@ -559,3 +559,36 @@ def test_value_a_black_image_of_16_bits_may_have_few_bits(encoding):
     assert first.errors["rgb"].endswith(told) == second.errors["rgb"].endswith(told) == (encoding == "mono16")
     assert [note.startswith("rgb: 16-bit image is black") for note in first.notes] == [True] * (encoding == "mono16")
     assert second.notes == []
+
+
+PICKED = {"event": (19, 26), "lidar": (19, 26)}
+
+
+def test_value_picked_pixels_of_a_set_and_the_size_of_its_grid(frames):
+    payloads = {
+        "rgb": [image(np.full((38, 52, 3), 90, np.uint8), "rgb8")],
+        "event": [events([(x, y, STAMP_NS, 1) for x in range(10, 30) for y in range(5, 20)])],
+        "lidar": [points([(8.0, y, 0.1, 0.5) for y in np.linspace(-3, 3, 200)])],
+    }
+    whole = frames.build(payloads, STAMP_NS)
+    found = frames.build(payloads, STAMP_NS, picked=PICKED)
+    assert (whole.size, found.size) == (None, (38, 52))
+    np.testing.assert_array_equal(found.planes["rgb"], whole.planes["rgb"])
+    for name in PICKED:
+        np.testing.assert_array_equal(found.planes[name], whole.planes[name][1::2, 1::2])
+        assert found.planes[name].any()
+
+
+def test_value_a_plane_whose_picked_pixels_are_empty_is_not_empty(frames):
+    """An event between the pixels that a network reads is one all the same; none at all is none."""
+    payloads = {"event": [events([(10, 6, STAMP_NS, 1)])]}
+    found = frames.build(payloads, STAMP_NS, picked=PICKED)
+    assert found.reasons == {} and np.argwhere(found.planes["event"][..., 0]).tolist() == [[6, 10]]
+    outside = {"event": [events([(10, 6, STAMP_NS - 10**9, 1)])]}
+    assert frames.build(outside, STAMP_NS, picked=PICKED).reasons == {"event": "empty"}
+
+
+def test_value_a_message_that_comes_again_is_projected_anew_for_other_pixels(frames):
+    payloads = {"lidar": [points([(8.0, y, 0.1, 0.5) for y in np.linspace(-3, 3, 200)])]}
+    shapes = [frames.build(payloads, STAMP_NS, picked=each).planes["lidar"].shape for each in (PICKED, {}, {}, PICKED)]
+    assert shapes == [(19, 26, 3), (38, 52, 3), (38, 52, 3), (19, 26, 3)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from raised import user_error
 
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.frame import Frame
@@ -80,3 +83,18 @@ def test_value_a_set_that_does_not_come_lowers_the_scores_until_reset(predictor)
     assert {name: each.score for name, each in scores.items()} == dict.fromkeys(NAMES, 0.0)
     judged.reset()
     assert judged.reliability(6 * SECOND) == {} == judged.rate(None, None, 6 * SECOND)
+
+
+@pytest.mark.parametrize("names", [("lidar",), NAMES])
+def test_value_picked_pixels_give_the_labels_of_whole_planes(predictor, names):
+    sample_set, frame = one_set(*names)
+    expected = segmenter(predictor).segment(sample_set, frame, SECOND).segmentation
+    grid = np.arange(37 * 71).reshape(1, 1, 37, 71)
+    read = torch.nn.functional.interpolate(torch.tensor(grid).double(), (32, 64), mode="nearest-exact").long().flatten()
+    pixels = frame.planes["lidar"].reshape(-1, 3)[read.numpy()].reshape(32, 64, 3)
+    picked = replace(frame, planes=frame.planes | {"lidar": pixels}, size=(37, 71))
+    found = segmenter(predictor).segment(sample_set, picked, SECOND, subsets=[("lidar",)])
+    np.testing.assert_array_equal(found.segmentation.labels, expected.labels)
+    assert found.subsets[("lidar",)].labels.shape == (37, 71)
+    with user_error("size-mismatch", "(32, 64)"):
+        predictor({"rgb": np.ones((37, 71, 3), np.uint8), "lidar": pixels})

@@ -18,6 +18,14 @@ EVENT_CAMERA = CameraModel.from_fov(76, 60, 91.0)
 END, WINDOW = 10**18, 50_000_000
 
 
+@pytest.fixture(params=[True, False], ids=["event by event", "by cells"], scope="module", autouse=True)
+def road(request):
+    """Few events are drawn one by one, many through cells: every test goes both ways."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("any2seg_core.sensors.events.are_few", lambda *_: request.param)
+        yield
+
+
 def _events(n=4000, seed=0, camera=EVENT_CAMERA):
     rng = np.random.default_rng(seed)
     events = np.zeros(n, EVENT_DTYPE)

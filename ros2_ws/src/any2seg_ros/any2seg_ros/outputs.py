@@ -84,9 +84,7 @@ def make_aligned_cloud(result: LiveResult) -> PointCloud2 | None:
     return _make_cloud(points, _ALIGNED_FIELDS, make_header(result.stamp_ns, result.frame_id), is_dense=False)
 
 
-def _make_cloud(
-    points: np.ndarray, fields: dict[str, tuple[int, int]], header: Header, is_dense: bool
-) -> PointCloud2:
+def _make_cloud(points: np.ndarray, fields: dict[str, tuple[int, int]], header: Header, is_dense: bool) -> PointCloud2:
     """(H, W) records, or (H, W, C) numbers, little endian; fields: name -> datatype and offset."""
     height, width = points.shape[:2]
     data = array.array("B")
@@ -168,6 +166,10 @@ class Outputs:
     def needs_confidence(self) -> bool:
         """Whether anybody listens to what shows the confidence, which costs as much as the labels."""
         return any(self._wanted(name) for name in _OF_CONFIDENCE)
+
+    def needs_planes(self) -> bool:
+        """Whether anybody listens to what shows whole planes."""
+        return self._wanted("overlay")
 
     def publish_label_info(self, threshold: float) -> None:
         """Send the class names; they are latched. As LabelInfo where vision_msgs is installed, as JSON everywhere."""

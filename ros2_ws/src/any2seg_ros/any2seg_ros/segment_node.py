@@ -283,7 +283,8 @@ class SegmentNode(LifecycleNode):
             return Verdict("too_old")
         begin_s = time.monotonic()
         try:
-            result = self._segmenter(sample_set, settings.confidence_threshold, outputs.needs_confidence())
+            wanted = outputs.needs_confidence(), outputs.needs_planes()
+            result = self._segmenter(sample_set, settings.confidence_threshold, *wanted)
         except UnusableSetError as error:
             if self._pipeline is not pipeline:
                 return Verdict("idle")

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from any2seg_core.runtime.predictor import Predictor
 
 
-
 @dataclass(frozen=True)
 class LiveCloud:
     """The cloud of a set, with what it takes to give its points labels.
@@ -60,7 +59,7 @@ class LiveResult:
         stamp_ns, frame_id: header of every output, that of the reference.
         labels: (H, W) uint8 or uint16 on the grid of the planes, its largest value = unlabelled.
         confidence: (H, W) float32, 0..1; None where nothing needed it.
-        planes: the model's input, per used sensor (H, W, 3) uint8.
+        planes: the model's input, per used sensor (H, W, 3) uint8; without `with_planes` some are of the model's size.
         used: sensors that were fused. reference: the one whose stamp is `stamp_ns`.
         cloud: that of the first sensor of kind points, if it was fused.
         samples: per used sensor the array that its plane was made of. rig: geometry at that moment, if it is known.
@@ -136,6 +135,9 @@ class Segmenter:
         self._suite = settings.suite
         self._clouds = self._suite.of_kind(POINTS)
         self._windowed = self._suite.of_kind(EVENTS)
+        sparse = [name for name in contract.modalities if contract.suite.sensor(name).is_sparse]
+        # A stream that moves with the camera reads distances of whole planes, as recordings do.
+        self._picked = {} if settings.stream == FILTER else {name: contract.size_of(name) for name in sparse}
         unknown = [name for name in settings.modalities if name not in contract.modalities]
         if unknown:
             raise UserError(
@@ -224,7 +226,7 @@ class Segmenter:
 
     def _warm_up(self) -> None:
         """Compile all kernels now, so that the first real set is not the slow one."""
-        self._frames.warm_up()
+        self._frames.warm_up(self._picked)
         if self._frames.rig is None:
             return
         camera = self._frames.rig.camera()
@@ -233,19 +235,25 @@ class Segmenter:
         label_points(points, labels, labels.astype(np.float32), np.eye(4), camera)
 
     def __call__(
-        self, sample_set: SampleSet, confidence_threshold: float = 0.0, with_confidence: bool = True
+        self,
+        sample_set: SampleSet,
+        confidence_threshold: float = 0.0,
+        with_confidence: bool = True,
+        with_planes: bool = True,
     ) -> LiveResult:
         """Segment one set; UnusableSetError when no message of it could be used.
 
         Args:
             confidence_threshold: labels below it become unlabelled. with_confidence: it is wanted beyond that.
+            with_planes: whole planes are wanted; else those of points and events hold what the model reads of them.
         """
         start_ns = time.monotonic_ns()
         samples = sample_set.samples
         messages = {name: [sample.payload.message for sample in found] for name, found in samples.items()}
         with self._lock:
             notes = self._update_extrinsics(samples, sample_set.stamp_ns)
-            frame = self._frames.build(messages, sample_set.stamp_ns, sample_set.offsets_ns)
+            picked = {} if with_planes else self._picked
+            frame = self._frames.build(messages, sample_set.stamp_ns, sample_set.offsets_ns, picked)
         if not frame.planes:
             self._segmenter.rate(sample_set, frame, time.monotonic_ns())
             raise UnusableSetError(frame.errors, frame.reasons)
@@ -365,4 +373,3 @@ def _header_ns(reference: tuple[Sample, ...], sample_set: SampleSet) -> int:
     """Stamp in the header of the message that opened the set; its synchroniser stamp may be shifted or an arrival."""
     nearest = min(reference, key=lambda sample: abs(sample.stamp_ns - sample_set.stamp_ns))
     return nearest.payload.header_ns
-
