@@ -24,7 +24,7 @@ def typical_messages(suite: SensorSuite, sizes: Mapping[str, tuple[int, int]]) -
     """One message of each sensor but the camera.
 
     Depth is 32FC1 at 10 m, other images are grey or counts in the middle of their range, clouds have two points of 16
-    bytes at 10 m, event clouds two events of 13 bytes at 1 ns.
+    bytes at 10 m and a ray without a return, event clouds two events of 13 bytes at 1 ns.
 
     Args:
         sizes: (H, W) of the images of a sensor.
@@ -37,7 +37,7 @@ def _typical(sensor: Sensor, size: tuple[int, int]) -> SimpleNamespace:
     if sensor.kind == EVENTS:
         return _cloud(np.array([(0, 0, 1.0, 1)] * _ROWS, _EVENT), _EVENT_FIELDS)
     if sensor.kind == POINTS:
-        return _cloud(np.array([(10.0, 0.0, 0.0, 0.5)] * _ROWS, "<f4"), _POINT_FIELDS)
+        return _cloud(np.array([(10.0, 0.0, 0.0, 0.5)] * _ROWS + [(0.0,) * 4], "<f4"), _POINT_FIELDS)
     if sensor.kind == DEPTH:
         return _image(np.full(size, 10.0, np.float32), "32FC1")
     if sensor.format == THERMAL16:

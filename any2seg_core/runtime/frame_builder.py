@@ -26,6 +26,7 @@ from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
 from any2seg_core.sensors.health import Fault, HealthMonitor
 from any2seg_core.sensors.health_config import HealthConfig
+from any2seg_core.sensors.pixel_counts import count_pixels
 from any2seg_core.sensors.rig import SensorRig
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS
@@ -109,8 +110,13 @@ class FrameBuilder:
                 reading = self._decoder.decode(name, [message], stamp_ns=1)
                 self._geometry.note_size(name, reading)
                 self._fault_of(name, reading, stamp_ns=1)
-                self._geometry.project(name, reading, stamp_ns=1)
+                plane = self._geometry.project(name, reading, stamp_ns=1)
+                count_pixels(plane[::2, ::2], above=0, below=256)  # as health checks and scores do
                 self._geometry.project(name, reading, 1, picked.get(name))
+                if self.suite.sensor(name).kind == EVENTS:  # few and many take different kernels
+                    pixels = self._geometry.pixels(name, reading.size)
+                    many = replace(reading, array=np.resize(reading.array, pixels))
+                    self._geometry.project(name, many, stamp_ns=1)
         self._decoder.forget_scales()
         self.reset()
 
