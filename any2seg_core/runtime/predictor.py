@@ -21,10 +21,9 @@ from any2seg_core.runtime.checkpoint_metadata import read_metadata
 from any2seg_core.runtime.engines.engine import Engine
 from any2seg_core.runtime.novelty import novelty
 from any2seg_core.runtime.stream_memory import StreamMemory, stream_memory
-from any2seg_core.sensors.camera import read_only
 from any2seg_core.sensors.emptiness import is_empty, why_empty
 from any2seg_core.sensors.images import image_codes, three_channels
-from any2seg_core.sensors.returns import IntensityScale
+from any2seg_core.sensors.returns import require_shares
 from any2seg_core.sensors.rig import SensorRig, is_plane, same_view
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
@@ -79,17 +78,6 @@ def _engine_of(
 
 def _is_plane_of_any_depth(array: np.ndarray) -> bool:
     return is_plane(array) or (array.dtype == np.float32 and array.ndim == 3 and array.shape[2] == 3)
-
-
-def _require_shares(name: str, points: np.ndarray) -> None:
-    """UserError for a cloud (N, 4) whose intensity is not 0..1; a wrong shape or dtype is told by the rig."""
-    if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
-        full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
-        if full > 1.0:
-            raise UserError(
-                f"{name}: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}",
-                "value-range",
-            )
 
 
 def _grid(samples: dict[str, np.ndarray], rig: SensorRig) -> tuple[int, int] | None:
@@ -420,7 +408,7 @@ class Predictor:
                 )
         for name in self.contract.suite.of_kind(POINTS):
             if name in raw:
-                _require_shares(name, samples[name])
+                require_shares(name, samples[name])
         return used
 
     def _is_picked(self, name: str, plane: np.ndarray) -> bool:

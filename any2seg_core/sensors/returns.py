@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from any2seg_core.base.compiled import compiled
+from any2seg_core.base.errors import UserError
+from any2seg_core.sensors.camera import read_only
 
 NO_RETURN_M = 0.01
 """A point nearer to the LiDAR is none: drivers and simulators write a ray that met nothing as (0, 0, 0)."""
@@ -77,6 +79,17 @@ def shares_of_range(values: np.ndarray, value_range: tuple[float, float]) -> np.
     """
     low, high = value_range
     return ((values - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
+
+
+def require_shares(name: str, points: np.ndarray) -> None:
+    """UserError for a cloud (N, 4) whose intensity is not 0..1; a wrong shape or dtype is told by the rig."""
+    if points.ndim == 2 and points.shape[1] == 4 and points.dtype.kind == "f":
+        full = IntensityScale().full(read_only(np.asarray(points[:, 3], np.float32)))
+        if full > 1.0:
+            raise UserError(
+                f"{name}: intensity goes beyond 1: expected 0..1, divide it by what means 1, as {full:.0f}",
+                "value-range",
+            )
 
 
 @compiled(**_KERNEL)
