@@ -67,10 +67,7 @@ class CompiledFusion:
             features: sensor -> four arrays (C_j, H_j, W_j) float32.
         """
         sizes = [level.shape[1:] for level in next(iter(features.values()))]
-        levels = [
-            np.stack([level.reshape(len(level), -1).T for level in each])[None]  # (1, M, N_j, C_j)
-            for each in zip(*features.values(), strict=True)
-        ]
+        levels = [_tokens(each) for each in zip(*features.values(), strict=True)]  # 4 x (1, M, N_j, C_j)
         every = np.ones((1, len(features)), bool)
         products = [inner_products(level, every) for level in levels]
         for subset in subsets:
@@ -107,3 +104,12 @@ class CompiledFusion:
             np.matmul(hidden, head["classes"], out=logits[part])
         logits += head["offset"]
         return logits.T.reshape(1, -1, height, width)
+
+
+def _tokens(levels: Sequence[np.ndarray]) -> np.ndarray:
+    """M x (C, H, W) -> (1, M, N, C) in C order, whatever M is: for another order kernels are compiled once more."""
+    channels, height, width = levels[0].shape
+    tokens = np.empty((1, len(levels), height * width, channels), np.float32)
+    for m, level in enumerate(levels):
+        tokens[0, m] = level.reshape(channels, -1).T
+    return tokens

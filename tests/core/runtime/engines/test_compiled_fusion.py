@@ -8,7 +8,9 @@ import torch
 from exported import HEIGHT, WIDTH, images_of, trained_like
 from raised import user_error
 
+from any2seg_core.kernels.fusion import weigh_and_select as weigh
 from any2seg_core.kernels.running import WORKLOAD
+from any2seg_core.runtime.engines import compiled_fusion
 from any2seg_core.runtime.engines.compiled_fusion import HEAD, CompiledFusion, is_compiled
 from any2seg_core.runtime.engines.graph import LEVELS, GraphEngine
 from any2seg_core.runtime.export.graphs import SoundHead
@@ -76,6 +78,17 @@ def test_value_a_subset_has_the_bits_of_its_sensors_alone(monkeypatch):
     for subset, logits in zip(all_subsets(NAMES), together, strict=True):
         alone = engine.encode({name: images[name] for name in subset})
         assert np.array_equal(logits, engine.decode(engine.fuse(alone)))
+
+
+@pytest.mark.parametrize("names", [("rgb",), NAMES])
+def test_value_kernels_get_arrays_of_one_order_and_are_compiled_once(monkeypatch, names):
+    """A node that compiled them again when the first sensor falls silent would say nothing for seconds."""
+    given, model = [], trained_like()
+    monkeypatch.setattr(compiled_fusion, "weigh_and_select", lambda *words: given.append(words) or weigh(*words))
+    with torch.no_grad():
+        features = {name: [level[0].numpy() for level in model.encoder(images_of(NAMES)[name])] for name in names}
+    list(compiled_of(model).subsets(features, [names]))
+    assert len(given) == 4 and all(each.flags.c_contiguous for words in given for each in words[:3])
 
 
 def test_value_frames_of_a_batch_do_not_meet(monkeypatch):
