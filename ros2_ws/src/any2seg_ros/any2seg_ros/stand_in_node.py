@@ -82,12 +82,14 @@ class StandInNode:
 
     Args:
         folder: for the calibration. side: of the square images. points, events: per frame.
+        predictor: what segments; by default one whose network costs nothing.
     """
 
-    def __init__(self, folder: Path, side: int, points: int, events: int) -> None:
+    def __init__(self, folder: Path, side: int, points: int, events: int, predictor: Any = None) -> None:
         camera = CameraModel.from_fov(side, side, 91.0, "camera")
         save_calibration(folder / "c.yaml", Calibration(camera, camera, camera, LIDAR_TO_CAMERA, np.eye(4), np.eye(4)))
-        pool: Any = SimpleNamespace(turns=FairLock(), get=lambda *_: FreePredictor())
+        model = FreePredictor() if predictor is None else predictor
+        pool: Any = SimpleNamespace(turns=FairLock(), get=lambda *_: model)
         # A busy machine must not look like dead sensors, nor may what it takes long for be dropped as too old.
         parameters = {
             "calibration_file": folder / "c.yaml",
