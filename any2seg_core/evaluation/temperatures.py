@@ -114,7 +114,7 @@ def calibrate_checkpoint(settings: EvaluateSettings, out: Path, progress: Progre
         letters: Calibrated(*best[letters], fit.plain_surprise(), ece[letters], plain_ece[letters])
         for letters, fit in fits.items()
     }
-    origin = {"data": str(settings.data), "split": settings.split, "frames": len(target.indices)}
+    origin = {"data": settings.data.resolve().name, "split": settings.split, "frames": len(target.indices)}
     save_checkpoint(out, model, contract, provenance | {"temperatures": origin})
     return found
 
