@@ -63,6 +63,13 @@ class _GraphFusion:
             yield self._graph(("logits",), dict(zip(self._graph.inputs, rows, strict=True)))[0]
 
 
+def _images_of(graph: Graph) -> str:
+    """Name of the one input of an encoder; ValueError where the graph is none."""
+    if len(graph.inputs) != 1:
+        raise ValueError(f"it takes {', '.join(graph.inputs)}, an encoder images alone")
+    return graph.inputs[0]
+
+
 @dataclass(frozen=True)
 class Rows:
     """The features of sensors; those of one frame are the rows of a graph.
@@ -118,9 +125,8 @@ class GraphEngine(Engine):
 
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
         graph = self._encoders[name]
-        (given,) = graph.inputs
         parts = (image[b : b + 1] for b in range(len(image)))
-        frames = self._ran(lambda: [graph(graph.outputs, {given: part}) for part in parts])
+        frames = self._ran(lambda: [graph(graph.outputs, {_images_of(graph): part}) for part in parts])
         return frames[0] if len(frames) == 1 else [np.concatenate(levels) for levels in zip(*frames, strict=True)]
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:
