@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from raised import user_error
 from scipy.spatial.transform import Rotation, Slerp
 
 from any2seg_core.base.errors import MessageError
@@ -57,7 +58,7 @@ def test_value_the_pose_of_a_camera_is_against_odom_before_map():
 
 
 def test_exception_what_is_no_odometry():
-    with pytest.raises(MessageError, match="odometry: no Odometry"):
+    with user_error("message-field", "odometry", kind=MessageError):
         odometry_as_transforms(message())
 
 
