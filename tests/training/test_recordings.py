@@ -132,7 +132,7 @@ def test_value_a_teacher_embeds_what_a_frame_has(tmp_path: Path):
     """The first set has a camera alone: the row of its LiDAR is zero."""
     bag = write_bag(tmp_path / "drive", labelled_kitti_entries(3, CAMERA))
     frames = BagDataset(bag, "train", ["rgb", "lidar"], cache="ram")
-    captions = frame_captions(CacheConfig(teacher="text", data=bag, out=tmp_path), frames)
+    captions, _ = frame_captions(CacheConfig(teacher="text", data=bag, out=tmp_path), frames)
     found = embed_part(WordCounts(), frames, captions, range(3))["modality"]
     assert found.shape == (3, 2, 5)
     np.testing.assert_array_equal(found[:, :, 0], [[1, 0], [1, 2], [1, 2]])

@@ -63,7 +63,7 @@ OTHERS = [
     ("bench m.safetensors --compare text.txt", "text.txt"),
     ("bench m.safetensors -o folder", "folder"),
     ("published nothing", "nothing"),
-    ("figure", "EVALUATIONS"),
+    ("figure", "evaluations"),
     ("figure none.json", "none.json"),
     ("figure text.txt", "text.txt"),
     ("robustness none.safetensors data", "none.safetensors"),

@@ -118,13 +118,13 @@ def test_value_a_predictor_tells_which_sensor_is_unlike_training(calibrated):
     found = {}
     for engine in (EagerEngine(model), CpuEngine(model)):
         predictor = Predictor(engine, contract)
-        strange = planes_of(99) | {"lidar": np.full((32, 64, 3), 250, np.uint8)}
+        strange = planes_of(99) | {"lidar": np.full((32, 64, 3), 1, np.uint8)}
         found[engine.name] = predictor(planes_of(99)).novelty, predictor(strange).novelty
         alone = predictor.subsets(strange, [("lidar",), ("rgb", "lidar")])
         assert alone[("lidar",)].novelty == {"lidar": pytest.approx(found[engine.name][1]["lidar"])}
     usual, strange = found["eager"]
     assert set(usual) == {"rgb", "lidar"} and max(usual.values()) < 1.5
-    assert strange["lidar"] > 1.3 and strange["rgb"] == pytest.approx(usual["rgb"])
+    assert strange["lidar"] > 5.0 and strange["rgb"] == pytest.approx(usual["rgb"])
     for one, other in zip(found["eager"], found["cpu"], strict=True):
         assert one == pytest.approx(other, rel=1e-3)
 
