@@ -376,9 +376,7 @@ class Predictor:
             mean = filters[output].filtered(new, stamp_ns, view, temperature)
             yield [output], self.engine.given({"mean": mean[None]})["mean"]
 
-    def _check(
-        self, samples: dict[str, np.ndarray], rig: SensorRig | None, size: tuple[int, int] | None
-    ) -> tuple[str, ...]:
+    def _check(self, samples: dict[str, np.ndarray], rig: SensorRig | None, size: tuple[int, int] | None) -> None:
         used = self.contract.suite.canonical(samples)
         unknown = [name for name in used if name not in self.contract.modalities]
         if not used or unknown:
@@ -409,7 +407,6 @@ class Predictor:
         for name in self.contract.suite.of_kind(POINTS):
             if name in raw:
                 require_shares(name, samples[name])
-        return used
 
     def _is_picked(self, name: str, plane: np.ndarray) -> bool:
         """Whether a plane may be the pixels alone that the model reads."""

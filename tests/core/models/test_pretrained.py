@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 from types import SimpleNamespace
 
+import foreign_models
 import numpy as np
 import pytest
 import torch
@@ -51,24 +52,10 @@ def test_value_official_files_and_whole_models(tmp_path, source, prefix):
 
 
 def mmsegmentation_names(encoder: MixTransformer) -> dict[str, torch.Tensor]:
-    """As its converter of the official files names and shapes them (tools/model_converters/mit2mmseg.py)."""
-    renamed, state = {}, official_names(encoder)
-    for name, value in state.items():
-        number, part = int(name.partition(".")[0][-1]) - 1, name.partition(".")[2]
-        kind = {"p": 0, "b": 1, "n": 2}[name[0]]
-        if ".attn.kv." in name:
-            continue
-        if ".attn.q." in name:
-            value = torch.cat([value, state[name.replace(".q.", ".kv.")]])
-            part = part.replace("attn.q.", "attn.attn.in_proj_")
-        elif name.endswith(("fc1.weight", "fc2.weight")):
-            value = value[..., None, None]
-        if kind == 0:
-            part = part.replace("proj.", "projection.")
-        part = part.replace("attn.proj.", "attn.attn.out_proj.").replace("mlp.fc1.", "ffn.layers.0.")
-        part = part.replace("mlp.dwconv.dwconv.", "ffn.layers.1.").replace("mlp.fc2.", "ffn.layers.4.")
-        renamed[f"layers.{number}.{kind}.{part}"] = value
-    return renamed
+    """As its converter of the official files names and shapes them."""
+    official = {f"backbone.{name}": value for name, value in official_names(encoder).items()}
+    renamed = foreign_models.mmsegmentation_names(official)
+    return {name.removeprefix("backbone."): value for name, value in renamed.items()}
 
 
 @pytest.mark.parametrize("names", [official_names, mmsegmentation_names, lambda encoder: encoder.state_dict()])
