@@ -19,14 +19,17 @@ from typing import Any
 from any2seg_core.bags.codec import Codec, LazyPayload, Recorded, first_line, header_stamp_ns
 from any2seg_core.bags.salvage import ResumingFile, SalvagedFile
 from any2seg_core.bags.storage import (
+    ALWAYS,
     MCAP_SUFFIX,
     ROS1_SUFFIX,
     SQLITE_SUFFIX,
     SUFFIXES,
     Break,
+    Interval,
     RecordedQos,
     Ros1File,
     Storage,
+    Stored,
     StoredTopic,
     storage_suffix,
 )
@@ -131,25 +134,40 @@ class Recording:
         """Those warnings that say where a file breaks off or is corrupt; may grow while reading."""
         return [storage.damage for storage in self._storages if storage.damage]
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[Recorded]:
+    def messages(
+        self, topics: Collection[str] | None = None, from_ns: int | None = None, until_ns: int | None = None
+    ) -> Iterator[Recorded]:
         """Messages in order of log time; streams, so memory does not grow with the bag.
 
         Args:
             topics: names; None means all, those of unknown types included. Names that the bag lacks are ignored.
+            from_ns, until_ns: log times, the second one excluded; None: from the start, to the end. Through the index
+                of a sound recording, only what lies between them is read.
         """
         wanted = [stored for stored in self._codecs if topics is None or stored.name in topics]
-        for _, stored, time_ns, data in _in_time_order(self._storages, wanted):
-            if stored is None:
-                continue
+        for stored, time_ns, data in self._stored(wanted, from_ns, until_ns):
             codec = self._codecs[stored]
             try:
-                time_ns = max(time_ns, self.start_ns or 0)
                 yield Recorded(stored.name, codec.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
             except MessageError as error:
                 self._warn(f"{stored.name}: message left out: {error}")
         for storage in self._storages:
             if storage.damage:
                 self._warn(storage.damage)
+
+    def _stored(
+        self, wanted: Collection[StoredTopic], from_ns: int | None, until_ns: int | None
+    ) -> Iterator[Stored]:
+        """What the files hold between two log times; times without a clock count as the start."""
+        start_ns = self.start_ns or 0
+        is_from_start = from_ns is None or from_ns <= start_ns
+        within = Interval(
+            ALWAYS.from_ns if from_ns is None or is_from_start else from_ns,
+            ALWAYS.until_ns if until_ns is None else until_ns if until_ns > start_ns else ALWAYS.from_ns,
+        )
+        for _, stored, time_ns, data in _in_time_order(self._storages, wanted, within):
+            if stored is not None:
+                yield stored, max(time_ns, start_ns), data
 
     def _open(self) -> None:
         for path in self._files():
@@ -312,13 +330,13 @@ def _open_storage(path: Path, delivered: int) -> Storage:
 
 
 def _in_time_order(
-    storages: Iterable[Storage], wanted: Collection[StoredTopic]
+    storages: Iterable[Storage], wanted: Collection[StoredTopic], within: Interval = ALWAYS
 ) -> Iterator[tuple[int, StoredTopic | None, int, bytes]]:
     """Merges files by time. Each begins with an empty entry at its start, so that it is not opened before its turn."""
 
     def one(storage: Storage) -> Iterator[tuple[int, StoredTopic | None, int, bytes]]:
         yield 0 if storage.zeros else storage.start_ns or 0, None, 0, b""
-        for stored, time_ns, data in storage.messages(wanted):
+        for stored, time_ns, data in storage.messages(wanted, within):
             yield time_ns, stored, time_ns, data
 
     yield from heapq.merge(*(one(storage) for storage in storages), key=lambda entry: entry[0])

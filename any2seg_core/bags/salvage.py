@@ -17,12 +17,14 @@ from any2seg_core.bags.salvage_mcap import walk_mcap
 from any2seg_core.bags.salvage_order import TimeOrder
 from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import (
+    ALWAYS,
     LATCHED,
     MCAP_SUFFIX,
     PLAIN,
     ROS1_SUFFIX,
     SQLITE_SUFFIX,
     Break,
+    Interval,
     Ros1File,
     Stored,
     StoredTopic,
@@ -93,9 +95,13 @@ class SalvagedFile:
         else:
             self.start_ns = min(time_ns, self.start_ns or time_ns)
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """See `Storage`."""
-        return self._order.sorted(self._stored(), wanted)
+        for item in self._order.sorted(self._stored(), wanted):
+            if within.holds(item[1]):
+                yield item
+            elif self._order.is_ordered and item[1] >= within.until_ns:
+                return
 
     def _stored(self) -> Iterator[Stored]:
         try:
@@ -128,13 +134,13 @@ class ResumingFile:
         """See `Storage`."""
         self._file.close()
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """See `Storage`."""
         total = sum(self.counts[topic] for topic in wanted if topic in self.counts)
         read, last_ns = 0, -1
         at_last: list[StoredTopic] = []  # of the messages with the time `last_ns`
         try:
-            for topic, time_ns, data in self._file.messages(wanted):
+            for topic, time_ns, data in self._file.messages(wanted, within):
                 yield topic, time_ns, data
                 read += 1
                 at_last = [*at_last, topic] if time_ns == last_ns else [topic]
@@ -144,6 +150,8 @@ class ResumingFile:
             reason = str(error)
         lost: list[str] = []
         for topic, time_ns, data in self._rest(wanted, last_ns, lost):
+            if not within.holds(time_ns):
+                continue
             if time_ns == last_ns and topic in at_last:
                 at_last.remove(topic)
                 continue
@@ -152,7 +160,8 @@ class ResumingFile:
         after_s = max(last_ns - (self.start_ns or 0), 0) / NS_PER_S
         what = f"; lost: {_listed(lost)}" if lost else ""
         broken = f"broken {after_s:.3f} s after its start ({reason}){what}"
-        self.damage = f"{self.path.name}: {broken}; read {read} of {total} messages"
+        counted = f"; read {read} of {total} messages" if within == ALWAYS else ""
+        self.damage = f"{self.path.name}: {broken}{counted}"
 
     def _rest(self, wanted: Collection[StoredTopic], last_ns: int, lost: list[str]) -> Iterator[Stored]:
         """Messages not before `last_ns`, under the names that the index has for them."""

@@ -23,27 +23,30 @@ class TimeOrder:
 
     Args:
         most_bytes: of messages to hold, where that is less.
+
+    Attributes:
+        is_ordered: no message that was noted so far is earlier than one before it.
     """
 
     def __init__(self, most_bytes: int = _MOST_HELD_BYTES) -> None:
         self._most_bytes = min(most_bytes, _MOST_HELD_BYTES)
         self._times = array("q")
         self._newest_ns = 0
-        self._is_ordered = True
+        self.is_ordered = True
 
     def note(self, time_ns: int) -> None:
         """The next message of the first pass."""
-        self._is_ordered &= time_ns >= self._newest_ns
+        self.is_ordered &= time_ns >= self._newest_ns
         self._newest_ns = max(self._newest_ns, time_ns)
         self._times.append(min(time_ns, _LATEST_NS))
 
     def notes(self, path: Path) -> tuple[str, ...]:
         """What a user should know about the order of a file."""
-        return () if self._is_ordered else run_back(path, ((time_ns, time_ns) for time_ns in self._times))
+        return () if self.is_ordered else run_back(path, ((time_ns, time_ns) for time_ns in self._times))
 
     def sorted(self, stored: Iterable[Stored], wanted: Collection[StoredTopic]) -> Iterator[Stored]:
         """The wanted ones of the same messages, of equal times in the order of writing."""
-        if self._is_ordered:
+        if self.is_ordered:
             yield from (item for item in stored if item[0] in wanted)
             return
         times_ns = np.frombuffer(self._times, np.int64)

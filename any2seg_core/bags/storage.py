@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
@@ -59,6 +59,21 @@ Stored = tuple[StoredTopic, int, bytes]
 """Topic, bag time in nanoseconds, bytes as stored."""
 
 
+class Interval(NamedTuple):
+    """Bag times from `from_ns` up to, and without, `until_ns`."""
+
+    from_ns: int
+    until_ns: int
+
+    def holds(self, time_ns: int) -> bool:
+        """Whether a message of that time is meant."""
+        return self.from_ns <= time_ns < self.until_ns
+
+
+ALWAYS = Interval(-(2**63), 2**64)
+"""Every time that a recording can hold."""
+
+
 class Storage(Protocol):
     """What the bag needs of one file.
 
@@ -77,7 +92,7 @@ class Storage(Protocol):
     damage: str
     notes: tuple[str, ...]
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """Messages of some topics in order of log time; ends at a break, after setting `damage`."""
 
     def close(self) -> None:
@@ -144,12 +159,12 @@ class Ros1File:
             raise Break(complaint or f"a chunk of {len(packed)} bytes holds {most} or more; {raising('result_mib')}")
         return raw
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
         self._budget = Budget(self._delivered)
         topics = {connection.id: topic for topic, connection in self._connections if topic in wanted}
         chosen = [connection for _, connection in self._connections if connection.id in topics]
-        reading = self._reader.messages(chosen) if chosen else iter(())
+        reading = self._reader.messages(chosen, *within) if chosen else iter(())
         while True:
             try:
                 connection, time_ns, data = next(reading)

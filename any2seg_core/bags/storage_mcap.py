@@ -26,7 +26,7 @@ from any2seg_core.bags.mcap_records import (
     summary_records,
     tagged_records,
 )
-from any2seg_core.bags.storage import Break, Stored, StoredTopic, run_back
+from any2seg_core.bags.storage import ALWAYS, Break, Interval, Stored, StoredTopic, run_back
 from any2seg_core.bags.unpacking import Budget
 from any2seg_core.base.limits import limits
 
@@ -131,7 +131,7 @@ class McapFile:
         self.start_ns = min(firsts, default=0)
         self.end_ns = max(chunk.end_ns for chunk in self._chunks)
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
         channels = {channel for channel, topic in self._declared.topics.items() if topic in wanted}
         self._budget = Budget(self._delivered)
@@ -139,9 +139,11 @@ class McapFile:
         def one(chunk: _Chunk) -> Iterator[tuple[int, Stored | None]]:
             yield chunk.start_ns, None  # so that it is not opened before its turn
             for stored in sorted(self._messages(chunk, channels), key=lambda stored: stored[1]):
-                yield stored[1], stored
+                if within.holds(stored[1]):
+                    yield stored[1], stored
 
-        needed = [one(c) for c in self._chunks if channels and not (c.channels and channels.isdisjoint(c.channels))]
+        chunks = [c for c in self._chunks if c.start_ns < within.until_ns and c.end_ns >= within.from_ns]
+        needed = [one(c) for c in chunks if channels and not (c.channels and channels.isdisjoint(c.channels))]
         for _, stored in heapq.merge(*needed, key=lambda entry: entry[0]):
             if stored is not None:
                 yield stored

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from any2seg_core.bags.codec import Form, first_line
 from any2seg_core.bags.salvage_parts import FORMS, parse_qos
-from any2seg_core.bags.storage import Break, Stored, StoredTopic, run_back
+from any2seg_core.bags.storage import ALWAYS, Break, Interval, Stored, StoredTopic, run_back
 from any2seg_core.bags.unpacking import Budget
 
 _COUNTS = """SELECT topic_id, COUNT(*), MIN(CASE WHEN timestamp > 0 THEN timestamp END), MAX(timestamp),
@@ -56,14 +56,17 @@ class SqliteFile:
         if lasts:
             self.start_ns, self.end_ns = min(firsts, default=0), max(lasts)
 
-    def messages(self, wanted: Collection[StoredTopic]) -> Iterator[Stored]:
+    def messages(self, wanted: Collection[StoredTopic], within: Interval = ALWAYS) -> Iterator[Stored]:
         """See `Storage`; Break where the file is damaged."""
         keys = [key for key, topic in self._topics.items() if topic in wanted]
         marks = ", ".join("?" * len(keys))
-        query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY timestamp, id"
+        query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks})"
+        if within != ALWAYS:  # where all are wanted, a time that is no number is damage and must be seen
+            query += " AND timestamp >= ? AND timestamp < ?"
+            keys += [min(max(limit_ns, -(2**63)), 2**63 - 1) for limit_ns in within]
         budget = Budget(self._delivered)
         try:
-            for key, time_ns, data in self._database.execute(query, keys):
+            for key, time_ns, data in self._database.execute(f"{query} ORDER BY timestamp, id", keys):
                 budget.count()
                 if not isinstance(time_ns, int) or not isinstance(data, bytes):
                     raise Break("a row holds no message")
