@@ -155,6 +155,11 @@ _RUNS = {
     "drive-too-short": Meaning("more is asked for than a simulated drive offers", "ask for less"),
     "ros-domain-taken": Meaning("no ROS domain is free", "end other programs or set ROS_DOMAIN_ID"),
 }
+_FLEET = {
+    "store-missing": Meaning("the folder holds no fleet store", "make one with any2seg fleet index"),
+    "store-version": Meaning("the fleet store is of another version", "index into a new store"),
+    "store-damaged": Meaning("a file of the fleet store cannot be read", "index into a new store"),
+}
 _GEOMETRY_WAYS_OUT = {
     "transform": "publish it on /tf_static or /tf, or give a calibration file",
     "intrinsics": "publish the camera's camera_info, or give a calibration file",
@@ -178,6 +183,7 @@ CODE_GROUPS = MappingProxyType(
         "Truth": _TRUTH,
         "Data sets": _DATA,
         "Training and other runs": _RUNS,
+        "Fleets": _FLEET,
         "Messages": _MESSAGES,
     }
 )
