@@ -54,7 +54,7 @@ def read_and_project(bag: Path) -> int:
     with open_bag(bag) as opened:
         watch = ExpectedOutputMonitor(opened.choice.map, opened.sync_config(DEFAULT_WINDOW_NS), None, len(DELIVER))
         sets = opened.sets(DEFAULT_WINDOW_NS, watch.messages)
-        return sum(1 for _ in prepared_sets(sets, RecordingTap((), False), watch, 1, len(DELIVER))) - 1
+        return sum(1 for _ in prepared_sets(sets, RecordingTap(()), watch, 1, len(DELIVER))) - 1
 
 
 def fifteen_passes(bag: Path, out: Path) -> dict[str, Evaluation]:

@@ -50,6 +50,7 @@ class Segmentation:
             where nothing was compared.
         novelty: per fused sensor how unlike the training frames it is, see `novelty`: above 1 it is more so than 99 of
             100 of them. Empty for checkpoints without such statistics, and for models that encode sensors together.
+        pooled: per fused sensor (C,) float32, `Engine.pooled`; empty where nobody asked for it, and as `novelty`.
 
     Examples:
         >>> import numpy as np
@@ -66,6 +67,7 @@ class Segmentation:
     empty: dict[str, str] = field(default_factory=dict)
     agreement: float | None = None
     novelty: dict[str, float] = field(default_factory=dict)
+    pooled: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _engine_of(
@@ -224,7 +226,7 @@ class Predictor:
         """
         self._check(samples, rig, size)
         everything = self.contract.modalities  # also while a sensor is away, so that the output stays the same one
-        options = with_confidence, compared, features, memory or self._memory, camera
+        options = with_confidence, compared, features, memory or self._memory, camera, False
         return self._segment(samples, (everything,), rig, stamp_ns, size, None, *options)[everything]
 
     def subsets(
@@ -239,6 +241,7 @@ class Predictor:
         features: FeatureMemory | None = None,
         memory: StreamMemory | None = None,
         camera: CameraView | None = None,
+        with_pooled: bool = False,
     ) -> dict[tuple[str, ...], Segmentation]:
         """Segment one set of samples from several subsets of them; every sensor is encoded once.
 
@@ -250,13 +253,14 @@ class Predictor:
             change: applied to the model's input, per modality (1, 3, h, w) float32 of the engine's kind (tensors, or
                 arrays of an exported model), before it is encoded; then `features` have no effect.
             samples, rig, stamp_ns, size, compared, features, memory, camera: as in a call; no memory: of no stream.
+            with_pooled: each Segmentation has its `pooled`.
 
         Returns:
             Subset -> its Segmentation, bit for bit that of a plain call with its samples alone and the size. Empty
             planes are left out of every subset; a subset that holds no other has no entry, as nothing of it was seen.
         """
         self._check(samples, rig, size)
-        options = True, compared, features, memory, camera
+        options = True, compared, features, memory, camera, with_pooled
         return self._segment(samples, subsets, rig, stamp_ns, size, change, *options)
 
     def _segment(
@@ -272,6 +276,7 @@ class Predictor:
         features: FeatureMemory | None,
         memory: StreamMemory | None,
         camera: CameraView | None,
+        with_pooled: bool,
     ) -> dict[tuple[str, ...], Segmentation]:
         suite = self.contract.suite
         given = suite.canonical(samples)
@@ -296,7 +301,8 @@ class Predictor:
         with self.engine.computing():
             encoded = self._encoded({name: planes[name] for name in used}, change, features)
             statistics = self.contract.feature_statistics
-            unlike = novelty(self.engine.pooled(encoded), statistics) if statistics else {}
+            pooled = self.engine.pooled(encoded) if statistics or with_pooled else {}
+            unlike = novelty(pooled, statistics) if statistics else {}
             for part, asked, logits in self._decoded(encoded, order, outputs, memory, stamp_ns):
                 if compares and part == (compared,):
                     alone = self.engine.winners(logits)
@@ -307,8 +313,9 @@ class Predictor:
                 for alike, mean in self._averaged(asked, logits, memory, stamp_ns, seen, camera, temperature):
                     labels, confidence = self.engine.labels(mean, size, with_confidence, temperature)
                     own = {name: unlike[name] for name in part if name in unlike}
-                    result = Segmentation(labels, confidence, part, unlabelled_share(labels), empty, agreement, own)
-                    found.update(dict.fromkeys(alike, result))
+                    pool = {name: pooled[name][0] for name in part if with_pooled and name in pooled}
+                    made = Segmentation(labels, confidence, part, unlabelled_share(labels), empty, agreement, own, pool)
+                    found.update(dict.fromkeys(alike, made))
         return {subset: found[subset] for subset in subsets if subset in found}
 
     def _encoded(

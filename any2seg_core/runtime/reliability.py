@@ -210,15 +210,17 @@ class ReliabilityMonitor:
         self._turns += 1
         return there[self._turns % len(there)]
 
-    def update(self, now_ns: int, seen: Mapping[str, Observation | None]) -> dict[str, Reliability]:
+    def update(self, now_ns: int, seen: Mapping[str, Observation | None] | None) -> dict[str, Reliability]:
         """Take a set in and return the scores.
 
         Args:
             now_ns: time on a clock that only goes forward.
             seen: sensor -> what the set says of it; None: it was never seen or is switched off, and has no score. A
-                sensor that is left out keeps its score.
+                sensor that is left out keeps its score. None for all: a set was due and did not come.
         """
         self._updates_ns.append(now_ns)
+        if seen is None:
+            seen = {name: Observation(False) for name in self._sensors}
         for name, observation in seen.items():
             if observation is None:
                 self._sensors.pop(name, None)

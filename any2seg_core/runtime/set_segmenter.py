@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,13 @@ class SegmentedSet:
         segmentation: of all sensors that could be used.
         subsets: per subset that was asked for its own, None where nothing of it could be used.
         reliability: score of every sensor that was seen.
+        observed: what the set says of each sensor, of which `ReliabilityMonitor.update` makes these scores.
     """
 
     segmentation: Segmentation
     subsets: dict[tuple[str, ...], Segmentation | None]
     reliability: dict[str, Reliability]
+    observed: dict[str, Observation | None]
 
 
 class SetSegmenter:
@@ -47,6 +49,7 @@ class SetSegmenter:
     Args:
         predictor: the model; where it has a stream, each segmenter continues its own. sync: of the synchroniser that
             makes the sets.
+        with_pooled: results of `segment` with subsets hold `Segmentation.pooled`.
 
     Attributes:
         features: of the newest planes, so that a sensor is encoded once though its message is in several sets.
@@ -56,12 +59,12 @@ class SetSegmenter:
         >>> labels = SetSegmenter(predictor, sync).segment(sample_set, frame, now_ns).segmentation.labels
     """
 
-    def __init__(self, predictor: Predictor, sync: SyncConfig) -> None:
+    def __init__(self, predictor: Predictor, sync: SyncConfig, with_pooled: bool = False) -> None:
         self.predictor, self.features = predictor, FeatureMemory()
+        self._with_pooled = with_pooled
         self._memory = predictor.new_memory()
         self._suite = predictor.contract.suite
         self._monitor = ReliabilityMonitor.of(sync, self._suite)
-        self._known: set[str] = set()
         self._lock = threading.Lock()
 
     def segment(
@@ -105,32 +108,31 @@ class SetSegmenter:
         }
         if subsets or change is not None:
             everything = self.predictor.contract.modalities
-            found = self.predictor.subsets(frame.planes, (everything, *subsets), change=change, **of_stream)
+            found = self.predictor.subsets(
+                frame.planes, (everything, *subsets), change=change, with_pooled=self._with_pooled, **of_stream
+            )
             full, apart = found[everything], {subset: found.get(subset) for subset in subsets}
         else:
             is_needed = with_confidence or confidence_threshold > 0.0
             full = self.predictor(frame.planes, with_confidence=is_needed, **of_stream)
             apart = {}
-        reliability = self.rate(sample_set, frame, now_ns, compared, full.agreement)
-        return SegmentedSet(_reject(full, confidence_threshold), apart, reliability)
-
-    def rate(
-        self,
-        sample_set: SampleSet | None,
-        frame: Frame | None,
-        now_ns: int,
-        compared: str | None = None,
-        agreement: float | None = None,
-    ) -> dict[str, Reliability]:
-        """Scores after a set that has no labels: nothing of it could be used, or, with None, it did not come."""
+        observed = observations(sample_set, frame, self._suite, compared, full.agreement)
         with self._lock:
-            if sample_set is None or frame is None:
-                seen: Mapping[str, Observation | None] = {name: Observation(False) for name in self._known}
-            else:
-                seen = observations(sample_set, frame, self._suite, compared, agreement)
-            scores = self._monitor.update(now_ns, seen)
-            self._known = set(scores)
-            return scores
+            reliability = self._monitor.update(now_ns, observed)
+        return SegmentedSet(_reject(full, confidence_threshold), apart, reliability, observed)
+
+    def pass_by(self, frame: Frame) -> None:
+        """Count a set that is not segmented, so that those after it are compared as if it had been."""
+        with self._lock:
+            self._monitor.turn(frame.planes)
+
+    def rate(self, sample_set: SampleSet | None, frame: Frame | None, now_ns: int) -> dict[str, Reliability]:
+        """Scores after a set that has no labels: nothing of it could be used, or, with None, it did not come."""
+        observed = None
+        if sample_set is not None and frame is not None:
+            observed = observations(sample_set, frame, self._suite)
+        with self._lock:
+            return self._monitor.update(now_ns, observed)
 
     def reliability(self, now_ns: int) -> dict[str, Reliability]:
         """Scores by now."""
@@ -144,7 +146,6 @@ class SetSegmenter:
             self._memory.reset()
         with self._lock:
             self._monitor.reset()
-            self._known.clear()
 
 
 def _reject(segmentation: Segmentation, threshold: float) -> Segmentation:

@@ -33,9 +33,9 @@ from any2seg_core.base.video import VideoReader
 from any2seg_core.data.extract import ExtractOptions, extract
 from any2seg_core.data.recording_truth import NO_TRUTH, TruthFolder
 from any2seg_core.evaluation.metrics import ConfusionMatrix
-from any2seg_core.evaluation.recording import evaluate
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.evaluation.recording.record import LABEL_INFO, OUTPUTS
+from any2seg_core.evaluation.recording.run import RecordingRun
 from any2seg_core.evaluation.recording.scores import phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.faults.grammar import parse_drop, parse_fault, read_plan
@@ -664,7 +664,7 @@ def test_exception_record_into_the_recording_or_another_format(folder, tmp_path)
 
 
 def test_exception_an_output_that_cannot_be_is_known_before_the_work(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate._Run, "run", None)  # nothing is judged
+    monkeypatch.setattr(RecordingRun, "frames", None)  # nothing is judged
     (tmp_path / "old.mcap").mkdir()
     for changes, told in (({"record": tmp_path / "old.mcap"}, ("output-unwritable", "--record", "old.mcap")),
                           ({"out": folder / "bag"}, ("output-is-input", "--out")),

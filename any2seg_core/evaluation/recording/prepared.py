@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from any2seg_core.bags.reader import Recorded
@@ -38,15 +38,15 @@ class PreparedSet:
 
 
 class RecordingTap:
-    """Messages on their way to the synchroniser, remembered until somebody takes them if `is_kept`."""
+    """Messages on their way to the synchroniser, those of `kept` topics remembered until somebody takes them."""
 
-    def __init__(self, messages: Iterable[Recorded], is_kept: bool) -> None:
-        self._messages, self._is_kept = messages, is_kept
+    def __init__(self, messages: Iterable[Recorded], kept: Collection[str] = ()) -> None:
+        self._messages, self._kept = messages, frozenset(kept)
         self._passed: list[Recorded] = []
 
     def __iter__(self) -> Iterator[Recorded]:
         for message in self._messages:
-            if self._is_kept:
+            if message.topic in self._kept:
                 self._passed.append(message)
             yield message
 
