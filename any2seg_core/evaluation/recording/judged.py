@@ -12,6 +12,7 @@ import numpy as np
 from any2seg_core.evaluation.recording.prepared import PreparedSet
 from any2seg_core.evaluation.scores import SubsetScore, rounded
 from any2seg_core.runtime.predictor import Segmentation
+from any2seg_core.runtime.reliability import Observation
 from any2seg_core.runtime.set_segmenter import SegmentedSet
 from any2seg_core.vocabulary.modalities import SensorSuite
 
@@ -26,6 +27,7 @@ class JudgedFrame:
         scores: letters of a subset -> counts of this frame alone. results: the same of labels, None where there are
             none.
         reliability, novelty: per sensor, as plain JSON types.
+        observed: what the set says of each sensor, see `ReliabilityMonitor.update`; None: no set came.
         segmented: of all sensors, and of each subset; None of a moment without labels.
     """
 
@@ -36,6 +38,7 @@ class JudgedFrame:
     scores: Mapping[str, SubsetScore]
     results: Mapping[str, Segmentation | None]
     reliability: dict[str, Any]
+    observed: Mapping[str, Observation | None] | None
     novelty: dict[str, float | None] = field(default_factory=dict)
     segmented: SegmentedSet | None = None
 

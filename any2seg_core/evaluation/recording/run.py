@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.bags.reader import Recorded
 from any2seg_core.bags.sets import SetStream
@@ -38,6 +37,7 @@ from any2seg_core.evaluation.recording.scores import FrameScorer, phases_of
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
 from any2seg_core.evaluation.recording.silence import ExpectedOutputMonitor
 from any2seg_core.evaluation.recording.span import JUDGED, PASSED, WHOLE, RecordingSpan
+from any2seg_core.evaluation.recording.stream_warnings import stream_warnings
 from any2seg_core.evaluation.recording.truth_choice import require_images, truth_of
 from any2seg_core.evaluation.recording.truth_tally import TruthTally
 from any2seg_core.evaluation.recording.video import EvaluationVideo, check_place, set_rate_hz
@@ -48,7 +48,8 @@ from any2seg_core.faults.injector import FaultInjector
 from any2seg_core.faults.kinds import fault_document
 from any2seg_core.kernels.running import WORKLOAD
 from any2seg_core.runtime.checkpoint_metadata import checkpoint_sha256
-from any2seg_core.runtime.predictor import Predictor
+from any2seg_core.runtime.predictor import Predictor, Segmentation
+from any2seg_core.runtime.reliability import observations
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sync.association import TRUTH_TOLERANCE_NS
 from any2seg_core.sync.parameters import sync_config
@@ -83,6 +84,7 @@ class RecordingRun:
     Attributes:
         result: what came of all frames together. subsets: that are judged; the last one is of all sensors.
         suite, modalities: sensors there can be, and those that recording and checkpoint have. opened: the recording.
+        sync: settings of the synchroniser.
 
     Raises:
         UserError: a recording, checkpoint, truth or option that cannot be used.
@@ -119,7 +121,7 @@ class RecordingRun:
         self.modalities = self._modalities()
         self.subsets = self._subsets(may_lack)
         event_window_ns = self.predictor.contract.event_window_ns
-        self._sync = sync_config(self.opened.parameters, self.modalities, event_window_ns, self.suite)
+        self.sync = sync_config(self.opened.parameters, self.modalities, event_window_ns, self.suite)
         self._notes = check_faults(request.faults, self._bag, self._topics, self.suite)
         self._notes += self.predictor.contract.encoding_notes(self.modalities)
         self._injector = FaultInjector(request.faults, self._topics, request.seed, self._start_ns, self.suite)
@@ -147,7 +149,7 @@ class RecordingRun:
         self._absence = AbsenceLog(self.modalities)
         self._outages = OutageWindows(request.faults)
         self._truths = TruthTally(str(self.result.conditions["truth"]))
-        self._segmenter = SetSegmenter(self.predictor, self._sync, with_pooled)
+        self._segmenter = SetSegmenter(self.predictor, self.sync, with_pooled)
         self._reliability, self._novelty = ReliabilityTally(), NoveltyTally()
 
     def _new_video(self, path: Path) -> EvaluationVideo:
@@ -199,7 +201,7 @@ class RecordingRun:
             "streams": {name: self._topics.streams[name] for name in self.modalities},
             "calibration": self.opened.calibration.source or None,
             "extrinsics": self.opened.calibration.found,
-            "synchroniser": asdict(self._sync),
+            "synchroniser": asdict(self.sync),
             "truth": (request.truth if self._folder is not None else self._topics.truth) or None,
             "truth_coding": self._coding.facts,
             "subsets": [self.suite.subset_letters(subset) for subset in self.subsets],
@@ -241,7 +243,8 @@ class RecordingRun:
         if not self._absence.has_begun and self._span.is_whole:
             raise UserError(self._why_nothing(stream), "bag-no-sets")
         self._finish()
-        self._warn_of(stream)
+        pauses = self._monitor.pauses
+        self.result.warnings += stream_warnings(stream, pauses, self._start_ns, self.opened.notes)
 
     def _sets(self) -> tuple[SetStream, Iterator[PreparedSet]]:
         """The stream of the recording's messages, and its sets made ready."""
@@ -250,14 +253,14 @@ class RecordingRun:
         seen = tuple(self._bag.topics) if is_copied else (*self.opened.topic_names, *self._watched)
         unseen = self._bag.messages([name for name in self._bag.topics if name not in seen])
         self._monitor = ExpectedOutputMonitor(
-            self._topics, self._sync, self._folder, num_classes, unseen, self._coding,
+            self._topics, self.sync, self._folder, num_classes, unseen, self._coding,
             compared_truth(self._comparison),
         )
         messages = self._injector(self._monitor.messages(self._bag.messages(seen)))
         stream = SetStream(
             passed := RecordingTap(messages, seen if is_copied else tuple(self._watched)),
             self._topics,
-            self._sync,
+            self.sync,
             self.opened.frames(self.predictor.contract.event_window_ns),
             use_camera_info=not calibration.is_final,
             extrinsics=self.opened.extrinsics,
@@ -331,7 +334,8 @@ class RecordingRun:
             self._video.add(time_s, full.labels, planes, truth, miou)
         reliability = self._reliability.take(time_s, segmented.reliability)
         unlike = self._novelty.take(time_s, full.novelty)
-        return JudgedFrame(found, time_s, phase, truth is not None, scores, results, reliability, unlike, segmented)
+        told = scores, results, reliability, segmented.observed, unlike, segmented
+        return JudgedFrame(found, time_s, phase, truth is not None, *told)
 
     def _missed(self, found: PreparedSet) -> JudgedFrame:
         """A moment without labels: no set came, or one of which nothing could be used."""
@@ -349,7 +353,11 @@ class RecordingRun:
         self._absence.evaluated(time_s, () if found.sample_set is None else found.sample_set.samples, ())
         rated = self._segmenter.rate(found.sample_set, found.frame, found.time_ns)
         reliability = self._reliability.take(time_s, rated)
-        return JudgedFrame(found, time_s, phase, read is not None, scores, dict.fromkeys(scores), reliability)
+        said = None
+        if found.sample_set is not None and found.frame is not None:
+            said = observations(found.sample_set, found.frame, self.suite)
+        results: dict[str, Segmentation | None] = dict.fromkeys(scores)
+        return JudgedFrame(found, time_s, phase, read is not None, scores, results, reliability, said)
 
     def _add(self, scores: dict[str, SubsetScore], time_s: float, used: Sequence[str]) -> int:
         phase = self._phase(time_s)
@@ -372,20 +380,6 @@ class RecordingRun:
         reasons += [f"faults: {hit}"] if hit else []
         reasons += [f"{name}: {why}" for name, why in stream.reasons.items()]
         return f"{self.request.bag}: not one set of sensors could be made, so nothing was judged ({'; '.join(reasons)})"
-
-    def _warn_of(self, stream: SetStream) -> None:
-        """What the messages and their times were."""
-        self.result.warnings += [
-            f"{pause.text(self._start_ns)}: nothing is missed there" for pause in self._monitor.pauses
-        ]
-        self.result.warnings += [
-            f"{name}: {stream.bad[name]} messages could not be used, the last because: {why}"
-            for name, why in stream.reasons.items()
-        ]
-        self.result.warnings += stream.notes(self._start_ns)
-        told = " ".join(self.opened.notes)
-        untold = Counter({line: count for line, count in stream.left_out.items() if line not in told})
-        self.result.warnings += left_out_notes(untold)
 
     def _finish(self) -> None:
         self._truths.require()
