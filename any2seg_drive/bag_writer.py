@@ -17,8 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import cv2
-from rosbags.rosbag2 import StoragePlugin, Writer
+import numpy as np
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from any2seg_core.bags.codec import Recorded
 from any2seg_core.bags.conditions import write_conditions
 from any2seg_core.bags.qos import offered_qos
 from any2seg_core.base.atomic import make_empty
@@ -26,9 +28,12 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.parallel import ordered_map
 from any2seg_core.base.progress import track
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.faults.injector import FaultInjector
+from any2seg_core.faults.kinds import Fault
 from any2seg_core.messages import serialise as messages
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_core.vocabulary.cases import SPLITS
+from any2seg_core.vocabulary.topics import carla_bridge
 from any2seg_drive.rig import LIDAR_FRAME, DriveRig
 from any2seg_drive.simulator import SHORTEST_DRIVE_S, Drive
 from any2seg_drive.weather import FOLDERS
@@ -52,18 +57,37 @@ TOPICS = {
 SEMANTIC_LIDAR = f"{PREFIX}/semantic_lidar"
 """A sensor_msgs/PointCloud2 on request: the points of the LiDAR with CARLA's tags of what they have hit."""
 
+POSITIONS = {f"{PREFIX}/gnss": "sensor_msgs/msg/NavSatFix", f"{PREFIX}/odometry": "nav_msgs/msg/Odometry"}
+"""Topic -> type of where the vehicle is, on request; the names of the bridge."""
+
 CLOCK_START_NS = 100 * NS_PER_S
 """Simulation time at the start of the bag."""
 
 _WORLD_FRAME, _VEHICLE_FRAME = "map", "ego_vehicle"
+_ORIGIN_DEG = (49.0, 8.0)  # latitude and longitude of the town's middle
+_M_PER_DEG = 111_320.0  # of latitude
 _DRIVE_START_NS = 1 * NS_PER_S
 _CHUNK_NS = NS_PER_S // 2
 Message = tuple[int, str, bytes]  # (stamp in bag time, topic, CDR)
 
 
 @dataclass(frozen=True)
+class VehicleLog:
+    """What one vehicle of a fleet records beyond a plain drive.
+
+    Attributes:
+        route_s: how far along the town's route it begins. clock_start_ns: its clock at the first message.
+        faults: what is wrong with its sensors, windows in seconds from the first message.
+    """
+
+    route_s: float = 0.0
+    clock_start_ns: int = CLOCK_START_NS
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Chunk:
-    """Render the messages stamped within [start_ns, end_ns) of drive time, in one weather."""
+    """Render what is sensed within [start_ns, end_ns) of drive time, in one weather; stamps are ahead_ns later."""
 
     seed: int
     split: str
@@ -72,6 +96,8 @@ class _Chunk:
     end_ns: int
     rig: DriveRig
     semantic_lidar: bool
+    ahead_ns: int
+    positions: bool
 
 
 @lru_cache(maxsize=1)
@@ -119,6 +145,14 @@ def _semantic_lidar_messages(drive: Drive, time_ns: int, stamp_ns: int) -> Itera
     yield stamp_ns, SEMANTIC_LIDAR, messages.semantic_cloud(points, labels, stamp_ns, "ego_vehicle/semantic_lidar")
 
 
+def _position_messages(pose: np.ndarray, stamp_ns: int) -> Iterator[Message]:
+    latitude_deg = _ORIGIN_DEG[0] + pose[1, 3] / _M_PER_DEG
+    longitude_deg = _ORIGIN_DEG[1] + pose[0, 3] / (_M_PER_DEG * math.cos(math.radians(_ORIGIN_DEG[0])))
+    fix = messages.nav_sat_fix(latitude_deg, longitude_deg, stamp_ns, f"{_VEHICLE_FRAME}/gnss")
+    yield stamp_ns, f"{PREFIX}/gnss", fix
+    yield stamp_ns, f"{PREFIX}/odometry", messages.odometry(pose, stamp_ns, _WORLD_FRAME, _VEHICLE_FRAME)
+
+
 def _render_chunk(chunk: _Chunk) -> list[Message]:
     """Return the messages of one chunk, ordered by stamp."""
     cv2.setNumThreads(1)
@@ -133,23 +167,31 @@ def _render_chunk(chunk: _Chunk) -> list[Message]:
     ):
         for time_ns in timing.stamps_ns(chunk.start_ns, chunk.end_ns):
             for render in renders:
-                rendered += render(drive, time_ns, time_ns - _DRIVE_START_NS + CLOCK_START_NS)
+                rendered += render(drive, time_ns, time_ns + chunk.ahead_ns)
     for time_ns in rig.event_timing.stamps_ns(chunk.start_ns, chunk.end_ns):
-        stamp_ns = time_ns - _DRIVE_START_NS + CLOCK_START_NS
+        stamp_ns = time_ns + chunk.ahead_ns
         rendered.append((stamp_ns, "/clock", messages.clock(stamp_ns)))
-        pose = {_VEHICLE_FRAME: drive.vehicle_to_world(time_ns / NS_PER_S)}
-        rendered.append((stamp_ns, "/tf", messages.transforms(_WORLD_FRAME, pose, stamp_ns)))
+        pose = drive.vehicle_to_world(time_ns / NS_PER_S)
+        rendered.append((stamp_ns, "/tf", messages.transforms(_WORLD_FRAME, {_VEHICLE_FRAME: pose}, stamp_ns)))
+        if chunk.positions:
+            rendered += _position_messages(pose, stamp_ns)
     return sorted(rendered, key=lambda message: message[:2])
 
 
 def _chunks(
-    seed: int, split: str, segments: Sequence[tuple[float, str]], rig: DriveRig, semantic_lidar: bool
-) -> list[_Chunk]:
-    chunks, start_ns = [], _DRIVE_START_NS
+    seed: int, split: str, segments: Sequence[tuple[float, str]], rig: DriveRig, semantic_lidar: bool,
+    log: VehicleLog | None,
+) -> list[_Chunk]:  # fmt: skip
+    own = log or VehicleLog()
+    start_ns = _DRIVE_START_NS + round(own.route_s * NS_PER_S)
+    chunks, ahead_ns = [], own.clock_start_ns - start_ns
     for duration_s, weather in segments:
         end_ns = start_ns + round(duration_s * NS_PER_S)
         for left in range(start_ns, end_ns, _CHUNK_NS):
-            chunks.append(_Chunk(seed, split, weather, left, min(left + _CHUNK_NS, end_ns), rig, semantic_lidar))
+            right = min(left + _CHUNK_NS, end_ns)
+            chunks.append(
+                _Chunk(seed, split, weather, left, right, rig, semantic_lidar, ahead_ns, positions=log is not None)
+            )
         start_ns = end_ns
     return chunks
 
@@ -170,7 +212,7 @@ def _check_request(path: Path, split: str, segments: Sequence[tuple[float, str]]
             raise UserError(f"duration {duration_s} s is not possible; give a positive one", "value-range")
 
 
-def _static_transforms(rig: DriveRig) -> bytes:
+def _static_transforms(rig: DriveRig, stamp_ns: int) -> bytes:
     extrinsics = {
         rig.camera.frame_id: rig.camera_to_vehicle,
         rig.depth_camera.frame_id: rig.depth_to_vehicle,
@@ -179,18 +221,34 @@ def _static_transforms(rig: DriveRig) -> bytes:
         LIDAR_FRAME: rig.lidar_to_vehicle,
         "ego_vehicle/semantic_lidar": rig.lidar_to_vehicle,
     }
-    return messages.transforms(_VEHICLE_FRAME, extrinsics, CLOCK_START_NS)
+    return messages.transforms(_VEHICLE_FRAME, extrinsics, stamp_ns)
 
 
-def _write(bag: Path, topics: dict[str, str], messages_in_order: Iterator[list[Message]], static_tf: bytes) -> None:
+def _with_faults(
+    chunks: Iterator[list[Message]], topics: dict[str, str], log: VehicleLog, seed: int
+) -> Iterator[list[Message]]:
+    """The same messages as a vehicle with these faults would have recorded them."""
+    injector = FaultInjector(log.faults, carla_bridge(), seed, log.clock_start_ns)
+    recorded = (Recorded(topic, topics[topic], stamp_ns, data) for chunk in chunks for stamp_ns, topic, data in chunk)
+    for each in injector(recorded):
+        yield [(each.time_ns, each.topic, each.data)]
+
+
+def _write(
+    bag: Path, topics: dict[str, str], messages_in_order: Iterator[list[Message]], static_tf: bytes, start_ns: int,
+    is_packed: bool,
+) -> None:  # fmt: skip
     typestore = messages.typestore()
-    with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
+    if is_packed:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
         connections = {}
         for topic, kind in topics.items():
             is_latched = topic == "/tf_static"
             qos = [offered_qos(is_latched, 1 if is_latched else 10)]
             connections[topic] = writer.add_connection(topic, kind, typestore=typestore, offered_qos_profiles=qos)
-        writer.write(connections["/tf_static"], CLOCK_START_NS, static_tf)
+        writer.write(connections["/tf_static"], start_ns, static_tf)
         for chunk in messages_in_order:
             for stamp_ns, topic, data in chunk:
                 writer.write(connections[topic], stamp_ns, data)
@@ -205,6 +263,7 @@ def write_bag(
     rig: DriveRig | None = None,
     progress: bool = True,
     semantic_lidar: bool = False,
+    log: VehicleLog | None = None,
 ) -> Path:
     """Render one drive into a rosbag2 folder, with `calibration.yaml` and `drive.json` in it.
 
@@ -216,6 +275,7 @@ def write_bag(
         seed, split: which town; same arguments, same messages, whatever the number of `workers` (processes).
         progress: show a progress bar.
         semantic_lidar: also write what each LiDAR point has hit, as `SEMANTIC_LIDAR`; about 0.5 MB per sweep.
+        log: of a vehicle of a fleet; the bag is compressed then and has `POSITIONS`.
 
     Returns:
         path as a Path.
@@ -225,7 +285,7 @@ def write_bag(
     """
     path, rig = Path(path), rig or DriveRig()
     _check_request(path, split, segments, seed)
-    chunks = _chunks(seed, split, segments, rig, semantic_lidar)
+    chunks = _chunks(seed, split, segments, rig, semantic_lidar, log)
     if chunks[-1].end_ns > SHORTEST_DRIVE_S * NS_PER_S:
         raise UserError(
             f"segments last {(chunks[-1].end_ns - _DRIVE_START_NS) / NS_PER_S:.1f} s, but a drive offers "
@@ -239,7 +299,11 @@ def write_bag(
         rendered = ordered_map(_render_chunk, chunks, workers)
         in_order = track(rendered, f"drive {path.name}", len(chunks), is_shown=progress)
         topics = TOPICS | ({SEMANTIC_LIDAR: "sensor_msgs/msg/PointCloud2"} if semantic_lidar else {})
-        _write(bag, topics, in_order, _static_transforms(rig))
+        clock_ns = CLOCK_START_NS if log is None else log.clock_start_ns
+        if log is not None:
+            topics |= POSITIONS
+            in_order = _with_faults(in_order, topics, log, seed)
+        _write(bag, topics, in_order, _static_transforms(rig, clock_ns), clock_ns, is_packed=log is not None)
         save_calibration(bag / "calibration.yaml", rig.calibration())
         write_conditions(bag, [(seconds, FOLDERS[name]) for seconds, name in segments], seed=seed, split=split)
         os.replace(bag, path)

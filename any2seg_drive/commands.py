@@ -49,6 +49,27 @@ def drive_bag(
     write_bag(out, [(seconds, weather)], seed, split, workers, semantic_lidar=semantic_lidar)
 
 
+@drive_app.command("fleet")
+def drive_fleet(
+    out: Annotated[Path, typer.Argument(help="New folder for the drives and their manifest.csv.")],
+    drives: Annotated[int, typer.Option(min=1, help="Drives, in turn of four vehicles.")] = 40,
+    seconds: Annotated[float, typer.Option(min=3.0, max=119.0, help="Length of each drive.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Towns.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Render the drives of a fleet, small and at 5 Hz: four vehicles in four towns, five weeks, all weathers.
+
+    The camera of car-1 freezes, the LiDAR of car-2 has a clock 37 s ahead, the event camera of car-3 dies in rain.
+    planted.csv says where; manifest.csv is for any2seg fleet index.
+
+    Example: any2seg drive fleet runs/fleet --drives 4 --seconds 6
+    """
+    from any2seg_drive.fleet_writer import write_fleet
+
+    write_fleet(out, drives, seconds, seed, workers)
+    say(f"{out}: {drives} drives; index them with: any2seg fleet index STORE {out / 'manifest.csv'}")
+
+
 @drive_app.command("frame")
 def drive_frame(
     folder: Annotated[Path, typer.Argument(help="New folder for the files.")],

@@ -184,3 +184,45 @@ def transforms(parent: str, poses: Mapping[str, np.ndarray], stamp_ns: int) -> b
             _make("geometry_msgs/msg/TransformStamped", header=header, child_frame_id=frame_id, transform=transform)
         )
     return _serialised(_make("tf2_msgs/msg/TFMessage", transforms=items))
+
+
+def nav_sat_fix(latitude_deg: float, longitude_deg: float, stamp_ns: int, frame_id: str) -> bytes:
+    """Return a sensor_msgs/NavSatFix at height 0, of an unknown covariance."""
+    status = _make("sensor_msgs/msg/NavSatStatus", status=0, service=1)
+    return _serialised(
+        _make(
+            "sensor_msgs/msg/NavSatFix",
+            header=_header(stamp_ns, frame_id),
+            status=status,
+            latitude=float(latitude_deg),
+            longitude=float(longitude_deg),
+            altitude=0.0,
+            position_covariance=np.zeros(9),
+            position_covariance_type=0,
+        )
+    )
+
+
+def odometry(pose: np.ndarray, stamp_ns: int, parent: str, child: str) -> bytes:
+    """Return a nav_msgs/Odometry of the pose (4,4) of frame `child` in frame `parent`, without speeds."""
+    x, y, z = (float(v) for v in pose[:3, 3])
+    qx, qy, qz, qw = (float(v) for v in _quaternion(pose[:3, :3]))
+    still = _make("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+    place = _make(
+        "geometry_msgs/msg/Pose",
+        position=_make("geometry_msgs/msg/Point", x=x, y=y, z=z),
+        orientation=_make("geometry_msgs/msg/Quaternion", x=qx, y=qy, z=qz, w=qw),
+    )
+    return _serialised(
+        _make(
+            "nav_msgs/msg/Odometry",
+            header=_header(stamp_ns, parent),
+            child_frame_id=child,
+            pose=_make("geometry_msgs/msg/PoseWithCovariance", pose=place, covariance=np.zeros(36)),
+            twist=_make(
+                "geometry_msgs/msg/TwistWithCovariance",
+                twist=_make("geometry_msgs/msg/Twist", linear=still, angular=still),
+                covariance=np.zeros(36),
+            ),
+        )
+    )
