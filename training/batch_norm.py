@@ -1,4 +1,4 @@
-"""BatchNorm whose statistics are those of the global batch, on CPUs (gloo) and GPUs (NCCL) alike."""
+"""BatchNorm whose statistics are those of the global batch, on CPUs (gloo) and GPUs (NCCL) alike, or stay."""
 
 from __future__ import annotations
 
@@ -62,3 +62,10 @@ def with_global_batch_norm(model: Model) -> Model:
                 norm.load_state_dict(child.state_dict())
                 setattr(parent, name, norm)
     return model
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """BatchNorm keeps its statistics and uses them in training too; its scale and shift go on learning."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

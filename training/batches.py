@@ -29,6 +29,7 @@ MASKING = 20
 DROPOUT = 30
 SUBSETS = 40
 _DEGRADATION = 50
+OTHERS = 60
 
 
 class SampleKey(NamedTuple):
@@ -54,12 +55,15 @@ class Batch(NamedTuple):
         labels: (B, H, W) uint8; 254 where nobody labelled, all over the unlabelled samples; 255 outside the frame.
         present: (B, M) bool, columns in the order of ``planes``: what each frame has.
         keys: B, with the frame that was read: another than was asked for where that one is corrupt and skipped.
+        said: (B, K, H/4, W/4) float32, what teachers have said beforehand, zero where that is nothing; None: of no
+            sample of the batch anything.
     """
 
     planes: dict[str, Tensor]
     labels: Tensor
     present: Tensor
     keys: list[SampleKey]
+    said: Tensor | None = None
 
 
 class Frames(Protocol):
@@ -129,11 +133,14 @@ class MixedNumbers(Sampler[list[SampleKey]]):
 
 
 class AugmentedSample(NamedTuple):
-    """One sample: planes by name (H, W, 3), labels (H, W) uint8, and its key with the frame that was read."""
+    """One sample: planes by name (H, W, 3), labels (H, W) uint8, its key with the frame that was read, and what
+    teachers have said beforehand (K, H/4, W/4) float32, if anything.
+    """
 
     planes: dict[str, np.ndarray]
     labels: np.ndarray
     key: SampleKey
+    said: np.ndarray | None = None
 
 
 class AugmentedFrames(Dataset):
@@ -152,7 +159,10 @@ class AugmentedFrames(Dataset):
         if self.degradation is not None:
             planes = self.degradation(planes, self._random(key, _DEGRADATION))
         augmented = self.augment(planes, sample.labels, self._random(key, _AUGMENTATION))
-        return AugmentedSample(*augmented, key._replace(frame=frame))
+        said = sample.said
+        if said is not None:
+            said = self.augment.maps(said, sample.labels.shape, self._random(key, _AUGMENTATION))
+        return AugmentedSample(*augmented, key._replace(frame=frame), said)
 
     def _random(self, key: SampleKey, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, key.number, stream + key.part))
@@ -169,7 +179,12 @@ def collate(modalities: Sequence[str], samples: Sequence[AugmentedSample]) -> Ba
         stacked = np.stack([blank if plane is None else plane for plane in there])  # (B, H, W, C)
         planes[name] = torch.from_numpy(stacked).permute(0, 3, 1, 2)  # (B, C, H, W)
     present = torch.tensor([[name in sample.planes for name in modalities] for sample in samples])  # (B, M)
-    return Batch(planes, torch.from_numpy(labels), present, [sample.key for sample in samples])
+    heard = [sample.said for sample in samples if sample.said is not None]
+    said = torch.zeros(len(samples), *heard[0].shape) if heard else None  # (B, K, h, w)
+    for row, sample in enumerate(samples):
+        if said is not None and sample.said is not None:
+            said[row] = torch.from_numpy(sample.said)
+    return Batch(planes, torch.from_numpy(labels), present, [sample.key for sample in samples], said)
 
 
 def training_batches(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from torch import nn
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.finite import unusable_tensor
 from any2seg_core.base.progress import track
-from any2seg_core.data.catalogue import layout
 from any2seg_core.data.samples import Cache, FrameDataset
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
@@ -29,7 +27,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.teachers.cached import CachedEmbeddings
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.subsets import parse_subset, subsets_with_all
-from any2seg_training.batch_norm import with_global_batch_norm
+from any2seg_training.batch_norm import freeze_batch_norm, with_global_batch_norm
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil import Distillation, open_lessons
 from any2seg_training.few_labels import FramePool, split_frames
@@ -37,11 +35,12 @@ from any2seg_training.methods import Supervised, build_method
 from any2seg_training.objective import Objective
 from any2seg_training.origin import data_recipe, shown_command
 from any2seg_training.processes import Processes
+from any2seg_training.splits import open_split
 from any2seg_training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
 _PLACES: dict[str, Any] = dict.fromkeys(("out", "init", "teacher", "pretrained", "suite"), True)
 _PLACES["distil"] = {"teachers"}
-_DATA_PLACES = dict.fromkeys(("root", "labelled", "unlabelled", "pseudo"), True) | {
+_DATA_PLACES = dict.fromkeys(("root", "further", "labelled", "unlabelled", "pseudo"), True) | {
     "bag": {"rules", "calibration", "params", "planes"}
 }
 """Settings that name places of one machine, and those of them in the group data."""
@@ -281,23 +280,6 @@ def outline(run: Run) -> str:
     return text + (f"; goes on after step {run.step}" if run.step else "")
 
 
-def open_split(config: TrainConfig, split: str, cache: Cache) -> FrameDataset:
-    """One split of the configured data set."""
-    found = layout(config.dataset, config.data.root, suite=config.chosen_suite)
-    options = config.data_options(found.kind)
-    if split == "train":  # what is judged has all its labels
-        options |= {"sparse": config.data.sparse, "pseudo": config.data.pseudo}
-    open_frames = partial(
-        found.open, split, config.modalities, config.cases, cache=cache, skip_corrupt=config.skip_corrupt, **options
-    )
-    try:
-        return open_frames()
-    except UserError as error:
-        if config.method != "distil" or error.code not in ("truth-missing", "data-unlabelled"):
-            raise
-        return open_frames(labelled=False)
-
-
 def build_contract(config: TrainConfig, frames: FrameDataset) -> InputContract:
     """What the finished model will be fed, as the data set has it."""
     if unknown := [name for name in config.mff_early.scale if name not in frames.modalities]:
@@ -370,7 +352,9 @@ def build_run(config: TrainConfig, processes: Processes) -> Run:
     prior = taught if taught and not train_frames.labelled else label_statistics(config, train_frames, processes)
     teacher = read_teacher(config, train_frames)
     model = build_model(config, contract)
-    if config.sync_batch_norm and processes.world_size > 1:
+    if config.freeze_norm:
+        freeze_batch_norm(model)
+    elif config.sync_batch_norm and processes.world_size > 1:
         model = with_global_batch_norm(model)
     layout: dict[str, Any] = {"memory_format": torch.channels_last}  # torch's stubs do not know of it
     model = model.to(processes.device, **layout)

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from any2seg_core.base.units import share_of
-from any2seg_core.data.bag_settings import BagSettings
 from any2seg_core.data.kinds import Kind
-from any2seg_core.data.sparse import SparseConfig
 from any2seg_core.faults.planes import DegradationConfig
 from any2seg_core.losses.functional_entropy import FisherConfig
 from any2seg_core.losses.gaussian_mixture import GaussianMixtureConfig
@@ -23,90 +20,9 @@ from any2seg_core.runtime.checkpoint import StoredWeights
 from any2seg_core.vocabulary.contract import require_scalable
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
 from any2seg_core.vocabulary.subsets import AUTO_SUBSETS, SUBSETS_HELP, parse_suite, settled_subset
+from any2seg_training.data_config import DataConfig, M3LConfig
 from any2seg_training.distil_config import DistilConfig, require_teachable
 from any2seg_training.settings import load_settings
-
-
-class DataConfig(BaseModel):
-    """What is trained on. A plain path stands for ``root``: ``data=PATH`` is ``data.root=PATH``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    short_form: ClassVar[str] = "root"
-    root: Path = Field(description="data set with the splits train and val, or a recording with data.bag.val_share")
-    sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
-    pseudo: Path | None = Field(None, description="labels of a first stage, see training/pseudo_labels.py")
-    labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
-    labelled: Path | None = Field(None, description="file with the names of the train frames that keep labels")
-    unlabelled: tuple[Path, ...] = Field(
-        (),
-        description="more unlabelled frames: data sets or recordings, one or more; cases, source and parity hold for "
-        "those of root's kind",
-    )
-    bag: BagSettings = Field(BagSettings(), description="how recordings are read, e.g. bag={every: 5, val_share: 0.2}")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_short_form(cls, value: object) -> object:
-        return value if isinstance(value, dict | cls) else {cls.short_form: value}
-
-    @field_validator("labelled_fraction", mode="before")
-    @classmethod
-    def _share(cls, value: Any) -> float:
-        try:
-            share = share_of(value)
-        except ValueError:
-            share = 0.0
-        if not 0.0 < share <= 1.0:
-            raise ValueError("expected a share above 0 and up to 1, such as 0.01 or 1%")
-        return share
-
-    @field_validator("unlabelled", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: object) -> object:
-        return (value,) if isinstance(value, str | Path) else value
-
-    @field_validator("unlabelled")
-    @classmethod
-    def _each_once(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-        if len(set(paths)) < len(paths):
-            raise ValueError("a name twice: give each of them once")
-        return paths
-
-    @model_validator(mode="after")
-    def _one_split(self) -> DataConfig:
-        if self.labelled is not None and self.labelled_fraction < 1.0:
-            raise ValueError("labelled and labelled_fraction exclude each other: a list of frames, or a share of them")
-        if self.pseudo is not None and self.sparse is None:
-            raise ValueError("pseudo completes sparse labels: set sparse, or leave pseudo out")
-        return self
-
-    def options(self, kind: str) -> dict[str, Any]:
-        """What only data sets of that kind are told."""
-        return {"bag": self.bag} if kind == "bag" else {}
-
-    @property
-    def has_few_labels(self) -> bool:
-        """Whether some of the train frames lose their labels."""
-        return self.labelled is not None or self.labelled_fraction < 1.0
-
-
-class M3LConfig(BaseModel):
-    """Teacher and student (M3L, WACV 2024, section 3.3)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    lambda_u: float = Field(1.0, ge=0, description="weight of L_u, the student against pseudo labels")
-    warmup_steps: int = Field(0, ge=0, description="lambda_u grows linearly from 0 over these steps")
-    decay: float = Field(0.99, ge=0, lt=1, description="of the teacher per step, once 1 - 1/(n + 1) exceeds it")
-    masking: Literal["one_or_none", "uniform_subsets"] | float | dict[str, float] = Field(
-        "one_or_none", description="what the student sees: nothing or one modality hidden, or as modality_dropout"
-    )
-    labels: Literal["paper", "released"] = Field(
-        "paper", description="released: truth also for masked copies, pseudo labels also for unmasked samples"
-    )
-
-    def weight(self, step: int) -> float:
-        """Of L_u in step number ``step``, counted from 0."""
-        return self.lambda_u * min(1.0, step / self.warmup_steps) if self.warmup_steps else self.lambda_u
 
 
 class _Needs(NamedTuple):
@@ -125,6 +41,8 @@ _NEEDS = (
         "method=supervised: choose m3l, mean_teacher or distil",
     ),
     _Needs(("m3l",), lambda config: config.method != "distil", "method=distil: it has settings of its own"),
+    _Needs(("data.use_labels",), lambda config: config.method == "distil", "another method: choose method=distil"),
+    _Needs(("freeze_norm",), lambda config: config.init, "new weights: set init"),
     _Needs(("distil",), lambda config: config.method == "distil", "another method: choose method=distil"),
     _Needs(
         ("m3l.masking", "m3l.labels"),
@@ -210,10 +128,12 @@ class TrainConfig(BaseModel):
     align_corners: bool = Field(False, description="how logits are enlarged; true in M3L's released code")
     drop_path: float = Field(0.1, ge=0, lt=1)
     init: Path | None = Field(None, description="checkpoint whose weights to start from")
+    freeze_norm: bool = Field(False, description="BatchNorm keeps the statistics that init has")
     height: int = Field(256, gt=0, multiple_of=32, description="input size of the finished model")
     width: int = Field(256, gt=0, multiple_of=32)
 
     # Augmentation
+    fit: bool = Field(False, description="frames get height x width first, as the finished model is fed")
     crop_height: int = Field(192, gt=0, multiple_of=32)
     crop_width: int = Field(192, gt=0, multiple_of=32)
     scale: tuple[float, float] = (0.5, 2.0)

@@ -6,158 +6,28 @@ of its sensors. No label is needed: where there are some, their loss is added.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from any2seg_core.base.errors import UserError
-from any2seg_core.base.progress import track
-from any2seg_core.data.samples import FrameDataset, Sample
-from any2seg_core.evaluation.batches import spread
-from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.data.dropout import sample_nonempty
 from any2seg_core.losses.distillation import SoftTargets, soft_cross_entropy
-from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE
-from any2seg_core.runtime.preprocess import planes_to_tensor
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import Frames, SampleKey
+from any2seg_training.batches import OTHERS, Frames, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil_config import DistilConfig
-from any2seg_training.label_folder import CompletedFrames, completed
+from any2seg_training.label_folder import CompletedFrames
+from any2seg_training.lessons import Lessons
 from any2seg_training.methods import StudentBatch, Supervised
 from any2seg_training.objective import Objective
 from any2seg_training.teachers import CheckpointTeacher, FolderTeacher, FunctionTeacher, Teacher, Teachers
-
-
-class Lessons:
-    """What of the teachers' word counts.
-
-    Args:
-        teachers: that are asked. contract: of the student. config: floors.
-
-    Attributes:
-        judged_by: whose labels the val frames have: "truth" or "the teachers".
-    """
-
-    def __init__(self, teachers: Teachers, contract: InputContract, config: DistilConfig, device: torch.device) -> None:
-        self.teachers, self.contract, self._config, self._device = teachers, contract, config, device
-        self.judged_by = "truth"
-
-    def judged(self, frames: FrameDataset) -> FrameDataset:
-        """Val frames as they are where they have truth, else with the teachers' word in its place."""
-        if not frames.labelled:
-            self.judged_by = "the teachers"
-            return cast(FrameDataset, TaughtFrames(frames, self))
-        if apart := self.contract.label_space.told_apart(frames.label_space):
-            told = f"truth of {apart[1]}, and the student learns {apart[0]}: give data of its classes"
-            raise UserError(f"{frames.root}: {told}", "label-space-mismatch")
-        return frames
-
-    @torch.no_grad()
-    def of_batch(
-        self, images: dict[str, Tensor], available: Tensor, labels: Tensor, class_weights: Tensor | None
-    ) -> SoftTargets:
-        """Targets of a batch.
-
-        Args:
-            images: per sensor (N, 3, H, W), as the student takes them. available: (N, M) bool.
-            labels: (N, H, W) int64; 255 outside of the frame. class_weights: (K,).
-        """
-        size = tuple(-(-side // 4) for side in labels.shape[1:])
-        cells = labels_of_cells(labels, size[0], size[1])  # (N, h, w)
-        with torch.autocast(labels.device.type, enabled=False):  # the teachers in float32, whatever the student has
-            found = self.teachers.probabilities(images, available, cells)  # (N, K, h, w)
-        confidence, winner = found.max(dim=1)  # (N, h, w)
-        inside = cells != IGNORE
-        counted = inside & (confidence >= self._config.floor) & ~self._blind(confidence, inside)[:, None, None]
-        weight = counted.float() if class_weights is None else class_weights[winner] * counted
-        return SoftTargets(found, weight)
-
-    def _blind(self, confidence: Tensor, inside: Tensor) -> Tensor:
-        """(N,) bool: frames of which the teachers are not sure in the mean, or see nothing."""
-        mean = (confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1)
-        return (mean < self._config.frame_floor) | (confidence.amax(dim=(1, 2)) == 0.0)
-
-    def completed(self, sample: Sample) -> Sample:
-        """A frame with the labels of teachers that are folders where it has none."""
-        return completed(sample, self.teachers.folders, self.contract.num_classes)
-
-    @torch.no_grad()
-    def labels(self, sample: Sample) -> np.ndarray:
-        """(H, W) uint8 of a whole frame: the most probable class, 255 where the teachers' word does not count."""
-        contract = self.contract
-        labels = self.completed(sample).labels
-        height, width = labels.shape
-        known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
-        blank = torch.zeros(1, 3, contract.height, contract.width, device=self._device)
-        images = {name: known.get(name, blank) for name in contract.modalities}
-        available = torch.tensor([[name in known for name in contract.modalities]], device=self._device)
-        truth = torch.from_numpy(labels)[None].to(self._device)
-        cells = labels_of_cells(truth, contract.height // 4, contract.width // 4)
-        found = self.teachers.probabilities(images, available, cells)
-        found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
-        confidence, winner = found.max(dim=1)  # (1, H, W)
-        blind = self._blind(confidence, torch.ones_like(winner, dtype=torch.bool))
-        counted = (confidence >= self._config.floor) & ~blind[:, None, None]
-        return winner.masked_fill(~counted, IGNORE)[0].to(torch.uint8).cpu().numpy()
-
-    def survey(self, frames: Frames, is_shown: bool) -> PriorStatistics:
-        """How often each class is in what they say, from a few frames all over the data.
-
-        Raises:
-            UserError: nothing of it counts.
-        """
-        prior = PriorStatistics(self.contract.num_classes)
-        chosen = spread(len(frames), self._config.count_frames)
-        for index in track(chosen, "ask the teacher", len(chosen), is_shown):
-            prior.update(self.labels(frames.next_readable(index)[1]))
-        if not prior.class_pixels().any():
-            raise UserError(
-                f"distil.teachers: of {len(chosen)} frames none has a pixel of which {', '.join(self.teachers.names)} "
-                f"is sure (distil.floor={self._config.floor:g}, distil.frame_floor={self._config.frame_floor:g}): "
-                "lower them, or take a teacher that knows such pictures",
-                "teacher-unsure",
-            )
-        return prior
-
-
-class TaughtFrames:
-    """Frames without truth, with the teachers' word in its place: what an evaluation then measures is agreement.
-
-    It has what an evaluation asks of a `FrameDataset`.
-    """
-
-    def __init__(self, frames: FrameDataset, lessons: Lessons) -> None:
-        self.frames, self.root, self._lessons = frames, frames.root, lessons
-        self._labels: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def readable(self, index: int) -> Sample | None:
-        """The frame of that number; None if it is corrupt and skipped."""
-        sample = self.frames.readable(index)
-        if sample is None:
-            return None
-        if index not in self._labels:
-            self._labels[index] = self._lessons.labels(sample)
-        return sample._replace(labels=self._labels[index])
-
-    def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
-        """Labels of the given frames, None: all."""
-        for index in range(len(self)) if indices is None else indices:
-            sample = self.readable(index)
-            if sample is not None:
-                yield sample.labels
 
 
 class Distillation(Supervised):
@@ -165,6 +35,10 @@ class Distillation(Supervised):
 
     L_d is `soft_cross_entropy` of all that a row shows, and of the subsets of `subset_supervision`, which are decoded
     from the same encoding; rare classes count more, as ``class_weight_power`` says, by the teachers' own counts.
+
+    With ``distil.keep`` each row is also decoded from the teachers' own sensors alone, as far as it shows them: what
+    the student knew of these when it began must not go while it learns the others with the same weights. The first of
+    the other subsets then has none of these sensors.
 
     Args:
         lessons: of the teachers. class_weights: (K,), of the teachers' classes; None: all alike.
@@ -196,6 +70,7 @@ class Distillation(Supervised):
         available: Tensor,
         keys: Sequence[SampleKey],
         step: int,
+        said: Tensor | None = None,
     ) -> StudentBatch:
         """As in `Supervised`; every row is taught, and those of the labelled part have truth beside it."""
         frames = [key.frame for key in keys if key.part == 0]
@@ -204,32 +79,67 @@ class Distillation(Supervised):
         subsets = self._subsets(present, keys, step)
         if subsets is None:
             subsets = present.new_zeros(0, *present.shape)  # none, and the logits at the size of the head all the same
-        soft = self.lessons.of_batch(images, available, labels, self._class_weights)
+        if self.config.distil.keep:
+            subsets = self._with_own(subsets, present, keys)
+        soft = self.lessons.of_batch(images, available, labels, self._class_weights, said)
         return StudentBatch(images, present, rows, labels[rows], frames, subsets=subsets, soft=soft)
 
     def loss(
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Both losses, and how far the student agrees with the teachers."""
-        soft, every, config = student.soft, prediction.subset_logits, self.config
+        soft, every, distil = student.soft, prediction.subset_logits, self.config.distil
         assert soft is not None and every is not None  # `student_batch` above gives both
-        losses = [soft_cross_entropy(each, soft, config.distil.temperature, objective.total) for each in every]
-        l_d = losses[0]
+        l_d = self._divergence(every[0], soft, objective)
         terms = {"l_d": l_d.detach(), **taught_figures(every[0], soft)}
-        if len(losses) > 1:
-            of_subsets = torch.stack(losses[1:]).mean()
+        drawn = 1  # number of the first subset that was drawn
+        if distil.keep:
+            assert prediction.shown is not None  # comes with the logits of subsets
+            has_own = (prediction.shown[1] & self._own(prediction.encoded.modalities, every.device)).any(dim=1)  # (N,)
+            own = self._divergence(every[1], soft._replace(weight=soft.weight * has_own[:, None, None]), objective)
+            terms["l_own_d"], l_d, drawn = own.detach(), l_d + distil.keep * own, 2
+        if len(every) > drawn:
+            of_subsets = torch.stack([self._divergence(each, soft, objective) for each in every[drawn:]]).mean()
             terms["l_subsets_d"] = of_subsets.detach()
-            l_d = l_d + config.subset_supervision.weight * of_subsets
-        total = config.distil.weight * l_d
+            l_d = l_d + self.config.subset_supervision.weight * of_subsets
+        total = distil.weight * l_d
         if self._has_truth:
-            rows = student.supervised
-            shown = {name: image[rows] for name, image in student.images.items()}
-            known = prediction.samples(rows)
-            if len(losses) == 1:
-                known = replace(known, subset_logits=None, shown=None)
-            l_s, own = objective(model, shown, known, student.labels, student.frames)
-            total, terms = total + l_s, {"l_sup": l_s.detach(), **own, **terms}
+            l_s, known = self._of_truth(objective, model, student, prediction, drawn)
+            total, terms = total + l_s, {**known, **terms}
         return total, terms
+
+    def _divergence(self, logits: Tensor, soft: SoftTargets, objective: Objective) -> Tensor:
+        return soft_cross_entropy(logits, soft, self.config.distil.temperature, objective.total)
+
+    def _of_truth(
+        self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction, drawn: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on rows with labels, and its terms; subsets before number ``drawn`` are the teachers' alone."""
+        rows = student.supervised
+        shown = {name: image[rows] for name, image in student.images.items()}
+        known = prediction.samples(rows)
+        assert known.subset_logits is not None and known.shown is not None
+        kept = [0, *range(drawn, len(known.subset_logits))]
+        subsets = (known.subset_logits[kept], known.shown[kept]) if len(kept) > 1 else (None, None)
+        known = replace(known, subset_logits=subsets[0], shown=subsets[1])
+        loss, terms = objective(model, shown, known, student.labels, student.frames)
+        return loss, {"l_sup": loss.detach(), **terms}
+
+    def _own(self, modalities: Sequence[str], device: torch.device) -> Tensor:
+        """(M,) bool: the sensors that a teacher looks at."""
+        seen = {name for teacher in self.lessons.teachers.teachers for name in teacher.sensors}
+        return torch.tensor([name in seen for name in modalities], device=device)
+
+    def _with_own(self, subsets: Tensor, present: Tensor, keys: Sequence[SampleKey]) -> Tensor:
+        """(1 + S, N, M) bool: the teachers' sensors of each row, what else is decoded, first without these sensors.
+
+        All that a row shows stands in where nothing is left.
+        """
+        own = self._own(self.lessons.contract.modalities, present.device)  # (M,)
+        alone = present & own
+        others = sample_nonempty(self._draws(keys, OTHERS)[:, 0], present & ~own).to(present.device)
+        either = [torch.where(each.any(dim=1, keepdim=True), each, present) for each in (alone, others)]
+        return torch.stack([either[0], *([either[1]] if len(subsets) else []), *subsets[1:]])
 
 
 @torch.no_grad()
@@ -250,17 +160,17 @@ def open_lessons(
     """
     found: list[Teacher] = []
     for place in config.teachers:
-        found.append(_opened(place, config, contract, device))
+        found.append(_opened(place, contract, device))
     known = [teacher.space for teacher in found if teacher.space is not None]
     if not has_truth and known and not config.map:
         contract = contract.model_copy(update={"label_space": known[0]})
     return Lessons(Teachers(found, config.weights, contract, config.map), contract, config, device)
 
 
-def _opened(place: str, config: DistilConfig, contract: InputContract, device: torch.device) -> Teacher:
+def _opened(place: str, contract: InputContract, device: torch.device) -> Teacher:
     path = Path(place)
     if path.is_dir() and not (path / METADATA_FILE).is_file():
-        return FolderTeacher(path, config.floor)
+        return FolderTeacher(path)
     if ":" in place and not path.exists():
         return FunctionTeacher(place, contract)
     return CheckpointTeacher(path, contract, device)

@@ -20,6 +20,12 @@ class DistilConfig(BaseModel):
     floor: float = Field(0.0, ge=0, lt=1, description="pixels of which the teacher is less sure are not taught")
     frame_floor: float = Field(0.5, ge=0, lt=1, description="frames of which it is less sure in the mean are left out")
     weight: float = Field(1.0, gt=0, description="of the loss against the teacher, beside 1 for truth")
+    keep: float = Field(
+        0.0, ge=0, description="weight of the loss on the teachers' own sensors alone, decoded from the same encoding"
+    )
+    geometry: bool = Field(
+        True, description="where LiDAR or depth measure something the teachers' word that it is sky does not count"
+    )
     count_frames: int = Field(32, gt=0, description="frames on which the teacher is asked before the first step")
     map: ClassMap = ""
 

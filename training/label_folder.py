@@ -1,4 +1,4 @@
-"""A folder of labels as a teacher: what a program of any kind has said of the frames."""
+"""A folder of labels or probabilities as a teacher: what a program of any kind has said of the frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +18,8 @@ from any2seg_core.data.samples import Sample
 from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, is_labelled, label_space
 from any2seg_training.batches import Frames
 
+SUM_TOLERANCE = 0.02
+"""Of the sum of probabilities that another program gives, which may come from half precision."""
 SPACE_FILE = "label_space.yaml"
 """Says the classes of a folder; without it they are those of the data."""
 
@@ -27,15 +28,12 @@ class LabelFolder:
     """``FOLDER/<frame>.png``, 8-bit train ids on the grid of the frame, 255 for none, or ``FOLDER/<frame>.npy``,
     (K, h, w) probabilities of any size. Frames without a file are not taught.
 
-    Args:
-        path: of the folder. floor: least probability that makes a label.
-
     Raises:
         UserError: no such folder, or no file of a frame in it.
     """
 
-    def __init__(self, path: Path, floor: float) -> None:
-        self.path, self._floor = path, floor
+    def __init__(self, path: Path) -> None:
+        self.path = path
         files = [file for file in self._files() if file.is_file()]
         if not files:
             raise UserError(
@@ -50,31 +48,29 @@ class LabelFolder:
     def _files(self) -> Iterator[Path]:
         yield from sorted([*self.path.rglob("*.png"), *self.path.rglob("*.npy")])
 
-    def completed(self, sample: Sample, classes: int) -> np.ndarray:
-        """(H, W) uint8 labels of a frame with those of the folder in place of 254; CorruptFileError."""
+    def completed(self, sample: Sample, classes: int) -> Sample:
+        """A frame with the labels of the folder in place of 254, or with its probabilities; CorruptFileError."""
         name, labels = sample.frame.name, sample.labels
         image, array = self.path / f"{name}.png", self.path / f"{name}.npy"
-        if image.is_file():
-            found = read_ids(image)
-        elif array.is_file():
-            found = self._most_probable(array, classes, labels.shape)
-        else:
-            return labels
+        if not image.is_file():
+            return sample._replace(said=_probabilities(array, classes)) if array.is_file() else sample
+        found = read_ids(image)
         if found.shape != labels.shape or bool(((found >= classes) & (found != IGNORE)).any()):
             told = f"{found.shape} with ids up to {int(found[found != IGNORE].max(initial=0))}"
             raise CorruptFileError(f"{image}: {told}: expected {labels.shape} and ids below {classes}", "size-mismatch")
-        return np.where((labels == NOT_ANNOTATED) & (found != IGNORE), found, labels)
+        return sample._replace(labels=np.where((labels == NOT_ANNOTATED) & (found != IGNORE), found, labels))
 
-    def _most_probable(self, path: Path, classes: int, size: tuple[int, ...]) -> np.ndarray:
-        found = read_array(path)
-        if found.ndim != 3 or len(found) != classes or found.dtype.kind != "f":
-            raise CorruptFileError(
-                f"{path}: {found.dtype} {found.shape}: expected probabilities ({classes}, h, w)", "array-shape"
-            )
-        maps = np.asarray(found, np.float32)
-        whole = np.stack([cv2.resize(each, (size[1], size[0])) for each in maps])  # (K, H, W)
-        labels = whole.argmax(axis=0).astype(np.uint8)
-        return np.where(whole.max(axis=0) >= self._floor, labels, IGNORE).astype(np.uint8)
+
+def _probabilities(path: Path, classes: int) -> np.ndarray:
+    found = read_array(path)
+    if found.ndim != 3 or len(found) != classes or found.dtype.kind != "f":
+        raise CorruptFileError(
+            f"{path}: {found.dtype} {found.shape}: expected probabilities ({classes}, h, w)", "array-shape"
+        )
+    maps = np.asarray(found, np.float32)
+    if not (np.abs(maps.sum(axis=0) - 1.0) < SUM_TOLERANCE).all() or bool((maps < 0).any()):  # NaN among it
+        raise CorruptFileError(f"{path}: no probabilities: expected 0..1, of sum 1 over the classes", "value-range")
+    return maps
 
 
 def certainties(cells: Tensor, classes: int) -> Tensor:
@@ -84,7 +80,7 @@ def certainties(cells: Tensor, classes: int) -> Tensor:
 
 
 class CompletedFrames:
-    """Frames whose missing labels are those of folders."""
+    """Frames with what folders say of them."""
 
     def __init__(self, frames: Frames, folders: Sequence[LabelFolder], classes: int) -> None:
         self.frames, self._folders, self._classes = frames, folders, classes
@@ -103,7 +99,8 @@ class CompletedFrames:
 
 
 def completed(sample: Sample, folders: Sequence[LabelFolder], classes: int) -> Sample:
-    """A frame whose missing labels are those of the first folder that has some."""
+    """A frame with what the first folder says that knows it, in labels and in probabilities."""
     for folder in folders:
-        sample = sample._replace(labels=folder.completed(sample, classes))
+        found = folder.completed(sample, classes)
+        sample = found if sample.said is None else found._replace(said=sample.said)
     return sample

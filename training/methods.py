@@ -91,6 +91,7 @@ class Supervised:
         available: Tensor,
         keys: Sequence[SampleKey],
         step: int,
+        said: Tensor | None = None,
     ) -> StudentBatch:
         """The batch as the model sees it.
 
@@ -100,6 +101,7 @@ class Supervised:
             available: (B + U, M) bool, what each sample has at all.
             keys: of the samples.
             step: number of the step, for the warm-up of the dropout.
+            said: (B + U, K, H/4, W/4), what frozen teachers have said beforehand; for those who learn from them.
         """
         present = self._dropout(available, tuple(images), keys, step)
         frames, subsets = [key.frame for key in keys], self._subsets(present, keys, step)
@@ -169,6 +171,7 @@ class TeacherStudent(Supervised):
         available: Tensor,
         keys: Sequence[SampleKey],
         step: int,
+        said: Tensor | None = None,
     ) -> StudentBatch:
         """As in `Supervised`; the teacher labels the batch."""
         frames = [key.frame for key in keys if key.part == 0]

@@ -21,8 +21,8 @@ from any2seg_training.config import TrainConfig
 
 _MAY_CHANGE = frozenset({
     # Where things lie: data are compared by the names of the frames, and first weights are in the state.
-    "out", "init", "pretrained", "dataset", "suite", "data.root", "data.labelled", "data.unlabelled", "data.bag.rules",
-    "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
+    "out", "init", "pretrained", "dataset", "suite", "data.root", "data.further", "data.labelled", "data.unlabelled",
+    "data.bag.rules", "data.bag.calibration", "data.bag.params", "data.bag.planes", "data.bag.keep",
     # How long, how often, and on which machine. A corrupt file may be found on the way.
     "resume", "steps", "max_minutes", "max_processor_minutes", "log_every", "save_every", "eval_every", "eval_frames",
     "final_frames", "eval_subsets", "weights",

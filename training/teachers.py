@@ -20,9 +20,7 @@ from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.class_mapping import ClassMapping, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_training.label_folder import LabelFolder, certainties
-
-_SUM_TOLERANCE = 0.02  # of probabilities that a function gives, which may come from half precision
+from any2seg_training.label_folder import SUM_TOLERANCE, LabelFolder, certainties
 
 
 class Teacher(ABC):
@@ -124,7 +122,7 @@ class FunctionTeacher(Teacher):
                 "h, w)",
                 "array-shape",
             )
-        if not bool(((found.sum(dim=1) - 1.0).abs() < _SUM_TOLERANCE).all()) or bool((found < 0).any()):
+        if not bool(((found.sum(dim=1) - 1.0).abs() < SUM_TOLERANCE).all()) or bool((found < 0).any()):
             raise UserError(
                 f"distil.teachers: {self.name} gives numbers that are no probabilities: expected 0..1, of sum 1 over "
                 "the classes",
@@ -134,16 +132,16 @@ class FunctionTeacher(Teacher):
 
 
 class FolderTeacher(Teacher):
-    """A folder of labels: it is as sure as a label image, and looks at no sensor."""
+    """A folder of label images, each as sure as one can be, or of probabilities; it looks at no sensor."""
 
     sensors = ()
 
-    def __init__(self, path: Path, floor: float) -> None:
-        self.folder = LabelFolder(path, floor)
+    def __init__(self, path: Path) -> None:
+        self.folder = LabelFolder(path)
         self.name, self.digest, self.space = path.name, self.folder.digest, self.folder.space
 
     def probabilities(self, images: dict[str, Tensor], present: Tensor) -> Tensor:
-        raise NotImplementedError(f"{self.name}: its labels come with the frames")
+        raise NotImplementedError(f"{self.name}: what it says comes with the frames")
 
 
 class Teachers:
@@ -178,12 +176,15 @@ class Teachers:
         return [teacher.folder for teacher in self.teachers if isinstance(teacher, FolderTeacher)]
 
     @torch.no_grad()
-    def probabilities(self, images: dict[str, Tensor], available: Tensor, cells: Tensor) -> Tensor:
+    def probabilities(
+        self, images: dict[str, Tensor], available: Tensor, cells: Tensor, said: Tensor | None = None
+    ) -> Tensor:
         """What they say of a batch.
 
         Args:
             images: per sensor of the student (N, 3, H, W), as it takes them. available: (N, M) bool.
             cells: (N, h, w) int64, labels of the frames that the folders have completed, at the size of the result.
+            said: (N, K, h, w), probabilities of the folders, zero where they have none.
 
         Returns:
             (N, K, h, w) float32; zero for what no teacher sees, or what has no class of the student.
@@ -193,9 +194,11 @@ class Teachers:
         counts = torch.zeros(len(cells), 1, *size, device=cells.device)
         for teacher, weight, table in zip(self.teachers, self._weights, self._tables, strict=True):
             if isinstance(teacher, FolderTeacher):
-                said = certainties(cells, classes)
-                sums += weight * said
-                counts += weight * said.sum(dim=1, keepdim=True)
+                word = certainties(cells, classes)
+                if said is not None:
+                    word = word + said * (word.sum(dim=1, keepdim=True) == 0.0)
+                sums += weight * word
+                counts += weight * word.sum(dim=1, keepdim=True)
                 continue
             present = available[:, [names.index(name) for name in teacher.sensors]]  # (N, M')
             rows = present.any(dim=1)

@@ -38,7 +38,7 @@ from any2seg_training.guard import require_finite, require_val
 from any2seg_training.objective import mean_terms
 from any2seg_training.processes import Processes
 from any2seg_training.reporter import Reporter
-from any2seg_training.sample_changes import build_augment, build_degradation
+from any2seg_training.sample_changes import FittedFrames, build_augment, build_degradation
 from any2seg_training.settings import answered_help
 
 
@@ -101,7 +101,8 @@ def gradients(
         labels, available = batch.labels.to(device, torch.int64), batch.present.to(device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_backend(device):
-                student = run.method.student_batch(images, labels, available, batch.keys, run.step)
+                said = None if batch.said is None else batch.said.to(device)
+                student = run.method.student_batch(images, labels, available, batch.keys, run.step, said)
                 prediction = parallel(student.images, student.present, student.subsets)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()
@@ -129,6 +130,8 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     augment = build_augment(config, run.contract.suite)
     degradation = build_degradation(config, run.contract)
     parts = run.method.parts(run.parts)
+    if config.fit:
+        parts = [FittedFrames(part, run.contract) for part in parts]
     batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers, degradation)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
@@ -33,6 +36,23 @@ def jitter_colour(rgb: np.ndarray, rng: np.random.Generator, strength: float) ->
         return cv2.transform(cv2.LUT(rgb, table), mix)
     bright = np.clip(tone(np.clip(rgb / np.float32(255.0), 0.0, 1.0)) * 255.0, 0.0, 255.0).astype(np.float32)
     return np.clip(cv2.transform(bright, mix), 0.0, 255.0)
+
+
+class Placement(NamedTuple):
+    """Which part of a frame becomes the sample, and how.
+
+    Attributes:
+        top, left, rows, columns: of the part, pixels of the frame. height, width: of its picture in the sample.
+        flip: whether that is mirrored.
+    """
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+    height: int
+    width: int
+    flip: bool
 
 
 @dataclass(frozen=True)
@@ -66,17 +86,37 @@ class Augment:
         self, planes: dict[str, np.ndarray], labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """planes (H, W, 3) uint8 or float32, labels (H, W) uint8 -> new arrays (height, width); one draw for all."""
-        window = self._draw_window(labels.shape, rng)
-        flip = rng.random() < self.flip_probability
-        labels = self._crop(labels, window, flip, cv2.INTER_NEAREST_EXACT, IGNORE)
+        place = self.placement(labels.shape, rng)
+        labels = self._crop(labels, place, cv2.INTER_NEAREST_EXACT, IGNORE)
         cropped = {}
         for name, plane in planes.items():
             method = cv2.INTER_NEAREST_EXACT if self.suite.sensor(name).is_sparse else cv2.INTER_LINEAR
-            cropped[name] = self._crop(plane, window, flip, method, 0)
+            cropped[name] = self._crop(plane, place, method, 0)
         for sensor in self.suite.sensors:
             if sensor.name in cropped and sensor.format in (COLOUR, GREY):
                 cropped[sensor.name] = self._recoloured(cropped[sensor.name], rng)
         return cropped, labels
+
+    def maps(self, maps: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Maps of a frame of ``size`` (H, W) at any resolution, moved as its planes are by an equal generator.
+
+        Args:
+            maps: (K, h, w) float32.
+
+        Returns:
+            (K, height / 4, width / 4) float32, bilinear; zero outside of the frame.
+        """
+        place = self.placement(size, rng)
+        (frame_height, frame_width), rows, columns = size, self.height // 4, self.width // 4
+        # Centres of the cells, as pixels of the frame, then -1 to 1 from edge to edge.
+        y = place.top + (np.arange(rows) + 0.5) * self.height / rows * place.rows / place.height
+        x = (np.arange(columns) + 0.5) * self.width / columns
+        x = place.left + np.where(place.flip, place.width - x, x) * place.columns / place.width
+        inside = (y < place.top + place.rows)[:, None] & ((x > place.left) & (x < place.left + place.columns))[None]
+        grid = np.stack(np.broadcast_arrays((2 * x / frame_width - 1)[None], (2 * y / frame_height - 1)[:, None]), 2)
+        where = torch.from_numpy(grid.astype(np.float32))[None]  # (1, h, w, 2)
+        found = F.grid_sample(torch.from_numpy(maps)[None], where, padding_mode="border", align_corners=False)
+        return found[0].numpy() * inside
 
     def _recoloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         jitter, blur = rng.random(2) < (self.jitter_probability, self.blur_probability)
@@ -84,8 +124,8 @@ class Augment:
             image = jitter_colour(image, rng, self.jitter_strength)
         return cv2.GaussianBlur(image, (3, 3), 0) if blur else image
 
-    def _draw_window(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int, int, int]:
-        """Source rectangle (top, left, rows, columns) and size of its image in the result (height, width)."""
+    def placement(self, size: tuple[int, int], rng: np.random.Generator) -> Placement:
+        """The first draws of a sample, of a frame of size (H, W)."""
         source_height, source_width = size
         factor = np.exp(rng.uniform(*np.log(self.scale)))
         rows = min(source_height, max(1, round(self.height / factor)))
@@ -93,10 +133,10 @@ class Augment:
         top = int(rng.integers(source_height - rows + 1))
         left = int(rng.integers(source_width - columns + 1))
         height, width = min(self.height, round(rows * factor)), min(self.width, round(columns * factor))
-        return top, left, rows, columns, height, width
+        return Placement(top, left, rows, columns, height, width, rng.random() < self.flip_probability)
 
-    def _crop(self, image: np.ndarray, window: tuple[int, ...], flip: bool, method: int, fill: int) -> np.ndarray:
-        top, left, rows, columns, height, width = window
+    def _crop(self, image: np.ndarray, place: Placement, method: int, fill: int) -> np.ndarray:
+        top, left, rows, columns, height, width, flip = place
         part = cv2.resize(image[top : top + rows, left : left + columns], (width, height), interpolation=method)
         if flip:
             part = cv2.flip(part, 1)

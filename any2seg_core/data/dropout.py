@@ -109,7 +109,27 @@ def sample_subsets(draws: Tensor, shown: Tensor, nested: bool = False) -> Tensor
                 chosen = [*before, missing[int(second * len(missing))]]
             else:
                 code = 1 + int(first * max(2 ** len(sensors) - 2, 1))  # its bits say which
-                chosen = [sensor for bit, sensor in enumerate(sensors) if code >> bit & 1]
+                chosen = _of_code(code, sensors)
             found[slot, sample, chosen] = True
             before = chosen
     return found
+
+
+def sample_nonempty(draws: Tensor, shown: Tensor) -> Tensor:
+    """One non-empty subset of what each sample shows, the whole among them, drawn evenly.
+
+    Args:
+        draws: (B,) float64, uniform in [0, 1). shown: (B, M) bool; a row may be empty, and stays so.
+
+    Returns:
+        (B, M) bool.
+    """
+    found = torch.zeros_like(shown, device="cpu")
+    for sample, (number, row) in enumerate(zip(draws.tolist(), shown.cpu(), strict=True)):
+        found[sample, _of_code(1 + int(number * (2 ** int(row.sum()) - 1)), row.nonzero()[:, 0].tolist())] = True
+    return found
+
+
+def _of_code(code: int, sensors: Sequence[int]) -> list[int]:
+    """Those of the sensors that the bits of a code name."""
+    return [sensor for bit, sensor in enumerate(sensors) if code >> bit & 1]

@@ -54,11 +54,13 @@ class Sample(NamedTuple):
             frames may have fewer modalities than the data set.
         labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label was looked for or kept.
         frame: where it came from; has a ``name`` that is unique within the split.
+        said: (K, h, w) float32, what teachers have said of it beforehand, per class 0..1, any size; None: nothing.
     """
 
     planes: dict[str, np.ndarray]
     labels: np.ndarray
     frame: Any
+    said: np.ndarray | None = None
 
 
 class FrameDataset(HasClassesAndSuite, Dataset):

@@ -37,6 +37,22 @@ def fair_sequence(sizes: Sequence[int]) -> np.ndarray:
     return sequence
 
 
+def ends_of_recordings(frames: FrameDataset, share: float) -> tuple[list[int], list[int]]:
+    """Numbers of the frames before the end of each recording, and of those in it: the last ``share``, 0..1.
+
+    At least one frame of a recording of two or more is in its end, and one is not.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, frame in enumerate(frames.frames):
+        groups.setdefault(frames.recording(frame), []).append(index)
+    before, ends = [], []
+    for members in groups.values():
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        before += members[: len(members) - count]
+        ends += members[len(members) - count :]
+    return before, ends
+
+
 def labelling_order(frames: FrameDataset, seed: int) -> list[int]:
     """Frame numbers in the order in which frames get labels; the first n of them are the split of n labels.
 

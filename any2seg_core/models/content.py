@@ -22,13 +22,17 @@ def content_masks(image: Tensor, empty: Pixel, sizes: Sequence[tuple[int, int]])
         empty: what normalisation makes of a pixel of zeros, which in every encoding mean that there is nothing.
         sizes: of the feature maps, finest first.
     """
-    nothing = image.new_tensor(empty).view(1, 3, 1, 1)  # (1, C, 1, 1)
-    filled = ~((image.detach() - nothing).abs_().amax(dim=1, keepdim=True) <= _ROUNDING)  # (B, 1, h, w), NaN among it
-    cells, masks = filled.to(image.dtype), []
+    cells, masks = filled_pixels(image, empty).to(image.dtype), []  # (B, 1, h, w)
     for size in sizes:
         cells = F.adaptive_max_pool2d(cells, size)  # (B, 1, H_j, W_j)
         masks.append(F.max_pool2d(cells, 3, stride=1, padding=1)[:, 0] > 0)
     return masks
+
+
+def filled_pixels(image: Tensor, empty: Pixel) -> Tensor:
+    """image (B, 3, h, w) of a sensor, normalised -> (B, 1, h, w) bool: where it is no pixel of zeros; NaN among it."""
+    nothing = image.new_tensor(empty).view(1, 3, 1, 1)  # (1, C, 1, 1)
+    return ~((image.detach() - nothing).abs_().amax(dim=1, keepdim=True) <= _ROUNDING)
 
 
 def taking_part(present: Tensor, content: Tensor | None) -> Tensor:

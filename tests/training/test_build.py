@@ -15,11 +15,12 @@ from raised import user_error
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import save_checkpoint
 from any2seg_core.vocabulary.contract import InputContract
-from any2seg_training.build import build_contract, build_model, build_run, open_split
+from any2seg_training.build import build_contract, build_model, build_run
 from any2seg_training.config import TrainConfig
 from any2seg_training.guard import require_val
 from any2seg_training.processes import Processes
 from any2seg_training.sample_changes import build_degradation
+from any2seg_training.splits import open_split
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

@@ -22,7 +22,8 @@ from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.contract import InputContract, Normalisation
 from any2seg_core.vocabulary.labels import DELIVER, LabelSpace
 from any2seg_training.batches import SampleKey
-from any2seg_training.build import Run, build_run, open_split
+from any2seg_training.build import Run, build_run
+from any2seg_training.splits import open_split
 from any2seg_training.train import train
 
 YARD = LabelSpace("yard", ("ground", "crate", "sky"), ((81, 0, 81), (180, 140, 90), (0, 0, 200)))
@@ -227,7 +228,8 @@ def test_value_a_folder_of_labels_and_probabilities(tmp_path, bag):
     (part,) = run.method.parts(run.parts)
     first, second, third = (part.next_readable(index)[1].labels for index in range(3))
     assert set(np.unique(first)) == {2, 254} and (first[:, :48] == 254).all()
-    assert set(np.unique(second)) == {1, 254} and (second[:24] == 1).all() and (second[40:] == 254).all()
+    heard = [part.next_readable(index)[1].said for index in range(3)]
+    assert heard[0] is heard[2] is None and (second == 254).all() and np.array_equal(heard[1], probabilities)
     assert (third == 254).all()
     assert run.prior.class_pixels()[2] == pytest.approx(64 * 48, rel=0.1)
     labels = torch.from_numpy(first[None, :, :64].astype(np.int64))
@@ -235,6 +237,11 @@ def test_value_a_folder_of_labels_and_probabilities(tmp_path, bag):
                                        torch.ones(1, 2, dtype=torch.bool), labels, None)  # fmt: skip
     assert soft.weight[0, :, 12:].min() == 1 and soft.weight[0, :, :12].max() == 0
     assert float(soft.probabilities[0, 2, :, 12:].min()) == 1
+    said = torch.nn.functional.interpolate(torch.from_numpy(probabilities)[None, ..., :8], (16, 16))
+    blank, both = dict.fromkeys(run.contract.modalities, torch.zeros(1, 3, 64, 64)), torch.ones(1, 2, dtype=torch.bool)
+    soft = run.method.lessons.of_batch(blank, both, torch.full((1, 64, 64), 254), None, said)
+    torch.testing.assert_close(soft.probabilities, said)
+    assert soft.weight[0, :8].min() == 1 and soft.weight[0, 8:].max() == 0  # 1/3 is below the floor
     results = train(distil(data, tmp_path / "o", (str(folder),), distil={"floor": 0.5}, steps=1, workers=1), ALONE)
     assert results["subsets"]
 
@@ -276,3 +283,110 @@ def test_exception_teachers_that_cannot_teach(tmp_path, data, functions, teacher
 def test_exception_settings_that_do_not_go_together(tmp_path, changes, said):
     with pytest.raises(ValueError, match=said):
         settings(tmp_path, tmp_path, **changes)
+
+
+def sure_of(*classes: int):
+    """A teacher that says these classes, in columns from left to right."""
+
+    def say(pictures: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(pictures), 25, 16, 16), np.float32)
+        for number, each in enumerate(classes):
+            first, last = number * 16 // len(classes), (number + 1) * 16 // len(classes)
+            found[:, each, :, first:last] = 1.0
+        return found
+
+    return say
+
+
+@pytest.mark.parametrize("geometry", [True, False])
+def test_value_sky_is_not_taught_where_a_surface_was_measured(tmp_path, bag, monkeypatch, geometry):
+    """The left half is sky and the right one a building; a beam and a depth meet something in two places of each."""
+    sky, building = DELIVER.id("Sky"), DELIVER.id("Building")
+    monkeypatch.setitem(sys.modules, "their_teachers", SimpleNamespace(halves=sure_of(sky, building)))
+    given = {"frame_floor": 0.0, "geometry": geometry}
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    run = build_run(distil(data, tmp_path / "out", "their_teachers:halves", distil=given, cache="ram"), ALONE)
+    images = {name: torch.zeros(1, 3, 64, 64) for name in ("rgb", "lidar")}
+    for name in ("rgb", "lidar"):
+        images[name] += torch.tensor(run.contract.empty_pixels[name]).view(1, 3, 1, 1)
+    images["rgb"] += 1.0  # a camera measures nothing
+    images["lidar"][0, 0, 9, 5] += 0.01
+    images["lidar"][0, 2, 40, 50] += 1.0
+    soft = run.method.lessons.of_batch(images, torch.tensor([[True, True]]), torch.full((1, 64, 64), 254), None)
+    expected = torch.ones(16, 16)
+    expected[2, 1] = 0.0 if geometry else 1.0
+    assert torch.equal(soft.weight[0], expected)
+
+
+def test_value_cells_of_which_no_class_is_known_are_not_taught(tmp_path, data):
+    """The mapping knows ground alone: a cell counts as much as the teacher gives ground, and not at all without it."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    (tmp_path / "yard.yaml").write_text(json.dumps(YARD.to_document()))
+    document = {"from": str(tmp_path / "yard.yaml"), "to": "deliver-25", "classes": {"ground": "Road"}}
+    (tmp_path / "map.yaml").write_text(json.dumps(document))
+    given = distil({"root": data}, tmp_path / "o", (str(teacher),), distil={"map": str(tmp_path / "map.yaml")})
+    lessons = build_run(given, ALONE).method.lessons
+    found = torch.zeros(1, 25, 16, 16)
+    found[0, 6, :, :4], found[0, 6, :, 4:8] = 1.0, 0.3
+    lessons.teachers.probabilities = lambda *_: found
+    seen, labels = torch.ones(1, 4, dtype=torch.bool), torch.full((1, 64, 64), 254)
+    soft = lessons.of_batch(dict.fromkeys(lessons.contract.modalities, torch.zeros(1, 3, 64, 64)), seen, labels, None)
+    torch.testing.assert_close(soft.weight[0, 0], torch.tensor([1.0] * 4 + [0.3] * 4 + [0.0] * 8))
+
+
+def test_value_the_teachers_sensor_alone_is_taught_beside_the_others(tmp_path, data):
+    """Subset 1 of each row is the camera, where it is shown; subset 2 has none of it."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    more = {"subset_supervision": {"count": 2}, "modality_dropout": {"RDEL": 1, "DL": 1, "R": 1}, "steps": 1}
+    given = {"data": {"use_labels": False, "root": data}, "init": teacher, "freeze_norm": True, "fit": True} | more
+    run = build_run(distil(given.pop("data"), tmp_path / "o", str(teacher), distil={"keep": 2.0}, **given), ALONE)
+    run.average.model.load_state_dict(run.model.state_dict())
+    keys = [SampleKey(0, number, 0) for number in range(12)]
+    images = {name: torch.randn(12, 3, 64, 64) for name in run.contract.modalities}
+    labels = torch.full((12, 64, 64), 254)
+    student = run.method.student_batch(images, labels, torch.ones(12, 4, dtype=torch.bool), keys, 0)
+    shown, own, others = student.present, student.subsets[0], student.subsets[1]
+    has_camera = shown[:, 0]
+    assert student.subsets.shape == (3, 12, 4) and 0 < int(has_camera.sum()) < 12
+    assert own[has_camera].tolist() == [[True, False, False, False]] * int(has_camera.sum())
+    assert torch.equal(own[~has_camera], shown[~has_camera])
+    is_camera_alone = shown.sum(dim=1).eq(1) & has_camera
+    assert not others[~is_camera_alone, 0].any() and not (others & ~shown).any() and others.any(dim=1).all()
+    prediction = run.model(student.images, student.present, student.subsets)
+    loss, terms = run.method.loss(run.objective, run.model, student, prediction)
+    torch.testing.assert_close(loss.detach(), terms["l_d"] + 2.0 * terms["l_own_d"] + terms["l_subsets_d"])
+    assert "l_sup" not in terms
+    assert float(terms["l_own_d"]) < 0.2 * float(terms["l_subsets_d"])  # it began as its teacher; dropout is on
+
+
+def test_value_frozen_statistics_keep_the_camera_what_it_was(tmp_path, data):
+    """Steps without any change of weights: with BatchNorm learning, its statistics become those of all sensors."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = load_checkpoint(teacher)[0]({"rgb": image}).logits
+    apart = {}
+    for frozen in (True, False):
+        out = tmp_path / f"{frozen}"
+        changes = {"init": teacher, "freeze_norm": frozen, "lr": 1e-12, "steps": 2}
+        train(distil({"root": data, "use_labels": False}, out, str(teacher), **changes), ALONE)
+        model, _, provenance = load_checkpoint(out / "final.safetensors")
+        with torch.no_grad():
+            apart[frozen] = float((model({"rgb": image}).logits - expected).abs().max())
+        assert provenance["judged_by"] == "truth"  # labels of val frames are read all the same
+    assert apart[True] < 1e-4 < 0.1 < apart[False]
+
+
+def test_value_several_recordings_are_split_each_at_its_end(tmp_path, bag):
+    """The second has the camera alone; both give frames of both splits, and a run resumes on them."""
+    other = write_bag(tmp_path / "other", kitti_entries(6, CameraModel.from_fov(96, 64, 90.0, "camera_color_left")))
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    data = {"root": bag, "further": [other], "held_out": 0.34}
+    given = {"init": teacher, "cache": "ram", "steps": 2, "save_every": 1, "fit": True}
+    config = distil(data, tmp_path / "out", str(teacher), **given)
+    results = train(config, ALONE)
+    train_frames, val_frames = (open_split(config, split, "none") for split in ("train", "val"))
+    names = [[frame.name.split("/")[0] for frame in frames.frames] for frames in (train_frames, val_frames)]
+    assert [each.count("drive") for each in names] == [6, 3] and [each.count("other") for each in names] == [4, 2]
+    assert set(results["subsets"]) == {"R", "L", "RL"} and state(tmp_path / "out")["step"] == 2
+    assert state(tmp_path / "out")["run"]["frames"]["labelled"].startswith("10, ")

@@ -18,11 +18,12 @@ from raised import user_error
 from any2seg_core.data.catalogue import open_dataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_training.batches import MixedNumbers, SampleNumbers, training_batches
-from any2seg_training.build import build_run, open_split
+from any2seg_training.build import build_run
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.few_labels import FramePool, open_unlabelled
 from any2seg_training.processes import Processes
 from any2seg_training.sample_changes import build_augment
+from any2seg_training.splits import open_split
 from any2seg_training.train import main, train
 
 ALONE = Processes(0, 1, torch.device("cpu"))

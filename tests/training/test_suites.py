@@ -23,8 +23,8 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.reports.dataset import write_documents
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.modalities import sensor_suite
-from any2seg_training.build import open_split
 from any2seg_training.config import load_config
+from any2seg_training.splits import open_split
 from any2seg_training.train import train
 
 FIVE = """

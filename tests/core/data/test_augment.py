@@ -157,3 +157,22 @@ def test_value_cameras_are_recoloured_each_by_its_own_draw_and_measurements_stay
     for name in ("thermal", "angle", "radar"):
         assert np.array_equal(calm[name], wild[name])
     assert set(np.unique(calm["radar"])) <= set(np.unique(grey)) | {0}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scale", [(0.5, 0.5), (0.5, 2.0), (2.0, 2.0)])
+def test_value_maps_move_with_the_planes(seed: int, scale: tuple[float, float]):
+    """A ramp from left to right and one from top to bottom: as a plane, and as maps of a quarter of its sides."""
+    height, width = 96, 128
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    augment = Augment(64, 96, scale, jitter_probability=0, blur_probability=0)
+    plane = np.stack([x, y, np.ones_like(x)], axis=2)
+    cropped, truth = augment({"depth": plane}, np.zeros((height, width), np.uint8), np.random.default_rng(seed))
+    coarse = plane.reshape(height // 4, 4, width // 4, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)  # (K, h, w)
+    found = augment.maps(coarse, (height, width), np.random.default_rng(seed))
+    cells = cropped["depth"].reshape(16, 4, 24, 4, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    inside = (truth.reshape(16, 4, 24, 4) == 0).all(axis=(1, 3))
+    assert found.shape == (3, 16, 24) and found.dtype == np.float32
+    assert np.array_equal(found[2] > 0, inside)
+    assert np.abs(found - cells)[:, inside].max() < 2.5  # half a coarse cell, where the border is repeated
+    assert np.median(np.abs(found - cells)[:, inside]) < 0.3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from raised import user_error
 
-from any2seg_core.data.dropout import sample_present, sample_subsets, subset_weights
+from any2seg_core.data.dropout import sample_nonempty, sample_present, sample_subsets, subset_weights
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import Sensor
 
@@ -173,3 +173,13 @@ def test_value_subsets_of_a_sample_do_not_depend_on_how_many():
 def _of_one(slots: int) -> tuple[torch.Tensor, torch.Tensor]:
     draws = torch.rand(1, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return draws[:, :slots], torch.ones(1, 4, dtype=torch.bool)
+
+
+def test_value_nonempty_subsets_are_drawn_evenly_and_nothing_stays_nothing():
+    shown = torch.tensor([[True, False, True, True]]).expand(7, 4)
+    found = sample_nonempty((torch.arange(7, dtype=torch.float64) + 0.5) / 7, shown)  # one draw for each of the seven
+    assert {tuple(row) for row in found.tolist()} == {
+        (bool(code & 1), False, bool(code & 2), bool(code & 4)) for code in range(1, 8)
+    }
+    assert not sample_nonempty(torch.tensor([0.99]), torch.zeros(1, 4, dtype=torch.bool)).any()
+    assert sample_nonempty(torch.tensor([0.0]), torch.tensor([[False, True]])).tolist() == [[False, True]]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raised import user_error
 
-from any2seg_core.data.splits import fair_sequence, labelled_count, labelling_order, read_names
+from any2seg_core.data.splits import ends_of_recordings, fair_sequence, labelled_count, labelling_order, read_names
 
 
 class Listed:
@@ -109,3 +109,11 @@ def test_exception_lists_that_do_not_fit(tmp_path: Path, text: str | None, told:
         path.write_text(text)
     with user_error(*told):
         read_names(path, Listed({("fog", "a"): 3, ("sun", "b"): 2}))
+
+
+@pytest.mark.parametrize(("share", "ends"), [(0.01, (1, 1)), (0.25, (2, 1)), (0.5, (4, 2)), (0.99, (7, 2))])
+def test_value_the_end_of_each_recording_is_held_out(share: float, ends: tuple[int, int]):
+    frames = Listed({("cloud", "a"): 8, ("night", "b"): 3, ("night", "c"): 1})
+    before, after = ends_of_recordings(frames, share)
+    assert sorted(before + after) == list(range(12)) and 11 in before  # one frame alone is not held out
+    assert after == [*range(8 - ends[0], 8), *range(11 - ends[1], 11)]

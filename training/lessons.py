@@ -1,0 +1,194 @@
+"""What frozen teachers teach: their probabilities of a batch, and what of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.progress import track
+from any2seg_core.data.samples import FrameDataset, Sample
+from any2seg_core.evaluation.batches import spread
+from any2seg_core.evaluation.subsets import PriorStatistics
+from any2seg_core.losses.distillation import SoftTargets
+from any2seg_core.losses.pooling import labels_of_cells
+from any2seg_core.models.content import filled_pixels
+from any2seg_core.runtime.preprocess import planes_to_tensor
+from any2seg_core.vocabulary.contract import InputContract, default_encodings
+from any2seg_core.vocabulary.labels import IGNORE
+from any2seg_core.vocabulary.sensor import DEPTH, POINTS
+from any2seg_training.batches import Frames
+from any2seg_training.distil_config import DistilConfig
+from any2seg_training.label_folder import SUM_TOLERANCE, completed
+from any2seg_training.teachers import Teachers
+
+_NOTHING_THERE = "sky"
+"""Class of what reflects no beam and has no depth."""
+
+
+class Lessons:
+    """What of the teachers' word counts.
+
+    Args:
+        teachers: that are asked. contract: of the student. config: floors.
+
+    Attributes:
+        judged_by: whose labels the val frames have: "truth" or "the teachers".
+    """
+
+    def __init__(self, teachers: Teachers, contract: InputContract, config: DistilConfig, device: torch.device) -> None:
+        self.teachers, self.contract, self._config, self._device = teachers, contract, config, device
+        self.judged_by = "truth"
+        names = [name.lower() for name in contract.label_space.classes]
+        self._sky = names.index(_NOTHING_THERE) if _NOTHING_THERE in names else None
+        self._measuring = _measuring(contract) if config.geometry else ()
+
+    def judged(self, frames: FrameDataset) -> FrameDataset:
+        """Val frames as they are where they have truth, else with the teachers' word in its place."""
+        if not frames.labelled:
+            self.judged_by = "the teachers"
+            return cast(FrameDataset, TaughtFrames(frames, self))
+        if apart := self.contract.label_space.told_apart(frames.label_space):
+            told = f"truth of {apart[1]}, and the student learns {apart[0]}: give data of its classes"
+            raise UserError(f"{frames.root}: {told}", "label-space-mismatch")
+        return frames
+
+    @torch.no_grad()
+    def of_batch(
+        self,
+        images: dict[str, Tensor],
+        available: Tensor,
+        labels: Tensor,
+        class_weights: Tensor | None,
+        said: Tensor | None = None,
+    ) -> SoftTargets:
+        """Targets of a batch.
+
+        Args:
+            images: per sensor (N, 3, H, W), as the student takes them. available: (N, M) bool.
+            labels: (N, H, W) int64; 255 outside of the frame. class_weights: (K,).
+            said: (N, K, H/4, W/4), probabilities of teachers that are folders, zero where there are none.
+        """
+        size = tuple(-(-side // 4) for side in labels.shape[1:])
+        cells = labels_of_cells(labels, size[0], size[1])  # (N, h, w)
+        inside = cells != IGNORE
+        with torch.autocast(labels.device.type, enabled=False):  # the teachers in float32, whatever the student has
+            found = self.teachers.probabilities(images, available, cells, said)  # (N, K, h, w)
+        counted = inside & self._counted(found, images, inside)
+        # Of probabilities whose classes the student does not all have, the rest says how much is known.
+        known = found.sum(dim=1)  # (N, h, w)
+        weight = known.masked_fill(known > 1.0 - SUM_TOLERANCE, 1.0) * counted
+        if class_weights is not None:
+            weight = weight * class_weights[found.argmax(dim=1)]
+        return SoftTargets(found, weight)
+
+    def _counted(self, found: Tensor, images: dict[str, Tensor], inside: Tensor) -> Tensor:
+        """(N, h, w) bool: where the teachers' word (N, K, h, w) counts; inside: what is of the frame."""
+        confidence, winner = found.max(dim=1)  # (N, h, w)
+        counted = (confidence >= self._config.floor) & (confidence > 0.0)
+        counted &= ~self._blind(confidence, inside)[:, None, None]
+        if self._sky is not None and self._measuring:
+            counted &= ~((winner == self._sky) & self._measured(images, winner.shape[1:]))
+        return counted
+
+    def _measured(self, images: dict[str, Tensor], size: Sequence[int]) -> Tensor:
+        """(N, h, w) bool: cells in which LiDAR or depth see a surface."""
+        seen = [filled_pixels(images[name], self.contract.empty_pixels[name]) for name in self._measuring]
+        cells = [F.adaptive_max_pool2d(each.float(), tuple(size))[:, 0] > 0 for each in seen]
+        return torch.stack(cells).any(dim=0)
+
+    def _blind(self, confidence: Tensor, inside: Tensor) -> Tensor:
+        """(N,) bool: frames of which the teachers are not sure in the mean, or see nothing."""
+        mean = (confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1)
+        return (mean < self._config.frame_floor) | (confidence.amax(dim=(1, 2)) == 0.0)
+
+    def completed(self, sample: Sample) -> Sample:
+        """A frame with what teachers that are folders say of it."""
+        return completed(sample, self.teachers.folders, self.contract.num_classes)
+
+    @torch.no_grad()
+    def labels(self, sample: Sample) -> np.ndarray:
+        """(H, W) uint8 of a whole frame: the most probable class, 255 where the teachers' word does not count."""
+        contract, heard = self.contract, self.completed(sample)
+        labels = heard.labels
+        height, width = labels.shape
+        known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
+        blank = torch.zeros(1, 3, contract.height, contract.width, device=self._device)
+        images = {name: known.get(name, blank) for name in contract.modalities}
+        available = torch.tensor([[name in known for name in contract.modalities]], device=self._device)
+        truth = torch.from_numpy(labels)[None].to(self._device)
+        cells = labels_of_cells(truth, contract.height // 4, contract.width // 4)
+        said = None
+        if heard.said is not None:
+            given = torch.from_numpy(heard.said)[None].to(self._device)
+            said = F.interpolate(given, tuple(cells.shape[1:]), mode="bilinear", align_corners=False)
+        found = self.teachers.probabilities(images, available, cells, said)
+        found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
+        counted = self._counted(found, images, torch.ones_like(found[:, 0], dtype=torch.bool))
+        winner = found.argmax(dim=1)  # (1, H, W)
+        return winner.masked_fill(~counted, IGNORE)[0].to(torch.uint8).cpu().numpy()
+
+    def survey(self, frames: Frames, is_shown: bool) -> PriorStatistics:
+        """How often each class is in what they say, from a few frames all over the data.
+
+        Raises:
+            UserError: nothing of it counts.
+        """
+        prior = PriorStatistics(self.contract.num_classes)
+        chosen = spread(len(frames), self._config.count_frames)
+        for index in track(chosen, "ask the teacher", len(chosen), is_shown):
+            prior.update(self.labels(frames.next_readable(index)[1]))
+        if not prior.class_pixels().any():
+            raise UserError(
+                f"distil.teachers: of {len(chosen)} frames none has a pixel of which {', '.join(self.teachers.names)} "
+                f"is sure (distil.floor={self._config.floor:g}, distil.frame_floor={self._config.frame_floor:g}): "
+                "lower them, or take a teacher that knows such pictures",
+                "teacher-unsure",
+            )
+        return prior
+
+
+class TaughtFrames:
+    """Frames without truth, with the teachers' word in its place: what an evaluation then measures is agreement.
+
+    It has what an evaluation asks of a `FrameDataset`.
+    """
+
+    def __init__(self, frames: FrameDataset, lessons: Lessons) -> None:
+        self.frames, self.root, self._lessons = frames, frames.root, lessons
+        self._labels: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def readable(self, index: int) -> Sample | None:
+        """The frame of that number; None if it is corrupt and skipped."""
+        sample = self.frames.readable(index)
+        if sample is None:
+            return None
+        if index not in self._labels:
+            self._labels[index] = self._lessons.labels(sample)
+        return sample._replace(labels=self._labels[index])
+
+    def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
+        """Labels of the given frames, None: all."""
+        for index in range(len(self)) if indices is None else indices:
+            sample = self.readable(index)
+            if sample is not None:
+                yield sample.labels
+
+
+
+
+def _measuring(contract: InputContract) -> tuple[str, ...]:
+    """Sensors whose planes say where a surface was met: zeros where none was, as this program makes them."""
+    made_here = default_encodings(contract.suite)
+    return tuple(
+        name for name in contract.modalities
+        if contract.suite.sensor(name).kind in (POINTS, DEPTH) and contract.encodings[name] == made_here[name]
+    )  # fmt: skip
