@@ -183,7 +183,7 @@ def inspect_bag(
                       for note in _view_notes(name, calibration, firsts.get(streams.get(name, "")))]  # fmt: skip
         notes = [*choice.notes, *calibration.notes, *cameras.notes(start_ns)]
         notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
-        notes += [*_timing_notes(timings, phases), *view_notes]
+        notes += [*timing_notes(timings, phases), *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules, suite),
@@ -220,7 +220,8 @@ def _packet_lead_ms(message: Any) -> float:
         return 0.0
 
 
-def _timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[str]:
+def timing_notes(timings: dict[str, Timing], phases: dict[str, Phase]) -> list[str]:
+    """What is wrong with the stamps of sensors, ``sensor: words``; the first of `timings` is what phases count from."""
     notes = []
     for name, timing in timings.items():
         if timing.latency_p50_ms is not None and abs(timing.latency_p50_ms) > OTHER_CLOCK_MS:

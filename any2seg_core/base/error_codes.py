@@ -158,6 +158,7 @@ _RUNS = {
 _FLEET = {
     "store-missing": Meaning("the folder holds no fleet store", "make one with any2seg fleet index"),
     "store-version": Meaning("the fleet store is of another version", "index into a new store"),
+    "remote-unreachable": Meaning("a place on the network does not answer, or refuses", "check URL and credentials"),
     "store-damaged": Meaning("a file of the fleet store cannot be read", "index into a new store"),
 }
 _GEOMETRY_WAYS_OUT = {

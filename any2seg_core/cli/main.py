@@ -30,6 +30,7 @@ from any2seg_core.cli.evaluate import evaluate
 from any2seg_core.cli.export import export
 from any2seg_core.cli.features import features
 from any2seg_core.cli.figure import figure
+from any2seg_core.cli.fleet import fleet_app
 from any2seg_core.cli.imports import import_app
 from any2seg_core.cli.predict import predict
 from any2seg_core.cli.published import published
@@ -41,6 +42,7 @@ bag_app = typer.Typer(no_args_is_help=True, help="Recordings: inspect, extract, 
 app.add_typer(bag_app, name="bag")
 app.add_typer(data_app, name="data")
 app.add_typer(calib_app, name="calib")
+app.add_typer(fleet_app, name="fleet")
 app.add_typer(import_app, name="import")
 bag_app.command("inspect")(bag_commands.inspect)
 bag_app.command("extract")(bag_commands.extract)

@@ -1,0 +1,161 @@
+"""Files at a URL, through fsspec: listed, read by ranges, and what was read is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.fleet.packages import package
+
+_BLOCK = 1 << 22
+_OF_ONE_HOST = ("http", "https")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file where it lies.
+
+    Attributes:
+        url: path or URL. n_bytes: 0 where the place does not say. modified_ns, etag: None where it does not say.
+    """
+
+    url: str
+    n_bytes: int
+    modified_ns: int | None = None
+    etag: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Last part of the URL."""
+        return self.url.rstrip("/").rpartition("/")[2]
+
+
+def is_url(text: str) -> bool:
+    """Whether a source is a URL and no path of this machine."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme != "file"
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Whatever a client of a network raises is one line that names the URL."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each client has its own, from aiohttp's to botocore's
+        told = error.__cause__ or error.__context__ if isinstance(error, FileNotFoundError) else error
+        if not isinstance(told, OSError | TimeoutError) and told is not error:
+            raise UserError(f"{url}: nothing is there; check the URL", "file-missing") from None
+        reason = " ".join(str(told).split())[:200] or type(told).__name__  # fsspec calls every failure a missing file
+        raise UserError(
+            f"{url}: cannot be reached ({reason}); check URL, network and credentials", "remote-unreachable"
+        ) from None
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """(fsspec file system, path in it); UserError where fsspec or the client of this kind of URL is missing."""
+    fsspec = package("fsspec", "remote", f"reading {url.partition('://')[0]}:// URLs")
+    try:
+        found: tuple[Any, str] = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise UserError(f"{url}: {error}: pip install 'any2seg[remote]'", "package-missing") from None
+    except ValueError as error:
+        raise UserError(f"{url}: is no URL that can be read ({error}); check it", "value-format") from None
+    return found
+
+
+def list_files(url: str) -> list[StoredFile]:
+    """All files below a URL or of a pattern, or the one at it; sorted by URL.
+
+    A web server lists nothing: there a URL is that of one file.
+    """
+    fs, path = filesystem(url)
+    with reaching(url):
+        if url.partition("://")[0] in _OF_ONE_HOST:
+            found = {path: fs.info(path)}
+        elif any(letter in path for letter in "*?["):
+            found = fs.glob(path, detail=True)
+        else:
+            found = fs.find(path, detail=True)
+    files = [(fs.unstrip_protocol(name), info) for name, info in found.items() if info.get("type") != "directory"]
+    return sorted((_stored(name, info) for name, info in files), key=lambda file: file.url)
+
+
+def _stored(url: str, info: dict[str, Any]) -> StoredFile:
+    etag = info.get("ETag") or info.get("etag")
+    return StoredFile(url, int(info.get("size") or 0), _modified_ns(info), str(etag).strip('"') if etag else None)
+
+
+def _modified_ns(info: dict[str, Any]) -> int | None:
+    told = info.get("LastModified") or info.get("Last-Modified") or info.get("mtime")
+    try:
+        moment: Any = parsedate_to_datetime(told) if isinstance(told, str) else told
+        seconds = moment if isinstance(moment, int | float) else moment.timestamp()
+        return round(seconds * 1e9)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+class RangeFile:
+    """Reads parts of a file at a path or URL.
+
+    Args:
+        file: as listed.
+
+    Attributes:
+        bytes_read: over all reads so far.
+    """
+
+    def __init__(self, file: StoredFile) -> None:
+        self.file = file
+        self.bytes_read = 0
+        if is_url(file.url):
+            self._fs, self._path = filesystem(file.url)
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The bytes of each [start, end); several are asked for at a time.
+
+        Raises:
+            UserError: the place cannot be reached, or does not serve ranges.
+        """
+        url = self.file.url
+        with reaching(url):
+            if is_url(url):
+                starts, ends = (list(each) for each in zip(*ranges, strict=True))
+                parts = self._fs.cat_ranges([self._path] * len(ranges), starts, ends, on_error="raise")
+            else:
+                with Path(url).open("rb") as local:
+                    parts = [_at(local, start, end) for start, end in ranges]
+        for part, (start, end) in zip(parts, ranges, strict=True):
+            self.bytes_read += len(part)
+            if len(part) != end - start:
+                raise UserError(
+                    f"{url}: gave {len(part)} bytes where {end - start} were asked for; its server must serve ranges "
+                    "and the file must not change meanwhile",
+                    "remote-unreachable",
+                )
+        return parts
+
+    def copy(self, target: Path) -> None:
+        """Write the whole file to a path, in blocks; UserError as of `read`."""
+        with reaching(self.file.url):
+            source = self._fs.open(self._path, "rb", block_size=_BLOCK)
+        with source, target.open("wb") as copy:
+            while block := self._block(source):
+                copy.write(block)
+                self.bytes_read += len(block)
+
+    def _block(self, source: Any) -> bytes:
+        with reaching(self.file.url):
+            return bytes(source.read(_BLOCK))
+
+
+def _at(file: Any, start: int, end: int) -> bytes:
+    file.seek(start)
+    return bytes(file.read(end - start))

@@ -1,0 +1,252 @@
+"""Where recordings lie: folders, patterns, URLs and manifests; what tells one from another; copies to work on."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from any2seg_core.bags.reader import is_recording
+from any2seg_core.bags.storage import MCAP_SUFFIX
+from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import is_left_behind
+from any2seg_core.fleet.manifest import SUFFIXES as MANIFEST_SUFFIXES
+from any2seg_core.fleet.manifest import Facts, read_manifest
+from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files
+from any2seg_core.fleet.remote_mcap import RemoteMcap
+
+_METADATA = "metadata.yaml"
+_BESIDE = (".yaml", ".json")  # calibration, settings and conditions of a recording
+_EDGE, _INNER, _INNERS = 1 << 16, 1 << 12, 8  # bytes of head and tail, of a block between them, and how many
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording as it was found.
+
+    Attributes:
+        url: path of its folder or file on this machine, or URL. files: its storage files, in the order of names; none
+            where a manifest names what is not there.
+        beside: small files that belong to it. facts: of a manifest.
+    """
+
+    url: str
+    files: tuple[StoredFile, ...]
+    beside: tuple[StoredFile, ...] = ()
+    facts: Facts = Facts()
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its storage files."""
+        return sum(file.n_bytes for file in self.files)
+
+    @property
+    def modified_ns(self) -> int | None:
+        """The latest of all its files; None where none is known."""
+        return max((file.modified_ns for file in (*self.files, *self.beside) if file.modified_ns), default=None)
+
+    @property
+    def etag(self) -> str | None:
+        """Of its storage files; None where none is known."""
+        return ",".join(file.etag for file in self.files if file.etag) or None
+
+    @property
+    def is_remote(self) -> bool:
+        return is_url(self.url)
+
+
+def find_sources(arguments: Sequence[str]) -> list[Source]:
+    """The recordings that folders, files, patterns, URLs and manifests name, in order of their URLs.
+
+    A folder with metadata.yaml is one recording, otherwise each file that is called as one.
+
+    Raises:
+        UserError: something is not there, holds no recording, is a wrong manifest, or a recording is named twice.
+    """
+    found: dict[str, Source] = {}
+    for argument in arguments:
+        named = argument.partition("file://")[2] or argument if argument.startswith("file://") else argument
+        for source in _sources_of(named):
+            if source.url in found:
+                raise UserError(f"{source.url}: is given twice; give each recording once", "value-twice")
+            found[source.url] = source
+    return sorted(found.values(), key=lambda source: source.url)
+
+
+def _sources_of(named: str) -> Iterator[Source]:
+    if named.lower().endswith(MANIFEST_SUFFIXES):
+        yield from _listed(named)
+        return
+    if is_url(named):
+        sources = _group(list_files(named))
+    elif os.path.exists(named):
+        sources = _group(_local_files(Path(named).absolute()))
+    else:
+        sources = [each for path in sorted(glob.glob(named)) for each in _sources_of(path)]
+        if not sources:
+            raise UserError(f"{named}: no such file or folder; check the path", "file-missing")
+    if not sources:
+        raise UserError(f"{named}: holds no recording (.mcap, .db3, .bag); give another place", "bag-missing")
+    yield from sources
+
+
+def _listed(named: str) -> Iterator[Source]:
+    """The recordings of a manifest, those that are not there too."""
+    if is_url(named):
+        with TemporaryDirectory(prefix="any2seg-manifest-") as folder:
+            copy = Path(folder) / named.rpartition("/")[2]
+            RangeFile(StoredFile(named, 0)).copy(copy)
+            facts = read_manifest(copy, named.rpartition("/")[0])
+    else:
+        facts = read_manifest(Path(named))
+    for url, known in facts.items():
+        try:
+            sources = list(_sources_of(url))
+        except UserError as error:
+            if error.code not in ("file-missing", "bag-missing", "remote-unreachable"):
+                raise
+            sources = [Source(url, ())]
+        if len(sources) > 1:
+            raise UserError(f"{named}: {url} holds {len(sources)} recordings; list them one by one", "bag-ambiguous")
+        yield replace(sources[0], facts=known)
+
+
+def _local_files(path: Path) -> list[StoredFile]:
+    if path.is_file():
+        names = [path]
+    else:
+        names = []
+        for folder, inner, files in os.walk(path):
+            inner[:] = sorted(name for name in inner if not is_left_behind(Path(name)))
+            names += [Path(folder) / name for name in sorted(files) if not is_left_behind(Path(name))]
+    found = []
+    for name in names:
+        try:
+            about = name.stat()
+        except OSError:  # a link to nothing
+            continue
+        found.append(StoredFile(str(name), about.st_size, about.st_mtime_ns))
+    return found
+
+
+def _group(files: Sequence[StoredFile]) -> list[Source]:
+    """Files of one recording together."""
+    folders: dict[str, list[StoredFile]] = {}
+    for file in files:
+        folders.setdefault(file.url.rpartition("/")[0], []).append(file)
+    sources = []
+    for folder, inside in folders.items():
+        storage = tuple(file for file in inside if is_recording(Path(file.name)))
+        beside = tuple(file for file in inside if Path(file.name).suffix in _BESIDE)
+        if storage and any(file.name == _METADATA for file in inside):
+            sources.append(Source(folder, storage, beside))
+        else:
+            sources += [Source(file.url, (file,), beside if len(storage) == 1 else ()) for file in storage]
+    return sources
+
+
+def fingerprint(source: Source) -> tuple[str, int]:
+    """(16 hexadecimal digits that tell contents apart, bytes read for it).
+
+    Of size, beginning, end and some blocks between of each storage file: names and places do not count. An empty file
+    has no content, it is told by its URL.
+    """
+    digest, count = hashlib.sha256(), 0
+    if not source.n_bytes:
+        digest.update(source.url.encode(errors="surrogateescape"))
+    for stored in source.files if source.n_bytes else ():
+        file, size = RangeFile(stored), stored.n_bytes
+        digest.update(size.to_bytes(8, "little"))
+        starts = [size * part // (_INNERS + 1) for part in range(1, _INNERS + 1)]
+        blocks = [(0, min(size, _EDGE)), (max(0, size - _EDGE), size)]
+        blocks += [(start, min(size, start + _INNER)) for start in starts]
+        for block in file.read([each for each in blocks if each[0] < each[1]]):
+            digest.update(block)
+        count += file.bytes_read
+    return digest.hexdigest()[:16], count
+
+
+@dataclass
+class LocalCopy:
+    """A recording that programs of this machine can open.
+
+    Attributes:
+        path: of its folder or file. fetched_bytes: over the network, whole files.
+        remote: index of the file elsewhere, where only a part of it was fetched.
+    """
+
+    path: Path
+    fetched_bytes: int = 0
+    remote: RemoteMcap | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.remote is None
+
+    @property
+    def bytes_read(self) -> int:
+        """Over the network, so far."""
+        return self.fetched_bytes + (0 if self.remote is None else self.remote.file.bytes_read)
+
+
+@contextmanager
+def local_copy(source: Source) -> Iterator[LocalCopy]:
+    """The recording itself, or of one that lies elsewhere a whole copy for as long as it is used.
+
+    UserError as of `RangeFile`.
+    """
+    if not source.is_remote:
+        yield LocalCopy(Path(source.url))
+        return
+    with TemporaryDirectory(prefix="any2seg-recording-") as folder:
+        copied = _fetch(source, Path(folder), source.files)
+        yield LocalCopy(_path_in(Path(folder), source), copied)
+
+
+@contextmanager
+def local_excerpt(source: Source, from_s: float, until_s: float) -> Iterator[LocalCopy]:
+    """The recording itself, or while it is used at least an interval of one that lies elsewhere.
+
+    Of a single MCAP file with an index only the chunks of the interval are fetched, anything else as a whole.
+
+    Args:
+        from_s, until_s: seconds from the first message.
+    """
+    (first, *more) = source.files
+    if not source.is_remote or more or not first.name.endswith(MCAP_SUFFIX):
+        with local_copy(source) as copy:
+            yield copy
+        return
+    file = RangeFile(first)
+    try:
+        remote = RemoteMcap(file)
+    except ValueError:
+        with local_copy(source) as copy:
+            yield replace(copy, fetched_bytes=copy.fetched_bytes + file.bytes_read)
+        return
+    with TemporaryDirectory(prefix="any2seg-recording-") as folder:
+        beside = _fetch(source, Path(folder), ())
+        remote.write_excerpt(
+            Path(folder) / first.name, remote.start_ns + round(from_s * 1e9), remote.start_ns + round(until_s * 1e9)
+        )
+        yield LocalCopy(_path_in(Path(folder), source), beside, remote)
+
+
+def _fetch(source: Source, folder: Path, files: Sequence[StoredFile]) -> int:
+    """Copies files and what lies beside them; returns the bytes."""
+    count = 0
+    for stored in (*files, *(each for each in source.beside if each.name != _METADATA or files)):
+        file = RangeFile(stored)
+        file.copy(folder / stored.name)
+        count += file.bytes_read
+    return count
+
+
+def _path_in(folder: Path, source: Source) -> Path:
+    is_file = len(source.files) == 1 and source.url == source.files[0].url
+    return folder / source.files[0].name if is_file else folder
