@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,12 +18,23 @@ from any2seg_core.bags.pauses import PauseLog
 from any2seg_core.bags.reader import BagTopic, Recording
 from any2seg_core.bags.recommend import params_yaml, recommend
 from any2seg_core.bags.recorded_transforms import share_in_view
-from any2seg_core.bags.timing import OTHER_CLOCK_MS, TAI_AHEAD_MS, Phase, StreamLog, Timing, phase_of, timing_of
+from any2seg_core.bags.timing import (
+    OTHER_CLOCK_MS,
+    TAI_AHEAD_MS,
+    Phase,
+    RepeatLog,
+    StreamLog,
+    Timing,
+    phase_of,
+    timing_of,
+)
 from any2seg_core.bags.topics import Peek, TopicChoice, choose_topics
 from any2seg_core.base.errors import UserError
 from any2seg_core.messages import cloud_to_events, cloud_to_points
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.health_config import frozen_by_default
 from any2seg_core.sync.parameters import MOST_OFFSET_S
+from any2seg_core.vocabulary.modalities import SensorSuite
 from any2seg_core.vocabulary.sensor import EVENTS, POINTS
 from any2seg_core.vocabulary.topics import TopicMap
 
@@ -33,7 +44,11 @@ _TOLD_PAUSES = 5
 
 @dataclass(frozen=True)
 class TopicReport:
-    """One topic: as the bag lists it, what role it plays ("" for none), and its messages."""
+    """One topic: as the bag lists it, what role it plays ("" for none), and its messages.
+
+    Attributes:
+        frozen_s: longest time for which their content is the same; None where that says nothing about a sensor.
+    """
 
     topic: BagTopic
     role: str
@@ -43,6 +58,7 @@ class TopicReport:
     bytes: int
     first_ns: int | None
     last_ns: int | None
+    frozen_s: float | None = None
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +68,7 @@ class TopicReport:
             "width": self.peek.width, "height": self.peek.height, "fields": list(self.peek.fields),
             "frame_id": self.peek.frame_id, "qos": [vars(profile) for profile in self.topic.qos],
             "problem": self.topic.problem or self.peek.problem, "timing": self.timing.document(),
+            "frozen_s": self.frozen_s,
         }  # fmt: skip
 
 
@@ -140,32 +157,14 @@ def inspect_bag(
     with Recording(path) as bag:
         choice = choose_topics(bag, options.rules, options.topics, options.suite)
         calibration = _calibration(bag, choice, options.calibration)
-        logs = {name: StreamLog() for name in bag.topics}
-        firsts: dict[str, Any] = {}
-        pauses, cameras = PauseLog(), CameraTimeline(lambda _, info: CameraModel.from_camera_info(info))
-        infos = {topic: name for name, topic in choice.map.camera_infos.items()}
-        total = bag.message_count
-        streams = choice.map.streams
-        for message in bag.messages():
-            log, is_bad, stamp_ns = logs[message.topic], False, None
-            pauses.note(message.time_ns)
-            try:
-                stamp_ns = message.stamp_ns
-            except UserError:
-                is_bad = True
-            is_bad |= stamp_ns == 0  # nobody has set it
-            log.add(message.time_ns, stamp_ns, len(message.data), is_bad)
-            if message.topic in streams.values() and message.topic not in firsts and not is_bad:
-                firsts[message.topic] = message
-            if message.topic in infos and not calibration.is_final:
-                with suppress(UserError):  # the calibration says what is wrong with it
-                    cameras.take(infos[message.topic], message)
-            on_message(total)
+        seen = _look_through(bag, choice, calibration, options.suite, on_message)
+        logs, firsts, repeats, streams = seen.logs, seen.firsts, seen.repeats, choice.map.streams
         start_ns = bag.start_ns or 0
         reports = {
             name: TopicReport(
                 topic, _role(choice.map, name), choice.peeks.get(name, Peek()), timing_of(logs[name], start_ns),
                 logs[name].count, logs[name].bytes, logs[name].first_ns, logs[name].last_ns,
+                repeats[name].longest_ns / 1e9 if name in repeats else None,
             )
             for name, topic in bag.topics.items()
         }  # fmt: skip
@@ -181,14 +180,56 @@ def inspect_bag(
         parameters |= needed if parameters else {}
         view_notes = [note for name in options.suite.of_kind(POINTS)
                       for note in _view_notes(name, calibration, firsts.get(streams.get(name, "")))]  # fmt: skip
-        notes = [*choice.notes, *calibration.notes, *cameras.notes(start_ns)]
-        notes += [pause.text(start_ns) for pause in pauses.pauses[:_TOLD_PAUSES]]
-        notes += [*timing_notes(timings, phases), *view_notes]
+        notes = [*choice.notes, *calibration.notes, *seen.cameras.notes(start_ns)]
+        notes += [pause.text(start_ns) for pause in seen.pauses.pauses[:_TOLD_PAUSES]]
+        frozen = [note for name in sensors if streams[name] in repeats
+                  for note in repeats[streams[name]].note(name, start_ns)]  # fmt: skip
+        notes += [*timing_notes(timings, phases), *frozen, *view_notes]
         return Inspection(
             path, bag.start_ns, bag.end_ns, reports, choice, calibration, reference, phases, parameters,
             tuple(bag.warnings), tuple(notes), needed, replay_command(path, options.topics, options.rules, suite),
             tuple(options.topics), suite,
         )  # fmt: skip
+
+
+class _Seen(NamedTuple):
+    """What one pass over the messages tells: per topic its log, the first message of a sensor, repeated content."""
+
+    logs: dict[str, StreamLog]
+    firsts: dict[str, Any]
+    repeats: dict[str, RepeatLog]
+    pauses: PauseLog
+    cameras: CameraTimeline
+
+
+def _look_through(
+    bag: Recording, choice: TopicChoice, calibration: BagCalibration, suite: SensorSuite,
+    on_message: Callable[[int], None],
+) -> _Seen:  # fmt: skip
+    streams = choice.map.streams
+    repeats = {streams[name]: RepeatLog() for name in frozen_by_default(suite) if name in streams}
+    cameras = CameraTimeline(lambda _, info: CameraModel.from_camera_info(info))
+    seen = _Seen({name: StreamLog() for name in bag.topics}, {}, repeats, PauseLog(), cameras)
+    infos = {topic: name for name, topic in choice.map.camera_infos.items()}
+    total = bag.message_count
+    for message in bag.messages():
+        is_bad, stamp_ns = False, None
+        seen.pauses.note(message.time_ns)
+        try:
+            stamp_ns = message.stamp_ns
+        except UserError:
+            is_bad = True
+        is_bad |= stamp_ns == 0  # nobody has set it
+        seen.logs[message.topic].add(message.time_ns, stamp_ns, len(message.data), is_bad)
+        if message.topic in streams.values() and message.topic not in seen.firsts and not is_bad:
+            seen.firsts[message.topic] = message
+        if message.topic in repeats and not is_bad:
+            repeats[message.topic].add(message.time_ns, message.data)
+        if message.topic in infos and not calibration.is_final:
+            with suppress(UserError):  # the calibration says what is wrong with it
+                cameras.take(infos[message.topic], message)
+        on_message(total)
+    return seen
 
 
 def _calibration(bag: Recording, choice: TopicChoice, file: Path | None) -> BagCalibration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from array import array
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,10 @@ import numpy as np
 _LOGGED = 20_000  # per topic: more than ten minutes of a 30 Hz camera
 _GAP_PERIODS = 2.5
 _LARGEST_NS = 2**63 - 1
+_STAMP_END = 12  # of a serialised header: what is behind it are frame and content
+_FROZEN_MESSAGES = 5
+FROZEN_S = 1.0
+"""A camera whose pictures repeat for longer is frozen: the noise of a real one never repeats."""
 OTHER_CLOCK_MS = 1000.0
 """Stamps that are further away are of another clock."""
 TAI_AHEAD_MS = 37_000.0
@@ -59,6 +64,36 @@ class StreamLog:
     def times_ns(self) -> np.ndarray:
         """(N,) int64 bag times of the same messages."""
         return np.frombuffer(self._times, np.int64) if self._times else np.empty(0, np.int64)
+
+
+class RepeatLog:
+    """Finds the longest time for which the messages of one topic have one content, whatever their stamps.
+
+    Attributes:
+        longest_ns: 0 where fewer than five in a row repeat. at_ns: log time at which it begins; None without one.
+    """
+
+    def __init__(self) -> None:
+        self.longest_ns = 0
+        self.at_ns: int | None = None
+        self._content: tuple[int, int] | None = None
+        self._since_ns, self._count = 0, 0
+
+    def add(self, time_ns: int, data: bytes) -> None:
+        """One message: log time, and CDR that begins with a header."""
+        content = len(data), zlib.crc32(memoryview(data)[_STAMP_END:])
+        if content != self._content:
+            self._content, self._since_ns, self._count = content, time_ns, 0
+        self._count += 1
+        if self._count >= _FROZEN_MESSAGES and time_ns - self._since_ns > self.longest_ns:
+            self.longest_ns, self.at_ns = time_ns - self._since_ns, self._since_ns
+
+    def note(self, name: str, start_ns: int) -> list[str]:
+        """A line for people where it is frozen; `start_ns`: where the recording begins."""
+        if self.at_ns is None or self.longest_ns < FROZEN_S * 1e9:
+            return []
+        at_s = (self.at_ns - start_ns) / 1e9
+        return [f"{name}: frozen, its messages have the same content for {self.longest_ns / 1e9:.1f} s at {at_s:.1f} s"]
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,8 @@ def _topic_row(inspection: Inspection, name: str, copy: LocalCopy) -> Row:
     row: Row = {
         "topic": name, "type": report.topic.kind, "sensor": sensor, "n_messages": counts.get(name, report.count),
         "rate_hz": report.timing.rate_hz, "longest_gap_s": _longest_gap_s(inspection, report, copy, sensor),
-        "clock_offset_s": None, "calibrated": None, "problems": list(_problems(inspection, report, sensor)),
+        "clock_offset_s": None, "frozen_s": report.frozen_s, "calibrated": None,
+        "problems": list(_problems(inspection, report, sensor)),
     }  # fmt: skip
     if sensor is None:
         return row
@@ -288,4 +289,6 @@ def _problems(inspection: Inspection, report: TopicReport, sensor: str | None) -
     phases = {sensor: phase} if phase is not None and abs(phase.clock_ms) >= OTHER_CLOCK_MS else {}
     notes = timing_notes(timings | {sensor: report.timing}, phases)
     yield from (note.removeprefix(f"{sensor}: ") for note in notes if note.startswith(f"{sensor}: "))
+    frozen = f"{sensor}: frozen"
+    yield from (note.removeprefix(f"{sensor}: ") for note in inspection.notes if note.startswith(frozen))
     yield from (line for line in inspection.calibration.missing if sensor in line.split())

@@ -47,7 +47,8 @@ def topics_schema() -> Any:
 
     sensor: of the suite; null where the topic is none of a sensor's. n_messages: of the whole recording. rate_hz: from
     the median time between stamps. longest_gap_s: longest of the gaps above 2.5 periods. clock_offset_s: how far its
-    stamps are off those of the reference sensor; null where they beat together. calibrated: whether the recording or
+    stamps are off those of the reference sensor. frozen_s: longest time for which the content of a camera's messages is
+    the same; null for others. calibrated: whether the recording or
     its calibration file says how the sensor looks and where it is; null for topics of no sensor.
     """
     pa = arrow()
@@ -61,6 +62,7 @@ def topics_schema() -> Any:
             ("rate_hz", pa.float64()),
             ("longest_gap_s", pa.float64()),
             ("clock_offset_s", pa.float64()),
+            ("frozen_s", pa.float64()),
             ("calibrated", pa.bool_()),
             ("problems", pa.list_(pa.string())),
         ]

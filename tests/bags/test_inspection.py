@@ -271,3 +271,23 @@ def test_value_a_lidar_of_another_clock_gets_the_offset_that_brings_sets_togethe
             assert sum({"rgb", "lidar"} <= set(each.sample_set.samples) for each in opened.sets()) >= count
             if not count:
                 assert not any({"rgb", "lidar"} <= set(each.sample_set.samples) for each in opened.sets())
+
+
+def test_value_a_frozen_camera_is_named_with_its_time(tmp_path):
+    entries, image = kitti_entries(40), "/kitti/camera_color_left/image"
+    seen = next(data for _, topic, _, data in entries[60:] if topic == image)
+
+    def as_frozen(entry):
+        time_ns, topic, kind, data = entry
+        if topic == image and 1.5 < (time_ns - START_NS) / NS_PER_S < 3.0:
+            data = data[:12] + seen[12:]  # its own stamp, another picture
+        return time_ns, topic, kind, data
+
+    found = inspect_bag(write_bag(tmp_path / "bag", map(as_frozen, entries)))
+    assert found.topics[image].frozen_s == pytest.approx(1.4)  # pictures at 1.512, ..., 2.912 s
+    (note,) = [note for note in found.notes if "frozen" in note]
+    assert "rgb" in note and "1.4 s at 1.5 s" in note
+    sound = inspect_bag(write_bag(tmp_path / "sound", kitti_entries(8)))
+    assert sound.topics[image].frozen_s == 0.0
+    assert sound.topics["/kitti/velo/pointcloud"].frozen_s is None
+    assert not any("frozen" in note for note in sound.notes)
