@@ -41,7 +41,7 @@ _NEEDS = (
         "method=supervised: choose m3l, mean_teacher or distil",
     ),
     _Needs(("m3l",), lambda config: config.method != "distil", "method=distil: it has settings of its own"),
-    _Needs(("data.use_labels",), lambda config: config.method == "distil", "another method: choose method=distil"),
+    _Needs(("data.labels",), lambda config: config.method == "distil", "another method: choose method=distil"),
     _Needs(("freeze_norm",), lambda config: config.init, "new weights: set init"),
     _Needs(("distil",), lambda config: config.method == "distil", "another method: choose method=distil"),
     _Needs(

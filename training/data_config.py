@@ -24,7 +24,9 @@ class DataConfig(BaseModel):
     held_out: float = Field(
         0.0, ge=0, lt=1, description="share at the end of each recording that is val, where a data set has no val"
     )
-    use_labels: bool = Field(True, description="false: labels of the train frames are not read; for method=distil")
+    labels: Literal["learn", "judge", "ignore"] = Field(
+        "learn", description="judge: those of val alone are read, ignore: none; for method=distil"
+    )
     sparse: SparseConfig | None = Field(None, description="training labels to keep, e.g. {kind: points, count: 20}")
     pseudo: Path | None = Field(None, description="labels of a first stage, see training/pseudo_labels.py")
     labelled_fraction: float = Field(1.0, description="share of the train frames that keep labels: 0.01 or 1%")
@@ -70,8 +72,8 @@ class DataConfig(BaseModel):
             raise ValueError("labelled and labelled_fraction exclude each other: a list of frames, or a share of them")
         if self.pseudo is not None and self.sparse is None:
             raise ValueError("pseudo completes sparse labels: set sparse, or leave pseudo out")
-        if not self.use_labels and (self.has_few_labels or self.sparse is not None):
-            raise ValueError("use_labels=false reads no label: leave labelled, labelled_fraction and sparse out")
+        if self.labels != "learn" and (self.has_few_labels or self.sparse is not None):
+            raise ValueError(f"labels={self.labels} learns none: leave labelled, labelled_fraction and sparse out")
         return self
 
     def options(self, kind: str) -> dict[str, Any]:

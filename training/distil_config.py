@@ -19,6 +19,7 @@ class DistilConfig(BaseModel):
     temperature: float = Field(1.0, gt=0, le=100, description="of both softmaxes; above 1 the small ones count more")
     floor: float = Field(0.0, ge=0, lt=1, description="pixels of which the teacher is less sure are not taught")
     frame_floor: float = Field(0.5, ge=0, lt=1, description="frames of which it is less sure in the mean are left out")
+    hard: bool = Field(False, description="teach the most probable class as if the teacher were sure of it")
     weight: float = Field(1.0, gt=0, description="of the loss against the teacher, beside 1 for truth")
     keep: float = Field(
         0.0, ge=0, description="weight of the loss on the teachers' own sensors alone, decoded from the same encoding"

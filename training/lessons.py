@@ -83,8 +83,11 @@ class Lessons:
         # Of probabilities whose classes the student does not all have, the rest says how much is known.
         known = found.sum(dim=1)  # (N, h, w)
         weight = known.masked_fill(known > 1.0 - SUM_TOLERANCE, 1.0) * counted
+        winner = found.argmax(dim=1)
         if class_weights is not None:
-            weight = weight * class_weights[found.argmax(dim=1)]
+            weight = weight * class_weights[winner]
+        if self._config.hard:
+            found = F.one_hot(winner, found.shape[1]).permute(0, 3, 1, 2).float()
         return SoftTargets(found, weight)
 
     def _counted(self, found: Tensor, images: dict[str, Tensor], inside: Tensor) -> Tensor:
@@ -111,17 +114,21 @@ class Lessons:
         """A frame with what teachers that are folders say of it."""
         return completed(sample, self.teachers.folders, self.contract.num_classes)
 
-    @torch.no_grad()
     def labels(self, sample: Sample) -> np.ndarray:
         """(H, W) uint8 of a whole frame: the most probable class, 255 where the teachers' word does not count."""
+        winner, counted = self.word(sample)
+        return np.where(counted, winner, IGNORE).astype(np.uint8)
+
+    @torch.no_grad()
+    def word(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W) uint8 of a whole frame, the most probable class everywhere, and (H, W) bool, where that counts."""
         contract, heard = self.contract, self.completed(sample)
-        labels = heard.labels
-        height, width = labels.shape
+        height, width = heard.labels.shape
         known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
         blank = torch.zeros(1, 3, contract.height, contract.width, device=self._device)
         images = {name: known.get(name, blank) for name in contract.modalities}
         available = torch.tensor([[name in known for name in contract.modalities]], device=self._device)
-        truth = torch.from_numpy(labels)[None].to(self._device)
+        truth = torch.from_numpy(heard.labels)[None].to(self._device)
         cells = labels_of_cells(truth, contract.height // 4, contract.width // 4)
         said = None
         if heard.said is not None:
@@ -130,8 +137,7 @@ class Lessons:
         found = self.teachers.probabilities(images, available, cells, said)
         found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
         counted = self._counted(found, images, torch.ones_like(found[:, 0], dtype=torch.bool))
-        winner = found.argmax(dim=1)  # (1, H, W)
-        return winner.masked_fill(~counted, IGNORE)[0].to(torch.uint8).cpu().numpy()
+        return found.argmax(dim=1)[0].to(torch.uint8).cpu().numpy(), counted[0].cpu().numpy()
 
     def survey(self, frames: Frames, is_shown: bool) -> PriorStatistics:
         """How often each class is in what they say, from a few frames all over the data.

@@ -45,7 +45,7 @@ def _opened(config: TrainConfig, root: Path, split: str, cache: Cache) -> FrameD
         if config.method != "distil" or error.code not in ("truth-missing", "data-unlabelled"):
             raise
         frames = open_frames(labelled=False)
-    kept = config.data.use_labels or split == "val"
+    kept = config.data.labels == "learn" or (config.data.labels == "judge" and split == "val")
     if is_cut:
         return frames.part(ends_of_recordings(frames, config.data.held_out)[split == "val"], cache, kept)
     return frames if kept else frames.part(range(len(frames)), cache, labelled=False)

@@ -5,7 +5,8 @@
     python training/study.py study=subsets data=D out=OUT "train={steps: 1000000, max_processor_minutes: 20}"
 
 A study is a file of training/configs/study: names of variants and their settings, on top of RECIPE. `after: <variant>`
-among them starts from that variant's finished weights, which are trained first. Each run is training/train.py in its
+among them starts from that variant's finished weights, which are trained first; `taught_by: <variant>` makes them the
+teacher of method=distil. Each run is training/train.py in its
 own process. The budget is equal steps or, with `max_processor_minutes` or `max_minutes`, equal time on processors or on
 the clock. An interrupted study goes on where it
 stopped: finished runs are read, the run under way resumes. Written to <out>: study.md and study.json (table, commands,
@@ -48,6 +49,8 @@ _SPENT = {
     "steps": ("steps", 0), "samples": ("samples", 0), "minutes": ("minutes", 1), "processor_minutes": ("processor", 1),
 }  # fmt: skip
 """What each run took: its name in the checkpoint -> heading and digits."""
+_TAKEN = ("after", "taught_by")
+"""Keys of a variant that name another one, whose finished weights it takes."""
 _VIOLATIONS = f"by over {TOLERATED_DROP:g}"
 
 
@@ -80,11 +83,14 @@ def read_study(config: StudyConfig) -> dict[str, dict[str, Any]]:
         raise UserError(f"unknown variant {unknown[0]!r}: {config.study} has {', '.join(variants)}", "value-unknown")
     chosen: dict[str, dict[str, Any]] = {}
     for name in config.variants or variants:
-        line = [name]
-        while (before := variants[line[-1]].get("after")) is not None:
-            line.append(before)
-        chosen |= {needed: variants[needed] for needed in reversed(line)}
+        chosen |= {needed: variants[needed] for needed in _needed(name, variants)}
     return chosen
+
+
+def _needed(name: str, variants: dict[str, dict[str, Any]]) -> list[str]:
+    """A variant after those whose finished weights it takes."""
+    before = [variants[name][key] for key in _TAKEN if key in variants[name]]
+    return [*(needed for other in before for needed in _needed(other, variants)), name]
 
 
 def run_study(config: StudyConfig) -> dict[str, Any]:
@@ -120,7 +126,11 @@ def arguments(config: StudyConfig, name: str, variant: dict[str, Any], seed: int
     given = {"data": config.data, "out": config.out / f"{name}-{seed}", "seed": seed}
     if "after" in variant:
         given["init"] = finished_weights(config, variant["after"], seed)
-    given |= {key: json.dumps(value) for key, value in (variant | config.train).items() if key != "after"}
+    settings = variant | config.train
+    if "taught_by" in variant:
+        teacher = str(finished_weights(config, variant["taught_by"], seed))
+        settings["distil"] = settings.get("distil", {}) | {"teachers": teacher}
+    given |= {key: json.dumps(value) for key, value in settings.items() if key not in _TAKEN}
     if needs_teacher(variant):
         given["teacher"] = config.teacher or config.out / "teacher"
     return [str(RECIPE), *(f"{key}={value}" for key, value in given.items())]

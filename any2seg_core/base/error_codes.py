@@ -46,6 +46,7 @@ _FILES = {
     "output-unwritable": Meaning("nothing can be written there", "choose another place"),
     "output-exists": Meaning("the place already holds other data", "remove it or choose another place"),
     "output-is-input": Meaning("the output would overwrite an input or lie within it", "choose another place"),
+    "disk-full": Meaning("the work needs more disk space than is free", "free some or choose another place"),
     "output-busy": Meaning("another process writes there", "wait for it or choose another folder"),
 }
 _SETTINGS = {

@@ -59,8 +59,12 @@ app.command()(export)
 app.command()(bench)
 app.command()(engines)
 bag_app.command("evaluate")(evaluate_bag_command)
-for _group in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
-    app.add_typer(_group.load(), name=_group.name)
+for _entry in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
+    _command = _entry.load()
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_entry.name)
+    else:
+        app.command(_entry.name)(_command)
 
 
 def _print_version(wanted: bool) -> None:

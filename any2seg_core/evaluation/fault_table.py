@@ -29,7 +29,7 @@ from any2seg_core.faults.planes import PLANE_FAULTS, plane_faults
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
 from any2seg_core.vocabulary.modalities import SensorSuite
 
-_GONE = "gone"
+GONE = "gone"
 """The fault of a sensor that is left out of the fusion: what the others reach alone."""
 _NOISE_PASSES = len(MISSING_RATES) + len(NOISE_LEVELS)
 
@@ -100,8 +100,8 @@ def fault_trials(settings: RobustnessSettings, suite: SensorSuite, sensors: Sequ
     for name in sensors:
         kinds = [fault for fault in PLANE_FAULTS if fault in wanted and fault in plane_faults(suite.sensor(name))]
         trials += [Trial(fault, name, severity) for fault in kinds for severity in settings.severities]
-        trials += [Trial(_GONE, name, None)] * (len(sensors) > 1)
-    if all(trial.fault == _GONE for trial in trials):
+        trials += [Trial(GONE, name, None)] * (len(sensors) > 1)
+    if all(trial.fault == GONE for trial in trials):
         raise UserError(f"none of {', '.join(sensors)} can have the fault {', '.join(wanted)}", "value-conflict")
     return trials
 
@@ -135,7 +135,7 @@ def _measured(
     for index in stages.each(f"faults of {target.settings.checkpoint.name}", target.indices):
         sample = target.frames[index]
         truth = target.comparison.of_truth(sample.labels)
-        labels_of = _labeller(target, sample, settings.seed, index)
+        labels_of = frame_labeller(target, sample, settings.seed, index)
         clean.update(labels_of(None), truth)
         for trial, table in tables.items():
             table.update(labels_of(trial), truth)
@@ -148,7 +148,19 @@ def _measured(
     return _Found(100.0 * clean.miou("present"), 100.0 * clean.miou("all"), of_trials, noise)
 
 
-def _labeller(target: EvaluationTarget, sample: Sample, seed: int, index: int) -> Callable[[Trial | None], np.ndarray]:
+def faulty_plane(sample: Sample, trial: Trial, suite: SensorSuite, seed: int, index: int) -> np.ndarray:
+    """(H, W, 3): the plane of the sensor of a trial, with its fault; index: number of the frame in its data set."""
+    assert trial.severity is not None  # a sensor that is gone has no plane
+    rng = np.random.default_rng([seed, index, *map(_number, trial[:2])])
+    plane = sample.planes[trial.sensor]
+    return plane_faults(suite.sensor(trial.sensor))[trial.fault](plane, trial.severity, rng).astype(
+        plane.dtype, copy=False
+    )
+
+
+def frame_labeller(
+    target: EvaluationTarget, sample: Sample, seed: int, index: int
+) -> Callable[[Trial | None], np.ndarray]:
     """Labels of one frame (H, W) under a trial, None without one; sensors that have no fault are encoded once."""
     engine, device = target.engine, next(target.model.parameters()).device
     encoded = engine.encode(engine.given(planes_to_tensor(sample.planes, target.contract, device)))
@@ -163,10 +175,7 @@ def _labeller(target: EvaluationTarget, sample: Sample, seed: int, index: int) -
             if trial.severity is None:
                 kept = others
             else:
-                rng = np.random.default_rng([seed, index, *map(_number, trial[:2])])
-                change = plane_faults(target.suite.sensor(trial.sensor))[trial.fault]
-                plane = change(sample.planes[trial.sensor], trial.severity, rng)
-                plane = plane.astype(sample.planes[trial.sensor].dtype, copy=False)
+                plane = faulty_plane(sample, trial, target.suite, seed, index)
                 own = planes_to_tensor({trial.sensor: plane}, target.contract, device)
                 mixed = encoded.replacing_absent(others, engine.encode(engine.given(own)))
         logits = torch.as_tensor(engine.decode(next(iter(engine.fuse_subsets(mixed, [kept])))))  # (1, K, h, w)

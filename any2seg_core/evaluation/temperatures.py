@@ -18,6 +18,7 @@ from any2seg_core.evaluation.feature_statistics import feature_statistics
 from any2seg_core.evaluation.settings import EvaluateSettings, Progress
 from any2seg_core.evaluation.subsets import plain_softmax, subset_logits, subset_predictions
 from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import is_labelled
 
 TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 33))
@@ -93,30 +94,46 @@ def calibrate_checkpoint(settings: EvaluateSettings, out: Path, progress: Progre
     """
     if out.exists():
         raise UserError(f"{out}: is there already; remove it or choose another name", "output-exists")
-    model, contract, provenance = load_checkpoint(settings.checkpoint)
+    model, _, provenance = load_checkpoint(settings.checkpoint)
     target = EvaluationTarget.open(settings, settings.checkpoint)
+    contract, found = calibrated(target, progress)
+    origin = {"data": settings.data.resolve().name, "split": settings.split, "frames": len(target.indices)}
+    save_checkpoint(out, model, contract, provenance | {"temperatures": origin})
+    return found
+
+
+def calibrated(
+    target: EvaluationTarget, progress: Progress, judged_on: EvaluationTarget | None = None
+) -> tuple[InputContract, dict[str, Calibrated]]:
+    """The contract of a target with temperatures and feature statistics of its frames, and what they changed.
+
+    Args:
+        judged_on: other frames of the same model, on which the calibration error is measured; None: the same frames.
+
+    Raises:
+        UserError: subsets for which no pixel has a label.
+    """
     fits = _fits(target, progress)
     silent = [letters for letters, fit in fits.items() if not fit.pixels]
     if silent:
         raise UserError(
-            f"{settings.data}: no labelled pixel in {len(target.indices)} frames of split {settings.split} that "
-            f"{', '.join(silent)} could be calibrated by: give a split with labels and these sensors",
+            f"{target.settings.data}: no labelled pixel in {len(target.indices)} frames of split "
+            f"{target.settings.split} that {', '.join(silent)} could be calibrated by: give a split with labels and "
+            "these sensors",
             "data-unlabelled",
         )
     best = {letters: fit.best() for letters, fit in fits.items()}
-    contract = contract.model_copy(update={
+    contract = target.contract.model_copy(update={
         "temperatures": {letters: round(t, 4) for letters, (t, _) in best.items()},
         "feature_statistics": feature_statistics(target, progress),
     })  # fmt: skip
-    plain_ece = _errors(target, plain_softmax, progress)
-    ece = _errors(target, contract.temperature, progress)
-    found = {
+    judged_on = judged_on or target
+    plain_ece = _errors(judged_on, plain_softmax, progress)
+    ece = _errors(judged_on, contract.temperature, progress)
+    return contract, {
         letters: Calibrated(*best[letters], fit.plain_surprise(), ece[letters], plain_ece[letters])
         for letters, fit in fits.items()
     }
-    origin = {"data": settings.data.resolve().name, "split": settings.split, "frames": len(target.indices)}
-    save_checkpoint(out, model, contract, provenance | {"temperatures": origin})
-    return found
 
 
 def _fits(target: EvaluationTarget, progress: Progress) -> dict[str, TemperatureFit]:

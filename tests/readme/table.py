@@ -41,6 +41,7 @@ NOT_RUN = {
     r"any2seg predict --sensor ": "needs files of the reader's; tests/core/cli/test_predict_suites.py",
     r"any2seg (predict|bag evaluate \S+) --model runs/exported|any2seg-segment-node .*runs/exported":
         "needs the folder of the export; tests/core/test_without_torch.py, tests/ros/test_without_torch.py",
+    r"any2seg teach ": "needs a model of the camera, and trains; tests/training/teach",
     r"any2seg import ": "needs a model of another program; tests/core/imports",
     r"any2seg (predict|evaluate) .*runs/camera\.safetensors": "needs an imported model; tests/core/imports",
     r"any2seg calib": "tests/core/cli/test_calib.py",

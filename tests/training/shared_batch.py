@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 
+from any2seg_core.losses.distillation import SoftTargets
+from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
@@ -23,6 +27,7 @@ from any2seg_training.batch_norm import with_global_batch_norm
 from any2seg_training.batches import SampleKey
 from any2seg_training.build import build_optimizer
 from any2seg_training.config import TrainConfig
+from any2seg_training.distil import Distillation
 from any2seg_training.methods import build_method
 from any2seg_training.objective import Objective
 from any2seg_training.processes import Processes
@@ -73,6 +78,11 @@ CASES = {
     "m3l": {"method": "m3l"},
     "m3l, labels as released": {"method": "m3l", "m3l": {"labels": "released", "masking": "uniform_subsets"}},
     "m3l, linear, token": {"method": "m3l", "fusion": "linear", "linear": {"absent": "token"}},
+    "distil": {"method": "distil", "distil": {"teachers": "t"}},
+    "distil, subsets and the camera": {
+        "method": "distil", "distil": {"teachers": "t", "keep": 2.0, "temperature": 2.0},
+        "subset_supervision": {"count": 2, "enlarge": False},
+    },
 }  # fmt: skip
 """Name -> settings."""
 
@@ -95,6 +105,19 @@ def make_teacher(folder: Path) -> CachedEmbeddings:
     arrays = {"scene": rng.normal(size=(4, 5)), "modality": rng.normal(size=(4, 4, 5))}
     write_embeddings(folder / "train.safetensors", arrays, {"frames": names, "modalities": VEHICLE.members})
     return CachedEmbeddings(folder, "train", [str(k) for k in range(7)], VEHICLE.members, names, True)
+
+
+class Lessons:
+    """A teacher of the camera whose word depends on the pictures; how much counts differs from sample to sample."""
+
+    teachers = SimpleNamespace(teachers=[SimpleNamespace(sensors=("rgb",))])
+    contract = SimpleNamespace(modalities=VEHICLE.members)
+
+    def of_batch(self, images: dict[str, torch.Tensor], _available, labels: torch.Tensor, *_: object) -> SoftTargets:
+        pooled = F.avg_pool2d(images["rgb"], 4)  # (N, 3, h, w)
+        said = torch.cat([pooled, -2 * pooled, pooled[:, :1] ** 2], dim=1).softmax(dim=1)  # (N, 7, h, w)
+        weight = (labels_of_cells(labels, *said.shape[2:]) != 255) * (0.1 + pooled.abs().mean(dim=1))
+        return SoftTargets(said, weight)
 
 
 def make_batch(case: str, scale: dict[str, float]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -142,7 +165,10 @@ def run(
         weights = torch.linspace(0.2, 3.0, 7)
     supervised = CrossEntropy(weights) if config.loss == "ce" else OhemCrossEntropy(config.ohem_threshold)
     objective = Objective(supervised, config, teacher, processes.in_loss)
-    method = build_method(config, VEHICLE, model)
+    if config.method == "distil":
+        method = Distillation(config, VEHICLE, Lessons(), None, has_truth=True)
+    else:
+        method = build_method(config, VEHICLE, model)
     images, labels = make_batch(case, config.mff_early.scale)
     images = {name: image[rows].to(precision) for name, image in images.items()}
     available = torch.tensor(ALONE_IN_THE_SECOND if "no pairs" in case else MIXED, dtype=torch.bool)[rows]

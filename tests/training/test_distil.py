@@ -12,36 +12,18 @@ import numpy as np
 import pytest
 import torch
 from bag_files import kitti_entries, write_bag
+from camera_teachers import YARD, camera_teacher
 from raised import user_error
 from tiny_run import ALONE, settings, state
 
-from any2seg_core.imports.segformer import CAMERA
-from any2seg_core.models import Any2Seg, ModelConfig
-from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
+from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.contract import InputContract, Normalisation
-from any2seg_core.vocabulary.labels import DELIVER, LabelSpace
+from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_training.batches import SampleKey
 from any2seg_training.build import Run, build_run
 from any2seg_training.splits import open_split
 from any2seg_training.train import train
-
-YARD = LabelSpace("yard", ("ground", "crate", "sky"), ((81, 0, 81), (180, 140, 90), (0, 0, 200)))
-GREY = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-
-
-def camera_teacher(path: Path, space: LabelSpace = DELIVER, normalisation: Normalisation = GREY, **changes) -> Path:
-    """A checkpoint for the camera alone, sure of what it says, as an import writes it."""
-    torch.manual_seed(1)
-    model = Any2Seg(
-        ModelConfig(head_width=16, num_classes=len(space), modalities=("rgb",), mff={"unit_scale": True}, **changes)
-    )
-    for stage in model.encoder.stages:
-        torch.nn.init.normal_(stage.norm.bias)
-    torch.nn.init.normal_(model.head.classifier.weight, std=8.0)
-    contract = InputContract(suite=CAMERA, height=64, width=96, label_space=space, normalisation={"rgb": normalisation})
-    save_checkpoint(path, model, contract, {})
-    return path
 
 
 @pytest.fixture
@@ -338,7 +320,7 @@ def test_value_the_teachers_sensor_alone_is_taught_beside_the_others(tmp_path, d
     """Subset 1 of each row is the camera, where it is shown; subset 2 has none of it."""
     teacher = camera_teacher(tmp_path / "camera.safetensors")
     more = {"subset_supervision": {"count": 2}, "modality_dropout": {"RDEL": 1, "DL": 1, "R": 1}, "steps": 1}
-    given = {"data": {"use_labels": False, "root": data}, "init": teacher, "freeze_norm": True, "fit": True} | more
+    given = {"data": {"labels": "judge", "root": data}, "init": teacher, "freeze_norm": True, "fit": True} | more
     run = build_run(distil(given.pop("data"), tmp_path / "o", str(teacher), distil={"keep": 2.0}, **given), ALONE)
     run.average.model.load_state_dict(run.model.state_dict())
     keys = [SampleKey(0, number, 0) for number in range(12)]
@@ -369,7 +351,7 @@ def test_value_frozen_statistics_keep_the_camera_what_it_was(tmp_path, data):
     for frozen in (True, False):
         out = tmp_path / f"{frozen}"
         changes = {"init": teacher, "freeze_norm": frozen, "lr": 1e-12, "steps": 2}
-        train(distil({"root": data, "use_labels": False}, out, str(teacher), **changes), ALONE)
+        train(distil({"root": data, "labels": "judge"}, out, str(teacher), **changes), ALONE)
         model, _, provenance = load_checkpoint(out / "final.safetensors")
         with torch.no_grad():
             apart[frozen] = float((model({"rgb": image}).logits - expected).abs().max())
