@@ -14,7 +14,9 @@ from any2seg_core.bags.unpacking import Budget
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F, 0x02
-CHUNK_INDEX, STATISTICS = 0x08, 0x0B
+HEADER, MESSAGE_INDEX, CHUNK_INDEX, STATISTICS = 0x01, 0x07, 0x08, 0x0B
+QOS_KEY = "offered_qos_profiles"
+"""In the metadata of a channel that rosbag2 has written."""
 FOOTER_BYTES = 1 + 8 + 20
 _MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
 
@@ -28,7 +30,7 @@ class Declared:
     """
 
     def __init__(self) -> None:
-        self._schemas: dict[int, tuple[str, str, str]] = {}
+        self._schemas: dict[int, tuple[str, str, str, bytes]] = {}
         self.topics: dict[int, StoredTopic] = {}
 
     def take(self, opcode: int, content: bytes) -> StoredTopic | None:
@@ -38,18 +40,22 @@ class Declared:
             name, encoding = read_fields(content[2:], "SS")
             place = 2 + 4 + len(name.encode()) + 4 + len(encoding.encode())
             (length,) = struct.unpack_from("<I", content, place)
-            text = content[place + 4 : place + 4 + length].decode(errors="replace") if encoding in FORMS else ""
-            self._schemas[key] = (name, encoding, text)
+            data = content[place + 4 : place + 4 + length]
+            text = data.decode(errors="replace") if encoding in FORMS else ""
+            self._schemas[key] = (name, encoding, text, data)
         elif opcode == CHANNEL:
             key, schema, name, serialization, metadata = read_fields(content, "HHSSM")
             if key not in self.topics and (schema == 0 or schema in self._schemas):
-                kind, notation, definition = self._schemas.get(schema, ("", "", ""))
+                kind, notation, definition, data = self._schemas.get(schema, ("", "", "", b""))
                 if serialization in ("", "cdr", "ros1"):
                     package, _, rest = kind.partition("/")
                     kind = f"{package}/msg/{rest}" if rest and "/" not in rest else kind
                     serialization = serialization or ("ros1" if notation == "ros1msg" else "cdr")
-                qos = parse_qos(metadata.get("offered_qos_profiles", ""))
-                self.topics[key] = StoredTopic(name, kind, definition, FORMS.get(notation, ""), serialization, qos)
+                qos_text = metadata.get(QOS_KEY, "")
+                self.topics[key] = StoredTopic(
+                    name, kind, definition, FORMS.get(notation, ""), serialization, parse_qos(qos_text),
+                    (notation, data), qos_text,
+                )  # fmt: skip
                 return self.topics[key]
         return None
 

@@ -122,14 +122,20 @@ class OpenBag:
         """A builder of planes that reads messages as the node with these parameters does."""
         return self.calibration.frames(event_window_ns, input_options(self.parameters, self.suite))
 
-    def sets(self, event_window_ns: int = DEFAULT_WINDOW_NS, transform: Transform | None = None) -> SetStream:
-        """A new pass over the recording.
+    def sets(
+        self,
+        event_window_ns: int = DEFAULT_WINDOW_NS,
+        transform: Transform | None = None,
+        from_ns: int | None = None,
+    ) -> SetStream:
+        """A new pass over the recording, or over what comes from some log time on.
 
         Args:
             event_window_ns: from the input contract of the checkpoint.
             transform: what happens to the stream of messages before anybody sees it, a FaultInjector for example.
+            from_ns: that log time; what needs a past (health, packets of events) has none of what lies before it.
         """
-        messages: Iterable[Recorded] = self.bag.messages(self.topic_names)
+        messages: Iterable[Recorded] = self.bag.messages(self.topic_names, from_ns)
         return SetStream(
             messages if transform is None else transform(messages),
             self.choice.map,

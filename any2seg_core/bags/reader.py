@@ -145,20 +145,30 @@ class Recording:
                 of a sound recording, only what lies between them is read.
         """
         wanted = [stored for stored in self._codecs if topics is None or stored.name in topics]
-        for stored, time_ns, data in self._stored(wanted, from_ns, until_ns):
+        for stored, time_ns, data in self.stored(wanted, from_ns, until_ns):
             codec = self._codecs[stored]
             try:
-                yield Recorded(stored.name, codec.kind, time_ns, codec.to_cdr(_unpacked(data)), codec)
+                yield Recorded(stored.name, codec.kind, time_ns, codec.to_cdr(data), codec)
             except MessageError as error:
                 self._warn(f"{stored.name}: message left out: {error}")
         for storage in self._storages:
             if storage.damage:
                 self._warn(storage.damage)
 
-    def _stored(
-        self, wanted: Collection[StoredTopic], from_ns: int | None, until_ns: int | None
+    @property
+    def stored_topics(self) -> list[StoredTopic]:
+        """Topics as the files declare them: those that cannot be read too, and of a name that has several types all."""
+        return list(dict.fromkeys(stored for storage in self._storages for stored in storage.counts))
+
+    def stored(
+        self, wanted: Collection[StoredTopic], from_ns: int | None = None, until_ns: int | None = None
     ) -> Iterator[Stored]:
-        """What the files hold between two log times; times without a clock count as the start."""
+        """Messages as the files hold them, in order of log time; times without a clock count as the start. Those that
+        were compressed one by one are unpacked.
+
+        Args:
+            wanted: some of `stored_topics`. from_ns, until_ns: as in `messages`.
+        """
         start_ns = self.start_ns or 0
         is_from_start = from_ns is None or from_ns <= start_ns
         within = Interval(
@@ -166,8 +176,14 @@ class Recording:
             ALWAYS.until_ns if until_ns is None else until_ns if until_ns > start_ns else ALWAYS.from_ns,
         )
         for _, stored, time_ns, data in _in_time_order(self._storages, wanted, within):
-            if stored is not None:
-                yield stored, max(time_ns, start_ns), data
+            if stored is None:
+                continue
+            try:
+                unpacked = _unpacked(data)
+            except MessageError as error:
+                self._warn(f"{stored.name}: message left out: {error}")
+                continue
+            yield stored, max(time_ns, start_ns), unpacked
 
     def _open(self) -> None:
         for path in self._files():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -45,7 +45,12 @@ PLAIN = RecordedQos("reliable", "volatile", "keep_last", 10)
 
 @dataclass(frozen=True)
 class StoredTopic:
-    """A topic as one storage file declares it."""
+    """A topic as one storage file declares it.
+
+    Attributes:
+        schema: encoding and bytes of its definition in an MCAP file, whatever notation it is in. qos_text: profiles as
+            they were stored. Both are what a copy of the topic declares.
+    """
 
     name: str
     kind: str
@@ -53,6 +58,8 @@ class StoredTopic:
     form: Form = ""
     serialization: str = "cdr"
     qos: tuple[RecordedQos, ...] = ()
+    schema: tuple[str, bytes] = field(default=("", b""), compare=False, repr=False)
+    qos_text: str = field(default="", compare=False, repr=False)
 
 
 Stored = tuple[StoredTopic, int, bytes]

@@ -112,7 +112,8 @@ def read_topics(database: sqlite3.Connection) -> Iterator[tuple[int, StoredTopic
             f"SELECT id, name, type, serialization_format, {qos} FROM topics"
         ):
             yield key, StoredTopic(
-                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles)
-            )
+                str(name), str(kind), *definitions.get(str(kind), ("", "")), str(form), parse_qos(profiles),
+                qos_text=str(profiles),
+            )  # fmt: skip
     except (sqlite3.Error, OverflowError) as error:
         raise Break(f"at its list of topics ({first_line(error)})") from None

@@ -20,6 +20,7 @@ from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.base.versions import __version__
 from any2seg_core.cli import bag as bag_commands
 from any2seg_core.cli.bag_evaluate import evaluate as evaluate_bag_command
+from any2seg_core.cli.bag_view import view as view_bag_command
 from any2seg_core.cli.bench import bench
 from any2seg_core.cli.calib import calib_app
 from any2seg_core.cli.calibrate import calibrate
@@ -59,6 +60,7 @@ app.command()(export)
 app.command()(bench)
 app.command()(engines)
 bag_app.command("evaluate")(evaluate_bag_command)
+bag_app.command("view")(view_bag_command)
 for _entry in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     _command = _entry.load()
     if isinstance(_command, typer.Typer):

@@ -21,6 +21,7 @@ _WIDTH, _LEFT, _RIGHT = 980, 92, 14
 _LANE, _LANE_GAP, _TOP = 12, 4, 34
 _PANEL, _PANEL_GAP, _AXIS = 130, 26, 34
 _CHARACTER_PX = 6.2  # of a note
+_TICK_PX = 70  # between two numbers of the axis, at least
 _FEW = 100  # points that must be seen one by one
 
 
@@ -36,11 +37,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Lane:
-    """One sensor: drawn in its colour, hatched where it was silent."""
+    """One sensor: drawn in its colour, hatched where it was silent, up to `end_s` where more is not known."""
 
     title: str
     colour: str
     silent: tuple[Span, ...] = ()
+    end_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Timeline:
     Args:
         spans: phases, in order; they cover the time axis, which is 1 long where all of them end at 0.
         lanes: sensors. panels: measured values.
-        axis: what the numbers below the chart count.
+        axis: what the numbers below the chart count. width: of the drawing in pixels.
+        name: tells several timelines of one page apart.
     """
 
     def __init__(
@@ -120,18 +123,26 @@ class Timeline:
         lanes: Sequence[Lane],
         panels: Sequence[Panel],
         axis: str = "seconds from the start of the drive",
+        width: int = _WIDTH,
+        name: str = "",
     ) -> None:
+        self._width, self._pattern = width, f"silent-{name}" if name else "silent"
         self._spans, self._lanes, self._panels, self._axis = spans, lanes, panels, axis
         self._end_s = max(span.end_s for span in spans) or 1.0
         self._panels_top = _TOP + len(lanes) * (_LANE + _LANE_GAP) + _PANEL_GAP
         self._bottom = self._panels_top + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
 
+    @property
+    def axis_shares(self) -> tuple[float, float]:
+        """Where the time axis begins and ends, as shares of the width."""
+        return _LEFT / self._width, 1.0 - _RIGHT / self._width
+
     def svg(self) -> str:
         """The element as text."""
         height = self._bottom + _AXIS
         parts = [
-            f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" class="timeline">',
-            '<defs><pattern id="silent" width="6" height="6" patternUnits="userSpaceOnUse" '
+            f'<svg viewBox="0 0 {self._width} {height}" role="img" class="timeline">',
+            f'<defs><pattern id="{self._pattern}" width="6" height="6" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><rect width="6" height="6" class="silent-ground"/>'
             '<line x1="0" y1="0" x2="0" y2="6" class="silent-line"/></pattern></defs>',
             *self._draw_spans(),
@@ -143,7 +154,7 @@ class Timeline:
         return "\n".join([*parts, "</svg>"])
 
     def _x(self, time_s: float) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * time_s / self._end_s
+        return _LEFT + (self._width - _LEFT - _RIGHT) * time_s / self._end_s
 
     def _draw_spans(self) -> list[str]:
         parts = []
@@ -162,12 +173,13 @@ class Timeline:
         for index, lane in enumerate(self._lanes):
             top = _TOP + index * (_LANE + _LANE_GAP)
             parts.append(svg_text(_LEFT - 8, top + _LANE - 2, lane.title, "end"))
-            left, width = self._x(0.0), self._x(self._end_s) - self._x(0.0)
+            left, width = self._x(0.0), self._x(min(lane.end_s, self._end_s)) - self._x(0.0)
             parts.append(f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_LANE}" fill="{lane.colour}"/>')
             for span in lane.silent:
                 left, right = self._x(span.start_s), self._x(span.end_s)
+                fill = f'fill="url(#{self._pattern})"'
                 parts.append(
-                    f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{_LANE}" fill="url(#silent)">'
+                    f'<rect x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{_LANE}" {fill}>'
                     f"<title>{escape(lane.title)} silent {span.start_s:.3g} to {span.end_s:.3g} s</title></rect>"
                 )
         return parts
@@ -180,7 +192,7 @@ class Timeline:
         parts = [svg_text(_LEFT, top - 10, f"{panel.title}, {panel.unit}", "strong")]
         for share in (0.0, 0.5, 1.0):
             value = share * panel.top
-            parts.append(svg_line(_LEFT, y(value), _WIDTH - _RIGHT, y(value), "grid"))
+            parts.append(svg_line(_LEFT, y(value), self._width - _RIGHT, y(value), "grid"))
             parts.append(svg_text(_LEFT - 8, y(value) + 4, f"{value:g}", "end muted"))
         for line in panel.lines:
             pieces = "".join(f"{'M' if starts else 'L'}{self._x(time_s):.1f} {y(value):.1f}"
@@ -203,10 +215,10 @@ class Timeline:
         return parts
 
     def _draw_axis(self) -> list[str]:
-        step = nice_top([self._end_s / 12], (1.0, 2.0, 5.0, 10.0))
+        step = nice_top([self._end_s / max(2, (self._width - _LEFT - _RIGHT) // _TICK_PX)], (1.0, 2.0, 5.0, 10.0))
         ticks = [index * step for index in range(int(self._end_s / step) + 1)]
         parts = [svg_text(self._x(time_s), self._bottom + 16, f"{time_s:g}", "middle muted") for time_s in ticks]
-        title = svg_text(_WIDTH - _RIGHT, self._bottom + 30, self._axis, "end muted")
+        title = svg_text(self._width - _RIGHT, self._bottom + 30, self._axis, "end muted")
         return [*parts, title]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -160,15 +161,29 @@ def draw_squares(picture: np.ndarray, other: np.ndarray, is_seen: np.ndarray) ->
 def _drawn(picture: np.ndarray, xyz: np.ndarray, camera: CameraModel) -> np.ndarray:
     uv, valid = camera.project(xyz)
     pixels, depth_m = np.rint(uv[valid]).astype(int), xyz[valid, 2]
-    share = np.log(np.clip(depth_m, _NEAR_M, _FAR_M) / _NEAR_M) / np.log(_FAR_M / _NEAR_M)
-    codes = np.round(255 * (1 - share)).astype(np.uint8)
-    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]  # (256,3) RGB
-    colours = table[codes]  # (n,3); n may be 0, which OpenCV would refuse
     drawn = np.ascontiguousarray(picture // 2 + 32)
-    radius = max(1, picture.shape[1] // 900)
-    for k in np.argsort(-depth_m):
-        cv2.circle(drawn, (int(pixels[k, 0]), int(pixels[k, 1])), radius, colours[k].tolist(), -1)
+    far_first = np.argsort(-depth_m)
+    disc = _disc(max(1, picture.shape[1] // 900))  # (k,2)
+    places = (pixels[far_first, None, ::-1] + disc).reshape(-1, 2)  # (n * k, 2) rows and columns
+    colours = np.repeat(range_colours(depth_m[far_first]), len(disc), axis=0)
+    is_inside = ((places >= 0) & (places < picture.shape[:2])).all(axis=1)
+    drawn[tuple(places[is_inside].T)] = colours[is_inside]  # of several points in one place the last one stays
     return drawn
+
+
+def range_colours(range_m: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 RGB of distances in metres: near ones red, far ones blue."""
+    share = np.log(np.clip(range_m, _NEAR_M, _FAR_M) / _NEAR_M) / np.log(_FAR_M / _NEAR_M)
+    table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]  # (256,3) RGB
+    return table[np.round(255 * (1 - share)).astype(np.uint8)]
+
+
+@cache
+def _disc(radius: int) -> np.ndarray:
+    """(k, 2) rows and columns of the pixels of OpenCV's filled circle, from its middle."""
+    canvas = np.zeros((2 * radius + 3,) * 2, np.uint8)
+    cv2.circle(canvas, (radius + 1, radius + 1), radius, 1, -1)
+    return np.argwhere(canvas) - (radius + 1)
 
 
 def _geometry(

@@ -1,0 +1,123 @@
+"""One thread that opens recordings and decodes moments of them: what was asked for last comes first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+
+from any2seg_core.view.moments import Moment, MomentReader
+from any2seg_core.view.pictures import Picture, pictures_of
+from any2seg_core.vocabulary.labels import LabelSpace
+from any2seg_core.vocabulary.modalities import SensorSuite
+
+_MOST_WAITING = 6
+_MOST_OPEN = 2
+
+
+class OvertakenError(Exception):
+    """So many moments were asked for since that this one is not decoded any more."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A moment with its pictures, the suite of its sensors and the classes of its labels, if it has any."""
+
+    moment: Moment
+    pictures: list[Picture]
+    suite: SensorSuite
+    space: LabelSpace | None
+
+
+@dataclass(frozen=True)
+class _Wish:
+    drive_id: str
+    time_s: float
+    answer: Future[Shown]
+
+
+class Decoder:
+    """Decodes on request and, while nobody asks, goes on with other work. A context manager.
+
+    Args:
+        open_reader: opens the recording of a drive; UserError where that fails.
+        idle: work in small steps for the time in between.
+    """
+
+    def __init__(
+        self, open_reader: Callable[[str], AbstractContextManager[MomentReader]], idle: Iterator[None]
+    ) -> None:
+        self._open_reader, self._idle = open_reader, idle
+        self._is_idle_done = False
+        self._wishes: list[_Wish] = []
+        self._changed = threading.Condition()
+        self._is_stopped = False
+        self._readers: dict[str, tuple[MomentReader, ExitStack]] = {}
+        self._thread = threading.Thread(target=self._run, name="any2seg-view", daemon=True)
+
+    def __enter__(self) -> Decoder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify()
+        self._thread.join()
+
+    def shown(self, drive_id: str, time_s: float) -> Future[Shown]:
+        """The moment of a drive at a time from its start.
+
+        The future raises UserError where the recording cannot be opened or read, OvertakenError after many others.
+        """
+        with self._changed:
+            same = next((w for w in self._wishes if (w.drive_id, w.time_s) == (drive_id, time_s)), None)
+            if same is not None:
+                self._wishes.remove(same)
+            wish = same or _Wish(drive_id, time_s, Future())
+            self._wishes.append(wish)
+            for old in self._wishes[:-_MOST_WAITING]:
+                old.answer.set_exception(OvertakenError())
+            del self._wishes[:-_MOST_WAITING]
+            self._changed.notify()
+        return wish.answer
+
+    def _run(self) -> None:
+        try:
+            while True:
+                with self._changed:
+                    while not self._wishes and self._is_idle_done and not self._is_stopped:
+                        self._changed.wait()
+                    if self._is_stopped:
+                        break
+                    wish = self._wishes.pop() if self._wishes else None
+                if wish is None:
+                    self._is_idle_done = next(self._idle, self) is self
+                else:
+                    self._answer(wish)
+        finally:
+            for _, stack in self._readers.values():
+                stack.close()
+            for wish in self._wishes:
+                wish.answer.set_exception(OvertakenError())
+
+    def _answer(self, wish: _Wish) -> None:
+        try:
+            reader = self._reader(wish.drive_id)
+            moment, suite = reader.at(wish.time_s), reader.opened.suite
+            space = None if reader.predictor is None else reader.predictor.label_space
+            wish.answer.set_result(Shown(moment, pictures_of(moment, suite, space), suite, space))
+        except Exception as error:  # it belongs to whoever asked, whatever it is
+            wish.answer.set_exception(error)
+
+    def _reader(self, drive_id: str) -> MomentReader:
+        known = self._readers.pop(drive_id, None)
+        if known is None:
+            stack = ExitStack()
+            known = stack.enter_context(self._open_reader(drive_id)), stack
+        self._readers[drive_id] = known  # the newest is the last
+        while len(self._readers) > _MOST_OPEN:
+            self._readers.pop(next(iter(self._readers)))[1].close()
+        return known[0]
