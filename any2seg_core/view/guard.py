@@ -36,7 +36,9 @@ class Guard:
         self._app, self._names = app, {"localhost", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # no websockets, and no life cycle
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        if scope["type"] != "http":
             return
         refusal = self._refusal(scope["method"], Headers(scope=scope))
 
@@ -66,7 +68,9 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
-            return name in self._names or bool(ipaddress.ip_address(name))
-        except ValueError:
+            place = urlsplit(f"//{host}")
+            name, _ = place.hostname or "", place.port
+            is_plain = place.username is None and not (place.path or place.query or place.fragment)
+            return is_plain and (name in self._names or bool(ipaddress.ip_address(name)))
+        except ValueError:  # no address, or a port that is no number
             return False

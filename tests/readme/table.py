@@ -44,6 +44,7 @@ NOT_RUN = {
     r"any2seg teach ": "needs a model of the camera, and trains; tests/training/teach",
     r"any2seg import ": "needs a model of another program; tests/core/imports",
     r"any2seg (predict|evaluate) .*runs/camera\.safetensors": "needs an imported model; tests/core/imports",
+    r"any2seg (bag|fleet) view": "serves until it is ended; tests/core/view",
     r"any2seg calib": "tests/core/cli/test_calib.py",
     r"python examples/": "tests/examples",
 }  # fmt: skip
