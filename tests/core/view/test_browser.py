@@ -106,6 +106,7 @@ def test_value_play_goes_on_to_the_end(browser, address):
         page.keyboard.press(" ")
         settled(page, "2.400")
         page.wait_for_selector('#play[aria-pressed="false"]')
+        assert page.locator("#play").inner_text() == "Play"
 
 
 def test_value_a_narrow_screen_with_touch(browser, address):
