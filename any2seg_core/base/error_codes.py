@@ -162,6 +162,8 @@ _FLEET = {
     "store-version": Meaning("the fleet store is of another version", "index into a new store"),
     "remote-unreachable": Meaning("a place on the network does not answer, or refuses", "check URL and credentials"),
     "store-damaged": Meaning("a file of the fleet store cannot be read", "index into a new store"),
+    "cluster-unreachable": Meaning("no Ray cluster answers at that address", "start it, or check --address"),
+    "recording-failed": Meaning("a recording ends the program that judges it", "see the message"),
 }
 _GEOMETRY_WAYS_OUT = {
     "transform": "publish it on /tf_static or /tf, or give a calibration file",

@@ -1,4 +1,4 @@
-"""Run independent rendering jobs in worker processes, results in order, bounded memory, one thread each."""
+"""Run independent jobs in worker processes, results in order, bounded memory, one thread each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 
 @contextmanager
-def _one_thread_for_children() -> Iterator[None]:
-    """Let processes started inside begin with one thread per library (they read these at import)."""
+def threads_for_children(count: int) -> Iterator[None]:
+    """Let processes started inside begin with so many threads per library (they read these at import)."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(count)))
     try:
         yield
     finally:
@@ -30,7 +30,7 @@ def _one_thread_for_children() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let a worker end when its parent was killed; it would wait for jobs for ever otherwise."""
     parent = multiprocessing.parent_process()
     if parent is None:  # called by no worker
@@ -58,9 +58,9 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
         yield from map(function, jobs)
         return
     jobs = iter(jobs)
-    with _one_thread_for_children():
+    with threads_for_children(1):
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_end_with_parent)
+        pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=end_with_parent)
         try:
             pending = deque(pool.submit(function, job) for job in islice(jobs, workers + 2))
             while pending:

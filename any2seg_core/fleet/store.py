@@ -128,7 +128,7 @@ class FleetStore:
 
     def write_evaluation(self, name: str, document: Mapping[str, Any]) -> None:
         """Write evaluation.json; UserError for a name that is none or a place that cannot be written."""
-        with replacing(self._folder(name) / _EVALUATION) as partial:
+        with replacing(self.evaluation_folder(name) / _EVALUATION) as partial:
             _write_json(partial, document)
 
     def write_part(self, name: str, recording_id: str, frames: Any) -> None:
@@ -143,7 +143,7 @@ class FleetStore:
         others = set(frames.column("recording_id").unique().to_pylist()) - {recording_id}
         if others or not _ID.fullmatch(recording_id):
             raise UserError(f"frames of {sorted(others)[:3]} given as those of {recording_id!r}", "value-conflict")
-        with replacing(self._folder(name) / _PARTS / f"{recording_id}.parquet") as partial:
+        with replacing(self.evaluation_folder(name) / _PARTS / f"{recording_id}.parquet") as partial:
             _write_table(partial, frames.sort_by("stamp_ns"))
 
     def finished(self, name: str) -> set[str]:
@@ -163,7 +163,7 @@ class FleetStore:
         schema = _read_schema(next(iter(parts.values())))
         told = {**(schema.metadata or {}), _MERGED: json.dumps(list(parts)).encode()}
         rows = 0
-        with replacing(self._folder(name) / _FRAMES) as partial:
+        with replacing(self.evaluation_folder(name) / _FRAMES) as partial:
             writer = parquet().ParquetWriter(partial, schema.with_metadata(told), compression="zstd")
             with writer:
                 for table in _in_groups(parts.values(), schema):
@@ -197,7 +197,7 @@ class FleetStore:
     def _frame_sources(self, name: str) -> Iterator[str]:
         """SELECTs that give the frames of an evaluation: the merged file, and parts that are not in it yet."""
         current, parts = self._current_ids(), self._parts(name)
-        merged_file = self._folder(name) / _FRAMES
+        merged_file = self.evaluation_folder(name) / _FRAMES
         merged = _merged_ids(merged_file) if merged_file.is_file() else set()
         if merged:
             gone = sorted(merged - current)
@@ -210,7 +210,8 @@ class FleetStore:
     def _current_ids(self) -> set[str]:
         return set(_read_table(self.path / _RECORDINGS, ["recording_id"]).column("recording_id").to_pylist())
 
-    def _folder(self, name: str) -> Path:
+    def evaluation_folder(self, name: str) -> Path:
+        """Where the files of an evaluation lie; UserError for a name that is none."""
         if not _NAME.fullmatch(name):
             raise UserError(
                 f"evaluation {name[:40]!r}: give a name of letters, digits, '_', '-' and '.'", "value-format"
@@ -218,7 +219,7 @@ class FleetStore:
         return self.path / _EVALUATIONS / name
 
     def _parts(self, name: str) -> dict[str, Path]:
-        found = (self._folder(name) / _PARTS).glob("*.parquet")
+        found = (self.evaluation_folder(name) / _PARTS).glob("*.parquet")
         return {path.stem: path for path in found if _ID.fullmatch(path.stem)}
 
 

@@ -1,0 +1,1 @@
+"""What runs the tasks of an evaluation: processes of this machine, or a Ray cluster."""

@@ -1,0 +1,128 @@
+"""An evaluation of a fleet against `bag evaluate` of each recording, cut and whole, ended and begun again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from fleet_files import engine_of, frames_of, index, request_of, write_fleet
+from store_tables import IDS
+
+from any2seg_core.evaluation.recording.evaluate import evaluate_bag
+from any2seg_core.faults.grammar import read_plan
+from any2seg_core.fleet.evaluate import evaluate_fleet
+from any2seg_core.fleet.store import FleetStore
+
+PLAN = read_plan(["camera@0.5:0.9,lidar@0.7:"], [])
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    return write_fleet(tmp_path_factory.mktemp("fleet"), [1.3, 0.8])
+
+
+def evaluated(request, **options):
+    return evaluate_fleet(request, engine=options.pop("engine", None) or engine_of(request), **options)
+
+
+@pytest.fixture(scope="module")
+def whole(fleet):
+    """A finished evaluation with faults."""
+    result = evaluated(request_of(fleet, name="whole", faults=PLAN))
+    return result, frames_of(fleet, "whole")
+
+
+def percent(share):
+    return None if share is None else 100 * share
+
+
+def test_value_rows_are_the_lines_of_bag_evaluate(fleet, whole, tmp_path):
+    result, table = whole
+    assert (result.finished, result.failed, result.rows) == (2, 0, len(table))
+    for number in range(2):
+        request = request_of(fleet, faults=PLAN).of_recording(fleet.path.parent / f"drive_{number}")
+        evaluate_bag(replace(request, out=tmp_path / str(number)))
+        _, *lines = map(json.loads, (tmp_path / str(number) / "frames.jsonl").read_text().splitlines())
+        rows = [row for row in table.to_pylist() if row["recording_id"] == IDS[number]]
+        assert [row["stamp_ns"] for row in rows] == [line["stamp_ns"] for line in lines]
+        for row, line in zip(rows, lines, strict=True):
+            assert row["used"] == line["used"]
+            assert {text.split(": ")[0] for text in row["missing"]} == set(line["missing"])
+            everything = line["subsets"]["RDEL"]
+            for name, key in (("confidence", "confidence"), ("flicker", "flicker"), ("miou", "miou_present")):
+                assert percent(row[name]) == pytest.approx(everything[key], abs=6e-4)
+            for letters in ("R", "DL", "RDEL"):
+                agreement = line["subsets"][letters]["agreement"]
+                assert percent((row["agreement"] or {}).get(letters)) == pytest.approx(agreement, abs=6e-4)
+            told = {name: score for name, score in row["reliability"].items() if score is not None}
+            assert told == pytest.approx({name: each["score"] for name, each in line["reliability"].items()}, abs=6e-4)
+            if row["used"]:
+                assert np.linalg.norm(np.float64(row["embedding"])) == pytest.approx(1.0, abs=2e-3)
+            else:
+                assert row["embedding"] is None
+
+
+def test_value_a_cut_recording_has_the_same_bytes(fleet, whole):
+    request = request_of(fleet, name="cut", faults=PLAN, cut_s=0.3)
+    engine = engine_of(request)
+    assert evaluated(request, engine=engine).finished == 2
+    assert len(engine.done) == 5 + 1 + 3 + 1  # parts of 0.3 s, and their joining
+    for each in IDS[:2]:
+        parts = [fleet.evaluation_folder(name) / "parts" / f"{each}.parquet" for name in ("whole", "cut")]
+        assert parts[0].read_bytes() == parts[1].read_bytes()
+    assert not (fleet.evaluation_folder("cut") / "cut").exists()
+
+
+@pytest.mark.parametrize(("cut_s", "tasks"), [(0.0, 1), (0.3, 4)])
+def test_value_what_is_finished_is_not_done_again(fleet, whole, cut_s, tasks):
+    """As after kill -9: the run ends in the middle, and leaves what a writer had begun."""
+    name = f"ended_{tasks}"
+    request = request_of(fleet, name=name, faults=PLAN, cut_s=cut_s)
+    done = 0
+
+    def end_after(task):
+        nonlocal done
+        done += 1
+        if done > tasks:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(request, engine=engine_of(request, end_after))
+    folder = fleet.evaluation_folder(name)
+    assert json.loads((folder / "evaluation.json").read_text())["state"] == "running"
+    (folder / "parts").mkdir(exist_ok=True)
+    left = folder / "parts" / f".{IDS[1]}.99.partial.parquet"
+    left.write_bytes(b"PAR1")
+    engine = engine_of(request)
+    result = evaluated(request, engine=engine)
+    assert len(engine.done) == {1: 1, 4: 6}[tasks]
+    assert result.kept + result.finished == 2
+    assert frames_of(fleet, name).equals(whole[1])
+    assert not left.exists()
+    assert json.loads((folder / "evaluation.json").read_text())["state"] == "finished"
+    assert evaluated(request).document() | {"lost": 0} == result.document() | {"finished": 0, "kept": 2}
+
+
+def test_value_a_recording_that_fails_costs_itself(fleet, tmp_path):
+    """Broken ones are left out; a missing file is a row of failures, and is tried again."""
+    store = FleetStore.create(tmp_path / "fleet")
+    bags = [fleet.path.parent / f"drive_{number}" for number in range(2)]
+    index(store, bags)
+    table = store.recordings().to_pylist()
+    table[0] |= {"url": str(tmp_path / "gone")}
+    why = {"state": "broken", "code": "bag-format", "reason": "/x: cut off"}
+    table.append(table[1] | {"recording_id": IDS[7], "url": "/x"} | why)
+    store.write_index(store.recordings().from_pylist(table, store.recordings().schema), store.topics())
+    request = request_of(store, checkpoint=fleet.path.parent / "model.safetensors", subsets="all")
+    told = []
+    result = evaluated(request, tell=told.append)
+    assert (result.finished, result.failed, result.broken) == (1, 1, 1)
+    assert [line.split(":")[0] for line in told] == ["left out", "failed"]
+    [failure] = pq.read_table(store.evaluation_folder("model") / "failures.parquet").to_pylist()
+    assert (failure["recording_id"], failure["code"]) == (IDS[0], "bag-missing")
+    (tmp_path / "gone").symlink_to(bags[0])
+    assert evaluated(request).finished == 1
+    assert pq.read_table(store.evaluation_folder("model") / "failures.parquet").num_rows == 0
