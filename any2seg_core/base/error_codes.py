@@ -160,6 +160,7 @@ _RUNS = {
 _FLEET = {
     "store-missing": Meaning("the folder holds no fleet store", "make one with any2seg fleet index"),
     "store-version": Meaning("the fleet store is of another version", "index into a new store"),
+    "query-refused": Meaning("a question to the store is no single SELECT, or wrong SQL", "correct the part named"),
     "remote-unreachable": Meaning("a place on the network does not answer, or refuses", "check URL and credentials"),
     "store-damaged": Meaning("a file of the fleet store cannot be read", "index into a new store"),
     "cluster-unreachable": Meaning("no Ray cluster answers at that address", "start it, or check --address"),

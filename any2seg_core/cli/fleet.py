@@ -1,10 +1,9 @@
-"""`any2seg fleet index`: options in, an index of many recordings out."""
+"""`any2seg fleet`: the group, and `index`: options in, an index of many recordings out."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +11,10 @@ import typer
 from any2seg_core.base.command_options import JsonOption
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import say
+from any2seg_core.cli import fleet_ask
+from any2seg_core.cli.fleet_ask import StoreArgument
 
 fleet_app = typer.Typer(no_args_is_help=True, help="Many recordings: index, evaluate, ask questions, look.")
-StoreArgument = Annotated[Path, typer.Argument(help="Folder of the fleet's store.")]
 _SHOWN = 20
 
 
@@ -54,3 +54,11 @@ def index(
         say(f"  read over the network: {report.bytes_read} bytes{of}")
     for url in report.fetched_whole[:_SHOWN]:
         say(f"  fetched as a whole, it has no index to read a part by: {url}")
+
+
+fleet_app.command("query")(fleet_ask.query)
+fleet_app.command("worst")(fleet_ask.worst)
+fleet_app.command("failures")(fleet_ask.failures)
+fleet_app.command("compare")(fleet_ask.compare)
+fleet_app.command("drift")(fleet_ask.drift)
+fleet_app.command("select")(fleet_ask.select)

@@ -34,6 +34,7 @@ from any2seg_core.data.deliver_files import (
 from any2seg_core.data.deliver_labels import LABEL_SPACE_FILE, label_space_of
 from any2seg_core.data.extract_options import ExtractOptions
 from any2seg_core.data.images import write_png
+from any2seg_core.data.moments import moments_of
 from any2seg_core.data.predicted_labels import PREDICTED, SetLabeller
 from any2seg_core.data.recording_truth import TruthCoding
 from any2seg_core.data.usable_sets import Selection, StampNames, Tally, UsableSet, UsableSets
@@ -97,9 +98,11 @@ def extract(
         options.truth_coding, options.carla_version, options.rider, options.label_space
     )
     _require_one_space(options.out, coding.space)
+    moments = () if options.moments is None else moments_of(options.moments, opened.bag.path)
     selection = Selection(
-        options.every, options.min_motion, event_window_ns=options.event_window_ns, truth_coding=coding
-    )
+        options.every, options.min_motion, moments=moments, event_window_ns=options.event_window_ns,
+        truth_coding=coding,
+    )  # fmt: skip
     report = ExtractReport(
         root=options.out, modalities=opened.modalities, labelled=bool(opened.choice.map.truth)
     )

@@ -38,6 +38,9 @@ class ExtractOptions:
     min_motion: Annotated[
         str, Field(description="Least motion between frames: 0.5m by odometry, or 4% change of the picture.")
     ] = ""
+    moments: Annotated[
+        Path | None, Field(description="CSV of any2seg fleet select: only its moments of this recording.")
+    ] = None
     truth_coding: Annotated[
         str, Field(description=f"Of the truth topic: {', '.join(CODINGS)}; default: any2seg.yaml's.")
     ] = TRAIN_IDS

@@ -17,6 +17,7 @@ from any2seg_core.bags.sets import BagSet
 from any2seg_core.bags.topics import CLOUD_KIND
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
+from any2seg_core.data.moments import is_near
 from any2seg_core.data.recording_truth import TruthCoding, cloud_truth, on_grid, pixels_per_class
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
@@ -32,6 +33,7 @@ class Selection:
         every: take every n-th of them. min_motion: "0.5m", "4%" or "" for no such rule.
         complete: leave out sets that lack a sensor in use, or have one that is ill or unreadable.
         start_s, end_s: seconds after the first message of the recording, when a set is complete.
+        moments: stamps, nanoseconds, sorted: only sets within `TOLERANCE_NS` of one; none: all.
         event_window_ns: length of the event window, as in the input contract that will be trained.
         truth_coding: of the truth topic; one of points (semantic LiDAR) is read as tags.
     """
@@ -41,6 +43,7 @@ class Selection:
     complete: bool = True
     start_s: float = 0.0
     end_s: float = math.inf
+    moments: tuple[int, ...] = ()
     event_window_ns: int = DEFAULT_WINDOW_NS
     truth_coding: TruthCoding = TruthCoding()
 
@@ -207,6 +210,8 @@ class UsableSets:
         """Why a set is left out before anything of it is decoded; "" if it is not."""
         if time_s < self._selection.start_s:
             return "before start_s"
+        if self._selection.moments and not is_near(self._selection.moments, bag_set.stamp_ns):
+            return "no moment that is wanted"
         absent = [name for name in self._opened.modalities if name not in bag_set.sample_set.samples]
         if absent and self._selection.complete:
             return f"without {', '.join(absent)}"

@@ -189,6 +189,11 @@ class LocalCopy:
         return self.remote is None
 
     @property
+    def start_ns(self) -> int | None:
+        """Log time of the first message of the whole recording, where only a part is here; None otherwise."""
+        return None if self.remote is None else self.remote.start_ns
+
+    @property
     def bytes_read(self) -> int:
         """Over the network, so far."""
         return self.fetched_bytes + (0 if self.remote is None else self.remote.file.bytes_read)

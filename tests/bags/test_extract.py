@@ -328,3 +328,22 @@ def test_value_a_checkpoint_of_other_planes_is_named_where_it_labels_and_where_i
     for warnings in (facts["warnings"], result.warnings):
         (note,) = (line for line in warnings if "deliver-lidar" in line)
         assert note.startswith("lidar: ")
+
+
+def test_value_moments_of_a_list_are_extracted_and_no_others(tmp_path, params):
+    bag, moments = write_bag(tmp_path / "bag", kitti_entries(8)), tmp_path / "moments.csv"
+    options = BagOptions(params=params)
+
+    def stamps_ns(folder):
+        return sorted(int(path.name.split("_")[0]) for path in (folder / "img").rglob("*.png"))
+
+    every = run(bag, tmp_path / "all", options)
+    wanted = stamps_ns(tmp_path / "all")[1::2]
+    moments.write_text("url,stamp_ns\n" + "".join(f"{bag},{stamp_ns + 1_000_000}\n" for stamp_ns in wanted))
+    report = run(bag, tmp_path / "some", options, moments=moments)
+    assert stamps_ns(tmp_path / "some") == wanted
+    assert report.skipped["no moment that is wanted"] == every.sets - len(wanted)
+    moments.write_text("url,stamp_ns\n/elsewhere,5\n")
+    with user_error("data-empty", bag):
+        run(bag, tmp_path / "none", options, moments=moments)
+    assert not (tmp_path / "none").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bag_files import KITTI_CAMERA, kitti_entries, write_bag
 
-SMALL = KITTI_CAMERA.scaled(62, 19)
+SMALL = KITTI_CAMERA.scaled(81, 50)
 
 
 def small_bag(path, count=4, shift_ns=0, **options):

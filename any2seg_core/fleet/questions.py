@@ -1,0 +1,129 @@
+"""Ready questions to a store: the worst moments, what failed on which vehicle, reliability by week."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.fleet.queries import Answer, ask, chosen_evaluation, fields_of
+from any2seg_core.fleet.store import FleetStore
+
+Measure = Literal["confidence", "agreement"]
+
+_WORST = """
+WITH scored AS (
+  SELECT recording_id, stamp_ns, used, confidence, {agreement} AS agreement, missing
+  FROM frames WHERE evaluation = $evaluation AND used <> ''
+), ranked AS (  -- neighbours show the same: of each stretch of a recording the worst moment
+  SELECT *, row_number() OVER (PARTITION BY recording_id, stamp_ns // $apart_ns ORDER BY {measure}, stamp_ns) AS place
+  FROM scored WHERE {measure} IS NOT NULL
+)
+SELECT vehicle, date, weather, time_of_day, url, (stamp_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
+       confidence, agreement, missing
+FROM ranked JOIN recordings USING (recording_id)
+WHERE place = 1 ORDER BY {measure}, url, stamp_ns LIMIT $count
+"""
+
+_FAILURES = """
+WITH moments AS (
+  SELECT recording_id, stamp_ns, missing,
+         row_number() OVER of_recording AS place, lead(stamp_ns) OVER of_recording AS next_ns
+  FROM frames WHERE evaluation = $evaluation
+  WINDOW of_recording AS (PARTITION BY recording_id ORDER BY stamp_ns)
+), absent AS (
+  SELECT recording_id, stamp_ns, coalesce(next_ns, stamp_ns) AS next_ns, place,
+         split_part(told, ': ', 1) AS sensor, split_part(told, ': ', 2) AS kind
+  FROM (SELECT *, unnest(missing) AS told FROM moments WHERE len(missing) > 0)
+), stretches AS (  -- frames in a row without the sensor, for one reason
+  SELECT recording_id, sensor, kind, min(stamp_ns) AS from_ns, max(next_ns) AS to_ns
+  FROM (SELECT *, place - row_number() OVER (PARTITION BY recording_id, sensor, kind ORDER BY place) AS stretch
+        FROM absent)
+  GROUP BY recording_id, sensor, kind, stretch
+), seen AS (
+  SELECT recording_id, sensor, kind, count(*) AS times, sum(to_ns - from_ns) / 1e9 AS seconds, min(from_ns) AS first_ns
+  FROM stretches WHERE to_ns - from_ns >= $least_s * 1e9 GROUP BY recording_id, sensor, kind
+  UNION ALL BY NAME
+  SELECT recording_id, sensor, 'other_clock' AS kind, 1 AS times, duration_s AS seconds
+  FROM topics JOIN recordings USING (recording_id) WHERE sensor IS NOT NULL AND abs(clock_offset_s) >= $clock_s
+  UNION ALL BY NAME
+  SELECT recording_id, sensor, 'frozen' AS kind, 1 AS times, frozen_s AS seconds
+  FROM topics WHERE sensor IS NOT NULL AND frozen_s >= $least_s
+  UNION ALL BY NAME
+  SELECT recording_id, sensor, 'dead' AS kind, 1 AS times, longest_gap_s AS seconds
+  FROM topics WHERE sensor IS NOT NULL AND longest_gap_s >= $least_s AND longest_gap_s * rate_hz > 2.5
+), of_recordings AS (
+  SELECT recording_id, sensor, kind, max(times) AS times, max(seconds) AS seconds, min(first_ns) AS first_ns
+  FROM seen GROUP BY recording_id, sensor, kind
+)
+SELECT vehicle, sensor, kind, count(*) AS drives, sum(times)::BIGINT AS times, sum(seconds) AS seconds,
+       CASE WHEN count(DISTINCT weather) = any_value(kinds_of_weather) THEN 'all'
+            ELSE string_agg(DISTINCT weather, ', ' ORDER BY weather) END AS weather,
+       arg_max(url, seconds) AS longest_in, arg_max((first_ns - start_ns) / 1e9, seconds) AS at_s
+FROM of_recordings JOIN (
+  SELECT *, count(DISTINCT weather) OVER (PARTITION BY vehicle) AS kinds_of_weather FROM recordings
+) USING (recording_id)
+GROUP BY vehicle, sensor, kind ORDER BY seconds DESC, vehicle, sensor, kind
+"""
+_CLOCK_S = 1.0
+
+_DRIFT = """
+SELECT date_trunc('week', date)::DATE AS week, vehicle, count(*) AS frames, {means}
+FROM frames JOIN recordings USING (recording_id)
+WHERE evaluation = $evaluation AND date IS NOT NULL
+GROUP BY GROUPING SETS ((week, vehicle), (week)) ORDER BY vehicle NULLS FIRST, week
+"""
+
+
+def worst(
+    store: FleetStore, evaluation: str = "", measure: Measure = "confidence", count: int = 20, apart_s: float = 2.0
+) -> Answer:
+    """Moments with the lowest confidence, or where the labels of sensor subsets agree least with those of all.
+
+    Args:
+        evaluation: "": the only one. count: of moments. apart_s: of each stretch of so many seconds one at most.
+
+    Returns:
+        Rows, the worst first; agreement is the mean over the evaluated subsets.
+    """
+    if measure not in ("confidence", "agreement"):
+        raise UserError(f"--by {measure!r}: choose confidence or agreement", "value-unknown")
+    if count < 1 or not 0 < apart_s < 1e6:
+        raise UserError(f"--count {count}, --apart {apart_s:g}: give a number and seconds above 0", "value-range")
+    name = chosen_evaluation(store, evaluation)
+    subsets = ", ".join(f"agreement.{_name(letters)}" for letters in fields_of(store, "agreement"))
+    sql = _WORST.format(agreement=f"list_avg([{subsets}])", measure=measure)
+    return ask(store, sql, {"evaluation": name, "apart_ns": round(apart_s * 1e9), "count": count})
+
+
+def failures(store: FleetStore, evaluation: str = "", least_s: float = 1.0) -> Answer:
+    """Outages of sensors by vehicle, sensor and kind, out of the index and, where there is one, an evaluation.
+
+    Kinds are the reasons of reports: other_clock, frozen, dead, ...
+
+    Args:
+        evaluation: "": the only one, or none. least_s: what is shorter does not count.
+
+    Returns:
+        Rows, the longest first: drives, times and seconds in all; weather "all" where it was in each that the vehicle
+        has seen; `at_s`: where in `longest_in` an evaluation has seen it begin.
+    """
+    if not least_s > 0:
+        raise UserError(f"--least {least_s:g}: give seconds above 0", "value-range")
+    name = chosen_evaluation(store, evaluation) if evaluation or store.evaluations() else ""
+    return ask(store, _FAILURES, {"evaluation": name, "least_s": least_s, "clock_s": _CLOCK_S})
+
+
+def drift(store: FleetStore, evaluation: str = "") -> Answer:
+    """Mean reliability of each sensor by week, first over all vehicles (vehicle null), then of each.
+
+    Returns:
+        Rows: Monday of the week, vehicle, frames, a column per sensor, 0..1 over the frames in which it was there.
+    """
+    name = chosen_evaluation(store, evaluation)
+    means = ", ".join(f"avg(reliability.{_name(each)}) AS {_name(each)}" for each in fields_of(store, "reliability"))
+    return ask(store, _DRIFT.format(means=means), {"evaluation": name})
+
+
+def _name(text: str) -> str:
+    """A name as SQL has it."""
+    return '"' + text.replace('"', '""') + '"'

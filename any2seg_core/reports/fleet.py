@@ -1,0 +1,89 @@
+"""Answers about a fleet: as a table that fits the terminal, and the worst moments as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table as TerminalTable
+
+from any2seg_core.base.atomic import replacing
+from any2seg_core.reports.document import Report, Section, Sheet, SheetRow, Table
+
+MOST_ROWS = 200
+"""That a table on the terminal shows."""
+_KEPT_WHOLE = 12  # characters of a column that is folded
+_HEADINGS = ("vehicle", "date", "weather", "recording", "at", "sensors", "confidence", "agreement", "missing")
+_NOTE = (
+    "Confidence: mean over the picture. Agreement: share of the pixels whose label by a subset of the sensors is that "
+    "by all of them, mean over the evaluated subsets. Of each stretch of a recording the worst moment is shown."
+)
+
+
+def answer_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> TerminalTable:
+    """Rows as people read them, the first `MOST_ROWS`; numbers to the right."""
+    table = TerminalTable(box=SIMPLE_HEAD)
+    for index, name in enumerate(columns):
+        is_number = any(isinstance(row[index], int | float) for row in rows)
+        longest = max([len(name), *(len(shown(row[index])) for row in rows[:MOST_ROWS])])
+        table.add_column(
+            name, justify="right" if is_number else "left", overflow="fold", min_width=min(longest, _KEPT_WHOLE)
+        )
+    for row in rows[:MOST_ROWS]:
+        table.add_row(*map(shown, row))
+    return table
+
+
+def shown(value: Any) -> str:
+    """A value in a table: numbers short, lists and mappings without brackets, nothing as "-"."""
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {shown(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    return str(value)
+
+
+def write_worst(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    pictures: Mapping[tuple[str, int], np.ndarray],
+    evaluation: str,
+    problems: Sequence[str],
+    command: str = "",
+) -> Path:
+    """Write ``report.html`` of the worst moments; UserError where that cannot be.
+
+    Args:
+        rows: of `questions.worst`. pictures: (url, stamp) -> (H, W, 3) uint8 RGB of the camera.
+    """
+    cells = [
+        (shown(row["vehicle"]), shown(row["date"]), _weather(row), row["url"], f"{row['at_s']:.1f} s", row["used"],
+         shown(row["confidence"]), shown(row["agreement"]), shown(row["missing"]))
+        for row in rows
+    ]  # fmt: skip
+    sheet = Sheet(
+        ("camera",),
+        [SheetRow(f"{row['vehicle'] or row['url']}, {row['at_s']:.1f} s",
+                  f"{_weather(row)}; sensors {row['used']}; confidence {shown(row['confidence'])}",
+                  (pictures.get((row["url"], row["stamp_ns"])),))
+         for row in rows],
+    )  # fmt: skip
+    left = ("vehicle", "date", "weather", "recording", "sensors", "missing")
+    sections = [Section("Moments", (Table(_HEADINGS, cells, left),), _NOTE), Section("What the camera saw", (sheet,))]
+    facts = [("evaluation", evaluation), ("moments", str(len(rows)))]
+    report = Report("Worst moments of a fleet", "The worst first.", sections, facts, command, problems)
+    path = folder / "report.html"
+    with replacing(path) as partial:
+        partial.write_text(report.html(), encoding="utf-8")
+    return path
+
+
+def _weather(row: Mapping[str, Any]) -> str:
+    return ", ".join(row[name] for name in ("weather", "time_of_day") if row[name]) or "-"
