@@ -31,6 +31,17 @@ MOST_FRAMES, MOST_FAULTY, SHOWN, MOST_APART = 120, 10, 4, 6
 """Frames that are judged, that faults are planted into, in the contact sheet, and among those most apart."""
 _SEVERITY = 1.0
 
+Say = Callable[[str], None]
+"""Shows a line."""
+
+
+def silent(*_: object) -> None:
+    """Progress of what is too short to be shown."""
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
 
 @dataclass
 class Verdict:
@@ -188,15 +199,3 @@ class Judge:
             if len(found) == len(target.subsets):
                 yield batch.indices[0], {n: each[0] for n, each in found.items()}, {n: c for n, (_, c) in found.items()}
                 found = {}
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def silent(*_: object) -> None:
-    """Progress of what is too short to be shown."""
-
-
-Say = Callable[[str], None]
-"""Shows a line."""

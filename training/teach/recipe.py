@@ -11,12 +11,13 @@ from any2seg_training.config import TrainConfig
 from any2seg_training.teach.recordings import Source, Start
 from any2seg_training.teach.settings import PLANES, TRAINING, TeachSettings
 
-KEEP = 2.0
+KEEP = 3.0
 """Weight of the loss on the camera alone; see docs/teach.md for what it does."""
-_LEARNING_RATE = 1e-3
+_LEARNING_RATE, _FULL_STEPS = 1e-3, 1000
+"""Largest rate, and the steps from which on it is used: a short run has no time to mend what large steps break."""
 _CROP = 0.75  # of the sides; frames are scaled down to it, or up to 1.25, so that it is the whole frame at the smallest
 _NEVER = 10**9
-_WARMUP = 0.05  # of the steps
+_WARMUP = 0.1  # of the steps
 
 
 def student_config(
@@ -40,7 +41,7 @@ def student_config(
         "method": "distil", "distil": {"teachers": settings.teacher, "map": settings.map},
         "height": height, "width": width, "crop_height": cropped(height), "crop_width": cropped(width), "fit": True,
         "scale": (_CROP, 1.25), "modality_dropout": 1.0, "subset_supervision": {"count": 2, "enlarge": False},
-        "class_weight_power": 0.3, "lr": _LEARNING_RATE, "warmup_steps": round(_WARMUP * steps), "steps": steps,
+        "class_weight_power": 0.3, "lr": learning_rate(steps), "warmup_steps": round(_WARMUP * steps), "steps": steps,
         "batch_size": settings.batch_size, "drop_path": 0.0, "save_every": save_every, "eval_every": _NEVER,
         "final_frames": 8, "log_every": max(1, save_every // 4), "workers": 0, "seed": settings.seed,
         "device": settings.device, "threads": settings.threads,
@@ -51,6 +52,11 @@ def student_config(
     else:
         given["mff"] = {"unit_scale": True}
     return TrainConfig.model_validate(given | changes)
+
+
+def learning_rate(steps: int) -> float:
+    """Largest rate of a run of so many steps."""
+    return round(_LEARNING_RATE * min(1.0, steps / _FULL_STEPS) ** 0.5, 6)
 
 
 def cropped(side: int) -> int:

@@ -56,6 +56,9 @@ def _taught(settings: TeachSettings, dry_run: bool, say: Say) -> dict[str, Any]:
     require_classes(sources, start, settings.labels, settings.map)
     for source in sources:
         say(source.note)
+    without = [str(source.path) for source in sources if not source.has_labels]
+    if settings.labels != "ignore" and 0 < len(without) < len(sources):
+        say(f"labels are not used, as {', '.join(without)} has none: teach the labelled ones apart to judge by them")
     if dry_run:
         estimate = tried(settings, sources, start, processes)
         return _shown(estimate, say)

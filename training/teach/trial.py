@@ -19,6 +19,7 @@ from any2seg_core.data.samples import FrameDataset
 from any2seg_training.batches import MixedNumbers, SampleNumbers, training_batches
 from any2seg_training.build import Run, build_run
 from any2seg_training.config import TrainConfig
+from any2seg_training.distil import Distillation
 from any2seg_training.processes import Processes
 from any2seg_training.sample_changes import FittedFrames, build_augment
 from any2seg_training.splits import open_split
@@ -124,11 +125,11 @@ def _first_frames(
         if not is_last:
             bag = config.data.bag.model_copy(update={"end_s": end_s})
             config = config.model_copy(update={"data": config.data.model_copy(update={"bag": bag})})
-        began_s = time.monotonic()
         try:
             frames = open_split(config, "train", config.cache)
-            read_s = time.monotonic() - began_s if first.is_bag else 0.0
+            began_s = time.monotonic()  # the second time: functions are compiled
             open_split(config, "val", config.cache)
+            read_s = time.monotonic() - began_s if first.is_bag else 0.0
         except UserError as error:
             if is_last or error.code not in ("bag-no-sets", "data-empty"):
                 raise
@@ -166,8 +167,9 @@ def _state_mib(run: Run) -> float:
 
 def _judging(run: Run, device: torch.device) -> tuple[float, float]:
     """Seconds to judge a frame, and to plant all faults into one."""
+    assert isinstance(run.method, Distillation)  # `student_config` says so
     held_out = open_split(run.config, "val", run.config.cache)
-    judge = Judge(run.average.model, run.contract, held_out, run.method.lessons, device, run.config.seed)  # type: ignore[attr-defined]
+    judge = Judge(run.average.model, run.contract, held_out, run.method.lessons, device, run.config.seed)
     chosen = judge.target.indices[:1]
     spent = []
     for work in (judge.labels_of, judge.labels_of, lambda index: judge.faults([index], silent)):
