@@ -36,7 +36,7 @@ def index(
     A second run looks only at what is new or has changed. A recording that cannot be read is kept with its reason. Of
     an MCAP file at a URL only its index and its beginning are read.
 
-    Example: any2seg fleet index runs/store bags/ s3://bucket/drives/
+    Example: any2seg fleet index runs/store runs/drive s3://bucket/drives/
     """
     from any2seg_core.fleet.indexing import index as index_fleet
 

@@ -14,8 +14,11 @@ import pytest
 from commands import ROOT
 from PIL import Image
 from small_rig import small_rig
+from store_tables import frames_table
 
 from any2seg_core.base.video import VideoWriter
+from any2seg_core.fleet.indexing import index
+from any2seg_core.fleet.store import FleetStore
 from any2seg_core.sensors.calibration import save_calibration
 from any2seg_drive.bag_writer import write_bag
 from any2seg_drive.deliver_writer import write_deliver
@@ -40,6 +43,7 @@ def inputs(tmp_path_factory) -> Path:
     Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(root / "a.png")
     random.uniform([4, -3, -1, 0], [20, 3, 2, 1], (400, 4)).astype(np.float32).tofile(root / "b.bin")
     write_sequences(root)
+    write_store(root / "store", root / "drive")
     return root
 
 
@@ -52,6 +56,20 @@ def write_sequences(root: Path) -> None:
     with VideoWriter(root / "film.mp4", 10) as film:
         for path in sorted((root / "pictures").iterdir()):
             film.add(np.asarray(Image.open(path)))
+
+
+def write_store(path: Path, recording: Path) -> None:
+    """A fleet's store of one recording, with an evaluation of five frames."""
+    index(path, [str(recording)])
+    store = FleetStore.open(path)
+    (row,) = store.recordings().to_pylist()
+    store.write_evaluation("drive_b0", {})
+    frames = [
+        {"stamp_ns": row["start_ns"] + at * 100_000_000, "used": "RDEL", "confidence": 0.5 + at / 10,
+         "agreement": {"R": 0.5, "RL": 1.0}, "reliability": {"rgb": 1.0, "lidar": 0.5}, "embedding": [at, 1.0]}
+        for at in range(5)
+    ]  # fmt: skip
+    store.write_part("drive_b0", row["recording_id"], frames_table(row["recording_id"], frames))
 
 
 def write_evaluations(runs: Path) -> None:
@@ -85,6 +103,7 @@ def home(inputs, tmp_path) -> Path:
         (home / name).symlink_to(inputs / name)
     (home / "runs/demo/schedule.json").write_text("[]")
     write_evaluations(home / "runs")
+    shutil.copytree(inputs / "store", home / "runs/store")
     for name in ("a.png", "b.bin", "calibration.yaml"):
         shutil.copy(inputs / name, home)
     shutil.copy(inputs / "calibration.yaml", home / "c.yaml")

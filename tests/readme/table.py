@@ -44,6 +44,9 @@ NOT_RUN = {
     r"any2seg teach ": "needs a model of the camera, and trains; tests/training/teach",
     r"any2seg import ": "needs a model of another program; tests/core/imports",
     r"any2seg (predict|evaluate) .*runs/camera\.safetensors": "needs an imported model; tests/core/imports",
+    r"any2seg drive fleet": "renders for minutes; tests/drive/test_fleet_writer.py",
+    r"any2seg fleet index .*(s3:|https:|manifest)": "needs a bucket or a fleet; tests/core/fleet",
+    r"any2seg fleet (compare|evaluate) |for drive in ": "needs evaluations, or judges for minutes; tests/core/fleet",
     r"any2seg (bag|fleet) view": "serves until it is ended; tests/core/view",
     r"any2seg calib": "tests/core/cli/test_calib.py",
     r"python examples/": "tests/examples",
@@ -87,6 +90,8 @@ PROMISED = {
     r"any2seg (?:evaluate|compare) .*--out (\S+)": r"\1/report.html",
     r"any2seg robustness .*--out (\S+)": r"\1/robustness.md",
     r"any2seg (?:features|figure|calibrate|switch) .*-o (\S+)": r"\1",
+    r"any2seg fleet worst .*--out (\S+)": r"\1/report.html",
+    r"any2seg fleet select .*--out (\S+)": r"\1",
     r".*> (\S+)$": r"\1",
 }
 """Pattern -> what a command leaves behind: the first that fits."""
@@ -111,7 +116,7 @@ def filled(command: str) -> str:
 def runnable(command: str) -> str:
     """What is run: names of commands alone ask for their help."""
     command = filled(command)
-    if re.fullmatch(r"any2seg( (bag|data|drive))?( \w+)?", command) and command != "any2seg info":
+    if re.fullmatch(r"any2seg( (bag|data|drive|fleet))?( \w+)?", command) and command != "any2seg info":
         return f"{command} --help"
     for pattern, fewer in FEWER.items():
         command = re.sub(pattern, fewer, command)
