@@ -33,6 +33,7 @@ from any2seg_core.cli.features import features
 from any2seg_core.cli.figure import figure
 from any2seg_core.cli.fleet import fleet_app
 from any2seg_core.cli.fleet_evaluate import evaluate as evaluate_fleet_command
+from any2seg_core.cli.fleet_view import view as view_fleet_command
 from any2seg_core.cli.imports import import_app
 from any2seg_core.cli.predict import predict
 from any2seg_core.cli.published import published
@@ -63,6 +64,7 @@ app.command()(engines)
 bag_app.command("evaluate")(evaluate_bag_command)
 bag_app.command("view")(view_bag_command)
 fleet_app.command("evaluate")(evaluate_fleet_command)
+fleet_app.command("view")(view_fleet_command)
 for _entry in entry_points(group="any2seg.commands"):  # of packages that the core does not know, as the simulated drive
     _command = _entry.load()
     if isinstance(_command, typer.Typer):

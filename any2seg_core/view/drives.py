@@ -27,7 +27,7 @@ class Drive:
     """One recording.
 
     Attributes:
-        drive_id: in addresses: letters and digits. title: name for people. path: of the file or folder.
+        drive_id: in addresses: letters and digits. title: name for people.
         start_ns, end_ns: log time of its first and last message.
         facts: (name, text) each: vehicle, date, weather, ... suite, sensors: what it has of which suite.
         topics: all of them. problems: what somebody should know, one line each.
@@ -36,7 +36,6 @@ class Drive:
 
     drive_id: str
     title: str
-    path: Path
     start_ns: int
     end_ns: int
     suite: SensorSuite
@@ -75,6 +74,9 @@ class Drives(Protocol):
 
     def frames(self, drive: Drive) -> KnownFrames:
         """What is known of it over time, by now."""
+
+    def recording(self, drive_id: str) -> AbstractContextManager[Path]:
+        """Where its recording lies on this machine, for as long as it is used; UserError where it is not there."""
 
     def open_reader(self, drive_id: str) -> AbstractContextManager[MomentReader]:
         """Opens its recording, with a checkpoint where there is one; UserError where that fails."""

@@ -27,7 +27,7 @@ class DriveFrame:
         used: sensors that were fused. samples: those that it has messages of.
         confidence: mean over the pixels, 0..1, NaN where it was not labelled.
         reliability: sensor -> 0..1. is_judged: it was decoded, so that `used` is known.
-        position: latitude and longitude in degrees, or x and y in metres; None where not known.
+        position: longitude and latitude in degrees if it `is_on_earth`, else x and y in metres; None where not known.
         missing: "sensor: reason".
     """
 
@@ -38,6 +38,7 @@ class DriveFrame:
     reliability: Mapping[str, float] = field(default_factory=dict)
     is_judged: bool = True
     position: tuple[float, float] | None = None
+    is_on_earth: bool = False
     missing: tuple[str, ...] = ()
 
 

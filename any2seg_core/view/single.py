@@ -57,6 +57,11 @@ class SingleRecording:
         return KnownFrames(frames, None if self._is_complete else reached_s)
 
     @contextmanager
+    def recording(self, drive_id: str) -> Iterator[Path]:
+        """See `Drives`."""
+        yield self._path
+
+    @contextmanager
     def open_reader(self, drive_id: str) -> Iterator[MomentReader]:
         """See `Drives`."""
         with open_bag(self._path, self._options) as opened:
@@ -85,7 +90,7 @@ def _drive_of(opened: OpenBag, checkpoint: str) -> Drive:
         ("labels", f"of {checkpoint}"),
     ]
     return Drive(
-        THE_ONE, bag.path.name or str(bag.path), bag.path, start_ns, end_ns, opened.suite, opened.modalities,
+        THE_ONE, bag.path.name or str(bag.path), start_ns, end_ns, opened.suite, opened.modalities,
         set_rate_hz(opened, opened.modalities, every=1), facts,
         [DriveTopic(name, topic.kind, sensors.get(name, ""), topic.count) for name, topic in bag.topics.items()],
         [*bag.warnings, *opened.notes],

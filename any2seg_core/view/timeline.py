@@ -39,7 +39,7 @@ def timeline_views(known: KnownFrames, drive: Drive) -> list[TimelineView]:
     for name, width in WIDTHS.items():
         judged = _thinned([frame for frame in frames if frame.is_judged], int(width / _POINT_PX))
         panels = _panels(judged, suite, drive.sensors)
-        lanes = _lanes(silent, suite, drive.sensors, reached_s)
+        lanes = _lanes(silent, suite, drive.sensors, reached_s if frames else 0.0)
         timeline = Timeline(spans, lanes, panels, "seconds from the start", width, name)
         views.append(TimelineView(name, timeline.svg(), *timeline.axis_shares))
     return views
