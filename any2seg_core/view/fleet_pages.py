@@ -71,7 +71,7 @@ class FleetPages:
         for row in failed:
             row["drive_id"], row["longest_in"] = ids.get(row["longest_in"], ""), shown_url(str(row["longest_in"]))
         for row in moments:
-            row["drive_id"] = ids.get(row["url"], "")
+            row["drive_id"], row["at_s"] = ids.get(row["url"], ""), max(row["at_s"] or 0.0, 0.0)
         return page(
             "trouble.html.j2", tab="trouble", drives=self._drives, failed=failed, moments=moments, query=""
         )

@@ -1,0 +1,187 @@
+"""Pages of a store, against rows that are written by hand, and recordings that are real."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from shown import MARKUP, moment_of, serving
+
+pytest.importorskip("duckdb")
+pytest.importorskip("pyarrow")
+
+from store_tables import IDS, frames_table, recordings_table, topics_table
+
+from any2seg_core.base.errors import UserError
+from any2seg_core.fleet.sources import find_sources, fingerprint
+from any2seg_core.fleet.store import FleetStore
+from any2seg_core.view.fleet import FleetDrives, Wish, shown_url
+
+NS = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, car_bag):
+    """Five drives: the first is a recording that is there; of the second the camera is in trouble, of the third the
+    LiDAR is missing in most frames, the fourth is broken, the last one's names are markup.
+    """
+    store = FleetStore.create(tmp_path_factory.mktemp("fleet") / "store")
+    real, _ = fingerprint(find_sources([str(car_bag)])[0])
+    rows = [
+        {"recording_id": real, "url": str(car_bag), "vehicle": "van-1", "weather": "sunny", "date": "2026-03-01",
+         "duration_s": 2.4, "start_ns": 100 * NS, "end_ns": 100 * NS + 2_403_000_000},
+        {"vehicle": "van-1", "weather": "rainy", "date": "2026-03-02", "time_of_day": "night"},
+        {"vehicle": "van-2", "weather": "rainy", "date": "2026-03-03", "start_ns": NS, "end_ns": 4 * NS},
+        {"vehicle": "van-2", "state": "broken", "code": "bag-format", "reason": f"no bag {MARKUP}"},
+        {"vehicle": MARKUP, "url": f"/bags/{MARKUP}/drive", "weather": MARKUP, "tags": [MARKUP]},
+    ]  # fmt: skip
+    ids = [real, *IDS[1:5]]
+    topics = [{"recording_id": each, "topic": f"/{sensor}", "sensor": sensor, "n_messages": 9, "rate_hz": 10.0}
+              for each in ids for sensor in ("rgb", "lidar")]  # fmt: skip
+    topics[2]["problems"] = [f"frozen {MARKUP}"]
+    store.write_index(recordings_table(rows), topics_table(topics))
+    store.write_evaluation("night", {"sensors": {"rgb": "R", "lidar": "L"}, "checkpoint": {}})
+    for each, start_ns, missed in ((real, 100 * NS, 0), (IDS[1], NS, 0), (IDS[2], NS, 6)):
+        frames = [
+            {"stamp_ns": start_ns + at * NS // 4, "used": "R" if at < missed else "RL", "confidence": 0.5 + 0.05 * at,
+             "agreement": {"R": 0.5, "RL": 1.0}, "reliability": {"rgb": 0.75, "lidar": None},
+             "missing": ["lidar: dead"] if at < missed else [], "latitude": 49.0 + 1e-4 * at, "longitude": 8.4}
+            for at in range(10)
+        ]  # fmt: skip
+        store.write_part("night", each, frames_table(each, frames))
+    return store, real
+
+
+@pytest.fixture(scope="module")
+def fleet(store, predictor):
+    with serving(FleetDrives(store[0], predictor, "m.safetensors", "night")) as client:
+        yield client
+
+
+def listed(html):
+    return re.findall(r'<td class="name"><a href="/drives/(\w+)">', html)
+
+
+@pytest.mark.parametrize(("query", "places"), [
+    ("", [2, 1, 0, 4, 3]), ("vehicle=van-1", [1, 0]), ("weather=rainy", [2, 1]), ("time_of_day=night", [1]),
+    ("from_date=2026-03-02", [2, 1]), ("to_date=2026-03-01", [0]), ("from_date=2026-03-02&vehicle=van-2", [2]),
+    ("trouble=rgb", [1]), ("trouble=lidar", [2]), ("trouble=any", [2, 1]), ("trouble=broken", [3]),
+    ("vehicle=none", []),
+])  # fmt: skip
+def test_value_the_list_is_filtered(fleet, store, query, places):
+    """The newest first, those without a date last, by vehicle."""
+    ids = [store[1], *IDS[1:5]]
+    answer = fleet.get(f"/?{query}")
+    found = listed(answer.text)
+    assert answer.status_code == 200
+    assert sorted(found) == sorted(ids[place] for place in places)
+    dated = [place for place in places if place < 3]
+    assert [each for each in found if each in ids[:3]] == [ids[place] for place in dated]
+
+
+def test_value_a_line_says_confidence_and_trouble(fleet):
+    html = fleet.get("/?trouble=rgb").text
+    assert "72.5 %" in html  # mean of 0.5, 0.55, ... 0.95
+    assert '<span class="chip bad"' in html and ">camera</span>" in html
+    assert "no bag" in fleet.get("/?trouble=broken").text
+
+
+def test_value_a_drive_shows_its_evaluation_and_any_moment_of_its_recording(fleet, store):
+    real = store[1]
+    html = fleet.get(f"/drives/{real}").text
+    assert "of evaluation night" in html and 'data-state="known"' in html
+    assert "50.0 %: 0.00 s, RL" in html and "95.0 %: 2.25 s, RL" in html
+    assert 'class="plot"' in html
+    assert moment_of(fleet.get(f"/drives/{real}/moment?at=0.72").text)["at"] == "0.700"
+    assert fleet.get(f"/drives/{real}/pictures/overlay?at=0.7").headers["content-type"] == "image/jpeg"
+    assert fleet.get(f"/drives/{real}/clip.mcap?from=0&to=1").content[:5] == b"\x89MCAP"
+
+
+def test_value_silence_of_an_evaluation_is_hatched(fleet):
+    html = fleet.get(f"/drives/{IDS[2]}").text
+    begin, end = map(float, re.search(r"LiDAR silent ([\d.]+) to ([\d.]+) s", html).groups())
+    assert (begin, end) == (0.0, pytest.approx(1.5))
+
+
+def test_value_the_map_shows_tracks_and_where_a_sensor_was_missing(fleet, store):
+    html = fleet.get("/map").text
+    assert html.count('<path d="M') == 3 and "3 drives" in html
+    assert html.count('class="bad"') == 6
+    assert f'<a href="/drives/{store[1]}">' in html
+    assert fleet.get("/map?vehicle=van-1").text.count('<path d="M') == 2
+
+
+def test_value_failures_and_the_worst_moments_lead_to_their_drive(fleet):
+    html = fleet.get("/trouble").text
+    assert "LiDAR" in html and "dead" in html
+    assert f'/drives/{IDS[2]}?at=' in html
+    assert "50.0 %" in html
+
+
+def test_value_nothing_of_the_store_is_markup(fleet):
+    for place in ("/", "/?trouble=broken", "/?trouble=rgb", "/map", "/trouble", f"/drives/{IDS[4]}", f"/drives/{IDS[1]}",
+                  f"/drives/{IDS[3]}", f"/?vehicle={MARKUP}"):  # fmt: skip
+        html = fleet.get(place).text
+        assert MARKUP not in html and "<script>alert" not in html, place
+
+
+@pytest.mark.parametrize("sql", ["' OR 1=1 --", "van-1'; DROP TABLE x; --", '" UNION SELECT 1'])
+def test_value_a_filter_is_no_sql(fleet, sql):
+    for name in ("vehicle", "weather", "trouble"):
+        answer = fleet.get("/", params={name: sql})
+        assert answer.status_code == 200 and listed(answer.text) == []
+
+
+@pytest.mark.parametrize("place", ["/?from_date=tomorrow", "/?to_date=2026-13-01", "/map?from_date=<b>"])
+def test_exception_a_date_that_is_none(fleet, place):
+    answer = fleet.get(place)
+    assert answer.status_code == 422 and "2026-03-02" in answer.text and "<b>" not in answer.text
+
+
+def test_exception_only_recordings_of_the_index_are_opened(fleet):
+    """A drive that is not there, one that is gone, and ids that are paths."""
+    for name in ("ffffffffffffffff", "..%2f..%2fetc", "store.json"):
+        assert fleet.get(f"/drives/{name}/moment?at=0").status_code == 404
+    answer = fleet.get(f"/drives/{IDS[1]}/moment?at=0")
+    assert answer.status_code == 422 and "/bags/001" in answer.text
+
+
+def test_exception_another_file_at_the_place_of_a_recording_is_not_shown(store, tmp_path, car_bag, predictor):
+    """Whoever can put a link where a recording was cannot have something else shown."""
+    copy = tmp_path / "bag"
+    copy.mkdir()
+    for path in car_bag.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    source = find_sources([str(copy)])[0]
+    drive_id, _ = fingerprint(source)
+    own = FleetStore.create(tmp_path / "store")
+    own.write_index(recordings_table([{"recording_id": drive_id, "url": str(copy)}]), topics_table())
+    drives = FleetDrives(own, predictor, "m", "")
+    with drives.recording(drive_id) as path:
+        assert path == copy
+    (mcap,) = copy.glob("*.mcap")
+    mcap.write_bytes(mcap.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="has changed"), drives.recording(drive_id):
+        pass
+
+
+def test_value_urls_are_shown_without_secrets():
+    assert shown_url("https://user:word@host:9000/a/b.mcap?X-Amz-Signature=abc#f") == "https://host:9000/a/b.mcap"
+    assert shown_url("s3://bucket/drives/1") == "s3://bucket/drives/1"
+    assert shown_url("/data/drive?1") == "/data/drive?1"
+
+
+def test_value_a_wish_keeps_what_was_given():
+    assert Wish.of({"vehicle": "a", "page": "3", "else": "x"}).given() == {"vehicle": "a"}
+
+
+def test_value_pages_of_fifty(tmp_path, predictor):
+    many = FleetStore.create(tmp_path / "store")
+    many.write_index(recordings_table([{"vehicle": "v"} for _ in range(99)]), topics_table())
+    with serving(FleetDrives(many, predictor, "m", "")) as client:
+        first, second = client.get("/").text, client.get("/?page=1").text
+        assert (len(listed(first)), len(listed(second))) == (50, 49)
+        assert not set(listed(first)) & set(listed(second))
+        assert "page 1 of 2" in first and 'rel="next"' in first and 'rel="next"' not in second
+        assert listed(client.get("/?page=99").text) == listed(client.get("/?page=7").text) == []
+        assert len(listed(client.get("/?page=-1").text)) == 50
