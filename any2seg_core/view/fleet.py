@@ -163,12 +163,7 @@ class FleetDrives:
             [*values, page * PAGE_ROWS],
         )
         ids = [row[0] for row in found]
-        told: dict[str, list[tuple[str, str]]] = {each: [] for each in ids}
-        for drive_id, sensor, problems in self._ask(
-            "SELECT recording_id, sensor, problems FROM topics WHERE len(problems) > 0 AND sensor IS NOT NULL AND "
-            "list_contains(?, recording_id)", [ids]
-        ):  # fmt: skip
-            told[drive_id] += [(self.sensor_title(sensor), "; ".join(problems))]
+        told = self._told(ids)
         sure = dict(
             self._ask(
                 "SELECT recording_id, avg(confidence) FROM frames WHERE evaluation = ? AND list_contains(?, "
@@ -183,6 +178,25 @@ class FleetDrives:
             )
             for drive_id, url, vehicle, date, weather, time_of_day, tags, duration_s, state, reason in found
         ], count  # fmt: skip
+
+    def _told(self, ids: list[str]) -> dict[str, list[tuple[str, str]]]:
+        """Recording -> sensors with what is wrong: of the index, and what the evaluation has missed for long."""
+        told: dict[str, list[tuple[str, str]]] = {each: [] for each in ids}
+        for drive_id, sensor, problems in self._ask(
+            "SELECT recording_id, sensor, problems FROM topics WHERE len(problems) > 0 AND sensor IS NOT NULL AND "
+            "list_contains(?, recording_id)", [ids]
+        ):  # fmt: skip
+            told[drive_id] += [(self.sensor_title(sensor), "; ".join(problems))]
+        for drive_id, sensor, kind, share in self._ask(
+            "WITH some AS (SELECT recording_id, missing, count(*) OVER (PARTITION BY recording_id) AS frames FROM frames "
+            "WHERE evaluation = ? AND list_contains(?, recording_id)) SELECT recording_id, split_part(told, ': ', 1), "
+            "split_part(told, ': ', 2), count(*) / any_value(frames) AS share FROM (SELECT *, unnest(missing) AS told "
+            f"FROM some) GROUP BY ALL HAVING share > {_MISSED_SHARE} ORDER BY ALL", [self.evaluation, ids]
+        ):  # fmt: skip
+            told[drive_id] += [
+                (self.sensor_title(sensor), f"{kind.replace('_', ' ')} in {100 * share:.0f} % of the frames")
+            ]
+        return told
 
     def tracks(self, wish: Wish) -> list[Track]:
         """Positions of the drives that are asked for, thinned so that a page holds them."""

@@ -59,8 +59,8 @@ class FleetPages:
         others = [(track, track_plot([track], *_SMALL)) for track in tracks if not track.is_on_earth]
         plot = track_plot(on_earth, *_PLOT) if on_earth else ""
         return page(
-            "map.html.j2", tab="map", drives=self._drives, plot=plot, shown=len(on_earth), others=others, most=MAP_DRIVES, wish=wish,
-            choices=self._drives.choices(), action="/map", query=urlencode(wish.given()),
+            "map.html.j2", tab="map", drives=self._drives, plot=plot, shown=len(on_earth), others=others,
+            most=MAP_DRIVES, wish=wish, choices=self._drives.choices(), action="/map", query=urlencode(wish.given()),
         )  # fmt: skip
 
     def _trouble(self) -> Response:

@@ -84,6 +84,7 @@ def test_value_a_line_says_confidence_and_trouble(fleet):
     assert "72.5 %" in html  # mean of 0.5, 0.55, ... 0.95
     assert '<span class="chip bad"' in html and ">camera</span>" in html
     assert "no bag" in fleet.get("/?trouble=broken").text
+    assert "dead in 60 % of the frames" in fleet.get("/?trouble=lidar").text
 
 
 def test_value_a_drive_shows_its_evaluation_and_any_moment_of_its_recording(fleet, store):
@@ -119,8 +120,8 @@ def test_value_failures_and_the_worst_moments_lead_to_their_drive(fleet):
 
 
 def test_value_nothing_of_the_store_is_markup(fleet):
-    for place in ("/", "/?trouble=broken", "/?trouble=rgb", "/map", "/trouble", f"/drives/{IDS[4]}", f"/drives/{IDS[1]}",
-                  f"/drives/{IDS[3]}", f"/?vehicle={MARKUP}"):  # fmt: skip
+    for place in ("/", "/?trouble=broken", "/?trouble=rgb", "/map", "/trouble", f"/drives/{IDS[4]}",
+                  f"/drives/{IDS[1]}", f"/drives/{IDS[3]}", f"/?vehicle={MARKUP}"):  # fmt: skip
         html = fleet.get(place).text
         assert MARKUP not in html and "<script>alert" not in html, place
 
