@@ -188,10 +188,10 @@ class FleetDrives:
         ):  # fmt: skip
             told[drive_id] += [(self.sensor_title(sensor), "; ".join(problems))]
         for drive_id, sensor, kind, share in self._ask(
-            "WITH some AS (SELECT recording_id, missing, count(*) OVER (PARTITION BY recording_id) AS frames FROM frames "
+            "WITH listed AS (SELECT recording_id, missing, count(*) OVER (PARTITION BY recording_id) AS n FROM frames "
             "WHERE evaluation = ? AND list_contains(?, recording_id)) SELECT recording_id, split_part(told, ': ', 1), "
-            "split_part(told, ': ', 2), count(*) / any_value(frames) AS share FROM (SELECT *, unnest(missing) AS told "
-            f"FROM some) GROUP BY ALL HAVING share > {_MISSED_SHARE} ORDER BY ALL", [self.evaluation, ids]
+            "split_part(told, ': ', 2), count(*) / any_value(n) AS share FROM (SELECT *, unnest(missing) AS told FROM "
+            f"listed) GROUP BY ALL HAVING share > {_MISSED_SHARE} ORDER BY ALL", [self.evaluation, ids]
         ):  # fmt: skip
             told[drive_id] += [
                 (self.sensor_title(sensor), f"{kind.replace('_', ' ')} in {100 * share:.0f} % of the frames")
