@@ -108,6 +108,16 @@ class MomentReader:
         self._kept.append(moment)
         return moment
 
+    def every(self) -> Iterator[Moment]:
+        """All sets, in order."""
+        moment = self.at(0.0)
+        while True:
+            if moment.frame is not None:
+                yield moment
+            if moment.after_s is None:
+                return
+            moment = self.at(moment.after_s)
+
     def _read(self, wanted_ns: int, time_s: float) -> Moment:
         if not self._reached_ns <= wanted_ns <= self._reached_ns + _AHEAD_NS:
             self._seek(wanted_ns)

@@ -15,10 +15,15 @@ from any2seg_core.view.single import SingleRecording
 
 
 @pytest.fixture(scope="session")
-def predictor(tmp_path_factory):
+def checkpoint(tmp_path_factory):
     """A tiny model with random weights."""
     torch.manual_seed(0)
-    return Predictor.load(tiny_checkpoint(tmp_path_factory.mktemp("model") / "m.safetensors"))
+    return tiny_checkpoint(tmp_path_factory.mktemp("model") / "m.safetensors")
+
+
+@pytest.fixture(scope="session")
+def predictor(checkpoint):
+    return Predictor.load(checkpoint)
 
 
 @pytest.fixture(scope="session")
