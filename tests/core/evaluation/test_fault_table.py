@@ -14,7 +14,7 @@ from raised import user_error
 from untrained import write_checkpoint
 
 from any2seg_core.data.deliver import DeliverDataset
-from any2seg_core.evaluation.fault_table import Trial, _labeller, _open, fault_table, fault_trials
+from any2seg_core.evaluation.fault_table import Trial, _open, fault_table, fault_trials, frame_labeller
 from any2seg_core.evaluation.settings import RobustnessSettings
 from any2seg_core.faults.planes import plane_faults
 from any2seg_core.reports.faults import fault_rows, fault_text, write_faults
@@ -66,14 +66,14 @@ def test_value_labels_are_those_of_plain_forwards(folder: Path, trial: Trial | N
     with torch.no_grad():
         logits = model(planes_to_tensor(planes, contract)).logits
     expected, _ = logits_to_labels(logits, *frames[1].labels.shape, with_confidence=False)
-    found = _labeller(target, target.frames[1], 3, 1)(trial)
+    found = frame_labeller(target, target.frames[1], 3, 1)(trial)
     assert np.mean(found != expected[0].numpy()) < 0.01  # ties of an untrained model
 
 
 def test_value_miou_and_what_is_left_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch):
     """A model that is right without a fault and says Building with any: the share of Building, by the classes."""
     monkeypatch.setattr(
-        "any2seg_core.evaluation.fault_table._labeller",
+        "any2seg_core.evaluation.fault_table.frame_labeller",
         lambda target, sample, seed, index: lambda trial: sample.labels if trial is None else 0 * sample.labels,
     )
     document = fault_table(settings(folder, skip_noise=True, faults=("glare",)), lambda *_: None)
