@@ -37,6 +37,10 @@ class _Wish:
     time_s: float
     answer: Future[Shown]
 
+    def refuse(self, error: BaseException) -> None:
+        if self.answer.set_running_or_notify_cancel():
+            self.answer.set_exception(error)
+
 
 class Decoder:
     """Decodes on request and, while nobody asks, goes on with other work. A context manager.
@@ -79,7 +83,7 @@ class Decoder:
             wish = same or _Wish(drive_id, time_s, Future())
             self._wishes.append(wish)
             for old in self._wishes[:-_MOST_WAITING]:
-                old.answer.set_exception(OvertakenError())
+                old.refuse(OvertakenError())
             del self._wishes[:-_MOST_WAITING]
             self._changed.notify()
         return wish.answer
@@ -94,14 +98,22 @@ class Decoder:
                         break
                     wish = self._wishes.pop() if self._wishes else None
                 if wish is None:
-                    self._is_idle_done = next(self._idle, self) is self
-                else:
+                    self._is_idle_done = not self._work_on()
+                elif wish.answer.set_running_or_notify_cancel():
                     self._answer(wish)
         finally:
             for _, stack in self._readers.values():
                 stack.close()
             for wish in self._wishes:
-                wish.answer.set_exception(OvertakenError())
+                wish.refuse(OvertakenError())
+
+    def _work_on(self) -> bool:
+        """One step of the idle work; False when it has ended, or failed: it says so itself."""
+        try:
+            next(self._idle)
+        except Exception:  # StopIteration, or what damaged bytes make of it: moments are decoded all the same
+            return False
+        return True
 
     def _answer(self, wish: _Wish) -> None:
         try:

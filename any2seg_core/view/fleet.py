@@ -142,13 +142,13 @@ class FleetDrives:
     def _missed(self, sensor: str) -> str:
         """SQL behind the recordings with problems: those in which the evaluation missed a sensor that is recorded."""
         letters = self._letters if sensor == "any" else {sensor: self._letters.get(sensor, "")}
-        parts = ""
+        parts, evaluation = "", self.evaluation.replace("'", "''")
         for name, letter in letters.items():
             if letter.isalpha() and name in self.suite.members:
                 parts += (
                     " UNION SELECT recording_id FROM frames SEMI JOIN (SELECT recording_id FROM topics WHERE "
                     f"sensor = '{name}' AND n_messages > 0) USING (recording_id) WHERE evaluation = "
-                    f"'{self.evaluation}' GROUP BY recording_id HAVING avg((NOT contains(used, '{letter}'))::INT) > "
+                    f"'{evaluation}' GROUP BY recording_id HAVING avg((NOT contains(used, '{letter}'))::INT) > "
                     f"{_MISSED_SHARE}"
                 )
         return parts

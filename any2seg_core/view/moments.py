@@ -18,7 +18,7 @@ _LEAD_NS = 2 * NS_PER_S  # what is read before a moment: health of the sensors a
 _AHEAD_NS = 2 * NS_PER_S  # so much further on, reading goes on where it is
 _OLDEST_NS = NS_PER_S  # a set that is older than this does not show the moment
 _TOLERANCE_NS = 1_000_000  # addresses have milliseconds
-_KEPT = 8
+_KEPT = 4
 _CLOCKS_APART_NS = 5 * NS_PER_S
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -40,11 +41,15 @@ class SingleRecording:
         self.idle: Iterator[None] = self._survey()
 
     def _survey(self) -> Iterator[None]:
-        with open_bag(self._path, self._options) as opened:
-            for frame in survey(opened, self._predictor):
-                self._frames.append(frame)
-                yield
-        self._is_complete = True
+        try:
+            with open_bag(self._path, self._options) as opened:
+                for frame in survey(opened, self._predictor):
+                    self._frames.append(frame)
+                    yield
+        except UserError as error:
+            self._drive = replace(self._drive, problems=[*self._drive.problems, f"timeline: {error}"])
+        finally:
+            self._is_complete = True
 
     def drive(self, drive_id: str) -> Drive | None:
         """See `Drives`."""
