@@ -19,6 +19,7 @@ _AHEAD_NS = 2 * NS_PER_S  # so much further on, reading goes on where it is
 _OLDEST_NS = NS_PER_S  # a set that is older than this does not show the moment
 _TOLERANCE_NS = 1_000_000  # addresses have milliseconds
 _KEPT = 4
+_NEVER, _SILENT = "never_seen", "silent"
 _CLOCKS_APART_NS = 5 * NS_PER_S
 
 
@@ -31,7 +32,8 @@ class Moment:
         before_s, after_s: of the sets beside it; None where there is none, or where it is not known.
         frame: its planes and what they were made of; None where there is no set within a second.
         segmentation: labels; None without a checkpoint, or where nothing of the set could be used.
-        missing: sensor -> why it is not in the set, or could not be used.
+        missing: sensor -> why it is not in the set, or could not be used: a reason of reports, or "silent" for as long
+            as was read.
     """
 
     time_s: float
@@ -88,6 +90,7 @@ class MomentReader:
         self._before: BagSet | None = None
         self._next: BagSet | None = None
         self._reached_ns = 2**63
+        self._from_ns = 0
 
     @property
     def end_s(self) -> float:
@@ -143,7 +146,7 @@ class MomentReader:
         return self.start_ns + _OLDEST_NS
 
     def _seek(self, wanted_ns: int) -> None:
-        from_ns = wanted_ns - _LEAD_NS
+        self._from_ns = from_ns = wanted_ns - _LEAD_NS
         self._sets = iter(self._stream(from_ns))
         self._before, self._next = None, next(self._sets, None)
         self._reached_ns = from_ns
@@ -166,6 +169,8 @@ class MomentReader:
     def _decoded(self, found: BagSet, before_s: float | None, after_s: float | None) -> Moment:
         frame = found.frame()
         missing = {**found.sample_set.missing, **frame.reasons}
+        if self._from_ns > self.start_ns:  # what was before is not known here
+            missing = {name: _SILENT if why == _NEVER else why for name, why in missing.items()}
         segmented = None if self._segmenter is None else segmented_set(self._segmenter, found, frame)
         segmentation = None if segmented is None else segmented.segmentation
         time_s = self._seconds(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fake_car
 import numpy as np
 import pytest
 from bag_files import START_NS, small_entries, write_bag
 
 from any2seg_core.bags.opened import open_bag
+from any2seg_core.bags.reader import Recording
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.view.frames import survey
 from any2seg_core.view.moments import MomentReader, clock_offset_ns
@@ -53,6 +55,19 @@ def test_value_a_silent_sensor_is_named_and_the_ends_are_there(car_bag, predicto
         assert reader.at(0.0).before_s is None
         last = reader.at(reader.end_s)
         assert last.after_s is None and last.frame is not None
+
+
+def test_value_a_sensor_that_was_there_long_before_is_not_called_never_seen(tmp_path, predictor):
+    """Four seconds in, a LiDAR that fell silent after one: the synchroniser of a jump there has not seen it."""
+    lidar = fake_car.TOPICS.streams["lidar"]
+    with Recording(fake_car.write_bag(tmp_path / "whole", 5.0)) as bag:
+        entries = [(m.time_ns, m.topic, m.kind, m.data) for m in bag.messages()]
+    last_ns = fake_car.START_NS + 1_000_000_000
+    path = write_bag(tmp_path / "bag", [entry for entry in entries if entry[1] != lidar or entry[0] < last_ns])
+    fake_car.write_calibration(path / "calibration.yaml")
+    with open_bag(path) as opened:
+        assert MomentReader(opened, predictor).at(4.5).missing["lidar"] == "silent"
+        assert MomentReader(opened, predictor).at(0.0).missing["lidar"] == "never_seen"
 
 
 def test_value_nothing_is_shown_where_nothing_was_recorded(tmp_path):
