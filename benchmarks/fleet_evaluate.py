@@ -169,9 +169,10 @@ def simulated(count: Annotated[int, typer.Argument()]) -> None:
         before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         begin_s = time.process_time()
         result = evaluate_fleet(request, engine=_Simulated(store, "simulated", columns.schema()))
-        mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         each_ms = 1000 * (time.process_time() - begin_s) / count
-    print(f"{count} recordings, {result.rows} rows: peak {mib:.0f} MiB ({before_mib:.0f} before), {each_ms:.1f} ms each")
+    memory = f"peak {peak_mib:.0f} MiB ({before_mib:.0f} before)"
+    print(f"{count} recordings, {result.rows} rows: {memory}, {each_ms:.1f} ms each")
 
 
 if __name__ == "__main__":
