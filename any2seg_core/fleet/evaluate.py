@@ -181,9 +181,9 @@ class _Run:
 
     def _title(self) -> str:
         done = self.result.finished + self.result.failed
-        states = [f"{number}: {Path(task.url).name} {100 * share:.0f} %"
+        states = [f"{number}: {'/'.join(Path(task.url).parts[-2:])} {100 * share:.0f} %"
                   for number, (task, share) in sorted(self._states.items())]  # fmt: skip
-        return f"{done} recordings done{', ' if states else ''}{', '.join(states)}; seconds"
+        return ", ".join([f"{done} recordings done", *states])
 
 
 def _engine(request: FleetEvaluateRequest, columns: Columns) -> Engine:
