@@ -30,6 +30,7 @@ from any2seg_core.vocabulary.modalities import VEHICLE
 
 NAME = "b0"
 PERIOD_NS = 100_000_000
+_DIFFERENT = 10  # recordings; the others repeat them, and every tenth is without a sensor for a while
 VEHICLES, WEATHERS = ("car-1", "car-2", "car-3", "car-4"), ("sunny", "rainy", "cloudy", "foggy", "clear")
 SUBSETS = [VEHICLE.subset_letters(subset) for subset in VEHICLE.all_subsets() if len(subset) != 2]
 MEANS = """
@@ -51,23 +52,22 @@ def recording_rows(count: int, frames: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def frame_table(recording_id: str, count: int, random: np.random.Generator) -> pa.Table:
-    """Random figures; in every tenth recording the LiDAR is gone for a fifth of the time."""
+def frame_table(recording_id: str, count: int, random: np.random.Generator, is_gone: bool) -> pa.Table:
+    """Random figures; is_gone: without the LiDAR for a fifth of the time."""
     schema = frames_schema(SUBSETS, VEHICLE.members)
 
     def shares() -> pa.Array:
         return pa.array(random.random(count, np.float32))
 
-    is_gone = np.zeros(count, bool)
-    if random.random() < 0.1:
-        is_gone[count // 2 : count // 2 + count // 5] = True
+    gone = np.zeros(count, bool)
+    gone[count // 2 : count // 2 + count // 5] = is_gone
     columns: dict[str, Any] = {name: pa.nulls(count, schema.field(name).type) for name in schema.names}
     columns |= {
         "recording_id": pa.array([recording_id] * count), "stamp_ns": pa.array(np.arange(count) * PERIOD_NS),
-        "used": pa.array(np.where(is_gone, "RDE", "RDEL")), "confidence": shares(), "flicker": shares(),
+        "used": pa.array(np.where(gone, "RDE", "RDEL")), "confidence": shares(), "flicker": shares(),
         "agreement": pa.StructArray.from_arrays([shares() for _ in SUBSETS], SUBSETS),
         "reliability": pa.StructArray.from_arrays([shares() for _ in VEHICLE.members], list(VEHICLE.members)),
-        "missing": pa.array([["lidar: dead"] if gone else [] for gone in is_gone.tolist()], pa.list_(pa.string())),
+        "missing": pa.array([["lidar: dead"] if each else [] for each in gone.tolist()], pa.list_(pa.string())),
     }  # fmt: skip
     return pa.table([columns[name] for name in schema.names], schema)
 
@@ -79,8 +79,11 @@ def made(folder: Path, recordings: int, frames: int) -> FleetStore:
     store.write_index(pa.Table.from_pylist(rows, recordings_schema()), topics_schema().empty_table())
     store.write_evaluation(NAME, {})
     random = np.random.default_rng(0)
-    for row in track(rows, "rows", len(rows)):
-        store.write_part(NAME, row["recording_id"], frame_table(row["recording_id"], frames, random))
+    tables = [frame_table("", frames, random, is_gone=number == 0) for number in range(_DIFFERENT)]
+    for number, row in enumerate(track(rows, "rows", len(rows))):
+        own = pa.array([row["recording_id"]] * frames)
+        table = tables[number % _DIFFERENT].set_column(0, tables[0].schema.field(0), own)
+        store.write_part(NAME, row["recording_id"], table)
     store.merge(NAME)
     return store
 

@@ -74,6 +74,14 @@ BODIES = {
         for message in bag.messages():
             recorder.copy(message)
 """,
+    "index of a fleet": """
+    from any2seg_core.fleet.indexing import index
+    index(folder / "store", [sys.argv[1]])
+""",
+    "moments of a fleet": """
+    from any2seg_core.data.moments import write_moments
+    write_moments(folder / "moments.csv", ("url", "stamp_ns"), [{"url": "a", "stamp_ns": at} for at in range(9999)])
+""",
     "extracted data set": """
     from any2seg_core.data.extract import ExtractOptions, extract
     from any2seg_core.bags.opened import open_bag

@@ -10,25 +10,34 @@ from any2seg_core.fleet.store import FleetStore
 
 Measure = Literal["confidence", "agreement"]
 
-_WORST = """
-WITH scored AS (
-  SELECT recording_id, stamp_ns, used, confidence, {agreement} AS agreement, missing
-  FROM frames WHERE evaluation = $evaluation AND used <> ''
-), ranked AS (  -- neighbours show the same: of each stretch of a recording the worst moment
-  SELECT *, row_number() OVER (PARTITION BY recording_id, stamp_ns // $apart_ns ORDER BY {measure}, stamp_ns) AS place
-  FROM scored WHERE {measure} IS NOT NULL
+_LOWEST = """
+WITH lowest AS (  -- more than are wanted, as neighbours are as bad
+  SELECT recording_id, stamp_ns, {measure} AS measure FROM frames
+  WHERE evaluation = $evaluation AND used <> '' AND {measure} IS NOT NULL
+  ORDER BY measure, recording_id, stamp_ns LIMIT $pool
+), ranked AS (  -- of each stretch of a recording the worst moment
+  SELECT *, row_number() OVER (PARTITION BY recording_id, stamp_ns // $apart_ns ORDER BY measure, stamp_ns) AS place
+  FROM lowest
 )
-SELECT vehicle, date, weather, time_of_day, url, (stamp_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
-       confidence, agreement, missing
-FROM ranked JOIN recordings USING (recording_id)
-WHERE place = 1 ORDER BY {measure}, url, stamp_ns LIMIT $count
+SELECT recording_id, stamp_ns FROM ranked JOIN recordings USING (recording_id)
+WHERE place = 1 ORDER BY measure, url, stamp_ns LIMIT $count
 """
+_WORST = """
+SELECT vehicle, date, weather, time_of_day, url, (stamp_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
+       confidence, {agreement} AS agreement, missing
+FROM frames JOIN recordings USING (recording_id)
+WHERE evaluation = $evaluation AND recording_id IN $ids AND stamp_ns IN $stamps
+      AND {{'r': recording_id, 's': stamp_ns}} IN (SELECT {{'r': unnest($ids), 's': unnest($stamps)}})
+ORDER BY {measure}, url, stamp_ns
+"""
+_MOST_HZ = 100.0
 
 _FAILURES = """
 WITH moments AS (
   SELECT recording_id, stamp_ns, missing,
          row_number() OVER of_recording AS place, lead(stamp_ns) OVER of_recording AS next_ns
-  FROM frames WHERE evaluation = $evaluation
+  FROM frames WHERE evaluation = $evaluation AND recording_id IN (
+    SELECT recording_id FROM frames WHERE evaluation = $evaluation AND len(missing) > 0)
   WINDOW of_recording AS (PARTITION BY recording_id ORDER BY stamp_ns)
 ), absent AS (
   SELECT recording_id, stamp_ns, coalesce(next_ns, stamp_ns) AS next_ns, place,
@@ -80,7 +89,8 @@ def worst(
     """Moments with the lowest confidence, or where the labels of sensor subsets agree least with those of all.
 
     Args:
-        evaluation: "": the only one. count: of moments. apart_s: of each stretch of so many seconds one at most.
+        evaluation: "": the only one. count: of moments. apart_s: of each stretch of so many seconds one at most,
+            at rates of up to 100 Hz.
 
     Returns:
         Rows, the worst first; agreement is the mean over the evaluated subsets.
@@ -91,8 +101,13 @@ def worst(
         raise UserError(f"--count {count}, --apart {apart_s:g}: give a number and seconds above 0", "value-range")
     name = chosen_evaluation(store, evaluation)
     subsets = ", ".join(f"agreement.{_name(letters)}" for letters in fields_of(store, "agreement"))
-    sql = _WORST.format(agreement=f"list_avg([{subsets}])", measure=measure)
-    return ask(store, sql, {"evaluation": name, "apart_ns": round(apart_s * 1e9), "count": count})
+    agreement = f"list_avg([{subsets}])"
+    value = {"confidence": "confidence", "agreement": agreement}[measure]
+    pool = count * (1 + round(apart_s * _MOST_HZ))  # no stretch has more frames
+    values = {"evaluation": name, "apart_ns": round(apart_s * 1e9), "count": count, "pool": pool}
+    lowest = ask(store, _LOWEST.format(measure=value), values).rows
+    keys = {"ids": [each for each, _ in lowest], "stamps": [stamp_ns for _, stamp_ns in lowest]}
+    return ask(store, _WORST.format(agreement=agreement, measure=value), {"evaluation": name, **keys})
 
 
 def failures(store: FleetStore, evaluation: str = "", least_s: float = 1.0) -> Answer:

@@ -13,6 +13,7 @@ frames.parquet is made of them again at any time.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _FORMAT = "any2seg-fleet"
 _STORE, _RECORDINGS, _TOPICS, _EVALUATIONS = "store.json", "recordings.parquet", "topics.parquet", "evaluations"
 _EVALUATION, _PARTS, _FRAMES = "evaluation.json", "parts", "frames.parquet"
 _ID, _NAME = re.compile(r"[0-9a-f]{16}"), re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_SUFFIX = ".parquet"
 _GROUP_ROWS = 122_880  # what DuckDB reads at a time
 _MERGED = b"any2seg.recordings"  # in the metadata of frames.parquet: ids of the recordings in it, as JSON
 _WILD = frozenset("*?[]{}")  # DuckDB reads these in a path as a pattern
@@ -143,12 +145,17 @@ class FleetStore:
         others = set(frames.column("recording_id").unique().to_pylist()) - {recording_id}
         if others or not _ID.fullmatch(recording_id):
             raise UserError(f"frames of {sorted(others)[:3]} given as those of {recording_id!r}", "value-conflict")
-        with replacing(self.evaluation_folder(name) / _PARTS / f"{recording_id}.parquet") as partial:
+        with replacing(self._part(name, recording_id)) as partial:
             _write_table(partial, frames.sort_by("stamp_ns"))
 
     def finished(self, name: str) -> set[str]:
         """Ids of the recordings whose frames are there."""
-        return set(self._parts(name))
+        try:  # thousands of names, which pathlib takes long for
+            names = os.listdir(self.evaluation_folder(name) / _PARTS)
+        except FileNotFoundError:
+            return set()
+        stems = (each.removesuffix(_SUFFIX) for each in names if each.endswith(_SUFFIX))
+        return {stem for stem in stems if _ID.fullmatch(stem)}
 
     def merge(self, name: str) -> int:
         """Write all parts of recordings in the index into one file, without holding them in memory; returns the rows.
@@ -157,7 +164,7 @@ class FleetStore:
             UserError: a part is damaged, parts are of different evaluations, or the place cannot be written.
         """
         current = self._current_ids()
-        parts = {each: path for each, path in sorted(self._parts(name).items()) if each in current}
+        parts = {each: self._part(name, each) for each in sorted(self.finished(name) & current)}
         if not parts:
             return 0
         schema = _read_schema(next(iter(parts.values())))
@@ -196,15 +203,14 @@ class FleetStore:
 
     def _frame_sources(self, name: str) -> Iterator[str]:
         """SELECTs that give the frames of an evaluation: the merged file, and parts that are not in it yet."""
-        current, parts = self._current_ids(), self._parts(name)
-        merged_file = self.evaluation_folder(name) / _FRAMES
+        current, merged_file = self._current_ids(), self.evaluation_folder(name) / _FRAMES
         merged = _merged_ids(merged_file) if merged_file.is_file() else set()
         if merged:
             gone = sorted(merged - current)
             where = f" WHERE recording_id NOT IN ({', '.join(map(_quoted, gone))})" if gone else ""
             yield f"(SELECT {_quoted(name)} AS evaluation, * FROM read_parquet({_quoted(merged_file)}){where})"
-        if fresh := [path for each, path in sorted(parts.items()) if each in current - merged]:
-            files = ", ".join(map(_quoted, fresh))
+        if fresh := (self.finished(name) & current) - merged:
+            files = ", ".join(_quoted(self._part(name, each)) for each in sorted(fresh))
             yield f"(SELECT {_quoted(name)} AS evaluation, * FROM read_parquet([{files}], union_by_name=true))"
 
     def _current_ids(self) -> set[str]:
@@ -218,9 +224,8 @@ class FleetStore:
             )
         return self.path / _EVALUATIONS / name
 
-    def _parts(self, name: str) -> dict[str, Path]:
-        found = (self.evaluation_folder(name) / _PARTS).glob("*.parquet")
-        return {path.stem: path for path in found if _ID.fullmatch(path.stem)}
+    def _part(self, name: str, recording_id: str) -> Path:
+        return self.evaluation_folder(name) / _PARTS / f"{recording_id}{_SUFFIX}"
 
 
 def _no_frames() -> Any:
