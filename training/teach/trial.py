@@ -44,7 +44,8 @@ class Estimate:
     Attributes:
         frames: that are taught. held_out: that are judged. planes_s, planes_mib: to read recordings and keep planes.
         step_s: a step; steps: of them. judging_s: the evaluation. memory_mib: of the process at its largest.
-        state_mib: of training states and checkpoints.
+        state_mib: of training states and checkpoints. taught: share of the pixels tried on which the teacher's word
+            counts.
     """
 
     frames: int
@@ -56,6 +57,7 @@ class Estimate:
     judging_s: float
     memory_mib: float
     state_mib: float
+    taught: float
 
     @property
     def total_s(self) -> float:
@@ -78,6 +80,7 @@ class Estimate:
         return [
             f"planes: about {count} frames, {_time(self.planes_s)}, {_size(self.planes_mib)}",
             f"training: {self.steps} steps of {self.step_s:.2f} s, {_time(self.steps * self.step_s)}",
+            f"taught: {100 * self.taught:.0f} % of the pixels tried; of the others the teacher is unsure",
             f"evaluation: {self.held_out} frames held out, {_time(self.judging_s)}",
             f"together about {_time(self.total_s)}, {_size(self.memory_mib)} of memory, {_size(self.disk_mib)} of disk",
         ]
@@ -95,7 +98,7 @@ def tried(settings: TeachSettings, sources: Sequence[Source], start: Start | Non
         config, frames, read_s, share = _first_frames(settings, first, start, folder)
         png_mib = _png_mib(frames, folder / "planes") if first.is_bag else 0.0
         run = build_run(config, processes)
-        step_s = _step_s(run, processes)
+        step_s, taught = _steps(run, processes)
         score_s, fault_s = _judging(run, processes.device)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -109,7 +112,7 @@ def tried(settings: TeachSettings, sources: Sequence[Source], start: Start | Non
         frames=count - held_out, held_out=held_out, planes_s=read_s * whole, planes_mib=png_mib * count,
         step_s=step_s, steps=settings.steps or max(1, round(60.0 * settings.minutes / step_s)),
         judging_s=_PASSES * score_s * judged + fault_s * faulty,
-        memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, state_mib=_state_mib(run),
+        memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, state_mib=_state_mib(run), taught=taught,
     )  # fmt: skip
 
 
@@ -139,23 +142,24 @@ def _first_frames(
     raise AssertionError("the last of _FIRST_S is longer than any recording")
 
 
-def _step_s(run: Run, processes: Processes) -> float:
-    """Seconds of a step; the first one, which compiles and fills caches, does not count."""
+def _steps(run: Run, processes: Processes) -> tuple[float, float]:
+    """Seconds of a step, the first of which compiles and does not count; share of the pixels that are taught."""
     config = run.config
     numbers = MixedNumbers([SampleNumbers(len(part), config.batch_size, config.seed) for part in run.parts])
     parts = [FittedFrames(part, run.contract) for part in run.method.parts(run.parts)]
     augment = build_augment(config, run.contract.suite)
     batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers)
-    begins = []
+    begins, shares = [], []
     for _ in range(_STEPS):
         begins.append(time.monotonic())
         run.optimizer.zero_grad()
-        losses, _terms, _keys = gradients(config, run, processes, run.model, batches)
+        losses, terms, _keys = gradients(config, run, processes, run.model, batches)
+        shares += [float(each["taught_share"]) for each in terms]
         run.optimizer.step()
         run.average.update(run.model, run.step)
         run.step += 1
         float(losses[-1])  # a GPU has now done it
-    return (time.monotonic() - begins[1]) / (_STEPS - 1)
+    return (time.monotonic() - begins[1]) / (_STEPS - 1), sum(shares) / len(shares)
 
 
 def _state_mib(run: Run) -> float:

@@ -54,6 +54,6 @@ def test_value_names_decide_and_not_where_things_lie():
 
 
 def test_value_an_estimate_adds_up():
-    found = Estimate(80, 20, 30.0, 100.0, 0.5, 7200, 60.0, 2048.0, 150.0)
+    found = Estimate(80, 20, 30.0, 100.0, 0.5, 7200, 60.0, 2048.0, 150.0, 0.9)
     assert found.total_s == 30 + 3600 + 60 and found.disk_mib == 250 and found.save_every == 120
     assert found.lines()[-1] == "together about 62 min, 2.0 GiB of memory, 250 MiB of disk"

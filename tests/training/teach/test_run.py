@@ -76,7 +76,8 @@ def test_value_a_dry_run_measures_and_leaves_nothing(taught, tmp_path, recording
     assert (files_of(tmp_path), files_of(recording)) == before and not (tmp_path / "out").exists()
     assert found["frames"] + found["held_out"] == pytest.approx(10, abs=2)
     assert found["steps"] == pytest.approx(300 / found["step_s"], abs=1) and found["memory_mib"] > 50
-    assert found["total_s"] > 300 * 0.99 and 0 < found["planes_mib"] < found["disk_mib"] and len(lines) == 5
+    assert found["total_s"] > 300 * 0.99 and 0 < found["planes_mib"] < found["disk_mib"] and len(lines) == 6
+    assert 0 < found["taught"] <= 1
 
 
 def test_value_two_recordings_are_taught_together(taught, labelled, recording, teacher):
