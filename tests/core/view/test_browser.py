@@ -15,6 +15,7 @@ from any2seg_core.bags.opened import BagOptions
 from any2seg_core.bags.reader import Recording
 from any2seg_core.view.app import make_app
 from any2seg_core.view.decoder import Decoder
+from any2seg_core.view.fleet import FleetDrives
 from any2seg_core.view.single import SingleRecording
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -137,3 +138,23 @@ def test_value_a_clip_is_saved_from_here_to_there(browser, address, tmp_path):
         download.value.save_as(tmp_path / "clip.mcap")
     with Recording(tmp_path / "clip.mcap") as clip:
         assert (clip.end_ns - clip.start_ns) / 1e9 == pytest.approx(1.0, abs=0.02)
+
+
+def test_value_a_fleet_is_filtered_and_leads_to_a_moment(browser, store, predictor):
+    """On a narrow screen: the list, a filter, a drive of it, its first moment, and back to the map."""
+    drives = FleetDrives(store[0], predictor, "m.safetensors", "night")
+    with Decoder(drives.open_reader, drives.idle) as decoder, running(make_app(drives, decoder)) as address:
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        page.locator("select[name=weather]").select_option("sunny")
+        page.get_by_role("button", name="Show").click()
+        page.get_by_role("link", name="<b>car").click()
+        settled(page, "0.000")
+        page.get_by_role("link", name="Map").click()
+        assert page.locator("svg.plot a").count() == 3
+        assert page.evaluate("document.documentElement.scrollWidth") == 400
+        page.close()
+        assert complaints == []
