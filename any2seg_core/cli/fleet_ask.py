@@ -20,6 +20,7 @@ from any2seg_core.base.screen import Screen, say
 
 StoreArgument = Annotated[Path, typer.Argument(help="Folder of the fleet's store.")]
 EvaluationOption = Annotated[str, typer.Option(help="Name of the evaluation; default: the only one.")]
+_NOT_IN_TABLE = ("stamp_ns", "time_of_day")  # of the worst moments: at_s and weather tell people enough
 _WIDTH = 120  # of a table that goes into a file
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 
@@ -46,7 +47,7 @@ def worst(
     evaluation: EvaluationOption = "",
     by: Annotated[str, typer.Option(help="confidence, or agreement of the sensors.")] = "confidence",
     count: Annotated[int, typer.Option(min=1, help="Moments.")] = 20,
-    apart: Annotated[float, typer.Option(help="Seconds: of each such stretch of a recording one moment.")] = 2.0,
+    apart: Annotated[float, typer.Option(help="Seconds between two moments of one recording.")] = 2.0,
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, with what the camera saw.")] = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -60,7 +61,9 @@ def worst(
 
     opened = FleetStore.open(store)
     answer = find_worst(opened, evaluation, by, count, apart)  # type: ignore[arg-type]  # any text, which it checks
-    _show(answer.columns, answer.rows, answer.records(), as_json, as_csv)
+    short = [index for index, name in enumerate(answer.columns) if name not in _NOT_IN_TABLE]
+    rows = [[row[index] for index in short] for row in answer.rows]
+    _show([answer.columns[index] for index in short], rows, answer.records(), as_json, as_csv)
     if out is not None:
         _write_worst(opened, evaluation, answer.records(), out)
 
@@ -170,7 +173,7 @@ def _show(
     if as_csv:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(records[0] if records else columns)
         for record in records:
             writer.writerow([json.dumps(each) if isinstance(each, list | dict) else each for each in record.values()])
         say(text.getvalue().rstrip("\n"))

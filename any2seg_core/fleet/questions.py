@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from any2seg_core.base.errors import UserError
@@ -11,16 +12,11 @@ from any2seg_core.fleet.store import FleetStore
 Measure = Literal["confidence", "agreement"]
 
 _LOWEST = """
-WITH lowest AS (  -- more than are wanted, as neighbours are as bad
+SELECT recording_id, stamp_ns FROM (
   SELECT recording_id, stamp_ns, {measure} AS measure FROM frames
   WHERE evaluation = $evaluation AND used <> '' AND {measure} IS NOT NULL
   ORDER BY measure, recording_id, stamp_ns LIMIT $pool
-), ranked AS (  -- of each stretch of a recording the worst moment
-  SELECT *, row_number() OVER (PARTITION BY recording_id, stamp_ns // $apart_ns ORDER BY measure, stamp_ns) AS place
-  FROM lowest
-)
-SELECT recording_id, stamp_ns FROM ranked JOIN recordings USING (recording_id)
-WHERE place = 1 ORDER BY measure, url, stamp_ns LIMIT $count
+) JOIN recordings USING (recording_id) ORDER BY measure, url, stamp_ns
 """
 _WORST = """
 SELECT vehicle, date, weather, time_of_day, url, (stamp_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
@@ -89,7 +85,7 @@ def worst(
     """Moments with the lowest confidence, or where the labels of sensor subsets agree least with those of all.
 
     Args:
-        evaluation: "": the only one. count: of moments. apart_s: of each stretch of so many seconds one at most,
+        evaluation: "": the only one. count: of moments. apart_s: two of one recording are at least so far apart,
             at rates of up to 100 Hz.
 
     Returns:
@@ -103,11 +99,23 @@ def worst(
     subsets = ", ".join(f"agreement.{_name(letters)}" for letters in fields_of(store, "agreement"))
     agreement = f"list_avg([{subsets}])"
     value = {"confidence": "confidence", "agreement": agreement}[measure]
-    pool = count * (1 + round(apart_s * _MOST_HZ))  # no stretch has more frames
-    values = {"evaluation": name, "apart_ns": round(apart_s * 1e9), "count": count, "pool": pool}
-    lowest = ask(store, _LOWEST.format(measure=value), values).rows
-    keys = {"ids": [each for each, _ in lowest], "stamps": [stamp_ns for _, stamp_ns in lowest]}
+    pool = count * (1 + round(2 * apart_s * _MOST_HZ))  # no moment hides more of its neighbours
+    lowest = ask(store, _LOWEST.format(measure=value), {"evaluation": name, "pool": pool}).rows
+    chosen = _apart(lowest, round(apart_s * 1e9), count)
+    keys = {"ids": [each for each, _ in chosen], "stamps": [stamp_ns for _, stamp_ns in chosen]}
     return ask(store, _WORST.format(agreement=agreement, measure=value), {"evaluation": name, **keys})
+
+
+def _apart(moments: Sequence[tuple[str, int]], apart_ns: int, count: int) -> list[tuple[str, int]]:
+    """The first moments of a list that are so far from all before them of the same recording."""
+    chosen: dict[str, list[int]] = {}
+    found: list[tuple[str, int]] = []
+    for recording_id, stamp_ns in moments:
+        before = chosen.setdefault(recording_id, [])
+        if len(found) < count and all(abs(stamp_ns - each) >= apart_ns for each in before):
+            before.append(stamp_ns)
+            found.append((recording_id, stamp_ns))
+    return found
 
 
 def failures(store: FleetStore, evaluation: str = "", least_s: float = 1.0) -> Answer:

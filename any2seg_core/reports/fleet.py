@@ -15,11 +15,11 @@ from any2seg_core.reports.document import Report, Section, Sheet, SheetRow, Tabl
 
 MOST_ROWS = 200
 """That a table on the terminal shows."""
-_KEPT_WHOLE = 12  # characters of a column that is folded
+_KEPT_WHOLE, _FOLDED = 12, 8  # characters: of columns that are not folded, and least of others
 _HEADINGS = ("vehicle", "date", "weather", "recording", "at", "sensors", "confidence", "agreement", "missing")
 _NOTE = (
     "Confidence: mean over the picture. Agreement: share of the pixels whose label by a subset of the sensors is that "
-    "by all of them, mean over the evaluated subsets. Of each stretch of a recording the worst moment is shown."
+    "by all of them, mean over the evaluated subsets. Neighbours are left out."
 )
 
 
@@ -29,9 +29,8 @@ def answer_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Termi
     for index, name in enumerate(columns):
         is_number = any(isinstance(row[index], int | float) for row in rows)
         longest = max([len(name), *(len(shown(row[index])) for row in rows[:MOST_ROWS])])
-        table.add_column(
-            name, justify="right" if is_number else "left", overflow="fold", min_width=min(longest, _KEPT_WHOLE)
-        )
+        least = longest if longest <= _KEPT_WHOLE else _FOLDED
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", min_width=least)
     for row in rows[:MOST_ROWS]:
         table.add_row(*map(shown, row))
     return table

@@ -63,7 +63,7 @@ def test_value_worst_writes_a_page_with_what_the_camera_saw(store, tmp_path):
     words = ("--evaluation", "old", "--count", "3", "--apart", "0.2", "--out", tmp_path / "out", "--json")
     rows = json.loads(called("worst", store, *words))
     assert [(row["vehicle"], row["stamp_ns"]) for row in rows] == [
-        ("car-1", START_NS + 400_000_000), ("car-2", START_NS + 400_000_000), ("car-1", START_NS + 300_000_000),
+        ("car-1", START_NS + 400_000_000), ("car-2", START_NS + 400_000_000), ("car-1", START_NS + 200_000_000),
     ]  # fmt: skip
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("data:image/jpeg") == 3
