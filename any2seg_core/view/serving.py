@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def serve(drives: Drives, host: str, port: int) -> None:
         say(f"http://{shown}:{listening.getsockname()[1]}/  (ends with Ctrl-C)")
         if not _is_loopback(listening.getsockname()[0]):
             say("! everybody who reaches this port can see the recordings", err=True)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # which uvicorn passes on when it has ended
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -58,3 +58,22 @@ def test_exception_an_address_of_another_machine(tmp_path, capsys, host):
 def test_exception_a_missing_package_is_named_with_its_extra(tmp_path, capsys, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     assert_refused(refused(capsys, tmp_path), "package-missing", name, "pip install 'any2seg[view]'")
+
+
+def test_value_ctrl_c_ends_it_quietly_and_the_port_is_free_again(tmp_path, capsys, monkeypatch):
+    """The address is told with the port that was found; nothing is said of other machines on loopback."""
+    bag, checkpoint = write_bag(tmp_path / "bag", small_entries(3)), tiny_checkpoint(tmp_path / "m.safetensors")
+    seen = []
+
+    def interrupted(server, sockets):
+        seen.append(sockets[0].getsockname())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run(app, "any2seg", ["bag", "view", str(bag), "--checkpoint", str(checkpoint), "--port", "0"])
+    told = capsys.readouterr()
+    ((address, port),) = seen
+    assert (ended.value.code, address) == (0, "127.0.0.1")
+    assert told.out.startswith(f"http://127.0.0.1:{port}/") and "recordings" not in told.err
+    socket.create_server(("127.0.0.1", port)).close()
