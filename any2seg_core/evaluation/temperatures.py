@@ -108,12 +108,15 @@ def calibrated(
     """The contract of a target with temperatures and feature statistics of its frames, and what they changed.
 
     Args:
-        judged_on: other frames of the same model, on which the calibration error is measured; None: the same frames.
+        judged_on: other frames of the same model, on which the calibration error is measured; None: the same frames,
+            and every subset must have a labelled pixel there. With others those that have none get no temperature.
 
     Raises:
         UserError: subsets for which no pixel has a label.
     """
     fits = _fits(target, progress)
+    if judged_on is not None:
+        fits = {letters: fit for letters, fit in fits.items() if fit.pixels}
     silent = [letters for letters, fit in fits.items() if not fit.pixels]
     if silent:
         raise UserError(

@@ -34,6 +34,7 @@ class TeachSettings(BaseModel):
         "judge", description="what labels of recordings are for, if there are any: judge, learn (both), ignore"
     )
     map: ClassMap = ""
+    frame_floor: float = Field(0.5, ge=0, lt=1, description="frames of which the teacher is less sure are not taught")
     every: int = Field(1, ge=1, description="take every n-th set of a recording")
     suite: str = Field("", description="sensors: vehicle, muses, mcubes or a YAML file; default: as any2seg.yaml says")
     batch_size: int = Field(4, gt=0, description="frames of a step")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from raised import assert_refused, user_error
 import any2seg_training.teach.run as run_module
 from any2seg_core.base.atomic import only_one
 from any2seg_core.base.entry import run as run_app
+from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.camera import CameraModel
@@ -233,6 +235,9 @@ def test_value_labels_judge_and_are_not_learned(taught, labelled, tmp_path):
     found, _ = taught(out=tmp_path / "judge", **given)
     assert set(found["truth"]) == {"teacher", "R", "L", "RL"}
     assert found["truth"]["teacher"]["pixels"] < 30 < found["agreement"]["R"]["pixels"]
+    learned, _ = taught(out=tmp_path / "learn", labels="learn", **given)
+    logs = [(tmp_path / name / "training" / "log.jsonl").read_text() for name in ("judge", "learn")]
+    assert ["l_sup" in log for log in logs] == [False, True] and learned["agreement"] != found["agreement"]
     ignored, _ = taught(out=tmp_path / "ignore", labels="ignore", **given)
     assert ignored["truth"] is None and ignored["agreement"] == found["agreement"]
     assert_same_weights(tmp_path / "judge" / "checkpoint.safetensors", tmp_path / "ignore" / "checkpoint.safetensors")
@@ -272,3 +277,20 @@ def test_value_the_command_prints_its_summary_as_json(asked, capsys):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["steps"] == 1 and "together about" in printed.err
     assert teach_sensors(asked(steps=1), False, lambda _: None) == json.loads(printed.out)
+
+
+def test_value_a_folder_of_labels_teaches_and_what_nobody_labelled_is_not_calibrated(taught, recording, tmp_path):
+    """Of the four frames held out the first and the last have labels: temperatures come from one, errors from one."""
+    folder = tmp_path / "labels"
+    names = [frame.name for frame in BagDataset(recording, "train", labelled=False, cache="ram").frames]
+    (folder / names[0]).parent.mkdir(parents=True)
+    (folder / "label_space.yaml").write_text(json.dumps(YARD.to_document()))
+    image = np.full((64, 96), 2, np.uint8)
+    image[32:] = 0
+    for name in (*names[:6], names[6], names[9]):
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+    found, _ = taught(teacher=(str(folder),), size="96x64", steps=2)
+    assert found["classes"] == list(YARD.classes) and found["teachers"] == ["labels"]
+    assert 50 < found["untaught"] < 60  # beams met something in what the images call sky
+    assert set(found["calibration"]) == {"R", "L", "RL"}
+    assert all(row["teacher_agreement"] is None for row in found["faults"])
