@@ -16,7 +16,10 @@ from any2seg_core.reports.document import Report, Section, Sheet, SheetRow, Tabl
 MOST_ROWS = 200
 """That a table on the terminal shows."""
 _KEPT_WHOLE, _FOLDED = 12, 8  # characters: of columns that are not folded, and least of others
-_HEADINGS = ("vehicle", "date", "weather", "recording", "at", "sensors", "confidence", "agreement", "missing")
+_HEADINGS = ("", "vehicle", "date", "weather", "recording", "at", "sensors", "confidence", "agreement", "missing")
+_LEFT = ("", "vehicle", "date", "weather", "recording", "sensors", "missing")
+_SIDE_BY_SIDE = 4
+_BLANK = np.full((3, 4, 3), 255, np.uint8)
 _NOTE = (
     "Confidence: mean over the picture. Agreement: share of the pixels whose label by a subset of the sensors is that "
     "by all of them, mean over the evaluated subsets. Neighbours are left out."
@@ -63,25 +66,32 @@ def write_worst(
         rows: of `questions.worst`. pictures: (url, stamp) -> (H, W, 3) uint8 RGB of the camera.
     """
     cells = [
-        (shown(row["vehicle"]), shown(row["date"]), _weather(row), row["url"], f"{row['at_s']:.1f} s", row["used"],
-         shown(row["confidence"]), shown(row["agreement"]), shown(row["missing"]))
-        for row in rows
+        (str(number), shown(row["vehicle"]), shown(row["date"]), _weather(row), row["url"], f"{row['at_s']:.1f} s",
+         row["used"], shown(row["confidence"]), shown(row["agreement"]), shown(row["missing"]))
+        for number, row in enumerate(rows, start=1)
     ]  # fmt: skip
-    sheet = Sheet(
-        ("camera",),
-        [SheetRow(f"{row['vehicle'] or row['url']}, {row['at_s']:.1f} s",
-                  f"{_weather(row)}; sensors {row['used']}; confidence {shown(row['confidence'])}",
-                  (pictures.get((row["url"], row["stamp_ns"])),))
-         for row in rows],
-    )  # fmt: skip
-    left = ("vehicle", "date", "weather", "recording", "sensors", "missing")
-    sections = [Section("Moments", (Table(_HEADINGS, cells, left),), _NOTE), Section("What the camera saw", (sheet,))]
+    sections = [
+        Section("Moments", (Table(_HEADINGS, cells, _LEFT),), _NOTE),
+        Section("What the camera saw", (_sheet(rows, pictures),), "In the order of the table."),
+    ]
     facts = [("evaluation", evaluation), ("moments", str(len(rows)))]
     report = Report("Worst moments of a fleet", "The worst first.", sections, facts, command, problems)
     path = folder / "report.html"
     with replacing(path) as partial:
         partial.write_text(report.html(), encoding="utf-8")
     return path
+
+
+def _sheet(rows: Sequence[Mapping[str, Any]], pictures: Mapping[tuple[str, int], np.ndarray]) -> Sheet:
+    """Some pictures side by side, with their numbers in the table."""
+    sheet_rows = []
+    for start in range(0, len(rows), _SIDE_BY_SIDE):
+        part = rows[start : start + _SIDE_BY_SIDE]
+        told = [f"{start + at}: {row['vehicle'] or row['url']}, {row['at_s']:.1f} s" for at, row in enumerate(part, 1)]
+        shown_pictures = [pictures.get((row["url"], row["stamp_ns"])) for row in part]
+        shown_pictures += [_BLANK] * (_SIDE_BY_SIDE - len(part))
+        sheet_rows.append(SheetRow(f"{start + 1} to {start + len(part)}", "; ".join(told), tuple(shown_pictures)))
+    return Sheet([""] * _SIDE_BY_SIDE, sheet_rows)
 
 
 def _weather(row: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def test_value_worst_writes_a_page_with_what_the_camera_saw(store, tmp_path):
         ("car-1", START_NS + 400_000_000), ("car-2", START_NS + 400_000_000), ("car-1", START_NS + 200_000_000),
     ]  # fmt: skip
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("data:image/jpeg") == 3
+    assert page.count("data:image/jpeg") == 4  # the last row is filled up
     assert "car-1" in page and "rain" in page and "<script" not in page
 
 
