@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from fleet_files import engine_of, frames_of, index, request_of, write_fleet
+from raised import user_error
 from store_tables import IDS
 
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.fleet.evaluate import evaluate_fleet
+from any2seg_core.fleet.sources import find_sources
 from any2seg_core.fleet.store import FleetStore
 
 PLAN = read_plan(["camera@0.5:0.9,lidar@0.7:"], [])
@@ -126,3 +128,24 @@ def test_value_a_recording_that_fails_costs_itself(fleet, tmp_path):
     (tmp_path / "gone").symlink_to(bags[0])
     assert evaluated(request).finished == 1
     assert pq.read_table(store.evaluation_folder("model") / "failures.parquet").num_rows == 0
+
+
+def test_value_a_recording_at_a_url_is_judged_from_a_copy(fleet, tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="pip install 'any2seg[remote]'")
+    (file,) = (fleet.path.parent / "drive_1").glob("*.mcap")
+    memory = fsspec.filesystem("memory")
+    for path in file.parent.iterdir():
+        memory.pipe_file(f"/drives/{path.name}", path.read_bytes())
+    (source,) = find_sources(["memory://drives"])
+    store = FleetStore.create(tmp_path / "fleet")
+    row = fleet.recordings().to_pylist()[1] | {"url": source.url}
+    store.write_index(fleet.recordings().from_pylist([row], fleet.recordings().schema), fleet.topics())
+    request = request_of(store, checkpoint=fleet.path.parent / "model.safetensors", subsets="all")
+    near = request_of(fleet, name="near", subsets="all")
+    assert evaluated(request).finished == 1
+    evaluated(near)
+    expected = frames_of(fleet, "near").to_pylist()
+    assert frames_of(store).to_pylist() == [each for each in expected if each["recording_id"] == IDS[1]]
+    memory.rm("/drives", recursive=True)
+    with user_error("bag-missing", source.url):
+        evaluated(replace(request, name="again"))
