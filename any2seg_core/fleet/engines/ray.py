@@ -66,7 +66,7 @@ class RayEngine:
         self.workers = workers
         self._make_worker, self._threads, self._gpus, self._address = make_worker, threads, gpus, address
         self._ray: Any = None
-        self._is_ours = False
+        self._is_ours = self._is_lost = False
         self._actors: dict[int, Any] = {}
         self._tasks: dict[int, Any] = {}
         self._asked: dict[int, Any] = {}
@@ -84,7 +84,7 @@ class RayEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for actor in self._actors.values():
+        for actor in () if self._is_lost else self._actors.values():
             self._end(actor)
         self._actors.clear()
         if self._is_ours:
@@ -106,6 +106,7 @@ class RayEngine:
             for reference in ready:
                 yield self._over(running.pop(reference), reference, queue)
             if not ready:
+                self._require_head()
                 yield from self._shares()
 
     def _connect(self) -> None:
@@ -119,6 +120,15 @@ class RayEngine:
             )  # fmt: skip
         except Exception as error:  # of many kinds, those of gRPC among them
             raise UserError(_unreachable(address, error), "cluster-unreachable") from None
+
+    def _require_head(self) -> None:
+        """UserError where the head is gone: Ray itself would wait for a minute and end the program."""
+        address = self._address if ":" in self._address else self._ray.get_runtime_context().gcs_address
+        try:
+            _require_open(address)
+        except UserError:
+            self._is_lost = True
+            raise
 
     def _find_room(self) -> None:
         """At most as many workers as there is room for; UserError for none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Squarer:
         if again.exists() or once.exists():
             once.unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGKILL)
+        if task == -2:
+            time.sleep(600)  # whoever gets it is ended before
         if task == -1:
             raise ValueError("a fault of the program")
         return task * task, os.getpid()

@@ -59,3 +59,12 @@ def test_value_two_nodes_write_the_bytes_of_this_process_though_workers_are_kill
     assert sorted(event.result[0] for event in found if event.result) == [0, 1, 4, 16]
     losses = sorted((event.task, event.lost) for event in found if event.lost)
     assert losses == [(2, 1), *((3, count) for count in range(1, MOST_LOSSES + 1))]
+
+    def until_the_head_is_gone():
+        yield 1
+        cluster.head_node.kill_gcs_server()
+        yield -2
+
+    lonely = RayEngine(Squarer(tmp_path), workers=1, address=cluster.address)
+    with user_error("cluster-unreachable", cluster.address, "run the command again"), lonely:
+        list(lonely.events(until_the_head_is_gone()))
