@@ -15,7 +15,8 @@ KEEP = 3.0
 """Weight of the loss on the camera alone; see docs/teach.md for what it does."""
 _LEARNING_RATE, _FULL_STEPS = 1e-3, 1000
 """Largest rate, and the steps from which on it is used: a short run has no time to mend what large steps break."""
-_CROP = 0.75  # of the sides; frames are scaled down to it, or up to 1.25, so that it is the whole frame at the smallest
+_SCALE = (1.0, 1.25)
+"""Of the frames: whole ones, as they are judged, or parts of them; a teacher says less of a part, and less surely."""
 _NEVER = 10**9
 _WARMUP = 0.1  # of the steps
 
@@ -40,8 +41,8 @@ def student_config(
         "cache": "disk" if any(source.is_bag for source in sources) else "none",
         "method": "distil",
         "distil": {"teachers": settings.teacher, "map": settings.map, "frame_floor": settings.frame_floor},
-        "height": height, "width": width, "crop_height": cropped(height), "crop_width": cropped(width), "fit": True,
-        "scale": (_CROP, 1.25), "modality_dropout": 1.0, "subset_supervision": {"count": 2, "enlarge": False},
+        "height": height, "width": width, "crop_height": height, "crop_width": width, "fit": True,
+        "scale": _SCALE, "modality_dropout": 1.0, "subset_supervision": {"count": 2, "enlarge": False},
         "class_weight_power": 0.3, "lr": learning_rate(steps), "warmup_steps": round(_WARMUP * steps), "steps": steps,
         "batch_size": settings.batch_size, "drop_path": 0.0, "save_every": save_every, "eval_every": _NEVER,
         "final_frames": 8, "log_every": max(1, save_every // 4), "workers": 0, "seed": settings.seed,
@@ -58,11 +59,6 @@ def student_config(
 def learning_rate(steps: int) -> float:
     """Largest rate of a run of so many steps."""
     return round(_LEARNING_RATE * min(1.0, steps / _FULL_STEPS) ** 0.5, 6)
-
-
-def cropped(side: int) -> int:
-    """Side of a training sample where the model's input has ``side``: a multiple of 32."""
-    return max(64, round(_CROP * side / 32) * 32)
 
 
 def _as_teacher(model: ModelConfig) -> dict[str, Any]:

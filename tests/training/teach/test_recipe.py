@@ -38,7 +38,7 @@ def test_value_a_student_of_another_kind_of_teacher_begins_anew():
     assert start_of(["t:f"]) is None
     config = student_config(asked(size="512x160"), [FOLDER], None, 100, 10)
     assert config.init is None and not config.freeze_norm and config.distil.keep == 0
-    assert (config.height, config.width, config.crop_height, config.crop_width) == (160, 512, 128, 384)
+    assert (config.height, config.width, config.crop_height, config.crop_width) == (160, 512, 160, 512)
     assert config.cache == "none"
 
 
