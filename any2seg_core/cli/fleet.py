@@ -33,8 +33,9 @@ def index(
 ) -> None:
     """Look through recordings once and keep what is in them; the store comes first, then where recordings lie.
 
-    A second run looks only at what is new or has changed. A recording that cannot be read is kept with its reason. Of
-    an MCAP file at a URL only its index and its beginning are read.
+    A second run looks only at what is new or has changed. A recording that cannot be read is kept with its reason.
+
+    Of an MCAP file at a URL only its index and its beginning are read.
 
     Example: any2seg fleet index runs/store runs/drive s3://bucket/drives/
     """

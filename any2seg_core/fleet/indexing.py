@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.fleet.packages import arrow
 from any2seg_core.fleet.schemas import BROKEN, OK, recordings_schema, topics_schema
-from any2seg_core.fleet.sources import LocalCopy, Source, find_sources, fingerprint, local_excerpt
+from any2seg_core.fleet.sources import AT_ONCE, LocalCopy, Source, find_sources, fingerprint, local_excerpt
 from any2seg_core.fleet.store import FleetStore
 
 EXCERPT_S = 10.0
@@ -121,11 +122,11 @@ def _fingerprints(
     ids: dict[str, str | UserError] = {}
     owners = {before[source.url]["recording_id"]: source.url for source in sources if source.url in before}
     owners = {each: url for each, url in owners.items() if url not in {source.url for source in changed}}
-    for source in changed:
-        try:
-            found, count = fingerprint(source)
-        except UserError as error:
-            ids[source.url] = error
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        tried = list(pool.map(_fingerprint, changed))
+    for source, (found, count) in zip(changed, tried, strict=True):
+        if isinstance(found, UserError):
+            ids[source.url] = found
             continue
         report.bytes_read += count if source.is_remote else 0
         if found in owners:
@@ -134,6 +135,13 @@ def _fingerprints(
             )
         owners[found], ids[source.url] = source.url, found
     return ids
+
+
+def _fingerprint(source: Source) -> tuple[str | UserError, int]:
+    try:
+        return fingerprint(source)
+    except UserError as error:
+        return error, 0
 
 
 def _tell(report: IndexReport, looked: Looked, on_broken: Callable[[str, str], None]) -> None:

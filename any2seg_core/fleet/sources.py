@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from any2seg_core.fleet.manifest import Facts, read_manifest
 from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files
 from any2seg_core.fleet.remote_mcap import RemoteMcap
 
+AT_ONCE = 16
+"""Places that are asked at a time: each answer from a network takes a while."""
 _METADATA = "metadata.yaml"
 _BESIDE = (".yaml", ".json")  # calibration, settings and conditions of a recording
 _EDGE, _INNER, _INNERS = 1 << 16, 1 << 12, 8  # bytes of head and tail, of a block between them, and how many
@@ -104,16 +107,22 @@ def _listed(named: str) -> Iterator[Source]:
             facts = read_manifest(copy, named.rpartition("/")[0])
     else:
         facts = read_manifest(Path(named))
-    for url, known in facts.items():
-        try:
-            sources = list(_sources_of(url))
-        except UserError as error:
-            if error.code not in ("file-missing", "bag-missing", "remote-unreachable"):
-                raise
-            sources = [Source(url, ())]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(_at, facts))
+    for (url, known), sources in zip(facts.items(), found, strict=True):
         if len(sources) > 1:
             raise UserError(f"{named}: {url} holds {len(sources)} recordings; list them one by one", "bag-ambiguous")
         yield replace(sources[0], facts=known)
+
+
+def _at(url: str) -> list[Source]:
+    """What lies at a url of a manifest; a source without files where that is nothing."""
+    try:
+        return list(_sources_of(url))
+    except UserError as error:
+        if error.code not in ("file-missing", "bag-missing", "remote-unreachable"):
+            raise
+        return [Source(url, ())]
 
 
 def _local_files(path: Path) -> list[StoredFile]:
