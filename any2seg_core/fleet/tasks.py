@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # loaded by the first task alone
 
 CUT = "cut"
 """Folder of parts of recordings, beside those that are whole."""
-UNWRITABLE = ("output-unwritable", "package-missing", "device-missing")
-"""Codes of errors that the next recording would meet too: they end a run."""
+UNWRITABLE = ("output-unwritable", "package-missing")
+"""Codes of errors that the next recording would meet too: they end a run, as does a model that cannot be loaded."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class EvaluationWorker:
         try:
             return TaskResult(self._join(task) if task.is_join else self._evaluate(task, progress))
         except UserError as error:
-            return TaskResult(code=error.code, reason=str(error), is_fatal=error.code in UNWRITABLE)
+            is_fatal = error.code in UNWRITABLE or (self._predictor is None and not task.is_join)
+            return TaskResult(code=error.code, reason=str(error), is_fatal=is_fatal)
         except Exception as error:  # whatever a recording does to a reader, it costs itself alone
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             return TaskResult(code="recording-failed", reason=f"{task.url}: {reason}")
@@ -99,10 +100,10 @@ class EvaluationWorker:
     def _evaluate(self, task: RecordingTask, progress: Callable[[float], None]) -> int:
         from any2seg_core.evaluation.recording.run import RecordingRun, load_predictor
 
+        if self._predictor is None:
+            self._predictor = load_predictor(self._request.of_recording(Path(task.url)))
         with ExitStack() as stack:
             request = self._request.of_recording(stack.enter_context(_near(task.url)))
-            if self._predictor is None:
-                self._predictor = load_predictor(request)
             run = RecordingRun(request, stack, self._predictor, task.span, may_lack=True, with_pooled=True)
             last_s = run.result.end_s
             if task.span.end_ns is not None:
@@ -124,9 +125,14 @@ class EvaluationWorker:
 
         suite = read_contract(self._request.checkpoint).suite
         paths = [part_path(self._folder, replace(task, number=number)) for number in range(task.count)]
-        rows, oldest_ns = read_parts(paths)
-        finished = with_reliability(rows, oldest_ns, suite, self._columns.sensors)
-        table = table_of(finished, self._columns.schema())
+        try:
+            rows, oldest_ns = read_parts(paths)
+            finished = with_reliability(rows, oldest_ns, suite, self._columns.sensors)
+            table = table_of(finished, self._columns.schema())
+        except Exception:  # a part is damaged: the next run makes all of them anew
+            for path in paths:
+                path.unlink(missing_ok=True)
+            raise
         if not len(table):
             raise UserError(f"{task.url}: not one set of sensors could be made, so nothing was judged", "bag-no-sets")
         self._store.write_part(self._request.evaluation, task.recording_id, table)

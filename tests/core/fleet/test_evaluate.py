@@ -17,6 +17,7 @@ from any2seg_core.faults.grammar import read_plan
 from any2seg_core.fleet.evaluate import evaluate_fleet
 from any2seg_core.fleet.sources import find_sources
 from any2seg_core.fleet.store import FleetStore
+from any2seg_core.fleet.tasks import part_path
 
 PLAN = read_plan(["camera@0.5:0.9,lidar@0.7:"], [])
 
@@ -149,3 +150,18 @@ def test_value_a_recording_at_a_url_is_judged_from_a_copy(fleet, tmp_path):
     memory.rm("/drives", recursive=True)
     with user_error("bag-missing", source.url):
         evaluated(replace(request, name="again"))
+
+
+def test_value_a_damaged_part_is_made_again(fleet, whole):
+    """As after a power cut: the join fails once, the run after that is as any other."""
+    request = request_of(fleet, name="damaged", faults=PLAN, cut_s=0.7)
+
+    def spoil(task):
+        if task.is_join and task.recording_id == IDS[0] and not told:
+            part_path(fleet.evaluation_folder("damaged"), replace(task, number=1)).write_bytes(b"PAR1")
+
+    told = []
+    result = evaluated(request, engine=engine_of(request, spoil), tell=told.append)
+    assert (result.finished, result.failed, len(told)) == (1, 1, 1)
+    assert evaluated(request).finished == 1
+    assert frames_of(fleet, "damaged").equals(whole[1])
