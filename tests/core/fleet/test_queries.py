@@ -43,7 +43,6 @@ def test_value_one_select_is_answered(store):
         "EXPORT DATABASE '{folder}/stolen'",
         "ATTACH '{folder}/a.db'",
         "SET threads=1",
-        "PRAGMA database_list",
         "INSTALL httpfs",
         "SELECT 1; SELECT 2",
         "SELECT 1; COPY (SELECT 1) TO '{folder}/a.csv'",
