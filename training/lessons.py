@@ -122,6 +122,22 @@ class Lessons:
     @torch.no_grad()
     def word(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) uint8 of a whole frame, the most probable class everywhere, and (H, W) bool, where that counts."""
+        found, counted = self._said(sample)
+        return found.argmax(dim=1)[0].to(torch.uint8).cpu().numpy(), counted[0].cpu().numpy()
+
+    @torch.no_grad()
+    def drawn(self, sample: Sample, rng: np.random.Generator) -> np.ndarray:
+        """(H, W) uint8 of a whole frame: per pixel a class drawn from the probabilities; 255 where they do not count.
+
+        What is as likely as these labels say is as sure as the teachers are.
+        """
+        found, counted = self._said(sample)
+        up_to = found[0].cpu().numpy().cumsum(axis=0)  # (K, H, W)
+        chosen = (up_to < rng.random(up_to.shape[1:], np.float32) * up_to[-1]).sum(axis=0)
+        return np.where(counted[0].cpu().numpy(), chosen, IGNORE).astype(np.uint8)
+
+    def _said(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """(1, K, H, W) probabilities of a whole frame, and (1, H, W) bool, where they count."""
         contract, heard = self.contract, self.completed(sample)
         height, width = heard.labels.shape
         known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
@@ -136,8 +152,7 @@ class Lessons:
             said = F.interpolate(given, tuple(cells.shape[1:]), mode="bilinear", align_corners=False)
         found = self.teachers.probabilities(images, available, cells, said)
         found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
-        counted = self._counted(found, images, torch.ones_like(found[:, 0], dtype=torch.bool))
-        return found.argmax(dim=1)[0].to(torch.uint8).cpu().numpy(), counted[0].cpu().numpy()
+        return found, self._counted(found, images, torch.ones_like(found[:, 0], dtype=torch.bool))
 
     def survey(self, frames: Frames, is_shown: bool) -> PriorStatistics:
         """How often each class is in what they say, from a few frames all over the data.
@@ -178,8 +193,11 @@ class TaughtFrames:
         if sample is None:
             return None
         if index not in self._labels:
-            self._labels[index] = self._lessons.labels(sample)
+            self._labels[index] = self._label(index, sample)
         return sample._replace(labels=self._labels[index])
+
+    def _label(self, index: int, sample: Sample) -> np.ndarray:
+        return self._lessons.labels(sample)
 
     def readable_labels(self, indices: Iterable[int] | None = None) -> Iterator[np.ndarray]:
         """Labels of the given frames, None: all."""

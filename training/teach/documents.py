@@ -71,6 +71,7 @@ def summary_of(settings: TeachSettings, judge: Judge, verdict: Verdict, estimate
         "agreement": {name: _figures(score) for name, score in verdict.agreement.items()},
         "agreement_of_classes": {name: _iou(verdict.agreement[name], space) for name in (*single, full)},
         "truth": truth,
+        "calibrated_by": "labels" if judge.frames.labelled else "probabilities of the teachers",
         "calibration": {
             name: {"temperature": each.temperature, "ece": percent(each.ece), "plain_ece": percent(each.plain_ece)}
             for name, each in verdict.calibrated.items()

@@ -66,6 +66,13 @@ class Verdict:
     frames: int = 0
 
 
+class DrawnFrames(TaughtFrames):
+    """Frames whose labels are drawn from the teachers' probabilities, by the number of each frame."""
+
+    def _label(self, index: int, sample: Sample) -> np.ndarray:
+        return self._lessons.drawn(sample, np.random.default_rng(index))
+
+
 class Judge:
     """A student and its teachers on the frames held out.
 
@@ -93,9 +100,15 @@ class Judge:
         return [self.target.suite.subset_letters(subset) for subset in self.target.subsets]
 
     def calibrate(self, progress: Progress) -> dict[str, Calibrated]:
-        """Temperatures from every second frame, their errors on the others; from then on the target has them."""
+        """Temperatures from every second frame, their errors on the others; from then on the target has them.
+
+        By labels where there are some, else by classes drawn from the teachers' probabilities: by their most probable
+        class a student would become surer than they are.
+        """
         indices = self.target.indices
-        fitted, others = (replace(self.target, indices=part) for part in (indices[::2], indices[1::2] or indices))
+        frames = self.frames if self.frames.labelled else cast(FrameDataset, DrawnFrames(self.frames, self.lessons))
+        parts = (indices[::2], indices[1::2] or indices)
+        fitted, others = (replace(self.target, frames=frames, indices=part) for part in parts)
         contract, found = calibrated(fitted, progress, others)
         self.target = replace(self.target, contract=contract)
         return found

@@ -38,8 +38,9 @@ _FAULTS = (
     "that has it."
 )
 _CALIBRATION = (
-    "A temperature per set of sensors makes a confidence of 0.8 agree in 80 of 100 pixels. It was found on every "
-    "second frame held out; the errors (ECE) are of the others. It is in the checkpoint. Right is here: as the teacher."
+    "A temperature per set of sensors makes a confidence of 0.8 right in 80 of 100 pixels. It was found on every "
+    "second frame held out; the errors (ECE) are of the others. It is in the checkpoint. By {by}: without labels a "
+    "student is as sure as its teacher, and no more right."
 )
 _APART = (
     "Look at these first: the frames on which the student, from all sensors, is most sure of other labels than the "
@@ -93,7 +94,7 @@ def _sections(judge: Judge, verdict: Verdict, summary: dict[str, Any]) -> Iterat
     errors = [(name, f"{row['temperature']:.2f}", _text(row["plain_ece"]), _text(row["ece"]))
               for name, row in summary["calibration"].items()]  # fmt: skip
     heads = ("sensors", "temperature", "ECE before, %", "after, %")
-    yield Section("Calibration", (Table(heads, errors),), _CALIBRATION)
+    yield Section("Calibration", (Table(heads, errors),), _CALIBRATION.format(by=summary["calibrated_by"]))
 
 
 def _class_table(summary: dict[str, Any]) -> Table:

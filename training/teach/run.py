@@ -144,7 +144,7 @@ def _judged(
         found = judge.calibrate(progress.stage)
         verdict = judge.verdict(progress.stage)
     verdict.calibrated = found
-    said = {"frames": verdict.frames, "data": "frames held out, labels of the teachers"}
+    said = {"frames": verdict.frames, "data": "frames held out"}
     results = {"judged_by": "the teachers", "agreement": {n: s.document() for n, s in verdict.agreement.items()}}
     kept = {name: value for name, value in provenance.items() if name not in ("results", "command")}
     document = kept | {"temperatures": said, "taught": settings.deciding() | results}

@@ -87,3 +87,20 @@ def test_value_pairs_of_classes_that_differ_most_come_first():
     found = [(row["teacher"], row["student"]) for row in apart_classes(score, DELIVER)]
     assert found == [("Building", "Road"), ("Road", "Building")]
     assert apart_classes(score, DELIVER)[0]["percent"] == pytest.approx(100 * 2 / 6, abs=0.01)
+
+
+def test_value_drawn_labels_are_as_frequent_as_the_teacher_is_sure(judge: Judge, monkeypatch):
+    """Three columns of probabilities: 0.8 and 0.2, a third each, and one that does not count."""
+    said = torch.zeros(1, 3, 90, 90)
+    said[0, :2, :, :30] = torch.tensor([0.8, 0.2]).view(2, 1, 1)
+    said[0, :, :, 30:] = 1 / 3
+    counted = torch.ones(1, 90, 90, dtype=torch.bool)
+    counted[:, :, 60:] = False
+    monkeypatch.setattr(judge.lessons, "_said", lambda _: (said, counted))
+    drawn = judge.lessons.drawn(judge.frames[0], np.random.default_rng(0))
+    assert (drawn == 0)[:, :30].mean() == pytest.approx(0.8, abs=0.03) and set(np.unique(drawn[:, :30])) == {0, 1}
+    assert all((drawn == k)[:, 30:60].mean() == pytest.approx(1 / 3, abs=0.03) for k in range(3))
+    assert (drawn[:, 60:] == 255).all()
+    frames = judge_module.DrawnFrames(judge.frames, judge.lessons)
+    again = judge_module.DrawnFrames(judge.frames, judge.lessons)
+    assert np.array_equal(frames.readable(1).labels, again.readable(1).labels)
