@@ -142,6 +142,7 @@ def select(
     budget: Annotated[int, typer.Option(min=1, help="Frames.")] = 500,
     evaluation: EvaluationOption = "",
     out: Annotated[Path, typer.Option(help="CSV to write: url, stamp_ns, why, ...")] = Path("moments.csv"),
+    as_json: JsonOption = False,
 ) -> None:
     """Choose frames to label or to teach from: unsure, near failures of sensors, unlike each other.
 
@@ -150,12 +151,16 @@ def select(
     Example: any2seg fleet select runs/store --budget 500 --out moments.csv
     """
     from any2seg_core.data.moments import write_moments
+    from any2seg_core.fleet.queries import plain_value
     from any2seg_core.fleet.selection import COLUMNS
     from any2seg_core.fleet.selection import select as select_frames
     from any2seg_core.fleet.store import FleetStore
 
     rows = select_frames(FleetStore.open(store), budget, evaluation)
     write_moments(out, COLUMNS, rows)
+    if as_json:
+        say(json.dumps([{name: plain_value(value) for name, value in row.items()} for row in rows], indent=1))
+        return
     say(f"{out}: {len(rows)} frames of {len({row['url'] for row in rows})} recordings")
 
 
@@ -179,6 +184,6 @@ def _show(
         say(text.getvalue().rstrip("\n"))
         return
     screen = Screen() if sys.stdout.isatty() else Screen(width=_WIDTH)
-    screen.print(answer_table(columns, rows))
+    screen.print(answer_table(columns, rows, screen.width))
     if len(rows) > MOST_ROWS:
         say(f"the first {MOST_ROWS} of {len(rows)} rows; --csv or --json gives all, LIMIT fewer", err=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from any2seg_core.base.errors import UserError
@@ -40,9 +41,18 @@ def ask(store: FleetStore, sql: str, values: Sequence[Any] | Mapping[str, Any] =
         _require_select(connection, sql)
         with _understood():
             cursor = connection.execute(sql, values or None)
-            return Answer(tuple(column[0] for column in cursor.description), cursor.fetchall())
+            return Answer(_distinct(column[0] for column in cursor.description), cursor.fetchall())
     finally:
         connection.close()
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of columns; one that was there before gets a number, as a record has each name once."""
+    found: dict[str, None] = {}
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        found[name if name not in found else next(each for each in numbered if each not in found)] = None
+    return tuple(found)
 
 
 def _require_select(connection: Any, sql: str) -> None:
@@ -86,8 +96,8 @@ def chosen_evaluation(store: FleetStore, name: str = "") -> str:
     if not known:
         raise UserError(f"{store.path}: holds no evaluation; make one with any2seg fleet evaluate", "data-missing")
     if name or len(known) > 1:
-        told = f"no evaluation {name!r}" if name else f"{len(known)} evaluations"
-        raise UserError(f"{store.path}: {told}; choose with --evaluation: {', '.join(known)}", "value-unknown")
+        told = f"no evaluation {name!r}; there is" if name else f"{len(known)} evaluations; choose with --evaluation:"
+        raise UserError(f"{store.path}: {told} {', '.join(known)}", "value-unknown")
     return known[0]
 
 

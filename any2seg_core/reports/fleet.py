@@ -15,6 +15,7 @@ from any2seg_core.reports.document import Report, Section, Sheet, SheetRow, Tabl
 
 MOST_ROWS = 200
 """That a table on the terminal shows."""
+_BETWEEN = 2  # characters between columns
 _KEPT_WHOLE, _FOLDED = 12, 8  # characters: of columns that are not folded, and least of others
 _HEADINGS = ("", "vehicle", "date", "weather", "recording", "at", "sensors", "confidence", "agreement", "missing")
 _LEFT = ("", "vehicle", "date", "weather", "recording", "sensors", "missing")
@@ -26,9 +27,28 @@ _NOTE = (
 )
 
 
-def answer_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> TerminalTable:
-    """Rows as people read them, the first `MOST_ROWS`; numbers to the right."""
-    table = TerminalTable(box=SIMPLE_HEAD)
+def answer_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> TerminalTable:
+    """Rows as people read them, the first `MOST_ROWS`; numbers to the right.
+
+    Args:
+        width: characters. Columns that do not fit into them stand below each other, a block per row.
+    """
+    table = _side_by_side(columns, rows)
+    least = sum(column.min_width or 0 for column in table.columns) + _BETWEEN * (len(columns) - 1) + 2
+    if least <= width or not rows:
+        return table
+    blocks = TerminalTable(box=None, show_header=False, pad_edge=False)
+    blocks.add_column(overflow="fold", min_width=min(max(map(len, columns)), width // 2))
+    blocks.add_column(overflow="fold")
+    for row in rows[:MOST_ROWS]:
+        for name, value in zip(columns, row, strict=True):
+            blocks.add_row(name, shown(value))
+        blocks.add_row("", "")
+    return blocks
+
+
+def _side_by_side(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> TerminalTable:
+    table = TerminalTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=True)
     for index, name in enumerate(columns):
         is_number = any(isinstance(row[index], int | float) for row in rows)
         longest = max([len(name), *(len(shown(row[index])) for row in rows[:MOST_ROWS])])

@@ -87,6 +87,10 @@ def test_value_select_writes_moments(store, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     assert {row["why"] for row in rows} == {"unsure"}
+    words = ("--evaluation", "old", "--budget", "4", "--out", tmp_path / "again.csv", "--json")
+    told = json.loads(called("select", store, *words))
+    assert [(row["url"], row["stamp_ns"]) for row in told] == [(row["url"], int(row["stamp_ns"])) for row in rows]
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "moments.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

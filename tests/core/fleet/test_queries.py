@@ -32,6 +32,13 @@ def test_value_one_select_is_answered(store):
     assert ask(store, "WITH a AS (FROM recordings) SELECT $x + count(*) FROM a", {"x": 5}).rows == [(7,)]
 
 
+def test_value_columns_of_one_name_are_all_there(store):
+    answer = ask(store, "SELECT 1 AS a, 2 AS a_1, 3 AS a, 4 AS a, 5 AS b")
+    (record,) = answer.records()
+    assert list(record.values()) == [1, 2, 3, 4, 5]
+    assert answer.columns == tuple(record) == ("a", "a_1", "a_2", "a_3", "b")
+
+
 @pytest.mark.parametrize(
     "sql",
     [
