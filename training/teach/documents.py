@@ -15,7 +15,7 @@ from any2seg_core.base.text_files import read_json
 from any2seg_core.evaluation.scores import SubsetScore, percent, rounded_document
 from any2seg_core.vocabulary.labels import LabelSpace
 from any2seg_training.teach.judge import Judge, Verdict
-from any2seg_training.teach.settings import PLAN, REPORT, SUMMARY, TeachSettings
+from any2seg_training.teach.settings import CHECKPOINT, PLAN, PLANES, REPORT, SUMMARY, TRAINING, TeachSettings
 from any2seg_training.teach.trial import Estimate
 
 _PAIRS = 8
@@ -31,10 +31,16 @@ def read_plan(out: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """The estimate of a run that began in this folder; None where none did.
 
     Raises:
-        UserError: it began with other settings; the first that differs is named.
+        UserError: it began with other settings, the first that differs is named; or something stands where this program
+            would write, and is not of it.
     """
     path = out / PLAN
     if not path.is_file():
+        if foreign := [name for name in (CHECKPOINT, REPORT, SUMMARY, PLANES, TRAINING) if (out / name).exists()]:
+            raise UserError(
+                f"{out / foreign[0]}: is of no any2seg teach that began in this folder: choose another folder",
+                "output-exists",
+            )
         return None
     document = read_json(path)
     if not isinstance(document, dict) or not {"settings", "estimate"} <= document.keys():

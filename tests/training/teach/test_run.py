@@ -28,7 +28,7 @@ from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_training.teach.command import teach
 from any2seg_training.teach.run import teach_sensors
-from any2seg_training.teach.settings import TeachSettings
+from any2seg_training.teach.settings import CHECKPOINT, PLANES, REPORT, SUMMARY, TRAINING, TeachSettings
 
 CAMERA = CameraModel.from_fov(96, 64, 90.0, "camera_color_left")
 
@@ -218,6 +218,16 @@ def test_exception_a_teacher_that_is_no_checkpoint(taught, tmp_path, name, code,
     (tmp_path / "text.pth").write_text("words")
     with user_error(code, said):
         taught(teacher=(str(tmp_path / name),))
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT, REPORT, SUMMARY, f"{TRAINING}/final.safetensors", f"{PLANES}/a.png"])
+def test_exception_files_of_somebody_else_are_left_alone(taught, tmp_path, name):
+    foreign = tmp_path / "out" / name
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    with user_error("output-exists", Path(name).parts[0]):
+        taught()
+    assert [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["mine"]
 
 
 def test_exception_a_run_goes_on_with_its_own_settings_alone(taught, asked):
