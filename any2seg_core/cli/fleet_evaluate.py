@@ -32,7 +32,7 @@ def evaluate(
 
     A run that was ended goes on where it was; recordings that fail are told and listed in failures.parquet.
 
-    Example: any2seg fleet evaluate runs/fleet --subsets all,R,L --every 5 --workers 4
+    Example: any2seg fleet evaluate runs/store --subsets all,R,L --every 5 --workers 4
     """
     from any2seg_core.faults.grammar import read_plan
     from any2seg_core.fleet.evaluate import evaluate_fleet

@@ -13,7 +13,7 @@ from typing import Any
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.text_files import read_text
 from any2seg_core.fleet.packages import arrow, parquet
-from any2seg_core.fleet.remote import is_url
+from any2seg_core.fleet.remote import is_url, local_path
 
 SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("url", "vehicle", "date", "weather", "time_of_day", "tags")
@@ -43,13 +43,14 @@ def read_manifest(path: Path, base: str = "") -> dict[str, Facts]:
     Raises:
         UserError: no such file, an unknown or missing column, a row without url, a date that is none, a url twice.
     """
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    rows = _parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path)
     base, found = base or str(path.absolute().parent), {}
     for number, row in rows:
         place = f"{path}, row {number}"
         url = _text(row.get("url"), place, "url")
         if not url:
             raise UserError(f"{place}: has no url; give each row one", "file-content")
+        url = local_path(url)
         url = url if is_url(url) or Path(url).is_absolute() else f"{base.rstrip('/')}/{url}"
         if url in found:
             raise UserError(f"{place}: {url} is listed twice; keep one row", "value-twice")

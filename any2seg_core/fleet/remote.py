@@ -14,6 +14,7 @@ from any2seg_core.fleet.packages import package
 
 _BLOCK = 1 << 22
 _OF_ONE_HOST = ("http", "https")
+_LOCAL = "file://"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ def is_url(text: str) -> bool:
     """Whether a source is a URL and no path of this machine."""
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme != "file"
+
+
+def local_path(text: str) -> str:
+    """The path that a URL of this machine names (``file:///a``); any other text as it is."""
+    return text.removeprefix(_LOCAL) or text
 
 
 @contextmanager

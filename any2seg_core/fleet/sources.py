@@ -18,7 +18,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import is_left_behind
 from any2seg_core.fleet.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from any2seg_core.fleet.manifest import Facts, read_manifest
-from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files
+from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files, local_path
 from any2seg_core.fleet.remote_mcap import RemoteMcap
 
 AT_ONCE = 16
@@ -73,8 +73,7 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
     """
     found: dict[str, Source] = {}
     for argument in arguments:
-        named = argument.partition("file://")[2] or argument if argument.startswith("file://") else argument
-        for source in _sources_of(named):
+        for source in _sources_of(local_path(argument)):
             if source.url in found:
                 raise UserError(f"{source.url}: is given twice; give each recording once", "value-twice")
             found[source.url] = source
@@ -107,6 +106,8 @@ def _listed(named: str) -> Iterator[Source]:
             facts = read_manifest(copy, named.rpartition("/")[0])
     else:
         facts = read_manifest(Path(named))
+    if not facts:
+        raise UserError(f"{named}: lists no recording; give it a row for each", "bag-missing")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(_at, facts))
     for (url, known), sources in zip(facts.items(), found, strict=True):
@@ -126,21 +127,40 @@ def _at(url: str) -> list[Source]:
 
 
 def _local_files(path: Path) -> list[StoredFile]:
-    if path.is_file():
-        names = [path]
-    else:
-        names = []
-        for folder, inner, files in os.walk(path):
-            inner[:] = sorted(name for name in inner if not is_left_behind(Path(name)))
-            names += [Path(folder) / name for name in sorted(files) if not is_left_behind(Path(name))]
     found = []
-    for name in names:
+    for name in [path] if path.is_file() else _files_below(path):
         try:
             about = name.stat()
         except OSError:  # a link to nothing
             continue
         found.append(StoredFile(str(name), about.st_size, about.st_mtime_ns))
     return found
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files of a folder, and of folders that links in it lead to.
+
+    Links to what is found without them, such as ``latest`` to a drive beside it, add nothing.
+    """
+    names: list[Path] = []
+    visited: set[str] = set()
+    waiting = [str(folder)]
+    while waiting:
+        links: list[str] = []
+        for place, inner, files in os.walk(waiting.pop(0)):
+            real = os.path.realpath(place)
+            if real in visited:
+                inner.clear()
+                continue
+            visited.add(real)
+            inner[:] = sorted(name for name in inner if not is_left_behind(Path(name)))
+            links += [path for name in inner if os.path.islink(path := os.path.join(place, name))]
+            names += [Path(place) / name for name in sorted(files) if not is_left_behind(Path(name))]
+        waiting += links
+    owners: dict[str, Path] = {}
+    for name in sorted(filter(is_recording, names), key=Path.is_symlink):  # files themselves before links to them
+        owners.setdefault(os.path.realpath(name), name)
+    return [name for name in names if not name.is_symlink() or owners.get(os.path.realpath(name), name) == name]
 
 
 def _group(files: Sequence[StoredFile]) -> list[Source]:

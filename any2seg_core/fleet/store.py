@@ -87,8 +87,10 @@ class FleetStore:
 
     def _require_version(self) -> None:
         if not (self.path / _STORE).is_file():
-            there = "no fleet store" if self.path.exists() else "no such folder"
-            raise UserError(f"{self.path}: {there}; make one with any2seg fleet index", "store-missing")
+            there = "is there and is no fleet store" if self.path.exists() else "no such folder"
+            raise UserError(
+                f"{self.path}: {there}; any2seg fleet index makes a store at a path where nothing is", "store-missing"
+            )
         document = read_json(self.path / _STORE, "description of a fleet's store")
         if not isinstance(document, dict) or document.get("format") != _FORMAT:
             raise UserError(f"{self.path / _STORE}: describes no fleet store; give another folder", "store-missing")

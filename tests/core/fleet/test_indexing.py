@@ -5,6 +5,8 @@ import shutil
 import struct
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from bag_files import START_NS, kitti_entries, write_bag, write_ros1
 from raised import user_error
@@ -12,6 +14,7 @@ from recordings import SMALL, small_bag
 
 from any2seg_core.fleet import indexing
 from any2seg_core.fleet.indexing import index
+from any2seg_core.fleet.sources import find_sources
 from any2seg_core.fleet.store import FleetStore
 
 
@@ -206,6 +209,57 @@ def test_exception_places_without_recordings(tmp_path):
     with user_error("value-range", "0"):
         index(tmp_path / "store", [str(tmp_path / "empty")], workers=0)
     assert not (tmp_path / "store").exists()
+
+
+def test_value_links_to_recordings_are_followed_and_add_no_second_one(tmp_path):
+    place = tmp_path / "bags"
+    inside, outside = small_bag(place / "b", 4), small_bag(tmp_path / "other" / "drive", 5)
+    shutil.copy(next(small_bag(tmp_path / "single", 6).glob("*.mcap")), tmp_path / "single.mcap")
+    for name, target in (("a_latest", inside), ("drive", outside), ("again", outside), ("loop", place)):
+        (place / name).symlink_to(target)
+    (place / "a_latest.mcap").symlink_to(next(inside.glob("*.mcap")))
+    (place / "single.mcap").symlink_to(tmp_path / "single.mcap")
+    (place / "gone").symlink_to(tmp_path / "nothing")
+    (place / "self.mcap").symlink_to("self.mcap")
+    index(tmp_path / "store", [str(place)])
+    assert set(rows(tmp_path / "store")) == {str(inside), str(place / "again"), str(place / "single.mcap")}
+
+
+def test_value_settings_beside_recordings_may_be_links_to_one_file(tmp_path):
+    bags = [small_bag(tmp_path / "bags" / name, count) for name, count in (("a", 4), ("b", 5))]
+    (tmp_path / "shared.yaml").write_text("topics: []\n")
+    for bag in bags:
+        (bag / "any2seg.yaml").symlink_to(tmp_path / "shared.yaml")
+    found = find_sources([str(tmp_path / "bags")])
+    assert [sorted(each.name for each in source.beside) for source in found] == [["any2seg.yaml", "metadata.yaml"]] * 2
+
+
+def test_value_a_manifest_may_name_files_as_urls_and_end_in_capitals(tmp_path):
+    bag = small_bag(tmp_path / "bags" / "a b", 4)
+    for name in ("drives.csv", "DRIVES.PARQUET"):
+        if name.endswith("csv"):
+            (tmp_path / name).write_text(f"url,vehicle\nfile://{bag},car-1\n")
+        else:
+            pq.write_table(pa.table({"url": [f"file://{bag}"], "vehicle": ["car-1"]}), tmp_path / name)
+        index(tmp_path / name[:3], [str(tmp_path / name)])
+        ((url, row),) = rows(tmp_path / name[:3]).items()
+        assert (url, row["state"], row["vehicle"]) == (str(bag), "ok", "car-1")
+
+
+def test_exception_a_manifest_without_a_row(tmp_path):
+    (tmp_path / "drives.csv").write_text("url,vehicle\n")
+    with user_error("bag-missing", "drives.csv"):
+        index(tmp_path / "store", [str(tmp_path / "drives.csv")])
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_exception_what_is_there_and_is_no_store_is_left_alone(tmp_path, kind):
+    bag, place = small_bag(tmp_path / "bags" / "a"), tmp_path / "store"
+    place.write_text("mine") if kind == "file" else place.mkdir()
+    with user_error("store-missing", place):
+        index(place, [str(bag)])
+    assert place.read_text() == "mine" if kind == "file" else not list(place.iterdir())
 
 
 def test_exception_a_store_of_another_version_is_not_written(tmp_path):
