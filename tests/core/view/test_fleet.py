@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from raised import user_error
 from shown import MARKUP, moment_of, serving
 
 pytest.importorskip("duckdb")
@@ -12,7 +13,6 @@ pytest.importorskip("pyarrow")
 
 from store_tables import IDS, recordings_table, topics_table
 
-from any2seg_core.base.errors import UserError
 from any2seg_core.fleet.sources import find_sources, fingerprint
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.view.fleet import FleetDrives, Wish, shown_url
@@ -128,7 +128,7 @@ def test_exception_another_file_at_the_place_of_a_recording_is_not_shown(store, 
         assert path == copy
     (mcap,) = copy.glob("*.mcap")
     mcap.write_bytes(mcap.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match="has changed"), drives.recording(drive_id):
+    with user_error("bag-format", copy), drives.recording(drive_id):
         pass
 
 
