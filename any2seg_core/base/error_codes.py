@@ -164,6 +164,7 @@ _FLEET = {
     "remote-unreachable": Meaning("a place on the network does not answer, or refuses", "check URL and credentials"),
     "store-damaged": Meaning("a file of the fleet store cannot be read", "index into a new store"),
     "cluster-unreachable": Meaning("no Ray cluster answers at that address", "start it, or check --address"),
+    "recording-changed": Meaning("another recording lies where the index has one", "run any2seg fleet index again"),
     "recording-failed": Meaning("a recording ends the program that judges it", "see the message"),
 }
 _GEOMETRY_WAYS_OUT = {

@@ -23,6 +23,7 @@ from any2seg_core.fleet.engines.engine import Engine, Event
 from any2seg_core.fleet.evaluation_settings import LOCAL, RAY, FleetEvaluateRequest
 from any2seg_core.fleet.frame_rows import Columns
 from any2seg_core.fleet.packages import arrow, parquet
+from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.fleet.tasks import CUT, EvaluationWorker, RecordingTask, TaskResult
 from any2seg_core.fleet.work import FleetWork, to_do
@@ -126,7 +127,7 @@ class _Run:
     def __init__(self, store: FleetStore, request: FleetEvaluateRequest, tell: Tell, show: Show) -> None:
         broken, kept, left, self._total_s = to_do(store, request.name)
         for recording in broken:
-            tell(f"left out: {recording.reason or recording.url} [{recording.code}]")
+            tell(f"left out: {shown_url(recording.url)}: {recording.reason} [{recording.code}]")
         self.result = FleetEvaluation(str(store.path), request.name, kept=kept, broken=len(broken))
         self._tell, self._show = tell, show
         self._folder = store.evaluation_folder(request.name)

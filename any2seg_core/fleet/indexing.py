@@ -112,7 +112,7 @@ def _is_known(source: Source, row: Row | None) -> bool:
     """Whether the place says that nothing has changed; one that says nothing is looked at again."""
     if row is None or (source.modified_ns is None and source.etag is None):
         return False
-    return (source.n_bytes, source.modified_ns, source.etag) == (row["n_bytes"], row["modified_ns"], row["etag"])
+    return source.noted == (row["n_bytes"], row["modified_ns"], row["etag"])
 
 
 def _fingerprints(

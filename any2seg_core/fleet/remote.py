@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.fleet.packages import package
@@ -40,6 +41,14 @@ def is_url(text: str) -> bool:
     """Whether a source is a URL and no path of this machine."""
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme != "file"
+
+
+def shown_url(url: str) -> str:
+    """A URL without what may be secret: user, password, query."""
+    if not is_url(url):
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def local_path(text: str) -> str:

@@ -18,7 +18,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.base.listing import is_left_behind
 from any2seg_core.fleet.manifest import SUFFIXES as MANIFEST_SUFFIXES
 from any2seg_core.fleet.manifest import Facts, read_manifest
-from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files, local_path
+from any2seg_core.fleet.remote import RangeFile, StoredFile, is_url, list_files, local_path, shown_url
 from any2seg_core.fleet.remote_mcap import RemoteMcap
 
 AT_ONCE = 16
@@ -26,6 +26,9 @@ AT_ONCE = 16
 _METADATA = "metadata.yaml"
 _BESIDE = (".yaml", ".json")  # calibration, settings and conditions of a recording
 _EDGE, _INNER, _INNERS = 1 << 16, 1 << 12, 8  # bytes of head and tail, of a block between them, and how many
+
+Noted = tuple[int | None, int | None, str | None]
+"""Bytes, time and ETag of a recording: what tells without a look into it that it has changed."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Source:
     def etag(self) -> str | None:
         """Of its storage files; None where none is known."""
         return ",".join(file.etag for file in self.files if file.etag) or None
+
+    @property
+    def noted(self) -> Noted:
+        """See `Noted`."""
+        return self.n_bytes, self.modified_ns, self.etag
 
     @property
     def is_remote(self) -> bool:
@@ -177,6 +185,23 @@ def _group(files: Sequence[StoredFile]) -> list[Source]:
         else:
             sources += [Source(file.url, (file,), beside if len(storage) == 1 else ()) for file in storage]
     return sources
+
+
+def indexed_source(url: str, recording_id: str, noted: Noted | None = None) -> Source:
+    """A recording of the index, where it lies now.
+
+    Args:
+        noted: `Source.noted` as it was in the index: where nothing of it has changed, nothing is read.
+
+    Raises:
+        UserError: nothing is there, or by now something of other content.
+    """
+    (source, *others) = find_sources([url])
+    if others or source.url != url or (source.noted != noted and fingerprint(source)[0] != recording_id):
+        raise UserError(
+            f"{shown_url(url)}: has changed since it was indexed; run any2seg fleet index again", "recording-changed"
+        )
+    return source
 
 
 def fingerprint(source: Source) -> tuple[str, int]:

@@ -20,8 +20,8 @@ from any2seg_core.fleet.frame_rows import (
     with_reliability,
     write_part,
 )
-from any2seg_core.fleet.remote import is_url
-from any2seg_core.fleet.sources import find_sources, local_copy
+from any2seg_core.fleet.remote import shown_url
+from any2seg_core.fleet.sources import Noted, indexed_source, local_copy
 from any2seg_core.fleet.store import FleetStore
 
 if TYPE_CHECKING:  # loaded by the first task alone
@@ -38,7 +38,8 @@ class RecordingTask:
     """One recording, or one part of it.
 
     Attributes:
-        url: where it lies. number, count: of the part; 0 of 1 for all of it, `count` of `count` to join its parts.
+        url: where it lies. noted: `Source.noted` by the index.
+        number, count: of the part; 0 of 1 for all of it, `count` of `count` to join its parts.
         seconds: of the recording that are done with it.
     """
 
@@ -48,6 +49,7 @@ class RecordingTask:
     number: int = 0
     count: int = 1
     seconds: float = 0.0
+    noted: Noted | None = None
 
     @property
     def is_join(self) -> bool:
@@ -103,7 +105,7 @@ class EvaluationWorker:
         if self._predictor is None:
             self._predictor = load_predictor(self._request.of_recording(Path(task.url)))
         with ExitStack() as stack:
-            request = self._request.of_recording(stack.enter_context(_near(task.url)))
+            request = self._request.of_recording(stack.enter_context(_near(task)))
             run = RecordingRun(request, stack, self._predictor, task.span, may_lack=True, with_pooled=True)
             last_s = run.result.end_s
             if task.span.end_ns is not None:
@@ -144,14 +146,18 @@ class EvaluationWorker:
 
 
 @contextmanager
-def _near(url: str) -> Iterator[Path]:
-    """The recording, or a copy of one that lies elsewhere for as long as it is used; UserError where it is gone."""
-    if not is_url(url):
-        yield Path(url)
-        return
-    source = next((source for source in find_sources([url]) if source.url == url), None)
-    if source is None:
-        raise UserError(f"{url}: no such bag; bring the index up to date with any2seg fleet index", "bag-missing")
+def _near(task: RecordingTask) -> Iterator[Path]:
+    """The recording, or a copy of one that lies elsewhere for as long as it is used.
+
+    UserError where it is gone, or another lies in its place: frames would count as those of the one in the index.
+    """
+    try:
+        source = indexed_source(task.url, task.recording_id, task.noted)
+    except UserError as error:
+        if error.code not in ("file-missing", "bag-missing"):
+            raise
+        told = f"{shown_url(task.url)}: no such bag; bring the index up to date with any2seg fleet index"
+        raise UserError(told, "bag-missing") from None
     with local_copy(source) as copy:
         yield copy.path
 

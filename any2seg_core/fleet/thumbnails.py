@@ -11,7 +11,7 @@ from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.fleet.queries import ask
-from any2seg_core.fleet.sources import find_sources, local_excerpt
+from any2seg_core.fleet.sources import indexed_source, local_excerpt
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.messages.readers import StreamReader
 from any2seg_core.vocabulary.modalities import SensorSuite
@@ -20,6 +20,7 @@ from any2seg_core.vocabulary.sensor import COLOUR, GREY, IMAGE
 _AROUND_S = 2.0  # of log time, that a message may be late
 
 _CAMERAS = "SELECT sensor, topic FROM topics JOIN recordings USING (recording_id) WHERE url = ? AND sensor IS NOT NULL"
+_ID = "SELECT recording_id FROM recordings WHERE url = ?"
 
 
 def camera_pictures(
@@ -36,7 +37,7 @@ def camera_pictures(
     topics: dict[str, str] = dict(ask(store, _CAMERAS, [url]).rows)
     found: dict[int, np.ndarray] = {}
     try:
-        (source,) = find_sources([url])
+        source = indexed_source(url, ask(store, _ID, [url]).rows[0][0])
         for stamp_ns, at_s in moments.items():
             with local_excerpt(source, at_s - _AROUND_S, at_s + _AROUND_S) as copy:
                 suite = read_settings(copy.path).sensors

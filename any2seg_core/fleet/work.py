@@ -12,7 +12,6 @@ from any2seg_core.fleet.schemas import OK
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.fleet.tasks import RecordingTask, part_path
 
-_COLUMNS = ("recording_id", "url", "start_ns", "end_ns", "duration_s", "state", "code", "reason")
 _LEAST_S = 1.0  # that a recording counts for in the progress
 
 
@@ -27,6 +26,9 @@ class Listed(NamedTuple):
     state: str
     code: str | None
     reason: str | None
+    n_bytes: int | None
+    modified_ns: int | None
+    etag: str | None
 
     @property
     def seconds(self) -> float:
@@ -36,7 +38,7 @@ class Listed(NamedTuple):
 
 def listed(store: FleetStore) -> Iterator[Listed]:
     """All recordings of a store in the order of its index, few of them in memory at a time."""
-    table: Any = store.recordings().select(_COLUMNS)
+    table: Any = store.recordings().select(Listed._fields)
     for batch in table.to_batches(1024):
         for row in batch.to_pylist():
             yield Listed(**row)
@@ -91,7 +93,8 @@ class FleetWork:
         """Those that are not there from a run before; of a recording all of whose parts are there, it is joined."""
         spans = spans_of(recording.start_ns, recording.end_ns, self._cut_s)
         count, seconds = len(spans), recording.seconds / len(spans)
-        tasks = [RecordingTask(recording.recording_id, recording.url, span, number, count, seconds)
+        noted = recording.n_bytes, recording.modified_ns, recording.etag
+        tasks = [RecordingTask(recording.recording_id, recording.url, span, number, count, seconds, noted)
                  for number, span in enumerate(spans)]  # fmt: skip
         if count == 1:
             return tasks

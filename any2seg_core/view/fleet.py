@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from any2seg_core.bags.opened import BagOptions, open_bag
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
+from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.schemas import BROKEN
-from any2seg_core.fleet.sources import find_sources, fingerprint, local_copy
+from any2seg_core.fleet.sources import indexed_source, local_copy
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.view.drives import Drive, DriveTopic, KnownFrames
@@ -293,13 +293,7 @@ class FleetDrives:
         found = self._ask("SELECT url FROM recordings WHERE recording_id = ?", [drive_id])
         if not found:
             raise UserError(f"no recording {drive_id}", "data-missing")
-        (source,) = find_sources([found[0][0]])
-        if fingerprint(source)[0] != drive_id:
-            raise UserError(
-                f"{shown_url(source.url)}: has changed since it was indexed; run any2seg fleet index again",
-                "bag-format",
-            )
-        with local_copy(source) as copy:
+        with local_copy(indexed_source(found[0][0], drive_id)) as copy:
             yield copy.path
 
     @contextmanager
@@ -309,14 +303,6 @@ class FleetDrives:
             options = BagOptions(read_settings(path).topics_for(self.suite, ()), suite=self.suite)
             with open_bag(path, options) as opened:
                 yield MomentReader(opened, self._predictor)
-
-
-def shown_url(url: str) -> str:
-    """A URL without what may be secret: user, password, query."""
-    parts = urlsplit(url)
-    if len(parts.scheme) < 2:
-        return url
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _title(url: str) -> str:

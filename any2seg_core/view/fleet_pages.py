@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from any2seg_core.fleet.questions import failures, worst
-from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, FleetDrives, Wish, shown_url
+from any2seg_core.fleet.remote import shown_url
+from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, FleetDrives, Wish
 from any2seg_core.view.rendering import page
 from any2seg_core.view.tracks import track_plot
 

@@ -17,6 +17,7 @@ from any2seg_core.bags.reader import Recording
 from any2seg_core.fleet.engines.engine import Event
 from any2seg_core.fleet.evaluate import columns_of
 from any2seg_core.fleet.evaluation_settings import FleetEvaluateRequest
+from any2seg_core.fleet.sources import Source, find_sources
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.fleet.tasks import EvaluationWorker
 from any2seg_core.runtime.checkpoint_metadata import read_contract
@@ -39,9 +40,14 @@ def index(store: FleetStore, bags: list[Path], **columns: object) -> FleetStore:
         with Recording(bag) as recording:
             start_ns, end_ns = recording.start_ns, recording.end_ns
         row = {"url": str(bag), "start_ns": start_ns, "end_ns": end_ns, "duration_s": (end_ns - start_ns) / 1e9}
-        rows.append({**row, **columns})
+        rows.append({**row, **columns_noted(find_sources([str(bag)])[0]), **columns})
     store.write_index(recordings_table(rows), topics_table())
     return store
+
+
+def columns_noted(source: Source) -> dict[str, object]:
+    """What tells that a recording is as it was when it was indexed."""
+    return {"n_bytes": source.n_bytes, "modified_ns": source.modified_ns, "etag": source.etag}
 
 
 def request_of(store: FleetStore, **changes: object) -> FleetEvaluateRequest:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fleet_files import engine_of, frames_of, index, request_of, write_fleet
+from fleet_files import columns_noted, engine_of, frames_of, index, request_of, write_fleet
 from raised import user_error
 from store_tables import IDS
 
 from any2seg_core.evaluation.recording.evaluate import evaluate_bag
 from any2seg_core.faults.grammar import read_plan
 from any2seg_core.fleet.evaluate import evaluate_fleet
+from any2seg_core.fleet.indexing import index as index_fleet
 from any2seg_core.fleet.sources import find_sources
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.fleet.tasks import part_path
@@ -131,6 +133,24 @@ def test_value_a_recording_that_fails_costs_itself(fleet, tmp_path):
     assert pq.read_table(store.evaluation_folder("model") / "failures.parquet").num_rows == 0
 
 
+def test_value_frames_of_another_recording_in_its_place_are_not_counted(fleet, tmp_path):
+    bags = [tmp_path / "bags" / name for name in ("a", "b")]
+    for bag, number in zip(bags, (0, 1), strict=True):
+        shutil.copytree(fleet.path.parent / f"drive_{number}", bag)
+    index_fleet(tmp_path / "fleet", [str(tmp_path / "bags")])
+    bags[0].rename(tmp_path / "bags" / "c")
+    bags[1].rename(bags[0])
+    (tmp_path / "bags" / "c").rename(bags[1])
+    store, told = FleetStore.open(tmp_path / "fleet"), []
+    request = request_of(store, checkpoint=fleet.path.parent / "model.safetensors", subsets="all")
+    with user_error("recording-changed", "2 recordings", bags[0]):
+        evaluated(request, tell=told.append)
+    assert len(told) == 2 and not store.finished("model")
+    index_fleet(store.path, [str(tmp_path / "bags")])
+    (bags[0] / "notes.yaml").write_text("a: 1\n")  # its time changes, its content does not
+    assert evaluated(request).finished == 2
+
+
 def test_value_a_recording_at_a_url_is_judged_from_a_copy(fleet, tmp_path):
     fsspec = pytest.importorskip("fsspec", reason="pip install 'any2seg[remote]'")
     (file,) = (fleet.path.parent / "drive_1").glob("*.mcap")
@@ -139,7 +159,7 @@ def test_value_a_recording_at_a_url_is_judged_from_a_copy(fleet, tmp_path):
         memory.pipe_file(f"/drives/{path.name}", path.read_bytes())
     (source,) = find_sources(["memory://drives"])
     store = FleetStore.create(tmp_path / "fleet")
-    row = fleet.recordings().to_pylist()[1] | {"url": source.url}
+    row = fleet.recordings().to_pylist()[1] | {"url": source.url} | columns_noted(source)
     store.write_index(fleet.recordings().from_pylist([row], fleet.recordings().schema), fleet.topics())
     request = request_of(store, checkpoint=fleet.path.parent / "model.safetensors", subsets="all")
     near = request_of(fleet, name="near", subsets="all")

@@ -13,7 +13,8 @@ SECOND = 10**9
 
 
 def recording(number, seconds):
-    return Listed(f"{number:016x}", f"/bags/{number}", 5 * SECOND, (5 + seconds) * SECOND, seconds, "ok", None, None)
+    nothing = [None] * 5
+    return Listed(f"{number:016x}", f"/bags/{number}", 5 * SECOND, (5 + seconds) * SECOND, seconds, "ok", *nothing)
 
 
 @pytest.mark.parametrize(("seconds", "cut_s", "borders"), [

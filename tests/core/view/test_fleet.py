@@ -13,9 +13,10 @@ pytest.importorskip("pyarrow")
 
 from store_tables import IDS, recordings_table, topics_table
 
+from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.sources import find_sources, fingerprint
 from any2seg_core.fleet.store import FleetStore
-from any2seg_core.view.fleet import FleetDrives, Wish, shown_url
+from any2seg_core.view.fleet import FleetDrives, Wish
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_exception_another_file_at_the_place_of_a_recording_is_not_shown(store, 
         assert path == copy
     (mcap,) = copy.glob("*.mcap")
     mcap.write_bytes(mcap.read_bytes()[:-1] + b"x")
-    with user_error("bag-format", copy), drives.recording(drive_id):
+    with user_error("recording-changed", copy), drives.recording(drive_id):
         pass
 
 
@@ -136,6 +137,7 @@ def test_value_urls_are_shown_without_secrets():
     assert shown_url("https://user:word@host:9000/a/b.mcap?X-Amz-Signature=abc#f") == "https://host:9000/a/b.mcap"
     assert shown_url("s3://bucket/drives/1") == "s3://bucket/drives/1"
     assert shown_url("/data/drive?1") == "/data/drive?1"
+    assert shown_url("memory:///drives") == "memory:///drives"
 
 
 def test_value_a_wish_keeps_what_was_given():
