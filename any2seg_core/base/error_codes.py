@@ -154,7 +154,7 @@ _RUNS = {
     "process-failed": Meaning("a process that was started has failed", "see its output"),
     "process-killed": Meaning("a worker was killed, mostly for lack of memory", "use fewer workers"),
     "drive-too-short": Meaning("more is asked for than a simulated drive offers", "ask for less"),
-    "address-unusable": Meaning("a port or an address cannot be listened at", "choose another one, --port"),
+    "address-unusable": Meaning("a port or an address cannot be listened at", "choose another --port, or --host"),
     "ros-domain-taken": Meaning("no ROS domain is free", "end other programs or set ROS_DOMAIN_ID"),
 }
 _FLEET = {

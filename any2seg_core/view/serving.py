@@ -71,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UserError(
-            f"port {port} of {host} cannot be used ({error.strerror or error}): choose another one, --port",
+            f"port {port} of {host} cannot be used ({error.strerror or error}): choose another --port, or --host",
             "address-unusable",
         ) from None
     return listening
