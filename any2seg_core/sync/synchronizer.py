@@ -8,8 +8,8 @@ Expectation: a set waits for a stream only while, by its observed rate, a nearer
 come before the timeout; dead streams cost no waiting.
 
 The longest gap between two sets, while one stream brings something new: the silence after which the reference counts
-as dead (2.5 of its periods, at least `timeout_without_reference_ns` and at most the larger of that and 0.3 s), plus
-`timeout_ns`, plus one period of the stream that takes over.
+as dead (2.5 of its periods, at least `timeout_without_reference_ns` and at most the larger of that and 0.3 s, which
+also holds before its second message), plus `timeout_ns`, plus one period of the stream that takes over.
 
 Pure: no ROS, no clock, no threads; integer nanoseconds. Stamps and arrival times may come from different clocks.
 """

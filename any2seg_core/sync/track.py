@@ -43,7 +43,7 @@ class Track:
         self.period_ns: int | None = None
         self.arrival_period_ns: int | None = None
         self.offset_ns = stamp_ns - now_ns
-        self._usual_silence_ns = 0
+        self._usual_silence_ns = _LONGEST_SILENCE_NS  # of a slow stream: the second message tells its period
         self._stamp_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
         self._arrival_steps: deque[int] = deque(maxlen=_OBSERVED_INTERVALS)
         self.latencies: deque[int] = deque([now_ns - stamp_ns], _OBSERVED_INTERVALS)

@@ -526,3 +526,14 @@ def test_value_a_stamp_that_another_clock_used_before_is_no_duplicate():
     ]
     assert sync.stats.streams["rgb"].dropped == {"other_clock": 1}
     _check_accounts(sync, outputs)
+
+
+@pytest.mark.parametrize("period_ms", [200, 250, 290])
+def test_value_slow_sensors_are_whole_from_the_second_set_on(period_ms):
+    """Before a second message says how fast they are, nobody is dead for having sent none; the camera comes last."""
+    sync = Synchronizer(_config())
+    order = ("depth", "event", "lidar", "rgb")
+    messages = [(BASE + k * period_ms * MS, name, BASE + k * period_ms * MS) for k in range(4) for name in order]
+    outputs = _run(sync, messages)
+    assert [(s.stamp_ns - BASE) // MS for _, s in outputs] == [k * period_ms for k in range(4)]
+    assert {tuple(sorted(s.samples)) for _, s in outputs} == {tuple(sorted(NAMES))}
