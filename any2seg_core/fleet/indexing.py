@@ -208,7 +208,7 @@ def look(job: tuple[Source, str | UserError]) -> Looked:
     source, found = job
     row: Row = dict.fromkeys(recordings_schema().names) | {
         "recording_id": found, "url": source.url, "n_bytes": source.n_bytes, "state": OK, "tags": [],
-        "modified_ns": source.modified_ns, "etag": source.etag,
+        "damage": [], "modified_ns": source.modified_ns, "etag": source.etag,
     }  # fmt: skip
     row |= _told(source)
     if isinstance(found, UserError):
@@ -250,7 +250,9 @@ def _recording_row(inspection: Inspection, copy: LocalCopy, date: datetime.date 
     if date is None and start_ns >= _FIRST_CLOCK_NS:
         with suppress(OverflowError, ValueError, OSError):
             date = datetime.datetime.fromtimestamp(start_ns / NS_PER_S, datetime.timezone.utc).date()
-    return {"start_ns": start_ns, "end_ns": end_ns, "duration_s": (end_ns - start_ns) / NS_PER_S, "date": date}
+    damage = list(inspection.warnings) if copy.is_whole else []  # an excerpt lacks what the whole has
+    duration_s = (end_ns - start_ns) / NS_PER_S
+    return {"start_ns": start_ns, "end_ns": end_ns, "duration_s": duration_s, "date": date, "damage": damage}
 
 
 def _topic_row(inspection: Inspection, name: str, copy: LocalCopy) -> Row:

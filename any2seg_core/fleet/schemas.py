@@ -17,6 +17,7 @@ def recordings_schema() -> Any:
 
     recording_id: fingerprint of the content, 16 hexadecimal digits. url: path or URL that it was last found at.
     date: of the manifest, else of the first message (UTC). code, reason: why it is broken; null otherwise.
+    damage: what is damaged or missing in one that can be read, one line each.
     modified_ns, etag: what told at the last look whether the file has changed; null where the place does not say.
     """
     pa = arrow()
@@ -36,6 +37,7 @@ def recordings_schema() -> Any:
             pa.field("state", pa.string(), nullable=False),
             ("code", pa.string()),
             ("reason", pa.string()),
+            ("damage", pa.list_(pa.string())),
             ("modified_ns", pa.int64()),
             ("etag", pa.string()),
         ]
@@ -48,8 +50,8 @@ def topics_schema() -> Any:
     sensor: of the suite; null where the topic is none of a sensor's. n_messages: of the whole recording. rate_hz: from
     the median time between stamps. longest_gap_s: longest of the gaps above 2.5 periods. clock_offset_s: how far its
     stamps are off those of the reference sensor. frozen_s: longest time for which the content of a camera's messages is
-    the same; null for others. calibrated: whether the recording or
-    its calibration file says how the sensor looks and where it is; null for topics of no sensor.
+    the same; null for others. calibrated: whether the recording or its calibration file says how the sensor looks and
+    where it is; null for topics of no sensor.
     """
     pa = arrow()
     return pa.schema(

@@ -15,7 +15,7 @@ def recordings_table(rows):
     """Rows give what differs; a recording is named by its place otherwise."""
     blank = dict.fromkeys(recordings_schema().names)
     filled = [
-        {**blank, "recording_id": IDS[at], "url": f"/bags/{at:03}", "state": "ok", "tags": [], **row}
+        {**blank, "recording_id": IDS[at], "url": f"/bags/{at:03}", "state": "ok", "tags": [], "damage": [], **row}
         for at, row in enumerate(rows)
     ]
     for row in filled:

@@ -113,6 +113,18 @@ def test_value_broken_recordings_are_rows_with_a_reason(tmp_path):
     assert all(reason and "\n" not in reason for reason in told.values())
 
 
+def test_value_a_recording_that_was_cut_off_is_read_and_its_damage_named(tmp_path):
+    good = small_bag(tmp_path / "bags" / "good")
+    cut = tmp_path / "bags" / "cut.mcap"
+    (whole,) = good.glob("*.mcap")
+    cut.write_bytes(whole.read_bytes()[: -whole.stat().st_size // 4])
+    index(tmp_path / "store", [str(tmp_path / "bags")])
+    found = rows(tmp_path / "store")
+    assert (found[str(good)]["state"], found[str(good)]["damage"]) == ("ok", [])
+    assert (found[str(cut)]["state"], found[str(cut)]["reason"]) == ("ok", None)
+    assert len(found[str(cut)]["damage"]) >= 1 and all("cut.mcap" in line for line in found[str(cut)]["damage"])
+
+
 def test_value_an_unforeseen_exception_is_a_reason_too(tmp_path, monkeypatch):
     small_bag(tmp_path / "bags" / "a")
 
