@@ -89,7 +89,7 @@ def test_value_a_report_shows_all_classes_and_at_most_30_in_the_confusion(run, t
     cells = page.count("of a thing taken for ")
     assert cells == rows * columns
     assert ("other classes" in page) == (classes > 30)
-    assert page.count("<i style=") == classes  # the legend
+    assert page.count('<rect width="12" height="12"') == classes  # the legend
     for k in (0, classes - 1):
         assert f"kind {k} of a thing" in page
     assert len(page) < 3_000_000
