@@ -11,11 +11,9 @@ from any2seg_core.bags.codec import Codec
 from any2seg_core.bags.mcap_records import QOS_KEY
 from any2seg_core.bags.mcap_writing import McapParts
 from any2seg_core.bags.reader import Recording
-from any2seg_core.bags.storage import Stored, StoredTopic
+from any2seg_core.bags.storage import Stored, StoredTopic, is_latched
 from any2seg_core.base.errors import UserError
 
-_LATCHED = "transient_local"
-_STATIC = "tf_static"
 _MOST_LATCHED = 50  # of one topic: several publishers each send their own
 
 
@@ -48,8 +46,7 @@ def clip_parts(path: Path, from_ns: int, until_ns: int) -> Iterator[bytes]:
 
 
 def _latched(bag: Recording, topics: list[StoredTopic], before_ns: int) -> Iterator[Stored]:
-    wanted = [each for each in topics
-              if each.name.endswith(_STATIC) or any(qos.durability == _LATCHED for qos in each.qos)]  # fmt: skip
+    wanted = [each for each in topics if is_latched(each.name, each.qos)]
     last: dict[StoredTopic, deque[bytes]] = {topic: deque(maxlen=_MOST_LATCHED) for topic in wanted}
     for topic, _, data in bag.stored(wanted, None, before_ns):
         if data not in last[topic]:

@@ -21,6 +21,11 @@ FOOTER_BYTES = 1 + 8 + 20
 _MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
 
 
+def record_of(opcode: int, content: bytes) -> bytes:
+    """The bytes of a record."""
+    return struct.pack("<BQ", opcode, len(content)) + content
+
+
 class Declared:
     """Schemas and channels that were met so far.
 

@@ -20,6 +20,7 @@ from any2seg_core.bags.mcap_records import (
     MESSAGE_INDEX,
     SCHEMA,
     STATISTICS,
+    record_of,
 )
 from any2seg_core.base.versions import __version__
 
@@ -62,7 +63,7 @@ class McapParts:
 
     def head(self) -> bytes:
         """The first part."""
-        return self._passed(MAGIC + _record(HEADER, _text(self._profile) + _text(f"any2seg {__version__}")))
+        return self._passed(MAGIC + record_of(HEADER, _text(self._profile) + _text(f"any2seg {__version__}")))
 
     def schema(self, name: str, encoding: str, data: bytes) -> int:
         """Declare a type; its number."""
@@ -83,7 +84,7 @@ class McapParts:
         """Add a message; yields the parts that are full. Its publish time is its log time."""
         self._index.setdefault(channel, []).append((time_ns, len(self._chunk)))
         head = struct.pack("<HIQQ", channel, self._counts[channel] % 2**32, time_ns, time_ns)
-        self._chunk += _record(MESSAGE, head + data)
+        self._chunk += record_of(MESSAGE, head + data)
         self._counts[channel] += 1
         self._first_ns = time_ns if self._first_ns is None else self._first_ns
         self._last_ns = time_ns
@@ -94,22 +95,22 @@ class McapParts:
         """The last parts."""
         if self._chunk:
             yield self._passed(self._close_chunk())
-        yield self._passed(_record(DATA_END, struct.pack("<I", 0)))
+        yield self._passed(record_of(DATA_END, struct.pack("<I", 0)))
         start = self._written
         counts = b"".join(struct.pack("<HQ", channel, count) for channel, count in sorted(self._counts.items()))
         statistics = struct.pack(
             "<QHIIIIQQI", self._counts.total(), self._schemas, self._channels, 0, 0, len(self._chunks),
             self._first_ns or 0, self._last_ns, len(counts),
         )  # fmt: skip
-        yield self._declared + _record(STATISTICS, statistics + counts) + b"".join(self._chunks)
-        yield _record(FOOTER, struct.pack("<QQI", start, 0, 0)) + MAGIC
+        yield self._declared + record_of(STATISTICS, statistics + counts) + b"".join(self._chunks)
+        yield record_of(FOOTER, struct.pack("<QQI", start, 0, 0)) + MAGIC
 
     def _passed(self, part: bytes) -> bytes:
         self._written += len(part)
         return part
 
     def _declare(self, opcode: int, content: bytes) -> None:
-        record = _record(opcode, content)
+        record = record_of(opcode, content)
         self._declared += record
         self._chunk += record
 
@@ -120,14 +121,14 @@ class McapParts:
         raw = bytes(self._chunk)
         packed = zstd.compress(raw)
         head = struct.pack("<QQQI", first_ns, last_ns, len(raw), crc32(raw)) + _text("zstd")
-        chunk = _record(CHUNK, head + struct.pack("<Q", len(packed)) + packed)
+        chunk = record_of(CHUNK, head + struct.pack("<Q", len(packed)) + packed)
         indexes, places = b"", b""
         for channel, entries in sorted(self._index.items()):
             places += struct.pack("<HQ", channel, self._written + len(chunk) + len(indexes))
             pairs = b"".join(struct.pack("<QQ", *entry) for entry in entries)
-            indexes += _record(MESSAGE_INDEX, struct.pack("<HI", channel, len(pairs)) + pairs)
+            indexes += record_of(MESSAGE_INDEX, struct.pack("<HI", channel, len(pairs)) + pairs)
         self._chunks.append(
-            _record(
+            record_of(
                 CHUNK_INDEX,
                 struct.pack("<QQQQ", first_ns, last_ns, self._written, len(chunk))
                 + struct.pack("<I", len(places)) + places + struct.pack("<Q", len(indexes))
@@ -136,10 +137,6 @@ class McapParts:
         )  # fmt: skip
         self._chunk, self._index = bytearray(), {}
         return chunk + indexes
-
-
-def _record(opcode: int, content: bytes) -> bytes:
-    return struct.pack("<BQ", opcode, len(content)) + content
 
 
 def _text(text: str) -> bytes:

@@ -13,13 +13,13 @@ import numpy as np
 from any2seg_core.bags.extrinsics import left_out_notes
 from any2seg_core.bags.reader import Recording
 from any2seg_core.bags.static_transforms import StaticFollower, StaticTransforms
+from any2seg_core.bags.storage import is_latched
 from any2seg_core.base.errors import MessageError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.messages.transforms import TransformTree
 from any2seg_core.sensors.camera import CameraModel
 
 _TF_KINDS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_STATIC_TF = "/tf_static"
 _MOVING_MESSAGES = 400
 _SAME = 1e-6  # metres and radians
 _ALONG = 0.9
@@ -66,7 +66,7 @@ def read_transforms(bag: Recording, sensor_topics: Sequence[str]) -> RecordedTra
         sensor_topics: of the sensors, whose stamps tell which clock stamps are of.
     """
     topics = {name: topic for name, topic in bag.topics.items() if topic.kind in _TF_KINDS and topic.count}
-    static_topics = [name for name, topic in topics.items() if name.endswith(_STATIC_TF) or _is_latched(topic.qos)]
+    static_topics = [name for name, topic in topics.items() if is_latched(name, topic.qos)]
     moving_topics = [name for name in topics if name not in static_topics]
     span_ns = (bag.start_ns or 0, 2**63 if bag.end_ns is None else bag.end_ns)
     ahead_ns = _ahead_ns(bag, sensor_topics) if static_topics else 0
@@ -200,10 +200,6 @@ def _ahead_ns(bag: Recording, topics: Sequence[str]) -> int:
                 ahead_ns = message.stamp_ns - message.time_ns
                 return ahead_ns if abs(ahead_ns) > NS_PER_S else 0
     return 0
-
-
-def _is_latched(qos: tuple) -> bool:
-    return any(profile.durability == "transient_local" for profile in qos)
 
 
 def _stamp_ns(item: Any) -> int:

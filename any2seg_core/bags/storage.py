@@ -43,6 +43,11 @@ LATCHED = RecordedQos("reliable", "transient_local", "keep_last", 1)
 PLAIN = RecordedQos("reliable", "volatile", "keep_last", 10)
 
 
+def is_latched(name: str, qos: Iterable[RecordedQos]) -> bool:
+    """Whether the last messages of a topic go on to count: it was offered so, or holds transforms that stand still."""
+    return name.endswith("tf_static") or any(profile.durability == LATCHED.durability for profile in qos)
+
+
 @dataclass(frozen=True)
 class StoredTopic:
     """A topic as one storage file declares it.

@@ -18,16 +18,16 @@ from any2seg_core.bags.mcap_records import (
     FOOTER,
     FOOTER_BYTES,
     MAGIC,
+    MESSAGE_INDEX,
     SCHEMA,
     STATISTICS,
     Declared,
+    record_of,
     tagged_records,
 )
-from any2seg_core.bags.storage import StoredTopic
+from any2seg_core.bags.storage import is_latched
 from any2seg_core.fleet.remote import RangeFile
 
-_MESSAGE_INDEX = 0x07
-_STATIC_TF = "/tf_static"
 _MOST_SUMMARY = 1 << 28
 
 
@@ -105,7 +105,7 @@ class RemoteMcap:
         times: dict[int, list[np.ndarray]] = {}
         for block in self.file.read(ranges):
             for opcode, _, content, missing in tagged_records(BytesIO(block), len(block)):
-                if opcode == _MESSAGE_INDEX and not missing:
+                if opcode == MESSAGE_INDEX and not missing:
                     (channel,) = struct.unpack_from("<H", content)
                     entries = np.frombuffer(content, "<u8", offset=6, count=(len(content) - 6) // 8)
                     times.setdefault(channel, []).append(entries[::2].astype(np.int64))
@@ -120,7 +120,7 @@ class RemoteMcap:
 
     def write_excerpt(self, target: Path, from_ns: int, until_ns: int) -> None:
         """Write a small MCAP of the chunks with messages of [from_ns, until_ns), and of all latched topics."""
-        latched = {channel for channel, topic in self._declared.topics.items() if _is_latched(topic)}
+        latched = {channel for channel, topic in self._declared.topics.items() if is_latched(topic.name, topic.qos)}
         chosen = [part for part in self._parts if _is_wanted(part, from_ns, until_ns, latched)]
         (head,) = self.file.read([(len(MAGIC), len(MAGIC) + 9)])
         (length,) = struct.unpack_from("<Q", head, 1)
@@ -131,22 +131,14 @@ class RemoteMcap:
         with target.open("wb") as file:
             file.write(MAGIC + header)
             for opcode, content in self._records:
-                file.write(_record(opcode, content))
+                file.write(record_of(opcode, content))
             for chunk in chunks:
                 file.write(chunk)
-            file.write(_record(DATA_END, bytes(4)) + _record(FOOTER, bytes(20)) + MAGIC)
+            file.write(record_of(DATA_END, bytes(4)) + record_of(FOOTER, bytes(20)) + MAGIC)
 
 
 def _is_wanted(part: _Part, from_ns: int, until_ns: int, latched: Collection[int]) -> bool:
     return (part.start_ns < until_ns and part.end_ns >= from_ns) or bool(part.channels & set(latched))
-
-
-def _is_latched(topic: StoredTopic) -> bool:
-    return topic.name.endswith(_STATIC_TF) or any(qos.durability == "transient_local" for qos in topic.qos)
-
-
-def _record(opcode: int, content: bytes) -> bytes:
-    return struct.pack("<BQ", opcode, len(content)) + content
 
 
 def _read_part(content: bytes) -> _Part:
