@@ -40,10 +40,11 @@ def index(
     Example: any2seg fleet index runs/store runs/drive s3://bucket/drives/
     """
     from any2seg_core.fleet.indexing import index as index_fleet
+    from any2seg_core.fleet.remote import shown_url
 
     with Progress("index") as progress:
         report = index_fleet(
-            store, sources, workers, progress.show, lambda url, reason: say(f"! {url}: {reason}", err=True)
+            store, sources, workers, progress.show, lambda url, reason: say(f"! {shown_url(url)}: {reason}", err=True)
         )
     if as_json:
         say(json.dumps(asdict(report), indent=1))
@@ -54,7 +55,9 @@ def index(
         of = f" of {report.bytes_remote} bytes of recordings" if report.bytes_remote else ""
         say(f"  read over the network: {report.bytes_read} bytes{of}")
     for url in report.fetched_whole[:_SHOWN]:
-        say(f"  fetched as a whole, it has no index to read a part by: {url}")
+        say(f"  fetched as a whole, it has no index to read a part by: {shown_url(url)}")
+    if len(report.fetched_whole) > _SHOWN:
+        say(f"  and {len(report.fetched_whole) - _SHOWN} others")
 
 
 fleet_app.command("query")(fleet_ask.query)

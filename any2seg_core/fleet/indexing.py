@@ -6,7 +6,7 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from any2seg_core.base.parallel import ordered_map
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.fleet.packages import arrow
+from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.schemas import BROKEN, OK, recordings_schema, topics_schema
 from any2seg_core.fleet.sources import AT_ONCE, LocalCopy, Source, find_sources, fingerprint, local_excerpt
 from any2seg_core.fleet.store import FleetStore
@@ -28,6 +29,8 @@ EXCERPT_S = 10.0
 _SAVE_EVERY_S = 60.0
 _FIRST_CLOCK_NS = 946_684_800 * NS_PER_S  # 2000-01-01: what is earlier is simulated time, and no date
 _LOCK = ".index.lock"
+_OUT_OF_REACH = ("remote-unreachable", "package-missing")  # which says nothing of the recording
+_FACTS = ("vehicle", "date", "weather", "time_of_day", "tags")
 
 Row = dict[str, Any]
 
@@ -82,30 +85,47 @@ def index(
     """
     if workers < 1:
         raise UserError(f"--workers {workers}: give at least 1", "value-range")
-    is_new = not store_path.exists()
-    store = None if is_new else FleetStore.open(store_path)
-    sources = find_sources(arguments)
-    with only_on_success(store_path.parent):
+    with ExitStack() as stack:
+        stack.enter_context(only_on_success(store_path.parent))
+        store = stack.enter_context(_alone(store_path))
+        sources = find_sources(arguments)
         before = {} if store is None else {row["url"]: row for row in store.recordings().to_pylist()}
         changed = [source for source in sources if not _is_known(source, before.get(source.url))]
         report = IndexReport(len(sources), len(sources) - len(changed))
         ids = _fingerprints(changed, before, sources, report)
-        store = store or FleetStore.create(store_path)
-        with only_one(store.path / _LOCK, f"{store.path}: an index"):
-            table = _Table(store)
-            table.note_facts(sources)
-            jobs = [(source, ids[source.url]) for source in changed]
-            saved_s = time.monotonic()
-            progress(0, len(jobs))
-            for done, looked in enumerate(ordered_map(look, jobs, workers), start=1):
-                table.put(looked)
-                _tell(report, looked, on_broken)
-                progress(done, len(jobs))
-                if time.monotonic() - saved_s > _SAVE_EVERY_S:
-                    table.save()
-                    saved_s = time.monotonic()
-            table.save()
+        if store is None:
+            store = FleetStore.create(store_path)
+            stack.enter_context(only_one(store.path / _LOCK, _under_way(store_path)))
+        table = _Table(store)
+        table.note_facts(sources)
+        jobs = [(source, ids[source.url]) for source in changed]
+        saved_s = time.monotonic()
+        progress(0, len(jobs))
+        for done, looked in enumerate(ordered_map(look, jobs, workers), start=1):
+            table.put(looked, _told(jobs[done - 1][0]))
+            _tell(report, looked, on_broken)
+            progress(done, len(jobs))
+            if time.monotonic() - saved_s > _SAVE_EVERY_S:
+                table.save()
+                saved_s = time.monotonic()
+        table.save()
     return report
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[FleetStore | None]:
+    """The store for one index at a time; None where there is none yet, which then only one may make."""
+    with ExitStack() as stack:
+        if not path.exists():
+            stack.enter_context(only_one(path.with_name(f".{path.name}{_LOCK}"), _under_way(path)))
+        store = FleetStore.open(path) if path.exists() else None
+        if store is not None:
+            stack.enter_context(only_one(store.path / _LOCK, _under_way(path)))
+        yield store
+
+
+def _under_way(path: Path) -> str:
+    return f"{path}: an index"
 
 
 def _is_known(source: Source, row: Row | None) -> bool:
@@ -161,25 +181,45 @@ class _Table:
     def __init__(self, store: FleetStore) -> None:
         self._store = store
         self._recordings = {row["recording_id"]: row for row in store.recordings().to_pylist()}
+        self._ids = {row["url"]: key for key, row in self._recordings.items()}
         self._topics: dict[str, list[Row]] = {}
         for row in store.topics().to_pylist():
             self._topics.setdefault(row["recording_id"], []).append(row)
 
     def note_facts(self, sources: Sequence[Source]) -> None:
         """What a manifest says of recordings that are in the index already."""
-        known = {row["url"]: row for row in self._recordings.values()}
         for source in sources:
-            if source.url in known:
-                known[source.url].update(_told(source))
+            if source.url in self._ids:
+                self._recordings[self._ids[source.url]].update(_told(source))
 
-    def put(self, looked: Looked) -> None:
-        """A new row, in place of an older one of the same content, or at the same url."""
+    def put(self, looked: Looked, told: Row) -> None:
+        """A new row, in place of an older one of the same content, or at the same url.
+
+        Of the same content, what was known of it and is not told otherwise stays; what cannot be reached for the moment
+        stays as it was.
+
+        Args:
+            told: columns that a manifest gives now.
+        """
         row = looked.recording
-        for each in [key for key, old in self._recordings.items() if old["url"] == row["url"]]:
-            del self._recordings[each]
-            self._topics.pop(each, None)
-        self._recordings[row["recording_id"]] = row
+        before = self._recordings.get(self._ids.get(row["url"], ""))
+        if before is not None and before["state"] == OK and row["code"] in _OUT_OF_REACH:
+            return
+        if before is not None:
+            self._take_away(before["recording_id"])
+        moved = before if before is not None and before["recording_id"] == row["recording_id"] else None
+        moved = moved or self._take_away(row["recording_id"])
+        if moved is not None:
+            row = row | {name: moved[name] for name in _FACTS if moved[name]} | told
+        self._recordings[row["recording_id"]], self._ids[row["url"]] = row, row["recording_id"]
         self._topics[row["recording_id"]] = looked.topics
+
+    def _take_away(self, recording_id: str) -> Row | None:
+        row = self._recordings.pop(recording_id, None)
+        self._topics.pop(recording_id, None)
+        if row is not None:
+            del self._ids[row["url"]]
+        return row
 
     def save(self) -> None:
         """Write both tables."""
@@ -211,11 +251,10 @@ def look(job: tuple[Source, str | UserError]) -> Looked:
         "damage": [], "modified_ns": source.modified_ns, "etag": source.etag,
     }  # fmt: skip
     row |= _told(source)
-    if isinstance(found, UserError):
+    problem = found if isinstance(found, UserError) else source.problem
+    if problem is not None:
         row["recording_id"] = fingerprint(Source(source.url, ()))[0]
-        return Looked(row | _broken(found.code, str(found)), [])
-    if not source.files:
-        return Looked(row | _broken("bag-missing", "the manifest names it, and nothing is there"), [])
+        return Looked(row | _broken_by(problem, source), [])
     try:
         with local_excerpt(source, 0.0, EXCERPT_S) as copy:
             suite = read_settings(copy.path).sensors
@@ -223,12 +262,21 @@ def look(job: tuple[Source, str | UserError]) -> Looked:
             row |= _recording_row(inspection, copy, row["date"])
             topics = [_topic_row(inspection, name, copy) for name in inspection.topics]
     except UserError as error:
-        return Looked(row | _broken(error.code, str(error).replace(str(source.url), "it")), [])
+        return Looked(row | _broken_by(error, source), [])
     except Exception as error:  # whatever bytes have brought a library to raise, other recordings go on
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         return Looked(row | _broken("bag-format", reason), [])
     topics = [{"recording_id": found, **each} for each in topics]
     return Looked(row, topics, copy.bytes_read, copy.is_whole)
+
+
+def _broken_by(error: UserError, source: Source) -> Row:
+    if error.code in ("file-missing", "bag-missing") and not source.files:
+        return _broken("bag-missing", "the manifest names it, and nothing is there")
+    text = str(error)
+    for name in (source.url, shown_url(source.url)):
+        text = text.removeprefix(f"{name}: ").replace(name, "it")
+    return _broken(error.code, text)
 
 
 def _broken(code: str, reason: str) -> Row:
@@ -258,7 +306,7 @@ def _recording_row(inspection: Inspection, copy: LocalCopy, date: datetime.date 
 def _topic_row(inspection: Inspection, name: str, copy: LocalCopy) -> Row:
     report, streams = inspection.topics[name], inspection.choice.map.streams
     sensor = next((each for each, topic in streams.items() if topic == name), None)
-    counts = {} if copy.remote is None else {topic.name: count for topic, count in copy.remote.counts.items()}
+    counts = {} if copy.remote is None else copy.remote.counts
     row: Row = {
         "topic": name, "type": report.topic.kind, "sensor": sensor, "n_messages": counts.get(name, report.count),
         "rate_hz": report.timing.rate_hz, "longest_gap_s": _longest_gap_s(inspection, report, copy, sensor),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.fleet.packages import package
@@ -47,8 +47,9 @@ def shown_url(url: str) -> str:
     """A URL without what may be secret: user, password, query."""
     if not is_url(url):
         return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def local_path(text: str) -> str:
@@ -58,7 +59,7 @@ def local_path(text: str) -> str:
 
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Whatever a client of a network raises is one line that names the URL."""
+    """Whatever a client of a network raises is one line that names the URL, without what may be secret in it."""
     try:
         yield
     except UserError:
@@ -66,10 +67,11 @@ def reaching(url: str) -> Iterator[None]:
     except Exception as error:  # each client has its own, from aiohttp's to botocore's
         told = error.__cause__ or error.__context__ if isinstance(error, FileNotFoundError) else error
         if not isinstance(told, OSError | TimeoutError) and told is not error:
-            raise UserError(f"{url}: nothing is there; check the URL", "file-missing") from None
-        reason = " ".join(str(told).split())[:200] or type(told).__name__  # fsspec calls every failure a missing file
+            raise UserError(f"{shown_url(url)}: nothing is there; check the URL", "file-missing") from None
+        text = str(told).replace(url, shown_url(url))  # fsspec calls every failure a missing file
+        reason = " ".join(text.split())[:200] or type(told).__name__
         raise UserError(
-            f"{url}: cannot be reached ({reason}); check URL, network and credentials", "remote-unreachable"
+            f"{shown_url(url)}: cannot be reached ({reason}); check URL, network and credentials", "remote-unreachable"
         ) from None
 
 
@@ -79,9 +81,9 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"{url}: {error}: pip install 'any2seg[remote]'", "package-missing") from None
+        raise UserError(f"{shown_url(url)}: {error}: pip install 'any2seg[remote]'", "package-missing") from None
     except ValueError as error:
-        raise UserError(f"{url}: is no URL that can be read ({error}); check it", "value-format") from None
+        raise UserError(f"{shown_url(url)}: is no URL that can be read ({error}); check it", "value-format") from None
     return found
 
 
@@ -137,24 +139,26 @@ class RangeFile:
         """The bytes of each [start, end); several are asked for at a time.
 
         Raises:
-            UserError: the place cannot be reached, or does not serve ranges.
+            UserError: the place cannot be read or reached, or does not serve ranges.
         """
         url = self.file.url
-        with reaching(url):
-            if is_url(url):
-                starts, ends = (list(each) for each in zip(*ranges, strict=True))
-                parts = self._fs.cat_ranges([self._path] * len(ranges), starts, ends, on_error="raise")
-            else:
-                with Path(url).open("rb") as local:
-                    parts = [_at(local, start, end) for start, end in ranges]
+        parts = self._fetched(ranges) if is_url(url) else _read(Path(url), ranges)
         for part, (start, end) in zip(parts, ranges, strict=True):
             self.bytes_read += len(part)
             if len(part) != end - start:
                 raise UserError(
-                    f"{url}: gave {len(part)} bytes where {end - start} were asked for; its server must serve ranges "
-                    "and the file must not change meanwhile",
+                    f"{shown_url(url)}: gave {len(part)} bytes where {end - start} were asked for; its server must "
+                    "serve ranges and the file must not change meanwhile",
                     "remote-unreachable",
                 )
+        return parts
+
+    def _fetched(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        starts, ends = [start for start, _ in ranges], [end for _, end in ranges]
+        if not ranges:  # of an empty file among others
+            return []
+        with reaching(self.file.url):
+            parts: list[bytes] = self._fs.cat_ranges([self._path] * len(ranges), starts, ends, on_error="raise")
         return parts
 
     def copy(self, target: Path) -> None:
@@ -169,6 +173,18 @@ class RangeFile:
     def _block(self, source: Any) -> bytes:
         with reaching(self.file.url):
             return bytes(source.read(_BLOCK))
+
+
+def _read(path: Path, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Parts of a file of this machine."""
+    try:
+        with path.open("rb") as file:
+            return [_at(file, start, end) for start, end in ranges]
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); check that it is there and its permissions",
+            "file-unreadable",
+        ) from None
 
 
 def _at(file: Any, start: int, end: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Collection
 from functools import cached_property
 from io import BytesIO
@@ -29,6 +30,7 @@ from any2seg_core.bags.storage import is_latched
 from any2seg_core.fleet.remote import RangeFile
 
 _MOST_SUMMARY = 1 << 28
+_INDEX_HEAD = 6  # bytes of a message index before its entries: channel, and how long they are
 
 
 class _Part(NamedTuple):
@@ -47,7 +49,7 @@ class RemoteMcap:
 
     Attributes:
         file: what is read. start_ns, end_ns: log times of the first and the last message.
-        counts: topic -> messages.
+        counts: name of a topic -> messages, of all its channels.
 
     Raises:
         ValueError: the file has no such index, or it is damaged: it must be read as a whole.
@@ -58,7 +60,7 @@ class RemoteMcap:
         self._declared = Declared()
         self._parts: list[_Part] = []
         self._records: list[tuple[int, bytes]] = []  # schemas and channels as they are written
-        counts: dict[int, int] = {}
+        of_channels: dict[int, int] = {}
         try:
             for opcode, content in self._summary():
                 if opcode in (SCHEMA, CHANNEL):
@@ -68,15 +70,17 @@ class RemoteMcap:
                     self._parts.append(_read_part(content))
                 elif opcode == STATISTICS:
                     (size,) = struct.unpack_from("<I", content, 42)
-                    counts = dict(struct.iter_unpack("<HQ", content[46 : 46 + size]))
+                    of_channels = dict(struct.iter_unpack("<HQ", content[46 : 46 + size]))
         except (struct.error, UnicodeDecodeError) as error:
             raise ValueError(f"its index is damaged ({error})") from None
-        if not self._parts or set(counts) - set(self._declared.topics):
+        if not self._parts or set(of_channels) - set(self._declared.topics):
             raise ValueError("it has no index")
         self._parts.sort(key=lambda part: part.offset)
         self.start_ns = min(part.start_ns for part in self._parts)
         self.end_ns = max(part.end_ns for part in self._parts)
-        self.counts = {topic: counts.get(channel, 0) for channel, topic in self._declared.topics.items()}
+        self.counts: Counter[str] = Counter()
+        for channel, topic in self._declared.topics.items():
+            self.counts[topic.name] += of_channels.get(channel, 0)
 
     def _summary(self) -> list[tuple[int, bytes]]:
         size = self.file.file.n_bytes
@@ -102,21 +106,20 @@ class RemoteMcap:
         ranges = [(part.offset + part.length, part.offset + part.length + part.index_bytes) for part in self._parts]
         if not all(part.index_bytes for part in self._parts):
             return {}
-        times: dict[int, list[np.ndarray]] = {}
+        times: dict[str, list[np.ndarray]] = {}
         for block in self.file.read(ranges):
             for opcode, _, content, missing in tagged_records(BytesIO(block), len(block)):
-                if opcode == MESSAGE_INDEX and not missing:
-                    (channel,) = struct.unpack_from("<H", content)
-                    entries = np.frombuffer(content, "<u8", offset=6, count=(len(content) - 6) // 8)
-                    times.setdefault(channel, []).append(entries[::2].astype(np.int64))
+                if opcode != MESSAGE_INDEX or missing or len(content) < _INDEX_HEAD:
+                    continue
+                (channel,) = struct.unpack_from("<H", content)
+                if channel in self._declared.topics:  # of two channels of one topic the times go together
+                    count = (len(content) - _INDEX_HEAD) // 8
+                    entries = np.frombuffer(content, "<u8", offset=_INDEX_HEAD, count=count)
+                    name = self._declared.topics[channel].name
+                    times.setdefault(name, []).append(entries[::2].astype(np.int64))
         span_ns = np.array([self.start_ns, self.end_ns])
-        found: dict[str, float] = {}
-        for channel, parts in times.items():
-            if channel in self._declared.topics:
-                gaps_ns = np.diff(np.sort(np.concatenate([span_ns, *parts])))
-                name = self._declared.topics[channel].name
-                found[name] = max(found.get(name, 0.0), float(gaps_ns.max()) / 1e9)
-        return found
+        gaps_ns = {name: np.diff(np.sort(np.concatenate([span_ns, *parts]))) for name, parts in times.items()}
+        return {name: float(gaps.max()) / 1e9 for name, gaps in gaps_ns.items()}
 
     def write_excerpt(self, target: Path, from_ns: int, until_ns: int) -> None:
         """Write a small MCAP of the chunks with messages of [from_ns, until_ns), and of all latched topics."""

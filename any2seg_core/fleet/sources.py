@@ -37,14 +37,15 @@ class Source:
 
     Attributes:
         url: path of its folder or file on this machine, or URL. files: its storage files, in the order of names; none
-            where a manifest names what is not there.
-        beside: small files that belong to it. facts: of a manifest.
+            where a manifest names what cannot be used.
+        beside: small files that belong to it. facts: of a manifest. problem: why there are no files.
     """
 
     url: str
     files: tuple[StoredFile, ...]
     beside: tuple[StoredFile, ...] = ()
     facts: Facts = Facts()
+    problem: UserError | None = None
 
     @property
     def n_bytes(self) -> int:
@@ -97,12 +98,23 @@ def _sources_of(named: str) -> Iterator[Source]:
     elif os.path.exists(named):
         sources = _group(_local_files(Path(named).absolute()))
     else:
-        sources = [each for path in sorted(glob.glob(named)) for each in _sources_of(path)]
-        if not sources:
+        paths = sorted(glob.glob(named))
+        if not paths:
             raise UserError(f"{named}: no such file or folder; check the path", "file-missing")
+        sources = [each for path in paths for each in _matched(path)]
     if not sources:
         raise UserError(f"{named}: holds no recording (.mcap, .db3, .bag); give another place", "bag-missing")
     yield from sources
+
+
+def _matched(path: str) -> list[Source]:
+    """What lies at a place that fits a pattern; nothing where that is no recording."""
+    try:
+        return list(_sources_of(path))
+    except UserError as error:
+        if error.code != "bag-missing":
+            raise
+        return []
 
 
 def _listed(named: str) -> Iterator[Source]:
@@ -118,20 +130,29 @@ def _listed(named: str) -> Iterator[Source]:
         raise UserError(f"{named}: lists no recording; give it a row for each", "bag-missing")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(_at, facts))
-    for (url, known), sources in zip(facts.items(), found, strict=True):
-        if len(sources) > 1:
-            raise UserError(f"{named}: {url} holds {len(sources)} recordings; list them one by one", "bag-ambiguous")
-        yield replace(sources[0], facts=known)
+    for source, known in zip(found, facts.values(), strict=True):
+        yield replace(source, facts=known)
 
 
-def _at(url: str) -> list[Source]:
-    """What lies at a url of a manifest; a source without files where that is nothing."""
+def _at(url: str) -> Source:
+    """What lies at a url of a manifest: one wrong row costs itself alone."""
     try:
-        return list(_sources_of(url))
+        if url.lower().endswith(MANIFEST_SUFFIXES):
+            raise UserError(f"{shown_url(url)}: is a manifest in a manifest; give it beside this one", "value-conflict")
+        return _one(url, list(_sources_of(url)))
     except UserError as error:
-        if error.code not in ("file-missing", "bag-missing", "remote-unreachable"):
-            raise
-        return [Source(url, ())]
+        return Source(url, (), problem=error)
+
+
+def _one(url: str, found: Sequence[Source]) -> Source:
+    """The recording at a place, though others may lie below it; UserError where others alone do."""
+    place = url.rstrip("/") if is_url(url) else str(Path(url).absolute())
+    chosen = [source for source in found if source.url == place] or found
+    if len(chosen) > 1:
+        raise UserError(
+            f"{shown_url(url)}: holds {len(chosen)} recordings; list them one by one", "bag-ambiguous"
+        )
+    return chosen[0]
 
 
 def _local_files(path: Path) -> list[StoredFile]:
@@ -196,8 +217,8 @@ def indexed_source(url: str, recording_id: str, noted: Noted | None = None) -> S
     Raises:
         UserError: nothing is there, or by now something of other content.
     """
-    (source, *others) = find_sources([url])
-    if others or source.url != url or (source.noted != noted and fingerprint(source)[0] != recording_id):
+    source = next((each for each in find_sources([url]) if each.url == url), None)
+    if source is None or (source.noted != noted and fingerprint(source)[0] != recording_id):
         raise UserError(
             f"{shown_url(url)}: has changed since it was indexed; run any2seg fleet index again", "recording-changed"
         )
@@ -262,9 +283,9 @@ def local_copy(source: Source) -> Iterator[LocalCopy]:
     if not source.is_remote:
         yield LocalCopy(Path(source.url))
         return
-    with TemporaryDirectory(prefix="any2seg-recording-") as folder:
-        copied = _fetch(source, Path(folder), source.files)
-        yield LocalCopy(_path_in(Path(folder), source), copied)
+    with _copies_of(source) as folder:
+        copied = _fetch(source, folder, source.files)
+        yield LocalCopy(_path_in(folder, source), copied)
 
 
 @contextmanager
@@ -288,12 +309,25 @@ def local_excerpt(source: Source, from_s: float, until_s: float) -> Iterator[Loc
         with local_copy(source) as copy:
             yield replace(copy, fetched_bytes=copy.fetched_bytes + file.bytes_read)
         return
-    with TemporaryDirectory(prefix="any2seg-recording-") as folder:
-        beside = _fetch(source, Path(folder), ())
+    with _copies_of(source) as folder:
+        beside = _fetch(source, folder, ())
         remote.write_excerpt(
-            Path(folder) / first.name, remote.start_ns + round(from_s * 1e9), remote.start_ns + round(until_s * 1e9)
+            folder / first.name, remote.start_ns + round(from_s * 1e9), remote.start_ns + round(until_s * 1e9)
         )
-        yield LocalCopy(_path_in(Path(folder), source), beside, remote)
+        yield LocalCopy(_path_in(folder, source), beside, remote)
+
+
+@contextmanager
+def _copies_of(source: Source) -> Iterator[Path]:
+    """A folder for as long as copies in it are used; errors name the recording and not the copy."""
+    with TemporaryDirectory(prefix="any2seg-recording-") as name:
+        folder = Path(name)
+        try:
+            yield folder
+        except UserError as error:
+            text, shown = str(error), shown_url(source.url)
+            error.args = (text.replace(str(_path_in(folder, source)), shown).replace(name, shown),)
+            raise
 
 
 def _fetch(source: Source, folder: Path, files: Sequence[StoredFile]) -> int:

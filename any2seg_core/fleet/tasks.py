@@ -97,7 +97,7 @@ class EvaluationWorker:
             return TaskResult(code=error.code, reason=str(error), is_fatal=is_fatal)
         except Exception as error:  # whatever a recording does to a reader, it costs itself alone
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            return TaskResult(code="recording-failed", reason=f"{task.url}: {reason}")
+            return TaskResult(code="recording-failed", reason=f"{shown_url(task.url)}: {reason}")
 
     def _evaluate(self, task: RecordingTask, progress: Callable[[float], None]) -> int:
         from any2seg_core.evaluation.recording.run import RecordingRun, load_predictor
@@ -136,7 +136,9 @@ class EvaluationWorker:
                 path.unlink(missing_ok=True)
             raise
         if not len(table):
-            raise UserError(f"{task.url}: not one set of sensors could be made, so nothing was judged", "bag-no-sets")
+            raise UserError(
+                f"{shown_url(task.url)}: not one set of sensors could be made, so nothing was judged", "bag-no-sets"
+            )
         self._store.write_part(self._request.evaluation, task.recording_id, table)
         for path in paths:
             path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The index of many recordings: what stands in it, what a second run does, and what is refused."""
 
 import json
+import os
 import shutil
 import struct
 
@@ -14,7 +15,7 @@ from recordings import SMALL, small_bag
 
 from any2seg_core.fleet import indexing
 from any2seg_core.fleet.indexing import index
-from any2seg_core.fleet.sources import find_sources
+from any2seg_core.fleet.sources import find_sources, indexed_source
 from any2seg_core.fleet.store import FleetStore
 
 
@@ -292,3 +293,84 @@ def test_value_a_pattern_files_of_a_folder_and_ros1_bags(tmp_path):
     found = rows(tmp_path / "store")
     assert (report.broken, list(found)) == ({}, [f"{tmp_path}/a.bag", f"{tmp_path}/b.mcap"])
     assert found[f"{tmp_path}/a.bag"]["start_ns"] == START_NS
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("step", ["find_sources", "look"])
+def test_exception_two_at_once_into_one_store(tmp_path, monkeypatch, is_new, step):
+    """The second one is told that the first is under way; nothing is lost and no lock stays."""
+    bag, place = small_bag(tmp_path / "bags" / "a"), tmp_path / "store"
+    if not is_new:
+        index(place, [str(small_bag(tmp_path / "other", 5))])
+    real, refused = getattr(indexing, step), []
+
+    def meanwhile(given):
+        if not refused:
+            refused.append(True)
+            with user_error("output-busy", place, "index"):
+                index(place, [str(bag)])
+        return real(given)
+
+    monkeypatch.setattr(indexing, step, meanwhile)
+    assert index(place, [str(bag)]).found == 1 and refused
+    assert len(rows(place)) == (1 if is_new else 2)
+    assert not [name for name in (*os.listdir(tmp_path), *os.listdir(place)) if "lock" in name]
+
+
+def test_value_a_wrong_row_of_a_manifest_costs_itself_alone(tmp_path):
+    good = small_bag(tmp_path / "good")
+    for number in (5, 6):
+        small_bag(tmp_path / "two" / str(number), number)
+    wrong = {"nothing://a": "value-format", "s3://[x/a": None, "two": "bag-ambiguous", "drives.csv": "value-conflict",
+             "none.mcap": "bag-missing"}  # fmt: skip
+    manifest = tmp_path / "drives.csv"
+    manifest.write_text("\n".join(["url,vehicle", "good,car-1", *(f"{url},car-2" for url in wrong)]))
+    report = index(tmp_path / "store", [str(manifest)])
+    found = rows(tmp_path / "store")
+    assert (report.found, len(report.broken)) == (6, 5)
+    assert (found.pop(str(good))["state"], {row["vehicle"] for row in found.values()}) == ("ok", {"car-2"})
+    for url, code in wrong.items():
+        row = found[url if "://" in url else str(tmp_path / url)]
+        assert row["state"] == "broken" and row["reason"]
+        assert code is None or row["code"] == code
+
+
+def test_value_what_fits_a_pattern_and_is_no_recording_is_passed_over(tmp_path):
+    bag = small_bag(tmp_path / "bags" / "a")
+    (tmp_path / "bags" / "notes.txt").write_text("x")
+    index(tmp_path / "store", [str(tmp_path / "bags" / "*")])
+    assert list(rows(tmp_path / "store")) == [str(bag)]
+    with user_error("bag-missing", "*.txt"):
+        index(tmp_path / "store", [str(tmp_path / "bags" / "*.txt")])
+
+
+def test_value_what_a_manifest_said_stays_with_the_content(tmp_path):
+    bag, manifest = small_bag(tmp_path / "bags" / "a"), tmp_path / "drives.csv"
+    manifest.write_text(f"url,vehicle,date,tags\n{bag},car-1,2026-03-01,x;y\n")
+    index(tmp_path / "store", [str(manifest)])
+    for place in (bag, tmp_path / "bags" / "moved"):
+        if place != bag:
+            bag.rename(place)
+        (place / "notes.yaml").write_text(str(place))  # its time changes, its content does not
+        assert index(tmp_path / "store", [str(tmp_path / "bags")]).unchanged == 0
+        ((url, row),) = rows(tmp_path / "store").items()
+        assert (url, row["vehicle"], str(row["date"]), row["tags"]) == (str(place), "car-1", "2026-03-01", ["x", "y"])
+    manifest.write_text(f"url,vehicle\n{place},car-2\n")
+    (place / "notes.yaml").write_text("again")
+    index(tmp_path / "store", [str(manifest)])
+    assert rows(tmp_path / "store")[str(place)]["vehicle"] == "car-2"
+    shutil.rmtree(place)
+    small_bag(place, 9)
+    index(tmp_path / "store", [str(tmp_path / "bags")])
+    assert rows(tmp_path / "store")[str(place)]["vehicle"] is None  # another drive
+
+
+def test_value_a_recording_with_another_one_below_it_is_itself(tmp_path):
+    bag = small_bag(tmp_path / "bags" / "a")
+    small_bag(bag / "cut", 5)
+    (tmp_path / "drives.csv").write_text("url,vehicle\nbags/a,car-1\n")
+    index(tmp_path / "store", [str(tmp_path / "bags")])
+    assert index(tmp_path / "store", [str(tmp_path / "drives.csv")]).found == 1
+    row = rows(tmp_path / "store")[str(bag)]
+    assert (row["state"], row["vehicle"]) == ("ok", "car-1")
+    assert indexed_source(str(bag), row["recording_id"]).url == str(bag)

@@ -11,9 +11,14 @@ from recordings import small_bag
 from rosbags.rosbag2 import StoragePlugin
 from servers import web_server
 
+from any2seg_core.bags.mcap_writing import McapParts
 from any2seg_core.bags.reader import Recording
+from any2seg_core.base.errors import UserError
+from any2seg_core.fleet import sources
 from any2seg_core.fleet.indexing import index
-from any2seg_core.fleet.sources import find_sources, fingerprint, local_copy, local_excerpt
+from any2seg_core.fleet.remote import RangeFile, StoredFile, reaching
+from any2seg_core.fleet.remote_mcap import RemoteMcap
+from any2seg_core.fleet.sources import Source, find_sources, fingerprint, local_copy, local_excerpt
 from any2seg_core.fleet.store import FleetStore
 
 COUNT = 200  # 20 s at 10 Hz, twice what is looked at
@@ -173,3 +178,60 @@ def test_value_a_whole_copy_of_a_bucket_s_recording(folder, bucket):
 def test_exception_a_bucket_that_is_not_there(tmp_path, bucket):
     with user_error("file-missing", "s3://elsewhere"):
         index(tmp_path / "store", ["s3://elsewhere/drives"])
+
+
+def test_value_what_cannot_be_reached_for_the_moment_stays_as_it_was(tmp_path, folder, monkeypatch):
+    with web_server(folder) as (address, _):
+        urls = [f"{address}/long.mcap", f"{address}/none.mcap"]
+        (tmp_path / "drives.csv").write_text("\n".join(["url", *urls]))
+        index(tmp_path / "store", [str(tmp_path / "drives.csv")])
+    before, told = FleetStore.open(tmp_path / "store").recordings().to_pylist(), {}
+    assert [(row["state"], row["code"]) for row in before] == [("ok", None), ("broken", "bag-missing")]
+
+    def out_of_reach(url):
+        raise UserError(f"{url}: cannot be reached", "remote-unreachable")
+
+    monkeypatch.setattr(sources, "list_files", out_of_reach)
+    report = index(tmp_path / "store", [str(tmp_path / "drives.csv")], on_broken=told.__setitem__)
+    assert report.broken == told == dict.fromkeys(urls, "cannot be reached")
+    after = FleetStore.open(tmp_path / "store").recordings().to_pylist()
+    assert (after[0], after[1]["code"]) == (before[0], "remote-unreachable")
+
+
+def test_value_an_error_of_a_copy_names_the_recording_and_no_secret(folder):
+    with web_server(folder) as (address, _):
+        (source,) = find_sources([f"{address}/tables.db3"])
+        with user_error("bag-format", f"{address}/tables.db3: x") as caught, local_copy(source) as copy:
+            raise UserError(f"{copy.path}: x", "bag-format")
+    assert "any2seg-recording" not in str(caught.value)
+    url = "https://host/a.mcap?Signature=secret"
+    with user_error("remote-unreachable", "https://host/a.mcap") as caught, reaching(url):
+        raise OSError(f"403 at {url}")
+    assert "secret" not in str(caught.value)
+
+
+def test_value_two_channels_of_one_topic_are_one_topic(tmp_path):
+    """As two publishers of it may be stored: 2 s apart each, 1 s together."""
+    parts = McapParts("ros2")
+    schema = parts.schema("std_msgs/msg/Empty", "ros2msg", b"")
+    data = [parts.head()]
+    channels = [parts.channel("/a", schema, "cdr") for _ in range(2)]
+    for second in range(9):
+        data += parts.message(channels[second % 2], second * 10**9, b"")
+    (tmp_path / "a.mcap").write_bytes(b"".join([*data, *parts.end()]))
+    found = RemoteMcap(RangeFile(StoredFile(str(tmp_path / "a.mcap"), (tmp_path / "a.mcap").stat().st_size)))
+    assert (found.counts, found.longest_gaps_s) == ({"/a": 9}, {"/a": 1.0})
+
+
+def test_value_an_empty_file_among_others_is_no_content(tmp_path):
+    (tmp_path / "a.mcap").write_bytes(b"some bytes")
+    (tmp_path / "b.mcap").write_bytes(b"")
+    with web_server(tmp_path) as (address, _):
+        there = tuple(StoredFile(f"{address}/{name}.mcap", size) for name, size in (("a", 10), ("b", 0)))
+        here = tuple(StoredFile(f"{tmp_path}/{name}.mcap", size) for name, size in (("a", 10), ("b", 0)))
+        assert fingerprint(Source(address, there))[0] == fingerprint(Source(str(tmp_path), here))[0]
+
+
+def test_exception_a_file_that_cannot_be_read_here_is_no_matter_of_the_network(tmp_path):
+    with user_error("file-unreadable", tmp_path / "none.mcap"):
+        RangeFile(StoredFile(str(tmp_path / "none.mcap"), 9)).read([(0, 9)])
