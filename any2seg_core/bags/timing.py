@@ -21,6 +21,16 @@ OTHER_CLOCK_MS = 1000.0
 """Stamps that are further away are of another clock."""
 TAI_AHEAD_MS = 37_000.0
 """Leap seconds between the time of PTP and UTC, since 2017."""
+CLOCKS_APART_NS = 5_000_000_000
+"""A first stamp that lies further outside of the log times is of another clock, such as a simulation's."""
+
+
+def clock_offset_ns(first_stamp_ns: int, start_ns: int, end_ns: int) -> int:
+    """What to add to stamps to have log times: 0, or where stamps are of another clock, such as a simulation's, what
+    brings the first one to the start.
+    """
+    is_one_clock = start_ns - CLOCKS_APART_NS <= first_stamp_ns <= end_ns + CLOCKS_APART_NS
+    return 0 if is_one_clock else start_ns - first_stamp_ns
 
 
 class StreamLog:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -39,7 +40,7 @@ def ask(store: FleetStore, sql: str, values: Sequence[Any] | Mapping[str, Any] =
     connection = store.connection()
     try:
         _require_select(connection, sql)
-        with _understood():
+        with understood():
             cursor = connection.execute(sql, values or None)
             return Answer(_distinct(column[0] for column in cursor.description), cursor.fetchall())
     finally:
@@ -56,7 +57,7 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _require_select(connection: Any, sql: str) -> None:
-    with _understood():
+    with understood():
         statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb().StatementType.SELECT:
         told = f"is {len(statements)} statements" if len(statements) != 1 else "does not begin with SELECT"
@@ -64,8 +65,8 @@ def _require_select(connection: Any, sql: str) -> None:
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """What DuckDB refuses, in one line."""
+def understood() -> Iterator[None]:
+    """What DuckDB refuses is a UserError of one line."""
     try:
         yield
     except duckdb().Error as error:
@@ -77,6 +78,8 @@ def _understood() -> Iterator[None]:
 
 def plain_value(value: Any) -> Any:
     """As JSON has it."""
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

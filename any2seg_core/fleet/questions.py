@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from any2seg_core.bags.timing import CLOCKS_APART_NS
 from any2seg_core.base.errors import UserError
 from any2seg_core.fleet.queries import Answer, ask, chosen_evaluation, fields_of
 from any2seg_core.fleet.store import FleetStore
 
 Measure = Literal["confidence", "agreement"]
 
+_OFFSETS = f"""offsets AS (  -- recording -> what brings its stamps to log times, as `clock_offset_ns`
+  SELECT recording_id, CASE WHEN first_ns >= start_ns - {CLOCKS_APART_NS}
+    AND first_ns <= coalesce(end_ns, first_ns) + {CLOCKS_APART_NS} THEN 0 ELSE start_ns - first_ns END AS offset_ns
+  FROM (SELECT recording_id, min(stamp_ns) AS first_ns FROM frames WHERE evaluation = $evaluation GROUP BY recording_id)
+  JOIN recordings USING (recording_id)
+)"""
 _LOWEST = """
 SELECT recording_id, stamp_ns FROM (
   SELECT recording_id, stamp_ns, {measure} AS measure FROM frames
@@ -19,17 +26,20 @@ SELECT recording_id, stamp_ns FROM (
 ) JOIN recordings USING (recording_id) ORDER BY measure, url, stamp_ns
 """
 _WORST = """
-SELECT vehicle, date, weather, time_of_day, url, (stamp_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
+WITH {offsets}
+SELECT vehicle, date, weather, time_of_day, url, (stamp_ns + offset_ns - start_ns) / 1e9 AS at_s, stamp_ns, used,
        confidence, {agreement} AS agreement, missing
-FROM frames JOIN recordings USING (recording_id)
-WHERE evaluation = $evaluation AND recording_id IN $ids AND stamp_ns IN $stamps
+FROM frames JOIN recordings USING (recording_id) JOIN offsets USING (recording_id)
+WHERE evaluation = $evaluation AND used <> '' AND {measure} IS NOT NULL
+      AND recording_id IN $ids AND stamp_ns IN $stamps
       AND {{'r': recording_id, 's': stamp_ns}} IN (SELECT {{'r': unnest($ids), 's': unnest($stamps)}})
+QUALIFY row_number() OVER (PARTITION BY recording_id, stamp_ns ORDER BY {measure}) = 1
 ORDER BY {measure}, url, stamp_ns
 """
 _MOST_HZ = 100.0
 
-_FAILURES = """
-WITH moments AS (
+_FAILURES = f"""
+WITH {_OFFSETS}, moments AS (
   SELECT recording_id, stamp_ns, missing,
          row_number() OVER of_recording AS place, lead(stamp_ns) OVER of_recording AS next_ns
   FROM frames WHERE evaluation = $evaluation AND recording_id IN (
@@ -55,19 +65,23 @@ WITH moments AS (
   FROM topics WHERE sensor IS NOT NULL AND frozen_s >= $least_s
   UNION ALL BY NAME
   SELECT recording_id, sensor, 'dead' AS kind, 1 AS times, longest_gap_s AS seconds
-  FROM topics WHERE sensor IS NOT NULL AND longest_gap_s >= $least_s AND longest_gap_s * rate_hz > 2.5
+  FROM topics WHERE sensor IS NOT NULL AND longest_gap_s >= $least_s  -- without a rate it has one message
+        AND (rate_hz IS NULL OR longest_gap_s * rate_hz > 2.5)
 ), of_recordings AS (
   SELECT recording_id, sensor, kind, max(times) AS times, max(seconds) AS seconds, min(first_ns) AS first_ns
   FROM seen GROUP BY recording_id, sensor, kind
+), of_vehicles AS (
+  SELECT vehicle, sensor, kind, count(*) AS drives, sum(times)::BIGINT AS times, sum(seconds) AS seconds,
+         CASE count(DISTINCT weather) WHEN 0 THEN NULL WHEN any_value(kinds_of_weather) THEN 'all'
+              ELSE string_agg(DISTINCT weather, ', ' ORDER BY weather) END AS weather,
+         first({{'url': url, 'at_s': (first_ns + offset_ns - start_ns) / 1e9}} ORDER BY seconds DESC, url) AS longest
+  FROM of_recordings JOIN (
+    SELECT *, count(DISTINCT weather) OVER (PARTITION BY vehicle) AS kinds_of_weather FROM recordings
+  ) USING (recording_id) LEFT JOIN offsets USING (recording_id)
+  GROUP BY vehicle, sensor, kind
 )
-SELECT vehicle, sensor, kind, count(*) AS drives, sum(times)::BIGINT AS times, sum(seconds) AS seconds,
-       CASE WHEN count(DISTINCT weather) = any_value(kinds_of_weather) THEN 'all'
-            ELSE string_agg(DISTINCT weather, ', ' ORDER BY weather) END AS weather,
-       arg_max(url, seconds) AS longest_in, arg_max((first_ns - start_ns) / 1e9, seconds) AS at_s
-FROM of_recordings JOIN (
-  SELECT *, count(DISTINCT weather) OVER (PARTITION BY vehicle) AS kinds_of_weather FROM recordings
-) USING (recording_id)
-GROUP BY vehicle, sensor, kind ORDER BY seconds DESC, vehicle, sensor, kind
+SELECT * EXCLUDE (longest), longest.url AS longest_in, longest.at_s AS at_s
+FROM of_vehicles ORDER BY seconds DESC, vehicle, sensor, kind
 """
 _CLOCK_S = 1.0
 
@@ -75,7 +89,8 @@ _DRIFT = """
 SELECT date_trunc('week', date)::DATE AS week, vehicle, count(*) AS frames, {means}
 FROM frames JOIN recordings USING (recording_id)
 WHERE evaluation = $evaluation AND date IS NOT NULL
-GROUP BY GROUPING SETS ((week, vehicle), (week)) ORDER BY vehicle NULLS FIRST, week
+GROUP BY GROUPING SETS ((week, vehicle), (week)) HAVING grouping(vehicle) = 1 OR vehicle IS NOT NULL
+ORDER BY vehicle NULLS FIRST, week
 """
 
 
@@ -89,7 +104,7 @@ def worst(
             at rates of up to 100 Hz.
 
     Returns:
-        Rows, the worst first; agreement is the mean over the evaluated subsets.
+        Rows, the worst first; agreement is the mean over the evaluated subsets, `at_s` by log time.
     """
     if measure not in ("confidence", "agreement"):
         raise UserError(f"--by {measure!r}: choose confidence or agreement", "value-unknown")
@@ -103,7 +118,8 @@ def worst(
     lowest = ask(store, _LOWEST.format(measure=value), {"evaluation": name, "pool": pool}).rows
     chosen = _apart(lowest, round(apart_s * 1e9), count)
     keys = {"ids": [each for each, _ in chosen], "stamps": [stamp_ns for _, stamp_ns in chosen]}
-    return ask(store, _WORST.format(agreement=agreement, measure=value), {"evaluation": name, **keys})
+    sql = _WORST.format(offsets=_OFFSETS, agreement=agreement, measure=value)
+    return ask(store, sql, {"evaluation": name, **keys})
 
 
 def _apart(moments: Sequence[tuple[str, int]], apart_ns: int, count: int) -> list[tuple[str, int]]:
@@ -128,7 +144,7 @@ def failures(store: FleetStore, evaluation: str = "", least_s: float = 1.0) -> A
 
     Returns:
         Rows, the longest first: drives, times and seconds in all; weather "all" where it was in each that the vehicle
-        has seen; `at_s`: where in `longest_in` an evaluation has seen it begin.
+        has seen; `at_s`: where in `longest_in` an evaluation has seen it begin, null where none has.
     """
     if not least_s > 0:
         raise UserError(f"--least {least_s:g}: give seconds above 0", "value-range")
@@ -137,7 +153,7 @@ def failures(store: FleetStore, evaluation: str = "", least_s: float = 1.0) -> A
 
 
 def drift(store: FleetStore, evaluation: str = "") -> Answer:
-    """Mean reliability of each sensor by week, first over all vehicles (vehicle null), then of each.
+    """Mean reliability of each sensor by week, first over all drives (vehicle null), then of each known vehicle.
 
     Returns:
         Rows: Monday of the week, vehicle, frames, a column per sensor, 0..1 over the frames in which it was there.

@@ -128,7 +128,11 @@ class FleetStore:
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name -> document of evaluation.json, sorted by name."""
         found = sorted(self.path.glob(f"{_EVALUATIONS}/*/{_EVALUATION}"))
-        return {path.parent.name: read_json(path, "description of an evaluation") for path in found}
+        documents = {path: read_json(path, "description of an evaluation") for path in found}
+        for path, document in documents.items():
+            if not isinstance(document, dict):
+                raise UserError(f"{path}: describes no evaluation; remove its folder, evaluate anew", "store-damaged")
+        return {path.parent.name: document for path, document in documents.items()}
 
     def write_evaluation(self, name: str, document: Mapping[str, Any]) -> None:
         """Write evaluation.json; UserError for a name that is none or a place that cannot be written."""

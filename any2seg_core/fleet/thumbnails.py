@@ -11,6 +11,7 @@ from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.fleet.queries import ask
+from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.sources import indexed_source, local_excerpt
 from any2seg_core.fleet.store import FleetStore
 from any2seg_core.messages.readers import StreamReader
@@ -36,20 +37,24 @@ def camera_pictures(
     """
     topics: dict[str, str] = dict(ask(store, _CAMERAS, [url]).rows)
     found: dict[int, np.ndarray] = {}
+    waiting = list(moments.items())
     try:
         source = indexed_source(url, ask(store, _ID, [url]).rows[0][0])
-        for stamp_ns, at_s in moments.items():
+        while waiting:
+            at_s = waiting[0][1]
             with local_excerpt(source, at_s - _AROUND_S, at_s + _AROUND_S) as copy:
                 suite = read_settings(copy.path).sensors
                 name = next((each for each in _cameras(suite) if each in topics), None)
                 if name is None:
-                    return {}, f"{url}: has no camera"
+                    return {}, f"{shown_url(url)}: has no camera"
+                count = len(waiting) if copy.is_whole else 1  # what was fetched as a whole is not fetched again
+                here, waiting = waiting[:count], waiting[count:]
                 with Recording(copy.path) as bag:
                     start_ns = copy.start_ns or bag.start_ns or 0
-                    around_ns = start_ns + round(at_s * NS_PER_S)
-                    picture = _nearest(bag, topics[name], name, suite, stamp_ns, around_ns)
-            if picture is not None:
-                found[stamp_ns] = picture
+                    for stamp_ns, at_s in here:
+                        around_ns = start_ns + round(at_s * NS_PER_S)
+                        picture = _nearest(bag, topics[name], name, suite, stamp_ns, around_ns)
+                        found |= {} if picture is None else {stamp_ns: picture}
     except UserError as error:
         return found, str(error)
     return found, ""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from any2seg_core.bags.opened import BagOptions, open_bag
+from any2seg_core.bags.timing import clock_offset_ns
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.data.bag_settings import read_settings
+from any2seg_core.fleet.queries import understood
 from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.schemas import BROKEN
 from any2seg_core.fleet.sources import indexed_source, local_copy
@@ -22,7 +24,7 @@ from any2seg_core.fleet.store import FleetStore
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.view.drives import Drive, DriveTopic, KnownFrames
 from any2seg_core.view.frames import DriveFrame
-from any2seg_core.view.moments import MomentReader, clock_offset_ns
+from any2seg_core.view.moments import MomentReader
 from any2seg_core.view.tracks import Track
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 
@@ -51,11 +53,9 @@ class Wish:
     def of(cls, given: Mapping[str, str]) -> Wish:
         """Of an address; UserError for a date that is none."""
         wish = cls(**{field.name: given.get(field.name, "") for field in fields(cls)})
-        for text in (wish.from_date, wish.to_date):
-            try:
-                datetime.date.fromisoformat(text or "2000-01-01")
-            except ValueError:
-                raise UserError(f"date {text[:40]!r}: write it as 2026-03-02", "value-format") from None
+        for text in filter(None, (wish.from_date, wish.to_date)):
+            if not _is_date(text):
+                raise UserError(f"date {text[:40]!r}: write it as 2026-03-02", "value-format")
         return wish
 
     def given(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ class FleetDrives:
             if self._connection is None or time.monotonic() - self._connected_s > _SAME_CONNECTION_S:
                 self._connection, self._connected_s = self.store.connection(), time.monotonic()
             cursor = self._connection.cursor()
-        with cursor:
+        with cursor, understood():
             rows: list[tuple[Any, ...]] = cursor.execute(sql, values or None).fetchall()
         return rows
 
@@ -172,7 +172,7 @@ class FleetDrives:
         )  # fmt: skip
         return [
             DriveRow(
-                drive_id, _title(url), vehicle or "", str(date or ""), weather or "", time_of_day or "",
+                drive_id, drive_title(url), vehicle or "", str(date or ""), weather or "", time_of_day or "",
                 ", ".join(tags or ()), duration_s or 0.0, sure.get(drive_id),
                 [("broken", reason or "cannot be read")] if state == BROKEN else told[drive_id],
             )
@@ -207,18 +207,17 @@ class FleetDrives:
         (total,) = self._ask(f"SELECT count(*) FROM {frames} WHERE {is_placed}", [*values, self.evaluation])[0]
         every = max(1, round(total / _MAP_POINTS))
         found = self._ask(
-            "SELECT recording_id, url, stamp_ns, latitude, longitude, x_m, y_m, len(missing) > 0 FROM (SELECT *, "
-            f"row_number() OVER (PARTITION BY recording_id ORDER BY stamp_ns) AS place FROM {frames} WHERE "
-            f"{is_placed}) JOIN recordings USING (recording_id) WHERE place % {every} = 0 OR place = 1 "
-            "ORDER BY url, stamp_ns", [*values, self.evaluation],
+            "SELECT recording_id, url, is_on_earth, latitude, longitude, x_m, y_m, len(missing) > 0 FROM (SELECT *, "
+            "row_number() OVER (PARTITION BY recording_id ORDER BY stamp_ns) AS place FROM (SELECT *, bool_or(latitude "
+            f"IS NOT NULL) OVER (PARTITION BY recording_id) AS is_on_earth FROM {frames} WHERE {is_placed}) WHERE "
+            "(latitude IS NOT NULL) = is_on_earth) JOIN recordings USING (recording_id) "
+            f"WHERE place % {every} = 0 OR place = 1 ORDER BY url, stamp_ns", [*values, self.evaluation],
         )  # fmt: skip
         tracks: dict[str, Track] = {}
-        for drive_id, url, _, latitude, longitude, x_m, y_m, is_bad in found:
-            is_on_earth = latitude is not None and longitude is not None
-            track = tracks.setdefault(drive_id, Track(drive_id, _title(url), is_on_earth, [], []))
-            if track.is_on_earth == is_on_earth:
-                track.points.append((longitude, latitude) if is_on_earth else (x_m, y_m))
-                track.is_bad.append(bool(is_bad))
+        for drive_id, url, is_on_earth, latitude, longitude, x_m, y_m, is_bad in found:
+            track = tracks.setdefault(drive_id, Track(drive_id, drive_title(url), is_on_earth, [], []))
+            track.points.append((longitude, latitude) if is_on_earth else (x_m, y_m))
+            track.is_bad.append(bool(is_bad))
         return list(tracks.values())
 
     def ids_of(self, urls: Collection[str]) -> dict[str, str]:
@@ -240,7 +239,7 @@ class FleetDrives:
         sensors = {sensor for _, _, sensor, *_ in topics if sensor in self.suite.members}
         rates = [rate for _, _, sensor, _, rate, _ in topics if sensor == self.suite.camera and rate]
         return Drive(
-            drive_id, _title(row["url"]), row["start_ns"] or 0, row["end_ns"] or 0, self.suite,
+            drive_id, drive_title(row["url"]), row["start_ns"] or 0, row["end_ns"] or 0, self.suite,
             self.suite.canonical(sensors), max(rates, default=10.0), self._facts(row),
             [DriveTopic(name, kind or "", self.sensor_title(sensor), count or 0)
              for name, kind, sensor, count, *_ in topics],
@@ -262,23 +261,25 @@ class FleetDrives:
     def frames(self, drive: Drive) -> KnownFrames:
         """See `Drives`: of the evaluation; none where it has none of this drive."""
         found = self._ask(
-            "SELECT stamp_ns, used, confidence, reliability, missing, latitude, longitude, x_m, y_m, len(missing) > 0 "
+            "SELECT stamp_ns, used, confidence, reliability, missing, latitude, longitude, x_m, y_m "
             "FROM frames WHERE evaluation = ? AND recording_id = ? ORDER BY stamp_ns", [self.evaluation, drive.drive_id]
         )  # fmt: skip
         if not found:
             return KnownFrames()
         offset_ns = clock_offset_ns(found[0][0], drive.start_ns, drive.end_ns)
-        names = {letter: name for name, letter in self._letters.items()}
+        names = {letter: name for name, letter in self._letters.items() if name in self.suite.members}
+        is_on_earth = any(latitude is not None for *_, latitude, _, _, _ in found)  # odometry has a frame of its own
         frames = []
-        for stamp_ns, letters, confidence, reliability, missing, latitude, longitude, x_m, y_m, _ in found:
+        for stamp_ns, letters, confidence, reliability, missing, latitude, longitude, x_m, y_m in found:
             used = tuple(names[letter] for letter in letters or "" if letter in names)
-            position = (longitude, latitude) if latitude is not None else None if x_m is None else (x_m, y_m)
+            position = (longitude, latitude) if is_on_earth else (x_m, y_m)
             frames.append(
                 DriveFrame(
                     max((stamp_ns + offset_ns - drive.start_ns) / NS_PER_S, 0.0), used, used,
                     float("nan") if confidence is None else confidence,
                     {name: score for name, score in (reliability or {}).items() if score is not None},
-                    position=position, is_on_earth=latitude is not None, missing=tuple(missing or ()),
+                    position=None if None in position else position, is_on_earth=is_on_earth,
+                    missing=tuple(missing or ()),
                 )
             )  # fmt: skip
         return KnownFrames(frames)
@@ -305,6 +306,14 @@ class FleetDrives:
                 yield MomentReader(opened, self._predictor)
 
 
-def _title(url: str) -> str:
+def _is_date(text: str) -> bool:
+    """Only as 2026-03-02, in every version of Python."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def drive_title(url: str) -> str:
     """The last two names of a place tell drives apart."""
     return "/".join(shown_url(url).rstrip("/").split("/")[-2:])

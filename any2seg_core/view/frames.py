@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from any2seg_core.bags.opened import OpenBag
+from any2seg_core.bags.timing import clock_offset_ns
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.evaluation.recording.video import set_rate_hz
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
-from any2seg_core.view.moments import clock_offset_ns, segmented_set
+from any2seg_core.view.moments import segmented_set
 
 _JUDGED = 150  # sets of a survey that are labelled, spread over the recording
 _SILENT_PERIODS, _SILENT_S = 2.5, 0.5
@@ -55,7 +56,7 @@ def survey(opened: OpenBag, predictor: Predictor | None) -> Iterator[DriveFrame]
     for number, found in enumerate(opened.sets(window_ns)):
         if offset_ns is None:
             offset_ns = clock_offset_ns(found.stamp_ns, start_ns, end_ns)
-        time_s = (found.stamp_ns + offset_ns - start_ns) / NS_PER_S
+        time_s = max((found.stamp_ns + offset_ns - start_ns) / NS_PER_S, 0.0)
         if time_s - last_s > longest_s:
             yield DriveFrame(last_s + 1 / rate_hz, (), ())
         last_s = time_s

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from any2seg_core.bags.opened import OpenBag
 from any2seg_core.bags.sets import BagSet, SetStream
+from any2seg_core.bags.timing import clock_offset_ns
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.runtime.frame import Frame
 from any2seg_core.runtime.predictor import Predictor, Segmentation
@@ -18,9 +19,9 @@ _LEAD_NS = 2 * NS_PER_S  # what is read before a moment: health of the sensors a
 _AHEAD_NS = 2 * NS_PER_S  # so much further on, reading goes on where it is
 _OLDEST_NS = NS_PER_S  # a set that is older than this does not show the moment
 _TOLERANCE_NS = 1_000_000  # addresses have milliseconds
+_NOWHERE_NS = 2**63  # no moment lies behind it
 _KEPT = 4
 _NEVER, _SILENT = "never_seen", "silent"
-_CLOCKS_APART_NS = 5 * NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,6 @@ class Moment:
         if self.segmentation is not None:
             return self.segmentation.used
         return () if self.frame is None else tuple(self.frame.planes)
-
-
-def clock_offset_ns(first_stamp_ns: int, start_ns: int, end_ns: int) -> int:
-    """What to add to stamps to have log times: 0, or where stamps are of another clock, such as a simulation's, what
-    brings the first one to the start.
-    """
-    is_one_clock = start_ns - _CLOCKS_APART_NS <= first_stamp_ns <= end_ns + _CLOCKS_APART_NS
-    return 0 if is_one_clock else start_ns - first_stamp_ns
 
 
 def segmented_set(segmenter: SetSegmenter, found: BagSet, frame: Frame) -> SegmentedSet | None:
@@ -89,7 +82,7 @@ class MomentReader:
         self._sets: Iterator[BagSet] = iter(())
         self._before: BagSet | None = None
         self._next: BagSet | None = None
-        self._reached_ns = 2**63
+        self._reached_ns = _NOWHERE_NS
         self._from_ns = 0
 
     @property
@@ -107,7 +100,11 @@ class MomentReader:
             until_s = kept.time_s + _OLDEST_NS / NS_PER_S if kept.after_s is None else kept.after_s
             if kept.frame is not None and kept.time_s <= time_s + _TOLERANCE_NS / NS_PER_S < until_s:
                 return kept
-        moment = self._read(self.start_ns + round(time_s * NS_PER_S) + _TOLERANCE_NS, time_s)
+        try:
+            moment = self._read(self.start_ns + round(time_s * NS_PER_S) + _TOLERANCE_NS, time_s)
+        except BaseException:
+            self._reached_ns = _NOWHERE_NS  # what was read from has ended: the next moment is sought anew
+            raise
         self._kept.append(moment)
         return moment
 

@@ -98,3 +98,9 @@ def test_value_values_as_json_has_them():
     odd = ({"a": math.inf, "b": (1, None)}, b"\x00", True, 2.5)
     (record,) = Answer(("a", "b", "c", "d"), [odd]).records()
     assert record == {"a": {"a": None, "b": [1, None]}, "b": "b'\\x00'", "c": True, "d": 2.5}
+
+
+def test_value_a_decimal_is_a_number_in_json(store):
+    """DuckDB takes 0.5 in a question for one."""
+    (record,) = ask(store, "SELECT 0.5 AS half, sum(1) AS one, NULL::DECIMAL AS none").records()
+    assert json.loads(json.dumps(record)) == {"half": 0.5, "one": 1, "none": None}

@@ -51,7 +51,7 @@ def test_value_failures_join_what_index_and_evaluation_have_seen(tmp_path):
     expected = {("a", "lidar", "other_clock"): (1, 20.0), ("a", "rgb", "frozen"): (1, 6.0),
                 ("b", "lidar", "dead"): (1, 4.0)}  # fmt: skip
     assert of_index == expected
-    assert {row["kind"]: row["weather"] for row in found} == {"other_clock": "sun", "frozen": "rain", "dead": "all"}
+    assert {row["kind"]: row["weather"] for row in found} == {"other_clock": "sun", "frozen": "rain", "dead": None}
     parts = {
         IDS[0]: frames([(2, 5), (8, 8.5), (10, 12)], "rgb: black"),  # half a second does not count
         IDS[2]: frames([(6, 10)], "lidar: dead"),
@@ -164,3 +164,56 @@ def test_exception_evaluations_that_cannot_be_compared(tmp_path):
     evaluate(store, "other", {IDS[0]: [{"stamp_ns": 99}]}, document={"classes": ["a"]})
     with user_error("value-conflict", "other"):
         compare_evaluations(store, "old", "other")
+
+
+def test_value_of_vehicles_and_weathers_that_nobody_knows_nothing_is_said(tmp_path):
+    rows = [{"date": "2026-03-02"}, {"date": "2026-03-02", "vehicle": "a", "weather": "rain"}]
+    topics = [{"recording_id": IDS[at], "topic": "/x", "sensor": "rgb", "frozen_s": 5.0} for at in (0, 1)]
+    store = store_of(tmp_path / "store", rows, topics)
+    evaluate(store, "b0", {IDS[at]: [{"reliability": {"rgb": 0.5, "lidar": None}}] for at in (0, 1)})
+    assert [(row["vehicle"], row["frames"]) for row in drift(store).records()] == [(None, 2), ("a", 1)]
+    assert {row["vehicle"]: row["weather"] for row in failures(store).records()} == {None: None, "a": "all"}
+
+
+def test_value_a_sensor_of_one_message_is_dead_and_a_moment_belongs_to_its_recording(tmp_path):
+    topics = [
+        {"recording_id": IDS[0], "topic": "/x", "sensor": "rgb", "longest_gap_s": 19.0},  # no rate
+        {"recording_id": IDS[1], "topic": "/x", "sensor": "rgb", "rate_hz": 10.0, "longest_gap_s": 4.0},
+    ]
+    store = store_of(tmp_path / "store", [{}, {}], topics)
+    evaluate(store, "b0", {IDS[1]: frames([(6, 10)], "rgb: dead")})
+    (row,) = failures(store).records()
+    assert (row["drives"], row["seconds"], row["longest_in"], row["at_s"]) == (2, 23.0, "/bags/000", None)
+
+
+def test_value_moments_of_another_clock_are_told_by_log_time(tmp_path):
+    """Stamps of a simulation, which begin at 90 s; what a vehicle's own clock is early or late by counts."""
+    start_ns = 1_600_000_000 * S
+    rows = [{"start_ns": start_ns, "end_ns": start_ns + 20 * S}] * 2
+    store = store_of(tmp_path / "store", [{**row, "vehicle": "ab"[at]} for at, row in enumerate(rows)])
+    parts = {IDS[at]: [{**row, "stamp_ns": row["stamp_ns"] + begin_ns, "confidence": 0.5 + number / 100}
+                       for number, row in enumerate(frames([(4, 7)], "lidar: dead"))]
+             for at, begin_ns in enumerate((90 * S, start_ns + S // 4))}  # fmt: skip
+    parts[IDS[1]][0]["confidence"] = 0.9
+    evaluate(store, "b0", parts)
+    assert {row["vehicle"]: row["at_s"] for row in failures(store).records()} == {"a": 4.0, "b": 4.25}
+    assert [(row["vehicle"], row["at_s"]) for row in worst(store, count=2).records()] == [("a", 0.0), ("b", 0.75)]
+
+
+def test_value_a_stamp_that_comes_twice_is_one_moment_and_one_pair(tmp_path):
+    """As after a simulation was begun again; one of the two moments has no labels."""
+    store = store_of(tmp_path / "store", [{}])
+    rows = [{"stamp_ns": 5, "used": "RL", "confidence": 0.25}, {"stamp_ns": 5, "used": ""},
+            {"stamp_ns": 5, "used": "R", "confidence": 0.75}]  # fmt: skip
+    evaluate(store, "old", {IDS[0]: rows})
+    evaluate(store, "new", {IDS[0]: [{**row, "confidence": row.get("confidence") and 1.0} for row in rows]})
+    assert [(row["used"], row["confidence"]) for row in worst(store, "old").records()] == [("RL", 0.25)]
+    (found,) = [each for each in compare_evaluations(store, "old", "new") if each.measure == "confidence"]
+    assert (found.first, found.second, found.recordings) == (50.0, 100.0, 1)
+
+
+def test_value_an_evaluation_without_labels_has_no_worst_moment(tmp_path):
+    store = store_of(tmp_path / "store", [{}])
+    evaluate(store, "b0", {IDS[0]: [{"used": ""}]})
+    assert worst(store).rows == [] == drift(store).rows
+    assert [row["kind"] for row in failures(store).records()] == []

@@ -99,6 +99,14 @@ def test_exception_no_store(tmp_path):
         FleetStore.create(tmp_path / "[1]")
 
 
+def test_exception_a_description_of_an_evaluation_that_is_none(tmp_path):
+    store = indexed(tmp_path / "store")
+    store.write_evaluation("b0", {})
+    (store.path / "evaluations/b0/evaluation.json").write_text("[1]")
+    with user_error("store-damaged", "evaluation.json"):
+        store.evaluations()
+
+
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"nothing of Parquet"])
 def test_exception_a_damaged_table(tmp_path, damage):
     indexed(tmp_path / "store")

@@ -6,12 +6,15 @@ import fake_car
 import numpy as np
 import pytest
 from bag_files import START_NS, small_entries, write_bag
+from raised import user_error
 
 from any2seg_core.bags.opened import open_bag
 from any2seg_core.bags.reader import Recording
+from any2seg_core.bags.timing import clock_offset_ns
+from any2seg_core.base.errors import UserError
 from any2seg_core.runtime.set_segmenter import SetSegmenter
 from any2seg_core.view.frames import survey
-from any2seg_core.view.moments import MomentReader, clock_offset_ns
+from any2seg_core.view.moments import MomentReader
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,24 @@ def test_value_nothing_is_shown_where_nothing_was_recorded(tmp_path):
         assert nothing.frame is None and nothing.used == ()
         assert reader.at(0.9).after_s == pytest.approx(5.0)
         assert reader.at(5.0).frame is not None
+
+
+def test_value_after_a_failure_moments_are_found_again(tmp_path, monkeypatch):
+    """What breaks a stream in the middle ends it: what comes after is not silence."""
+    with open_bag(write_bag(tmp_path / "bag", small_entries(20))) as opened:
+        expected = [MomentReader(opened, None).at(time_s).time_s for time_s in (0.5, 0.9)]
+        real = opened.sets
+
+        def broken(*arguments, **options):
+            yield from list(real(*arguments, **options))[:7]
+            raise UserError("damaged", "bag-format")
+
+        reader = MomentReader(opened, None)
+        monkeypatch.setattr(opened, "sets", broken)
+        with user_error("bag-format"):
+            reader.at(0.9)
+        monkeypatch.setattr(opened, "sets", real)
+        assert [reader.at(time_s).time_s for time_s in (0.5, 0.9)] == expected
 
 
 def test_value_stamps_of_another_clock_are_brought_to_the_start():
