@@ -1,5 +1,7 @@
 """Units. Times inside the core are integer nanoseconds."""
 
+from datetime import datetime, timezone
+
 NS_PER_S = 1_000_000_000
 
 
@@ -9,6 +11,14 @@ def duration_text(duration_ns: int) -> str:
     if seconds < 3600:
         return f"{seconds:.1f} s"
     return f"{seconds / 3600:.1f} h" if seconds < 86400 else f"{seconds / 86400:.1f} days"
+
+
+def utc_text(time_ns: int) -> str:
+    """A moment for people: "2026-03-02 07:30:00 UTC"; of a number that is no date its nanoseconds."""
+    try:
+        return datetime.fromtimestamp(time_ns / NS_PER_S, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ns} ns"
 
 
 def share_of(value: object) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from any2seg_core.bags.inspection import Inspection, TopicReport
 from any2seg_core.bags.recommend import params_yaml
+from any2seg_core.base.units import utc_text
 
 WIDTH = 100
 
@@ -35,14 +35,7 @@ def _head(found: Inspection) -> str:
     count = sum(report.count for report in found.topics.values())
     size = sum(report.bytes for report in found.topics.values())
     seconds = (found.end_ns - found.start_ns) / 1e9
-    return f"{found.path}: {seconds:.2f} s, {count} messages, {_size(size)}, starts {_moment(found.start_ns)}"
-
-
-def _moment(time_ns: int) -> str:
-    try:
-        return datetime.fromtimestamp(time_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{time_ns} ns"
+    return f"{found.path}: {seconds:.2f} s, {count} messages, {_size(size)}, starts {utc_text(found.start_ns)}"
 
 
 def _topic_table(found: Inspection) -> Table:

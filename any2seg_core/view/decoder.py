@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -104,6 +104,8 @@ class Decoder:
         finally:
             for _, stack in self._readers.values():
                 stack.close()
+            if isinstance(self._idle, Generator):
+                self._idle.close()
             for wish in self._wishes:
                 wish.refuse(OvertakenError())
 

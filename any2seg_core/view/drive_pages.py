@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from any2seg_core.bags.clip import clip_parts
+from any2seg_core.base.errors import UserError
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.reports.pictures import class_legend
 from any2seg_core.view.decoder import Decoder, Shown
@@ -70,8 +71,14 @@ class DrivePages:
         """All topics between two times, as a file to keep."""
         drive = await run_in_threadpool(self._drive, request)
         from_s, to_s = seconds(request, "from", 0.0), seconds(request, "to", drive.length_s)
+        if not from_s <= min(to_s, drive.length_s):
+            raise UserError(
+                f"a clip from {from_s:.9g} to {to_s:.9g} s: it must begin before its end and within the drive of "
+                f"{drive.length_s:.9g} s",
+                "value-range",
+            )
         name = "".join(letter for letter in drive.title if letter.isascii() and (letter.isalnum() or letter in "._-"))
-        headers = {"content-disposition": f'attachment; filename="{name or "clip"}_{from_s:g}_{to_s:g}.mcap"'}
+        headers = {"content-disposition": f'attachment; filename="{name or "clip"}_{from_s:.9g}_{to_s:.9g}.mcap"'}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="application/octet-stream")
         parts = self._clip(drive, drive.start_ns + round(from_s * NS_PER_S), drive.start_ns + round(to_s * NS_PER_S))

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from any2seg_core.fleet.questions import failures, worst
 from any2seg_core.fleet.remote import shown_url
-from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, FleetDrives, Wish
+from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, FleetDrives, Wish, drive_title
 from any2seg_core.view.rendering import page
 from any2seg_core.view.tracks import track_plot
 
@@ -72,7 +72,8 @@ class FleetPages:
         for row in failed:
             row["drive_id"], row["longest_in"] = ids.get(row["longest_in"], ""), shown_url(str(row["longest_in"]))
         for row in moments:
-            row["drive_id"], row["at_s"] = ids.get(row["url"], ""), max(row["at_s"] or 0.0, 0.0)
+            row["drive_id"], row["title"] = ids.get(row["url"], ""), drive_title(row["url"])
+            row["at_s"] = max(row["at_s"] or 0.0, 0.0)
         return page(
             "trouble.html.j2", tab="trouble", drives=self._drives, failed=failed, moments=moments, query=""
         )

@@ -56,7 +56,8 @@ class _FoxgloveFile:
             self._channel("CameraCalibration", "/camera/calibration").log(calibration, log_time=moment.time_ns)
         for name, cloud in moment.clouds.items():
             self._channel("PointCloud", f"/{name}").log(self._cloud(stamp, cloud), log_time=moment.time_ns)
-        self._confidence().log({"confidence": moment.confidence, "used": moment.used}, log_time=moment.time_ns)
+        told = {} if moment.confidence is None else {"confidence": moment.confidence}  # the schema takes no null
+        self._confidence().log({**told, "used": moment.used}, log_time=moment.time_ns)
 
     def _confidence(self) -> Any:
         topic = "/confidence"

@@ -59,7 +59,7 @@ class Guard:
         if not self._is_ours(host):
             return PlainTextResponse("this server has another name: use its address\n", 421)
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and not _is_of(origin, host):
             return PlainTextResponse("not for pages of other sites\n", 403)
         is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if is_foreign and headers.get("sec-fetch-mode") != "navigate":  # a link to the page is no harm
@@ -74,3 +74,10 @@ class Guard:
             return is_plain and (name in self._names or bool(ipaddress.ip_address(name)))
         except ValueError:  # no address, or a port that is no number
             return False
+
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:  # as of http://[
+        return False

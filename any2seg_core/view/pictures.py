@@ -93,7 +93,7 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
     height, width = pixels.shape[:2]
     if width > _WIDEST:
         how = cv2.INTER_NEAREST if picture.name == LABELS else cv2.INTER_AREA
-        pixels = cv2.resize(pixels, (_WIDEST, round(height * _WIDEST / width)), interpolation=how)
+        pixels = cv2.resize(pixels, (_WIDEST, max(round(height * _WIDEST / width), 1)), interpolation=how)
     buffer, image = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
     if picture.name == LABELS:
         image.save(buffer, "PNG", compress_level=1)

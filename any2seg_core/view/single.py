@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 
 from any2seg_core.bags.opened import BagOptions, OpenBag, open_bag
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.units import NS_PER_S
+from any2seg_core.base.units import NS_PER_S, utc_text
 from any2seg_core.evaluation.recording.video import set_rate_hz
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.view.drives import Drive, DriveTopic, KnownFrames
@@ -88,7 +87,7 @@ def _drive_of(opened: OpenBag, checkpoint: str) -> Drive:
     start_ns, end_ns = bag.start_ns or 0, bag.end_ns or 0
     sensors = {streams[name]: opened.suite.sensor(name).title for name in opened.modalities}
     facts = [
-        ("from", f"{datetime.fromtimestamp(start_ns / NS_PER_S, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"),
+        ("from", utc_text(start_ns)),
         ("length", f"{(end_ns - start_ns) / NS_PER_S:.1f} s, {bag.message_count} messages"),
         ("sensors", ", ".join(sensors.values())),
         ("calibration", opened.calibration.source or "none"),

@@ -102,6 +102,14 @@ def test_exception_a_wrong_address_is_a_page_that_says_so(page, place):
     assert '<p class="warning">' in answer.text and "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize(("span", "named"), [("from=2&to=1", "2 to 1 s"), ("from=1000000.5", "1000000.5"),
+                                             ("from=2.5&to=9", "2.403 s")])  # fmt: skip
+def test_exception_a_clip_that_holds_nothing_is_refused_in_seconds(page, method, span, named):
+    answer = getattr(page, method)(f"{BASE}/clip.mcap?{span}")
+    assert answer.status_code == 422 and (named in answer.text or method == "head")
+
+
 def test_exception_pictures_refuse_with_escaped_text(page):
     answer = page.get(f"{BASE}/moment?at=<script>")
     assert answer.status_code == 422

@@ -108,6 +108,22 @@ def test_value_idle_work_goes_on_between_wishes_and_may_fail():
         assert decoder.shown("a", 1.0).result(10).moment.time_s == 1.0
 
 
+def test_value_idle_work_that_is_not_done_is_closed_in_the_end():
+    closed, has_begun = threading.Event(), threading.Event()
+
+    def idle():
+        try:
+            while True:
+                has_begun.set()
+                yield
+        finally:
+            closed.set()
+
+    with decoding(Reader(), work := idle()):
+        assert has_begun.wait(10)
+    assert closed.is_set() and work.gi_frame is None
+
+
 def test_value_a_wish_that_nobody_waits_for_any_more_harms_nobody():
     reader = Reader()
     with decoding(reader) as (decoder, _):

@@ -11,7 +11,7 @@ from shown import MARKUP, moment_of, serving
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
-from store_tables import IDS, recordings_table, topics_table
+from store_tables import IDS, frames_table, recordings_table, topics_table
 
 from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.sources import find_sources, fingerprint
@@ -100,7 +100,10 @@ def test_value_a_filter_is_no_sql(fleet, sql):
         assert answer.status_code == 200 and listed(answer.text) == []
 
 
-@pytest.mark.parametrize("place", ["/?from_date=tomorrow", "/?to_date=2026-13-01", "/map?from_date=<b>"])
+@pytest.mark.parametrize("place", [
+    "/?from_date=tomorrow", "/?to_date=2026-13-01", "/map?from_date=<b>", "/?from_date=20260302",
+    "/?to_date=2026-W10-1",
+])  # fmt: skip
 def test_exception_a_date_that_is_none(fleet, place):
     answer = fleet.get(place)
     assert answer.status_code == 422 and "2026-03-02" in answer.text and "<b>" not in answer.text
@@ -153,4 +156,52 @@ def test_value_pages_of_fifty(tmp_path, predictor):
         assert not set(listed(first)) & set(listed(second))
         assert "page 1 of 2" in first and 'rel="next"' in first and 'rel="next"' not in second
         assert listed(client.get("/?page=99").text) == listed(client.get("/?page=7").text) == []
+        assert "behind the last one" in client.get("/?page=2").text and "page 3" not in client.get("/?page=2").text
         assert len(listed(client.get("/?page=-1").text)) == 50
+
+
+def test_value_positions_on_the_earth_and_of_odometry_are_not_drawn_into_one_track(tmp_path):
+    """The fix comes late and is lost: what odometry says meanwhile is metres, not degrees."""
+    own = FleetStore.create(tmp_path / "store")
+    own.write_index(recordings_table([{"start_ns": 0, "end_ns": 9 * 10**9}] * 2), topics_table())
+    own.write_evaluation("night", {"sensors": {"rgb": "R"}})
+    odometry = [{"stamp_ns": at * 10**9, "x_m": 30.0 + at, "y_m": 12.0} for at in range(6)]
+    fixes = [{**row, "latitude": 49.0, "longitude": 8.0} if at in (1, 2) else row for at, row in enumerate(odometry)]
+    for each, rows in ((IDS[0], fixes), (IDS[1], odometry)):
+        own.write_part("night", each, frames_table(each, rows))
+    drives = FleetDrives(own, None, "m", "night")
+    on_earth, plane = drives.tracks(Wish())
+    assert (on_earth.is_on_earth, on_earth.points) == (True, [(8.0, 49.0)] * 2)
+    assert (plane.is_on_earth, plane.points) == (False, [(30.0 + at, 12.0) for at in range(6)])
+    for track in (on_earth, plane):
+        frames = drives.frames(drives.drive(track.drive_id)).frames
+        assert [frame.position for frame in frames if frame.position] == track.points
+        assert {frame.is_on_earth for frame in frames} == {track.is_on_earth}
+
+
+def test_value_an_evaluation_of_other_sensors_than_the_page_knows(tmp_path):
+    """Its checkpoint is not here, so its suite is not known."""
+    own = FleetStore.create(tmp_path / "store")
+    own.write_index(recordings_table([{"start_ns": 0, "end_ns": 9, "url": "s3://[x/a?Signature=secret"}]),
+                    topics_table([{"recording_id": IDS[0], "topic": "/t", "sensor": "thermal"}]))  # fmt: skip
+    own.write_evaluation("night", {"sensors": {"thermal": "T", "rgb": "R"}})
+    rows = [{"used": "RT", "confidence": 0.5, "reliability": {"thermal": 0.5}, "missing": ["thermal: dead"]}]
+    own.write_part("night", IDS[0], frames_table(IDS[0], rows, ["R", "RT"], ["thermal"]))
+    with serving(FleetDrives(own, None, "m", "night")) as client:
+        for place in ("/", "/map", "/trouble", f"/drives/{IDS[0]}"):
+            answer = client.get(place)
+            assert answer.status_code == 200 and "secret" not in answer.text, place
+        (own.path / "topics.parquet").write_bytes(b"")
+        assert client.get("/?trouble=any").status_code == 422
+
+
+def test_value_a_drive_of_one_moment(tmp_path):
+    own = FleetStore.create(tmp_path / "store")
+    own.write_index(recordings_table([{"start_ns": 5, "end_ns": 5}]), topics_table())
+    own.write_evaluation("night", {"sensors": {"rgb": "R"}})
+    own.write_part("night", IDS[0], frames_table(IDS[0], [{"stamp_ns": 5, "used": "R", "confidence": 0.5, "x_m": 1.0,
+                                                           "y_m": 2.0}]))  # fmt: skip
+    with serving(FleetDrives(own, None, "m", "night")) as client:
+        html = client.get(f"/drives/{IDS[0]}").text
+        assert 'data-length="0.000"' in html and "50.0 %: 0.00 s, R" in html
+        assert client.get("/map").status_code == client.get("/trouble").status_code == 200

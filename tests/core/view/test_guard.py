@@ -37,7 +37,8 @@ def test_exception_a_name_that_leads_here_is_refused(client, host):
     assert answer.status_code == 421 and "inside" not in answer.text
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1.evil.example",
+                                    "http://["])  # fmt: skip
 def test_exception_scripts_of_other_sites_are_refused(client, origin):
     assert client.get("/", headers={"origin": origin}).status_code == 403
 
