@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -31,6 +32,11 @@ def image_size(text: str) -> tuple[int, int]:
     if not found:
         raise UserError(f"size {text[:40]!r}: give WIDTHxHEIGHT, as 1242x375", "value-format")
     return int(found[1]), int(found[2])
+
+
+def finite(option: typer.CallbackParam, value: float) -> float:
+    """Callback of an option that is a number: limits of typer let NaN through. UserError for NaN and infinities."""
+    return _finite(option.opts[0], value)
 
 
 def with_settings(
@@ -81,7 +87,7 @@ def _fields(kind: Any) -> dict[str, FieldInfo]:
         field.name: FieldInfo.from_annotation(hints[field.name])
         if field.default is dataclasses.MISSING
         else FieldInfo.from_annotated_attribute(hints[field.name], field.default)
-        for field in dataclasses.fields(kind)
+        for field in sorted(dataclasses.fields(kind), key=lambda field: field.kw_only)  # what is inherited comes last
     }
 
 
@@ -135,10 +141,23 @@ def _settings(kind: type[Settings], given: Mapping[str, Any], names: Mapping[str
         for name, value in given.items()
         if value is not None and value != []
     }
+    for name, value in values.items():
+        if isinstance(value, float):
+            _finite(_option(name, names), value)
     try:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        option = names.get(name, f"--{name.replace('_', '-')}").split()[0]
+        option = _option(str(first["loc"][0]), names)
         raise UserError(f"{option} {first['input']}: {first['msg']}", code_of(error)) from None
+
+
+def _option(name: str, names: Mapping[str, str]) -> str:
+    """What messages call it."""
+    return names.get(name, f"--{name.replace('_', '-')}").split()[0]
+
+
+def _finite(option: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise UserError(f"{option} {value}: give a finite number", "value-range")
+    return value

@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from any2seg_core.base.command_options import JsonOption
+from any2seg_core.base.command_options import JsonOption, finite
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.precisions import PRECISION_HELP
 from any2seg_core.base.runtimes import DEFAULT, FILLED_ROWS_HELP, RUNTIME_HELP
@@ -86,13 +86,17 @@ def predict(
     ] = 0.0,
     event_time_unit: Annotated[str, typer.Option(help="Of t where the file says none: ns, us, ms, s.")] = "",
     point_columns: ColumnsOption = "",
-    intensity_max: Annotated[float, typer.Option(min=0, help="LiDAR intensity that means 1; 0: by its values.")] = 0.0,
+    intensity_max: Annotated[
+        float, typer.Option(min=0, callback=finite, help="LiDAR intensity that means 1; 0: by its values.")
+    ] = 0.0,
     calib: Annotated[Path | None, typer.Option(help="Calibration YAML; needed for all but --rgb alone.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write the labels over the picture.")] = None,
     color: Annotated[Path | None, typer.Option(help="Also write the labels in palette colours.")] = None,
     confidence: Annotated[Path | None, typer.Option(help="Also write the confidence, 0..255.")] = None,
     video: Annotated[Path | None, typer.Option(help="Also write a video: .webm, or .mp4 (slower).")] = None,
-    rate: Annotated[float, typer.Option(min=0, help="Its pictures per second; 0: as the source, else 10.")] = 0.0,
+    rate: Annotated[
+        float, typer.Option(min=0, callback=finite, help="Its pictures per second; 0: as the source, else 10.")
+    ] = 0.0,
     every: Annotated[int, typer.Option(min=1, help="Every n-th frame only.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of an earlier run.")] = False,
     topic: Annotated[list[str] | None, typer.Option(help="Of a recording: rgb=/camera/image_raw, depth=none.")] = None,

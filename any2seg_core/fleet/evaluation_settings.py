@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from any2seg_core.base.precisions import PRECISION_HELP
-from any2seg_core.base.runtimes import DEFAULT, RUNTIME_HELP
 from any2seg_core.base.shipped import default_checkpoint
-from any2seg_core.base.stream_modes import OFF, STREAM_HELP
 from any2seg_core.base.text_files import read_text
-from any2seg_core.evaluation.recording.settings import EvaluateRequest
-from any2seg_core.faults.kinds import Fault, fault_document
-from any2seg_core.vocabulary.subsets import EVERY_SUBSET
+from any2seg_core.evaluation.recording.settings import EvaluateRequest, JudgingSettings
+from any2seg_core.faults.kinds import fault_document
 
 LOCAL: Literal["local"] = "local"
 RAY: Literal["ray"] = "ray"
 
 
 @dataclass(frozen=True)
-class FleetEvaluateRequest:
+class FleetEvaluateRequest(JudgingSettings):
     """What to evaluate, with what, where; each setting with its text for the command line.
 
     Attributes:
         name: of the evaluation in the store; "": that of the checkpoint.
-        subsets: `parse_subsets` of the checkpoint's sensors; a recording is judged with those that it has.
         cut_s: recordings longer than this are judged in parts; 0: none.
         workers: processes, on all machines; 0: as many as there are processors, over `threads`.
         address: of a Ray cluster; "": a Ray of this machine alone, for as long as the run lasts.
-        other attributes: as in `EvaluateRequest`.
+        other attributes: as in `EvaluateRequest`; subsets are of the checkpoint's sensors, of which a recording is
+            judged with those that it has.
     """
 
     store: Annotated[Path, Field(description="Folder of `any2seg fleet index`.")]
@@ -40,17 +36,7 @@ class FleetEvaluateRequest:
         Path, Field(description="Checkpoint (.safetensors), or a folder of any2seg export.")
     ] = default_checkpoint()
     name: Annotated[str, Field(description="Of the evaluation in the store; default: the checkpoint's.")] = ""
-    subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET
-    seed: Annotated[int, Field(ge=0, description="Of all that is random in faults.")] = 0
-    every: Annotated[int, Field(ge=1, description="Evaluate every n-th set.")] = 1
-    device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
-    precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
-    runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
-    stream: Annotated[str, Field(description=STREAM_HELP)] = OFF
     truth: Annotated[str, Field(description="Topic of labels; default: the recording's own; none.")] = ""
-    topics: Annotated[tuple[str, ...], Field(description="Fix a topic: rgb=/camera/image_raw, depth=none.")] = ()
-    rules: Annotated[Path | None, Field(description="Rules that map topics to sensors, as bags/topics.yaml.")] = None
-    params: Annotated[Path | None, Field(description="ROS 2 parameter file with synchroniser settings.")] = None
     cut_s: Annotated[float, Field(ge=0, description="Judge longer recordings in parts, at once; 0: never.")] = 600.0
     engine: Annotated[
         Literal["local", "ray"], Field(description="local (processes of this machine) or ray.")
@@ -59,7 +45,6 @@ class FleetEvaluateRequest:
     threads: Annotated[int, Field(ge=1, description="Threads of each of them.")] = 1
     gpus: Annotated[float, Field(ge=0, description="Share of a GPU that each worker takes of Ray: 0.5, 1.")] = 0.0
     address: Annotated[str, Field(description="Ray cluster: ray://HOST:10001, HOST:6379, auto.")] = ""
-    faults: tuple[Fault, ...] = ()
 
     @property
     def evaluation(self) -> str:
@@ -68,11 +53,8 @@ class FleetEvaluateRequest:
 
     def of_recording(self, bag: Path) -> EvaluateRequest:
         """The same of one recording."""
-        return EvaluateRequest(
-            bag, self.checkpoint, truth=self.truth, subsets=self.subsets, seed=self.seed, every=self.every,
-            device=self.device, precision=self.precision, runtime=self.runtime, stream=self.stream,
-            topics=self.topics, rules=self.rules, params=self.params, faults=self.faults,
-        )  # fmt: skip
+        shared: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(JudgingSettings)}
+        return EvaluateRequest(bag, self.checkpoint, truth=self.truth, **shared)
 
     def options(self) -> dict[str, object]:
         """All that changes results, as plain JSON types; how many workers there are does not."""

@@ -18,19 +18,39 @@ from any2seg_core.vocabulary.subsets import EVERY_SUBSET
 from any2seg_core.vocabulary.truth_codings import CARLA_VERSION, CODINGS, RIDER, TRAIN_IDS, CarlaVersion, Rider
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgingSettings:
+    """How recordings are judged, one or the many of a fleet.
+
+    Attributes:
+        subsets: `parse_subsets` of the sensors; all of them together are always among them.
+        topics, rules, params: as in `BagOptions`. device, precision, runtime, stream: as in `Predictor`.
+        faults: what is done to the messages, with `seed`.
+    """
+
+    subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET
+    seed: Annotated[int, Field(ge=0, description="Of all that is random.")] = 0
+    every: Annotated[int, Field(ge=1, description="Evaluate every n-th set.")] = 1
+    device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
+    precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
+    runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
+    stream: Annotated[str, Field(description=STREAM_HELP)] = OFF
+    topics: Annotated[tuple[str, ...], Field(description="Fix a topic: rgb=/camera/image_raw, depth=none.")] = ()
+    rules: Annotated[Path | None, Field(description="Rules that map topics to sensors, as bags/topics.yaml.")] = None
+    params: Annotated[Path | None, Field(description="ROS 2 parameter file with synchroniser settings.")] = None
+    faults: tuple[Fault, ...] = ()
+
+
 @dataclass(frozen=True)
-class EvaluateRequest:
+class EvaluateRequest(JudgingSettings):
     """What to evaluate, on what, how; each setting with its text for the command line.
 
     Attributes:
         out: folder for the results; never None once made.
         truth: topic or folder of labels; "": the recording's own if it has one; NO_TRUTH: none.
-        subsets: `parse_subsets` of the sensors that recording and checkpoint have; all of them together are always
-            among them.
         noise: level of `add_noise` on the model's input, "" for none.
-        topics, rules, calibration, params: as in `BagOptions`. device, precision, runtime, filled_rows, stream: as in
-            `Predictor`.
-        faults: what is done to the messages, with `seed`.
+        calibration: as in `BagOptions`. filled_rows: as in `Predictor`.
+        other attributes: as in `JudgingSettings`; subsets are of the sensors that recording and checkpoint have.
     """
 
     bag: Annotated[Path, Field(description="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")]
@@ -54,28 +74,13 @@ class EvaluateRequest:
     map: ClassMap = ""
     carla_version: CarlaVersion = CARLA_VERSION
     rider: Rider = RIDER
-    subsets: Annotated[str, Field(description="every, or a list: all,R,camera+lidar,DEL.")] = EVERY_SUBSET
     noise: Annotated[str, Field(description="Noise on the model's input: low, mid or high.")] = ""
-    seed: Annotated[int, Field(ge=0, description="Of all that is random in faults and noise.")] = 0
-    every: Annotated[int, Field(ge=1, description="Evaluate every n-th set.")] = 1
-    device: Annotated[str, Field(description="cpu, cuda, cuda:1, ...")] = "cpu"
-    precision: Annotated[str, Field(description=PRECISION_HELP)] = "float32"
-    runtime: Annotated[str, Field(description=RUNTIME_HELP)] = DEFAULT
     filled_rows: Annotated[bool, Field(description=FILLED_ROWS_HELP)] = False
-    stream: Annotated[str, Field(description=STREAM_HELP)] = OFF
     record: Annotated[Path | None, Field(description="Also write inputs and labels to this .mcap.")] = None
     video: Annotated[
         Path | None, Field(description="Also write camera, labels and truth to this .webm, or .mp4 (slower).")
     ] = None
     calibration: Annotated[Path | None, Field(description="Calibration YAML; default: of the recording.")] = None
-    topics: Annotated[
-        tuple[str, ...], Field(description="Fix a topic: rgb=/camera/image_raw, depth=none.")
-    ] = ()
-    rules: Annotated[
-        Path | None, Field(description="Rules that map topics to sensors, as bags/topics.yaml.")
-    ] = None
-    params: Annotated[Path | None, Field(description="ROS 2 parameter file with synchroniser settings.")] = None
-    faults: tuple[Fault, ...] = ()
 
     @property
     def folder(self) -> Path:

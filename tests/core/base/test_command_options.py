@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ import typer
 from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
-from any2seg_core.base.command_options import with_settings
+from any2seg_core.base.command_options import finite, with_settings
 from any2seg_core.base.errors import UserError
 
 
@@ -31,6 +32,11 @@ class Plain:
     topics: Annotated[tuple[str, ...], Field(description="fix a topic")] = ()
     length: Annotated[float, Field(ge=1.0, le=30.0, description="seconds")] = 6.0
     faults: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timed:
+    length: Annotated[float, Field(ge=0, description="seconds")] = 1.0
 
 
 def application(command) -> typer.Typer:
@@ -94,6 +100,37 @@ def test_exception_what_the_model_refuses_names_the_option():
     error = run(derived, "d", "--mode", "black").exception
     assert isinstance(error, UserError)
     assert error.code == "value-unknown" and str(error).startswith("--mode black: ") and "'exact'" in str(error)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_exception_what_is_no_finite_number_names_the_option(value):
+    @with_settings(Timed, names={"length": "--seconds"})
+    def settled(timed: Timed) -> None:
+        seen[:] = [timed]
+
+    def direct(rate: Annotated[float, typer.Option(min=0, callback=finite)] = 0.0) -> None:
+        seen[:] = [rate]
+
+    for command, option in ((settled, "--seconds"), (direct, "--rate")):
+        error = run(command, option, value).exception
+        assert isinstance(error, UserError) and error.code == "value-range"
+        assert str(error).startswith(f"{option} {value}: ")
+        assert run(command, option, "2.5").exit_code == 0
+    assert seen == [2.5]
+
+
+def test_value_inherited_options_come_after_those_of_the_command():
+    @dataclass(frozen=True, kw_only=True)
+    class Shared:
+        seed: Annotated[int, Field(description="of the draw")] = 0
+
+    @dataclass(frozen=True)
+    class Own(Shared):
+        bag: Annotated[Path, Field(description="recording")]
+        every: Annotated[int, Field(description="n-th")] = 1
+
+    command = with_settings(Own, arguments=("bag",))(lambda own: None)
+    assert list(inspect.signature(command).parameters) == ["bag", "every", "seed"]
 
 
 def test_value_a_dataclass_declares_options_too():
