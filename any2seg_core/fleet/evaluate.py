@@ -139,11 +139,13 @@ class _Run:
 
     def through(self, engine: Engine) -> None:
         """Do all of it; UserError where nothing could be judged, or what every recording would meet."""
+        self._show(self._title(), 0.0, self._total_s)
         for event in engine.events(self._work.tasks()):
             self._states[event.worker] = (event.task, event.share)
             if event.lost:
                 self.result.lost += 1
-                self._tell(f"{event.task.url}: its worker was lost{'' if event.is_given_up else '; tried again'}")
+                what_next = "" if event.is_given_up else "; tried again"
+                self._tell(f"{shown_url(event.task.url)}: its worker was lost{what_next}")
             if event.is_over:
                 self._over(event)
             self._show(self._title(), self._at_s(), self._total_s)
@@ -165,7 +167,7 @@ class _Run:
         del self._states[event.worker]
         self._done_s += task.seconds
         result: TaskResult = event.result or TaskResult(
-            code="process-killed", reason=f"{task.url}: its worker was lost {event.lost} times"
+            code="process-killed", reason=f"{shown_url(task.url)}: its worker was lost {event.lost} times"
         )
         if result.is_fatal:
             raise UserError(result.reason, result.code)
@@ -182,7 +184,7 @@ class _Run:
 
     def _title(self) -> str:
         done = self.result.finished + self.result.failed
-        states = [f"{number}: {'/'.join(Path(task.url).parts[-2:])} {100 * share:.0f} %"
+        states = [f"{number}: {'/'.join(Path(shown_url(task.url)).parts[-2:])} {100 * share:.0f} %"
                   for number, (task, share) in sorted(self._states.items())]  # fmt: skip
         return ", ".join([f"{done} recordings done", *states])
 

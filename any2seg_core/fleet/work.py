@@ -54,6 +54,7 @@ class FleetWork:
     def __init__(self, folder: Path, recordings: Iterable[Listed], cut_s: float) -> None:
         self._folder, self._recordings, self._cut_s = folder, recordings, cut_s
         self._missing: dict[str, int] = {}  # of recordings in parts: how many are not there
+        self._kept_s: dict[str, float] = {}  # of the same: seconds of the parts that were there before
         self._failed: set[str] = set()
         self._joins: deque[RecordingTask] = deque()
 
@@ -80,9 +81,10 @@ class FleetWork:
         if not self._missing[task.recording_id]:
             del self._missing[task.recording_id]
             if task.recording_id not in self._failed:
-                self._joins.append(RecordingTask(task.recording_id, task.url, number=task.count, count=task.count))
+                self._joins.append(self._join(task.recording_id, task.url, task.count))
             else:
                 self._failed.discard(task.recording_id)
+                self._kept_s.pop(task.recording_id)
         return is_first
 
     def _ready(self) -> Iterator[RecordingTask]:
@@ -99,11 +101,16 @@ class FleetWork:
         if count == 1:
             return tasks
         missing = [task for task in tasks if not part_path(self._folder, task).is_file()]
+        self._kept_s[recording.recording_id] = seconds * (count - len(missing))
         if missing:
             self._missing[recording.recording_id] = len(missing)
         else:
-            self._joins.append(RecordingTask(recording.recording_id, recording.url, number=count, count=count))
+            self._joins.append(self._join(recording.recording_id, recording.url, count))
         return missing
+
+    def _join(self, recording_id: str, url: str, count: int) -> RecordingTask:
+        """With it those parts count as done that no task of this run has made."""
+        return RecordingTask(recording_id, url, number=count, count=count, seconds=self._kept_s.pop(recording_id, 0.0))
 
 
 def to_do(store: FleetStore, name: str) -> tuple[list[Listed], int, Iterator[Listed], float]:

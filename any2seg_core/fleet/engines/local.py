@@ -15,7 +15,7 @@ from any2seg_core.base.parallel import end_with_parent, threads_for_children
 from any2seg_core.fleet.engines.engine import Event, Worker
 from any2seg_core.fleet.engines.queue import TaskQueue
 
-_TELL_S = 0.5  # between two lines of progress from one worker
+_TELL_S = 0.2  # between two lines of progress from one worker
 _END_S = 5.0  # that a worker has to end by itself
 _DEATHS_AT_START = 3
 
@@ -140,8 +140,8 @@ def _work(make_worker: Callable[[], Worker], pipe: Connection) -> None:
 
     try:
         worker = make_worker()
-        pipe.send(("share", 0.0))
         while (task := pipe.recv()) is not None:
+            pipe.send(("share", 0.0))  # it has begun, with this task
             pipe.send(("result", worker.run(task, progress)))
     except (EOFError, BrokenPipeError):
         return

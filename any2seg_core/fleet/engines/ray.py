@@ -13,7 +13,7 @@ from any2seg_core.fleet.engines.engine import Event, Worker
 from any2seg_core.fleet.engines.queue import TaskQueue
 from any2seg_core.fleet.packages import package
 
-_LOOK_S = 2.0  # between two looks at how far the workers are
+_LOOK_S = 1.0  # between two looks at how far the workers are
 _CONNECT_S = 10.0
 _ALONE = "local"  # Ray's word for a cluster of this machine that ends with the program
 
@@ -98,6 +98,7 @@ class RayEngine:
             for number in range(self.workers):
                 if number not in self._tasks and (task := queue.next()) is not None:
                     running[self._begin(number, task)] = number
+                    yield Event(number, task)
             if not running:
                 if not queue.is_empty:
                     raise RuntimeError("tasks wait for others, and none is under way")

@@ -101,9 +101,11 @@ def test_value_what_is_finished_is_not_done_again(fleet, whole, cut_s, tasks):
     (folder / "parts").mkdir(exist_ok=True)
     left = folder / "parts" / f".{IDS[1]}.99.partial.parquet"
     left.write_bytes(b"PAR1")
-    engine = engine_of(request)
-    result = evaluated(request, engine=engine)
+    engine, shown = engine_of(request), []
+    result = evaluated(request, engine=engine, show=lambda title, done, total: shown.append((done, total)))
     assert len(engine.done) == {1: 1, 4: 6}[tasks]
+    (first, total), (last, _) = shown[0], shown[-1]
+    assert (first, last) == (0.0, pytest.approx(total)) and {each for _, each in shown} == {total}
     assert result.kept + result.finished == 2
     assert frames_of(fleet, name).equals(whole[1])
     assert not left.exists()

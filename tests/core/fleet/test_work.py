@@ -60,6 +60,22 @@ def test_value_parts_under_way_are_waited_for_and_those_of_before_are_not_done_a
     assert [task.is_join for task in FleetWork(tmp_path, [recording(1, 6)], 2.0).tasks()] == [True]
 
 
+@pytest.mark.parametrize("kept", [[], [0, 2], [0, 1, 2]])
+def test_value_tasks_count_for_all_seconds_of_a_recording(tmp_path, kept):
+    """Parts of a run before too, so that progress ends where it should."""
+    parts = FleetWork(tmp_path, [recording(1, 6)], 2.0).tasks()
+    for task in [next(parts) for _ in range(3)]:
+        if task.number in kept:
+            part_path(tmp_path, task).parent.mkdir(exist_ok=True)
+            part_path(tmp_path, task).touch()
+    work = FleetWork(tmp_path, [recording(1, 6), recording(2, 1)], 2.0)
+    seconds = 0.0
+    for task in work.tasks():
+        work.over(task, is_good=True)
+        seconds += task.seconds
+    assert seconds == 7.0
+
+
 def test_value_a_recording_fails_once_however_many_parts_do(tmp_path):
     work = FleetWork(tmp_path, [recording(1, 6), recording(2, 1)], 2.0)
     tasks = work.tasks()

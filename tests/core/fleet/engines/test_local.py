@@ -25,6 +25,14 @@ def test_value_every_task_is_done_once_in_processes_that_stay(tmp_path, workers)
     assert len(processes) <= workers and os.getpid() not in processes
 
 
+def test_value_every_task_says_that_it_has_begun(tmp_path):
+    """Also those after the first one of a process, which is why a short one is seen at all."""
+    with LocalEngine(Squarer(tmp_path), 1) as engine:
+        events = list(engine.events(iter(range(3))))
+    first = {event.task: event.share for event in reversed(events)}
+    assert first == {0: 0.0, 1: 0.0, 2: 0.0}
+
+
 def test_value_a_worker_that_is_killed_is_replaced_and_its_task_done_again(tmp_path):
     for name in ("kill-2", "kill-3", "always-5"):
         (tmp_path / name).touch()
