@@ -68,7 +68,7 @@ def ordered_map(function: Callable[[Any], Any], jobs: Iterable[Any], workers: in
                     result = pending.popleft().result()
                 except BrokenProcessPool:
                     raise UserError(
-                        "a rendering process was killed, probably for lack of memory: "
+                        "a worker process was killed, probably for lack of memory: "
                         f"use fewer than {workers} workers",
                         "process-killed",
                     ) from None

@@ -70,6 +70,7 @@ def worst(
 
 def _write_worst(store: Any, evaluation: str, rows: list[dict[str, Any]], out: Path) -> None:
     from any2seg_core.fleet.queries import chosen_evaluation
+    from any2seg_core.fleet.remote import shown_url
     from any2seg_core.fleet.thumbnails import camera_pictures
     from any2seg_core.reports.fleet import write_worst
 
@@ -80,8 +81,9 @@ def _write_worst(store: Any, evaluation: str, rows: list[dict[str, Any]], out: P
     problems: list[str] = []
     for url, wanted in track(moments.items(), "pictures", len(moments)):
         found, problem = camera_pictures(store, url, wanted)
-        pictures |= {(url, stamp_ns): picture for stamp_ns, picture in found.items()}
+        pictures |= {(shown_url(url), stamp_ns): picture for stamp_ns, picture in found.items()}
         problems += [problem] if problem else []
+    rows = [{**row, "url": shown_url(row["url"])} for row in rows]  # a page is passed on
     name = chosen_evaluation(store, evaluation)
     path = write_worst(out, rows, pictures, name, problems, shlex.join(["any2seg", *sys.argv[1:]]))
     say(f"wrote {path}", err=True)

@@ -9,12 +9,11 @@ import typer
 
 from any2seg_core.base.shipped import default_checkpoint
 from any2seg_core.cli.bag_view import HostOption, PortOption
+from any2seg_core.cli.fleet_ask import StoreArgument
 from any2seg_core.view.serving import LOOPBACK, PORT
 
 if TYPE_CHECKING:  # they import what --help does without
     from any2seg_core.runtime.predictor import Predictor
-
-StoreArgument = Annotated[Path, typer.Argument(help="Folder of the fleet's store.")]
 
 
 def view(

@@ -101,14 +101,16 @@ def index(
         jobs = [(source, ids[source.url]) for source in changed]
         saved_s = time.monotonic()
         progress(0, len(jobs))
-        for done, looked in enumerate(ordered_map(look, jobs, workers), start=1):
-            table.put(looked, _told(jobs[done - 1][0]))
-            _tell(report, looked, on_broken)
-            progress(done, len(jobs))
-            if time.monotonic() - saved_s > _SAVE_EVERY_S:
-                table.save()
-                saved_s = time.monotonic()
-        table.save()
+        try:
+            for done, looked in enumerate(ordered_map(look, jobs, workers), start=1):
+                table.put(looked, _told(jobs[done - 1][0]))
+                _tell(report, looked, on_broken)
+                progress(done, len(jobs))
+                if time.monotonic() - saved_s > _SAVE_EVERY_S:
+                    table.save()
+                    saved_s = time.monotonic()
+        finally:  # where a process was killed too, what is finished stays
+            table.save()
     return report
 
 

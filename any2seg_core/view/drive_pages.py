@@ -23,6 +23,7 @@ from any2seg_core.view.timeline import timeline_views
 from any2seg_core.view.tracks import Track, track_plot
 
 _PLOT = 460, 300  # pixels
+_MOST_POINTS = 2000  # of a track
 
 
 class DrivePages:
@@ -105,6 +106,7 @@ def _track(drive: Drive, known: KnownFrames) -> str:
     placed = [frame for frame in known.frames if frame.position is not None]
     if not placed:
         return ""
+    placed = placed[:: -(-len(placed) // _MOST_POINTS)]
     points = [frame.position for frame in placed if frame.position is not None]
     is_bad = [bool(frame.missing) for frame in placed]
     track = Track(drive.drive_id, drive.title, placed[0].is_on_earth, points, is_bad)

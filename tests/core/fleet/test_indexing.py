@@ -13,6 +13,7 @@ from bag_files import START_NS, kitti_entries, write_bag, write_ros1
 from raised import user_error
 from recordings import SMALL, small_bag
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.fleet import indexing
 from any2seg_core.fleet.indexing import index
 from any2seg_core.fleet.sources import find_sources, indexed_source
@@ -315,6 +316,21 @@ def test_exception_two_at_once_into_one_store(tmp_path, monkeypatch, is_new, ste
     assert index(place, [str(bag)]).found == 1 and refused
     assert len(rows(place)) == (1 if is_new else 2)
     assert not [name for name in (*os.listdir(tmp_path), *os.listdir(place)) if "lock" in name]
+
+
+def test_value_what_is_finished_stays_where_the_run_is_ended(tmp_path, monkeypatch):
+    first, second = (small_bag(tmp_path / "bags" / name, count) for name, count in (("a", 4), ("b", 5)))
+    real = indexing.look
+
+    def killed(job):
+        if job[0].url == str(second):
+            raise UserError("a worker process was killed", "process-killed")
+        return real(job)
+
+    monkeypatch.setattr(indexing, "look", killed)
+    with user_error("process-killed"):
+        index(tmp_path / "store", [str(tmp_path / "bags")])
+    assert list(rows(tmp_path / "store")) == [str(first)]
 
 
 def test_value_a_wrong_row_of_a_manifest_costs_itself_alone(tmp_path):

@@ -223,6 +223,19 @@ def test_value_two_channels_of_one_topic_are_one_topic(tmp_path):
     assert (found.counts, found.longest_gaps_s) == ({"/a": 9}, {"/a": 1.0})
 
 
+def test_value_what_an_operating_system_leaves_in_a_bucket_is_no_recording():
+    memory = pytest.importorskip("fsspec", reason="pip install 'any2seg[remote]'").filesystem("memory")
+    names = ("a.mcap", "._a.mcap", "__MACOSX/a.mcap", ".trash/b.mcap", "week/b.mcap")
+    try:
+        for name in names:
+            memory.pipe_file(f"/left/{name}", name.encode())
+        found = [source.url for source in find_sources(["memory://left"])]
+        assert [url.partition("left/")[2] for url in found] == ["a.mcap", "week/b.mcap"]
+        assert len(find_sources([found[0].replace("a.mcap", "._a.mcap")])) == 1  # who names it means it
+    finally:
+        memory.rm("/left", recursive=True)
+
+
 def test_value_an_empty_file_among_others_is_no_content(tmp_path):
     (tmp_path / "a.mcap").write_bytes(b"some bytes")
     (tmp_path / "b.mcap").write_bytes(b"")
