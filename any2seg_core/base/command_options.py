@@ -87,7 +87,7 @@ def _fields(kind: Any) -> dict[str, FieldInfo]:
         field.name: FieldInfo.from_annotation(hints[field.name])
         if field.default is dataclasses.MISSING
         else FieldInfo.from_annotated_attribute(hints[field.name], field.default)
-        for field in sorted(dataclasses.fields(kind), key=lambda field: field.kw_only)  # what is inherited comes last
+        for field in sorted(dataclasses.fields(kind), key=lambda field: field.kw_only is True)  # inherited ones last
     }
 
 
