@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.listing import is_left_behind
 from any2seg_core.fleet.packages import package
 
 _BLOCK = 1 << 22
 _OF_ONE_HOST = ("http", "https")
+_OF_EXTRA = (*_OF_ONE_HOST, "s3", "s3a")  # which the extra of this package reads
 _LOCAL = "file://"
 
 
@@ -81,14 +83,16 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UserError(f"{shown_url(url)}: {error}: pip install 'any2seg[remote]'", "package-missing") from None
+        is_extra = url.partition("://")[0] in _OF_EXTRA
+        way_out = "pip install 'any2seg[remote]'" if is_extra else "install the package that it names"
+        raise UserError(f"{shown_url(url)}: {error}: {way_out}", "package-missing") from None
     except ValueError as error:
         raise UserError(f"{shown_url(url)}: is no URL that can be read ({error}); check it", "value-format") from None
     return found
 
 
 def list_files(url: str) -> list[StoredFile]:
-    """All files below a URL or of a pattern, or the one at it; sorted by URL.
+    """All files below a URL or of a pattern, or the one at it; sorted by URL, without what a system has left there.
 
     A web server lists nothing: there a URL is that of one file.
     """
@@ -100,8 +104,17 @@ def list_files(url: str) -> list[StoredFile]:
             found = fs.glob(path, detail=True)
         else:
             found = fs.find(path, detail=True)
-    files = [(fs.unstrip_protocol(name), info) for name, info in found.items() if info.get("type") != "directory"]
-    return sorted((_stored(name, info) for name, info in files), key=lambda file: file.url)
+    files = [
+        _stored(fs.unstrip_protocol(name), info) for name, info in found.items()
+        if info.get("type") != "directory" and not _is_left_behind(name, path)
+    ]  # fmt: skip
+    return sorted(files, key=lambda file: file.url)
+
+
+def _is_left_behind(name: str, place: str) -> bool:
+    """As in folders of this machine; what is named itself is meant."""
+    below = name[len(place) :] if name.startswith(place) else name.rpartition("/")[2]
+    return any(is_left_behind(Path(part)) for part in below.split("/"))
 
 
 def _stored(url: str, info: dict[str, Any]) -> StoredFile:

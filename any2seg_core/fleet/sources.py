@@ -94,7 +94,7 @@ def _sources_of(named: str) -> Iterator[Source]:
         yield from _listed(named)
         return
     if is_url(named):
-        sources = _group(_remote_files(named))
+        sources = _group(list_files(named))
     elif os.path.exists(named):
         sources = _group(_local_files(Path(named).absolute()))
     else:
@@ -153,17 +153,6 @@ def _one(url: str, found: Sequence[Source]) -> Source:
             f"{shown_url(url)}: holds {len(chosen)} recordings; list them one by one", "bag-ambiguous"
         )
     return chosen[0]
-
-
-def _remote_files(url: str) -> list[StoredFile]:
-    """All below a URL but what an operating system has left there, as in folders of this machine."""
-    base = f"{url.rstrip('/')}/"
-    found = []
-    for file in list_files(url):
-        below = file.url.removeprefix(base) if file.url.startswith(base) else file.name
-        if file.url == url or not any(is_left_behind(Path(part)) for part in below.split("/")):
-            found.append(file)
-    return found
 
 
 def _local_files(path: Path) -> list[StoredFile]:

@@ -32,7 +32,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _Request:
     drive_id: str
     time_s: float
     answer: Future[Shown]
@@ -55,7 +55,7 @@ class Decoder:
     ) -> None:
         self._open_reader, self._idle = open_reader, idle
         self._is_idle_done = False
-        self._wishes: list[_Wish] = []
+        self._requests: list[_Request] = []
         self._changed = threading.Condition()
         self._is_stopped = False
         self._readers: dict[str, tuple[MomentReader, ExitStack]] = {}
@@ -77,37 +77,37 @@ class Decoder:
         The future raises UserError where the recording cannot be opened or read, OvertakenError after many others.
         """
         with self._changed:
-            same = next((w for w in self._wishes if (w.drive_id, w.time_s) == (drive_id, time_s)), None)
+            same = next((each for each in self._requests if (each.drive_id, each.time_s) == (drive_id, time_s)), None)
             if same is not None:
-                self._wishes.remove(same)
-            wish = same or _Wish(drive_id, time_s, Future())
-            self._wishes.append(wish)
-            for old in self._wishes[:-_MOST_WAITING]:
+                self._requests.remove(same)
+            request = same or _Request(drive_id, time_s, Future())
+            self._requests.append(request)
+            for old in self._requests[:-_MOST_WAITING]:
                 old.refuse(OvertakenError())
-            del self._wishes[:-_MOST_WAITING]
+            del self._requests[:-_MOST_WAITING]
             self._changed.notify()
-        return wish.answer
+        return request.answer
 
     def _run(self) -> None:
         try:
             while True:
                 with self._changed:
-                    while not self._wishes and self._is_idle_done and not self._is_stopped:
+                    while not self._requests and self._is_idle_done and not self._is_stopped:
                         self._changed.wait()
                     if self._is_stopped:
                         break
-                    wish = self._wishes.pop() if self._wishes else None
-                if wish is None:
+                    request = self._requests.pop() if self._requests else None
+                if request is None:
                     self._is_idle_done = not self._work_on()
-                elif wish.answer.set_running_or_notify_cancel():
-                    self._answer(wish)
+                elif request.answer.set_running_or_notify_cancel():
+                    self._answer(request)
         finally:
             for _, stack in self._readers.values():
                 stack.close()
             if isinstance(self._idle, Generator):
                 self._idle.close()
-            for wish in self._wishes:
-                wish.refuse(OvertakenError())
+            for request in self._requests:
+                request.refuse(OvertakenError())
 
     def _work_on(self) -> bool:
         """One step of the idle work; False when it has ended, or failed: it says so itself."""
@@ -117,14 +117,14 @@ class Decoder:
             return False
         return True
 
-    def _answer(self, wish: _Wish) -> None:
+    def _answer(self, request: _Request) -> None:
         try:
-            reader = self._reader(wish.drive_id)
-            moment, suite = reader.at(wish.time_s), reader.opened.suite
+            reader = self._reader(request.drive_id)
+            moment, suite = reader.at(request.time_s), reader.opened.suite
             space = None if reader.predictor is None else reader.predictor.label_space
-            wish.answer.set_result(Shown(moment, pictures_of(moment, suite, space), suite, space))
+            request.answer.set_result(Shown(moment, pictures_of(moment, suite, space), suite, space))
         except Exception as error:  # it belongs to whoever asked, whatever it is
-            wish.answer.set_exception(error)
+            request.answer.set_exception(error)
 
     def _reader(self, drive_id: str) -> MomentReader:
         known = self._readers.pop(drive_id, None)

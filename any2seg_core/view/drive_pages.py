@@ -97,8 +97,8 @@ class DrivePages:
         return drive
 
     async def _shown(self, drive: Drive, time_s: float) -> Shown:
-        wish = self._decoder.shown(drive.drive_id, round(time_s, 3))
-        return await asyncio.shield(asyncio.wrap_future(wish))  # others may wait for the same moment
+        shown = self._decoder.shown(drive.drive_id, round(time_s, 3))
+        return await asyncio.shield(asyncio.wrap_future(shown))  # others may wait for the same moment
 
 
 def _track(drive: Drive, known: KnownFrames) -> str:

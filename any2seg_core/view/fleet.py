@@ -36,7 +36,7 @@ MAP_DRIVES = 400
 
 
 @dataclass(frozen=True)
-class Wish:
+class DriveFilter:
     """Which drives are asked for; "" stands for all. trouble: name of a sensor that is in trouble, or "any", "broken".
 
     from_date, to_date: as 2026-03-02, both included.
@@ -50,13 +50,13 @@ class Wish:
     trouble: str = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Wish:
+    def of(cls, given: Mapping[str, str]) -> DriveFilter:
         """Of an address; UserError for a date that is none."""
-        wish = cls(**{field.name: given.get(field.name, "") for field in fields(cls)})
-        for text in filter(None, (wish.from_date, wish.to_date)):
+        wanted = cls(**{field.name: given.get(field.name, "") for field in fields(cls)})
+        for text in filter(None, (wanted.from_date, wanted.to_date)):
             if not _is_date(text):
                 raise UserError(f"date {text[:40]!r}: write it as 2026-03-02", "value-format")
-        return wish
+        return wanted
 
     def given(self) -> dict[str, str]:
         """What differs from all."""
@@ -96,7 +96,7 @@ class FleetDrives:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._connected_s = 0.0
-        self.rows(Wish(), 0)  # a store that cannot be asked is told before the page is served
+        self.rows(DriveFilter(), 0)  # a store that cannot be asked is told before the page is served
 
     def _ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows; what was written meanwhile is seen some seconds later."""
@@ -120,23 +120,23 @@ class FleetDrives:
             "trouble": [name for name in self.suite.members if name in named],
         }
 
-    def _where(self, wish: Wish) -> tuple[str, list[Any]]:
+    def _where(self, wanted: DriveFilter) -> tuple[str, list[Any]]:
         parts, values = ["true"], []
         for name in ("vehicle", "weather", "time_of_day"):
-            if value := getattr(wish, name):
+            if value := getattr(wanted, name):
                 parts.append(f"{name} = ?")
                 values.append(value)
-        for sign, date in ((">=", wish.from_date), ("<=", wish.to_date)):
+        for sign, date in ((">=", wanted.from_date), ("<=", wanted.to_date)):
             if date:
                 parts.append(f"date {sign} ?::DATE")
                 values.append(date)
-        if wish.trouble == BROKEN:
+        if wanted.trouble == BROKEN:
             parts.append(f"state = '{BROKEN}'")
-        elif wish.trouble:
-            sensor = "sensor IS NOT NULL" if wish.trouble == "any" else "sensor = ?"
+        elif wanted.trouble:
+            sensor = "sensor IS NOT NULL" if wanted.trouble == "any" else "sensor = ?"
             told = f"SELECT recording_id FROM topics WHERE {sensor} AND len(problems) > 0"
-            parts.append(f"recording_id IN ({told}{self._missed(wish.trouble)})")
-            values += [] if wish.trouble == "any" else [wish.trouble]
+            parts.append(f"recording_id IN ({told}{self._missed(wanted.trouble)})")
+            values += [] if wanted.trouble == "any" else [wanted.trouble]
         return " AND ".join(parts), values
 
     def _missed(self, sensor: str) -> str:
@@ -153,9 +153,9 @@ class FleetDrives:
                 )
         return parts
 
-    def rows(self, wish: Wish, page: int) -> tuple[list[DriveRow], int]:
+    def rows(self, wanted: DriveFilter, page: int) -> tuple[list[DriveRow], int]:
         """One page of the list, counted from 0, the newest first, and how many drives there are in all."""
-        where, values = self._where(wish)
+        where, values = self._where(wanted)
         (count,) = self._ask(f"SELECT count(*) FROM recordings WHERE {where}", values)[0]
         found = self._ask(
             "SELECT recording_id, url, vehicle, date, weather, time_of_day, tags, duration_s, state, reason FROM "
@@ -198,9 +198,9 @@ class FleetDrives:
             ]
         return told
 
-    def tracks(self, wish: Wish) -> list[Track]:
+    def tracks(self, wanted: DriveFilter) -> list[Track]:
         """Positions of the drives that are asked for, thinned so that a page holds them."""
-        where, values = self._where(wish)
+        where, values = self._where(wanted)
         chosen = f"SELECT recording_id FROM recordings WHERE {where} ORDER BY date DESC, url LIMIT {MAP_DRIVES}"
         frames = f"frames SEMI JOIN ({chosen}) USING (recording_id)"
         is_placed = "evaluation = ? AND (latitude IS NOT NULL OR x_m IS NOT NULL)"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from any2seg_core.fleet.questions import failures, worst
 from any2seg_core.fleet.remote import shown_url
-from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, FleetDrives, Wish, drive_title
+from any2seg_core.view.fleet import MAP_DRIVES, PAGE_ROWS, DriveFilter, FleetDrives, drive_title
 from any2seg_core.view.rendering import page
 from any2seg_core.view.tracks import track_plot
 
@@ -38,30 +38,31 @@ class FleetPages:
         return await run_in_threadpool(self._trouble)
 
     def _list(self, given: Mapping[str, str]) -> Response:
-        wish = Wish.of(given)
+        wanted = DriveFilter.of(given)
         number = int(text) if (text := given.get("page", "0")).isdecimal() and len(text) < 7 else 0
-        rows, count = self._drives.rows(wish, number)
+        rows, count = self._drives.rows(wanted, number)
         pages = max(1, -(-count // PAGE_ROWS))
 
         def address(other: int) -> str:
-            return "/?" + urlencode({**wish.given(), "page": other})
+            return "/?" + urlencode({**wanted.given(), "page": other})
 
         return page(
-            "drives.html.j2", tab="drives", drives=self._drives, rows=rows, count=count, wish=wish, number=number,
+            "drives.html.j2", tab="drives", drives=self._drives, rows=rows, count=count, wanted=wanted, number=number,
             pages=pages, before=address(number - 1) if number else "",
             after=address(number + 1) if number + 1 < pages else "", choices=self._drives.choices(), action="/",
-            query=urlencode(wish.given()),
+            query=urlencode(wanted.given()),
         )  # fmt: skip
 
     def _map(self, given: Mapping[str, str]) -> Response:
-        wish = Wish.of(given)
-        tracks = self._drives.tracks(wish)
+        wanted = DriveFilter.of(given)
+        tracks = self._drives.tracks(wanted)
         on_earth = [track for track in tracks if track.is_on_earth]
         others = [(track, track_plot([track], *_SMALL)) for track in tracks if not track.is_on_earth]
         plot = track_plot(on_earth, *_PLOT) if on_earth else ""
         return page(
             "map.html.j2", tab="map", drives=self._drives, plot=plot, shown=len(on_earth), others=others,
-            most=MAP_DRIVES, wish=wish, choices=self._drives.choices(), action="/map", query=urlencode(wish.given()),
+            most=MAP_DRIVES, wanted=wanted, choices=self._drives.choices(), action="/map",
+            query=urlencode(wanted.given()),
         )  # fmt: skip
 
     def _trouble(self) -> Response:

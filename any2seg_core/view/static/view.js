@@ -48,7 +48,7 @@
     shown = moment.querySelector(".facts-line").dataset;
   }
 
-  async function load() { // one request at a time; of what is wished meanwhile only the newest counts
+  async function load() { // one request at a time; of what is asked for meanwhile only the newest counts
     if (isLoading) { waits = true; return; }
     isLoading = true;
     moment.setAttribute("aria-busy", "true");

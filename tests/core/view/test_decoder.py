@@ -1,4 +1,4 @@
-"""The thread that decodes: the newest wish first, nothing twice, and no failure ends it."""
+"""The thread that decodes: the newest request first, nothing twice, and no failure ends it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def decoding(reader, idle=()):
     assert opened == []  # all are closed in the end
 
 
-def test_value_the_newest_wish_comes_first_and_old_ones_are_overtaken():
+def test_value_the_newest_request_comes_first_and_old_ones_are_overtaken():
     reader = Reader()
     with decoding(reader) as (decoder, _):
         first = decoder.shown("a", 0.0)
@@ -91,7 +91,7 @@ def test_value_two_recordings_are_open_at_most():
         assert opened == ["a", "c"]
 
 
-def test_value_idle_work_goes_on_between_wishes_and_may_fail():
+def test_value_idle_work_goes_on_between_requests_and_may_fail():
     done, has_ended = [], threading.Event()
 
     def idle():
@@ -124,7 +124,7 @@ def test_value_idle_work_that_is_not_done_is_closed_in_the_end():
     assert closed.is_set() and work.gi_frame is None
 
 
-def test_value_a_wish_that_nobody_waits_for_any_more_harms_nobody():
+def test_value_a_request_that_nobody_waits_for_any_more_harms_nobody():
     reader = Reader()
     with decoding(reader) as (decoder, _):
         decoder.shown("a", 0.0)

@@ -16,7 +16,7 @@ from store_tables import IDS, frames_table, recordings_table, topics_table
 from any2seg_core.fleet.remote import shown_url
 from any2seg_core.fleet.sources import find_sources, fingerprint
 from any2seg_core.fleet.store import FleetStore
-from any2seg_core.view.fleet import FleetDrives, Wish
+from any2seg_core.view.fleet import DriveFilter, FleetDrives
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,8 @@ def test_value_urls_are_shown_without_secrets():
     assert shown_url("memory:///drives") == "memory:///drives"
 
 
-def test_value_a_wish_keeps_what_was_given():
-    assert Wish.of({"vehicle": "a", "page": "3", "else": "x"}).given() == {"vehicle": "a"}
+def test_value_a_filter_keeps_what_was_given():
+    assert DriveFilter.of({"vehicle": "a", "page": "3", "else": "x"}).given() == {"vehicle": "a"}
 
 
 def test_value_pages_of_fifty(tmp_path, predictor):
@@ -170,7 +170,7 @@ def test_value_positions_on_the_earth_and_of_odometry_are_not_drawn_into_one_tra
     for each, rows in ((IDS[0], fixes), (IDS[1], odometry)):
         own.write_part("night", each, frames_table(each, rows))
     drives = FleetDrives(own, None, "m", "night")
-    on_earth, plane = drives.tracks(Wish())
+    on_earth, plane = drives.tracks(DriveFilter())
     assert (on_earth.is_on_earth, on_earth.points) == (True, [(8.0, 49.0)] * 2)
     assert (plane.is_on_earth, plane.points) == (False, [(30.0 + at, 12.0) for at in range(6)])
     for track in (on_earth, plane):
