@@ -123,6 +123,8 @@ def _alone(path: Path) -> Iterator[FleetStore | None]:
         store = FleetStore.open(path) if path.exists() else None
         if store is not None:
             stack.enter_context(only_one(store.path / _LOCK, _under_way(path)))
+            for left in store.path.glob(".*.partial.parquet"):  # of an index that was killed
+                left.unlink(missing_ok=True)
         yield store
 
 

@@ -1,4 +1,4 @@
-"""Packages that only the fleet needs: loaded when they are used, with one line where an extra is missing."""
+"""Packages that only fleets and their pages need: loaded when used, with one line where an extra is missing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ Measure = Literal["confidence", "agreement"]
 _OFFSETS = f"""offsets AS (  -- recording -> what brings its stamps to log times, as `clock_offset_ns`
   SELECT recording_id, CASE WHEN first_ns >= start_ns - {CLOCKS_APART_NS}
     AND first_ns <= coalesce(end_ns, first_ns) + {CLOCKS_APART_NS} THEN 0 ELSE start_ns - first_ns END AS offset_ns
-  FROM (SELECT recording_id, min(stamp_ns) AS first_ns FROM frames WHERE evaluation = $evaluation GROUP BY recording_id)
+  FROM (SELECT recording_id, min(stamp_ns) AS first_ns FROM frames
+        WHERE evaluation = $evaluation AND recording_id IN {{chosen}} GROUP BY recording_id)
   JOIN recordings USING (recording_id)
 )"""
 _LOWEST = """
@@ -39,7 +40,7 @@ ORDER BY {measure}, url, stamp_ns
 _MOST_HZ = 100.0
 
 _FAILURES = f"""
-WITH {_OFFSETS}, moments AS (
+WITH moments AS (
   SELECT recording_id, stamp_ns, missing,
          row_number() OVER of_recording AS place, lead(stamp_ns) OVER of_recording AS next_ns
   FROM frames WHERE evaluation = $evaluation AND recording_id IN (
@@ -70,7 +71,7 @@ WITH {_OFFSETS}, moments AS (
 ), of_recordings AS (
   SELECT recording_id, sensor, kind, max(times) AS times, max(seconds) AS seconds, min(first_ns) AS first_ns
   FROM seen GROUP BY recording_id, sensor, kind
-), of_vehicles AS (
+), {_OFFSETS.format(chosen="(SELECT recording_id FROM of_recordings)")}, of_vehicles AS (
   SELECT vehicle, sensor, kind, count(*) AS drives, sum(times)::BIGINT AS times, sum(seconds) AS seconds,
          CASE count(DISTINCT weather) WHEN 0 THEN NULL WHEN any_value(kinds_of_weather) THEN 'all'
               ELSE string_agg(DISTINCT weather, ', ' ORDER BY weather) END AS weather,
@@ -118,7 +119,7 @@ def worst(
     lowest = ask(store, _LOWEST.format(measure=value), {"evaluation": name, "pool": pool}).rows
     chosen = _apart(lowest, round(apart_s * 1e9), count)
     keys = {"ids": [each for each, _ in chosen], "stamps": [stamp_ns for _, stamp_ns in chosen]}
-    sql = _WORST.format(offsets=_OFFSETS, agreement=agreement, measure=value)
+    sql = _WORST.format(offsets=_OFFSETS.format(chosen="$ids"), agreement=agreement, measure=value)
     return ask(store, sql, {"evaluation": name, **keys})
 
 

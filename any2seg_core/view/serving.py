@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.screen import say
+from any2seg_core.fleet.packages import package
 
 if TYPE_CHECKING:
     from any2seg_core.view.drives import Drives
@@ -21,11 +21,7 @@ _SHUTDOWN_S = 2
 def require_packages() -> None:
     """UserError where those of the page are not installed."""
     for name in ("starlette", "uvicorn"):
-        try:
-            import_module(name)
-        except ImportError as error:
-            way_out = "pip install 'any2seg[view]'"
-            raise UserError(f"the page needs {name} ({error}): {way_out}", "package-missing") from None
+        package(name, "view", "the page")
 
 
 def serve(drives: Drives, host: str, port: int) -> None:

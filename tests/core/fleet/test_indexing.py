@@ -320,7 +320,7 @@ def test_exception_two_at_once_into_one_store(tmp_path, monkeypatch, is_new, ste
 
 def test_value_what_is_finished_stays_where_the_run_is_ended(tmp_path, monkeypatch):
     first, second = (small_bag(tmp_path / "bags" / name, count) for name, count in (("a", 4), ("b", 5)))
-    real = indexing.look
+    real, left = indexing.look, tmp_path / "store" / ".topics.99.partial.parquet"
 
     def killed(job):
         if job[0].url == str(second):
@@ -331,6 +331,10 @@ def test_value_what_is_finished_stays_where_the_run_is_ended(tmp_path, monkeypat
     with user_error("process-killed"):
         index(tmp_path / "store", [str(tmp_path / "bags")])
     assert list(rows(tmp_path / "store")) == [str(first)]
+    left.write_bytes(b"PAR1")  # as after kill -9
+    monkeypatch.undo()
+    assert index(tmp_path / "store", [str(tmp_path / "bags")]).unchanged == 1
+    assert list(rows(tmp_path / "store")) == [str(first), str(second)] and not left.exists()
 
 
 def test_value_a_wrong_row_of_a_manifest_costs_itself_alone(tmp_path):
