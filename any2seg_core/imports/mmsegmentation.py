@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -17,7 +17,8 @@ LAYER_NORM_EPS = 1e-6
 
 _NAMES, _COLOURS = TypeAdapter(tuple[str, ...]), TypeAdapter(tuple[tuple[int, int, int], ...])
 _STATISTICS = TypeAdapter(tuple[float, float, float])
-_STATISTICS_AT = (("model", "data_preprocessor"), ("data_preprocessor",), ("img_norm_cfg",))
+_BEFORE_VERSION_1 = ("img_norm_cfg",)
+_STATISTICS_AT = (("model", "data_preprocessor"), ("data_preprocessor",), _BEFORE_VERSION_1)
 _BYTES = 255.0
 
 
@@ -35,7 +36,7 @@ def describe(document: Any, source: str, program: str = PROGRAM) -> Description:
     config = read_config(text) if isinstance(text, str) else {}
     found = Description(
         program, LAYER_NORM_EPS, _plain(_NAMES, told.get("classes")), _colours(told.get("palette")),
-        origin=_texts(config),
+        origin=tuple(_texts(config, set())),
     )  # fmt: skip
     _require_segformer(config, source)
     eps = inner(config, "model", "backbone", "norm_cfg", "eps")
@@ -71,8 +72,8 @@ def _add_preprocessing(found: Description, config: Mapping[str, Any], source: st
             found.normalisation = normalisation_of(mean, std, 1.0)
         except ValidationError:
             raise UserError(f"{source}: mean {mean} and std {std} give no statistics", "value-range") from None
-        turned = inner(options, "bgr_to_rgb") if inner(options, "bgr_to_rgb") is not None else inner(options, "to_rgb")
-        found.is_bgr = turned is False
+        is_old = options is inner(config, *_BEFORE_VERSION_1)  # which turned pictures unless told not to
+        found.is_bgr = inner(options, "to_rgb") is False if is_old else not inner(options, "bgr_to_rgb")
     else:
         found.notes.append("it does not say how pictures are normalised: they get the statistics of ImageNet")
     size = inner(options, "size") or inner(config, "crop_size")
@@ -96,9 +97,12 @@ def _colours(value: Any) -> tuple[tuple[int, int, int], ...]:
     return colours if all(0 <= channel <= _BYTES for colour in colours for channel in colour) else ()
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    """All texts in a configuration."""
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """All texts in a configuration, each object once: names may stand for one list in many places."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
     if isinstance(value, str):
-        return (value,)
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return tuple(text for each in inside for text in _texts(each))
+        yield value
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _texts(each, seen)

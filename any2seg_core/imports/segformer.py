@@ -109,22 +109,21 @@ def import_segformer(
 
 def _read(source: str) -> tuple[dict[str, Tensor], Any, Description]:
     """State of `Any2Seg`, kind of its head, and what is said beside it."""
-    path = _local(source)
-    folder = path if path.is_dir() else None
-    description = hugging_face.describe(path) if folder else None
-    if folder:
-        path = next((path / name for name in hugging_face.WEIGHTS if (path / name).is_file()), path / "")
-        if path == folder:
-            raise UserError(
-                f"{folder}: has none of {', '.join(hugging_face.WEIGHTS)}: save the model in one file", "file-missing"
-            )
-    if path.suffix == ".safetensors" and is_checkpoint(path):
-        raise UserError(f"{path}: is a checkpoint of this program already: use it as it is", "file-content")
-    document, foreign_names = read_weights(path)
-    state, head, program = _translated(state_in(document, path, foreign_names), str(path))
+    place = path = _local(source)
+    description = hugging_face.describe(place) if place.is_dir() else None
+    given: dict[str, Tensor] = {}
+    document: Any = None
+    for path in hugging_face.weight_files(place) if place.is_dir() else [place]:
+        if path.suffix == ".safetensors" and is_checkpoint(path):
+            raise UserError(f"{path}: is a checkpoint of this program already: use it as it is", "file-content")
+        document, foreign_names = read_weights(path)
+        given |= state_in(document, path, foreign_names)
+    state, head, program = _translated(given, str(path))
     if description is None and program == hugging_face.PROGRAM:
         description = Description(program, hugging_face.LAYER_NORM_EPS)
         description.notes.append("a file alone does not say how pictures are normalised: as those of ImageNet")
+        if (path.parent / hugging_face.CONFIG).is_file():
+            description.notes.append(f"beside it lies {hugging_face.CONFIG}: give the folder, which names its classes")
     return state, head, description or mmsegmentation.describe(document, str(path), program)
 
 

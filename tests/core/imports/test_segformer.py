@@ -18,9 +18,12 @@ from foreign_models import (
     segformer,
 )
 from raised import user_error
+from safetensors.torch import save_file
 from torch import Tensor
 
 from any2seg_core import Predictor, label_space
+from any2seg_core.base.errors import UserError
+from any2seg_core.imports.mmsegmentation import describe
 from any2seg_core.imports.segformer import import_segformer
 from any2seg_core.runtime.checkpoint import load_checkpoint
 
@@ -167,6 +170,80 @@ def test_value_what_the_preprocessor_says_is_in_the_contract(tmp_path, options, 
     assert found.size == size
 
 
+def test_value_what_is_null_or_not_said_has_its_default(tmp_path):
+    """No names of classes: the network says how many there are; null is what is not said."""
+    segformer().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"id2label": None}))
+    options = {"do_resize": None, "size": None, "image_mean": None, "rescale_factor": None, "reduce_labels": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(options))
+    found = import_segformer(str(tmp_path), tmp_path / "m.safetensors")
+    assert found.classes.classes == tuple(f"class {n}" for n in range(5)) and found.size == (512, 512)
+    assert any("--classes" in note for note in found.notes) and any("do_reduce_labels" in note for note in found.notes)
+    statistics = load_checkpoint(tmp_path / "m.safetensors")[1].normalisation["rgb"]
+    assert statistics.mean == pytest.approx((0.485, 0.456, 0.406))
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+def test_value_weights_in_several_files_are_one_model(tmp_path, kind):
+    reference = segformer()
+    state, folder = names_of_version_4(reference, tmp_path / "hf"), tmp_path / "hf"
+    (folder / "model.safetensors").unlink()
+    stem, _, end = kind.partition(".")
+    parts = {f"{stem}-0000{part + 1}-of-00002.{end}": dict(list(state.items())[part::2]) for part in range(2)}
+    for name, part in parts.items():
+        save_file(part, folder / name) if end == "safetensors" else torch.save(part, folder / name)
+    places = {key: name for name, part in parts.items() for key in part}
+    index = folder / f"{kind}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": places}))
+    import_segformer(str(folder), tmp_path / "m.safetensors")
+    assert_logits(tmp_path / "m.safetensors", lambda images: logits_of(reference, images))
+    for wrong, code in (("../m.safetensors", "file-content"), ("none.safetensors", "file-missing")):
+        index.write_text(json.dumps({"weight_map": {"a": wrong}}))
+        with user_error(code, wrong):
+            import_segformer(str(folder), tmp_path / "n.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("options", "is_turned"), [(", bgr_to_rgb=True", False), ("", True), (", bgr_to_rgb=False", True)]
+)
+def test_value_pictures_of_version_1_are_blue_first_unless_they_are_turned(tmp_path, options, is_turned):
+    source, _ = mm_checkpoint(tmp_path, config=CONFIG.replace(", bgr_to_rgb=True", options))
+    import_segformer(source, tmp_path / "m.safetensors")
+    mean = load_checkpoint(tmp_path / "m.safetensors")[1].normalisation["rgb"].mean
+    expected = (120 / 255, 110 / 255, 100 / 255)
+    assert mean == pytest.approx(expected[::-1] if is_turned else expected)
+
+
+def test_value_one_list_in_many_places_is_read_once():
+    """Ten lists of ten names of the one before: their texts would be 10^10."""
+    lines = [f"a0 = ['{'x' * 40}']", *(f"a{n} = [{', '.join([f'a{n - 1}'] * 10)}]" for n in range(1, 11))]
+    assert describe({"meta": {"cfg": "\n".join(lines)}}, "c.pth").origin == ("x" * 40,)
+
+
+class Harm:
+    """What a pickle would run when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("place", ["meta", "state_dict", "optimizer"])
+def test_exception_no_code_of_a_file_runs(tmp_path, place):
+    source, _ = mm_checkpoint(tmp_path)
+    document = torch.load(source, weights_only=False)
+    document[place]["harm"] = Harm(tmp_path / "harmed")
+    torch.save(document, tmp_path / "harm.pth")
+    try:
+        import_segformer(str(tmp_path / "harm.pth"), tmp_path / "m.safetensors")
+    except UserError as error:
+        assert error.code in ("file-format", "file-content")
+    assert not (tmp_path / "harmed").exists()
+
+
 def test_value_labels_of_a_picture_are_those_of_its_own_processor(tmp_path):
     """Picture and output of one size each, so that no filter of a resize is asked."""
     from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
@@ -246,7 +323,6 @@ def test_exception_parts_that_are_missing_or_foreign(tmp_path, change, code, sai
         ("config.json", {"sr_ratios": [4, 2, 1, 1]}, "weights-mismatch", "sr_ratios"),
         ("config.json", {"id2label": {"0": "a", "1": "b"}}, "label-space-mismatch", "5"),
         ("config.json", {"id2label": {"0": "a", "9": "b"}}, "file-content", "id2label"),
-        ("config.json", {"id2label": None}, "label-space-mismatch", "2 classes"),
         ("preprocessor_config.json", {"image_std": [0, 1, 1]}, "value-range", "image_std"),
         ("preprocessor_config.json", {"size": {"height": 10**6, "width": 10**6}}, "limit-exceeded", "1000000"),
         ("preprocessor_config.json", {"size": "large"}, "file-content", "size"),
@@ -284,6 +360,11 @@ def test_exception_places_that_cannot_be_read_or_written(tmp_path, monkeypatch):
         import_segformer(str(tmp_path / "none.pth"), tmp_path / "n.safetensors")
     with user_error("label-space-mismatch", "5"):
         import_segformer(str(tmp_path / "hf"), tmp_path / "n.safetensors", classes=label_space("camvid-11"))
+    alone = import_segformer(str(tmp_path / "hf" / "model.safetensors"), tmp_path / "alone.safetensors")
+    assert any("config.json" in note for note in alone.notes)
+    (tmp_path / "empty").mkdir()
+    with user_error("file-missing", tmp_path / "empty", "config.json"):
+        import_segformer(str(tmp_path / "empty"), tmp_path / "n.safetensors")
     (tmp_path / "hf" / "model.safetensors").unlink()
     with user_error("file-missing", "pytorch_model.bin"):
         import_segformer(str(tmp_path / "hf"), tmp_path / "n.safetensors")
