@@ -27,6 +27,7 @@ from any2seg_core.evaluation.settings import EvaluateSettings, Progress, Robustn
 from any2seg_core.evaluation.stages import Stages
 from any2seg_core.faults.planes import PLANE_FAULTS, plane_faults
 from any2seg_core.runtime.preprocess import logits_to_labels, planes_to_tensor
+from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import SensorSuite
 
 GONE = "gone"
@@ -161,7 +162,10 @@ def faulty_plane(sample: Sample, trial: Trial, suite: SensorSuite, seed: int, in
 def frame_labeller(
     target: EvaluationTarget, sample: Sample, seed: int, index: int
 ) -> Callable[[Trial | None], np.ndarray]:
-    """Labels of one frame (H, W) under a trial, None without one; sensors that have no fault are encoded once."""
+    """Labels of one frame (H, W) under a trial, None without one; sensors that have no fault are encoded once.
+
+    They are 255, which scores count as missed, where its only sensor is gone.
+    """
     engine, device = target.engine, next(target.model.parameters()).device
     encoded = engine.encode(engine.given(planes_to_tensor(sample.planes, target.contract, device)))
     there = [name for name in target.model.modalities if name in sample.planes]
@@ -172,6 +176,8 @@ def frame_labeller(
         kept = there
         if trial is not None and trial.sensor in there:
             others = [name for name in there if name != trial.sensor]
+            if trial.severity is None and not others:
+                return np.full(sample.labels.shape, IGNORE, np.uint8)
             if trial.severity is None:
                 kept = others
             else:
