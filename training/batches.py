@@ -6,7 +6,7 @@ number of workers and, for one global batch size, of processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.samples import Sample
+from any2seg_core.data.samples import Sample, Word
 from any2seg_core.faults.planes import Degradation
+from any2seg_core.losses.distillation import certainties
 from any2seg_core.runtime.preprocess import normalise, resize_planes
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -55,8 +56,8 @@ class Batch(NamedTuple):
         labels: (B, H, W) uint8; 254 where nobody labelled, all over the unlabelled samples; 255 outside the frame.
         present: (B, M) bool, columns in the order of ``planes``: what each frame has.
         keys: B, with the frame that was read: another than was asked for where that one is corrupt and skipped.
-        said: (B, K, H/4, W/4) float32, what teachers have said beforehand, zero where that is nothing; None: of no
-            sample of the batch anything.
+        said: (B, K, H/4, W/4) float32, what teachers have said beforehand, added up by their weights, zero where that
+            is nothing; None: of no sample of the batch anything.
     """
 
     planes: dict[str, Tensor]
@@ -74,6 +75,29 @@ class Frames(Protocol):
     def next_readable(self, index: int) -> tuple[int, Sample]: ...
 
     def name(self, index: int) -> str: ...
+
+
+class ChangedFrames:
+    """Frames, each changed when it is read.
+
+    Args:
+        change: gives the changed sample; a function that worker processes can be sent.
+    """
+
+    def __init__(self, frames: Frames, change: Callable[[Sample], Sample]) -> None:
+        self.frames, self._change = frames, change
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def name(self, index: int) -> str:
+        """Of the frame with that number."""
+        return self.frames.name(index)
+
+    def next_readable(self, index: int) -> tuple[int, Sample]:
+        """As of a `FrameDataset`."""
+        number, sample = self.frames.next_readable(index)
+        return number, self._change(sample)
 
 
 class SampleNumbers:
@@ -134,7 +158,7 @@ class MixedNumbers(Sampler[list[SampleKey]]):
 
 class AugmentedSample(NamedTuple):
     """One sample: planes by name (H, W, 3), labels (H, W) uint8, its key with the frame that was read, and what
-    teachers have said beforehand (K, H/4, W/4) float32, if anything.
+    teachers have said beforehand (K, H/4, W/4) float32, added up by their weights, if anything.
     """
 
     planes: dict[str, np.ndarray]
@@ -159,10 +183,15 @@ class AugmentedFrames(Dataset):
         if self.degradation is not None:
             planes = self.degradation(planes, self._random(key, _DEGRADATION))
         augmented = self.augment(planes, sample.labels, self._random(key, _AUGMENTATION))
-        said = sample.said
-        if said is not None:
-            said = self.augment.maps(said, sample.labels.shape, self._random(key, _AUGMENTATION))
-        return AugmentedSample(*augmented, key._replace(frame=frame), said)
+        heard = [word.weight * self._moved(word, sample.labels.shape, key) for word in sample.said]
+        return AugmentedSample(*augmented, key._replace(frame=frame), sum(heard[1:], heard[0]) if heard else None)
+
+    def _moved(self, word: Word, size: tuple[int, int], key: SampleKey) -> np.ndarray:
+        """(K, H/4, W/4) float32 of a frame of ``size`` (H, W), moved as its planes are."""
+        rng = self._random(key, _AUGMENTATION)
+        if word.values.ndim == 3:
+            return self.augment.maps(word.values, size, rng)
+        return certainties(torch.from_numpy(self.augment.cells(word.values, rng))[None], word.classes)[0].numpy()
 
     def _random(self, key: SampleKey, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, key.number, stream + key.part))

@@ -39,7 +39,7 @@ from any2seg_training.splits import open_split
 from any2seg_training.state import MovingAverage, load_state, require_same_run, run_facts, save_state
 
 _PLACES: dict[str, Any] = dict.fromkeys(("out", "init", "teacher", "pretrained", "suite"), True)
-_PLACES["distil"] = {"teachers"}
+_PLACES["distil"] = {"teachers", "map"}
 _DATA_PLACES = dict.fromkeys(("root", "further", "labelled", "unlabelled", "pseudo"), True) | {
     "bag": {"rules", "calibration", "params", "planes"}
 }

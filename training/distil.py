@@ -8,26 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.dropout import sample_nonempty
 from any2seg_core.losses.distillation import SoftTargets, soft_cross_entropy
 from any2seg_core.models import Any2Seg, Prediction
-from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import OTHERS, Frames, SampleKey
+from any2seg_training.batches import OTHERS, ChangedFrames, Frames, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil_config import DistilConfig
-from any2seg_training.label_folder import CompletedFrames
+from any2seg_training.label_folder import with_said
 from any2seg_training.lessons import Lessons
 from any2seg_training.methods import StudentBatch, Supervised
 from any2seg_training.objective import Objective
-from any2seg_training.teachers import CheckpointTeacher, FolderTeacher, FunctionTeacher, Teacher, Teachers
+from any2seg_training.teachers import (
+    CheckpointTeacher,
+    FolderTeacher,
+    FunctionTeacher,
+    Teacher,
+    Teachers,
+    is_callable,
+    is_folder,
+)
+
+_OF_TRUTH = (
+    "self_distillation.weight", "monotone.weight", "lambda_cr", "lambda_se", "lambda_p", "lambda_f", "agmm.weight",
+)  # fmt: skip
 
 
 class Distillation(Supervised):
@@ -49,11 +62,19 @@ class Distillation(Supervised):
         self, config: TrainConfig, suite: SensorSuite, lessons: Lessons, class_weights: Tensor | None, has_truth: bool
     ) -> None:
         super().__init__(config, suite)
+        if not has_truth:
+            _require_no_terms_of_truth(config)
         self.lessons, self._class_weights, self._has_truth = lessons, class_weights, has_truth
+        if config.distil.keep and not self._own(lessons.contract.modalities, torch.device("cpu")).any():
+            raise UserError(
+                "distil.keep keeps the sensors that teachers look at, and folders look at none: leave it out",
+                "value-conflict",
+            )
 
     def parts(self, parts: Sequence[Frames]) -> Sequence[Frames]:
-        folders, classes = self.lessons.teachers.folders, self.lessons.contract.num_classes
-        return [CompletedFrames(part, folders, classes) for part in parts] if folders else parts
+        folders = self.lessons.teachers.folders
+        heard = partial(with_said, folders=folders, classes=self.lessons.contract.num_classes)
+        return [ChangedFrames(part, heard) for part in parts] if folders else parts
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -99,7 +120,7 @@ class Distillation(Supervised):
             own = self._divergence(every[1], soft._replace(weight=soft.weight * has_own[:, None, None]), objective)
             terms["l_own_d"], l_d, drawn = own.detach(), l_d + distil.keep * own, 2
         if len(every) > drawn:
-            of_subsets = torch.stack([self._divergence(each, soft, objective) for each in every[drawn:]]).mean()
+            of_subsets = self._of_subsets(prediction, soft, objective, drawn)
             terms["l_subsets_d"] = of_subsets.detach()
             l_d = l_d + self.config.subset_supervision.weight * of_subsets
         total = distil.weight * l_d
@@ -110,6 +131,15 @@ class Distillation(Supervised):
 
     def _divergence(self, logits: Tensor, soft: SoftTargets, objective: Objective) -> Tensor:
         return soft_cross_entropy(logits, soft, self.config.distil.temperature, objective.total)
+
+    def _of_subsets(self, prediction: Prediction, soft: SoftTargets, objective: Objective, drawn: int) -> Tensor:
+        """Mean of L_d over the subsets from number ``drawn`` on, weighed as truth would be."""
+        every, shown = prediction.subset_logits, prediction.shown
+        assert every is not None and shown is not None  # there are subsets
+        weights = objective.subset_weights(prediction.encoded.modalities, shown)[drawn - 1 :]
+        weighed = [soft if w is None else soft._replace(weight=soft.weight * w[:, None, None]) for w in weights]
+        losses = [self._divergence(*each, objective) for each in zip(every[drawn:], weighed, strict=True)]
+        return torch.stack(losses).mean()
 
     def _of_truth(
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction, drawn: int
@@ -142,6 +172,16 @@ class Distillation(Supervised):
         return torch.stack([either[0], *([either[1]] if len(subsets) else []), *subsets[1:]])
 
 
+def _require_no_terms_of_truth(config: TrainConfig) -> None:
+    """UserError for a term that is computed with labels alone, as there are none."""
+    for name in _OF_TRUTH:
+        if reduce(getattr, name.split("."), config):
+            raise UserError(
+                f"{name} is of a term that learns from labels, and no train frame has one: leave it out",
+                "value-conflict",
+            )
+
+
 @torch.no_grad()
 def taught_figures(logits: Tensor, soft: SoftTargets) -> dict[str, Tensor]:
     """Share of cells that are taught, and how many of these the student gives the teachers' class."""
@@ -158,19 +198,15 @@ def open_lessons(
     Raises:
         UserError: a teacher that is not there or does not fit.
     """
-    found: list[Teacher] = []
+    found: dict[str, Teacher] = {}
     for place in config.teachers:
-        found.append(_opened(place, contract, device))
-    known = [teacher.space for teacher in found if teacher.space is not None]
+        if is_folder(place):
+            found[place] = FolderTeacher(Path(place))
+        elif not is_callable(place):
+            found[place] = CheckpointTeacher(Path(place), contract, device)
+    known = [teacher.space for teacher in found.values() if teacher.space is not None]
     if not has_truth and known and not config.map:
         contract = contract.model_copy(update={"label_space": known[0]})
-    return Lessons(Teachers(found, config.weights, contract, config.map), contract, config, device)
-
-
-def _opened(place: str, contract: InputContract, device: torch.device) -> Teacher:
-    path = Path(place)
-    if path.is_dir() and not (path / METADATA_FILE).is_file():
-        return FolderTeacher(path)
-    if ":" in place and not path.exists():
-        return FunctionTeacher(place, contract)
-    return CheckpointTeacher(path, contract, device)
+    found |= {place: FunctionTeacher(place, contract) for place in config.teachers if place not in found}
+    teachers = Teachers([found[place] for place in config.teachers], config.weights, contract, config.map)
+    return Lessons(teachers, contract, config, device)

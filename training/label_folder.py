@@ -7,21 +7,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
 from any2seg_core.base.array_files import read_array
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.data.samples import Sample
-from any2seg_core.vocabulary.labels import IGNORE, NOT_ANNOTATED, is_labelled, label_space
-from any2seg_training.batches import Frames
+from any2seg_core.data.samples import Sample, Word
+from any2seg_core.vocabulary.labels import IGNORE, label_space
 
 SUM_TOLERANCE = 0.02
 """Of the sum of probabilities that another program gives, which may come from half precision."""
 SPACE_FILE = "label_space.yaml"
 """Says the classes of a folder; without it they are those of the data."""
+_END = 1 << 16  # bytes at both ends of a file that tell it from another: probabilities of two models differ everywhere
 
 
 class LabelFolder:
@@ -37,28 +35,38 @@ class LabelFolder:
         files = [file for file in self._files() if file.is_file()]
         if not files:
             raise UserError(
-                f"distil.teachers: {path} holds no label image (<frame>.png) and no probabilities (<frame>.npy)",
+                f"distil.teachers: {path} holds no label image (<frame>.png) and no probabilities (<frame>.npy); of a "
+                "folder of transformers `any2seg import segformer` makes a checkpoint that teaches",
                 "file-missing",
             )
-        listed = "\n".join(f"{file.relative_to(path)} {file.stat().st_size}" for file in files)
-        self.digest = hashlib.sha256(listed.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode() + _ends(file))
+        self.digest = digest.hexdigest()
         own = path / SPACE_FILE
         self.space = label_space(own) if own.is_file() else None
 
     def _files(self) -> Iterator[Path]:
         yield from sorted([*self.path.rglob("*.png"), *self.path.rglob("*.npy")])
 
-    def completed(self, sample: Sample, classes: int) -> Sample:
-        """A frame with the labels of the folder in place of 254, or with its probabilities; CorruptFileError."""
-        name, labels = sample.frame.name, sample.labels
+    def said(self, sample: Sample, classes: int) -> np.ndarray | None:
+        """What it says of a frame, as in `Word`; None: nothing. CorruptFileError."""
+        name, shape = sample.frame.name, sample.labels.shape
         image, array = self.path / f"{name}.png", self.path / f"{name}.npy"
         if not image.is_file():
-            return sample._replace(said=_probabilities(array, classes)) if array.is_file() else sample
+            return _probabilities(array, classes) if array.is_file() else None
         found = read_ids(image)
-        if found.shape != labels.shape or bool(((found >= classes) & (found != IGNORE)).any()):
+        if found.shape != shape or bool(((found >= classes) & (found != IGNORE)).any()):
             told = f"{found.shape} with ids up to {int(found[found != IGNORE].max(initial=0))}"
-            raise CorruptFileError(f"{image}: {told}: expected {labels.shape} and ids below {classes}", "size-mismatch")
-        return sample._replace(labels=np.where((labels == NOT_ANNOTATED) & (found != IGNORE), found, labels))
+            raise CorruptFileError(f"{image}: {told}: expected {shape} and ids below {classes}", "size-mismatch")
+        return found
+
+
+def _ends(path: Path) -> bytes:
+    with path.open("rb") as file:
+        first = file.read(_END)
+        file.seek(max(len(first), path.stat().st_size - _END))
+        return first + file.read(_END)
 
 
 def _probabilities(path: Path, classes: int) -> np.ndarray:
@@ -73,34 +81,7 @@ def _probabilities(path: Path, classes: int) -> np.ndarray:
     return maps
 
 
-def certainties(cells: Tensor, classes: int) -> Tensor:
-    """Labels (N, h, w) int64 -> (N, K, h, w) float32, 1 for the class of a cell; 0 where there is none."""
-    known = is_labelled(cells)
-    return F.one_hot(cells.masked_fill(~known, 0), classes).permute(0, 3, 1, 2).float() * known[:, None]
-
-
-class CompletedFrames:
-    """Frames with what folders say of them."""
-
-    def __init__(self, frames: Frames, folders: Sequence[LabelFolder], classes: int) -> None:
-        self.frames, self._folders, self._classes = frames, folders, classes
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def name(self, index: int) -> str:
-        """Of the frame with that number."""
-        return self.frames.name(index)
-
-    def next_readable(self, index: int) -> tuple[int, Sample]:
-        """As of a `FrameDataset`."""
-        number, sample = self.frames.next_readable(index)
-        return number, completed(sample, self._folders, self._classes)
-
-
-def completed(sample: Sample, folders: Sequence[LabelFolder], classes: int) -> Sample:
-    """A frame with what the first folder says that knows it, in labels and in probabilities."""
-    for folder in folders:
-        found = folder.completed(sample, classes)
-        sample = found if sample.said is None else found._replace(said=sample.said)
-    return sample
+def with_said(sample: Sample, folders: Sequence[tuple[LabelFolder, float]], classes: int) -> Sample:
+    """A frame with what folders, each of some weight, say of it."""
+    found = [(folder.said(sample, classes), weight) for folder, weight in folders]
+    return sample._replace(said=tuple(Word(values, classes, weight) for values, weight in found if values is not None))

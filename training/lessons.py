@@ -12,10 +12,10 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import track
-from any2seg_core.data.samples import FrameDataset, Sample
+from any2seg_core.data.samples import FrameDataset, Sample, Word
 from any2seg_core.evaluation.batches import spread
 from any2seg_core.evaluation.subsets import PriorStatistics
-from any2seg_core.losses.distillation import SoftTargets
+from any2seg_core.losses.distillation import SoftTargets, certainties
 from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.models.content import filled_pixels
 from any2seg_core.runtime.preprocess import planes_to_tensor
@@ -24,7 +24,7 @@ from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.sensor import DEPTH, POINTS
 from any2seg_training.batches import Frames
 from any2seg_training.distil_config import DistilConfig
-from any2seg_training.label_folder import SUM_TOLERANCE, completed
+from any2seg_training.label_folder import SUM_TOLERANCE
 from any2seg_training.teachers import Teachers
 
 _NOTHING_THERE = "sky"
@@ -72,13 +72,13 @@ class Lessons:
         Args:
             images: per sensor (N, 3, H, W), as the student takes them. available: (N, M) bool.
             labels: (N, H, W) int64; 255 outside of the frame. class_weights: (K,).
-            said: (N, K, H/4, W/4), probabilities of teachers that are folders, zero where there are none.
+            said: (N, K, H/4, W/4), what teachers that are folders say, see `Teachers.probabilities`.
         """
         size = tuple(-(-side // 4) for side in labels.shape[1:])
         cells = labels_of_cells(labels, size[0], size[1])  # (N, h, w)
         inside = cells != IGNORE
         with torch.autocast(labels.device.type, enabled=False):  # the teachers in float32, whatever the student has
-            found = self.teachers.probabilities(images, available, cells, said)  # (N, K, h, w)
+            found = self.teachers.probabilities(images, available, size, said)  # (N, K, h, w)
         counted = inside & self._counted(found, images, inside)
         # Of probabilities whose classes the student does not all have, the rest says how much is known.
         known = found.sum(dim=1)  # (N, h, w)
@@ -94,7 +94,7 @@ class Lessons:
         """(N, h, w) bool: where the teachers' word (N, K, h, w) counts; inside: what is of the frame."""
         confidence, winner = found.max(dim=1)  # (N, h, w)
         counted = (confidence >= self._config.floor) & (confidence > 0.0)
-        counted &= ~self._blind(confidence, inside)[:, None, None]
+        counted &= ~self._blind(confidence, found.sum(dim=1), inside)[:, None, None]
         if self._sky is not None and self._measuring:
             counted &= ~((winner == self._sky) & self._measured(images, winner.shape[1:]))
         return counted
@@ -105,14 +105,15 @@ class Lessons:
         cells = [F.adaptive_max_pool2d(each.float(), tuple(size))[:, 0] > 0 for each in seen]
         return torch.stack(cells).any(dim=0)
 
-    def _blind(self, confidence: Tensor, inside: Tensor) -> Tensor:
-        """(N,) bool: frames of which the teachers are not sure in the mean, or see nothing."""
-        mean = (confidence * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1)
-        return (mean < self._config.frame_floor) | (confidence.amax(dim=(1, 2)) == 0.0)
+    def _blind(self, confidence: Tensor, known: Tensor, inside: Tensor) -> Tensor:
+        """(N,) bool: frames of which the teachers are not sure in the mean over what they say, or see nothing.
 
-    def completed(self, sample: Sample) -> Sample:
-        """A frame with what teachers that are folders say of it."""
-        return completed(sample, self.teachers.folders, self.contract.num_classes)
+        Args:
+            confidence: (N, h, w). known: (N, h, w), sum of their probabilities: less than 1 where some have no class of
+                the student, 0 where a label image has none.
+        """
+        sure, said = ((each * inside).sum(dim=(1, 2)) for each in (confidence, known))
+        return (sure < self._config.frame_floor * said) | (said == 0.0)
 
     def labels(self, sample: Sample) -> np.ndarray:
         """(H, W) uint8 of a whole frame: the most probable class, 255 where the teachers' word does not count."""
@@ -121,9 +122,12 @@ class Lessons:
 
     @torch.no_grad()
     def word(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) uint8 of a whole frame, the most probable class everywhere, and (H, W) bool, where that counts."""
+        """(H, W) uint8 of a whole frame, the most probable class, 255 where none is; and (H, W) bool, where it counts.
+        """
         found, counted = self._said(sample)
-        return found.argmax(dim=1)[0].to(torch.uint8).cpu().numpy(), counted[0].cpu().numpy()
+        confidence, winner = found.max(dim=1)
+        winner = winner.masked_fill(confidence == 0.0, IGNORE)
+        return winner[0].to(torch.uint8).cpu().numpy(), counted[0].cpu().numpy()
 
     @torch.no_grad()
     def drawn(self, sample: Sample, rng: np.random.Generator) -> np.ndarray:
@@ -138,21 +142,25 @@ class Lessons:
 
     def _said(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """(1, K, H, W) probabilities of a whole frame, and (1, H, W) bool, where they count."""
-        contract, heard = self.contract, self.completed(sample)
-        height, width = heard.labels.shape
-        known = planes_to_tensor({name: sample.planes[name] for name in sample.planes}, contract, self._device)
-        blank = torch.zeros(1, 3, contract.height, contract.width, device=self._device)
-        images = {name: known.get(name, blank) for name in contract.modalities}
-        available = torch.tensor([[name in known for name in contract.modalities]], device=self._device)
-        truth = torch.from_numpy(heard.labels)[None].to(self._device)
-        cells = labels_of_cells(truth, contract.height // 4, contract.width // 4)
-        said = None
-        if heard.said is not None:
-            given = torch.from_numpy(heard.said)[None].to(self._device)
-            said = F.interpolate(given, tuple(cells.shape[1:]), mode="bilinear", align_corners=False)
+        contract = self.contract
+        known = planes_to_tensor(sample.planes, contract, self._device)
+        empty = {name: torch.tensor(pixel, device=self._device) for name, pixel in contract.empty_pixels.items()}
+        size = contract.height, contract.width
+        images = {name: known.get(name, empty[name].view(1, 3, 1, 1).expand(1, 3, *size)) for name in empty}
+        available = torch.tensor([[name in known for name in empty]], device=self._device)
+        cells = contract.height // 4, contract.width // 4
+        words = [word.weight * self._cells(word, cells) for word in self.teachers.heard(sample).said]
+        said = sum(words[1:], words[0]) if words else None
         found = self.teachers.probabilities(images, available, cells, said)
-        found = F.interpolate(found, (height, width), mode="bilinear", align_corners=False)
+        found = F.interpolate(found, sample.labels.shape, mode="bilinear", align_corners=False)
         return found, self._counted(found, images, torch.ones_like(found[:, 0], dtype=torch.bool))
+
+    def _cells(self, word: Word, size: tuple[int, int]) -> Tensor:
+        """(1, K, h, w) float32, what was said of a whole frame."""
+        values = torch.from_numpy(word.values)[None].to(self._device)
+        if values.ndim == 3:
+            return certainties(labels_of_cells(values, *size), word.classes)
+        return F.interpolate(values, size, mode="bilinear", align_corners=False)
 
     def survey(self, frames: Frames, is_shown: bool) -> PriorStatistics:
         """How often each class is in what they say, from a few frames all over the data.
@@ -205,8 +213,6 @@ class TaughtFrames:
             sample = self.readable(index)
             if sample is not None:
                 yield sample.labels
-
-
 
 
 def _measuring(contract: InputContract) -> tuple[str, ...]:

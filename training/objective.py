@@ -137,7 +137,7 @@ class Objective(nn.Module):
                 F.interpolate, size=labels.shape[1:], mode="bilinear", align_corners=config.align_corners
             )
             logits = [prediction.logits, *map(enlarged, every[1:])]
-        weights = self._subset_weights(prediction.encoded.modalities, shown)
+        weights = self.subset_weights(prediction.encoded.modalities, shown)
         own = [self._slot_loss(pixel_loss, *each, truth) for each in zip(logits[1:], weights, strict=True)]
         terms = {"l_subsets": torch.stack(own).mean()}
         if config.self_distillation.weight > 0.0:
@@ -156,8 +156,12 @@ class Objective(nn.Module):
         count = pixel_loss.batch_weight(labels, weight)
         return whole_mean(pixel_loss(logits, labels, weight) * count, count, self.total)
 
-    def _subset_weights(self, names: tuple[str, ...], shown: Tensor) -> list[Tensor | None]:
-        """Per subset beside the whole the weights (B,) of its samples; None: all weigh the same."""
+    def subset_weights(self, names: tuple[str, ...], shown: Tensor) -> list[Tensor | None]:
+        """Per subset beside the whole the weights (B,) of its samples; None: all weigh the same.
+
+        Args:
+            shown: (1 + S, B, M) bool, the whole first, columns in the order of ``names``.
+        """
         given = self.config.subset_supervision.weights
         if not given:
             return [None] * (len(shown) - 1)

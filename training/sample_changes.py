@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from any2seg_core.faults.planes import PLANE_FAULTS, Degradation, plane_faults
 from any2seg_core.runtime.preprocess import resize_planes
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import Frames
+from any2seg_training.batches import ChangedFrames, Frames
 from any2seg_training.config import TrainConfig
 
 
@@ -46,37 +49,30 @@ def build_degradation(config: TrainConfig, contract: InputContract) -> Degradati
     return Degradation(config.degradation, contract.suite)
 
 
-class FittedFrames:
-    """Frames at the size that the finished model takes: a frame of another shape is stretched as it will be there.
+def fitted(sample: Sample, contract: InputContract) -> Sample:
+    """A frame at the size that the finished model takes: one of another shape is stretched as it will be there.
 
     Args:
         contract: says the size, and of which kind a plane is.
     """
+    height, width = contract.height, contract.width
+    if sample.labels.shape == (height, width):
+        return sample
 
-    def __init__(self, frames: Frames, contract: InputContract) -> None:
-        self.frames, self._contract = frames, contract
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def name(self, index: int) -> str:
-        """Of the frame with that number."""
-        return self.frames.name(index)
-
-    def next_readable(self, index: int) -> tuple[int, Sample]:
-        """As of a `FrameDataset`."""
-        number, sample = self.frames.next_readable(index)
-        height, width = self._contract.height, self._contract.width
-        if sample.labels.shape == (height, width):
-            return number, sample
-        planes = {name: self._resized(name, plane) for name, plane in sample.planes.items()}
-        labels = cv2.resize(sample.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        return number, sample._replace(planes=planes, labels=labels)
-
-    def _resized(self, name: str, plane: np.ndarray) -> np.ndarray:
-        sensor = self._contract.suite.sensor(name)
+    def resized(name: str, plane: np.ndarray) -> np.ndarray:
         owned = torch.from_numpy(np.require(plane, requirements=("C", "W"))).permute(2, 0, 1)[None]  # (1, C, H, W)
-        resized = resize_planes(owned, sensor, self._contract.height, self._contract.width)
-        if plane.dtype == np.uint8:
-            resized = resized.round().byte()
-        return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+        found = resize_planes(owned, contract.suite.sensor(name), height, width)
+        found = found.round().byte() if plane.dtype == np.uint8 else found
+        return np.ascontiguousarray(found[0].permute(1, 2, 0).numpy())
+
+    def nearest(labels: np.ndarray) -> np.ndarray:
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+    planes = {name: resized(name, plane) for name, plane in sample.planes.items()}
+    said = tuple(w if w.values.ndim == 3 else w._replace(values=nearest(w.values)) for w in sample.said)
+    return sample._replace(planes=planes, labels=nearest(sample.labels), said=said)
+
+
+def fitted_frames(parts: Sequence[Frames], contract: InputContract) -> list[Frames]:
+    """Frames of each part at the size that the finished model takes."""
+    return [ChangedFrames(part, partial(fitted, contract=contract)) for part in parts]

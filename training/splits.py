@@ -40,7 +40,7 @@ def _opened(config: TrainConfig, root: Path, split: str, cache: Cache) -> FrameD
         skip_corrupt=config.skip_corrupt, **options,
     )  # fmt: skip
     try:
-        frames = open_frames()
+        frames = open_frames(labelled=config.data.labels != "ignore")  # of a recording: the sets that have truth
     except UserError as error:
         if config.method != "distil" or error.code not in ("truth-missing", "data-unlabelled"):
             raise

@@ -94,14 +94,14 @@ def require_same_run(path: Path, before: Mapping[str, Any], now: Mapping[str, An
 
 def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they are compared: teachers by the name of their folder, batches by the samples of a step."""
-    settings, data = facts["settings"], facts["settings"]["data"]
+    settings, data, distil = facts["settings"], facts["settings"]["data"], facts["settings"]["distil"]
     sizes = {"batch_size": settings["batch_size"]}
     if "unlabelled" in facts["frames"]:
         sizes["unlabelled_batch_size"] = settings["unlabelled_batch_size"] or settings["batch_size"]
     times = settings["accumulate"] * facts["processes"]
     return settings | {
         "teacher": _name(settings["teacher"]),
-        "distil": settings["distil"] | {"teachers": [_name(place) for place in settings["distil"]["teachers"]]},
+        "distil": distil | {"teachers": [_name(place) for place in distil["teachers"]], "map": _name(distil["map"])},
         "teachers": facts.get("teachers"),
         "data": data | {"pseudo": _name(data["pseudo"])},
         "sensors": facts["sensors"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,36 @@ from torch import Tensor
 
 from any2seg_core.base.checksums import sha256_of
 from any2seg_core.base.errors import UserError
+from any2seg_core.data.samples import Sample
 from any2seg_core.runtime.checkpoint import load_checkpoint
+from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE
 from any2seg_core.vocabulary.class_mapping import ClassMapping, class_mapping
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.labels import LabelSpace
-from any2seg_training.label_folder import SUM_TOLERANCE, LabelFolder, certainties
+from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_training.label_folder import SUM_TOLERANCE, LabelFolder, with_said
+
+_LOG = logging.getLogger(__name__)
+
+
+def is_folder(place: str) -> bool:
+    """Whether a teacher is a folder of what a model has said; a checkpoint may be a folder too."""
+    return Path(place).is_dir() and not (Path(place) / METADATA_FILE).is_file()
+
+
+def is_callable(place: str) -> bool:
+    """Whether a teacher is ``module:function``."""
+    return ":" in place and not Path(place).exists()
+
+
+def sensors_seen(contract: InputContract, suite: SensorSuite) -> dict[str, str]:
+    """Sensors of a suite that a model looks at -> their names in the model; empty where there are none.
+
+    A model of a camera alone looks at the camera of any suite, whatever its name is there.
+    """
+    same = {name: name for name in contract.modalities if name in suite.members}
+    is_camera = contract.modalities == (contract.suite.camera,)
+    return {suite.camera: contract.suite.camera} if is_camera and not same else same
 
 
 class Teacher(ABC):
@@ -57,33 +83,40 @@ class CheckpointTeacher(Teacher):
         model, self.contract, _ = load_checkpoint(path)
         self.name, self.digest = path.name, sha256_of(path)
         self.space = self.contract.label_space
-        self.sensors = tuple(name for name in self.contract.modalities if name in student.modalities)
+        seen = sensors_seen(self.contract, student.suite)
+        self._own_names = {name: own for name, own in seen.items() if name in student.modalities}
+        self.sensors = tuple(self._own_names)
         if not self.sensors:
             raise UserError(
                 f"distil.teachers: {path} looks at {', '.join(self.contract.modalities)}, the data have "
                 f"{', '.join(student.modalities)}: give data with one of its sensors",
                 "sensor-absent",
             )
-        if small := [name for name in self.sensors if student.scale.get(name, 1.0) != 1.0]:
-            raise UserError(
-                f"distil.teachers: {path} looks at {small[0]}, of which the student takes half sizes: leave its scale "
-                "out",
-                "checkpoint-mismatch",
-            )
+        for name, own in self._own_names.items():
+            theirs, there = self.contract.encodings[own], student.encodings[name]
+            if theirs != there:
+                _LOG.warning("distil.teachers: %s knows %s as %s, the data have %s", path, own, theirs, there)
+            if self.contract.scale.get(own, 1.0) != 1.0:
+                raise UserError(
+                    f"distil.teachers: {path} takes {own} at half the sides, a student at whole ones: give another",
+                    "checkpoint-mismatch",
+                )
         self._model = model.to(device).requires_grad_(False)
         self._affine = {name: self._change(student, name, device) for name in self.sensors}
 
     def _change(self, student: InputContract, name: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """Factor and offset (3, 1, 1) from the student's normalisation to its own."""
-        theirs, own = student.normalisation[name], self.contract.normalisation[name]
+        theirs, own = student.normalisation[name], self.contract.normalisation[self._own_names[name]]
         mean, std = torch.tensor(theirs.mean, device=device), torch.tensor(theirs.std, device=device)
         own_mean, own_std = torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device)
         return (std / own_std).view(3, 1, 1), ((mean - own_mean) / own_std).view(3, 1, 1)
 
     def probabilities(self, images: dict[str, Tensor], present: Tensor) -> Tensor:
-        given = {name: images[name] * factor + offset for name, (factor, offset) in self._affine.items()}
+        names = self._own_names.values()
+        given = {own: images[name] * factor + offset
+                 for own, (name, (factor, offset)) in zip(names, self._affine.items(), strict=True)}  # fmt: skip
         logits = self._model.decode(self._model.fuse(self._model.encode(given, present))).float()
-        temperature = [self.contract.temperature([n for n, there in zip(self.sensors, row, strict=True) if there])
+        temperature = [self.contract.temperature([own for own, there in zip(names, row, strict=True) if there])
                        for row in present.tolist()]  # fmt: skip
         return (logits / logits.new_tensor(temperature).view(-1, 1, 1, 1)).softmax(dim=1)
 
@@ -93,7 +126,7 @@ class FunctionTeacher(Teacher):
     probabilities, an array or a tensor.
 
     Raises:
-        UserError: it cannot be imported, or gives something else.
+        UserError: it cannot be imported or called, or gives something else.
     """
 
     def __init__(self, place: str, student: InputContract) -> None:
@@ -103,8 +136,12 @@ class FunctionTeacher(Teacher):
             self._function: Any = getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError, ValueError) as error:
             raise UserError(
-                f"distil.teachers: {place} cannot be imported ({error}): give module:function", "value-unknown"
+                f"distil.teachers: {place} cannot be imported ({error}): give module:function, with the folder of the "
+                "module in PYTHONPATH",
+                "value-unknown",
             ) from None
+        if not callable(self._function):
+            raise UserError(f"distil.teachers: {place} is no function: give module:function", "value-type")
         camera = student.suite.camera
         if camera not in student.modalities:
             raise UserError(f"distil.teachers: {place} looks at {camera}, which the data lack", "sensor-absent")
@@ -115,7 +152,14 @@ class FunctionTeacher(Teacher):
         camera = images[self.sensors[0]]
         mean, std = (camera.new_tensor(each).view(3, 1, 1) for each in (self._statistics.mean, self._statistics.std))
         pictures = ((camera * std + mean) * 255.0).round().clamp(0, 255).byte().permute(0, 2, 3, 1)  # (N, H, W, C)
-        found = torch.as_tensor(np.asarray(self._function(pictures.cpu().numpy())), dtype=torch.float32)
+        given = self._function(pictures.cpu().numpy())
+        try:
+            found = torch.as_tensor(given if isinstance(given, Tensor) else np.asarray(given, np.float32)).detach()
+        except (TypeError, ValueError):
+            raise UserError(
+                f"distil.teachers: {self.name} gives a {type(given).__name__} that is no array of numbers", "value-type"
+            ) from None
+        found = found.to(camera.device, torch.float32)
         if found.ndim != 4 or found.shape[:2] != (len(pictures), self._classes):
             raise UserError(
                 f"distil.teachers: {self.name} gives {tuple(found.shape)}: expected ({len(pictures)}, {self._classes}, "
@@ -128,7 +172,7 @@ class FunctionTeacher(Teacher):
                 "the classes",
                 "value-range",
             )
-        return found.to(camera.device)
+        return found
 
 
 class FolderTeacher(Teacher):
@@ -171,34 +215,37 @@ class Teachers:
         return [teacher.digest for teacher in self.teachers]
 
     @property
-    def folders(self) -> list[LabelFolder]:
-        """Those of them that are labels on disk."""
-        return [teacher.folder for teacher in self.teachers if isinstance(teacher, FolderTeacher)]
+    def folders(self) -> list[tuple[LabelFolder, float]]:
+        """Those of them that are labels on disk, and their weights."""
+        every = zip(self.teachers, self._weights, strict=True)
+        return [(teacher.folder, weight) for teacher, weight in every if isinstance(teacher, FolderTeacher)]
+
+    def heard(self, sample: Sample) -> Sample:
+        """A frame with what those on disk say of it."""
+        return with_said(sample, self.folders, self._student.num_classes)
 
     @torch.no_grad()
     def probabilities(
-        self, images: dict[str, Tensor], available: Tensor, cells: Tensor, said: Tensor | None = None
+        self, images: dict[str, Tensor], available: Tensor, size: tuple[int, ...], said: Tensor | None = None
     ) -> Tensor:
         """What they say of a batch.
 
         Args:
             images: per sensor of the student (N, 3, H, W), as it takes them. available: (N, M) bool.
-            cells: (N, h, w) int64, labels of the frames that the folders have completed, at the size of the result.
-            said: (N, K, h, w), probabilities of the folders, zero where they have none.
+            size: h, w of the result.
+            said: (N, K, h, w), probabilities of the folders, each times its weight, added up; zero where they have
+                none. None: nowhere any.
 
         Returns:
             (N, K, h, w) float32; zero for what no teacher sees, or what has no class of the student.
         """
-        names, classes, size = list(images), self._student.num_classes, cells.shape[1:]
-        sums = torch.zeros(len(cells), classes, *size, device=cells.device)
-        counts = torch.zeros(len(cells), 1, *size, device=cells.device)
+        names = list(images)
+        sums = torch.zeros(len(available), self._student.num_classes, *size, device=available.device)
+        if said is not None:
+            sums += said
+        counts = sums.sum(dim=1, keepdim=True)
         for teacher, weight, table in zip(self.teachers, self._weights, self._tables, strict=True):
             if isinstance(teacher, FolderTeacher):
-                word = certainties(cells, classes)
-                if said is not None:
-                    word = word + said * (word.sum(dim=1, keepdim=True) == 0.0)
-                sums += weight * word
-                counts += weight * word.sum(dim=1, keepdim=True)
                 continue
             present = available[:, [names.index(name) for name in teacher.sensors]]  # (N, M')
             rows = present.any(dim=1)

@@ -38,7 +38,7 @@ from any2seg_training.guard import require_finite, require_val
 from any2seg_training.objective import mean_terms
 from any2seg_training.processes import Processes
 from any2seg_training.reporter import Reporter
-from any2seg_training.sample_changes import FittedFrames, build_augment, build_degradation
+from any2seg_training.sample_changes import build_augment, build_degradation, fitted_frames
 from any2seg_training.settings import answered_help
 
 
@@ -131,7 +131,7 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     degradation = build_degradation(config, run.contract)
     parts = run.method.parts(run.parts)
     if config.fit:
-        parts = [FittedFrames(part, run.contract) for part in parts]
+        parts = fitted_frames(parts, run.contract)
     batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers, degradation)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []

@@ -118,6 +118,15 @@ class Augment:
         found = F.grid_sample(torch.from_numpy(maps)[None], where, padding_mode="border", align_corners=False)
         return found[0].numpy() * inside
 
+    def cells(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Labels (H, W) uint8 of a frame, moved as its planes are by an equal generator.
+
+        Returns:
+            (height / 4, width / 4) uint8, the label in the middle of each cell; 255 outside of the frame.
+        """
+        moved = self._crop(labels, self.placement(labels.shape, rng), cv2.INTER_NEAREST_EXACT, IGNORE)
+        return moved[2::4, 2::4]
+
     def _recoloured(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         jitter, blur = rng.random(2) < (self.jitter_probability, self.blur_probability)
         if jitter:

@@ -14,6 +14,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.data.samples import Cache, FrameDataset, Sample
 from any2seg_core.vocabulary.contract import Normalisation
 from any2seg_core.vocabulary.modalities import SensorSuite
+from any2seg_core.vocabulary.sensor import EVENTS
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,14 @@ class JoinedDataset(FrameDataset):
     """The frames of several data sets of one split in a row.
 
     A sensor that only some of them have is absent in the frames of the others. Labels are those of all, or of none
-    where one of them has none.
+    where one of them has none: then those of the others are not read.
 
     Args:
         parts: at least two, opened.
 
     Raises:
-        UserError: other sensors, classes or encodings than the first has; it names the data set.
+        UserError: other sensors, classes, encodings, statistics or event windows than the first has; it names the data
+            set.
     """
 
     def __init__(self, parts: Sequence[FrameDataset]) -> None:
@@ -51,6 +53,8 @@ class JoinedDataset(FrameDataset):
         self.labelled = all(part.labelled for part in parts)
         for part in parts[1:]:
             self._require_alike(part)
+        if not self.labelled:
+            self.parts = [_unlabelled(part) for part in parts]
         self.is_choice = first.is_choice
         self.modalities = self.suite.canonical({name for part in parts for name in part.modalities})
         self.frames = [
@@ -140,9 +144,12 @@ class JoinedDataset(FrameDataset):
                 f"{part.root} has labels {apart[0]}, {first.root} {apart[1]}: take them apart", "label-space-mismatch"
             )
         other = {name for name, code in part.encodings.items() if first.encodings.get(name, code) != code}
+        if part.event_window_ns != first.event_window_ns:
+            other.update(name for name in part.modalities if part.suite.sensor(name).kind == EVENTS)
+        other.update(name for name in part.modalities if part.normalisation[name] != first.normalisation[name])
         if other:
             raise UserError(
-                f"{part.root}: planes of {', '.join(sorted(other))} are encoded otherwise than those of {first.root}: "
+                f"{part.root}: planes of {', '.join(sorted(other))} are made otherwise than those of {first.root}: "
                 "take them apart",
                 "plane-encoding",
             )
@@ -155,6 +162,13 @@ class JoinedDataset(FrameDataset):
 
     def _encoding(self, name: str) -> str:
         return self.encodings[name]
+
+
+def _unlabelled(part: FrameDataset) -> FrameDataset:
+    """The same frames, kept in memory if they were, without their labels."""
+    if not part.labelled:
+        return part
+    return part.part(range(len(part)), "ram" if part.is_in_memory else "none", labelled=False)
 
 
 def _names(parts: Sequence[FrameDataset], number: int) -> list[str]:

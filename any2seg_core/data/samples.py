@@ -45,6 +45,20 @@ class NoFramesError(UserError):
     """A split that has no frames at all."""
 
 
+class Word(NamedTuple):
+    """What a teacher has said of a frame beforehand.
+
+    Attributes:
+        values: (K, h, w) float32, probabilities of any size; or (H, W) uint8 train ids on the grid of the frame, 255
+            for none.
+        classes: K. weight: of the teacher among others.
+    """
+
+    values: np.ndarray
+    classes: int
+    weight: float = 1.0
+
+
 class Sample(NamedTuple):
     """One frame in memory.
 
@@ -54,13 +68,13 @@ class Sample(NamedTuple):
             frames may have fewer modalities than the data set.
         labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label was looked for or kept.
         frame: where it came from; has a ``name`` that is unique within the split.
-        said: (K, h, w) float32, what teachers have said of it beforehand, per class 0..1, any size; None: nothing.
+        said: what teachers have said of it beforehand, beside its labels.
     """
 
     planes: dict[str, np.ndarray]
     labels: np.ndarray
     frame: Any
-    said: np.ndarray | None = None
+    said: tuple[Word, ...] = ()
 
 
 class FrameDataset(HasClassesAndSuite, Dataset):
@@ -167,6 +181,11 @@ class FrameDataset(HasClassesAndSuite, Dataset):
         """
         cached = self._samples[index] if self._samples is not None else None
         return cached if cached is not None else self._read(self.frames[index])
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all frames have been decoded."""
+        return self._samples is not None
 
     def readable(self, index: int) -> Sample | None:
         """The frame with that number; None, logged and counted, if it is corrupt and ``skip_corrupt`` is set."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from any2seg_core.losses.whole_batch import Total, alone, whole_mean
+from any2seg_core.vocabulary.labels import is_labelled
 
 _LEAST = 1e-8  # probability, below which a logarithm tells nothing
 
@@ -22,6 +24,12 @@ class SoftTargets(NamedTuple):
 
     probabilities: Tensor
     weight: Tensor
+
+
+def certainties(cells: Tensor, classes: int) -> Tensor:
+    """Labels (N, h, w) integer -> (N, K, h, w) float32, 1 for the class of a cell; 0 where there is none."""
+    known = is_labelled(cells)
+    return F.one_hot(cells.long().masked_fill(~known, 0), classes).permute(0, 3, 1, 2).float() * known[:, None]
 
 
 def soft_cross_entropy(logits: Tensor, targets: SoftTargets, temperature: float, total: Total = alone) -> Tensor:

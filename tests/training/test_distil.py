@@ -11,18 +11,26 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from bag_files import kitti_entries, write_bag
 from camera_teachers import YARD, camera_teacher
 from raised import user_error
 from tiny_run import ALONE, settings, state
 
+from any2seg_core.data.samples import FrameDataset
+from any2seg_core.imports.segformer import CAMERA as CAMERA_SUITE
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.sensors.camera import CameraModel
 from any2seg_core.vocabulary.contract import InputContract, Normalisation
 from any2seg_core.vocabulary.labels import DELIVER
-from any2seg_training.batches import SampleKey
+from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
+from any2seg_core.vocabulary.sensor import IMAGE, POINTS, Sensor
+from any2seg_training.batches import AugmentedFrames, SampleKey, collate
 from any2seg_training.build import Run, build_run
+from any2seg_training.label_folder import LabelFolder
+from any2seg_training.sample_changes import build_augment, fitted_frames
 from any2seg_training.splits import open_split
+from any2seg_training.teachers import CheckpointTeacher, FunctionTeacher, sensors_seen
 from any2seg_training.train import train
 
 
@@ -72,7 +80,7 @@ def test_value_the_camera_is_right_from_the_first_step(tmp_path, bag):
         said = run.method.lessons.teachers.probabilities(
             {"rgb": fed(run.contract), "lidar": torch.zeros(1, 3, 64, 96)},
             torch.tensor([[True, True]]),
-            torch.full((1, 16, 24), 254),
+            (16, 24),
         )
     assert torch.equal(found, expected) and first.state_dict().keys() == run.model.state_dict().keys()
     coarse = first.decode(first.fuse(first.encode({"rgb": fed(own)}))).softmax(dim=1)
@@ -167,7 +175,7 @@ def test_value_several_teachers_by_weight(tmp_path, data, functions):
     both = ("their_teachers:half_blind", str(teacher))
     run = build_run(distil({"root": data}, tmp_path / "o", both, steps=1, distil={"weights": (3, 1)}), ALONE)
     alone = [build_run(distil({"root": data}, tmp_path / "o", (one,), steps=1), ALONE) for one in both]
-    args = batch_of(run, 120), torch.ones(1, 4, dtype=torch.bool), torch.full((1, 16, 16), 254)
+    args = batch_of(run, 120), torch.ones(1, 4, dtype=torch.bool), (16, 16)
     mean, first, second = (each.method.lessons.teachers.probabilities(*args) for each in (run, *alone))
     torch.testing.assert_close(mean, 0.75 * first + 0.25 * second)
 
@@ -183,7 +191,7 @@ def test_value_classes_of_a_teacher_by_a_mapping(tmp_path, data):
     teachers = build_run(given, ALONE).method.lessons.teachers
     images = {name: torch.randn(1, 3, 64, 64) for name in ("rgb", "depth", "event", "lidar")}
     seen = torch.ones(1, 4, dtype=torch.bool)
-    found = teachers.probabilities(images, seen, torch.full((1, 16, 16), 254))
+    found = teachers.probabilities(images, seen, (16, 16))
     own = teachers.teachers[0].probabilities({"rgb": images["rgb"]}, seen[:, :1])
     torch.testing.assert_close(found[:, [6, 12]], own[:, [0, 2]])
     assert float(found.sum()) == pytest.approx(float(own[:, [0, 2]].sum()), rel=1e-5)
@@ -208,17 +216,11 @@ def test_value_a_folder_of_labels_and_probabilities(tmp_path, bag):
     run = build_run(distil(data, tmp_path / "o", (str(folder),), distil={"floor": 0.5, "count_frames": 99}), ALONE)
     assert run.contract.label_space == YARD
     (part,) = run.method.parts(run.parts)
-    first, second, third = (part.next_readable(index)[1].labels for index in range(3))
-    assert set(np.unique(first)) == {2, 254} and (first[:, :48] == 254).all()
-    heard = [part.next_readable(index)[1].said for index in range(3)]
-    assert heard[0] is heard[2] is None and (second == 254).all() and np.array_equal(heard[1], probabilities)
-    assert (third == 254).all()
+    samples = [part.next_readable(index)[1] for index in range(3)]
+    assert all((sample.labels == 254).all() for sample in samples) and samples[2].said == ()
+    ((first, _, _),), ((second, classes, weight),) = (sample.said for sample in samples[:2])
+    assert np.array_equal(first, image) and np.array_equal(second, probabilities) and (classes, weight) == (3, 1.0)
     assert run.prior.class_pixels()[2] == pytest.approx(64 * 48, rel=0.1)
-    labels = torch.from_numpy(first[None, :, :64].astype(np.int64))
-    soft = run.method.lessons.of_batch({name: torch.zeros(1, 3, 64, 64) for name in run.contract.modalities},
-                                       torch.ones(1, 2, dtype=torch.bool), labels, None)  # fmt: skip
-    assert soft.weight[0, :, 12:].min() == 1 and soft.weight[0, :, :12].max() == 0
-    assert float(soft.probabilities[0, 2, :, 12:].min()) == 1
     said = torch.nn.functional.interpolate(torch.from_numpy(probabilities)[None, ..., :8], (16, 16))
     blank, both = dict.fromkeys(run.contract.modalities, torch.zeros(1, 3, 64, 64)), torch.ones(1, 2, dtype=torch.bool)
     soft = run.method.lessons.of_batch(blank, both, torch.full((1, 64, 64), 254), None, said)
@@ -226,6 +228,114 @@ def test_value_a_folder_of_labels_and_probabilities(tmp_path, bag):
     assert soft.weight[0, :8].min() == 1 and soft.weight[0, 8:].max() == 0  # 1/3 is below the floor
     results = train(distil(data, tmp_path / "o", (str(folder),), distil={"floor": 0.5}, steps=1, workers=1), ALONE)
     assert results["subsets"]
+
+
+def labelled_folder(folder: Path, frames: FrameDataset, values: np.ndarray) -> str:
+    """A folder that says the same of every frame."""
+    for frame in frames.frames:
+        path = folder / f"{frame.name}{'.png' if values.ndim == 2 else '.npy'}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), values) if values.ndim == 2 else np.save(path, values)
+    return str(folder)
+
+
+def test_value_truth_is_no_word_of_a_folder_and_several_folders_have_their_weights(tmp_path, data):
+    """Two folders say Road and, of the left half, Sky; probabilities come from a third. By hand, 3 : 1 : 4."""
+    given = settings(data, tmp_path, method="distil", distil={"teachers": ("x",)})
+    frames, road, sky = open_split(given, "train", "none"), DELIVER.id("Road"), DELIVER.id("Sky")
+    height, width = frames.labels(0).shape
+    image, half = np.full((height, width), road, np.uint8), np.full((height, width), 255, np.uint8)
+    half[:, : width // 2] = sky
+    maps = np.full((25, 1, 1), 0.04, np.float32)
+    places = [labelled_folder(tmp_path / name, frames, values)
+              for name, values in (("a", image), ("b", half), ("c", maps))]  # fmt: skip
+    weights = {"distil": {"weights": (3, 1, 4)}}
+    run = build_run(distil({"root": data}, tmp_path / "o", tuple(places), steps=1, workers=0, **weights), ALONE)
+    (part,) = run.method.parts(run.parts)
+    sample = part.next_readable(0)[1]
+    assert np.array_equal(sample.labels, frames[0].labels) and len(np.unique(sample.labels)) > 2
+    config = distil({"root": data}, tmp_path / "o", tuple(places), fit=True, scale=(1.0, 1.0), flip_probability=0.0,
+                    crop_height=run.contract.height, crop_width=run.contract.width, **weights)  # fmt: skip
+    fitted = fitted_frames([part], run.contract)
+    batch = collate(run.contract.modalities,
+                    [AugmentedFrames(fitted, build_augment(config, run.contract.suite), 0)[SampleKey(0, 0, 0)]])
+    assert batch.said is not None and float(batch.said.sum(dim=1).max()) == pytest.approx(8.0)
+    images = {name: torch.zeros(1, 3, *batch.labels.shape[1:]) for name in run.contract.modalities}
+    soft = run.method.lessons.of_batch(images, batch.present, torch.full_like(batch.labels, 254), None, batch.said)
+    left, right = soft.probabilities[0, :, :, :4], soft.probabilities[0, :, :, -4:]
+    torch.testing.assert_close(left[[road, sky]].mean(dim=(1, 2)), torch.tensor([3 + 0.16, 1 + 0.16]) / 8)
+    torch.testing.assert_close(right[[road, sky]].mean(dim=(1, 2)), torch.tensor([3 + 0.16, 0.16]) / 7)
+    said, counted = run.method.lessons.word(frames[0])
+    assert (said == road).all() and counted.all()
+    with user_error("value-conflict", "distil.keep"):
+        build_run(distil({"root": data}, tmp_path / "o", places[0], distil={"keep": 1.0}), ALONE)
+
+
+def test_value_a_folder_of_other_contents_is_another_teacher(tmp_path, data):
+    frames = open_split(settings(data, tmp_path), "train", "none")
+    maps = np.full((25, 2, 3), 0.04, np.float32)
+    first = LabelFolder(Path(labelled_folder(tmp_path / "a", frames, maps))).digest
+    assert LabelFolder(Path(labelled_folder(tmp_path / "a", frames, maps))).digest == first
+    maps[0], maps[1] = 0.05, 0.03
+    assert LabelFolder(Path(labelled_folder(tmp_path / "a", frames, maps))).digest != first
+
+
+def test_value_what_a_teacher_says_nothing_of_makes_no_frame_blind(tmp_path, data):
+    """A quarter has a label: of that it is as sure as can be; the mean of what it says decides, by hand 0.7."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    config = distil({"root": data}, tmp_path / "o", str(teacher), distil={"frame_floor": 0.69, "geometry": False})
+    lessons = build_run(config, ALONE).method.lessons
+    found = torch.zeros(2, 25, 16, 16)
+    found[0, 3, :8, :8] = 1.0
+    found[1, 3, :8], found[1, 4, :8] = 0.7, 0.3
+    found[1, 5, 8:] = 0.0
+    lessons.teachers.probabilities = lambda *_: found
+    images = dict.fromkeys(lessons.contract.modalities, torch.zeros(2, 3, 64, 64))
+    asked = images, torch.ones(2, 4, dtype=torch.bool), torch.full((2, 64, 64), 254), None
+    soft = lessons.of_batch(*asked)
+    assert soft.weight[0, :8, :8].min() == 1 == soft.weight[1, :8].min() and soft.weight.sum() == 64 + 128
+    found[1, 3, :8], found[1, 4, :8] = 0.68, 0.32
+    assert lessons.of_batch(*asked).weight[1].max() == 0
+
+
+def test_value_a_function_gives_arrays_or_tensors_of_any_kind(tmp_path, data, monkeypatch):
+    flat = torch.full((1, 25, 2, 2), 0.04)
+    module = SimpleNamespace(half=lambda _: flat.to(torch.bfloat16), double=lambda _: flat.double().numpy())
+    module.graph, module.text, module.number = lambda _: flat.clone().requires_grad_(), lambda _: "words", 3
+    monkeypatch.setitem(sys.modules, "their_teachers", module)
+    contract = build_run(settings(data, tmp_path / "o"), ALONE).contract
+    picture = {"rgb": torch.zeros(1, 3, 64, 64)}
+    for name in ("half", "double", "graph"):
+        found = FunctionTeacher(f"their_teachers:{name}", contract).probabilities(picture, torch.tensor([[True]]))
+        assert found.dtype == torch.float32 and not found.requires_grad
+        torch.testing.assert_close(found, flat, rtol=1e-2, atol=0)
+    with user_error("value-type", "their_teachers:text", "str"):
+        FunctionTeacher("their_teachers:text", contract).probabilities(picture, torch.tensor([[True]]))
+    with user_error("value-type", "their_teachers:number"):
+        FunctionTeacher("their_teachers:number", contract)
+
+
+def test_value_a_function_beside_a_checkpoint_has_the_classes_of_that(tmp_path, bag, monkeypatch):
+    """Without truth the run has the three classes of the camera, whichever teacher is named first."""
+    module = SimpleNamespace(three=lambda pictures: np.full((len(pictures), 3, 4, 4), 1 / 3, np.float32))
+    monkeypatch.setitem(sys.modules, "their_teachers", module)
+    teacher = camera_teacher(tmp_path / "camera.safetensors", YARD)
+    data = {"root": bag, "bag": {"val_share": 0.4}}
+    places = ("their_teachers:three", str(teacher))
+    run = build_run(distil(data, tmp_path / "o", places, cache="ram"), ALONE)
+    assert run.contract.label_space == YARD and run.method.lessons.teachers.names == [places[0], "camera.safetensors"]
+
+
+def test_value_a_camera_alone_is_the_camera_of_any_suite(tmp_path):
+    van = SensorSuite("van", (Sensor("front", "F", IMAGE), Sensor("rear", "B", IMAGE), Sensor("top", "T", POINTS)))
+    camera, both = InputContract(suite=CAMERA_SUITE), InputContract(modalities=("rgb", "lidar"))
+    assert sensors_seen(camera, van) == {"front": "rgb"} and sensors_seen(camera, VEHICLE) == {"rgb": "rgb"}
+    path = camera_teacher(tmp_path / "camera.safetensors")
+    teacher, same = (CheckpointTeacher(path, each, torch.device("cpu")) for each in (InputContract(suite=van), both))
+    picture, there = torch.randn(1, 3, 64, 96), torch.tensor([[True]])
+    found = teacher.probabilities({"front": picture}, there)
+    assert teacher.sensors == ("front",) and torch.equal(found, same.probabilities({"rgb": picture}, there))
+    assert sensors_seen(both, van) == {} and sensors_seen(both, VEHICLE) == {"rgb": "rgb", "lidar": "lidar"}
 
 
 @pytest.mark.parametrize(
@@ -339,6 +449,36 @@ def test_value_the_teachers_sensor_alone_is_taught_beside_the_others(tmp_path, d
     torch.testing.assert_close(loss.detach(), terms["l_d"] + 2.0 * terms["l_own_d"] + terms["l_subsets_d"])
     assert "l_sup" not in terms
     assert float(terms["l_own_d"]) < 0.2 * float(terms["l_subsets_d"])  # it began as its teacher; dropout is on
+
+
+def test_value_subsets_have_the_weights_that_their_letters_have(tmp_path, data):
+    """L_d of one subset per row, by hand: a row of the camera alone counts three times."""
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    more = {"subset_supervision": {"count": 1, "weights": {"R": 3.0}}, "modality_dropout": 1.0, "steps": 1}
+    run = build_run(distil({"labels": "judge", "root": data}, tmp_path / "o", str(teacher), **more), ALONE)
+    keys = [SampleKey(0, number, 0) for number in range(8)]
+    images = {name: torch.randn(8, 3, 64, 64) for name in run.contract.modalities}
+    labels = torch.full((8, 64, 64), 254)
+    student = run.method.student_batch(images, labels, torch.ones(8, 4, dtype=torch.bool), keys, 0)
+    is_camera = (student.subsets[0] == torch.tensor([True, False, False, False])).all(dim=1)
+    assert 0 < int(is_camera.sum()) < 8
+    prediction = run.model(student.images, student.present, student.subsets)
+    _, terms = run.method.loss(run.objective, run.model, student, prediction)
+    own = prediction.subset_logits[1].detach().log_softmax(dim=1)
+    apart = F.kl_div(own, student.soft.probabilities, reduction="none").sum(dim=1)  # (8, h, w)
+    weight = student.soft.weight * torch.where(is_camera, 3.0, 1.0)[:, None, None]
+    expected = (apart * weight).sum() / weight.sum()
+    torch.testing.assert_close(terms["l_subsets_d"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("lambda_p", 0.3), ("agmm", {"weight": 1.0}), ("self_distillation", {"weight": 1.0})]
+)
+def test_exception_terms_of_truth_without_truth(tmp_path, data, name, value):
+    teacher = camera_teacher(tmp_path / "camera.safetensors")
+    more = {name: value, "subset_supervision": {"count": 2}}
+    with user_error("value-conflict", name):
+        build_run(distil({"labels": "judge", "root": data}, tmp_path / "o", str(teacher), **more), ALONE)
 
 
 def test_value_frozen_statistics_keep_the_camera_what_it_was(tmp_path, data):

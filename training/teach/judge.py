@@ -132,8 +132,7 @@ class Judge:
             if found.teacher_truth is not None:
                 found.teacher_truth.add(said, sample.labels)
             apart = self._apart(labels[self.letters[-1]], taught, confidences[self.letters[-1]])
-            heapq.heappush(found.apart, (apart, index))
-            found.apart = heapq.nlargest(MOST_APART, found.apart)
+            found.apart = heapq.nlargest(MOST_APART, [*found.apart, (apart, index)])
             found.untaught += float((~counted).mean())
             found.frames = done
             progress("agreement", done, len(self.target.indices))
@@ -176,12 +175,12 @@ class Judge:
         return {name for teacher in self.lessons.teachers.teachers for name in teacher.sensors}
 
     def _teachers_under(self, trial: Trial, sample: Sample, index: int, word: np.ndarray) -> tuple[int, int]:
-        """Pixels that the teachers label as they did without the fault, of so many; a sensor that is gone: none."""
+        """Pixels that the teachers label as they did without the fault, of so many."""
         counted = is_labelled(word)
-        if trial.severity is None:
-            return 0, int(counted.sum())
-        plane = faulty_plane(sample, trial, self.target.suite, self.seed, index)
-        said, _ = self.lessons.word(sample._replace(planes=sample.planes | {trial.sensor: plane}))
+        planes = {name: plane for name, plane in sample.planes.items() if name != trial.sensor}
+        if trial.severity is not None:
+            planes[trial.sensor] = faulty_plane(sample, trial, self.target.suite, self.seed, index)
+        said, _ = self.lessons.word(sample._replace(planes=planes))
         return int(((said == word) & counted).sum()), int(counted.sum())
 
     def _trials(self) -> list[Trial]:

@@ -49,7 +49,11 @@ def student_config(
         "device": settings.device, "threads": settings.threads,
     }  # fmt: skip
     if start is not None and start.model is not None:
-        given |= _as_teacher(start.model) | {"init": start.path, "freeze_norm": True}
+        given |= _as_teacher(start.model)
+        if not settings.map:
+            given |= {"init": start.path, "freeze_norm": True}
+        elif start.path.is_file() and start.model.encoder.startswith("mit_"):
+            given["pretrained"] = str(start.path)  # the classes are others, so the head learns anew
         given["distil"]["keep"] = KEEP
     else:
         given["mff"] = {"unit_scale": True}

@@ -13,9 +13,10 @@ from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.bag_settings import read_settings
 from any2seg_core.data.catalogue import layout
 from any2seg_core.models import FUSIONS, ModelConfig
-from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, contract_of, is_checkpoint, read_metadata
+from any2seg_core.runtime.checkpoint_metadata import contract_of, is_checkpoint, read_metadata
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite, sensor_suite
+from any2seg_training.teachers import is_callable, is_folder, sensors_seen
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,7 @@ def start_of(teachers: Sequence[str]) -> Start | None:
     """The first checkpoint among the teachers; None where there is none."""
     for place in teachers:
         path = Path(place)
-        is_folder = path.is_dir() and not (path / METADATA_FILE).is_file()
-        if is_folder or (":" in place and not path.exists()):
+        if is_folder(place) or is_callable(place):
             continue
         if path.is_file() and not is_checkpoint(path):
             raise UserError(
@@ -98,10 +98,12 @@ def start_of(teachers: Sequence[str]) -> Start | None:
 
 def require_seen(sources: Sequence[Source], start: Start | None) -> None:
     """UserError for a recording without the sensors of the teacher, the camera for example, or with nothing beside."""
+    own: set[str] = set()
     for source in sources:
-        wanted = source.suite.camera if start is None else ", ".join(start.contract.modalities)
-        seen = [name for name in source.sensors if name in wanted.split(", ")]
-        if not seen:
+        seen = (source.suite.camera,) if start is None else tuple(sensors_seen(start.contract, source.suite))
+        own.update(seen)
+        if not set(seen).intersection(source.sensors):
+            wanted = ", ".join(seen or start.contract.modalities if start else seen)
             raise UserError(
                 f"{source.path}: has {', '.join(source.sensors) or 'no sensor'}, and no {wanted}, which the teacher "
                 f"looks at: name its topic in any2seg.yaml beside the recording, topics: {{{wanted.split(', ')[0]}: "
@@ -109,8 +111,7 @@ def require_seen(sources: Sequence[Source], start: Start | None) -> None:
                 "bag-sensor-missing" if source.is_bag else "sensor-absent",
             )
     every = {name for source in sources for name in source.sensors}
-    own = set(sources[0].suite.members if start is None else start.contract.modalities)
-    if start is not None and every <= own:
+    if every <= own:
         raise UserError(
             f"{sources[0].path}: has {', '.join(sorted(every))} alone, all of which the teacher knows: give recordings "
             "with a further sensor",

@@ -29,8 +29,8 @@ _AGREEMENT = (
     "out: frames of which it is unsure, and sky where LiDAR or depth measured something ({untaught:.1f} %)."
 )
 _TRUTH = (
-    "Against the labels of the recordings, which say what is right. The teacher's own figure is the first row. "
-    "{learned}"
+    "Against the labels of the recordings, which say what is right. The teacher's own figure is the first row. No "
+    "label of these frames was learned from."
 )
 _FAULTS = (
     "One sensor is ill with full severity, or gone; the others are well. Share of pixels labelled as the teacher "
@@ -110,8 +110,7 @@ def _truth_section(summary: dict[str, Any]) -> Section:
         told = "The recordings have no labels, or they were not to be used: nothing here says how often one is right."
         return Section("Accuracy on labels", note=told)
     rows = [(name, *_cells(row)) for name, row in summary["truth"].items()]
-    note = _TRUTH.format(learned="No label of these frames was learned from.")
-    return Section("Accuracy on labels", (Table(_FIGURES, rows),), note)
+    return Section("Accuracy on labels", (Table(_FIGURES, rows),), _TRUTH)
 
 
 def _apart_section(judge: Judge, verdict: Verdict, summary: dict[str, Any]) -> Section:

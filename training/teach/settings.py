@@ -28,7 +28,9 @@ class TeachSettings(BaseModel):
     out: Path = Field(description="folder for checkpoint.safetensors, report.html and all that goes on after a kill")
     minutes: float = Field(60.0, gt=0, description="how long to train; measured steps say how many that are")
     steps: int | None = Field(None, gt=0, description="train so many steps, whatever they take")
-    size: str = Field("", description="WIDTHxHEIGHT of the model's input, multiples of 32; default: the teacher's")
+    size: str = Field(
+        "", description="WIDTHxHEIGHT of the model's input, multiples of 32; default: the checkpoint's, else 256x256"
+    )
     held_out: float = Field(0.2, gt=0, lt=1, description="share at the end of each recording to judge by, not taught")
     labels: Literal["judge", "learn", "ignore"] = Field(
         "judge", description="what labels of recordings are for, if there are any: judge, learn (both), ignore"

@@ -21,7 +21,7 @@ from any2seg_training.build import Run, build_run
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil import Distillation
 from any2seg_training.processes import Processes
-from any2seg_training.sample_changes import FittedFrames, build_augment
+from any2seg_training.sample_changes import build_augment, fitted_frames
 from any2seg_training.splits import open_split
 from any2seg_training.teach.judge import MOST_FAULTY, MOST_FRAMES, Judge, silent
 from any2seg_training.teach.recipe import student_config
@@ -32,6 +32,9 @@ from any2seg_training.train import gradients
 _STEPS = 3
 _FIRST_S = (2.0, 10.0, 60.0, 1e9)  # seconds of a recording to try, until there are frames in it
 _FEWEST = 4  # frames
+_UNSURE = "teacher-unsure"
+_TOO_SHORT = ("bag-no-sets", "data-empty", _UNSURE)  # what a longer part may mend
+_SURE_S = 60.0  # of which a teacher is sure of nothing: more would have to be kept in memory
 _SAVE_S = 60.0  # work that a kill may cost
 _PASSES = 3.0  # over the frames held out: half of them for temperatures, features and two errors, all for the verdict
 _MIB = 2**20
@@ -87,24 +90,41 @@ class Estimate:
 
 
 def tried(settings: TeachSettings, sources: Sequence[Source], start: Start | None, processes: Processes) -> Estimate:
-    """Read the first seconds of the first recording, take a few steps, judge a frame; nothing is left on the disk.
+    """Read the first seconds of the recording with the most sensors, take a few steps, judge a frame.
+
+    Nothing is left on the disk. A longer part is read where the first has too few sets, or none of which the teacher is
+    sure.
 
     Raises:
         UserError: what a training would refuse: teachers that do not fit or are sure of nothing, no usable set.
     """
-    first = next((source for source in sources if source.is_bag), sources[0])
-    folder = Path(tempfile.mkdtemp(prefix="any2seg-teach-"))
-    try:
-        config, frames, read_s, share = _first_frames(settings, first, start, folder)
-        png_mib = _png_mib(frames, folder / "planes") if first.is_bag else 0.0
-        run = build_run(config, processes)
-        step_s, taught = _steps(run, processes)
-        score_s, fault_s = _judging(run, processes.device)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    first = max(sources, key=lambda source: (len(source.sensors) > 1, source.is_bag, len(source.sensors)))
+    for end_s in _FIRST_S:
+        is_whole = not first.is_bag or end_s >= first.duration_s
+        folder = Path(tempfile.mkdtemp(prefix="any2seg-teach-"))
+        try:
+            return _estimate(settings, sources, first, start, None if is_whole else end_s, folder, processes)
+        except UserError as error:
+            if is_whole or error.code not in _TOO_SHORT or (error.code == _UNSURE and end_s >= _SURE_S):
+                raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    raise AssertionError("the last of _FIRST_S is longer than any recording")
+
+
+def _estimate(
+    settings: TeachSettings, sources: Sequence[Source], first: Source, start: Start | None, end_s: float | None,
+    folder: Path, processes: Processes,
+) -> Estimate:  # fmt: skip
+    """From the seconds of the first recording before ``end_s``, None: all; UserError as of `tried`."""
+    config, frames, read_s = _first_frames(settings, first, start, end_s, folder)
+    png_mib = _png_mib(frames, folder / "planes") if first.is_bag else 0.0
+    run = build_run(config, processes)
+    step_s, taught = _steps(run, processes)
+    score_s, fault_s = _judging(run, processes.device)
     count = len(frames.index.frames) if isinstance(frames, BagDataset) else len(run.train_frames) + len(run.val_frames)
     messages = sum(source.messages for source in sources)
-    whole = messages / max(1, first.messages) / share if first.is_bag else 1.0
+    whole = messages / max(1, first.messages) / _share(first, end_s) if first.is_bag else 1.0
     count = max(2, round(count * whole))
     held_out = max(1, round(settings.held_out * count))
     judged, faulty = min(held_out, MOST_FRAMES), min(held_out, MOST_FAULTY)
@@ -116,37 +136,34 @@ def tried(settings: TeachSettings, sources: Sequence[Source], start: Start | Non
     )  # fmt: skip
 
 
+def _share(first: Source, end_s: float | None) -> float:
+    """How much of a recording the seconds before ``end_s`` are."""
+    return 1.0 if end_s is None else end_s / first.duration_s
+
+
 def _first_frames(
-    settings: TeachSettings, first: Source, start: Start | None, folder: Path
-) -> tuple[TrainConfig, FrameDataset, float, float]:
-    """Settings of the trial, its frames, seconds to read them, and which share of the recording they are."""
-    for end_s in _FIRST_S:
-        is_last = not first.is_bag or end_s >= first.duration_s
-        share = 1.0 if is_last else end_s / first.duration_s
-        own = settings.model_copy(update={"out": folder, "held_out": 1.0 - 0.5 * share})
-        config = student_config(own, [first], start, _STEPS, 1, cache="ram" if first.is_bag else "none")
-        if not is_last:
-            bag = config.data.bag.model_copy(update={"end_s": end_s})
-            config = config.model_copy(update={"data": config.data.model_copy(update={"bag": bag})})
-        try:
-            frames = open_split(config, "train", config.cache)
-            began_s = time.monotonic()  # the second time: functions are compiled
-            open_split(config, "val", config.cache)
-            read_s = time.monotonic() - began_s if first.is_bag else 0.0
-        except UserError as error:
-            if is_last or error.code not in ("bag-no-sets", "data-empty"):
-                raise
-            continue
-        if is_last or not isinstance(frames, BagDataset) or len(frames.index.frames) >= _FEWEST:
-            return config, frames, read_s, share
-    raise AssertionError("the last of _FIRST_S is longer than any recording")
+    settings: TeachSettings, first: Source, start: Start | None, end_s: float | None, folder: Path
+) -> tuple[TrainConfig, FrameDataset, float]:
+    """Settings of the trial, its frames, and seconds to read them."""
+    own = settings.model_copy(update={"out": folder, "held_out": 1.0 - 0.5 * _share(first, end_s)})
+    config = student_config(own, [first], start, _STEPS, 1, cache="ram" if first.is_bag else "none")
+    if end_s is not None:
+        bag = config.data.bag.model_copy(update={"end_s": end_s})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"bag": bag})})
+    frames = open_split(config, "train", config.cache)
+    began_s = time.monotonic()  # the second time: functions are compiled
+    open_split(config, "val", config.cache)
+    read_s = time.monotonic() - began_s if first.is_bag else 0.0
+    if end_s is not None and isinstance(frames, BagDataset) and len(frames.index.frames) < _FEWEST:
+        raise UserError(f"{first.path}: less than {_FEWEST} sets in its first {end_s:g} s", "bag-no-sets")
+    return config, frames, read_s
 
 
 def _steps(run: Run, processes: Processes) -> tuple[float, float]:
     """Seconds of a step, the first of which compiles and does not count; share of the pixels that are taught."""
     config = run.config
     numbers = MixedNumbers([SampleNumbers(len(part), config.batch_size, config.seed) for part in run.parts])
-    parts = [FittedFrames(part, run.contract) for part in run.method.parts(run.parts)]
+    parts = fitted_frames(run.method.parts(run.parts), run.contract)
     augment = build_augment(config, run.contract.suite)
     batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers)
     begins, shares = [], []

@@ -5,8 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from any2seg_core.data.augment import Augment, jitter_colour
+from any2seg_core.losses.pooling import labels_of_cells
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import Sensor
 
@@ -176,3 +178,13 @@ def test_value_maps_move_with_the_planes(seed: int, scale: tuple[float, float]):
     assert np.array_equal(found[2] > 0, inside)
     assert np.abs(found - cells)[:, inside].max() < 2.5  # half a coarse cell, where the border is repeated
     assert np.median(np.abs(found - cells)[:, inside]) < 0.3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_value_labels_of_cells_are_those_of_the_sample(seed: int):
+    labels = np.random.default_rng(9).integers(0, 7, (53, 71), dtype=np.uint8)
+    augment = Augment(64, 96, (0.5, 2.0))
+    _, moved = augment({}, labels, np.random.default_rng(seed))
+    expected = labels_of_cells(torch.from_numpy(moved)[None], 16, 24)[0].numpy()
+    found = augment.cells(labels, np.random.default_rng(seed))
+    assert np.array_equal(found, expected) and found.dtype == np.uint8

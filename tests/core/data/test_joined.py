@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from raised import user_error
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.data.joined import JoinedDataset
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.vocabulary.modalities import MUSES
+from any2seg_core.vocabulary.contract import Normalisation
+from any2seg_core.vocabulary.modalities import MUSES, VEHICLE
 
 CAMERA = CameraModel.from_fov(33, 26, 90.0, "camera_color_left")
 
@@ -58,4 +60,27 @@ def test_exception_what_does_not_belong_together(parts, tmp_path):
     muses = BagDataset(bare, "train", "camera", labelled=False, suite=MUSES)
     with user_error("value-conflict", bare, "muses"):
         JoinedDataset([parts[0], muses])
-    assert not JoinedDataset([parts[0], BagDataset(bare, "train", labelled=False, cache="ram")]).labelled
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+def test_value_labels_of_some_are_labels_of_none(tmp_path, parts, cache):
+    bare = write_bag(tmp_path / "bare", kitti_entries(2, CAMERA))
+    every = [BagDataset(parts[0].root, "train", cache=cache), BagDataset(bare, "train", labelled=False, cache=cache)]
+    joined = JoinedDataset(every)
+    assert not joined.labelled and all((joined[index].labels == 254).all() for index in range(len(joined)))
+    assert (joined.labels(0) == 254).all() and not (every[0][0].labels == 254).all()
+    assert [part.is_in_memory for part in joined.parts] == [cache == "ram"] * 2
+
+
+GREY = Normalisation(mean=(0.1, 0.1, 0.1), std=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("event_window_ns", 7), ("normalisation", dict.fromkeys(VEHICLE.members, GREY))]
+)
+def test_exception_planes_that_are_made_otherwise(parts, name, value):
+    other = copy.copy(parts[1])
+    other.__class__ = type("Other", (BagDataset,), {name: property(lambda _: value)})
+    other.modalities = ("rgb", "event")
+    with user_error("plane-encoding", other.root, "event"):
+        JoinedDataset([parts[0], other])

@@ -10,6 +10,7 @@ import torch
 from tiny_run import ALONE
 
 import any2seg_training.teach.judge as judge_module
+from any2seg_core.evaluation.fault_table import GONE, Trial, frame_labeller
 from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.vocabulary.labels import DELIVER, is_labelled
 from any2seg_training.build import build_run
@@ -53,6 +54,24 @@ def test_value_agreement_is_what_one_counts(judge: Judge):
     assert rows["rgb", "gone"]["agreement"] == pytest.approx(found.agreement["L"].confusion.pixel_accuracy())
     assert rows["rgb", "gone"]["teacher_agreement"] == 0.0 and rows["lidar", "beams"]["teacher_agreement"] is None
     assert 0 < rows["rgb", "freeze"]["teacher_agreement"] < 1 and rows["rgb", "noise"]["teacher_agreement"] < 1
+
+
+def test_value_teachers_without_a_sensor_are_asked_of_the_others(judge: Judge, monkeypatch):
+    """They say the same of any sensor, and nothing of none."""
+
+    def same(images, available, size, said=None):
+        found = torch.zeros(len(available), 3, *size)
+        found[:, 1] = available.any(dim=1).float()[:, None, None]
+        return found
+
+    monkeypatch.setattr(judge.lessons.teachers, "probabilities", same)
+    rows = {(row["sensor"], row["fault"]): row for row in judge.faults([0], silent)}
+    assert rows["rgb", "gone"]["teacher_agreement"] == 1.0
+    alone = judge.frames[0]._replace(planes={"rgb": judge.frames[0].planes["rgb"]})
+    assert judge._teachers_under(Trial(GONE, "rgb", None), alone, 0, judge.lessons.labels(alone))[0] == 0
+    labels_of = frame_labeller(judge.target, alone, 0, 0)
+    assert (labels_of(Trial(GONE, "rgb", None)) == 255).all() and (labels_of(None) < 3).all()
+    assert np.array_equal(labels_of(Trial(GONE, "lidar", None)), labels_of(None))
 
 
 def test_value_temperatures_are_found_on_other_frames_than_their_errors(judge: Judge, monkeypatch):

@@ -20,12 +20,15 @@ from camera_teachers import YARD, camera_teacher
 from raised import assert_refused, user_error
 
 import any2seg_training.teach.run as run_module
+import any2seg_training.teach.trial as trial_module
 from any2seg_core.base.atomic import only_one
 from any2seg_core.base.entry import run as run_app
+from any2seg_core.base.errors import UserError
 from any2seg_core.data.bag import BagDataset
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.predictor import Predictor
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.vocabulary.labels import DELIVER
 from any2seg_training.teach.command import teach
 from any2seg_training.teach.run import teach_sensors
 from any2seg_training.teach.settings import CHECKPOINT, PLANES, REPORT, SUMMARY, TRAINING, TeachSettings
@@ -183,6 +186,26 @@ def flat_teacher(monkeypatch):
     monkeypatch.setitem(sys.modules, "flat_teacher", module)
 
 
+def test_value_a_longer_part_is_tried_where_the_teacher_is_sure_of_nothing_of_the_first(taught, monkeypatch):
+    asked = []
+    build = trial_module.build_run
+
+    def unsure_at_first(config, processes):
+        asked.append(config.data.bag.end_s)
+        if len(asked) == 1:
+            raise UserError("of 2 frames none", "teacher-unsure")
+        return build(config, processes)
+
+    monkeypatch.setattr(trial_module, "_FIRST_S", (0.7, 0.8, 1e9))
+    monkeypatch.setattr(trial_module, "build_run", unsure_at_first)
+    found, _ = taught(dry_run=True, steps=1)
+    assert asked == [0.7, 0.8] and found["steps"] == 1
+    monkeypatch.setattr(trial_module, "_SURE_S", 0.1)
+    asked.clear()
+    with user_error("teacher-unsure", "of 2 frames"):
+        taught(dry_run=True, steps=1)
+
+
 def test_exception_a_teacher_that_is_sure_of_nothing(taught, asked, flat_teacher):
     with user_error("teacher-unsure", "flat_teacher:flat"):
         taught(teacher=("flat_teacher:flat",))
@@ -197,11 +220,16 @@ def test_exception_a_recording_without_its_camera(taught, asked, tmp_path):
     assert not asked().out.exists()
 
 
-def test_exception_a_recording_of_the_camera_alone(taught, asked, tmp_path):
+def test_exception_a_recording_of_the_camera_alone(taught, recording, tmp_path, flat_teacher):
+    """Beside one with a further sensor it is taught from."""
     entries = [entry for entry in kitti_entries(6, CAMERA) if "velo" not in entry[1]]
     alone = write_bag(tmp_path / "alone", entries)
     with user_error("sensor-absent", alone, "rgb"):
         taught(recordings=(alone,))
+    with user_error("sensor-absent", alone, "rgb"):
+        taught(recordings=(alone,), teacher=("flat_teacher:flat",))
+    found, _ = taught(recordings=(alone, recording), dry_run=True)
+    assert found["frames"] + found["held_out"] == pytest.approx(13, abs=3)
 
 
 def test_exception_classes_of_labels_that_the_teacher_does_not_know(taught, asked, labelled):
@@ -236,6 +264,22 @@ def test_exception_a_run_goes_on_with_its_own_settings_alone(taught, asked):
         taught(steps=2)
     with only_one(asked().out / ".lock", "a test"), user_error("output-busy", asked().out):
         taught(steps=1)
+
+
+def test_value_a_mapping_leads_from_the_teachers_classes_to_those_of_the_labels(taught, labelled, teacher, tmp_path):
+    """The student has the classes of the labels: the teacher's encoder is its start, and its head is new."""
+    (tmp_path / "yard.yaml").write_text(json.dumps(YARD.to_document()))
+    pairs = {"ground": "Road", "sky": "Sky", "crate": "Building"}
+    document = {"from": str(tmp_path / "yard.yaml"), "to": "deliver-25", "classes": pairs}
+    (tmp_path / "map.yaml").write_text(json.dumps(document))
+    found, _ = taught(recordings=(labelled,), map=str(tmp_path / "map.yaml"), steps=1)
+    assert found["classes"] == list(DELIVER.classes) and set(found["truth"]) == {"teacher", "R", "L", "RL"}
+    assert set(found["agreement_of_classes"]["R"]) <= set(pairs.values())
+    trained = weights_of(tmp_path / "out" / "training" / "final.safetensors")
+    start = weights_of(teacher)
+    name = "encoder.stages.3.blocks.1.mlp.fc1.weight"
+    torch.testing.assert_close(trained[name], start[name], rtol=0, atol=1e-3)
+    assert trained["head.classifier.weight"].shape[0] == 25
 
 
 def test_value_labels_judge_and_are_not_learned(taught, labelled, tmp_path):
