@@ -58,6 +58,7 @@ class Batch(NamedTuple):
         keys: B, with the frame that was read: another than was asked for where that one is corrupt and skipped.
         said: (B, K, H/4, W/4) float32, what teachers have said beforehand, added up by their weights, zero where that
             is nothing; None: of no sample of the batch anything.
+        clean: planes as above, without the faults that were planted, of the sensors that have one in any sample.
     """
 
     planes: dict[str, Tensor]
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     present: Tensor
     keys: list[SampleKey]
     said: Tensor | None = None
+    clean: dict[str, Tensor] | None = None
 
 
 class Frames(Protocol):
@@ -158,13 +160,15 @@ class MixedNumbers(Sampler[list[SampleKey]]):
 
 class AugmentedSample(NamedTuple):
     """One sample: planes by name (H, W, 3), labels (H, W) uint8, its key with the frame that was read, and what
-    teachers have said beforehand (K, H/4, W/4) float32, added up by their weights, if anything.
+    teachers have said beforehand (K, H/4, W/4) float32, added up by their weights, if anything; and planes by name
+    without the faults that they have been given, where somebody learns from those.
     """
 
     planes: dict[str, np.ndarray]
     labels: np.ndarray
     key: SampleKey
     said: np.ndarray | None = None
+    clean: dict[str, np.ndarray] | None = None
 
 
 class AugmentedFrames(Dataset):
@@ -172,10 +176,21 @@ class AugmentedFrames(Dataset):
 
     A corrupt frame is an error, or, where the data set skips such frames, the next one that can be read stands in: the
     key that comes with planes and labels names it.
+
+    Args:
+        with_clean: samples with a planted fault also have the planes without it, for a teacher.
     """
 
-    def __init__(self, parts: Sequence[Frames], augment: Augment, seed: int, degradation: Degradation | None = None):
+    def __init__(
+        self,
+        parts: Sequence[Frames],
+        augment: Augment,
+        seed: int,
+        degradation: Degradation | None = None,
+        with_clean: bool = False,
+    ):
         self.parts, self.augment, self.seed, self.degradation = parts, augment, seed, degradation
+        self.with_clean = with_clean
 
     def __getitem__(self, key: SampleKey) -> AugmentedSample:
         frame, sample = self.parts[key.part].next_readable(key.frame)
@@ -184,7 +199,9 @@ class AugmentedFrames(Dataset):
             planes = self.degradation(planes, self._random(key, _DEGRADATION))
         augmented = self.augment(planes, sample.labels, self._random(key, _AUGMENTATION))
         heard = [word.weight * self._moved(word, sample.labels.shape, key) for word in sample.said]
-        return AugmentedSample(*augmented, key._replace(frame=frame), sum(heard[1:], heard[0]) if heard else None)
+        said = sum(heard[1:], heard[0]) if heard else None
+        clean = self._clean(sample, planes, key) if self.with_clean else None
+        return AugmentedSample(*augmented, key._replace(frame=frame), said, clean)
 
     def _moved(self, word: Word, size: tuple[int, int], key: SampleKey) -> np.ndarray:
         """(K, H/4, W/4) float32 of a frame of ``size`` (H, W), moved as its planes are."""
@@ -193,6 +210,15 @@ class AugmentedFrames(Dataset):
             return self.augment.maps(word.values, size, rng)
         return certainties(torch.from_numpy(self.augment.cells(word.values, rng))[None], word.classes)[0].numpy()
 
+    def _clean(self, sample: Sample, shown: dict[str, np.ndarray], key: SampleKey) -> dict[str, np.ndarray] | None:
+        """Planes (H, W, 3) without faults, of the sensors that are shown with one, augmented as all of the sample are.
+        """
+        spoiled = [name for name, plane in shown.items() if plane is not sample.planes[name]]
+        if not spoiled:
+            return None
+        whole, _ = self.augment(sample.planes, sample.labels, self._random(key, _AUGMENTATION))
+        return {name: whole[name] for name in spoiled}
+
     def _random(self, key: SampleKey, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, key.number, stream + key.part))
 
@@ -200,20 +226,26 @@ class AugmentedFrames(Dataset):
 def collate(modalities: Sequence[str], samples: Sequence[AugmentedSample]) -> Batch:
     """Stack samples, with a place for each of ``modalities``."""
     labels = np.stack([sample.labels for sample in samples])  # (B, H, W)
-    planes = {}
-    for name in modalities:
-        there = [sample.planes.get(name) for sample in samples]
-        kinds = [plane.dtype for plane in there if plane is not None]
-        blank = np.zeros((*labels.shape[1:], 3), kinds[0] if kinds else np.uint8)  # (H, W, C)
-        stacked = np.stack([blank if plane is None else plane for plane in there])  # (B, H, W, C)
-        planes[name] = torch.from_numpy(stacked).permute(0, 3, 1, 2)  # (B, C, H, W)
+    size = labels.shape[1:]
+    planes = {name: _stacked([sample.planes.get(name) for sample in samples], size) for name in modalities}
+    spoiled = [name for name in modalities if any(name in (sample.clean or {}) for sample in samples)]
+    whole = [sample.planes | (sample.clean or {}) for sample in samples]
+    clean = {name: _stacked([each.get(name) for each in whole], size) for name in spoiled}
     present = torch.tensor([[name in sample.planes for name in modalities] for sample in samples])  # (B, M)
     heard = [sample.said for sample in samples if sample.said is not None]
     said = torch.zeros(len(samples), *heard[0].shape) if heard else None  # (B, K, h, w)
     for row, sample in enumerate(samples):
         if said is not None and sample.said is not None:
             said[row] = torch.from_numpy(sample.said)
-    return Batch(planes, torch.from_numpy(labels), present, [sample.key for sample in samples], said)
+    return Batch(planes, torch.from_numpy(labels), present, [sample.key for sample in samples], said, clean or None)
+
+
+def _stacked(planes: Sequence[np.ndarray | None], size: tuple[int, ...]) -> Tensor:
+    """B planes (H, W, 3) of one sensor -> (B, 3, H, W), zero where there is none."""
+    kinds = [plane.dtype for plane in planes if plane is not None]
+    blank = np.zeros((*size, 3), kinds[0] if kinds else np.uint8)  # (H, W, C)
+    stacked = np.stack([blank if plane is None else plane for plane in planes])  # (B, H, W, C)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
 def training_batches(
@@ -223,10 +255,12 @@ def training_batches(
     numbers: MixedNumbers,
     workers: int,
     degradation: Degradation | None = None,
+    with_clean: bool = False,
 ) -> Iterator[Batch]:
-    """Endless augmented batches, not yet normalised, of the parts in the order of ``numbers``."""
+    """Endless augmented batches, not yet normalised, of the parts in the order of ``numbers``; see `AugmentedFrames`.
+    """
     loader = DataLoader(
-        AugmentedFrames(parts, augment, numbers.parts[0].seed, degradation),
+        AugmentedFrames(parts, augment, numbers.parts[0].seed, degradation, with_clean),
         batch_sampler=numbers,
         num_workers=workers,
         collate_fn=partial(collate, modalities),

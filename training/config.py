@@ -293,7 +293,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _teachers_can_teach(self) -> TrainConfig:
         if self.method == "distil":
-            require_teachable(self.distil, self.fusion, self.degradation.probability)
+            require_teachable(self.distil, self.fusion)
         return self
 
     @model_validator(mode="after")

@@ -58,6 +58,8 @@ class Distillation(Supervised):
         has_truth: whether any frame of the run has labels.
     """
 
+    asks_teachers = True
+
     def __init__(
         self, config: TrainConfig, suite: SensorSuite, lessons: Lessons, class_weights: Tensor | None, has_truth: bool
     ) -> None:
@@ -92,6 +94,7 @@ class Distillation(Supervised):
         keys: Sequence[SampleKey],
         step: int,
         said: Tensor | None = None,
+        clean: dict[str, Tensor] | None = None,
     ) -> StudentBatch:
         """As in `Supervised`; every row is taught, and those of the labelled part have truth beside it."""
         frames = [key.frame for key in keys if key.part == 0]
@@ -102,7 +105,7 @@ class Distillation(Supervised):
             subsets = present.new_zeros(0, *present.shape)  # none, and the logits at the size of the head all the same
         if self.config.distil.keep:
             subsets = self._with_own(subsets, present, keys)
-        soft = self.lessons.of_batch(images, available, labels, self._class_weights, said)
+        soft = self.lessons.of_batch(images | (clean or {}), available, labels, self._class_weights, said)
         return StudentBatch(images, present, rows, labels[rows], frames, subsets=subsets, soft=soft)
 
     def loss(

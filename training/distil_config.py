@@ -45,11 +45,9 @@ class DistilConfig(BaseModel):
         return self
 
 
-def require_teachable(config: DistilConfig, fusion: FusionName, fault_probability: float) -> None:
+def require_teachable(config: DistilConfig, fusion: FusionName) -> None:
     """ValueError where the settings of a run leave the teachers nothing to teach."""
     if not config.teachers:
         raise ValueError("method=distil needs distil.teachers, such as a checkpoint of a camera")
     if not FUSIONS[fusion].encodes_alone:
         raise ValueError(f"method=distil teaches subsets of one encoding, which fusion={fusion} lacks")
-    if fault_probability:
-        raise ValueError("method=distil shows the teachers what the student gets: leave degradation out")

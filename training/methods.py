@@ -63,9 +63,11 @@ class Supervised:
 
     Attributes:
         teacher: None here.
+        asks_teachers: whether somebody else sees the samples, without the faults that are planted for the model.
     """
 
     teacher: MovingAverage[Any2Seg] | None = None
+    asks_teachers = False
 
     def __init__(self, config: TrainConfig, suite: SensorSuite):
         self.config, self.suite = config, suite
@@ -92,6 +94,7 @@ class Supervised:
         keys: Sequence[SampleKey],
         step: int,
         said: Tensor | None = None,
+        clean: dict[str, Tensor] | None = None,
     ) -> StudentBatch:
         """The batch as the model sees it.
 
@@ -102,6 +105,7 @@ class Supervised:
             keys: of the samples.
             step: number of the step, for the warm-up of the dropout.
             said: (B + U, K, H/4, W/4), what frozen teachers have said beforehand; for those who learn from them.
+            clean: images as above of the sensors that some sample shows with a planted fault, without it; for teachers.
         """
         present = self._dropout(available, tuple(images), keys, step)
         frames, subsets = [key.frame for key in keys], self._subsets(present, keys, step)
@@ -158,6 +162,7 @@ class TeacherStudent(Supervised):
     """
 
     teacher: MovingAverage[Any2Seg]
+    asks_teachers = True
 
     def __init__(self, config: TrainConfig, suite: SensorSuite, model: Any2Seg):
         super().__init__(config, suite)
@@ -172,12 +177,13 @@ class TeacherStudent(Supervised):
         keys: Sequence[SampleKey],
         step: int,
         said: Tensor | None = None,
+        clean: dict[str, Tensor] | None = None,
     ) -> StudentBatch:
         """As in `Supervised`; the teacher labels the batch."""
         frames = [key.frame for key in keys if key.part == 0]
         B, N = len(frames), len(keys)
         shown = self._dropout(available[:B], tuple(images), keys[:B], step)  # (B, M)
-        pseudo = self.pseudo_labels(images, available, labels)  # (B + U, H, W)
+        pseudo = self.pseudo_labels(images | (clean or {}), available, labels)  # (B + U, H, W)
         weight = self.config.m3l.weight(step)
         if self.config.method == "mean_teacher":
             present = torch.cat([shown, available[B:]])  # (B + U, M)

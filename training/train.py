@@ -102,7 +102,8 @@ def gradients(
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_backend(device):
                 said = None if batch.said is None else batch.said.to(device)
-                student = run.method.student_batch(images, labels, available, batch.keys, run.step, said)
+                clean = None if batch.clean is None else to_model_input(batch.clean, run.contract, device)
+                student = run.method.student_batch(images, labels, available, batch.keys, run.step, said, clean)
                 prediction = parallel(student.images, student.present, student.subsets)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()
@@ -132,7 +133,10 @@ def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     parts = run.method.parts(run.parts)
     if config.fit:
         parts = fitted_frames(parts, run.contract)
-    batches = training_batches(run.contract.modalities, parts, augment, numbers, config.workers, degradation)
+    with_clean = run.method.asks_teachers
+    batches = training_batches(
+        run.contract.modalities, parts, augment, numbers, config.workers, degradation, with_clean
+    )
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []

@@ -31,9 +31,11 @@ from any2seg_training.config import TrainConfig
 AUGMENT = Augment(32, 48, jitter_probability=0.5, blur_probability=0.5)
 
 
-def take(frames, workers: int, count: int = 4, degradation: Degradation | None = None) -> list:
+def take(
+    frames, workers: int, count: int = 4, degradation: Degradation | None = None, with_clean: bool = False
+) -> list:
     numbers = MixedNumbers([SampleNumbers(len(frames), 3, 7)])
-    batches = training_batches(frames.modalities, [frames], AUGMENT, numbers, workers, degradation)
+    batches = training_batches(frames.modalities, [frames], AUGMENT, numbers, workers, degradation, with_clean)
     return list(itertools.islice(batches, count))
 
 
@@ -69,8 +71,25 @@ def test_value_faults_leave_labels_and_the_augmentation_as_they_are(root: Path):
         pairs = ((batch.planes[name], expected.planes[name]) for name in batch.planes)
         same += [torch.equal(*rows) for pair in pairs for rows in zip(*pair, strict=True)]
     assert 0.2 < np.mean(same) < 0.9  # 0.7 of the samples lose 0.6 of their sensors or so
+    assert all(batch.clean is None for batch in faulty)  # nobody asked for them
     unchanged = take(frames, 0)  # planes in memory are shared: nobody has written to them
     assert all(torch.equal(a.planes["rgb"], b.planes["rgb"]) for a, b in zip(unchanged, plain, strict=True))
+
+
+def test_value_teachers_get_the_planes_without_faults(root: Path):
+    """What a loader without faults gives, of the sensors that have one, and of no other."""
+    frames = open_dataset("deliver", root, "train", cache="ram")
+    plain, faulty = take(frames, 0), take(frames, 2, degradation=DEGRADATION, with_clean=True)
+    spoiled = 0
+    for batch, expected in zip(faulty, plain, strict=True):
+        clean = batch.clean or {}
+        for name, planes in expected.planes.items():
+            has_fault = not torch.equal(batch.planes[name], planes)
+            assert has_fault <= (name in clean)  # thin fog may change no pixel
+            spoiled += has_fault
+            assert torch.equal(clean.get(name, planes), planes)
+    assert spoiled > 4
+    assert all(batch.clean is None for batch in take(frames, 0, with_clean=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -60,6 +60,18 @@ def ce(logits: Tensor, labels: Tensor) -> Tensor:
     return -picked[labels < 254].mean()
 
 
+@pytest.mark.parametrize("name", ["m3l", "mean_teacher"])
+def test_value_the_teacher_does_not_see_planted_faults(name):
+    model, objective = make(TWO), Objective(CrossEntropy(), settings(method=name))
+    given = images, labels, available, keys = batch(TWO, 2, 1)
+    method, whole = teach(settings(method=name), model, given, objective)
+    broken = images | {TWO[0]: torch.randn_like(images[TWO[0]])}
+    student = method.student_batch(broken, labels, available, keys, step=0, clean={TWO[0]: images[TWO[0]]})
+    assert torch.equal(student.pseudo, whole.pseudo)
+    assert not torch.equal(method.student_batch(broken, labels, available, keys, step=0).pseudo, whole.pseudo)
+    assert torch.equal(student.images[TWO[0]][:2], broken[TWO[0]][:2])
+
+
 @pytest.mark.parametrize("modalities", [TWO, VEHICLE.members], ids=len)
 @pytest.mark.parametrize("reading", ["paper", "released"])
 def test_value_m3l_is_supervised_plus_pseudo_labels(modalities, reading):
