@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -24,6 +25,9 @@ from any2seg_core.base.errors import UserError
 
 Settings = TypeVar("Settings")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+DropOption = Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")]
+FaultOption = Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")]
+FaultFilesOption = Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")]
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -35,8 +39,10 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def finite(option: typer.CallbackParam, value: float) -> float:
-    """Callback of an option that is a number: limits of typer let NaN through. UserError for NaN and infinities."""
-    return _finite(option.opts[0], value)
+    """Callback of an option whose infinity means nothing, which a lower limit lets through; UserError for it."""
+    if not math.isfinite(value):
+        raise UserError(f"{option.opts[0]} {value}: give a finite number", "value-range")
+    return value
 
 
 def with_settings(
@@ -142,8 +148,8 @@ def _settings(kind: type[Settings], given: Mapping[str, Any], names: Mapping[str
         if value is not None and value != []
     }
     for name, value in values.items():
-        if isinstance(value, float):
-            _finite(_option(name, names), value)
+        if isinstance(value, float) and math.isnan(value):  # which limits of older versions of typer let through
+            raise UserError(f"{_option(name, names)} {value}: give a number", "value-range")
     try:
         return kind(**values)
     except ValidationError as error:
@@ -155,9 +161,3 @@ def _settings(kind: type[Settings], given: Mapping[str, Any], names: Mapping[str
 def _option(name: str, names: Mapping[str, str]) -> str:
     """What messages call it."""
     return names.get(name, f"--{name.replace('_', '-')}").split()[0]
-
-
-def _finite(option: str, value: float) -> float:
-    if not math.isfinite(value):
-        raise UserError(f"{option} {value}: give a finite number", "value-range")
-    return value

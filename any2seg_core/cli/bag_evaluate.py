@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from any2seg_core.base.command_options import with_settings
+from any2seg_core.base.command_options import DropOption, FaultFilesOption, FaultOption, with_settings
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import Screen, say
 from any2seg_core.evaluation.recording.settings import EvaluateRequest
@@ -25,9 +25,9 @@ from any2seg_core.evaluation.recording.settings import EvaluateRequest
 )
 def evaluate(
     request: EvaluateRequest,
-    drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
-    fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
-    faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
+    drop: DropOption = None,
+    fault: FaultOption = None,
+    faults: FaultFilesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of tables.")] = False,
 ) -> None:
     """Score a recording: every sensor subset in one pass, whole or broken, with or without a truth.

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from any2seg_core.base.command_options import JsonOption, with_settings
+from any2seg_core.base.command_options import DropOption, FaultFilesOption, FaultOption, JsonOption, with_settings
 from any2seg_core.base.progress import Progress
 from any2seg_core.base.screen import say
 from any2seg_core.fleet.evaluation_settings import FleetEvaluateRequest
@@ -23,9 +19,9 @@ from any2seg_core.fleet.evaluation_settings import FleetEvaluateRequest
 )
 def evaluate(
     request: FleetEvaluateRequest,
-    drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
-    fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
-    faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
+    drop: DropOption = None,
+    fault: FaultOption = None,
+    faults: FaultFilesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score all recordings of a store, as bag evaluate does one: a row per frame, in evaluations/NAME/frames.parquet.

@@ -41,11 +41,17 @@ class _Process:
     def end(self) -> None:
         with suppress(OSError):
             self.pipe.send(None)
-        self._process.join(_END_S if self.task is None else 0.0)
+        if self.task is not None:  # in the middle of it: copies of recordings that it has fetched go with it
+            self._process.terminate()
+        self._process.join(_END_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
         self.pipe.close()
+
+
+class _EndedError(BaseException):
+    """A worker is told to end in the middle of a task."""
 
 
 class LocalEngine:
@@ -130,6 +136,7 @@ def _work(make_worker: Callable[[], Worker], pipe: Connection) -> None:
     """A worker process: until it is told to end, or who started it has ended."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: who started it ends it
+    signal.signal(signal.SIGTERM, _end)
     told_s = 0.0
 
     def progress(share: float) -> None:
@@ -143,10 +150,14 @@ def _work(make_worker: Callable[[], Worker], pipe: Connection) -> None:
         while (task := pipe.recv()) is not None:
             pipe.send(("share", 0.0))  # it has begun, with this task
             pipe.send(("result", worker.run(task, progress)))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, BrokenPipeError, _EndedError):
         return
     except BaseException as error:
         try:
             pipe.send(("error", error))
         except Exception:  # it cannot be pickled
             pipe.send(("error", RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _end(*_: object) -> None:
+    raise _EndedError

@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from any2seg_core.base.errors import UserError
 
@@ -32,6 +33,9 @@ class Squarer:
         if again.exists() or once.exists():
             once.unlink(missing_ok=True)
             os.kill(os.getpid(), signal.SIGKILL)
+        if task == -3:
+            with TemporaryDirectory(dir=self.folder):
+                time.sleep(600)
         if task == -2:
             time.sleep(600)  # whoever gets it is ended before
         if task == -1:

@@ -9,6 +9,7 @@ import time
 import fake_car
 import numpy as np
 import pytest
+from bag_files import small_entries, write_bag
 from PIL import Image
 from shown import MARKUP, chips_of, moment_of, serving
 
@@ -82,6 +83,19 @@ def test_value_a_clip_holds_the_messages_in_between(page, car_bag, tmp_path):
         found = sorted((m.topic, m.time_ns, m.data) for m in clip.messages())
         expected = sorted((m.topic, m.time_ns, m.data) for m in whole.messages(None, first_ns, last_ns + 1))
     assert found == expected and len(found) > 40
+
+
+def test_value_a_recording_of_one_message(predictor, tmp_path):
+    """It has no length, and is shown all the same."""
+    path = write_bag(tmp_path / "bag", small_entries(1))
+    with serving(SingleRecording(path, BagOptions(), predictor, "m.safetensors")) as client:
+        assert 'data-length="0.000"' in client.get(BASE).text
+        assert moment_of(client.get(f"{BASE}/moment?at=0").text) == {"at": "0.000", "before": "", "after": ""}
+        assert client.get(f"{BASE}/timeline").status_code == 200
+        clip = tmp_path / "clip.mcap"
+        clip.write_bytes(client.get(f"{BASE}/clip.mcap?from=0&to=0").content)
+    with Recording(clip) as bag:
+        assert bag.message_count == 1
 
 
 def test_value_nothing_of_a_file_is_markup(page):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from any2seg_core.base.command_options import DropOption, FaultFilesOption, FaultOption, finite
 from any2seg_core.base.entry import run
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import Progress
@@ -30,10 +31,12 @@ def replay(
     bag: Annotated[Path, typer.Argument(help="Recording: rosbag2 folder, .mcap, .db3 or ROS 1 .bag.")],
     rate: Annotated[float, typer.Option(help="Speed factor.")] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Play again and again until interrupted.")] = False,
-    start: Annotated[float, typer.Option(min=0.0, help="Begin so many seconds into the recording.")] = 0.0,
-    drop: Annotated[list[str] | None, typer.Option(help="Silent sensors: camera@4:8,lidar@10:")] = None,
-    fault: Annotated[list[str] | None, typer.Option(help="A fault: blur:rgb@2:5,length=0.08; may be repeated.")] = None,
-    faults: Annotated[list[Path] | None, typer.Option(help="File with a list of faults, YAML or JSON.")] = None,
+    start: Annotated[
+        float, typer.Option(min=0.0, callback=finite, help="Begin so many seconds into the recording.")
+    ] = 0.0,
+    drop: DropOption = None,
+    fault: FaultOption = None,
+    faults: FaultFilesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random in the faults.")] = 0,
     topic: Annotated[list[str] | None, typer.Option(help="Fix a topic: rgb=/camera/image_raw, depth=none.")] = None,
     rules: Annotated[Path | None, typer.Option(help="Rules that map topics to sensors, as bags/topics.yaml.")] = None,
@@ -43,7 +46,9 @@ def replay(
             help="Sensors: vehicle, muses, mcubes or a YAML file; default: as any2seg.yaml of the recording says."
         ),
     ] = "",
-    wait: Annotated[float, typer.Option(min=0.0, help="Longest wait in seconds for subscribers of the sensors.")] = 0.0,
+    wait: Annotated[
+        float, typer.Option(min=0.0, callback=finite, help="Longest wait in seconds for subscribers of the sensors.")
+    ] = 0.0,
 ) -> None:
     """Publish a recording through ROS 2 with its recorded quality of service, with /clock, and with faults.
 

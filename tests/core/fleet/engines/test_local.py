@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 from plain_worker import Squarer
@@ -56,6 +57,15 @@ def test_value_a_task_that_waits_for_another_comes_after_it(tmp_path):
             if event.is_over:
                 done.append(event.result[0])
     assert done == [9, 81]
+
+
+def test_value_a_worker_that_is_ended_in_the_middle_leaves_no_copy(tmp_path):
+    """As with Ctrl-C: a recording that was fetched may be large."""
+    with LocalEngine(Squarer(tmp_path), 1) as engine:
+        next(engine.events(iter([-3])))
+        while not list(tmp_path.iterdir()):
+            time.sleep(0.01)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exception_errors_of_the_program_and_of_the_making_end_the_run(tmp_path):
