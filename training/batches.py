@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from any2seg_core.data.augment import Augment
-from any2seg_core.data.samples import Sample, Word
+from any2seg_core.data.sample import Sample, Word
 from any2seg_core.faults.planes import Degradation
 from any2seg_core.losses.distillation import certainties
 from any2seg_core.runtime.preprocess import normalise, resize_planes

@@ -14,11 +14,14 @@ from any2seg_core.vocabulary.labels import is_labelled
 from any2seg_training.batches import SampleKey
 from any2seg_training.build import Run
 from any2seg_training.config import TrainConfig
+from any2seg_training.lessons import TaughtFrames
 from any2seg_training.processes import Processes
 
 
 def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:
     """Before the first step: all val labels are read, and the frames of the evaluations on the way are decoded.
+
+    Labels that teachers make are no files, and each takes a pass of their networks: one frame with some is enough.
 
     Args:
         frames: val. count: how many of them are evaluated on the way. processes: each takes a share.
@@ -27,11 +30,12 @@ def require_val(frames: FrameDataset, count: int, processes: Processes) -> None:
         UserError: one that cannot be read (unless such frames are skipped), or val without any labelled pixel.
     """
     mine = range(processes.rank, len(frames), processes.world_size)
-    # Not any(...) over the generator: that would stop at the first label.
-    labelled = max([float(is_labelled(labels).any()) for labels in frames.readable_labels(mine)], default=0.0)
+    found = (bool(is_labelled(labels).any()) for labels in frames.readable_labels(mine))
+    # Of files a list: any(...) over the generator would stop at the first label.
+    labelled = any(found if isinstance(frames, TaughtFrames) else list(found))
     for index in spread(len(frames), count)[processes.rank :: processes.world_size]:
         frames.readable(index)
-    if processes.largest(labelled) == 0.0:
+    if processes.largest(float(labelled)) == 0.0:
         raise UserError(
             f"{frames.root}: no labelled pixel in {len(frames)} val frames: nothing to judge the model by",
             "data-unlabelled",

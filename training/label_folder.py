@@ -12,7 +12,7 @@ from any2seg_core.base.array_files import read_array
 from any2seg_core.base.errors import UserError
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.label_images import read_ids
-from any2seg_core.data.samples import Sample, Word
+from any2seg_core.data.sample import Sample, Word
 from any2seg_core.vocabulary.labels import IGNORE, label_space
 
 SUM_TOLERANCE = 0.02

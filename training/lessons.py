@@ -12,7 +12,8 @@ from torch import Tensor
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.progress import track
-from any2seg_core.data.samples import FrameDataset, Sample, Word
+from any2seg_core.data.sample import Sample, Word
+from any2seg_core.data.samples import FrameDataset
 from any2seg_core.evaluation.batches import spread
 from any2seg_core.evaluation.subsets import PriorStatistics
 from any2seg_core.losses.distillation import SoftTargets, certainties
@@ -29,6 +30,7 @@ from any2seg_training.teachers import Teachers
 
 _NOTHING_THERE = "sky"
 """Class of what reflects no beam and has no depth."""
+_MOST_KEPT = 1 << 30  # bytes of labels that have been asked for
 
 
 class Lessons:
@@ -191,6 +193,7 @@ class TaughtFrames:
     def __init__(self, frames: FrameDataset, lessons: Lessons) -> None:
         self.frames, self.root, self._lessons = frames, frames.root, lessons
         self._labels: dict[int, np.ndarray] = {}
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -200,9 +203,12 @@ class TaughtFrames:
         sample = self.frames.readable(index)
         if sample is None:
             return None
-        if index not in self._labels:
-            self._labels[index] = self._label(index, sample)
-        return sample._replace(labels=self._labels[index])
+        labels = self._labels.get(index)
+        if labels is None:
+            labels = self._label(index, sample)
+            if self._bytes + labels.nbytes <= _MOST_KEPT:
+                self._labels[index], self._bytes = labels, self._bytes + labels.nbytes
+        return sample._replace(labels=labels)
 
     def _label(self, index: int, sample: Sample) -> np.ndarray:
         return self._lessons.labels(sample)

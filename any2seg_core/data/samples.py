@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from any2seg_core.base.prefetch import mapped_ahead
 from any2seg_core.data.images import CorruptFileError
 from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.pseudo import PseudoLabels
+from any2seg_core.data.sample import Sample
 from any2seg_core.data.sparse import SparseConfig, sparse_labels, where_points_fell
 from any2seg_core.data.suites import HasClassesAndSuite, chosen_suite, point_sensor, require_point_labels
 from any2seg_core.sensors.events import DEFAULT_WINDOW_NS
@@ -43,38 +44,6 @@ _LOG = logging.getLogger(__name__)
 
 class NoFramesError(UserError):
     """A split that has no frames at all."""
-
-
-class Word(NamedTuple):
-    """What a teacher has said of a frame beforehand.
-
-    Attributes:
-        values: (K, h, w) float32, probabilities of any size; or (H, W) uint8 train ids on the grid of the frame, 255
-            for none.
-        classes: K. weight: of the teacher among others.
-    """
-
-    values: np.ndarray
-    classes: int
-    weight: float = 1.0
-
-
-class Sample(NamedTuple):
-    """One frame in memory.
-
-    Attributes:
-        planes: per modality that this frame has, canonical order, (H, W, 3) uint8, or float32 on the same scale (255 =
-            full) where the files are finer than 8 bits; rgb in RGB order. Never empty. In a recording sensors fail: its
-            frames may have fewer modalities than the data set.
-        labels: (H, W) uint8 train ids, 255 ignored; 254 unlabelled, where no label was looked for or kept.
-        frame: where it came from; has a ``name`` that is unique within the split.
-        said: what teachers have said of it beforehand, beside its labels.
-    """
-
-    planes: dict[str, np.ndarray]
-    labels: np.ndarray
-    frame: Any
-    said: tuple[Word, ...] = ()
 
 
 class FrameDataset(HasClassesAndSuite, Dataset):

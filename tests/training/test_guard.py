@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from raised import user_error
 from tiny_run import ALONE, settings, state, values
 
+import any2seg_training.lessons as lessons
 import any2seg_training.train as train_module
+from any2seg_core.data.samples import Sample
 from any2seg_training.config import TrainConfig
+from any2seg_training.guard import require_val
+from any2seg_training.lessons import TaughtFrames
 from any2seg_training.processes import Processes
 from any2seg_training.train import main, train
 
@@ -119,3 +124,36 @@ def test_exception_half_precisions_exclude_each_other(data: Path, tmp_path: Path
     arguments = values(data, tmp_path / "run", bf16=True, fp16=True)
     assert main([f"{key}={value}" for key, value in arguments.items()]) == 2
     assert "bf16 and fp16 exclude each other" in capsys.readouterr().err
+
+
+class Frames:
+    """Nine frames of which nobody knows anything, or a teacher something from the third on."""
+
+    root = Path("frames")
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return 9
+
+    def readable(self, index: int) -> Sample:
+        return Sample({}, np.full((2, 3), 254, np.uint8), index)
+
+    def labels(self, sample: Sample) -> np.ndarray:
+        self.asked.append(sample.frame)
+        return np.full((2, 3), 0 if sample.frame >= 2 else 255, np.uint8)
+
+
+def test_value_teachers_are_asked_of_the_frames_that_are_judged_and_once(monkeypatch):
+    """Up to the first with a label, then of the two that are evaluated; what is kept in memory has a limit."""
+    frames = Frames()
+    taught = TaughtFrames(frames, frames)
+    require_val(taught, 2, ALONE)
+    assert frames.asked == [0, 1, 2, 8]
+    assert (taught.readable(8).labels == 0).all() and frames.asked == [0, 1, 2, 8]
+    monkeypatch.setattr(lessons, "_MOST_KEPT", 4 * 6 + 5)
+    assert [taught.readable(5).labels.max() for _ in range(2)] == [0, 0] and frames.asked[4:] == [5, 5]
+    monkeypatch.setattr(frames, "labels", lambda _: np.full((2, 3), 255, np.uint8))
+    with user_error("data-unlabelled", "9 val frames"):
+        require_val(TaughtFrames(frames, frames), 2, ALONE)

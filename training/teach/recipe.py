@@ -45,7 +45,7 @@ def student_config(
         "scale": _SCALE, "modality_dropout": 1.0, "subset_supervision": {"count": 2, "enlarge": False},
         "class_weight_power": 0.3, "lr": learning_rate(steps), "warmup_steps": round(_WARMUP * steps), "steps": steps,
         "batch_size": settings.batch_size, "drop_path": 0.0, "save_every": save_every, "eval_every": _NEVER,
-        "final_frames": 8, "log_every": max(1, save_every // 4), "workers": 0, "seed": settings.seed,
+        "eval_frames": 8, "final_frames": 8, "log_every": max(1, save_every // 4), "workers": 0, "seed": settings.seed,
         "device": settings.device, "threads": settings.threads,
     }  # fmt: skip
     if start is not None and start.model is not None:
