@@ -18,12 +18,12 @@ _FEWEST = 2  # recordings that an interval can be drawn from
 _PAIRS = """
 SELECT recording_id, any_value(weather) AS weather, any_value(time_of_day) AS time_of_day, count(*) AS frames,
        {means}
-FROM (SELECT *, {which} FROM frames WHERE evaluation = $first) a
-JOIN (SELECT *, {which} FROM frames WHERE evaluation = $second) b USING (recording_id, stamp_ns, which)
+FROM ({moments} WHERE evaluation = $first GROUP BY ALL) a
+JOIN ({moments} WHERE evaluation = $second GROUP BY ALL) b USING (recording_id, stamp_ns)
 JOIN recordings USING (recording_id)
 GROUP BY recording_id ORDER BY recording_id
 """
-_WHICH = "row_number() OVER (PARTITION BY recording_id, stamp_ns ORDER BY confidence) AS which"  # of one stamp
+_MOMENTS = "SELECT recording_id, stamp_ns, {} FROM frames"  # a stamp that comes twice is one moment
 _MEAN = """
   avg(a.{0}) FILTER (a.{0} IS NOT NULL AND b.{0} IS NOT NULL) AS first_{0},
   avg(b.{0}) FILTER (a.{0} IS NOT NULL AND b.{0} IS NOT NULL) AS second_{0}"""
@@ -66,7 +66,8 @@ def compare_evaluations(
     if names[0] == names[1]:
         raise UserError(f"{names[0]} and {names[1]} are the same evaluation; give two", "value-twice")
     _require_same_classes(store, *names)
-    sql = _PAIRS.format(means=",".join(map(_MEAN.format, MEASURES)), which=_WHICH)
+    moments = _MOMENTS.format(", ".join(f"avg({measure}) AS {measure}" for measure in MEASURES))
+    sql = _PAIRS.format(means=",".join(map(_MEAN.format, MEASURES)), moments=moments)
     rows = ask(store, sql, {"first": names[0], "second": names[1]}).records()
     if not rows:
         raise UserError(f"{names[0]} and {names[1]} have no frame in common; evaluate both alike", "value-conflict")
