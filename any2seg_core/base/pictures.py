@@ -28,12 +28,16 @@ _TIFF_PACKINGS = (1, 5, 7, 8, 32773, 32946)  # none, LZW, JPEG, deflate, PackBit
 
 @dataclass(frozen=True)
 class PictureHead:
-    """What the first bytes of a picture say. pixel_bytes: bytes per pixel of the decoded picture."""
+    """What the first bytes of a picture say.
+
+    pixel_bytes: bytes per pixel of the decoded picture. raised_bits: by how many bits OpenCV shifts each value up.
+    """
 
     kind: str
     width: int
     height: int
     pixel_bytes: int
+    raised_bits: int = 0
 
 
 def decode_picture(data: np.ndarray) -> np.ndarray:
@@ -43,7 +47,8 @@ def decode_picture(data: np.ndarray) -> np.ndarray:
         MessageError: no jpeg, png, tiff or webp, a truncated or damaged one, or one that claims more pixels than the
             limits allow for its bytes.
     """
-    kind = picture_head(data).kind
+    head = picture_head(data)
+    kind = head.kind
     raw = data.tobytes()
     if _is_truncated(raw, kind):
         raise MessageError(f"compressed image: the {kind} is truncated ({len(raw)} bytes)", "codec")
@@ -55,6 +60,8 @@ def decode_picture(data: np.ndarray) -> np.ndarray:
         raise MessageError(f"compressed image: the {kind} of {len(raw)} bytes cannot be decoded", "codec")
     if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
         raise MessageError(f"compressed image: {pixels.shape[2]} channels; expected 1, 3 or 4", "codec")
+    if head.raised_bits and pixels.dtype == np.uint16:
+        pixels >>= head.raised_bits
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 
@@ -181,8 +188,9 @@ def _tiff(raw: memoryview) -> PictureHead:
     tile_width, tile_height = tags.get(322, 0), tags.get(323, 0)
     if tile_width > width + 1024 or tile_height > height + 1024:
         raise ValueError(f"a tiff whose tiles of {tile_width}x{tile_height} are larger than the picture")
-    channels = tags.get(277, 1)
-    return PictureHead("tiff", width, height, max(4 if channels > 1 else 1, channels) * -(-tags.get(258, 1) // 8))
+    channels, bits = tags.get(277, 1), tags.get(258, 1)
+    pixel_bytes = max(4 if channels > 1 else 1, channels) * -(-bits // 8)
+    return PictureHead("tiff", width, height, pixel_bytes, 16 - bits if bits in (10, 12, 14) else 0)
 
 
 _READERS = {

@@ -52,6 +52,23 @@ def test_value_heads_say_what_pillow_says(case):
     assert decoded[0, 0].nbytes <= pixel_bytes
 
 
+def packed_tiff(pixels: np.ndarray, bits: int) -> bytes:
+    """Grey, each value in `bits` bits without gaps, rows begin at a byte: written from TIFF 6.0."""
+    rows = (np.unpackbits(row.astype(">u2").view(np.uint8)).reshape(-1, 16)[:, 16 - bits :].ravel() for row in pixels)
+    data = b"".join(np.packbits(row).tobytes() for row in rows)
+    height, width = pixels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack(">2sHI", b"MM", 42, 8 + len(data)) + data + struct.pack(">H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_value_a_tiff_of_10_12_or_14_bits_keeps_its_values(bits):
+    """OpenCV alone shifts the first three up to 16 bits: millimetres and counts would be 64, 16 and 4 times as many."""
+    pixels = ((np.arange(7 * 13).reshape(7, 13) * 911 + 1) % (1 << bits)).astype(np.uint16)
+    np.testing.assert_array_equal(decode_picture(np.frombuffer(packed_tiff(pixels, bits), np.uint8)), pixels)
+
+
 def png_head(width: int, height: int, depth: int = 8) -> bytes:
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
     rest = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + b"\0\0\0\0IEND\xaeB`\x82"
