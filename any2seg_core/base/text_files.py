@@ -7,8 +7,9 @@ their tag does not allow (a 13th month), keys that are given twice and reference
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
@@ -78,6 +79,14 @@ def read_yaml(path: Path, what: str = "YAML file") -> Any:
     return parse_yaml(read_text(path, what), str(path))
 
 
+def read_params_yaml(path: Path) -> Any:
+    """The document of a ROS 2 parameter file, plain scalars as rcl reads them, keys as text; UserError as `read_yaml`.
+
+    y, n and their capitals are truth values too; ~, null, 1:30 and 1_000 are text; 08, 1e3 and inf are numbers.
+    """
+    return _parse(read_text(path, "parameter file"), str(path), _ParameterLoader)
+
+
 def parse_yaml(text: str, source: str) -> Any:
     """The one document of a YAML text, None for an empty one.
 
@@ -85,11 +94,15 @@ def parse_yaml(text: str, source: str) -> Any:
         UserError: names `source`, the line and what is wrong: no YAML, several documents, a tag that is not plain YAML,
             a value that is none of its tag, a key given twice, or more nesting or nodes than the limits allow.
     """
+    return _parse(text, source, _PlainLoader)
+
+
+def _parse(text: str, source: str, kind: type[_PlainLoader]) -> Any:
     if len(text) > limits().text_bytes:
         raise UserError(f"{source}: more than {limits().text_kib} KiB of YAML; {raising('text_kib')}", "limit-exceeded")
     try:
         _check(text, source)
-        loader = _PlainLoader(text)
+        loader = kind(text)
         try:
             return loader.get_single_data()
         finally:
@@ -194,3 +207,50 @@ class _PlainLoader(_Loader):
             said = node.value[:40] if isinstance(node.value, str) else "this"
             problem = f"{said!r} is no {kind} ({type(error).__name__})"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+class _ParameterLoader(_PlainLoader):
+    """Plain scalars by the rules of rcl's own parser (rcl_yaml_param_parser), which are not those of YAML 1.1."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        _make_keys_text(node)
+        return node
+
+
+_TRUE = "y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON"
+_FALSE = "n|N|no|No|NO|false|False|FALSE|off|Off|OFF"
+_RCL_SCALARS = {
+    "bool": (rf"(?:{_TRUE}|{_FALSE})$", "yYnNtTfFoO"),
+    "int": (r"[-+]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.?(?:inf|Inf|INF)|\.?(?:nan|NaN|NAN))$",
+        "-+.0123456789iInN",
+    ),
+    "null": (r"$", [""]),
+    "merge": (r"<<$", "<"),
+}
+for _name, (_pattern, _first) in _RCL_SCALARS.items():
+    _ParameterLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
+_ParameterLoader.add_constructor(
+    "tag:yaml.org,2002:bool", lambda _, node: re.fullmatch(_TRUE, node.value, re.IGNORECASE) is not None
+)
+
+
+def _make_keys_text(node: Any) -> None:
+    """Keys of mappings are names, also where they read like a number or a truth value."""
+    seen, waiting = set(), [node]
+    while waiting:
+        here = waiting.pop()
+        if not isinstance(here, yaml.CollectionNode) or id(here) in seen:
+            continue
+        seen.add(id(here))
+        if isinstance(here, yaml.MappingNode):
+            for key, value in here.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE[0]:
+                    key.tag = _STR
+                waiting.append(value)
+        else:
+            waiting.extend(here.value)

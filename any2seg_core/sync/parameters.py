@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from any2seg_core.base.errors import UserError
-from any2seg_core.base.text_files import read_yaml
+from any2seg_core.base.text_files import read_params_yaml
 from any2seg_core.base.units import NS_PER_S
 from any2seg_core.sync import StreamConfig, SyncConfig
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
@@ -117,9 +117,10 @@ def load_params_file(path: Path) -> dict[str, Any]:
     named.
 
     Raises:
-        UserError: one line naming the file and the defect: no section for the node, or several nodes that may be meant.
+        UserError: one line naming the file and the defect: a list of several types, no section for the node, or several
+            nodes that may be meant.
     """
-    sections = list(_sections(read_yaml(path, "parameter file"), ""))
+    sections = list(_sections(read_params_yaml(path), ""))
     if not sections:
         raise UserError(
             f"{path}: holds no {_PARAMETERS}; write them below '/**:', as bag inspect prints them", "key-missing"
@@ -127,14 +128,25 @@ def load_params_file(path: Path) -> dict[str, Any]:
     node = _node_meant(path, [name for name, _ in sections])
     values: dict[str, Any] = {}
     for name, section in sections:
+        flat = _flat(section)
+        _check_lists(path, flat)  # of all sections: one such list, and no node starts with the file
         if _is_for(name, node):
-            values.update(_flat(section))
+            values.update(flat)
     return values
+
+
+def _check_lists(path: Path, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        kinds = sorted({type(item).__name__ for item in value}) if isinstance(value, list) else ()
+        if len(kinds) > 1:
+            hint = "; y and n are truth values: write 'y'" if {"bool", "str"} <= set(kinds) else ""
+            told = f"{name} is a list of {' and '.join(kinds)}, which ROS 2 refuses"
+            raise UserError(f"{path}: {told}; give one type{hint}", "value-type")
 
 
 def section_of_another_name(path: Path) -> str:
     """The node whose section `load_params_file` takes for want of one that is called ``segment``; "" for none."""
-    node = _node_meant(path, [name for name, _ in _sections(read_yaml(path, "parameter file"), "")])
+    node = _node_meant(path, [name for name, _ in _sections(read_params_yaml(path), "")])
     return "" if not node or _is_own(node) else node
 
 
@@ -144,7 +156,7 @@ def foreign_sections(path: Path, nodes: Sequence[str] = ()) -> list[str]:
     Args:
         nodes: full names of the segmentation nodes; none: the one that `load_params_file` takes.
     """
-    names = list(dict.fromkeys(name for name, _ in _sections(read_yaml(path, "parameter file"), "")))
+    names = list(dict.fromkeys(name for name, _ in _sections(read_params_yaml(path), "")))
     meant = list(nodes) or [_node_meant(path, names)] if names else []
     return [name for name in names if not any(_is_for(name, node) for node in meant)]
 
@@ -197,9 +209,8 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in section.items():
         if isinstance(value, dict):
             flat.update(_flat(value, f"{prefix}{key}."))
-        else:  # YAML 1.1 wants a point in 1.0e-3, ROS 2 does not
-            is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
-            flat[f"{prefix}{key}"] = float(value) if is_number else value
+        else:
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

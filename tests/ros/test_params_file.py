@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from raised import user_error
 
 from any2seg_core.sync.parameters import load_params_file
 
@@ -50,6 +51,31 @@ def test_value_sections_and_their_order_as_rcl_has_them(tmp_path, namespace):
             + section(second, timeout_s=0.3)
         )
         assert load_params_file(path) == parameters_by_ros(path, namespace), (first, second)
+
+
+SCALARS = ("y", "n", "Y", "yes", "off", "TRUE", "tRUE", "~", "null", "1:30", "1_000", "0b101", "0o10", "010", "08",
+           "0x10", "1e-3", "1.5e3", "1e+3", ".5", "5.", "+1", "-2", "inf", "-.inf", "2026-01-02", "'1'", "'y'", "'1e3'",
+           "t", "[yes, y]", "['x', 'y', z]", "[1, 2]", "[1.0, 2.5]", "[~, null]")  # fmt: skip
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_value_scalars_are_what_rcl_reads(tmp_path, scalar):
+    """rcl has rules of its own: y is true, ~ is text, 08 is 8.0."""
+    path = tmp_path / "p.yaml"
+    path.write_text(section("/segment", timeout_s=scalar))
+    ours, theirs = load_params_file(path)["timeout_s"], parameters_by_ros(path, "")["timeout_s"]
+    theirs = theirs if isinstance(theirs, str) or not hasattr(theirs, "__len__") else list(theirs)
+    assert (type(ours), ours) == (type(theirs), theirs)
+
+
+@pytest.mark.parametrize("scalar", ["[x, y, z]", "[1, 2.5]", "[a, 1]"])
+def test_exception_lists_that_rcl_refuses(tmp_path, scalar):
+    path = tmp_path / "p.yaml"
+    path.write_text(section("/segment", timeout_s=0.1) + section("/other", axes=scalar))
+    with user_error("value-type", "axes is a list of"):
+        load_params_file(path)
+    with pytest.raises(Exception, match="should be of same type"):
+        parameters_by_ros(path, "")
 
 
 def test_value_an_empty_list_is_an_empty_list_in_the_node_too(tmp_path):
