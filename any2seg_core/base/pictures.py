@@ -61,7 +61,7 @@ def decode_picture(data: np.ndarray) -> np.ndarray:
     if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
         raise MessageError(f"compressed image: {pixels.shape[2]} channels; expected 1, 3 or 4", "codec")
     if head.raised_bits and pixels.dtype == np.uint16:
-        pixels >>= head.raised_bits
+        pixels = np.right_shift(pixels, head.raised_bits)
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
 
 

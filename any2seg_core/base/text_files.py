@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -212,8 +212,6 @@ class _PlainLoader(_Loader):
 class _ParameterLoader(_PlainLoader):
     """Plain scalars by the rules of rcl's own parser (rcl_yaml_param_parser), which are not those of YAML 1.1."""
 
-    yaml_implicit_resolvers: ClassVar[dict] = {}
-
     def get_single_node(self) -> Any:
         node = super().get_single_node()
         _make_keys_text(node)
@@ -232,6 +230,7 @@ _RCL_SCALARS = {
     "null": (r"$", [""]),
     "merge": (r"<<$", "<"),
 }
+_ParameterLoader.yaml_implicit_resolvers = {}  # none of YAML 1.1
 for _name, (_pattern, _first) in _RCL_SCALARS.items():
     _ParameterLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
 _ParameterLoader.add_constructor(
