@@ -58,7 +58,8 @@ class Batch(NamedTuple):
         keys: B, with the frame that was read: another than was asked for where that one is corrupt and skipped.
         said: (B, K, H/4, W/4) float32, what teachers have said beforehand, added up by their weights, zero where that
             is nothing; None: of no sample of the batch anything.
-        clean: planes as above, without the faults that were planted, of the sensors that have one in any sample.
+        clean: planes as above, without the faults that were planted, of the sensors that have one in any sample;
+            None: no sample has one, or nobody asked.
     """
 
     planes: dict[str, Tensor]
