@@ -26,7 +26,7 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.labels import NOT_ANNOTATED
 from any2seg_core.vocabulary.modalities import VEHICLE
-from any2seg_training.batches import SampleKey
+from any2seg_training.batches import ModelBatch, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.methods import build_method
 from any2seg_training.objective import Objective
@@ -106,7 +106,7 @@ def stepper(title: str, changes: dict) -> Callable[[], None]:
         keys = [SampleKey(0, number * BATCH + n, n) for n in range(BATCH)]
         keys += [SampleKey(1, number * BATCH + n, n) for n in range(unlabelled)]
         with sdpa_kernel(SDPBackend.MATH):
-            student = method.student_batch(images, labels, available, keys, number)
+            student = method.student_batch(ModelBatch(images, labels, available, keys), number)
             prediction = model(student.images, student.present, student.subsets)
         loss, _ = method.loss(objective, model, student, prediction)
         model.zero_grad()

@@ -7,6 +7,7 @@ number of workers and, for one global batch size, of processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -68,6 +69,36 @@ class Batch(NamedTuple):
     keys: list[SampleKey]
     said: Tensor | None = None
     clean: dict[str, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class ModelBatch:
+    """A batch as a model takes it, on its device.
+
+    Attributes:
+        images: per modality (N, 3, H, W) float32, normalised, at the size of its branch.
+        labels: (N, H, W) int64.
+        available: (N, M) bool, what each sample has at all.
+        keys: N, those of labelled samples first.
+        said: as in `Batch`.
+        clean: images as above of the sensors that some sample shows with a planted fault, without it.
+    """
+
+    images: dict[str, Tensor]
+    labels: Tensor
+    available: Tensor
+    keys: list[SampleKey]
+    said: Tensor | None = None
+    clean: dict[str, Tensor] | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.images)
+
+    @property
+    def undamaged(self) -> dict[str, Tensor]:
+        """Images without planted faults: what teachers see."""
+        return self.images | (self.clean or {})
 
 
 class Frames(Protocol):
@@ -269,6 +300,18 @@ def training_batches(
         generator=torch.Generator(),  # its own, so that making a loader leaves the global one alone
     )
     return iter(loader)
+
+
+def to_model_batch(batch: Batch, contract: InputContract, device: torch.device) -> ModelBatch:
+    """Normalised and on the device."""
+    return ModelBatch(
+        to_model_input(batch.planes, contract, device),
+        batch.labels.to(device, torch.int64),
+        batch.present.to(device),
+        batch.keys,
+        None if batch.said is None else batch.said.to(device),
+        None if batch.clean is None else to_model_input(batch.clean, contract, device),
+    )
 
 
 def to_model_input(planes: dict[str, Tensor], contract: InputContract, device: torch.device) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from any2seg_core.losses.distillation import SoftTargets, soft_cross_entropy
 from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.vocabulary.contract import InputContract
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import OTHERS, ChangedFrames, Frames, SampleKey
+from any2seg_training.batches import OTHERS, ChangedFrames, Frames, ModelBatch, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil_config import DistilConfig
 from any2seg_training.label_folder import with_said
@@ -86,27 +86,18 @@ class Distillation(Supervised):
     def origin(self) -> dict[str, Any]:
         return {"teachers": self.lessons.teachers.names, "judged_by": self.lessons.judged_by}
 
-    def student_batch(
-        self,
-        images: dict[str, Tensor],
-        labels: Tensor,
-        available: Tensor,
-        keys: Sequence[SampleKey],
-        step: int,
-        said: Tensor | None = None,
-        clean: dict[str, Tensor] | None = None,
-    ) -> StudentBatch:
+    def student_batch(self, batch: ModelBatch, step: int) -> StudentBatch:
         """As in `Supervised`; every row is taught, and those of the labelled part have truth beside it."""
-        frames = [key.frame for key in keys if key.part == 0]
+        frames = [key.frame for key in batch.keys if key.part == 0]
         rows = slice(0, len(frames))
-        present = self._dropout(available, tuple(images), keys, step)  # (N, M)
-        subsets = self._subsets(present, keys, step)
+        present = self._dropout(batch.available, batch.modalities, batch.keys, step)  # (N, M)
+        subsets = self._subsets(present, batch.keys, step)
         if subsets is None:
             subsets = present.new_zeros(0, *present.shape)  # none, and the logits at the size of the head all the same
         if self.config.distil.keep:
-            subsets = self._with_own(subsets, present, keys)
-        soft = self.lessons.of_batch(images | (clean or {}), available, labels, self._class_weights, said)
-        return StudentBatch(images, present, rows, labels[rows], frames, subsets=subsets, soft=soft)
+            subsets = self._with_own(subsets, present, batch.keys)
+        soft = self.lessons.of_batch(batch.undamaged, batch.available, batch.labels, self._class_weights, batch.said)
+        return StudentBatch(batch.images, present, rows, batch.labels[rows], frames, subsets=subsets, soft=soft)
 
     def loss(
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction

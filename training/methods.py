@@ -21,7 +21,7 @@ from any2seg_core.models import Any2Seg, Prediction
 from any2seg_core.runtime.preprocess import logits_to_labels
 from any2seg_core.vocabulary.labels import IGNORE
 from any2seg_core.vocabulary.modalities import SensorSuite
-from any2seg_training.batches import DROPOUT, MASKING, SUBSETS, Frames, SampleKey
+from any2seg_training.batches import DROPOUT, MASKING, SUBSETS, Frames, ModelBatch, SampleKey
 from any2seg_training.config import TrainConfig
 from any2seg_training.objective import Objective
 from any2seg_training.state import MovingAverage
@@ -86,30 +86,13 @@ class Supervised:
         """What else a checkpoint says about how it came to be."""
         return {}
 
-    def student_batch(
-        self,
-        images: dict[str, Tensor],
-        labels: Tensor,
-        available: Tensor,
-        keys: Sequence[SampleKey],
-        step: int,
-        said: Tensor | None = None,
-        clean: dict[str, Tensor] | None = None,
-    ) -> StudentBatch:
-        """The batch as the model sees it.
-
-        Args:
-            images: per modality (B + U, 3, H, W), B labelled samples first.
-            labels: (B + U, H, W) int64.
-            available: (B + U, M) bool, what each sample has at all.
-            keys: of the samples.
-            step: number of the step, for the warm-up of the dropout.
-            said: (B + U, K, H/4, W/4), what frozen teachers have said beforehand; for those who learn from them.
-            clean: images as above of the sensors that some sample shows with a planted fault, without it; for teachers.
-        """
-        present = self._dropout(available, tuple(images), keys, step)
-        frames, subsets = [key.frame for key in keys], self._subsets(present, keys, step)
-        return StudentBatch(images, present, slice(0, len(labels)), labels, frames, subsets=subsets)
+    def student_batch(self, batch: ModelBatch, step: int) -> StudentBatch:
+        """The batch as the model sees it; ``step`` is for the warm-up of the dropout."""
+        present = self._dropout(batch.available, batch.modalities, batch.keys, step)  # (B, M)
+        frames, subsets = [key.frame for key in batch.keys], self._subsets(present, batch.keys, step)
+        return StudentBatch(
+            batch.images, present, slice(0, len(batch.labels)), batch.labels, frames, subsets=subsets
+        )
 
     def loss(
         self, objective: Objective, model: Any2Seg, student: StudentBatch, prediction: Prediction
@@ -169,21 +152,13 @@ class TeacherStudent(Supervised):
         self.teacher = MovingAverage(model, config.m3l.decay, ramp=(0, 1))
         self.unsupervised_loss = CrossEntropy()
 
-    def student_batch(
-        self,
-        images: dict[str, Tensor],
-        labels: Tensor,
-        available: Tensor,
-        keys: Sequence[SampleKey],
-        step: int,
-        said: Tensor | None = None,
-        clean: dict[str, Tensor] | None = None,
-    ) -> StudentBatch:
-        """As in `Supervised`; the teacher labels the batch."""
+    def student_batch(self, batch: ModelBatch, step: int) -> StudentBatch:
+        """As in `Supervised`; the teacher labels the batch, B labelled samples and U unlabelled ones."""
+        images, labels, available, keys = batch.images, batch.labels, batch.available, batch.keys
         frames = [key.frame for key in keys if key.part == 0]
         B, N = len(frames), len(keys)
-        shown = self._dropout(available[:B], tuple(images), keys[:B], step)  # (B, M)
-        pseudo = self.pseudo_labels(images | (clean or {}), available, labels)  # (B + U, H, W)
+        shown = self._dropout(available[:B], batch.modalities, keys[:B], step)  # (B, M)
+        pseudo = self.pseudo_labels(batch.undamaged, available, labels)  # (B + U, H, W)
         weight = self.config.m3l.weight(step)
         if self.config.method == "mean_teacher":
             present = torch.cat([shown, available[B:]])  # (B + U, M)
@@ -191,7 +166,7 @@ class TeacherStudent(Supervised):
             return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(0, N), pseudo, weight, subsets)
         twice = torch.cat([torch.arange(B), torch.arange(N)]).to(labels.device)  # labelled, their copies, unlabelled
         images = {name: image[twice] for name, image in images.items()}  # (2B + U, C, H, W)
-        present = torch.cat([shown, self.masked(available, tuple(images), keys)])  # (2B + U, M)
+        present = torch.cat([shown, self.masked(available, batch.modalities, keys)])  # (2B + U, M)
         if self.config.m3l.labels == "paper":
             return StudentBatch(images, present, slice(0, B), labels[:B], frames, slice(B, B + N), pseudo, weight)
         return StudentBatch(

@@ -30,7 +30,7 @@ from any2seg_core.evaluation.scores import SubsetScore
 from any2seg_core.evaluation.subsets import PriorBaselines, evaluate_subsets, prior_baselines, subset_mean
 from any2seg_core.evaluation.tables import render, summarise
 from any2seg_core.runtime.checkpoint import save_checkpoint
-from any2seg_training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_input, training_batches
+from any2seg_training.batches import Batch, MixedNumbers, SampleKey, SampleNumbers, to_model_batch, training_batches
 from any2seg_training.build import Run, build_run, learning_rate, outline, provenance
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.few_labels import write_names
@@ -96,14 +96,10 @@ def gradients(
     for number in range(first, first + config.accumulate):
         # All randomness follows from the number of the batch, so a resumed run draws what the first one would have.
         torch.manual_seed(config.seed * 1_000_003 + number * processes.world_size + processes.rank)
-        batch = next(batches)
-        images = to_model_input(batch.planes, run.contract, device)
-        labels, available = batch.labels.to(device, torch.int64), batch.present.to(device)
+        batch = to_model_batch(next(batches), run.contract, device)
         with processes.backward_context(parallel, last=number == first + config.accumulate - 1):
             with torch.autocast(device.type, half, enabled=half is not None), attention_backend(device):
-                said = None if batch.said is None else batch.said.to(device)
-                clean = None if batch.clean is None else to_model_input(batch.clean, run.contract, device)
-                student = run.method.student_batch(images, labels, available, batch.keys, run.step, said, clean)
+                student = run.method.student_batch(batch, run.step)
                 prediction = parallel(student.images, student.present, student.subsets)
             loss, parts = run.method.loss(run.objective, run.model, student, prediction)
             run.scaler.scale(loss / config.accumulate).backward()

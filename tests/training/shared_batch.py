@@ -24,7 +24,7 @@ from any2seg_core.models import Any2Seg, FusionName, ModelConfig
 from any2seg_core.teachers.cached import CachedEmbeddings, write_embeddings
 from any2seg_core.vocabulary.modalities import VEHICLE
 from any2seg_training.batch_norm import with_global_batch_norm
-from any2seg_training.batches import SampleKey
+from any2seg_training.batches import ModelBatch, SampleKey
 from any2seg_training.build import build_optimizer
 from any2seg_training.config import TrainConfig
 from any2seg_training.distil import Distillation
@@ -175,7 +175,7 @@ def run(
     build_optimizer(config, model).zero_grad()
     parallel = processes.parallel(model)  # kept: without it nobody averages the gradients
     with torch.autocast("cpu", half, enabled=half is not None), attention_backend(processes.device):
-        student = method.student_batch(images, labels[rows], available, make_keys(case, rows), step=0)
+        student = method.student_batch(ModelBatch(images, labels[rows], available, make_keys(case, rows)), step=0)
         prediction = parallel(student.images, student.present, student.subsets)
     loss, _ = method.loss(objective, model, student, prediction)
     (64.0 * loss).backward()  # scaled, as float16 needs it

@@ -18,7 +18,7 @@ from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.vocabulary.modalities import VEHICLE
-from any2seg_training.batches import SampleKey
+from any2seg_training.batches import ModelBatch, SampleKey
 from any2seg_training.build import build_optimizer
 from any2seg_training.config import TrainConfig
 from any2seg_training.methods import TeacherStudent
@@ -122,7 +122,7 @@ def test_value_m3l_averages_ensemble_and_branches_and_teaches_the_token_of_what_
     labels = torch.stack([truth[0], torch.full_like(truth[1], 254)])
     keys = [SampleKey(0, 3, 0), SampleKey(1, 5, 0)]
     method = TeacherStudent(config, VEHICLE, model)
-    student = method.student_batch(images, labels, torch.ones(2, 3, dtype=torch.bool), keys, step=0)
+    student = method.student_batch(ModelBatch(images, labels, torch.ones(2, 3, dtype=torch.bool), keys), step=0)
     student = dataclasses.replace(student, present=torch.tensor([[True] * 3, [True, True, False], [True, False, True]]))
     prediction = model(student.images, student.present)
     loss, _ = method.loss(objective, model, student, prediction)

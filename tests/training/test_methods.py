@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from any2seg_core.losses.segmentation import CrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import VEHICLE
-from any2seg_training.batches import SampleKey
+from any2seg_training.batches import ModelBatch, SampleKey
 from any2seg_training.config import TrainConfig
-from any2seg_training.methods import Supervised, TeacherStudent, build_method, one_or_none
+from any2seg_training.methods import StudentBatch, Supervised, TeacherStudent, build_method, one_or_none
 from any2seg_training.objective import Objective
 
 TWO = ("rgb", "lidar")
@@ -35,7 +36,7 @@ def make(modalities: tuple[str, ...], seed: int = 0) -> Any2Seg:
     return Any2Seg(config).eval()
 
 
-def batch(modalities: tuple[str, ...], labelled: int, unlabelled: int) -> tuple:
+def batch(modalities: tuple[str, ...], labelled: int, unlabelled: int) -> ModelBatch:
     """Images 32 x 64, truth of the labelled samples with some pixels to ignore and some unlabelled, keys."""
     torch.manual_seed(1)
     count = labelled + unlabelled
@@ -44,14 +45,16 @@ def batch(modalities: tuple[str, ...], labelled: int, unlabelled: int) -> tuple:
     labels[:, :3], labels[:, 5:9], labels[labelled:, 3:] = 255, 254, 254
     available = torch.ones(count, len(modalities), dtype=torch.bool)
     keys = [SampleKey(0, 40 + n, n % 2) for n in range(labelled)] + [SampleKey(1, 70 + n, n) for n in range(unlabelled)]
-    return images, labels, available, keys
+    return ModelBatch(images, labels, available, keys)
 
 
-def teach(config: TrainConfig, model: Any2Seg, given: tuple, objective: Objective) -> tuple[TeacherStudent, object]:
+def teach(
+    config: TrainConfig, model: Any2Seg, given: ModelBatch, objective: Objective
+) -> tuple[TeacherStudent, StudentBatch]:
     """A method with a teacher that is not the student, and the student's batch."""
     method = build_method(config, VEHICLE, model)
     method.teacher.model = make(model.modalities, seed=9)
-    return method, method.student_batch(*given, step=0)
+    return method, method.student_batch(given, step=0)
 
 
 def ce(logits: Tensor, labels: Tensor) -> Tensor:
@@ -63,12 +66,13 @@ def ce(logits: Tensor, labels: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", ["m3l", "mean_teacher"])
 def test_value_the_teacher_does_not_see_planted_faults(name):
     model, objective = make(TWO), Objective(CrossEntropy(), settings(method=name))
-    given = images, labels, available, keys = batch(TWO, 2, 1)
+    given = batch(TWO, 2, 1)
+    images = given.images
     method, whole = teach(settings(method=name), model, given, objective)
     broken = images | {TWO[0]: torch.randn_like(images[TWO[0]])}
-    student = method.student_batch(broken, labels, available, keys, step=0, clean={TWO[0]: images[TWO[0]]})
+    student = method.student_batch(replace(given, images=broken, clean={TWO[0]: images[TWO[0]]}), step=0)
     assert torch.equal(student.pseudo, whole.pseudo)
-    assert not torch.equal(method.student_batch(broken, labels, available, keys, step=0).pseudo, whole.pseudo)
+    assert not torch.equal(method.student_batch(replace(given, images=broken), step=0).pseudo, whole.pseudo)
     assert torch.equal(student.images[TWO[0]][:2], broken[TWO[0]][:2])
 
 
@@ -77,7 +81,8 @@ def test_value_the_teacher_does_not_see_planted_faults(name):
 def test_value_m3l_is_supervised_plus_pseudo_labels(modalities, reading):
     config = settings(m3l={"lambda_u": 0.7, "labels": reading})
     model, objective = make(modalities), Objective(CrossEntropy(), config)
-    given = images, labels, available, keys = batch(modalities, 3, 2)
+    given = batch(modalities, 3, 2)
+    images, labels, available, keys = given.images, given.labels, given.available, given.keys
     method, student = teach(config, model, given, objective)
     loss, terms = method.loss(objective, model, student, model(student.images, student.present))
 
@@ -106,7 +111,8 @@ def test_value_m3l_is_supervised_plus_pseudo_labels(modalities, reading):
 def test_value_mean_teacher_masks_nothing_and_forwards_nothing_twice():
     config = settings(method="mean_teacher", modality_dropout={"R": 1})
     model, objective = make(TWO), Objective(CrossEntropy(), config)
-    given = images, labels, _, _ = batch(TWO, 3, 2)
+    given = batch(TWO, 3, 2)
+    images, labels = given.images, given.labels
     method, student = teach(config, model, given, objective)
     assert student.present.tolist() == [[True, False]] * 3 + [[True, True]] * 2
     prediction = model(student.images, student.present)
@@ -123,7 +129,7 @@ def test_value_pseudo_labels_begin_to_count_step_by_step(method):
     model, objective = make(TWO), Objective(CrossEntropy(), config)
     teacher, given = build_method(config, VEHICLE, model), batch(TWO, 2, 2)
     for step, weight in ((0, 0.0), (1, 0.2), (2, 0.4), (3, 0.6), (4, 0.8), (5, 0.8), (999, 0.8)):
-        student = teacher.student_batch(*given, step=step)
+        student = teacher.student_batch(given, step=step)
         loss, terms = teacher.loss(objective, model, student, model(student.images, student.present))
         torch.testing.assert_close(loss, terms["l_sup"] + weight * terms["l_u"])
         assert float(terms["l_u"]) > 0.1
@@ -133,7 +139,8 @@ def test_value_pseudo_labels_begin_to_count_step_by_step(method):
 def test_value_without_unlabelled_samples_the_copies_still_learn():
     config = settings()
     model, objective = make(TWO), Objective(CrossEntropy(), config)
-    given = images, labels, available, keys = batch(TWO, 2, 0)
+    given = batch(TWO, 2, 0)
+    images, labels, available, keys = given.images, given.labels, given.available, given.keys
     method, student = teach(config, model, given, objective)
     loss, _ = method.loss(objective, model, student, model(student.images, student.present))
     pseudo = method.teacher.model(images).logits.argmax(1).masked_fill(labels == 255, 255)
@@ -145,8 +152,9 @@ def test_value_supervised_is_the_objective_itself():
     config = settings(method="supervised", modality_dropout={"R": 1})
     model, objective = make(TWO), Objective(CrossEntropy(), config)
     method = build_method(config, VEHICLE, model)
-    given = images, labels, _, keys = batch(TWO, 3, 0)
-    student = method.student_batch(*given, step=0)
+    given = batch(TWO, 3, 0)
+    images, labels = given.images, given.labels
+    student = method.student_batch(given, step=0)
     prediction = model(student.images, student.present)
     loss, terms = method.loss(objective, model, student, prediction)
     assert type(method) is Supervised
@@ -158,7 +166,7 @@ def test_gradient_reaches_the_student_alone():
     config = settings()
     model, objective = make(VEHICLE.members).train(), Objective(CrossEntropy(), config)
     given = batch(VEHICLE.members, 2, 2)
-    given[1].fill_(254)  # no label at all: what is learned comes from the teacher
+    given.labels.fill_(254)  # no label at all: what is learned comes from the teacher
     method, student = teach(config, model, given, objective)
     method.loss(objective, model, student, model(student.images, student.present))[0].backward()
     assert not student.pseudo.requires_grad

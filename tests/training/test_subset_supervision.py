@@ -14,7 +14,7 @@ from tiny_run import ALONE, settings, state, train_until_killed
 from any2seg_core.losses.segmentation import CrossEntropy, OhemCrossEntropy
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.vocabulary.modalities import VEHICLE
-from any2seg_training.batches import SampleKey
+from any2seg_training.batches import ModelBatch, SampleKey
 from any2seg_training.config import TrainConfig, load_config
 from any2seg_training.methods import build_method
 from any2seg_training.objective import Objective
@@ -148,11 +148,12 @@ def test_value_draws_follow_the_sample_and_the_step():
     method = build_method(chosen, VEHICLE, model)
     images, labels = batch()
     keys = [SampleKey(0, 8, 0), SampleKey(0, 9, 1)]
-    assert method.student_batch(images, labels, PRESENT, keys, 3).subsets is None
-    whole = method.student_batch(images, labels, PRESENT, keys, 4).subsets
+    assert method.student_batch(ModelBatch(images, labels, PRESENT, keys), 3).subsets is None
+    whole = method.student_batch(ModelBatch(images, labels, PRESENT, keys), 4).subsets
     for n in range(2):
         part = {name: image[n : n + 1] for name, image in images.items()}
-        half = method.student_batch(part, labels[n : n + 1], PRESENT[n : n + 1], keys[n : n + 1], 4).subsets
+        one = ModelBatch(part, labels[n : n + 1], PRESENT[n : n + 1], keys[n : n + 1])
+        half = method.student_batch(one, 4).subsets
         assert torch.equal(half, whole[:, n : n + 1])
     assert not bool((whole & ~PRESENT).any())
 
@@ -161,7 +162,8 @@ def test_value_dropout_decides_first():
     """With modality_dropout the subsets are of what dropout leaves."""
     method = build_method(config(modality_dropout={"DE": 1.0}), VEHICLE, build())
     images, labels = batch()
-    student = method.student_batch(images, labels, torch.ones_like(PRESENT), [SampleKey(0, n, n) for n in range(2)], 0)
+    keys = [SampleKey(0, n, n) for n in range(2)]
+    student = method.student_batch(ModelBatch(images, labels, torch.ones_like(PRESENT), keys), 0)
     assert student.present.tolist() == [[False, True, True, False]] * 2
     assert not bool(student.subsets[:, :, [0, 3]].any())
 
@@ -172,7 +174,7 @@ def test_value_mean_teacher_supervises_subsets_of_unlabelled_frames():
     method, objective = build_method(chosen, VEHICLE, model), Objective(CrossEntropy(), chosen)
     labels[1] = 254
     keys = [SampleKey(0, 3, 0), SampleKey(1, 5, 0)]
-    student = method.student_batch(images, labels, PRESENT, keys, 0)
+    student = method.student_batch(ModelBatch(images, labels, PRESENT, keys), 0)
     prediction = model(student.images, student.present, student.subsets)
     loss, terms = method.loss(objective, model, student, prediction)
     own = objective.subset_terms(CrossEntropy(), prediction.samples(slice(0, 2)), student.pseudo)
