@@ -160,7 +160,7 @@ class StreamClock:
                 and (not self.is_alive(now_ns) or track.previous_arrival_ns > followed.last_arrival_ns)
             )
             if is_successor or (track.count >= 2 and fits_better(track, followed, others_ns)):
-                self._moves.append((now_ns, distance_between(track, followed)))
+                self._moves.append((now_ns, track.take_over(followed)))
                 self._others = [each for each in self._others if each is not track] + [followed]
                 return self._follow(track)
         return None

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from any2seg_core.sync.clock import StreamFault, seconds_text
 from any2seg_core.sync.stream import Stream
-from any2seg_core.sync.track import DEAD_AFTER_PERIODS, MS, longest_silence_ns
+from any2seg_core.sync.track import DEAD_AFTER_PERIODS, MS, SAME_TIME_NS, distance_between, longest_silence_ns
 
-_SAME_TIME_NS = 1_000 * MS  # latencies of sensors on one clock differ by less
 _LEAST_DRIFT_NS = 100 * MS
 
 
@@ -63,7 +62,9 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     for name in priority:
         stream = streams[name]
         if name in group:
-            if _has_drifted(stream, [streams[other] for other in group if other != name]):
+            others = [streams[other] for other in group if other != name]
+            usable = [other for other in others if other.is_usable(now_ns)]
+            if _has_drifted(stream, others) or _was_set_ahead(stream, usable):
                 contradicting += (name,)
             elif not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
                 doubtful = doubtful or name
@@ -92,7 +93,7 @@ def _is_near(stream: Stream, sure: list[Stream], now_ns: int) -> bool:
     """Whether a first stamp is not newer than it can be, and not far behind."""
     for other in sure:
         expected_ns = other.time_ns + now_ns - other.clock.track.last_arrival_ns
-        if -_SAME_TIME_NS <= stream.time_ns - expected_ns <= _LEAST_DRIFT_NS:
+        if -SAME_TIME_NS <= stream.time_ns - expected_ns <= _LEAST_DRIFT_NS:
             return True
     return False
 
@@ -102,27 +103,33 @@ def leading_group(
 ) -> list[str]:
     """Those of the trusted streams that are at the same time.
 
-    Of several groups the one with most streams whose content can be used; of those the one with fewer clocks that were
-    set, or are about to be; then the one that led.
+    Of several groups the one with most streams whose content can be used; of those the one with more clocks that go
+    as fast as time and were not set, nor are about to be; then the one that led.
     """
     times_ns = {name: streams[name].time_ns for name in trusted}
     groups: list[list[str]] = []
     last_ns = None
     for name in sorted(times_ns, key=times_ns.__getitem__):
-        if last_ns is None or times_ns[name] - last_ns > _SAME_TIME_NS:
+        if last_ns is None or times_ns[name] - last_ns > SAME_TIME_NS:
             groups.append([])
         groups[-1].append(name)
         last_ns = times_ns[name]
     if len(groups) < 2:
         return groups[0] if groups else []
 
+    settled = [clock for name in trusted if not (clock := streams[name].clock).was_set(moment.now_ns)]
+    common_ns = min((abs(clock.track.drift_ns) for clock in settled), default=0)  # of a fast replay all drift
+
     def weight(group: list[str]) -> tuple[int, int, bool, bool, int]:
         horizon_ns = moment.horizon_ns
         goes_on = horizon_ns is not None and any(
-            -_SAME_TIME_NS <= times_ns[name] - horizon_ns <= 2 * _SAME_TIME_NS for name in group
+            -SAME_TIME_NS <= times_ns[name] - horizon_ns <= 2 * SAME_TIME_NS for name in group
         )
         clocks = [streams[name].clock for name in group]
-        steady = sum(not clock.was_set(moment.now_ns) and not clock.pending for clock in clocks)
+        steady = sum(
+            clock in settled and not clock.pending and abs(clock.track.drift_ns) - common_ns <= _LEAST_DRIFT_NS
+            for clock in clocks
+        )
         best = -min(priority.index(name) for name in group)
         usable = sum(streams[name].is_usable(moment.now_ns) for name in group)
         return usable, steady, moment.reference in group, goes_on, best
@@ -140,8 +147,7 @@ def contradiction(name: str, streams: Mapping[str, Stream], choice: Choice) -> S
         return StreamFault("drift", f"clock runs {pace}: {seconds_text(drift_ns)} so far")
     if name in choice.contradicting and group:
         leader = streams[choice.name if choice.name in group else group[0]]
-        elapsed_ns = stream.clock.track.last_arrival_ns - leader.clock.track.last_arrival_ns
-        distance_ns = stream.time_ns - leader.time_ns - elapsed_ns
+        distance_ns = _ahead_ns(stream, leader)
         side = "ahead of" if distance_ns > 0 else "behind"
         return StreamFault("other_clock", f"clock is {seconds_text(distance_ns)} {side} the other sensors")
     return None
@@ -162,6 +168,23 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
         if is_culprit and abs(apart_ns) > limit_ns and (apart_ns > 0) == (own_ns > 0):
             return True
     return False
+
+
+def _was_set_ahead(stream: Stream, others: list[Stream]) -> bool:
+    """Whether its clock was set so far ahead of another one that this cannot be matched, and that one was not."""
+    track = stream.clock.track
+    return any(
+        track.set_ahead_ns - other.clock.track.set_ahead_ns > _LEAST_DRIFT_NS
+        and _ahead_ns(stream, other) > other.config.oldest_ns
+        and not other.clock.track.is_overdue(track.last_arrival_ns, _LEAST_DRIFT_NS)  # it may be dying
+        for other in others
+    )
+
+
+def _ahead_ns(stream: Stream, other: Stream) -> int:
+    """How far its time is ahead of that of another stream at the same moment."""
+    offsets_ns = stream.config.offset_ns - other.config.offset_ns
+    return distance_between(stream.clock.track, other.clock.track) - offsets_ns
 
 
 def _lag_ns(stream: Stream, moment: Moment) -> int:

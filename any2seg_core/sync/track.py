@@ -9,6 +9,7 @@ from typing import Any
 MS = 1_000_000
 DEAD_AFTER_PERIODS = 2.5
 CLOSE_NS = 100 * MS  # clocks that differ by less are not told apart
+SAME_TIME_NS = 1_000 * MS  # latencies of sensors on one clock differ by less
 _LONGEST_SILENCE_NS = 300 * MS
 _OBSERVED_INTERVALS = 7
 _OBSERVED_OFFSETS = 16
@@ -32,6 +33,7 @@ class Track:
         period_ns, arrival_period_ns: median distance of stamps and of arrivals; None before two messages.
         offset_ns: how far its stamps are ahead of the clock of arrivals, at least latency: the largest of the last few.
         latencies: arrival minus stamp of the last few.
+        set_ahead_ns: how far the clock was set ahead of what it was while the stream kept the time of the others.
         pending: what waits for the decision whether this track is followed.
         given_up: counts as dead until its next message.
     """
@@ -49,6 +51,7 @@ class Track:
         self.latencies: deque[int] = deque([now_ns - stamp_ns], _OBSERVED_INTERVALS)
         self._offsets: deque[int] = deque([stamp_ns - now_ns], _OBSERVED_OFFSETS)
         self._anchor_ns = stamp_ns - now_ns
+        self.set_ahead_ns = 0
         self.pending: list[Any] = []
 
     @property
@@ -98,6 +101,16 @@ class Track:
             self._anchor_ns = max(self._anchor_ns, stamp_ns - now_ns)
         self.previous_arrival_ns = self.last_arrival_ns
         self.last_stamp_ns, self.last_arrival_ns = stamp_ns, now_ns
+
+    def take_over(self, before: Track) -> int:
+        """Notes that the clock of a track was set to that of this one; returns by how much.
+
+        Farther than sensors on one time can be apart it tells nothing: the other streams say which time is right.
+        """
+        moved_ns = distance_between(self, before)
+        is_near = abs(moved_ns) <= SAME_TIME_NS
+        self.set_ahead_ns = max(before.set_ahead_ns + moved_ns, 0) if is_near else 0
+        return moved_ns
 
     def hold(self, item: Any) -> list[Any]:
         """Keeps a message for later; returns those that had to go for it."""

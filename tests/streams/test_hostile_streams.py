@@ -15,6 +15,8 @@ LIES = {
     "mirrored": (lambda k, t: 1000 * MS - (t - 1000 * MS), "backwards", "clock runs backwards"),
     "half speed": (lambda k, t: 1000 * MS + (t - 1000 * MS) // 2, "other_clock", "behind the other sensors"),
     "double speed": (lambda k, t: 2 * t - 1000 * MS, "other_clock", "ahead of the other sensors"),
+    "a third of the speed": (lambda k, t: 1000 * MS + (t - 1000 * MS) // 3, "other_clock", "behind the other sensors"),
+    "ten times the speed": (lambda k, t: 10 * t - 9000 * MS, "other_clock", "ahead of the other sensors"),
     "3 % fast": (lambda k, t: t + (t - 1000 * MS) * 3 // 100, "drift", "clock runs fast"),
     "1 % slow": (lambda k, t: t - (t - 1000 * MS) // 100, None, ""),
     "every 4th 0.4 s ahead": (lambda k, t: t + 400 * MS * (k % 4 == 0), "future", "0.4 s ahead of its clock"),
@@ -27,6 +29,8 @@ LIES = {
     "two, the first 1 h behind": (lambda k, t: t - HOUR * ((k + 1) % 2), "two_publishers", "two publishers 3600 s"),
     "two, 0.36 s ahead": (lambda k, t: t + 357 * MS * (k % 2), "two_publishers", "two publishers 0.36 s apart"),
     "set back 0.45 s at 10 s": (lambda k, t: t - 450 * MS * (t > 10_000 * MS), None, ""),
+    "set 0.2 s ahead at 10 s": (lambda k, t: t + 200 * MS * (t > 10_000 * MS), "other_clock", "0.2 s ahead of the oth"),
+    "set 1 s ahead at 10 s": (lambda k, t: t + 1000 * MS * (t > 10_000 * MS), "other_clock", "1 s ahead of the other"),
     "set 1 h ahead at 10 s": (lambda k, t: t + HOUR * (t > 10_000 * MS), "other_clock", "3600 s ahead of the other"),
     "once 9.9 s ahead": (lambda k, t: t + 9900 * MS * (k == 20), None, ""),
 }
@@ -164,3 +168,19 @@ def test_value_several_hours_of_sets_hold_no_more_than_the_buffers():
     for stats in sync.stats.streams.values():
         assert stats.buffered <= StreamConfig.buffer
         assert stats.added == stats.used + sum(stats.dropped.values()) + stats.buffered
+
+
+def test_value_a_clock_that_is_set_ahead_and_back_leads_again():
+    rgb = _liar("rgb", lambda k, t: t + 500 * MS * (8000 * MS < t < 14_000 * MS))
+    sync, emitted = _play(_healthy("lidar") + rgb)
+    late = [each for now_ns, each in emitted if now_ns > 18_000 * MS]
+    assert _longest_gap_ms(emitted) <= 400 and sync.stats.streams["rgb"].fault is None
+    assert {each.reference for each in late} == {"rgb"} and all(len(each.samples) == 2 for each in late)
+
+
+def test_value_clocks_that_are_set_ahead_together_are_no_fault():
+    healthy = [*_healthy("rgb"), *_healthy("lidar")]
+    ahead = [(now_ns, name, stamp_ns + 500 * MS * (now_ns > 9000 * MS)) for now_ns, name, stamp_ns in healthy]
+    sync, emitted = _play(ahead)
+    assert _longest_gap_ms(emitted) <= 400 and all(sync.stats.streams[name].fault is None for name in ("rgb", "lidar"))
+    assert all(len(each.samples) == 2 for now_ns, each in emitted if now_ns > 9500 * MS)
