@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.git_lfs import WAY_OUT, is_pointer
 from any2seg_core.base.limits import require_room
 
 _HEADERS = {
@@ -19,6 +20,7 @@ _HEADERS = {
 }
 _ZIP_MAGIC = b"PK"
 _NPY_MAGIC = b"\x93NUMPY"
+_POINTER_BYTES = 64
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # all that NumPy writes
 
 
@@ -36,6 +38,8 @@ def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             if magic.startswith(_ZIP_MAGIC):
                 return _read_archive(file, size)
             if magic != _NPY_MAGIC:
+                if is_pointer(file.read(_POINTER_BYTES)):
+                    raise UserError(f"it is {WAY_OUT}", "file-format")
                 raise ValueError("it is empty" if not magic else "it begins with neither \\x93NUMPY nor PK")
             return _read_array(file, size)
     except FileNotFoundError:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from any2seg_core.base.errors import MessageError, UserError
+from any2seg_core.base.git_lfs import WAY_OUT, is_pointer
 from any2seg_core.base.limits import require_room
 
 MAX_SIDE = 32768
@@ -70,6 +71,8 @@ def picture_head(data: bytes | np.ndarray) -> PictureHead:
     raw = memoryview(data).cast("B")
     read = next((reader for magic, reader in _READERS.items() if bytes(raw[: len(magic)]) == magic), None)
     try:
+        if is_pointer(raw):
+            raise ValueError(WAY_OUT)
         if read is None:
             raise ValueError("no jpeg, png, tiff or webp; other codecs are not read")
         head = read(raw)

@@ -27,7 +27,7 @@ from any2seg_core.data.plane_cache import PlaneCache
 from any2seg_core.data.samples import LABELS, Cache, FrameDataset, Source
 from any2seg_core.data.sparse import where_points_fell
 from any2seg_core.sensors.camera import CameraModel
-from any2seg_core.sensors.depth import decode_carla_depth, encode_hha
+from any2seg_core.sensors.depth import decode_carla_depth, encode_hha, whole_depth_m
 from any2seg_core.sensors.images import image_codes
 from any2seg_core.vocabulary.cases import CONDITIONS, FAILURES, SPLITS
 from any2seg_core.vocabulary.labels import DELIVER, IGNORE, LabelSpace
@@ -91,7 +91,7 @@ def read_depth_m(path: Path) -> np.ndarray:
     """Depth PNG -> (H, W) float32 metres: CARLA's 24 bits in three or four channels, or 16-bit millimetres in one."""
     image = read_image(path, (np.uint8, np.uint16))
     if image.ndim == 2 and image.dtype == np.uint16:
-        return image.astype(np.float32) / 1000.0
+        return whole_depth_m(image)
     if image.ndim == 3 and image.dtype == np.uint8:
         opaque = np.full((*image.shape[:2], 1), 255, np.uint8)
         return decode_carla_depth(np.concatenate([image[..., ::-1], opaque], axis=2))  # RGB -> BGRA

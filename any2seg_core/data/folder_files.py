@@ -19,6 +19,7 @@ from any2seg_core.files.clouds import LIDAR_STRENGTHS, RADAR_STRENGTHS
 from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_stored_points
 from any2seg_core.files.samples import read_stored_depth, require_metres
+from any2seg_core.sensors.depth import whole_depth_m
 from any2seg_core.sensors.returns import NO_RETURN_M2, IntensityScale, gather_returns, shares_of_range
 from any2seg_core.vocabulary.sensor import COLOUR, GREY, THERMAL16, Sensor
 
@@ -94,7 +95,7 @@ def read_depth(path: Path, name: str, part: SensorFiles, disparity_m: float = 0.
         shift = np.maximum(stored.astype(np.float32) - 1.0, 0.0) / np.float32(part.depth_scale)  # pixels
         depth_m = np.divide(np.float32(disparity_m), shift, out=np.zeros_like(shift), where=shift > 0)
     else:
-        depth_m = stored.astype(np.float32) / np.float32(part.depth_scale)
+        depth_m = whole_depth_m(stored, part.depth_scale)
     return np.where(unknown, np.float32(0.0), depth_m)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import read_picture
-from any2seg_core.vocabulary.label_tables import strange_ids
+from any2seg_core.vocabulary.label_tables import UNLABELLED_IDS, strange_ids
 from any2seg_core.vocabulary.labels import IGNORE
 
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # the fastest: sparse planes are small anyway
@@ -55,7 +55,7 @@ def map_ids(raw: np.ndarray, table: np.ndarray, allowed: np.ndarray, path: Path)
     strange = strange_ids(raw, allowed)
     if strange.size:
         known = np.flatnonzero(allowed)
-        known = known[known != IGNORE]
+        known = known[~np.isin(known, UNLABELLED_IDS)]
         raise CorruptFileError(
             f"{path}: label id {strange[0]} is out of range (known: {known[0]}..{known[-1]} and {IGNORE}); is this the "
             "label image of another data set?",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.base.pictures import open_picture, picture_head
@@ -54,8 +56,8 @@ def read_ids(
 ) -> np.ndarray:
     """Label image -> (H, W) ids, uint8 or what else is in ``kinds``.
 
-    A palette (PNG of mode P, with 1 to 8 bits) is a picture of ids for people: the ids are its indices. Its colours are
-    only held against those of the classes. Alpha is dropped.
+    A palette (PNG or TIFF of mode P, with 1 to 8 bits) is a picture of ids for people: the ids are its indices. Its
+    colours are only held against those of the classes. Alpha is dropped.
 
     Args:
         only_red: three channels may differ and the first one holds the id, as in DELIVER; else they must be equal.
@@ -72,8 +74,12 @@ def read_ids(
     if kind == "palette":
         return _indices(path, space, to_train)
     image = read_image(path, kinds)
-    if kind == "png" and image.any():
-        _require_whole_bits(path)
+    if image.any() and (bits := _few_bits(path, kind)):
+        raise CorruptFileError(
+            f"{path}: is grey with {bits} bits, which readers scale to 0..255: nobody can tell its ids; "
+            "write one 8-bit channel of ids",
+            "file-content",
+        )
     if image.ndim == 2:
         return image
     if not only_red and (image != image[:, :, :1]).any():
@@ -90,13 +96,22 @@ def _refuse_lossy(path: Path, kind: str) -> None:
 
 
 def _kind(path: Path) -> str:
-    """Format of a picture by its head, "palette" for a PNG of mode P; "" for what is none or too large."""
+    """Format of a picture by its head, "palette" for a PNG or TIFF of mode P; "" for what is none or too large."""
     try:
-        head = path.read_bytes()
-        is_palette = head.startswith(_PNG) and head[_PNG_COLOUR : _PNG_COLOUR + 1] == bytes([_PALETTE])
-        return "palette" if is_palette else picture_head(head).kind
+        data = path.read_bytes()
+        is_palette = data.startswith(_PNG) and data[_PNG_COLOUR : _PNG_COLOUR + 1] == bytes([_PALETTE])
+        kind = "palette" if is_palette else picture_head(data).kind
+        return "palette" if kind == "tiff" and _mode(data) == "P" else kind
     except (OSError, UserError):
         return ""  # read_image says what is wrong with it
+
+
+def _mode(data: bytes) -> str:
+    """Pillow's word for the pixels of a TIFF, of which nothing is decoded; "" where it cannot read its head."""
+    try:
+        return Image.open(io.BytesIO(data), formats=("TIFF",)).mode
+    except Exception:  # Pillow's parser raises whatever broken bytes make it
+        return ""
 
 
 def _indices(path: Path, space: LabelSpace | None, to_train: np.ndarray | None) -> np.ndarray:
@@ -151,12 +166,11 @@ def _are_own_colours(
     return all(classes.get(colour) == trains[index] for index, colour in colours.items())
 
 
-def _require_whole_bits(path: Path) -> None:
+def _few_bits(path: Path, kind: str) -> int:
+    """How many bits a grey PNG or TIFF has, where they are fewer than 8; else 0."""
     with path.open("rb") as file:
-        head = file.read(_PNG_COLOUR + 1)
-    if head.startswith(_PNG) and head[_PNG_COLOUR] == _GREY and head[_PNG_BITS] < _WHOLE_BITS:
-        raise CorruptFileError(
-            f"{path}: is grey with {head[_PNG_BITS]} bits, which readers scale to 0..255: nobody can tell its ids; "
-            "write one 8-bit channel of ids",
-            "file-content",
-        )
+        data = file.read(-1 if kind == "tiff" else _PNG_COLOUR + 1)
+    if kind == "tiff":
+        return 1 if _mode(data) == "1" else 0  # of 2 and 4 bits OpenCV reads none
+    is_few = kind == "png" and data[_PNG_COLOUR] == _GREY and data[_PNG_BITS] < _WHOLE_BITS
+    return data[_PNG_BITS] if is_few else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +17,14 @@ from any2seg_core.base.limits import require_room
 
 _LOG = logging.getLogger(__name__)
 
-LIDAR_STRENGTHS = ("intensity", "reflectivity", "reflectance", "remission", "i")
+LIDAR_STRENGTHS = ("intensity", "intensities", "reflectivity", "reflectance", "remission", "remissions", "i")
 """Names that the column of the intensity has, small letters; the first one that is there counts."""
 RADAR_STRENGTHS = ("rcs", "radar_cross_section", "power", "snr", "amplitude", *LIDAR_STRENGTHS)
 _SINGLE = ("points", "xyz", "xyzi", "cloud", "data", "arr_0")  # names of one (N, 3 to 6) array in an archive
 _MOST_FIELDS = 1000
 _MOST_PCD_HEADER_LINES = 100
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PCD_START = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*(?:VERSION|FIELDS|COLUMNS)[ \t]")
 _NO_POSE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
 
@@ -34,8 +37,19 @@ class StoredPoints(NamedTuple):
     strength: np.ndarray | None
 
 
+def is_pcd(start: bytes) -> bool:
+    """Whether a file begins as a PCD does: with its comment, or with any comments and the first words of its header."""
+    start = start.removeprefix(_BYTE_ORDER_MARK)
+    return start.startswith(b"# .PCD") or _PCD_START.match(start.replace(b"\r\n", b"\n")) is not None
+
+
+def is_ply(start: bytes) -> bool:
+    """Whether a file begins as a PLY does."""
+    return start.startswith((b"ply\n", b"ply\r"))
+
+
 def read_pcd(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints:
-    """A PCD file, ascii, binary or binary_compressed; needs the extra ``files``.
+    """A PCD file of version .5, .6 or .7, ascii, binary or binary_compressed; needs the extra ``files``.
 
     Points are taken in the frame of the sensor: a VIEWPOINT is not applied, and a warning tells of one.
 
@@ -44,6 +58,7 @@ def read_pcd(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS
     """
     library = _library("pypcd4", "PCD", path)
     try:
+        data = data.removeprefix(_BYTE_ORDER_MARK)
         lines, start = _pcd_header(data)
         header = library.MetaData.parse_header(lines)
         if sum(header.count) > _MOST_FIELDS:
@@ -53,7 +68,7 @@ def read_pcd(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS
             raise ValueError(f"POINTS is {header.points}, WIDTH x HEIGHT {header.width * header.height}")
         require_room(header.points * itemsize, len(data), f"a PCD of {header.points} points")
         body = _pcd_body(data[start:], header.points * itemsize, header.data.value)
-        cloud = library.PointCloud.from_fileobj(io.BytesIO(data[:start] + body))
+        cloud = library.PointCloud.from_fileobj(io.BytesIO("\n".join([*lines, ""]).encode() + body))
         rows = np.atleast_1d(cloud.pc_data)
         if len(rows) != header.points:
             raise ValueError(f"cut off: {len(rows)} points of {header.points}")
@@ -87,11 +102,16 @@ def read_ply(path: Path, data: bytes, strengths: Sequence[str] = LIDAR_STRENGTHS
 
 
 def read_npz_points(path: Path, strengths: Sequence[str] = LIDAR_STRENGTHS) -> StoredPoints | np.ndarray:
-    """An archive of columns by name -> those; of one array (N, 3 to 6) -> that array."""
+    """An archive of columns by name, or of one array (N, 3) and its intensity -> those; of one array (N, 3 to 6) ->
+    that array.
+    """
     arrays = read_arrays(path)
     if not isinstance(arrays, dict):
         return arrays
     single = [arrays[name] for name in _SINGLE if name in arrays and arrays[name].ndim == 2]
+    if len(single) == 1 and single[0].shape[1] == 3 and any(name.lower() in strengths for name in arrays):
+        beside = {name: array for name, array in arrays.items() if array is not single[0]}
+        return _stored(path, dict(zip("xyz", single[0].T, strict=True)) | beside, strengths)
     if len(single) == 1 or len(arrays) == 1:
         return single[0] if single else next(iter(arrays.values()))
     return _stored(path, arrays, strengths)
@@ -116,18 +136,23 @@ def _library(name: str, kind: str, path: Path) -> Any:
 
 
 def _pcd_header(data: bytes) -> tuple[list[str], int]:
-    """Lines without comments, and where the points begin."""
-    lines, at = [], 0
+    """Lines without comments, as version .7 has them, and where the points begin."""
+    lines, at = ["VERSION 0.7"], 0
     for _ in range(_MOST_PCD_HEADER_LINES):
         stop = data.find(b"\n", at)
         if stop < 0:
             break
         line = data[at:stop].decode("ascii", "replace").strip()
         at = stop + 1
-        if line and not line.startswith("#"):
+        word, _, rest = line.partition(" ")
+        if word == "COLUMNS":  # of the first versions
+            line = f"FIELDS {rest}"
+        if line and word != "VERSION" and not line.startswith("#"):
             lines.append(line)
-        if line.startswith("DATA"):
-            return lines, at
+        if word == "DATA":
+            counts = [f"COUNT {' '.join('1' for _ in kept.split()[1:])}" for kept in lines if kept.startswith("FIELDS")]
+            has_counts = any(kept.startswith("COUNT") for kept in lines)
+            return lines if has_counts else [*lines[:-1], *counts[:1], line], at
     raise ValueError("its header does not end with DATA")
 
 

@@ -13,6 +13,8 @@ from any2seg_core.files.clouds import (
     LIDAR_STRENGTHS,
     RADAR_STRENGTHS,
     StoredPoints,
+    is_pcd,
+    is_ply,
     read_npz_points,
     read_pcd,
     read_ply,
@@ -30,8 +32,8 @@ _KINDS = {
     b"LASF": "LAS", b"ASTM-E57": "E57", b"\x89HDF": "HDF5", b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz",
     b"#!": "script", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG",
 }  # fmt: skip
-_CLOUD_MAGICS = {b"# .PCD": read_pcd, b"VERSION": read_pcd, b"ply\n": read_ply, b"ply\r": read_ply}
-_HEAD_BYTES = 256
+_CLOUDS = {is_pcd: read_pcd, is_ply: read_ply}
+_HEAD_BYTES, _CLOUD_HEAD_BYTES = 256, 4096
 _FARTHEST_M = 1000.0
 _MOST_RINGS = 1024
 _STRAYS = 0.01  # share of values that may be odd in the right columns; in wrong ones a third is
@@ -77,7 +79,7 @@ def read_stored_points(path: Path, columns: str = "", strengths: Sequence[str] =
     """
     names = parse_columns(columns)
     data = read_start(path)
-    read_cloud = next((read for magic, read in _CLOUD_MAGICS.items() if data.startswith(magic)), None)
+    read_cloud = next((read for is_it, read in _CLOUDS.items() if is_it(data[:_CLOUD_HEAD_BYTES])), None)
     if read_cloud is not None:
         return read_cloud(path, data, strengths)
     if path.suffix in (".npy", ".npz"):
@@ -110,6 +112,7 @@ def _points(
     with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is one
         x, y, z = (read_only(np.ascontiguousarray(column, np.float32)) for column in found[:3])
         if found.strength is None:
+            _LOG.warning("%s: has no intensity: every point counts as 1, the brightest", path)
             return gather_returns(x, y, z, read_only(np.ones(1, np.float32)), np.float32(1.0))
         strength = read_only(np.ascontiguousarray(found.strength, np.float32))
     if strength.size == 0:

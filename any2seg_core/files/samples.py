@@ -17,7 +17,7 @@ from any2seg_core.base.pictures import open_picture, picture_head, read_picture
 from any2seg_core.files.events import read_events
 from any2seg_core.files.points import read_points
 from any2seg_core.sensors.calibration import Calibration
-from any2seg_core.sensors.depth import MAX_DEPTH_M
+from any2seg_core.sensors.depth import MAX_DEPTH_M, whole_depth_m
 from any2seg_core.sensors.returns import IntensityScale
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, GREY, POINTS, THERMAL8, THERMAL16, Sensor
@@ -33,6 +33,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _MILLIMETRES = 1000.0
+_LEAST_DEPTH_BYTES = 2  # 8 bits of millimetres end at 0.26 m
 _BYTES_OF_8_BITS = 4  # per pixel with 8 bits per channel, at most
 
 
@@ -135,8 +136,8 @@ def read_rgb(path: Path, camera_size: tuple[int, int] | None = None) -> np.ndarr
 def read_depth_m(path: Path, per_metre: float = 0.0) -> np.ndarray:
     """Depth file -> (H, W) float32 metres along the optical axis; 0 = invalid.
 
-    Floats, in ``.npy`` or ``.npz`` of one array, are metres. Whole numbers, in these or in an image of one 16-bit
-    channel, are `per_metre` units a metre.
+    Floats, in ``.npy``, ``.npz`` of one array or TIFF, are metres. Whole numbers, in these or in an image of one 16-bit
+    channel, are `per_metre` units a metre; 65535 is no depth, as 0.
 
     Args:
         per_metre: 1000 for millimetres, 256 for KITTI; 0: millimetres, and a warning says so, as no file does.
@@ -152,7 +153,7 @@ def read_depth_m(path: Path, per_metre: float = 0.0) -> np.ndarray:
     if depth.dtype.kind == "f":
         require_metres(path, depth)
         return depth.astype(np.float32)
-    depth_m = depth.astype(np.float32) / np.float32(per_metre or _MILLIMETRES)
+    depth_m = whole_depth_m(depth, per_metre or _MILLIMETRES)
     if not per_metre and depth.any():
         reach = f"up to {depth_m.max():.1f} m"
         _LOG.warning("%s: depth is read as millimetres, %s (--depth-scale 256 for KITTI's)", path, reach)
@@ -163,16 +164,18 @@ def read_stored_depth(path: Path) -> np.ndarray:
     """Depth file -> (H, W) whole numbers or floats as they are stored; see `read_depth_m`."""
     if path.suffix in (".npy", ".npz"):
         depth = _single_array(path)
-        if depth.ndim != 2 or depth.dtype.kind not in "fiu":
+        if depth.ndim != 2 or depth.dtype.kind not in "fiu" or depth.dtype.itemsize < _LEAST_DEPTH_BYTES:
             raise UserError(
-                f"{path} holds {depth.dtype} {depth.shape}: a depth array is (H, W) float metres", "file-content"
+                f"{path} holds {depth.dtype} {depth.shape}: a depth array is (H, W) float metres, or whole numbers of "
+                "at least 16 bits",
+                "file-content",
             )
     else:
-        depth = np.asarray(_open_image(path))
-        if depth.ndim != 2 or depth.dtype not in (np.uint16, np.int32):
+        depth = np.asarray(_open_image(path, "a 16-bit PNG, a TIFF, or metres as a float .npy"))
+        if depth.ndim != 2 or depth.dtype not in (np.uint16, np.int32, np.float32):
             raise UserError(
                 f"{path} has {depth.dtype} pixels of shape {depth.shape}: a depth image has one 16-bit channel of "
-                "millimetres; give metres as a float .npy otherwise",
+                "millimetres, or float metres (TIFF); give metres as a float .npy otherwise",
                 "file-content",
             )
     return depth
@@ -200,13 +203,13 @@ def require_metres(path: Path, depth: np.ndarray) -> None:
         )
 
 
-def _open_image(path: Path) -> Image.Image:
+def _open_image(path: Path, way_out: str = "a PNG or JPEG") -> Image.Image:
     try:
         return open_picture(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"no image at {path}: check the path", "file-missing") from None
     except (OSError, UserError) as error:
-        raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG", "file-format") from None
+        raise UserError(f"{path} is not a readable image ({error}): give {way_out}", "file-format") from None
 
 
 def _orientation(image: Image.Image) -> int:

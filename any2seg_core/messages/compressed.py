@@ -76,8 +76,8 @@ def _picture(msg: Any) -> tuple[np.ndarray, str]:
 def compressed_to_depth_m(msg: Any) -> np.ndarray:
     """CompressedImage to (H, W) float32 metres.
 
-    "16UC1; compressedDepth png|rvl" is millimetres, 0 = invalid; "32FC1; compressedDepth png|rvl" holds the inverse
-    depth as 16 bits, depth = a / (code - b) with a and b from its 12-byte header, NaN where code = 0
+    "16UC1; compressedDepth png|rvl" is millimetres, 0 and 65535 = invalid; "32FC1; compressedDepth png|rvl" holds the
+    inverse depth as 16 bits, depth = a / (code - b) with a and b from its 12-byte header, NaN where code = 0
     (compressed_depth_image_transport). A plain png or tiff holds 16-bit millimetres, float metres, or CARLA's packed
     depth (8-bit colour).
 

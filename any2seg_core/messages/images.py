@@ -15,7 +15,7 @@ from any2seg_core.base.errors import MessageError
 from any2seg_core.base.pictures import MAX_SIDE
 from any2seg_core.messages.fields import byte_order, data_bytes, integer, text
 from any2seg_core.messages.pixel_bits import PixelBits
-from any2seg_core.sensors.depth import decode_carla_depth
+from any2seg_core.sensors.depth import decode_carla_depth, whole_depth_m
 
 _GENERIC = re.compile(r"(8U|8S|16U|16S|32S|32F|64F)C([1-4])?")
 _GENERIC_KINDS = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}
@@ -161,7 +161,8 @@ def image_to_depth_m(msg: Any) -> np.ndarray:
     """Depth sensor_msgs/Image to (H, W) float32 metres along the optical axis.
 
     32FC1 and 64FC1 are metres (NaN and infinities mean what REP 117 says: no measurement), 16UC1 and mono16 are
-    millimetres with 0 = invalid (REP 118), bgra8 is CARLA's packed depth. MessageError for any other encoding.
+    millimetres with 0 (REP 118) and 65535 = invalid, bgra8 is CARLA's packed depth. MessageError for any other
+    encoding.
     """
     encoding = text(msg, "encoding", "image")
     encoding_of(encoding)
@@ -175,7 +176,7 @@ def image_to_depth_m(msg: Any) -> np.ndarray:
 def pixels_to_depth_m(pixels: np.ndarray) -> np.ndarray:
     """Float metres, 16-bit millimetres or packed (H, W, 4) uint8 BGRA to (H, W) float32 metres."""
     if pixels.dtype == np.uint16:
-        return pixels * np.float32(0.001)
+        return whole_depth_m(pixels)
     if pixels.dtype == np.uint8:
         return decode_carla_depth(pixels)
     with np.errstate(over="ignore"):

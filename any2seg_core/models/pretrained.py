@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.git_lfs import refuse_pointer
 from any2seg_core.models.key_maps import DIALECTS, from_official
 from any2seg_core.models.linear import ModalityNorm
 from any2seg_core.models.mit import MixTransformer
@@ -20,8 +21,11 @@ from any2seg_core.models.weight_files import innermost_state, load_torch
 
 _FIRST = "stages.0.embed.proj.weight"
 _SHOWN = 4
+_LENGTH_BYTES = 8  # a .safetensors is the length of its head, and that as JSON
 _STATES = ("state_dict", "model_state_dict", "model_state", "model", "state_dict_ema", "model_ema", "ema_state_dict",
            "ema", "net", "module")  # fmt: skip
+_WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch.compile, FSDP and activation checkpointing put before, or between, the parts of a name."""
 _HEADS = ("head.", "decode_head.", "auxiliary_head.", "classifier.")
 
 
@@ -35,7 +39,8 @@ def read_weights(path: Path) -> tuple[Any, list[str]]:
         raise UserError(f"{path}: no such file", "file-missing")
     foreign_names: list[str] = []
     try:
-        return (load_file(path) if path.suffix == ".safetensors" else load_torch(path, foreign_names)), foreign_names
+        refuse_pointer(path)
+        return (load_file(path) if _is_safetensors(path) else load_torch(path, foreign_names)), foreign_names
     except (SafetensorError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{path}: not a file of weights ({reason})", "file-format") from None
@@ -45,7 +50,7 @@ def state_in(document: Any, path: Path, foreign_names: list[str]) -> dict[str, T
     """The tensors of the weights in what `read_weights` gave.
 
     They are found under ``state_dict``, ``model`` and the like, else in whichever dictionaries hold some; what is no
-    tensor is left out.
+    tensor is left out, and so are the names of wrappers.
 
     Raises:
         UserError: no state of tensors.
@@ -56,13 +61,25 @@ def state_in(document: Any, path: Path, foreign_names: list[str]) -> dict[str, T
         raise UserError(f"{path}: not a file of weights (it holds {held})", "file-content")
     if not state:
         raise UserError(f"{path}: holds no dictionary of tensors", "file-content")
-    return state
+    return {_unwrapped(name): value for name, value in state.items()}
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors of a file of weights, whatever a training has put beside them; UserError as of its two halves."""
     document, foreign_names = read_weights(path)
     return state_in(document, path, foreign_names)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By name or content: a file that was fetched may have lost its name."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(_LENGTH_BYTES + 1)[_LENGTH_BYTES:] == b"{"
+
+
+def _unwrapped(name: str) -> str:
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
 
 
 def _tensors(loaded: object) -> dict[str, Tensor]:

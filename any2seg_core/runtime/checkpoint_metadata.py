@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from any2seg_core.base.checksums import CHECKSUMS, sha256_of
 from any2seg_core.base.errors import UserError
+from any2seg_core.base.git_lfs import refuse_pointer
 from any2seg_core.base.limits import limits, raising
 from any2seg_core.base.text_files import read_text
 from any2seg_core.vocabulary.contract import InputContract, default_encodings, unknown_encodings
@@ -40,6 +41,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
             raise UserError(
                 f"no checkpoint at {path}: train one with training/train.py or correct the path", "checkpoint-missing"
             )
+        refuse_pointer(path, "checkpoint-foreign")
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
     except (SafetensorError, OSError, struct.error) as error:

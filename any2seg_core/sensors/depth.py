@@ -14,6 +14,9 @@ from any2seg_core.sensors.lookup import pixel_lookup
 MAX_DEPTH_M = 999.0
 """CARLA writes 1000 m for sky and the far plane; from here on a pixel has no depth."""
 
+SATURATED = 65535
+"""The largest of 16 bits: depth that did not fit, the sky of simulators, or a mark for none; it is no distance."""
+
 HALF_CODE_DISTANCE_M = 10.0
 """Distance at which the inverse-distance code of depth and LiDAR planes has fallen to one half."""
 
@@ -50,6 +53,13 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
     plane = np.empty((camera.height, 3 * camera.width), np.uint8)  # here: NumPy says who owns what it allocates
     _hha(read_only(np.ascontiguousarray(depth)), *camera.ray_grid(), plane)
     return plane.reshape(camera.height, camera.width, 3)  # (H,3W) -> (H,W,3)
+
+
+def whole_depth_m(stored: np.ndarray, per_metre: float = 1000.0) -> np.ndarray:
+    """Whole numbers of any shape, so many a metre, to float32 metres; 0 and 65535 are no depth."""
+    depth_m = stored.astype(np.float32) / np.float32(per_metre)
+    depth_m[stored == SATURATED] = 0.0
+    return depth_m
 
 
 def decode_carla_depth(bgra: np.ndarray) -> np.ndarray:

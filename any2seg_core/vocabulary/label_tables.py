@@ -13,6 +13,8 @@ from any2seg_core.vocabulary.labels import IGNORE, LabelSpace, require_train_ids
 
 INSTANCES_PER_CLASS = 1000
 """Instance images of Cityscapes and KITTI-360 hold raw id * 1000 + number; below 1000 it is the raw id itself."""
+UNLABELLED_IDS = (IGNORE, LARGEST_RAW_ID)
+"""What files of other programs write where there is no class: -1 in 8 or in 16 bits."""
 _UNKNOWN = 254  # in a table of colours; no class has it, see `require_train_ids`
 _BLACK = (0, 0, 0)
 
@@ -41,7 +43,7 @@ def train_table(space: LabelSpace) -> IdTable:
 def raw_table(space: LabelSpace) -> IdTable:
     """N = 65536: files of raw ids, of train ids where the space has none; UserError as of `train_table`.
 
-    255 is unlabelled unless a class has that raw id.
+    255, and 65535 (-1 in 16 bits), are unlabelled unless a class has that raw id.
     """
     require_train_ids(len(space))
     table = np.full(LARGEST_RAW_ID + 1, IGNORE, np.uint8)
@@ -49,7 +51,7 @@ def raw_table(space: LabelSpace) -> IdTable:
     for train, ids in enumerate(space.raw or [(train,) for train in range(len(space))]):
         table[list(ids)] = train
         known[list(ids)] = True
-    known[[*space.void_raw, IGNORE]] = True
+    known[[*space.void_raw, *UNLABELLED_IDS]] = True
     return _fixed(table, known)
 
 

@@ -46,6 +46,13 @@ def test_value_16_bit_raw_ids(tmp_path):
     assert read_label_image(path, kitti, "raw_ids").tolist() == [[0, 4, 8], [8, 255, 7]]
 
 
+def test_value_minus_one_in_16_bits_is_unlabelled_and_no_known_id(tmp_path):
+    path = grey(tmp_path / "a.png", [[7, 65535, 26]], np.uint16)
+    assert read_label_image(path, CITY, "raw_ids").tolist() == [[0, 255, 13]]
+    with user_error("label-ids", "label id 65534", "known: 0..33 and 255", kind=CorruptFileError):
+        read_label_image(grey(tmp_path / "b.png", [[65534]], np.uint16), CITY, "raw_ids")
+
+
 @pytest.mark.parametrize("name", ["cityscapes-19", "kitti-360"])
 def test_value_instance_images(tmp_path, name):
     """id * 1000 + number where there are instances, the id itself where there are none."""

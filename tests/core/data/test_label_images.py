@@ -120,3 +120,17 @@ def test_value_a_palette_with_colours_of_its_own_is_read_by_its_indices(tmp_path
     for palette in (CITYSCAPES, [1, 200, 100] * 7):
         path = palette_png(tmp_path / "l.png", ids, palette)
         np.testing.assert_array_equal(read_ids(path, space=space, to_train=np.arange(256)), ids)
+
+
+def test_value_a_palette_in_a_tiff_is_read_by_its_indices(tmp_path, ids):
+    path = palette_png(tmp_path / "l.tif", ids, CITYSCAPES)
+    assert Image.open(path).mode == "P"  # or the case would be another one
+    np.testing.assert_array_equal(read_ids(path), ids)
+    Image.fromarray(ids).save(tmp_path / "grey.tif")
+    np.testing.assert_array_equal(read_ids(tmp_path / "grey.tif"), ids)
+
+
+def test_exception_a_tiff_of_one_bit(tmp_path, ids):
+    Image.fromarray(ids > 3).save(tmp_path / "mask.tif")
+    with user_error("file-content", "mask.tif", "1 bits", kind=CorruptFileError):
+        read_ids(tmp_path / "mask.tif")

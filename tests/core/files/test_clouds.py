@@ -107,6 +107,32 @@ def test_value_pcd_of_xyz_alone_of_no_points_and_with_holes(tmp_path):
         assert read_points(tmp_path / "one.pcd").shape == (1, 4)
 
 
+HEAD_OF_7 = b"# .PCD v0.7 - Point Cloud Data file format\n"
+OLDER = {
+    "version .5 without counts and viewpoint": lambda head: head.replace(HEAD_OF_7, b"# .PCD v.5\n").replace(
+        b"VERSION 0.7", b"VERSION .5").replace(b"COUNT 1 1 1 1 1\n", b"").replace(b"VIEWPOINT 0 0 0 1 0 0 0\n", b""),
+    "columns": lambda head: head.replace(b"FIELDS", b"COLUMNS"),
+    "another comment": lambda head: head.replace(HEAD_OF_7, b"# made by a tool\n\n"),
+    "comment without a space": lambda head: head.replace(b"# .PCD", b"#.PCD"),
+    "no comment": lambda head: head.removeprefix(HEAD_OF_7),
+    "no version": lambda head: head.removeprefix(HEAD_OF_7).replace(b"VERSION 0.7\n", b""),
+    "byte order mark": lambda head: b"\xef\xbb\xbf" + head,
+    "line ends of Windows": lambda head: head.replace(b"\n", b"\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OLDER.values(), ids=OLDER)
+@pytest.mark.parametrize("kind", ["ascii", "binary"])
+def test_value_headers_of_other_versions_and_tools(tmp_path, change, kind):
+    pytest.importorskip("pypcd4")
+    whole = pcd(table(), kind)
+    start = whole.index(b"DATA") + len(f"DATA {kind}\n")
+    head = change(whole[:start])
+    assert head != whole[:start]
+    (tmp_path / "a.pcd").write_bytes(head + whole[start:])
+    assert_scan(read_points(tmp_path / "a.pcd"))
+
+
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [
@@ -210,3 +236,17 @@ def test_exception_npz_without_points(tmp_path):
     np.savez(tmp_path / "c.npz", x=np.zeros((3, 1)), y=np.zeros(3), z=np.zeros(3))
     with user_error("file-content", "c.npz"):
         read_points(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("points", ["points", "xyz", "cloud"])
+@pytest.mark.parametrize("strength", ["intensity", "intensities", "remissions"])
+def test_value_an_archive_of_places_and_their_intensity(tmp_path, points, strength, caplog):
+    np.savez(tmp_path / "a.npz", **{points: scan()[:, :3], strength: scan()[:, 3], "labels": np.zeros(COUNT, np.uint8)})
+    assert_scan(read_points(tmp_path / "a.npz"))
+    assert caplog.text == ""
+
+
+def test_value_a_cloud_without_intensity_is_told(tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", x=scan()[:, 0], y=scan()[:, 1], z=scan()[:, 2], rgb=scan()[:, 3])
+    assert (read_points(tmp_path / "a.npz")[:, 3] == 1).all()
+    assert "a.npz: has no intensity: every point counts as 1" in caplog.text

@@ -31,9 +31,9 @@ def test_shape_rgb_from_any_colour_mode(tmp_path, rng, mode):
 
 
 def test_value_depth_png_is_millimetres_and_npy_is_metres(tmp_path):
-    millimetres = np.array([[0, 1500], [65535, 20]], np.uint16)
+    millimetres = np.array([[0, 1500], [65534, 20]], np.uint16)
     cv2.imwrite(str(tmp_path / "d.png"), millimetres)
-    np.testing.assert_allclose(read_depth_m(tmp_path / "d.png"), [[0, 1.5], [65.535, 0.02]], rtol=1e-6)
+    np.testing.assert_allclose(read_depth_m(tmp_path / "d.png"), [[0, 1.5], [65.534, 0.02]], rtol=1e-6)
     np.save(tmp_path / "d.npy", np.array([[1.25, 1000.0]]))
     assert read_depth_m(tmp_path / "d.npy").tolist() == [[1.25, 1000.0]]
 
@@ -183,3 +183,39 @@ def test_value_all_sensors_of_one_set(tmp_path):
     small = Calibration(CameraModel.from_fov(4, 3, 90.0), event_camera=CameraModel.from_fov(3, 3, 90.0))
     with user_error("calibration-size", "e.npz", "3x3"):
         read_samples(paths, small, options)
+
+
+@pytest.mark.parametrize("name", ["d.png", "d.tif", "d.npy"])
+def test_value_the_largest_of_16_bits_is_no_depth(tmp_path, name):
+    """OpenCV saturates infinite millimetres there, and simulators write their sky so."""
+    stored = np.array([[0, 512, 65535]], np.uint16)
+    if name.endswith(".npy"):
+        np.save(tmp_path / name, stored)
+    else:
+        cv2.imwrite(str(tmp_path / name), stored)
+    assert read_depth_m(tmp_path / name, 256.0).tolist() == [[0, 2, 0]]
+
+
+def test_value_a_tiff_of_floats_is_metres_as_in_a_message(tmp_path):
+    metres = np.array([[0, 2.5], [np.nan, 40.0]], np.float32)
+    cv2.imwrite(str(tmp_path / "d.tif"), metres)
+    np.testing.assert_array_equal(read_depth_m(tmp_path / "d.tif"), metres)
+    cv2.imwrite(str(tmp_path / "d.tif"), np.full((2, 2), 2500, np.float32))
+    with user_error("file-content", "d.tif", "divide millimetres by 1000"):
+        read_depth_m(tmp_path / "d.tif")
+
+
+def test_exception_depth_of_8_bits_and_of_formats_that_are_not_read(tmp_path):
+    np.save(tmp_path / "d.npy", np.full((2, 2), 7, np.uint8))
+    with user_error("file-content", "d.npy", "at least 16 bits"):
+        read_depth_m(tmp_path / "d.npy")
+    (tmp_path / "d.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(60))
+    with user_error("file-format", "d.exr", "16-bit PNG, a TIFF, or metres as a float .npy"):
+        read_depth_m(tmp_path / "d.exr")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_exception_a_pointer_of_git_lfs_names_the_way_out(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with user_error("file-format", name, "git lfs pull"):
+        READERS[name](tmp_path / name)

@@ -116,6 +116,14 @@ def test_value_depth_keeps_what_rep_117_means():
         np.testing.assert_array_equal(got, metres.astype(np.float32))
 
 
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_value_depth_of_16_bits_is_millimetres_and_what_saturates_is_none(encoding):
+    stored = np.array([[0, 1500, 65534, 65535]], np.uint16)
+    got = image_to_depth_m(message(stored, encoding, 4, 1))
+    np.testing.assert_allclose(got, [[0, 1.5, 65.534, 0]], rtol=1e-6)
+    assert got.dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ("encoding", "width", "height", "changes", "reason"),
     [

@@ -68,6 +68,32 @@ def test_value_wrappers_of_other_programs_are_taken_off(tmp_path, source, prefix
     assert_equal(encoder, source)
 
 
+@pytest.mark.parametrize("names", [official_names, mmsegmentation_names, lambda encoder: encoder.state_dict()])
+@pytest.mark.parametrize("wrapper", ["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+def test_value_wrappers_within_names_are_taken_off(tmp_path, source, wrapper, names):
+    """torch.compile, FSDP and checkpointed activations wrap single parts of a network."""
+    state = {f"backbone.{name.replace('.', f'.{wrapper}.', 1)}": value for name, value in names(source).items()}
+    torch.save(state, tmp_path / "m.pth")
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / "m.pth"))
+    assert_equal(encoder, source)
+
+
+@pytest.mark.parametrize("name", ["m.pth", "model", "m.bin"])
+def test_value_safetensors_under_another_name(tmp_path, source, name):
+    save_file(official_names(source), tmp_path / name)
+    encoder = make_encoder("mit_b0")
+    load_encoder_weights(encoder, "mit_b0", str(tmp_path / name))
+    assert_equal(encoder, source)
+
+
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
+def test_exception_a_pointer_of_git_lfs(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with user_error("file-format", name, "git lfs pull"):
+        load_encoder_weights(make_encoder("mit_b0"), "mit_b0", str(tmp_path / name))
+
+
 class History:
     """Like mmengine's buffers of losses: arrays, and methods by their names."""
 

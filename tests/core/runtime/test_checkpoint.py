@@ -66,6 +66,13 @@ def test_exception_not_safetensors(tmp_path, content):
         load_checkpoint(path)
 
 
+def test_exception_a_pointer_of_git_lfs(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with user_error("checkpoint-foreign", "model.safetensors", "git lfs pull"):
+        load_checkpoint(path)
+
+
 def test_exception_truncated(saved):
     _, path = saved
     path.write_bytes(path.read_bytes()[:-1000])
