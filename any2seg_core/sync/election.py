@@ -56,15 +56,17 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     alive = [name for name in priority if streams[name].is_alive(now_ns)]
     trusted = trustworthy(streams, alive, now_ns)
     group = leading_group(streams, trusted, priority, moment)
-    contradicting = tuple(name for name in alive if name not in group)
+    usable = [streams[name] for name in group if streams[name].is_usable(now_ns)]
+    ahead = [name for name in group if _was_set_ahead(streams[name], usable)]
+    contradicting = tuple(name for name in alive if name not in group or name in ahead)
     waits: dict[str, int] = {}
     doubtful = None
     for name in priority:
         stream = streams[name]
+        if name in ahead:
+            continue
         if name in group:
-            others = [streams[other] for other in group if other != name]
-            usable = [other for other in others if other.is_usable(now_ns)]
-            if _has_drifted(stream, others) or _was_set_ahead(stream, usable):
+            if _has_drifted(stream, [streams[other] for other in group if other != name]):
                 contradicting += (name,)
             elif not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
                 doubtful = doubtful or name
@@ -173,12 +175,19 @@ def _has_drifted(stream: Stream, others: list[Stream]) -> bool:
 def _was_set_ahead(stream: Stream, others: list[Stream]) -> bool:
     """Whether its clock was set so far ahead of another one that this cannot be matched, and that one was not."""
     track = stream.clock.track
-    return any(
+    return track.set_ahead_ns > _LEAST_DRIFT_NS and any(
         track.set_ahead_ns - other.clock.track.set_ahead_ns > _LEAST_DRIFT_NS
         and _ahead_ns(stream, other) > other.config.oldest_ns
-        and not other.clock.track.is_overdue(track.last_arrival_ns, _LEAST_DRIFT_NS)  # it may be dying
+        and _goes_on(other, track.last_arrival_ns)
         for other in others
     )
+
+
+def _goes_on(stream: Stream, now_ns: int) -> bool:
+    """Whether it can lead from message to message: it is not dying, nor so slow that it counts as dead in between."""
+    track = stream.clock.track
+    next_ns = track.last_arrival_ns + (track.arrival_period_ns or _LEAST_DRIFT_NS)
+    return next_ns < stream.dead_at_ns and not track.is_overdue(now_ns, _LEAST_DRIFT_NS)
 
 
 def _ahead_ns(stream: Stream, other: Stream) -> int:

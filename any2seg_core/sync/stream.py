@@ -316,6 +316,16 @@ class Stream:
             self.entries.remove(entry)
             self._drop(entry, "other_clock")
 
+    def remove_ahead(self) -> None:
+        """Drops what is newer than the clock that is followed now: another one brought it, and it would stay for long,
+        in the place of what comes.
+        """
+        end = bisect_right(self.entries, self.clock.track.last_stamp_ns, key=_stamp)
+        for entry in self.entries[end:]:
+            if not entry.held:
+                self._drop(entry, "other_clock")
+        self.entries[end:] = [entry for entry in self.entries[end:] if entry.held]
+
     def remove_oldest(self) -> None:
         self._drop(self.entries.pop(0), "queue")
 

@@ -178,6 +178,27 @@ def test_value_a_clock_that_is_set_ahead_and_back_leads_again():
     assert {each.reference for each in late} == {"rgb"} and all(len(each.samples) == 2 for each in late)
 
 
+def test_value_a_clock_that_is_set_ahead_of_a_slow_sensor_alone_does_not_start_time_again_and_again():
+    rgb = _liar("rgb", lambda k, t: t + 500 * MS * (t > 8000 * MS))
+    sync, emitted = _play(_healthy("lidar", 345) + rgb)
+    assert _longest_gap_ms(emitted) <= 400 and sync.stats.resets == 0 and len(emitted) >= 185
+
+
+@pytest.mark.parametrize("pause_ms", [0, 2000])
+@pytest.mark.parametrize("ahead_ns", [2000 * MS, HOUR, 9 * 365 * 24 * HOUR])
+@pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+def test_value_a_clock_that_was_ahead_from_the_start_is_used_once_it_is_right(pair, ahead_ns, pause_ms):
+    """A camera without NTP until 5 s: what it sent before must not stay in the buffer for what comes."""
+    liar, healthy = pair
+    early = _liar(liar, lambda k, t: t + ahead_ns * (t < 5000 * MS))
+    messages = [each for each in early if not 0 < each[0] - 5000 * MS < pause_ms * MS]
+    sync, emitted = _play(_healthy(healthy) + messages)
+    late = [each for now_ns, each in emitted if now_ns > 9000 * MS]
+    assert _longest_gap_ms(emitted) <= 400 and len(late) >= 105
+    assert all(len(each.samples) == 2 for each in late) and sync.stats.streams[liar].fault is None
+    assert sum(sync.stats.streams[liar].dropped.values()) <= 45
+
+
 def test_value_clocks_that_are_set_ahead_together_are_no_fault():
     healthy = [*_healthy("rgb"), *_healthy("lidar")]
     ahead = [(now_ns, name, stamp_ns + 500 * MS * (now_ns > 9000 * MS)) for now_ns, name, stamp_ns in healthy]
