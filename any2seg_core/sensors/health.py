@@ -5,7 +5,8 @@ Every threshold is set so that weather, darkness and a standing car are no illne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ _SAMPLES_PER_SIDE = 128
 _WHITE = 250
 _BRIGHTEST_SHARE = 0.01
 _DEPTH_STRIDE = 4
+_RING_BUFFERS = 4  # of a camera's driver
 
 
 class Fault(NamedTuple):
@@ -105,10 +107,13 @@ def event_fault(count: int, window_ns: int, pixels: int, config: HealthConfig) -
 
 @dataclass
 class _Repeats:
-    """How often one sensor sent the same bytes; `newest` is its newest array, not a copy."""
+    """How often one sensor sent the same bytes; `recent` are its newest arrays, no copies.
+
+    A driver that hangs sends the buffers of its ring in turn, so that none equals the one before.
+    """
 
     stamp_ns: int | None = None
-    newest: np.ndarray | None = None
+    recent: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=_RING_BUFFERS))
     count: int = 0
 
 
@@ -151,7 +156,7 @@ class HealthMonitor:
         return judge(array, sensor, self.config) or self._frozen(sensor.name, array, stamp_ns)
 
     def repetition(self, name: str) -> float:
-        """How near a sensor is to frozen, 0..1: the share of `frozen_frames` messages that repeat the one before."""
+        """How near a sensor is to frozen, 0..1: the share of `frozen_frames` messages that repeat one before."""
         seen = self._repeats.get(name)
         if seen is None or not self.config.enabled or self.config.frozen_frames < 2:
             return 0.0
@@ -188,8 +193,9 @@ class HealthMonitor:
             return None
         seen = self._repeats.setdefault(name, _Repeats())
         if stamp_ns != seen.stamp_ns:
-            same = seen.newest is not None and same_bytes(array, seen.newest)
-            seen.stamp_ns, seen.newest, seen.count = stamp_ns, array, seen.count + 1 if same else 1
+            same = any(same_bytes(array, before) for before in reversed(seen.recent))
+            seen.stamp_ns, seen.count = stamp_ns, seen.count + 1 if same else 1
+            seen.recent.append(array)
         if seen.count >= self.config.frozen_frames:
             return Fault("frozen", f"{name} is frozen: {seen.count} messages with identical content")
         return None

@@ -21,8 +21,8 @@ class HealthConfig:
         black_level: camera; black when 99 % of the pixels have no channel above this (0..255). A street at night with
             lamps or headlights has its brightest percent at 100 and more, a covered lens at its noise.
         saturated_share: camera; saturated when this share of the pixels has all channels at 250 or more.
-        frozen_frames: so many messages in a row with identical bytes. A real sensor's noise never repeats, not even
-            while the car stands.
+        frozen_frames: so many messages in a row with the bytes of one of the four before. A real sensor's noise never
+            repeats, not even while the car stands.
         frozen_sensors: names of the sensors that are checked for it; `of` gives those of any suite. A simulated depth
             camera repeats itself exactly before a standing car, so it is left out.
         min_depth_share: depth; least share of pixels with a depth (finite, > 0, < 999 m).

@@ -69,6 +69,15 @@ def test_value_frozen_means_identical_bytes_of_different_messages():
     assert monitor.check(RGB, moved, 7) is None
 
 
+@pytest.mark.parametrize("buffers", [2, 3, 4])
+def test_value_a_ring_of_buffers_under_new_stamps_is_frozen(buffers):
+    monitor = HealthMonitor(HealthConfig(frozen_frames=6))
+    ring = [np.roll(SCENE, k, axis=0) for k in range(buffers)]
+    verdicts = [reason(monitor.check(RGB, ring[stamp % buffers].copy(), stamp)) for stamp in range(20)]
+    assert verdicts == [None] * (buffers + 4) + ["frozen"] * (16 - buffers)
+    assert monitor.check(RGB, SCENE[::-1], 20) is None
+
+
 def test_value_one_message_used_in_many_sets_is_not_frozen():
     monitor = HealthMonitor(HealthConfig(frozen_frames=3))
     assert all(monitor.check(RGB, SCENE, 1) is None for _ in range(20))
