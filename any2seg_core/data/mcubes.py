@@ -1,7 +1,7 @@
 """MCubeS (Liang et al., CVPR 2022): colour, angle and degree of linear polarisation, near infrared; 20 materials.
 
     root/{polL_color,NIR_warped,GT}/<item>.png   root/{polL_aolp_sin,polL_aolp_cos,polL_dolp}/<item>.npy
-    root/list_folder/{train,val,test}.txt        one item a line; root may also be the folder above multimodal_dataset
+    root/list_folder/{train,val,test}.txt        one item a line, # begins a comment; root may also be the folder above multimodal_dataset
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class McubesDataset(FrameDataset):
         if not path.exists():
             raise NoFramesError(f"{path}: missing; MCubeS lists the items of each split there", "data-empty")
         lines = read_text(path, "list of items").splitlines()
-        return [McubesFrame(line.split()[0]) for line in lines if line.strip()]
+        return [McubesFrame(line.split()[0]) for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
     def _expected(self) -> str:
         return f"items in {LIST_FOLDER}/{self.split}.txt, the folder holds {held_by(self.root)}"

@@ -26,7 +26,7 @@ from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _SUFFIXES = {
     IMAGE: _PICTURES,
-    DEPTH: (".png", ".tif", ".tiff", ".npy", ".npz"),
+    DEPTH: (".png", ".pgm", ".tif", ".tiff", ".npy", ".npz"),
     EVENTS: (".raw", ".dat", ".h5", ".hdf5", ".aedat4", ".npz", ".npy"),
     POINTS: (".pcd", ".ply", ".npy", ".npz", ".bin"),
 }
@@ -206,10 +206,10 @@ def _files(option: str, kind: str, given: str) -> dict[str, Path]:
     """Key of the frame -> file, of one input."""
     path, wanted = Path(given), _SUFFIXES[kind]
     if path.is_dir():
-        root, found = path, [each for each in path.iterdir() if each.suffix.lower() in wanted and each.is_file()]
+        root, found = path, [each for each in path.iterdir() if each.suffix.lower() in wanted and _may_be_file(each)]
     elif _is_pattern(given) and not path.exists():
         root = Path(*_before_pattern(path.parts))
-        found = [each for each in map(Path, glob.glob(given, recursive=True)) if each.is_file()]
+        found = [each for each in map(Path, glob.glob(given, recursive=True)) if _may_be_file(each)]
     else:
         root, found = path.parent, [path]
     found = [each for each in found if not is_left_behind(each)]
@@ -225,6 +225,11 @@ def _files(option: str, kind: str, given: str) -> dict[str, Path]:
             )
         files[key] = each
     return files
+
+
+def _may_be_file(path: Path) -> bool:
+    """A file, or a link that leads nowhere (not fetched, or on a disk that is away): its frame is to be missed."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _meeting(files: dict[str, dict[str, Path]]) -> dict[str, dict[str, Path]]:

@@ -33,6 +33,8 @@ def test_value_lists_may_have_a_byte_order_mark_and_line_ends_of_windows(root: P
     path = root / "list_folder" / "train.txt"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_text().replace("\n", "\r\n").encode())
     assert [frame.name for frame in McubesDataset(root, "train").frames] == expected
+    path.write_text(f"# own split\n\n{path.read_text('utf-8-sig')}")
+    assert [frame.name for frame in McubesDataset(root, "train").frames] == expected
 
 
 def test_value_planes_keep_16_bits_and_lose_the_left_192_columns(root: Path):

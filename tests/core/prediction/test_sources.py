@@ -122,6 +122,16 @@ def test_value_a_damaged_file_costs_its_own_sensor(tmp_path):
     assert "c.png is 5x8" in str(found[2].problems["rgb"])
 
 
+def test_value_a_link_that_leads_nowhere_is_a_frame_that_is_missed(tmp_path):
+    """As git-annex leaves for files that were not fetched; folders and patterns alike."""
+    picture(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "b.png").symlink_to(tmp_path / "annex" / "b.png")
+    for given in (tmp_path / "pictures", tmp_path / "pictures" / "*.png"):
+        found = list(frames(rgb=given))
+        assert [sorted(frame.samples) for frame in found] == [["rgb"], []]
+        assert found[1].problems["rgb"].code == "file-missing" and "b.png" in str(found[1].problems["rgb"])
+
+
 def test_exception_inputs_that_give_no_frame(tmp_path):
     cloud(tmp_path / "clouds" / "a.npy")
     with user_error("file-missing", "clouds", ".png"):
