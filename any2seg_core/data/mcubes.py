@@ -1,7 +1,9 @@
 """MCubeS (Liang et al., CVPR 2022): colour, angle and degree of linear polarisation, near infrared; 20 materials.
 
     root/{polL_color,NIR_warped,GT}/<item>.png   root/{polL_aolp_sin,polL_aolp_cos,polL_dolp}/<item>.npy
-    root/list_folder/{train,val,test}.txt        one item a line, # begins a comment; root may also be the folder above multimodal_dataset
+    root/list_folder/{train,val,test}.txt        one item a line, # before a comment
+
+Root may also be the folder above multimodal_dataset.
 """
 
 from __future__ import annotations
