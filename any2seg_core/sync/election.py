@@ -56,8 +56,8 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
     alive = [name for name in priority if streams[name].is_alive(now_ns)]
     trusted = trustworthy(streams, alive, now_ns)
     group = leading_group(streams, trusted, priority, moment)
-    usable = [streams[name] for name in group if streams[name].is_usable(now_ns)]
-    ahead = [name for name in group if _was_set_ahead(streams[name], usable)]
+    sound = [streams[name] for name in group if streams[name].is_sound(now_ns)]
+    ahead = [name for name in group if _was_set_ahead(streams[name], sound)]
     contradicting = tuple(name for name in alive if name not in group or name in ahead)
     waits: dict[str, int] = {}
     doubtful = None
@@ -66,7 +66,7 @@ def elect(streams: Mapping[str, Stream], priority: tuple[str, ...], moment: Mome
         if name in ahead:
             continue
         if name in group:
-            if _has_drifted(stream, [streams[other] for other in group if other != name]):
+            if _has_drifted(stream, [other for other in sound if other is not stream]):
                 contradicting += (name,)
             elif not stream.is_usable(now_ns) or stream.clock.is_erratic(now_ns):
                 doubtful = doubtful or name

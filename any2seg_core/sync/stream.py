@@ -12,6 +12,7 @@ from any2seg_core.base.errors import UserError
 from any2seg_core.sync.clock import BACKWARD_JUMP_NS, MS, StreamClock, StreamFault
 
 _UNUSABLE_FOR_NS = 1_000 * MS
+_DOUBTED_FOR_NS = 9_000 * MS  # each time that it displaces another for nothing, labels fail to come for two sets
 _CLOCK_SLACK_NS = 100 * MS
 _UNUSABLE_SETS = 2  # in a row; one bad message is an accident
 
@@ -181,6 +182,10 @@ class Stream:
     def is_usable(self, now_ns: int) -> bool:
         """Whether its content is not known to be unusable."""
         return self._unusable_until_ns is None or now_ns >= self._unusable_until_ns
+
+    def is_sound(self, now_ns: int) -> bool:
+        """Whether it may displace another stream by its clock: its content was not found unusable for a while."""
+        return self._unusable_until_ns is None or now_ns >= self._unusable_until_ns + _DOUBTED_FOR_NS
 
     @property
     def usable_at_ns(self) -> int | None:

@@ -163,6 +163,36 @@ def test_value_a_stream_whose_content_cannot_be_used_does_not_lead(usable):
         assert _longest_gap_ms(seen) <= 400
 
 
+CLOCKS = {
+    "3 % fast": lambda k, t: t + (t - 1000 * MS) * 3 // 100,
+    "3 % slow": lambda k, t: t - (t - 1000 * MS) * 3 // 100,
+    "set 0.5 s ahead": lambda k, t: t + 500 * MS * (t > 5000 * MS),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS.values(), ids=CLOCKS)
+def test_value_a_stream_whose_content_cannot_be_used_displaces_no_clock_that_is_wrong(clock):
+    """The LiDAR has no transform, the camera's clock runs away: its labels must go on."""
+    sync, usable_ns = _sync(), []
+
+    def judge(now_ns, sets):
+        for each in sets:
+            if "rgb" in each.samples:
+                usable_ns.append(now_ns)
+            for stream in each.samples:
+                judge(now_ns, sync.judge(stream, stream == "rgb", now_ns))
+
+    for now_ns, name, stamp_ns in sorted(_healthy("lidar") + _liar("rgb", clock)):
+        while (due_ns := sync.next_deadline_ns()) is not None and due_ns < now_ns:
+            judge(due_ns, sync.poll(due_ns))
+            if (after_ns := sync.next_deadline_ns()) is not None and after_ns <= due_ns:
+                break
+        judge(now_ns, sync.add(name, stamp_ns, None, now_ns))
+    usable_ns.append((SECONDS * 1000 - 100) * MS)
+    assert max(after - before for before, after in zip(usable_ns, usable_ns[1:], strict=False)) <= 500 * MS
+    assert sync.stats.resets <= 4
+
+
 def test_value_several_hours_of_sets_hold_no_more_than_the_buffers():
     sync, _ = _play(_healthy("lidar") + _liar("rgb", lambda k, t: t + 7919 * MS * (k % 11)))
     for stats in sync.stats.streams.values():
