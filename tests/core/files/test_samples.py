@@ -194,6 +194,8 @@ def test_value_the_largest_of_16_bits_is_no_depth(tmp_path, name):
     else:
         cv2.imwrite(str(tmp_path / name), stored)
     assert read_depth_m(tmp_path / name, 256.0).tolist() == [[0, 2, 0]]
+    np.save(tmp_path / "wide.npy", np.array([[65535, 65536]], np.int32))  # of 32 bits it is a number as others
+    assert read_depth_m(tmp_path / "wide.npy", 256.0).tolist() == [[65535 / 256, 256]]
 
 
 def test_value_a_tiff_of_floats_is_metres_as_in_a_message(tmp_path):
