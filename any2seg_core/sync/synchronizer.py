@@ -186,10 +186,7 @@ class Synchronizer:
     def _read(self, name: str, entry: Entry, now_ns: int) -> list[Entry]:
         """What goes into the buffer for a message: it, those that waited for it, or nothing."""
         stream, entries = self._streams[name], []
-        before = stream.clock.followed
         kind, track = stream.clock.observe(entry.stamp_ns, now_ns)
-        if before is not None and stream.clock.followed is not before:
-            stream.remove_ahead()
         if kind == "new":
             stream.remove_of_other_clock(entry.stamp_ns)
         reason = self._refusal(stream, entry.stamp_ns)
@@ -208,10 +205,8 @@ class Synchronizer:
             return entries
         held = stream.clock.settle(now_ns, self._times_of_others(name, now_ns))
         stream.drop_forgotten()
-        if held is None:
-            return entries
         stream.remove_ahead()
-        return held + [each for each in entries if each not in held]
+        return entries if held is None else held + [each for each in entries if each not in held]
 
     def _times_of_others(self, name: str, now_ns: int) -> list[int]:
         offset_ns = self.config.streams[name].offset_ns

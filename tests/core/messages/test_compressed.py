@@ -104,7 +104,7 @@ def test_value_compressed_depth_millimetres(codec):
     body = _rvl(codes) if codec == "rvl" else encoded(codes, ".png")
     got = compressed_to_depth_m(message(b"\0" * 12 + body, f"16UC1; compressedDepth {codec}".rstrip()))
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, codes / 1000.0, rtol=1e-6)
+    np.testing.assert_allclose(got, np.where(codes == 65535, 0, codes / 1000.0), rtol=1e-6)
 
 
 def test_value_rvl_of_the_reference_encoder():
@@ -112,7 +112,7 @@ def test_value_rvl_of_the_reference_encoder():
     body = bytes.fromhex("0500000003000000") + bytes.fromhex(REFERENCE_RVL)
     codes = np.array([[0, 0, 1000, 1001, 999], [0, 0, 0, 0, 65535], [1, 0, 2000, 2000, 0]], np.uint16)
     got = compressed_to_depth_m(message(b"\0" * 12 + body, "16UC1; compressedDepth rvl"))
-    np.testing.assert_allclose(got, codes / 1000.0, rtol=1e-6)
+    np.testing.assert_allclose(got, np.where(codes == 65535, 0, codes / 1000.0), rtol=1e-6)
     assert _rvl(codes) == body
 
 
@@ -138,7 +138,7 @@ def test_value_compressed_depth_of_floats_is_quantised_inverse_depth(codec):
 def test_value_plain_depth_files():
     codes = _depth_codes()
     got = compressed_to_depth_m(message(encoded(codes, ".png"), "16UC1; png compressed "))
-    np.testing.assert_allclose(got, codes / 1000.0, rtol=1e-6)
+    np.testing.assert_allclose(got, np.where(codes == 65535, 0, codes / 1000.0), rtol=1e-6)
     metres = RNG.uniform(0, 60, (H, W)).astype(np.float32)
     got = compressed_to_depth_m(message(encoded(metres, ".tiff"), "32FC1; tiff compressed"))
     np.testing.assert_array_equal(got, metres)
