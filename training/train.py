@@ -109,30 +109,31 @@ def gradients(
     return losses, terms, keys
 
 
+def open_batches(config: TrainConfig, run: Run, processes: Processes) -> Iterator[Batch]:
+    """Endless batches of this process from the step on at which the run is."""
+    first = run.step * config.accumulate
+    sizes = (config.batch_size, config.unlabelled_batch_size or config.batch_size)
+    numbers = MixedNumbers([
+        SampleNumbers(len(frames), size, config.seed, first, processes.rank, processes.world_size, part)
+        for part, (frames, size) in enumerate(zip(run.parts, sizes, strict=False))
+    ])  # fmt: skip
+    parts = run.method.parts(run.parts)
+    if config.fit:
+        parts = fitted_frames(parts, run.contract)
+    augment, degradation = build_augment(config, run.contract.suite), build_degradation(config, run.contract)
+    with_clean = run.method.asks_teachers
+    return training_batches(run.contract.modalities, parts, augment, numbers, config.workers, degradation, with_clean)
+
+
 def train(config: TrainConfig, processes: Processes) -> dict[str, Any]:
     """Run the training and the final evaluation on all val frames; returns the summary stored in final.safetensors."""
-    rank, world_size = processes.rank, processes.world_size
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     run = build_run(config, processes)
     require_val(run.val_frames, config.eval_frames, processes)
     model, optimizer = run.model, run.optimizer
     parallel = processes.parallel(model)
-    first_batch = run.step * config.accumulate
-    sizes = (config.batch_size, config.unlabelled_batch_size or config.batch_size)
-    numbers = MixedNumbers([
-        SampleNumbers(len(frames), size, config.seed, first_batch, rank, world_size, part)
-        for part, (frames, size) in enumerate(zip(run.parts, sizes, strict=False))
-    ])  # fmt: skip
-    augment = build_augment(config, run.contract.suite)
-    degradation = build_degradation(config, run.contract)
-    parts = run.method.parts(run.parts)
-    if config.fit:
-        parts = fitted_frames(parts, run.contract)
-    with_clean = run.method.asks_teachers
-    batches = training_batches(
-        run.contract.modalities, parts, augment, numbers, config.workers, degradation, with_clean
-    )
+    batches = open_batches(config, run, processes)
     board = config.out / "tensorboard" if config.tensorboard else None
     losses: list[torch.Tensor] = []
     terms: list[dict[str, torch.Tensor]] = []

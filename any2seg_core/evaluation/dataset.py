@@ -200,16 +200,10 @@ def evaluate_dataset(
     passes = 1 + specialists + (len(MISSING_RATES) + len(NOISE_LEVELS) if settings.noise else 0)
     stages = Stages(len(target.indices), passes, progress)
 
-    frames = stages.over("subsets", target.batches())
     board, blocks = Scoreboard(target.space), FrameBlocks(target.space)
-    shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
     per_frame = []
-    fill_in, subsets, of_labels = FILL_INS[settings.protocol], target.subsets, target.comparison.of_labels
-    scored = frame_scores(
-        target.model, frames, target.space, subsets, fill_in, target.suite, of_labels, target.contract.temperature,
-        target.engine,
-    )  # fmt: skip
-    for frame in scored:
+    shown = [target.indices[number] for number in spread(len(target.indices), _SHOWN)]
+    for frame in _scored(target, stages.over("subsets", target.batches())):
         board.add(frame.scores, target.cases(frame.number))
         blocks.add(frame.scores)
         counts = {letters: score.class_counts() for letters, score in frame.scores.items()}
@@ -244,6 +238,16 @@ def evaluate_dataset(
     rows = published(data_set) if data_set else ()
     document["published"] = [dataclasses.asdict(row) | {"mean": row.mean} for row in rows]
     return rounded_document(document)
+
+
+def _scored(target: EvaluationTarget, batches: Iterator[EvaluationBatch]) -> Iterator[FrameScores]:
+    """Scores of each frame with the sensors of each subset of the settings."""
+    fill_in, of_labels = FILL_INS[target.settings.protocol], target.comparison.of_labels
+    temperature = target.contract.temperature
+    return frame_scores(
+        target.model, batches, target.space, target.subsets, fill_in, target.suite, of_labels, temperature,
+        target.engine,
+    )  # fmt: skip
 
 
 def _of_compared(target: EvaluationTarget) -> str:
