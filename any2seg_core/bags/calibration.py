@@ -27,6 +27,7 @@ from any2seg_core.runtime.frame_builder import FrameBuilder
 from any2seg_core.runtime.input_options import InputOptions
 from any2seg_core.sensors.calibration import Calibration, load_calibration
 from any2seg_core.sensors.camera import CameraModel
+from any2seg_core.sensors.camera_info import UNNAMED_FRAME
 from any2seg_core.sensors.places import SensorPlace, place_keys
 from any2seg_core.sensors.rectified import rectified_note
 from any2seg_core.sensors.rig import same_view
@@ -272,7 +273,7 @@ def _missing(calibration: Calibration, choice: TopicChoice, problems: Mapping[st
 def _with_views(
     found: BagCalibration, calibration: Calibration, bag: Recording, choice: TopicChoice
 ) -> BagCalibration:
-    """Adds what is to be said of cameras without intrinsics, and of pictures of another shape than the intrinsics."""
+    """Adds what is to be said of cameras without intrinsics, and of pictures of another shape or frame than these."""
     lines, unusable = [], []
     suite = choice.map.suite
     for sensor in suite.sensors:
@@ -280,12 +281,12 @@ def _with_views(
         if kind == POINTS:
             is_followed = found.extrinsics is not None and name in found.extrinsics.names
             unusable += [name] if name in choice.map.streams and place.to_camera is None and not is_followed else []
-        elif name != suite.camera:
+        else:
             camera, size = place.camera or calibration.camera, _size_of(bag, choice, name)
-            title = _camera_title(sensor)
+            title, is_own = _camera_title(sensor), name == suite.camera or place.camera is not None
             if size is not None and not same_view(size, camera):
-                says = "the camera" if place.camera is None else "its calibration says"
-                lack = f"without a calibration of the {title}" if place.camera is None else "with that calibration"
+                says = "its calibration says" if is_own else "the camera"
+                lack = "with that calibration" if is_own else f"without a calibration of the {title}"
                 what = "sensor is" if kind == EVENTS else "images are"
                 they = "events" if kind == EVENTS else name
                 lines.append(
@@ -293,8 +294,15 @@ def _with_views(
                     f"be used {lack}"
                 )
                 unusable.append(name)
-            elif place.camera is None and name in choice.map.streams:
+            elif not is_own and name in choice.map.streams:
                 lines.append(f"no camera_info of the {title}: {_camera_of(suite)}'s is taken")
+            frame = choice.peeks.get(choice.map.streams.get(name, ""), Peek()).frame_id
+            known = camera.frame_id.lstrip("/")
+            if is_own and frame and known not in (frame, UNNAMED_FRAME):
+                lines.append(
+                    f"{name}: frame_id of its messages is {frame!r}, that of its intrinsics {known!r}: they are "
+                    "refused unless check_frames is false"
+                )
     return replace(found, missing=(*found.missing, *lines), unusable=tuple(unusable))
 
 

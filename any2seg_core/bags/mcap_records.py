@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from any2seg_core.bags.salvage_parts import FORMS, parse_qos
-from any2seg_core.bags.storage import Break, StoredTopic
+from any2seg_core.bags.storage import Break, StoredTopic, ros1_qos
 from any2seg_core.bags.unpacking import Budget
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -17,6 +17,8 @@ SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END, FOOTER = 0x03, 0x04, 0x05, 0x06, 0x0F
 HEADER, MESSAGE_INDEX, CHUNK_INDEX, STATISTICS = 0x01, 0x07, 0x08, 0x0B
 QOS_KEY = "offered_qos_profiles"
 """In the metadata of a channel that rosbag2 has written."""
+LATCHING_KEY = "latching"
+"""In the metadata of a channel that was converted from a ROS 1 bag: its connection's header."""
 FOOTER_BYTES = 1 + 8 + 20
 _MAX_PART_BYTES = 2**28  # of a record that goes on behind the end of the file
 
@@ -57,10 +59,11 @@ class Declared:
                     kind = f"{package}/msg/{rest}" if rest and "/" not in rest else kind
                     serialization = serialization or ("ros1" if notation == "ros1msg" else "cdr")
                 qos_text = metadata.get(QOS_KEY, "")
+                is_ros1 = serialization == "ros1"
+                qos = ros1_qos(metadata.get(LATCHING_KEY) == "1") if is_ros1 else parse_qos(qos_text)
                 self.topics[key] = StoredTopic(
-                    name, kind, definition, FORMS.get(notation, ""), serialization, parse_qos(qos_text),
-                    (notation, data), qos_text,
-                )  # fmt: skip
+                    name, kind, definition, FORMS.get(notation, ""), serialization, qos, (notation, data), qos_text
+                )
                 return self.topics[key]
         return None
 

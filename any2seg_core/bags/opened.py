@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
 from any2seg_core.vocabulary.subsets import parse_suite
 
 _FIXED_FRAME, _STAMP_SOURCE, _MODALITIES = "fixed_frame", "stamp_source", "modalities"  # the node's parameters
+_TOLD = 3
 
 Transform = Callable[[Iterable[Recorded]], Iterable[Recorded]]
 
@@ -208,7 +210,8 @@ def open_bag(path: Path, options: BagOptions | None = None) -> Iterator[OpenBag]
         streams = choice.map.streams
         if not streams:
             known = ", ".join(list(bag.topics)[:8]) or "no topics at all"
-            way_out = "; ".join(choice.notes) or "say which: --topic rgb=/x"
+            problems = (f"{topic.name}: {topic.problem}" for topic in bag.topics.values() if topic.problem)
+            way_out = "; ".join((*choice.notes, *islice(problems, _TOLD))) or "say which: --topic rgb=/x"
             titles = ", ".join(sensor.title for sensor in options.suite.sensors)
             raise UserError(
                 f"{path}: no topic of {titles} ({known}); {way_out}", "bag-sensor-missing"

@@ -282,7 +282,7 @@ class Recording:
         for name in named:
             if not (self.path / name).is_file():
                 self._warn(f"{_METADATA} names {name}, which is not there")
-        files = [path for path in present if path.name in named] or present
+        files = [path for path in present if path.name in named] or self._without_copies(present)
         if not files:
             raise UserError(
                 f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})", "bag-format"
@@ -293,6 +293,20 @@ class Recording:
                 f"{self.path}: holds several formats ({', '.join(sorted(formats))}); give one file", "bag-ambiguous"
             )
         return files
+
+    def _without_copies(self, files: list[Path]) -> list[Path]:
+        """Of a file that lies there packed and unpacked, or before and behind `rosbag reindex`, one counts."""
+        names = {path.name for path in files}
+        used = []
+        for path in files:
+            unpacked = path.stem if path.suffix in ZSTD_SUFFIXES else path.name
+            original = re.sub(rf"\.orig(?={re.escape(ROS1_SUFFIX)}$)", "", path.name)
+            other = next((name for name in (unpacked, original) if name != path.name and name in names), None)
+            if other is None:
+                used.append(path)
+            else:
+                self._warn(f"{path.name} is left out: {other} beside it holds the same; give it by its name to read it")
+        return used
 
     def _listed_files(self) -> set[str]:
         path = self.path / _METADATA

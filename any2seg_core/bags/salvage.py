@@ -18,9 +18,7 @@ from any2seg_core.bags.salvage_order import TimeOrder
 from any2seg_core.bags.salvage_parts import Lost
 from any2seg_core.bags.storage import (
     ALWAYS,
-    LATCHED,
     MCAP_SUFFIX,
-    PLAIN,
     ROS1_SUFFIX,
     SQLITE_SUFFIX,
     Break,
@@ -28,6 +26,7 @@ from any2seg_core.bags.storage import (
     Ros1File,
     Stored,
     StoredTopic,
+    ros1_qos,
     storage_suffix,
 )
 from any2seg_core.bags.storage_mcap import McapFile
@@ -282,7 +281,7 @@ def _ros1_item(
             if key not in topics:
                 fields = _ros1_fields(data)
                 package, _, name = fields["type"].decode().partition("/")
-                qos = (LATCHED if fields.get("latching") == b"1" else PLAIN,)
+                qos = ros1_qos(fields.get("latching") == b"1")
                 definition = fields["message_definition"].decode(errors="replace")
                 topic = header["topic"].decode()
                 topics[key] = StoredTopic(topic, f"{package}/msg/{name}", definition, "msg", "ros1", qos)

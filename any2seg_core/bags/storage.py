@@ -43,6 +43,11 @@ LATCHED = RecordedQos("reliable", "transient_local", "keep_last", 1)
 PLAIN = RecordedQos("reliable", "volatile", "keep_last", 10)
 
 
+def ros1_qos(is_latched: bool) -> tuple[RecordedQos, ...]:
+    """What a publisher of ROS 1 offers."""
+    return (LATCHED if is_latched else PLAIN,)
+
+
 def is_latched(name: str, qos: Iterable[RecordedQos]) -> bool:
     """Whether the last messages of a topic go on to count: it was offered so, or holds transforms that stand still."""
     return name.endswith("tf_static") or any(profile.durability == LATCHED.durability for profile in qos)
@@ -143,9 +148,10 @@ class Ros1File:
         self.path = path
         self._delivered, self._budget = delivered, Budget(delivered)
         self.damage = ""
-        self.notes: tuple[str, ...] = ()
         self._reader = Ros1Reader(path)
         self._reader.open()
+        chunks = sorted(self._reader.chunk_infos, key=lambda chunk: chunk.pos)
+        self.notes = run_back(path, ((chunk.start_time, chunk.end_time) for chunk in chunks))
         names = {unpack: name for name, unpack in decompressors.items()}
         for place, chunk in self._reader.chunks.items():  # rosbags would unpack whatever the chunks claim
             bounded = partial(self._unpack, names[chunk.decompressor])
@@ -193,6 +199,6 @@ class Ros1File:
 
 
 def _topic(connection: Connection) -> StoredTopic:
-    definition, qos = connection.msgdef, (LATCHED if getattr(connection.ext, "latching", 0) else PLAIN,)
-    form = _FORMS[definition.format]
+    definition, form = connection.msgdef, _FORMS[connection.msgdef.format]
+    qos = ros1_qos(bool(getattr(connection.ext, "latching", 0)))
     return StoredTopic(connection.topic, connection.msgtype, definition.data, form, "ros1", qos)

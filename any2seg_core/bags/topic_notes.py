@@ -10,6 +10,7 @@ from any2seg_core.vocabulary.sensor import IMAGE, POINTS
 
 _UNPACK = "replay the recording into {}, which makes a PointCloud2 of it, and record that"
 _REPUBLISH = "republish it uncompressed (ros2 run {} republish) and record that"
+_CONVERT = "convert it to {} (types of Foxglove are not read)"
 _WAYS_OUT = {
     POINTS: (
         (r"^livox\w*/.*/CustomMsg$", "set xfer_format of the driver to 0 (PointCloud2) and record that"),
@@ -18,9 +19,14 @@ _WAYS_OUT = {
         (r"^(hesai|pandar)\w*/.*/(UdpFrame|PandarScan)$", _UNPACK.format("the driver of Hesai")),
         (r"^rslidar\w*/.*/Rslidar(Packet|Scan)$", _UNPACK.format("rslidar_sdk")),
         (r"^nebula_msgs/.*/NebulaPackets$", _UNPACK.format("nebula_ros")),
+        (r"^foxglove(_msgs)?\b.*\bPointCloud$", _CONVERT.format("sensor_msgs/PointCloud2")),
         (r"/CompressedPointCloud2$", _REPUBLISH.format("point_cloud_transport")),
     ),
-    IMAGE: ((r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),),
+    IMAGE: (
+        (r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),
+        (r"^foxglove(_msgs)?\b.*\b(RawImage|CompressedImage|CompressedVideo)$",
+         _CONVERT.format("sensor_msgs/Image or CompressedImage")),
+    ),
 }
 """Kind -> (pattern of a driver's own type, what to do), for a sensor that has no topic of a type that is read."""
 

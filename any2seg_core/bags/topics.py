@@ -16,8 +16,9 @@ from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.bags.topic_rules import ODOMETRY, TRUTH, Rule, RulesFile, load_rules, rules_of
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
+from any2seg_core.messages.images import is_known_encoding
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import DEPTH, EVENTS
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE
 from any2seg_core.vocabulary.topics import TopicMap, node_camera_infos
 
 COMPRESSED_KIND = "sensor_msgs/msg/CompressedImage"
@@ -26,6 +27,10 @@ CLOUD_KIND, CAMERA_INFO_KIND = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/C
 _NO_TOPIC = "none"
 _EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
 _INFO_SUFFIX = ".camera_info"
+_DEPTH_UNITS = {"16UC1": "millimetres", "32FC1": "metres"}
+_SAYS_DEPTH = re.compile(r"depth|stereo|distance|range|registered|tof", re.I)
+_FORMATS = ("jpeg", "jpg", "webp", "tiff")
+_READ_FORMATS = (*_FORMATS, "png", "compressedDepth")
 _GREY_PNG = {1: "mono8", 2: "mono16"}  # bytes per pixel -> encoding
 _ALSO = MappingProxyType({EVENTS: IMAGE_KINDS, TRUTH: (CLOUD_KIND,)})
 """What a topic that is given may be and none is taken for: event pictures, and CARLA's semantic LiDAR as truth."""
@@ -118,13 +123,14 @@ def choose_topics(
     absent = {suite.sensor(name).kind: name for name in reversed(suite.members) if name not in streams}
     notes = (
         *topic_notes(bag.topics, absent), *_depth_notes(topic_map, peeks, given),
-        *_refused_notes(bag, rules, peeks, chosen, suite),
+        *_refused_notes(bag, rules, peeks, chosen, suite), *_unread_notes(bag, peeks, absent),
     )  # fmt: skip
     return TopicChoice(topic_map, peeks, reasons, others, notes)
 
 
 def _depth_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str, str]) -> Iterator[str]:
-    """Packed depth is a picture of four channels like any other: only its name says what it is."""
+    """Packed depth is a picture of four channels like any other: only its name says what it is; and numbers of 16 or 32
+    bits may be of anything."""
     for name in topics.suite.of_kind(DEPTH):
         topic = topics.streams.get(name, "")
         encoding = peeks.get(topic, Peek()).encoding
@@ -132,6 +138,9 @@ def _depth_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str
             kind = "bgra8" if encoding == "bgra8" else "a png of colours"
             way_out = f"if it is a picture: --topic {name}={_NO_TOPIC}"
             yield f"{topic}: {kind}, read as CARLA's packed depth by its name; {way_out}"
+        if encoding in _DEPTH_UNITS and name not in given and not _SAYS_DEPTH.search(topic):
+            read_as = f"{encoding}, read as depth in {_DEPTH_UNITS[encoding]}"
+            yield f"{topic}: {read_as}, though its name says nothing of it; if it is none: --topic {name}={_NO_TOPIC}"
 
 
 def _refused_notes(
@@ -146,6 +155,19 @@ def _refused_notes(
             is_told = bool(word or rules[role].names)
             if is_told and name not in chosen.values() and _fits(topic, any_name, peeks.get(name)):
                 yield f"{name}: not taken for {role}, because {why}; if it is: --topic {role}={name}"
+
+
+def _unread_notes(bag: Recording, peeks: Mapping[str, Peek], absent: Mapping[str, str]) -> Iterator[str]:
+    """Pictures in a layout that nothing here reads, where there is no camera; `absent`: kind -> sensor."""
+    for name, topic in bag.topics.items() if IMAGE in absent else ():
+        encoding = peeks.get(name, Peek()).encoding
+        is_read = encoding in _READ_FORMATS or is_known_encoding(encoding)
+        if topic.kind in IMAGE_KINDS and encoding and not is_read:
+            what, way_out = ("encoding", "rgb8") if topic.kind != COMPRESSED_KIND else ("format", "jpeg")
+            yield (
+                f"{name}: images of {what} {encoding[:40]!r} are not read, so there is no {absent[IMAGE]}: set its "
+                f"driver to {way_out}, or republish it so and record that"
+            )
 
 
 def _parse_fixed(pairs: Sequence[str]) -> dict[str, str]:
@@ -250,13 +272,16 @@ def _look_at(message: Any) -> Peek:
 def _compressed_encoding(words: list[str], message: Any) -> str:
     """image_transport writes "bgr8; jpeg compressed bgr8", others plain "jpeg"; what it was made from says more.
 
-    A plain "png" may be depth or colours: its head says which.
+    A plain "png" may be depth or colours, and writers fill in what they like ("JPEG", "image/png", nothing): the head
+    of the picture says which.
     """
-    if "compressedDepth" in words or words[0] != "png":
-        return "compressedDepth" if "compressedDepth" in words else words[0]
+    if "compressedDepth" in words:
+        return "compressedDepth"
+    if words[0] in _FORMATS or is_known_encoding(words[0]):
+        return words[0]
     with suppress(MessageError):
         head = picture_head(message.data)
-        return _GREY_PNG.get(head.pixel_bytes, head.kind)
+        return _GREY_PNG.get(head.pixel_bytes, head.kind) if head.kind == "png" else head.kind
     return words[0]
 
 

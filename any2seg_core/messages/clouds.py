@@ -127,10 +127,11 @@ def _layout(msg: Any) -> tuple[np.ndarray, int, int, int, int]:
     row_step = integer(msg, "row_step", "cloud", 0, 2**40, reason="step")
     if height * width > MAX_POINTS:
         raise MessageError(f"cloud: {width} x {height} points are more than {MAX_POINTS}", "size")
-    if height > 1 and row_step < width * step:
-        raise MessageError(f"cloud: row_step {row_step} is smaller than {width} points of {step} bytes", "step")
-    row_step = row_step if height > 1 else width * step  # of a single row some drivers leave row_step at 0
     data = data_bytes(msg, "cloud")
+    if height == 1 or data.size == width * step * height:
+        row_step = width * step  # without padding nothing hangs on it: drivers leave 0, or fill in the whole size
+    if row_step < width * step:
+        raise MessageError(f"cloud: row_step {row_step} is smaller than {width} points of {step} bytes", "step")
     if data.size != row_step * height:
         raise MessageError(
             f"cloud: data holds {data.size} bytes, row_step {row_step} x height {height} says otherwise", "length"

@@ -225,6 +225,11 @@ def encoding_of(name: str) -> Encoding:
     return Encoding(_GENERIC_KINDS[generic[1]], int(generic[2] or 1))
 
 
+def is_known_encoding(name: str) -> bool:
+    """Whether `image_to_array` knows the layout of an encoding."""
+    return name in _NAMED or _GENERIC.fullmatch(name) is not None
+
+
 def _listed() -> str:
     return ", ".join(_NAMED)
 

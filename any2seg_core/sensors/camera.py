@@ -20,7 +20,9 @@ from any2seg_core.base.limits import limits, raising
 from any2seg_core.sensors.camera_info import UNNAMED_FRAME, camera_info_fields
 
 DISTORTION_COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
-_MODEL_ALIASES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
+_MODEL_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "pinhole": "plumb_bob", "radtan": "plumb_bob",
+                  "brown_conrady": "plumb_bob", "fisheye": "equidistant", "kannala_brandt": "equidistant",
+                  "kannala_brandt4": "equidistant"}  # fmt: skip
 _MAX_SIDE = 32768
 _BLOCK_PIXELS = 1 << 17
 _LARGEST_COEFFICIENT = 1e9  # those of real lenses stay below a thousand
@@ -38,7 +40,8 @@ class CameraModel:
             model has 12 or 14, the rest must be zero: it is the same lens.
         distortion_model: "plumb_bob" (k1 k2 p1 p2 k3), "rational_polynomial" (k1 k2 p1 p2 k3 k4 k5 k6) or
             "equidistant" (k1..k4 of Kannala and Brandt 2006, OpenCV's fisheye). A plumb_bob with k4 k5 k6 is a
-            rational_polynomial.
+            rational_polynomial. Other names of these are read too, in any case: pinhole, radtan, brown_conrady, none;
+            fisheye, kannala_brandt.
         frame_id: name of the optical frame; UNNAMED_FRAME where nothing names it.
 
     Raises:
@@ -59,11 +62,12 @@ class CameraModel:
 
     def __post_init__(self) -> None:
         width, height = _size(self.width, self.height)
-        model = _MODEL_ALIASES.get(self.distortion_model, self.distortion_model)
+        written = self.distortion_model.strip().lower().replace(" ", "_").replace("-", "_")
+        model = _MODEL_ALIASES.get(written, written)
         if model not in DISTORTION_COEFFICIENTS:
             raise UserError(
-                f"camera: unknown distortion_model {self.distortion_model!r}; "
-                f"use one of {sorted(DISTORTION_COEFFICIENTS)}",
+                f"camera: unknown distortion_model {self.distortion_model!r}; use one of "
+                f"{sorted(DISTORTION_COEFFICIENTS)}, or publish rectified images and set rectified to true",
                 "camera-distortion",
             )
         object.__setattr__(self, "width", width)

@@ -401,6 +401,33 @@ def test_value_a_picture_that_fits_its_camera_info_is_no_news(tmp_path, topic):
     assert found_in(write_bag(tmp_path / "bag", lens_entries("plumb_bob", coefficients, topic))).notes == ()
 
 
+@pytest.mark.parametrize("suffix", ["", ".jpg"])
+def test_value_pictures_of_another_shape_than_their_camera_info_are_told(tmp_path, suffix):
+    """A driver was set to another resolution, and the calibration stayed."""
+    bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [], size=(96, 72), suffix=suffix))
+    (told,) = (line for line in found_in(bag).missing if "images are 96x64" in line)
+    assert "96x72: rgb cannot be used" in told
+    with open_bag(bag) as opened:
+        assert told in opened.notes and opened.modalities == ("lidar",)
+    with user_error("calibration-size", "96x72"), open_bag(bag, BagOptions(modalities=("rgb",))):
+        pass
+    scaled = write_bag(tmp_path / "scaled", lens_entries("plumb_bob", [], size=(192, 128), suffix=suffix))
+    assert not any("images are" in line for line in found_in(scaled).missing)
+
+
+def test_value_a_camera_info_of_another_frame_than_its_pictures_is_told(tmp_path):
+    """camera_info_manager with a frame of its own: every picture is refused while frames are checked."""
+    header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](0, 0), "cam_link")
+    bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [], header=header))
+    (told,) = (line for line in found_in(bag).missing if "frame_id" in line)
+    assert "'cam'" in told and "'cam_link'" in told and "check_frames" in told
+    with open_bag(bag) as opened:
+        assert told in opened.notes
+        assert all("rgb" in found.frame().errors for found in opened.sets())
+    plain = write_bag(tmp_path / "plain", lens_entries("plumb_bob", []))
+    assert not any("frame_id" in line for line in found_in(plain).missing)
+
+
 def test_value_a_raw_picture_that_is_to_be_rectified_is_told(tmp_path):
     bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [-0.2, 0.05, 0.0, 0.0, 0.0]))
     params = tmp_path / "p.yaml"

@@ -87,6 +87,16 @@ def test_value_topics_with_type_count_and_qos(tmp_path):
 
 
 @pytest.mark.parametrize("storage", [MCAP, SQLITE])
+@pytest.mark.parametrize("share", [1.0, 0.95])
+def test_value_log_times_that_run_back_in_a_ros1_bag_are_told(tmp_path, share):
+    later, earlier = small_entries(40), small_entries(40, start_ns=START_NS - 3600 * 10**9)
+    path = write_ros1(tmp_path / "drive.bag", [*later, *earlier])
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    got, warnings = read(path)
+    assert [time_ns for _, time_ns, _ in got] == sorted(time_ns for _, time_ns, _ in got)
+    assert any("log times run back by 1.0 h" in text for text in warnings)
+
+
 def test_value_split_bags_are_one_stream(tmp_path, storage):
     entries = small_entries(25)
     parts = [entries[2 * k : 2 * k + 2] for k in range(12)] + [entries[24:]]  # more than ten: 10 comes after 9
@@ -461,6 +471,32 @@ def test_value_a_bag_of_a_killed_ros1_recorder_is_read_under_the_name_that_it_ha
     assert read(active)[0] == read(tmp_path)[0] == got
     assert [text.replace(".active", "") for text in read(active)[1]] == warnings
     assert not is_recording(tmp_path / "drive.active") and not is_recording(tmp_path / "drive.db3.active")
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+def test_value_a_file_that_lies_there_packed_and_unpacked_is_read_once(tmp_path, storage):
+    """`unzstd` keeps what it unpacks, and a recorder that was killed while it packed leaves both, no metadata.yaml."""
+    bag = write_bag(tmp_path / "bag", small_entries(5), storage, CompressionMode.FILE)
+    packed, plain = storage_file(bag), storage_file(write_bag(tmp_path / "plain", small_entries(5), storage))
+    shutil.copy(plain, packed.with_suffix(""))
+    (bag / "metadata.yaml").unlink()
+    packed.write_bytes(packed.read_bytes()[:-20])
+    got, warnings = read(bag)
+    assert got == expected(5)
+    assert any(f"{packed.name} is left out: {packed.stem} beside it" in text for text in warnings)
+    assert not any("unpacked only in part" in text for text in warnings)
+
+
+def test_value_the_copy_that_reindexing_a_ros1_bag_leaves_is_left_out(tmp_path):
+    write_ros1(tmp_path / "drive.bag", small_entries(5))
+    shutil.copy(tmp_path / "drive.bag", tmp_path / "drive.orig.bag")
+    got, warnings = read(tmp_path)
+    assert got == expected(5)
+    (warning,) = warnings
+    assert "drive.orig.bag is left out: drive.bag beside it" in warning
+    assert read(tmp_path / "drive.orig.bag") == (expected(5), [])
+    (tmp_path / "drive.bag").unlink()
+    assert read(tmp_path) == (expected(5), [])
 
 
 def test_value_a_type_without_definition_does_not_make_a_sqlite_file_damaged(tmp_path):

@@ -68,6 +68,21 @@ def test_value_ros1_messages_in_mcap_read_like_the_bag_that_they_came_from(tmp_p
     np.testing.assert_array_equal(found.calibration.calibration.camera.K, KITTI_CAMERA.K)
 
 
+def test_value_what_was_latched_in_ros1_is_latched_in_mcap(tmp_path):
+    """`mcap convert` keeps the header of a connection as metadata of the channel."""
+
+    def add_latched(writer):
+        schema = writer.register_schema("std_msgs/String", "ros1msg", b"string data\n")
+        for topic, latching in (("/map", {"latching": "1"}), ("/plain", {"latching": "0"}), ("/none", {})):
+            channel = writer.register_channel(topic, "ros1", schema, {"callerid": "/a"} | latching)
+            writer.add_message(channel, START_NS, b"\1\0\0\0a", START_NS)
+
+    path = write_mcap(tmp_path / "drive.mcap", small_entries(2), more=add_latched)
+    with Recording(path) as bag:
+        durability = {name: [qos.durability for qos in topic.qos] for name, topic in bag.topics.items()}
+    assert durability == {"/map": ["transient_local"], "/plain": ["volatile"], "/none": ["volatile"], TOPIC: []}
+
+
 @pytest.mark.parametrize("encoding", ["", "ros1msg"])
 def test_value_ros1_messages_without_definitions(tmp_path, encoding):
     entries = kitti_entries(2)

@@ -10,6 +10,7 @@ from bag_files import (
     INFO,
     KITTI_CAMERA,
     START_NS,
+    STORE,
     compressed_pixels,
     kitti_entries,
     lidar_entries,
@@ -18,6 +19,7 @@ from bag_files import (
     write_bag,
     write_ros1,
 )  # fmt: skip
+from mcap_files import write_mcap
 from raised import user_error
 
 from any2seg_core.bags.opened import open_bag
@@ -35,8 +37,8 @@ def chosen(path, *fixed, rules=None):
 
 
 def image_entry(topic, encoding, k=0):
-    kinds = {"32FC1": (np.float32, ()), "16UC1": (np.uint16, ()), "mono8": (np.uint8, ()), "bgra8": (np.uint8, (4,)),
-             "rgb8": (np.uint8, (3,)), "bgr8": (np.uint8, (3,))}  # fmt: skip
+    kinds = {"32FC1": (np.float32, ()), "16UC1": (np.uint16, ()), "mono16": (np.uint16, ()), "mono8": (np.uint8, ()),
+             "bgra8": (np.uint8, (4,)), "rgb8": (np.uint8, (3,)), "bgr8": (np.uint8, (3,))}  # fmt: skip
     dtype, channels = kinds[encoding]
     pixels = np.zeros((5, 7, *channels), dtype)
     return (START_NS + k, topic, IMAGE, serialise.image(pixels, encoding, START_NS, "camera"))
@@ -301,6 +303,62 @@ def test_value_packed_depth_whose_name_alone_says_so_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("topic", "encoding", "role"),
+    [
+        ("/flir_boson/image_raw", "16UC1", "depth"),
+        ("/lepton/image_raw", "16UC1", "depth"),
+        ("/ifm3d/camera/amplitude", "32FC1", "depth"),
+        ("/blaze/intensity", "16UC1", "depth"),
+        ("/ouster/reflec_image", "16UC1", "depth"),
+        ("/ouster/nearir_image", "mono16", "rgb"),
+        ("/ouster/signal_image", "mono16", "rgb"),
+        ("/img_node/intensity_image", "mono8", "rgb"),
+        ("/flir_boson/image_raw", "mono8", "rgb"),
+    ],
+)
+def test_value_counts_of_heat_or_of_returned_light_are_no_depth_and_no_camera(tmp_path, topic, encoding, role):
+    bag = write_bag(tmp_path / "bag", [image_entry(topic, encoding), *lidar_entries(1)])
+    assert role not in chosen(bag).map.streams
+    assert any(f"--topic {role}={topic}" in note for note in chosen(bag).notes)
+    other = image_entry("/zz/depth" if role == "depth" else "/zz/image", "16UC1" if role == "depth" else "rgb8", 1)
+    bag = write_bag(tmp_path / "both", [image_entry(topic, encoding), other])
+    assert chosen(bag).map.streams == {role: other[1]}
+
+
+def test_value_depth_that_only_its_encoding_tells_is_named(tmp_path):
+    bag = write_bag(tmp_path / "bag", [image_entry("/left/image", "16UC1"), image_entry("/cam/image", "rgb8", 1)])
+    assert chosen(bag).map.streams == {"rgb": "/cam/image", "depth": "/left/image"}
+    (note,) = chosen(bag).notes
+    assert "/left/image" in note and "depth in millimetres" in note and "--topic depth=none" in note
+    assert chosen(bag, "depth=/left/image").notes == ()
+    assert chosen(write_bag(tmp_path / "oak", [image_entry("/oak/stereo/image_raw", "16UC1")])).notes == ()
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "image/jpeg", ".jpg", ""])
+def test_value_a_compressed_picture_is_a_camera_whatever_its_format_is_called(tmp_path, format_):
+    data = compressed_pixels(COLOURS, START_NS, "camera", ".jpg", format_)
+    bag = write_bag(tmp_path / "bag", [(START_NS, "/cam/image/compressed", COMPRESSED, data)])
+    assert chosen(bag).map.streams == {"rgb": "/cam/image/compressed"}
+
+
+def test_value_pictures_of_a_layout_that_is_not_read_are_named_with_what_to_do(tmp_path):
+    """Names of GenICam, and video in a CompressedImage."""
+    message = STORE.deserialize_cdr(image_entry("/cam/image_raw", "mono8")[3], IMAGE)
+    message.encoding = "BayerRG8"
+    raw = (START_NS, "/cam/image_raw", IMAGE, bytes(STORE.serialize_cdr(message, IMAGE)))
+    packet = STORE.types[COMPRESSED](message.header, "h264", np.array([0, 0, 0, 1, 0x67], np.uint8))
+    video = (START_NS, "/cam/video", COMPRESSED, bytes(STORE.serialize_cdr(packet, COMPRESSED)))
+    bag = write_bag(tmp_path / "bag", [raw, video, *lidar_entries(1)])
+    told = "\n".join(chosen(bag).notes)
+    assert "/cam/image_raw" in told and "'BayerRG8'" in told and "rgb8" in told
+    assert "/cam/video" in told and "'h264'" in told and "jpeg" in told
+    with user_error("bag-sensor-missing", "BayerRG8"), open_bag(write_bag(tmp_path / "alone", [raw])):
+        pass
+    sound = image_entry("/other/image_raw", "rgb8", 1)
+    assert chosen(write_bag(tmp_path / "both", [raw, sound])).notes == ()
+
+
+@pytest.mark.parametrize(
     ("kind", "way_out"),
     [
         ("velodyne_msgs/msg/VelodyneScan", "velodyne_pointcloud"),
@@ -311,6 +369,8 @@ def test_value_packed_depth_whose_name_alone_says_so_is_told(tmp_path):
         ("nebula_msgs/msg/NebulaPackets", "nebula_ros"),
         ("point_cloud_interfaces/msg/CompressedPointCloud2", "point_cloud_transport"),
         ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "image_transport"),
+        ("foxglove_msgs/msg/CompressedImage", "sensor_msgs/Image"),
+        ("foxglove_msgs/msg/PointCloud", "sensor_msgs/PointCloud2"),
     ],
 )
 def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way_out):
@@ -320,6 +380,19 @@ def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way
     assert note.startswith(f"/driver/packets: {kind} is not read") and way_out in note
     alone = write_bag(tmp_path / "alone", [entry])
     with user_error("bag-sensor-missing", "/driver/packets", way_out), open_bag(alone):
+        pass
+
+
+def test_value_types_of_foxglove_alone_are_an_error_with_a_way_out(tmp_path):
+    def add_foreign(writer):
+        for topic, kind in (("/image", "foxglove.CompressedImage"), ("/strange", "acme.Picture")):
+            schema = writer.register_schema(kind, "protobuf", b"\x0a\x10abc")
+            channel = writer.register_channel(topic, "protobuf", schema)
+            writer.add_message(channel, START_NS, b"\1\2", START_NS)
+
+    path = write_mcap(tmp_path / "drive.mcap", [], more=add_foreign)
+    with user_error("bag-sensor-missing", "/image", "foxglove.CompressedImage", "sensor_msgs/Image",
+                    "/strange: serialised as protobuf"), open_bag(path):  # fmt: skip
         pass
 
 

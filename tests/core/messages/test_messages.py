@@ -303,6 +303,15 @@ def test_exception_wrong_kind_of_image():
         image_to_depth_m(_image(RGB, "rgb8"))
 
 
+@pytest.mark.parametrize("row_step", [0, 1, 12 * _points().dtype.itemsize])
+def test_value_without_padding_a_wrong_row_step_of_an_organised_cloud_changes_nothing(row_step):
+    plain, other = _cloud(_points(), height=3), _cloud(_points(), height=3, row_step=row_step)
+    np.testing.assert_array_equal(cloud_to_points(other), cloud_to_points(plain))
+    padded = _cloud(_points(), height=3, row_padding=5, row_step=row_step)
+    with user_error("message-step" if row_step < 2 else "message-length"):
+        cloud_to_points(padded)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -137,6 +137,33 @@ def test_value_zeros_behind_the_coefficients_of_a_lens_change_nothing(model, giv
     np.testing.assert_array_equal(padded.project(points())[0], plain.project(points())[0])
 
 
+@pytest.mark.parametrize(
+    ("written", "model"),
+    [
+        ("PINHOLE", "plumb_bob"),  # MYNT EYE
+        ("Plumb Bob", "plumb_bob"),
+        ("radtan", "plumb_bob"),  # Kalibr
+        ("Brown-Conrady", "plumb_bob"),
+        ("None", "plumb_bob"),
+        ("Fisheye", "equidistant"),
+        ("KANNALA_BRANDT", "equidistant"),
+        ("Kannala Brandt4", "equidistant"),
+        ("Rational_Polynomial", "rational_polynomial"),
+    ],
+)
+def test_value_other_names_of_a_lens_mean_the_same_lens(written, model):
+    named = CameraModel.from_camera_info(message(distortion_model=written, d=LENSES[model]))
+    plain = CameraModel.from_camera_info(message(distortion_model=model, d=LENSES[model]))
+    assert named.distortion_model == model
+    np.testing.assert_array_equal(named.project(points())[0], plain.project(points())[0])
+
+
+@pytest.mark.parametrize("model", ["ds", "thin_prism_fisheye", "Inverse Brown Conrady", "mei"])
+def test_exception_a_lens_of_another_kind_names_the_way_out(model):
+    with user_error("message-value", model, "set rectified to true"):
+        CameraModel.from_camera_info(message(distortion_model=model, d=[0.0] * 5))
+
+
 @pytest.mark.parametrize(("model", "count"), [("plumb_bob", 8), ("plumb_bob", 14), ("rational_polynomial", 5),
                                               ("rational_polynomial", 4)])  # fmt: skip
 def test_value_a_lens_is_what_opencv_makes_of_its_coefficients(model, count):
