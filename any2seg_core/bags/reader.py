@@ -279,10 +279,11 @@ class Recording:
             return [self.path]
         present = sorted((p for p in listed(self.path) if _storage_suffix(p)), key=_natural)
         named = self._listed_files()
-        for name in named:
-            if not (self.path / name).is_file():
+        used = {name: _as_it_lies_there(name, [path.name for path in present]) for name in named}
+        for name, found in used.items():
+            if not found:
                 self._warn(f"{_METADATA} names {name}, which is not there")
-        files = [path for path in present if path.name in named] or self._without_copies(present)
+        files = [path for path in present if path.name in used.values()] or self._without_copies(present)
         if not files:
             raise UserError(
                 f"{self.path}: is not a readable bag (it holds no file of {', '.join(SUFFIXES)})", "bag-format"
@@ -379,6 +380,12 @@ def _unpacked(data: Any) -> bytes:
 
 def _storage_suffix(path: Path) -> str:
     return storage_suffix(Path(path.stem) if path.suffix in ZSTD_SUFFIXES else path)
+
+
+def _as_it_lies_there(name: str, present: Collection[str]) -> str:
+    """Name of a part of a recording, which may have been packed or unpacked since; "" where it is not there."""
+    plain = Path(name).stem if Path(name).suffix in ZSTD_SUFFIXES else name
+    return next((each for each in (name, plain, *(plain + suffix for suffix in ZSTD_SUFFIXES)) if each in present), "")
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from any2seg_core.bags.reader import BagTopic
-from any2seg_core.vocabulary.sensor import IMAGE, POINTS
+from any2seg_core.vocabulary.sensor import DEPTH, IMAGE, POINTS
 
 _UNPACK = "replay the recording into {}, which makes a PointCloud2 of it, and record that"
 _REPUBLISH = "republish it uncompressed (ros2 run {} republish) and record that"
@@ -21,7 +21,10 @@ _WAYS_OUT = {
         (r"^nebula_msgs/.*/NebulaPackets$", _UNPACK.format("nebula_ros")),
         (r"^foxglove(_msgs)?\b.*\bPointCloud$", _CONVERT.format("sensor_msgs/PointCloud2")),
         (r"/CompressedPointCloud2$", _REPUBLISH.format("point_cloud_transport")),
+        (r"^sensor_msgs/.*/PointCloud$", "convert it to PointCloud2 (point_cloud_converter) and record that"),
+        (r"^sensor_msgs/.*/(MultiEcho)?LaserScan$", "make a PointCloud2 of it (laser_geometry) and record that"),
     ),
+    DEPTH: ((r"^stereo_msgs/.*/DisparityImage$", "make depth of it (f T / disparity, metres, 32FC1) and record that"),),
     IMAGE: (
         (r"/(FFMPEGPacket|CompressedVideo)$|^theora\w*/.*/Packet$", _REPUBLISH.format("image_transport")),
         (r"^foxglove(_msgs)?\b.*\b(RawImage|CompressedImage|CompressedVideo)$",

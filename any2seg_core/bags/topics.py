@@ -16,9 +16,10 @@ from any2seg_core.bags.topic_notes import topic_notes
 from any2seg_core.bags.topic_rules import ODOMETRY, TRUTH, Rule, RulesFile, load_rules, rules_of
 from any2seg_core.base.errors import MessageError, UserError
 from any2seg_core.base.pictures import picture_head
+from any2seg_core.messages.clouds import RADAR_STRENGTHS, STRENGTHS
 from any2seg_core.messages.images import is_known_encoding
 from any2seg_core.vocabulary.modalities import VEHICLE, SensorSuite
-from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE
+from any2seg_core.vocabulary.sensor import DEPTH, EVENTS, IMAGE, POINTS
 from any2seg_core.vocabulary.topics import TopicMap, node_camera_infos
 
 COMPRESSED_KIND = "sensor_msgs/msg/CompressedImage"
@@ -29,6 +30,7 @@ _EVENT_STEP = 13  # CARLA's event clouds, whatever their field list says
 _INFO_SUFFIX = ".camera_info"
 _DEPTH_UNITS = {"16UC1": "millimetres", "32FC1": "metres"}
 _SAYS_DEPTH = re.compile(r"depth|stereo|distance|range|registered|tof", re.I)
+_OF_COLOUR = {"rgb", "rgba"}
 _FORMATS = ("jpeg", "jpg", "webp", "tiff")
 _READ_FORMATS = (*_FORMATS, "png", "compressedDepth")
 _GREY_PNG = {1: "mono8", 2: "mono16"}  # bytes per pixel -> encoding
@@ -122,7 +124,8 @@ def choose_topics(
     reasons = {role: why for role, why in reasons.items() if chosen[role]}
     absent = {suite.sensor(name).kind: name for name in reversed(suite.members) if name not in streams}
     notes = (
-        *topic_notes(bag.topics, absent), *_depth_notes(topic_map, peeks, given),
+        *topic_notes(bag.topics, absent),
+        *_depth_notes(topic_map, peeks, given), *_cloud_notes(topic_map, peeks, given),
         *_refused_notes(bag, rules, peeks, chosen, suite), *_unread_notes(bag, peeks, absent),
     )  # fmt: skip
     return TopicChoice(topic_map, peeks, reasons, others, notes)
@@ -141,6 +144,20 @@ def _depth_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str
         if encoding in _DEPTH_UNITS and name not in given and not _SAYS_DEPTH.search(topic):
             read_as = f"{encoding}, read as depth in {_DEPTH_UNITS[encoding]}"
             yield f"{topic}: {read_as}, though its name says nothing of it; if it is none: --topic {name}={_NO_TOPIC}"
+
+
+def _cloud_notes(topics: TopicMap, peeks: Mapping[str, Peek], given: Mapping[str, str]) -> Iterator[str]:
+    """Stereo cameras and radars send clouds too; their fields tell what the rules by name cannot."""
+    for sensor in topics.suite.sensors:
+        topic = topics.streams.get(sensor.name, "")
+        fields = set(peeks.get(topic, Peek()).fields)
+        if sensor.name in given or sensor.kind != POINTS or sensor.value_range or fields & set(STRENGTHS):
+            continue
+        other = "a depth camera" if fields & _OF_COLOUR else "a radar" if fields & set(RADAR_STRENGTHS) else ""
+        if other:
+            told = ", ".join(sorted(fields & {*_OF_COLOUR, *RADAR_STRENGTHS}))
+            way_out = f"if so: --topic {sensor.name}={_NO_TOPIC}"
+            yield f"{topic}: points with {told} and no intensity, as of {other}, read as {sensor.name}; {way_out}"
 
 
 def _refused_notes(

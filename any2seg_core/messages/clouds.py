@@ -16,8 +16,8 @@ MAX_POINTS = 100_000_000
 CARLA_EVENT_BYTES = 13
 
 _FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-_RADAR_STRENGTHS = ("rcs", "RCS", "radar_cross_section", "power", "snr", "SNR", "amplitude")
-_STRENGTHS = ("intensity", "reflectivity", "reflectance", "i")
+RADAR_STRENGTHS = ("rcs", "RCS", "radar_cross_section", "power", "snr", "SNR", "amplitude")
+STRENGTHS = ("intensity", "reflectivity", "reflectance", "i")
 
 
 def cloud_to_points(
@@ -43,7 +43,7 @@ def cloud_to_points(
         MessageError: no x, y or z, one of these or the intensity of unknown type or outside the point, point_step 0,
             or data of another length than the message says.
     """
-    strengths = _STRENGTHS if value_range is None else (*_RADAR_STRENGTHS, *_STRENGTHS)
+    strengths = STRENGTHS if value_range is None else (*RADAR_STRENGTHS, *STRENGTHS)
     columns = cloud_columns(msg, required=("x", "y", "z"), optional=strengths)
     strength = next((columns[name] for name in strengths if name in columns), None)
     names = ("x", "y", "z")

@@ -86,7 +86,6 @@ def test_value_topics_with_type_count_and_qos(tmp_path):
         assert list(bag.messages(["/none"])) == []
 
 
-@pytest.mark.parametrize("storage", [MCAP, SQLITE])
 @pytest.mark.parametrize("share", [1.0, 0.95])
 def test_value_log_times_that_run_back_in_a_ros1_bag_are_told(tmp_path, share):
     later, earlier = small_entries(40), small_entries(40, start_ns=START_NS - 3600 * 10**9)
@@ -97,6 +96,7 @@ def test_value_log_times_that_run_back_in_a_ros1_bag_are_told(tmp_path, share):
     assert any("log times run back by 1.0 h" in text for text in warnings)
 
 
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
 def test_value_split_bags_are_one_stream(tmp_path, storage):
     entries = small_entries(25)
     parts = [entries[2 * k : 2 * k + 2] for k in range(12)] + [entries[24:]]  # more than ten: 10 comes after 9
@@ -485,6 +485,20 @@ def test_value_a_file_that_lies_there_packed_and_unpacked_is_read_once(tmp_path,
     assert got == expected(5)
     assert any(f"{packed.name} is left out: {packed.stem} beside it" in text for text in warnings)
     assert not any("unpacked only in part" in text for text in warnings)
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+def test_value_a_part_that_metadata_names_packed_may_be_unpacked(tmp_path, storage):
+    entries = small_entries(4)
+    bag = write_split(tmp_path / "split", [entries[:2], entries[2:]], storage)
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace(storage_file(bag).suffix, storage_file(bag).suffix + ".zstd"))
+    assert read(bag) == (expected(4), [])
+    first = sorted(path for path in bag.iterdir() if path != metadata)[0]
+    first.unlink()
+    got, warnings = read(bag)
+    assert got == expected(4)[2:]
+    assert len(warnings) == 1 and first.name in warnings[0]
 
 
 def test_value_the_copy_that_reindexing_a_ros1_bag_leaves_is_left_out(tmp_path):

@@ -371,6 +371,8 @@ def test_value_pictures_of_a_layout_that_is_not_read_are_named_with_what_to_do(t
         ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "image_transport"),
         ("foxglove_msgs/msg/CompressedImage", "sensor_msgs/Image"),
         ("foxglove_msgs/msg/PointCloud", "sensor_msgs/PointCloud2"),
+        ("sensor_msgs/msg/PointCloud", "point_cloud_converter"),
+        ("sensor_msgs/msg/LaserScan", "laser_geometry"),
     ],
 )
 def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way_out):
@@ -381,6 +383,33 @@ def test_value_packets_of_a_driver_are_named_with_what_to_do(tmp_path, kind, way
     alone = write_bag(tmp_path / "alone", [entry])
     with user_error("bag-sensor-missing", "/driver/packets", way_out), open_bag(alone):
         pass
+
+
+def test_value_disparity_alone_is_named_with_what_to_do(tmp_path):
+    entry = (START_NS + 5, "/stereo/disparity", "stereo_msgs/msg/DisparityImage", b"\0\1\0\0\1\0\0\0")
+    (note,) = chosen(write_bag(tmp_path / "bag", [image_entry("/cam/image", "rgb8"), entry])).notes
+    assert "/stereo/disparity" in note and "no depth" in note and "32FC1" in note
+    depth = image_entry("/left/depth", "32FC1", 1)
+    assert chosen(write_bag(tmp_path / "both", [image_entry("/cam/image", "rgb8"), entry, depth])).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [("x y z rgb", "a depth camera"), ("x y z rcs", "a radar"), ("x y z intensity rgb", ""), ("x y z ring time", "")],
+)
+def test_value_points_of_a_depth_camera_or_a_radar_that_are_read_as_lidar_are_told(tmp_path, fields, told):
+    """Azure Kinect's /points2, ZED's cloud_registered, the driver of an ARS 408."""
+    make, names = STORE.types, fields.split()
+    header = make["std_msgs/msg/Header"](make["builtin_interfaces/msg/Time"](START_NS // 10**9, 0), "sensor")
+    columns = [make["sensor_msgs/msg/PointField"](name, 4 * k, 7, 1) for k, name in enumerate(names)]
+    data, step = np.ones(4 * len(names) * 30, np.uint8), 4 * len(names)
+    cloud = make[CLOUD](header, 1, 30, columns, False, step, 30 * step, data, True)
+    bag = write_bag(tmp_path / "bag", [(START_NS, "/points2", CLOUD, bytes(STORE.serialize_cdr(cloud, CLOUD)))])
+    found = chosen(bag)
+    assert found.map.streams == {"lidar": "/points2"}
+    assert len(found.notes) == bool(told)
+    assert all(told in note and "--topic lidar=none" in note for note in found.notes)
+    assert chosen(bag, "lidar=/points2").notes == ()
 
 
 def test_value_types_of_foxglove_alone_are_an_error_with_a_way_out(tmp_path):
