@@ -417,7 +417,8 @@ def test_value_pictures_of_another_shape_than_their_camera_info_are_told(tmp_pat
 
 def test_value_a_camera_info_of_another_frame_than_its_pictures_is_told(tmp_path):
     """camera_info_manager with a frame of its own: every picture is refused while frames are checked."""
-    header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](0, 0), "cam_link")
+    stamp = STORE.types["builtin_interfaces/msg/Time"](*divmod(START_NS, NS_PER_S))
+    header = STORE.types["std_msgs/msg/Header"](stamp, "cam_link")
     bag = write_bag(tmp_path / "bag", lens_entries("plumb_bob", [], header=header))
     (told,) = (line for line in found_in(bag).missing if "frame_id" in line)
     assert "'cam'" in told and "'cam_link'" in told and "check_frames" in told
