@@ -275,10 +275,10 @@ def _peek(bag: Recording, rules: Mapping[str, Rule]) -> dict[str, Peek]:
 
 
 def _look_at(message: Any) -> Peek:
-    words = re.split(r"[;\s]+", str(getattr(message, "format", "")).strip())
+    is_compressed = hasattr(message, "format")
     return Peek(
         frame_id=str(message.header.frame_id).lstrip("/"),
-        encoding=str(getattr(message, "encoding", "")) or _compressed_encoding(words, message),
+        encoding=_compressed_encoding(message) if is_compressed else str(getattr(message, "encoding", "")),
         width=int(getattr(message, "width", 0)),
         height=int(getattr(message, "height", 0)),
         fields=tuple(str(entry.name) for entry in getattr(message, "fields", ())),
@@ -286,12 +286,13 @@ def _look_at(message: Any) -> Peek:
     )
 
 
-def _compressed_encoding(words: list[str], message: Any) -> str:
+def _compressed_encoding(message: Any) -> str:
     """image_transport writes "bgr8; jpeg compressed bgr8", others plain "jpeg"; what it was made from says more.
 
     A plain "png" may be depth or colours, and writers fill in what they like ("JPEG", "image/png", nothing): the head
     of the picture says which.
     """
+    words = re.split(r"[;\s]+", str(message.format).strip())
     if "compressedDepth" in words:
         return "compressedDepth"
     if words[0] in _FORMATS or is_known_encoding(words[0]):
