@@ -80,8 +80,15 @@ def run(plan: Schedule, names: tuple[str, ...] = ("rgb", "depth", "event", "lida
 
 
 def _bound(plan: Schedule) -> int:
-    """A leader that dies is waited for; then the healthy sensor leads, with its next message."""
+    """A leader that dies is waited for, longest after a first message that none follows, of which nobody knows the
+    period; then the healthy sensor leads, with its next message.
+    """
     silence_ns = max(LEAST_SILENCE_NS, min(plan.longest_period_ns * 5 // 2, LONGEST_SILENCE_NS))
+    stamps_ns: dict[str, list[int]] = {}
+    for _, name, stamp_ns in plan.messages:
+        stamps_ns.setdefault(name, []).append(stamp_ns)
+    if any(len(own) < 2 or own[1] <= own[0] for own in stamps_ns.values()):
+        silence_ns = LONGEST_SILENCE_NS
     return silence_ns + TIMEOUT_NS + plan.period_ns + plan.jitter_ns
 
 
