@@ -57,7 +57,7 @@ def encode_hha(depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
 
 def whole_depth_m(stored: np.ndarray, per_metre: float = 1000.0) -> np.ndarray:
     """Whole numbers of any shape, so many a metre, to float32 metres; 0, and 65535 where nothing is above, are none."""
-    depth_m = stored.astype(np.float32) / np.float32(per_metre)
+    depth_m = np.divide(stored, np.float32(per_metre), dtype=np.float32)  # one pass: every depth message comes by
     if stored.max(initial=0) == SATURATED:
         depth_m[stored == SATURATED] = 0.0
     return depth_m
