@@ -209,7 +209,8 @@ class Messages:
     """One input is one message: some go to a reader of any kind, most through a FrameBuilder as its node's would."""
 
     def __init__(self, _folder: Any = None) -> None:
-        pass
+        for calibration in CALIBRATIONS:  # as the node does it: compiling a kernel is no message's time
+            FrameBuilder(calibration).warm_up()
 
     def one(self, rng: random.Random) -> bool:
         """Whether the message was read; UserError is a refusal."""

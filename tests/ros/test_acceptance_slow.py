@@ -26,7 +26,7 @@ def node(monitor, checkpoint, calibration_file, tmp_path_factory):
     from any2seg_ros.processes import ros_arguments
 
     parameters = {"checkpoint": checkpoint, "calibration_file": calibration_file,
-                  "input_reliability": "reliable", "input_depth": 100}  # fmt: skip
+                  "input_reliability": "reliable", "input_depth": 500}  # fmt: skip
     process = OddModelProcess(ros_arguments(parameters, TOPICS.node_remappings()), tmp_path_factory.mktemp("node"))
     assert wait_for(lambda: monitor.lifecycle_state(1.0) == "active", START_TIMEOUT_S), process.tail()
     yield process
@@ -123,7 +123,7 @@ def test_value_every_message_is_accounted_for(node, monitor, diagnostics):
     makers = [lambda stamp_ns: fake_car.message("rgb", stamp_ns)] * 6
     makers += [lambda _: fake_car.message("rgb", 0), negative, fake_car.broken_image, fake_car.black_image]
     kinds = {"rgb": Image, "lidar": PointCloud2}
-    publishers = {name: monitor.node.create_publisher(kind, TOPICS.streams[name], 100) for name, kind in kinds.items()}
+    publishers = {name: monitor.node.create_publisher(kind, TOPICS.streams[name], 500) for name, kind in kinds.items()}
     assert wait_for(lambda: all(publisher.get_subscription_count() for publisher in publishers.values()))
     begin = len(diagnostics.got["/diagnostics"])
     assert wait_for(lambda: len(diagnostics.got["/diagnostics"]) > begin + 1)  # what the car before sent is counted

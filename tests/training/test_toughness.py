@@ -26,6 +26,9 @@ from any2seg_training.train import main, train
 PLAIN = {"scale": (1.0, 1.0), "modality_dropout": 1.0, "drop_path": 0.0, "clip_norm": 1e9, "crop_width": 96}
 """Nothing that depends on which process draws it: whole frames, all sensors, no clipping."""
 
+TIED_PIXELS = 10
+"""Of 23808 per set of sensors: so many may fall to another class where weights differ in their last bit."""
+
 
 def assert_same_state(first: dict, second: dict) -> None:
     assert first["step"] == second["step"]
@@ -171,7 +174,9 @@ def run_processes(count: int, arguments: dict, target: Path) -> None:
 def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: str):
     """gloo, global BatchNorm: gradients to 1e-6, and the same confusion matrix from an odd number of frames.
 
-    With m3l also labelled and unlabelled samples, what is masked, pseudo labels and the teacher.
+    With m3l also labelled and unlabelled samples, what is masked, pseudo labels and the teacher. Weights differ in
+    their last bit, so a pixel whose two best classes tie may fall to the other; a frame that is left out or counted
+    twice moves thousands.
     """
     train(settings(data, tmp_path / "start", steps=30, lr=3e-3, **PLAIN), ALONE)
     start = tmp_path / "start" / "final.safetensors"
@@ -196,10 +201,12 @@ def test_gradient_two_processes_equal_one(data: Path, tmp_path: Path, method: st
     matrices = [np.load(tmp_path / f"{count}.npz") for count in (1, 2)]
     assert sorted(matrices[0]) == sorted(matrices[1])
     for letters in matrices[0]:
-        assert np.array_equal(matrices[0][letters], matrices[1][letters])
+        assert np.abs(matrices[0][letters] - matrices[1][letters]).sum() <= 2 * TIED_PIXELS
         assert matrices[0][letters].sum() == 4 * 62 * 96  # every labelled val pixel once
     results = [load_checkpoint(tmp_path / name / "final.safetensors")[2]["results"] for name in ("1", "2")]
-    assert results[0] == results[1]
+    assert results[0]["frames"] == results[1]["frames"]
+    means = [result["subset_mean"]["miou_present"] for result in results]
+    assert means[0] == pytest.approx(means[1], abs=0.01)
 
 
 def test_value_global_batch_norm_of_one_process_is_batch_norm(tmp_path: Path):
