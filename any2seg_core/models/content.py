@@ -12,14 +12,15 @@ Pixel = tuple[float, float, float]
 _ROUNDING = 1e-4  # of a normalised value; one grey level is a hundred times more
 
 
-def content_masks(image: Tensor, empty: Pixel, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+def content_masks(image: Tensor, empty: Pixel | Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
     """image (B, 3, h, w) -> per size (H_j, W_j) bool (B, H_j, W_j): whether a cell or one of its eight neighbours does.
 
     A feature is made of more than its own cell: between two beams of a LiDAR it knows of both.
 
     Args:
-        image: of one sensor, normalised.
-        empty: what normalisation makes of a pixel of zeros, which in every encoding mean that there is nothing.
+        image: of one sensor, normalised; or of a sensor for each row.
+        empty: what normalisation makes of a pixel of zeros, which in every encoding mean that there is nothing; (B, 3)
+            where it is another one for each row.
         sizes: of the feature maps, finest first.
     """
     cells, masks = filled_pixels(image, empty).to(image.dtype), []  # (B, 1, h, w)
@@ -29,9 +30,9 @@ def content_masks(image: Tensor, empty: Pixel, sizes: Sequence[tuple[int, int]])
     return masks
 
 
-def filled_pixels(image: Tensor, empty: Pixel) -> Tensor:
-    """image (B, 3, h, w) of a sensor, normalised -> (B, 1, h, w) bool: where it is no pixel of zeros; NaN among it."""
-    nothing = image.new_tensor(empty).view(1, 3, 1, 1)  # (1, C, 1, 1)
+def filled_pixels(image: Tensor, empty: Pixel | Tensor) -> Tensor:
+    """image (B, 3, h, w), normalised -> (B, 1, h, w) bool: where it is no pixel of zeros; NaN among it."""
+    nothing = torch.as_tensor(empty, dtype=image.dtype, device=image.device).view(-1, 3, 1, 1)  # (1 or B, C, 1, 1)
     return ~((image.detach() - nothing).abs_().amax(dim=1, keepdim=True) <= _ROUNDING)
 
 
@@ -44,4 +45,4 @@ def taking_part(present: Tensor, content: Tensor | None) -> Tensor:
         return present
     present = present[:, :, None, None]
     saying = content & present
-    return torch.where(saying.any(dim=1, keepdim=True), saying, present)
+    return saying | (present & ~saying.any(dim=1, keepdim=True))

@@ -79,9 +79,13 @@ class MFF(EncodedApart):
         return self.config.reweight
 
     def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+        return Fused(self.fused_levels(encoded, anchor))
+
+    def fused_levels(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> list[Tensor]:
+        """f_ma (B, C_j, H_j, W_j) of each level."""
         nothing: list[Tensor | None] = [None] * len(encoded.levels)
         inputs = zip(encoded.levels, anchor or nothing, encoded.content or nothing, strict=True)
-        return Fused([self(level, encoded.present, f_a, content) for level, f_a, content in inputs])
+        return [self(level, encoded.present, f_a, content) for level, f_a, content in inputs]
 
     def modality_logits(self, network: Network, encoded: Encoded) -> Tensor:
         rows = [gathered(level, encoded.present)[:, None] for level in encoded.levels]  # 4 x (R, 1, C_j, H_j, W_j)

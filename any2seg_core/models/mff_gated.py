@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from any2seg_core.models.config import MFFConfig, ModelConfig
-from any2seg_core.models.fusion import Network
 from any2seg_core.models.mff import MFF
-from any2seg_core.models.outputs import Encoded, Fused
+from any2seg_core.models.outputs import Encoded
 
 
 class MFFGated(MFF):
@@ -36,13 +35,13 @@ class MFFGated(MFF):
     def of(cls, config: ModelConfig, widths: tuple[int, ...]) -> MFFGated:
         return cls(config.mff, widths, config.content_masks)
 
-    def fuse(self, network: Network, encoded: Encoded, anchor: list[Tensor] | None = None) -> Fused:
+    def fused_levels(self, encoded: Encoded, anchor: list[Tensor] | None = None) -> list[Tensor]:
         anchors: Sequence[Tensor | None] = anchor or [None] * len(encoded.levels)
         fused = []
         for gate, level, content, f_a in zip(self.gates, encoded.levels, encoded.content, anchors, strict=True):
             trust = _trust(gate, level, content)
             fused.append(self(level, encoded.present, f_a, content if self._masks else None, trust))
-        return Fused(fused)
+        return fused
 
 
 def _trust(weight: Tensor, features: Tensor, content: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ def is_compiled(model: Mapping[str, Any]) -> bool:
     """Whether this configuration of a model, plain JSON types, has compiled code."""
     switches = model.get("mff", {})
     is_global = switches.get("select", True) and switches.get("weight", "global") == "global"
-    return model["fusion"] == "mff" and model.get("head", "mlp") == "mlp" and is_global
+    is_plain = model["fusion"] == "mff" and not model.get("content_masks", False)
+    return is_plain and model.get("head", "mlp") == "mlp" and is_global
 
 
 @dataclass(frozen=True)

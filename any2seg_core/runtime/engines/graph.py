@@ -20,8 +20,11 @@ from any2seg_core.vocabulary.contract import InputContract
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+Pixel = tuple[float, float, float]
 LEVELS = ("level_1", "level_2", "level_3", "level_4")
 """Names of the features in all graphs; of early MFF there are two."""
+CONTENT = ("content_1", "content_2", "content_3", "content_4")
+"""Names of where a row says something, in graphs of models that ask for it; beside every level one."""
 
 
 class Graph(Protocol):
@@ -63,11 +66,13 @@ class _GraphFusion:
             yield self._graph(("logits",), dict(zip(self._graph.inputs, rows, strict=True)))[0]
 
 
-def _images_of(graph: Graph) -> str:
-    """Name of the one input of an encoder; ValueError where the graph is none."""
-    if len(graph.inputs) != 1:
-        raise ValueError(f"it takes {', '.join(graph.inputs)}, an encoder images alone")
-    return graph.inputs[0]
+def _inputs_of(graph: Graph, image: np.ndarray, empty: Pixel) -> dict[str, np.ndarray]:
+    """What an encoder takes of an image (1, 3, H, W): that, and its empty pixel if it asks; ValueError if it is none.
+    """
+    given = (image, np.array([empty], np.float32))  # (R=1, 3)
+    if len(graph.inputs) > len(given):
+        raise ValueError(f"it takes {', '.join(graph.inputs)}, an encoder images and their empty pixels")
+    return dict(zip(graph.inputs, given, strict=False))
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ class Rows:
     """The features of sensors; those of one frame are the rows of a graph.
 
     Attributes:
-        features: sensor -> four arrays (B, C_j, H_j, W_j) float32, of early MFF two.
+        features: sensor -> four arrays (B, C_j, H_j, W_j) float32, of early MFF two; behind them as many (B, H_j, W_j)
+            float32, 1 where it says something, of models that ask for it.
     """
 
     features: Mapping[str, list[np.ndarray]]
@@ -96,6 +102,7 @@ class GraphEngine(Engine):
     Args:
         name: of the runtime. version: of its package.
         encoders: sensor -> images (R, 3, H, W) to features. fusion: features of R rows -> logits (1, K, h, w).
+        empty: sensor -> what normalisation makes of a pixel of zeros, for encoders that ask for it.
         compiled: the same as ``fusion``, where there is such code. It is loaded where there is much to fuse, and takes
             the place of the graph if it gives the same labels; which of the two runs is settled by the first set.
         align_corners: how logits are enlarged.
@@ -109,11 +116,13 @@ class GraphEngine(Engine):
         version: str,
         encoders: Mapping[str, Graph],
         fusion: Graph,
+        empty: Mapping[str, Pixel],
         align_corners: bool = False,
         compiled: CompiledFusion | None = None,
     ) -> None:
         self.name, self.version, self._align_corners = name, version, align_corners
         self._encoders, self._graph_fusion, self._compiled = encoders, _GraphFusion(fusion), compiled
+        self._empty = empty
         self._settled: _Fusion | None = None if compiled is not None else self._graph_fusion
         self._lock = Lock()
 
@@ -126,7 +135,8 @@ class GraphEngine(Engine):
     def encode_sensor(self, name: str, image: np.ndarray) -> list[np.ndarray]:
         graph = self._encoders[name]
         parts = (image[b : b + 1] for b in range(len(image)))
-        frames = self._ran(lambda: [graph(graph.outputs, {_images_of(graph): part}) for part in parts])
+        empty = self._empty[name]
+        frames = self._ran(lambda: [graph(graph.outputs, _inputs_of(graph, part, empty)) for part in parts])
         return frames[0] if len(frames) == 1 else [np.concatenate(levels) for levels in zip(*frames, strict=True)]
 
     def together(self, features: Mapping[str, list[np.ndarray]]) -> Rows:

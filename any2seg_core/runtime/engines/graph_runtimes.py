@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from any2seg_core.runtime.engines.compiled_fusion import CompiledFusion
-from any2seg_core.runtime.engines.graph import Graph, GraphEngine
+from any2seg_core.runtime.engines.graph import Graph, GraphEngine, Pixel
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
 from any2seg_core.runtime.engines.openvino import OpenVinoGraph, import_openvino
 from any2seg_core.runtime.export.folder import REST
@@ -39,16 +39,17 @@ def graph_engine(
     runtime: str,
     folder: Path,
     encoders: Mapping[str, str],
+    empty: Mapping[str, Pixel],
     align_corners: bool,
     compiled: CompiledFusion | None = None,
 ) -> GraphEngine:
     """The graphs of a folder under one of `GRAPH_RUNTIMES`; UserError says how to get its package.
 
     Args:
-        encoders: sensor -> file of the graph that encodes it. compiled: as of `GraphEngine`.
+        encoders: sensor -> file of the graph that encodes it. empty, compiled: as of `GraphEngine`.
     """
     load = GRAPH_RUNTIMES[runtime].load
     graphs = {name: load(folder / name) for name in dict.fromkeys(encoders.values())}
     apart = {sensor: graphs[name] for sensor, name in encoders.items()}
     release = f"{runtime} {version(runtime)}"
-    return GraphEngine(runtime, release, apart, load(folder / REST), align_corners, compiled)
+    return GraphEngine(runtime, release, apart, load(folder / REST), empty, align_corners, compiled)

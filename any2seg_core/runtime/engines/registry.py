@@ -39,7 +39,7 @@ def _of_graphs(runtime: str) -> Maker:
         with graphs_of(trained, runtime) as folder:
             config = trained.model.config
             encoders = encoders_of(config.modalities, config.mff_early.scale)
-            return graph_engine(runtime, folder, encoders, config.align_corners)
+            return graph_engine(runtime, folder, encoders, trained.model.empty, config.align_corners)
 
     return make
 

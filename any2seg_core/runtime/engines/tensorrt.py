@@ -119,10 +119,10 @@ def gpu_of(device: torch.device) -> dict[str, str]:
 
 def _prepared(trained: TrainedModel) -> tuple[ModuleType, dict[str, str]]:
     gpu = gpu_of(trained.device)
-    if not can_export(trained.model):
+    if not can_export(trained.model) or trained.model.asks_for_content:
         raise UserError(
-            f"runtime tensorrt: fusion={trained.model.config.fusion} has no encoder of its own, or there are "
-            "content_masks: take runtime eager",
+            f"runtime tensorrt: fusion={trained.model.config.fusion} has no encoder of its own, or asks where a sensor "
+            "says nothing: take runtime eager",
             "model-unsuitable",
         )
     if trained.precision != "float32":

@@ -59,8 +59,8 @@ def joined(
     """One graph of images to labels and logits.
 
     Args:
-        encoders: name of its images -> images (R, 3, h, w) to features named ``levels``. Several give features of one
-            size, which are put one below the other.
+        encoders: name of its images -> images (R, 3, h, w), and what else it asks for, to features named ``levels``.
+            Several give features of one size, which are put one below the other.
         fusion: these features -> logits. labels: logits -> labels.
     """
     from onnx import ModelProto, helper
@@ -73,11 +73,11 @@ def joined(
     for images, part in encoders.items():
         prefix = f"{images}/"
         found = {level: level if len(encoders) == 1 else prefix + level for level in levels}
-        joint.add(part, prefix, {images: images, **found})
-        (given,) = part.graph.input
-        whole.graph.input.add().CopyFrom(given)
-        if len(encoders) > 1 and given.type.tensor_type.shape.dim[0].dim_param:  # equal names are equal numbers
-            whole.graph.input[-1].type.tensor_type.shape.dim[0].dim_param = f"rows_of_{images}"
+        joint.add(part, prefix, {given.name: given.name for given in part.graph.input} | found)
+        for given in part.graph.input:
+            whole.graph.input.add().CopyFrom(given)
+            if len(encoders) > 1 and given.type.tensor_type.shape.dim[0].dim_param:  # equal names are equal numbers
+                whole.graph.input[-1].type.tensor_type.shape.dim[0].dim_param = f"rows_of_{images}"
     if len(encoders) > 1:
         for level in levels:
             parts = [f"{images}/{level}" for images in encoders]

@@ -56,6 +56,11 @@ def input_of(share: float) -> str:
     return "images_half" if share == HALF else "images"
 
 
+def empty_of(share: float) -> str:
+    """What the empty pixels of the rows of `input_of` are called, in graphs that ask for them."""
+    return input_of(share).replace("images", "empty")
+
+
 def open_exported(folder: Path) -> ExportedModel:
     """A folder of `any2seg export` whose files are those that were written.
 

@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from any2seg_core.models import Any2Seg
+from any2seg_core.models.content import content_masks, taking_part
 from any2seg_core.models.decoder import AllMLPHead, folded
 from any2seg_core.models.mean_predictions import MeanOfPredictions
 from any2seg_core.models.mff import MFF
 from any2seg_core.models.mff_early import APART, TOGETHER, MFFEarly
 from any2seg_core.models.mit import EVERY_STAGE, to_map, to_tokens
+from any2seg_core.models.outputs import Encoded
 from any2seg_core.runtime.array_io import LARGEST_LOGIT
 
 
@@ -82,7 +84,9 @@ class EncoderGraph(nn.Module):
         model: trained. share: of the sides of its input that these images have.
 
     Shapes:
-        images (R, 3, share * H, share * W) -> features (R, C_j, H_j, W_j), two of early MFF, else four.
+        images (R, 3, share * H, share * W) -> features (R, C_j, H_j, W_j), two of early MFF, else four. Where the model
+        asks for content, with empty (R, 3), what normalisation makes of a pixel of zeros of each row's sensor, also
+        content (R, H_j, W_j) of each: 1 where the row says something, else 0.
     """
 
     def __init__(self, model: Any2Seg, share: float = 1.0) -> None:
@@ -90,16 +94,21 @@ class EncoderGraph(nn.Module):
         self.encoder, self.share = model.encoder, share
         self.stages = APART if isinstance(model.fusion, MFFEarly) else EVERY_STAGE
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, empty: Tensor | None = None) -> tuple[Tensor, ...]:
         levels = self.encoder(images) if self.stages == EVERY_STAGE else self.encoder(images, self.stages)
-        return tuple(_enlarged(level, self.share) for level in _sound(images, levels))
+        features = [_enlarged(level, self.share) for level in _sound(images, levels)]
+        if empty is None:
+            return tuple(features)
+        masks = content_masks(images, empty, [(level.shape[-2], level.shape[-1]) for level in features])
+        return (*features, *(mask.to(images.dtype) for mask in masks))
 
 
 class FusionGraph(nn.Module):
     """What follows when every sensor is encoded: the features of any of them to logits.
 
     Shapes:
-        features (R, C_j, H_j, W_j) as of `EncoderGraph` -> logits (1, K, H_1, W_1) float32.
+        features (R, C_j, H_j, W_j), and content (R, H_j, W_j) where the model asks for it, all as of `EncoderGraph` ->
+        logits (1, K, H_1, W_1) float32.
     """
 
     def __init__(self, model: Any2Seg) -> None:
@@ -108,19 +117,26 @@ class FusionGraph(nn.Module):
         if isinstance(model.fusion, MFFEarly):
             self.encoder = model.encoder
 
-    def forward(self, *levels: Tensor) -> Tensor:
+    def forward(self, *rows: Tensor) -> Tensor:
+        encoded = self._encoded(rows)
         if isinstance(self.fusion, MFFEarly):
-            level_1, level_2 = self._fused(self.fusion.mff, levels)
+            level_1, level_2 = self.fusion.mff.fused_levels(encoded)
             later = _sound(level_2, self.encoder(level_2, TOGETHER))
             return self.head([level_1, level_2, *later])
         if isinstance(self.fusion, MFF):
-            return self.head(self._fused(self.fusion, levels))
-        return self.head(list(levels)).mean(dim=0, keepdim=True)  # (1, K, H_1, W_1)
+            return self.head(self.fusion.fused_levels(encoded))
+        logits = self.head([level[0] for level in encoded.levels])  # (R, K, H_1, W_1)
+        if not encoded.content:
+            return logits.mean(dim=0, keepdim=True)  # (1, K, H_1, W_1)
+        there = taking_part(encoded.present, encoded.content[0])[0, :, None].to(logits.dtype)  # (R, 1, H_1, W_1)
+        return (logits * there).sum(dim=0, keepdim=True) / there.sum(dim=0, keepdim=True)
 
-    @staticmethod
-    def _fused(mff: MFF, levels: tuple[Tensor, ...]) -> list[Tensor]:
-        present = torch.ones(1, levels[0].shape[0], dtype=torch.bool)  # (B=1, M=R)
-        return [mff(level[None], present) for level in levels]  # (1, C_j, H_j, W_j)
+    def _encoded(self, rows: Sequence[Tensor]) -> Encoded:
+        """The rows as the sensors of one sample: (B=1, M=R, ...)."""
+        levels = [part[None] for part in rows if part.ndim == 4]  # (1, R, C_j, H_j, W_j)
+        content = [part[None] > 0.5 for part in rows if part.ndim == 3]  # (1, R, H_j, W_j)
+        present = torch.ones(1, rows[0].shape[0], dtype=torch.bool)
+        return Encoded(levels, present, (), content=content)
 
 
 class LabelGraph(nn.Module):
@@ -135,11 +151,8 @@ class LabelGraph(nn.Module):
 
 
 def can_export(model: Any2Seg) -> bool:
-    """Whether each sensor is encoded alone, at least for a part, so that sensors can be the rows of a graph.
-
-    Rows do not say which sensor they are of, so that a graph does not know what an empty pixel is.
-    """
-    return isinstance(model.fusion, MFF | MFFEarly | MeanOfPredictions) and not model.asks_for_content
+    """Whether each sensor is encoded alone, at least for a part, so that sensors can be the rows of a graph."""
+    return isinstance(model.fusion, MFF | MFFEarly | MeanOfPredictions)
 
 
 def _sound(given: Tensor, levels: Sequence[Tensor]) -> list[Tensor]:

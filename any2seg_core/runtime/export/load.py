@@ -93,7 +93,8 @@ def _engine(model: ExportedModel, runtime: str) -> Engine:
     head, compiled = model.document.get("exported", {}).get("head"), None
     if head is not None:
         compiled = CompiledFusion.read(model.folder / WHOLE, head, model.document["model"])
-    return graph_engine(runtime, model.folder, model.encoders, model.align_corners, compiled)
+    empty = model.contract.empty_pixels
+    return graph_engine(runtime, model.folder, model.encoders, empty, model.align_corners, compiled)
 
 
 def _proof(engine: Engine, usual: Engine, sizes: Sizes) -> Proof:

@@ -13,7 +13,7 @@ from any2seg_core.runtime.engines.eager import EagerEngine
 from any2seg_core.runtime.engines.graph import Graph, GraphEngine
 from any2seg_core.runtime.engines.parity import LIMIT, differing_share, mean_difference, probes, trial_subsets
 from any2seg_core.runtime.engines.proof import is_settled
-from any2seg_core.runtime.export.folder import input_of
+from any2seg_core.runtime.export.folder import empty_of, input_of
 from any2seg_core.vocabulary.contract import InputContract
 
 
@@ -38,6 +38,8 @@ def require_parity(
     """
     eager, worst = EagerEngine(model), 0.0
     checked = list(probes({name: contract.size_of(name) for name in contract.modalities}))
+    if model.asks_for_content:
+        checked.append(("half empty", half_empty(checked[0][1], contract)))
     usual = checked[0][1]  # where an image is NaN, only of others can be told what is settled
     for number, (name, images) in enumerate(checked):
         for share in (differing_share(engine, eager, images), _of_whole(whole, eager, images, contract)):
@@ -52,12 +54,24 @@ def require_parity(
     return worst
 
 
+def half_empty(images: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
+    """The same images (1, 3, h, w); every other sensor says nothing on the left, the rest nothing on the right."""
+    found = {}
+    for number, (name, image) in enumerate(images.items()):
+        middle = image.shape[3] // 2
+        part = slice(middle) if number % 2 == 0 else slice(middle, None)
+        found[name] = image.copy()
+        found[name][:, :, :, part] = np.array(contract.empty_pixels[name], np.float32)[:, None, None]
+    return found
+
+
 def _of_whole(whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray], contract: InputContract) -> float:
     """Differing share of the graph of the whole, which encodes each subset for itself."""
     found, expected = [], []
     for subset in trial_subsets(images):
         given = {name: images[name] for name in subset}
-        labels, logits = whole(("labels", "logits"), rows_of(given, contract))
+        inputs = rows_of(given, contract)
+        labels, logits = whole(("labels", "logits"), {name: inputs[name] for name in whole.inputs})
         _require_labels_of(labels, logits)
         found.append(logits)
         expected.append(eager.array(eager.decode(eager.fuse(eager.encode(eager.given(given))))))
@@ -65,11 +79,14 @@ def _of_whole(whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray]
 
 
 def rows_of(images: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
-    """Images (1, 3, h, w) of a subset of the sensors -> what the graph of the whole takes."""
+    """Images (1, 3, h, w) of a subset of the sensors -> what a graph of the whole may take."""
     rows: dict[str, list[np.ndarray]] = {}
     for name in contract.modalities:
-        none = np.zeros((0, 3, *contract.size_of(name)), np.float32)
-        rows.setdefault(input_of(contract.scale.get(name, 1.0)), []).append(images.get(name, none))
+        share, image = contract.scale.get(name, 1.0), images.get(name)
+        image = np.zeros((0, 3, *contract.size_of(name)), np.float32) if image is None else image
+        empty = np.array([contract.empty_pixels[name]] * len(image), np.float32).reshape(-1, 3)
+        rows.setdefault(input_of(share), []).append(image)
+        rows.setdefault(empty_of(share), []).append(empty)
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 

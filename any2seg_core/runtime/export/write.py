@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -23,11 +23,20 @@ from any2seg_core.models import Any2Seg
 from any2seg_core.runtime.checkpoint import load_checkpoint
 from any2seg_core.runtime.checkpoint_metadata import METADATA_FILE, read_metadata
 from any2seg_core.runtime.engines.compiled_fusion import HEAD, is_compiled
-from any2seg_core.runtime.engines.graph import LEVELS
+from any2seg_core.runtime.engines.graph import CONTENT, LEVELS
 from any2seg_core.runtime.engines.graph_runtimes import graph_engine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
 from any2seg_core.runtime.export.compose import bare, joined, places_of, with_weights_of
-from any2seg_core.runtime.export.folder import HALF, README, REST, WHOLE, encoder_of, encoders_of, input_of
+from any2seg_core.runtime.export.folder import (
+    HALF,
+    README,
+    REST,
+    WHOLE,
+    empty_of,
+    encoder_of,
+    encoders_of,
+    input_of,
+)
 from any2seg_core.runtime.export.graphs import EncoderGraph, FusionGraph, LabelGraph, SoundHead, can_export
 from any2seg_core.runtime.export.parity import require_parity
 from any2seg_core.vocabulary.contract import InputContract
@@ -61,7 +70,7 @@ def export_checkpoint(
         model, contract, _ = load_checkpoint(checkpoint)
         write_graphs(model, (contract.height, contract.width), partial, str(checkpoint))
         encoders = encoders_of(contract.modalities, contract.scale)
-        engine = graph_engine("onnxruntime", partial, encoders, model.config.align_corners)
+        engine = graph_engine("onnxruntime", partial, encoders, model.empty, model.config.align_corners)
         share = require_parity(engine, OnnxRuntimeGraph(partial / WHOLE), model, contract, progress)
         document = read_metadata(checkpoint)
         written = {"any2seg": __version__, "opset": OPSET}
@@ -98,16 +107,10 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
     The file of the whole holds the weights: it is what other programs take, and must not need a second one. The others
     refer to it, so that nothing lies there twice.
     """
-    if model.asks_for_content:
-        raise UserError(
-            f"{source}: no graph knows where a sensor says nothing, as content_masks and fusion=mff_gated ask: export "
-            "a model without them (`any2seg switch`), or take runtime cpu",
-            "model-unsuitable",
-        )
     if not can_export(model):
         raise UserError(
             f"{source}: fusion={model.config.fusion} encodes its sensors together, and no graph takes any subset of "
-            "them; export a model of fusion mff, mff_early or mean_predictions",
+            "them; export a model of fusion mff, mff_gated, mff_early or mean_predictions",
             "model-unsuitable",
         )
     model = model.eval().requires_grad_(False)
@@ -116,11 +119,13 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
     try:
         encoders: dict[str, onnx.ModelProto] = {}
         for share in shares:
-            images = torch.zeros(min(rows, 3), 3, *(round(share * side) for side in size))
+            given = {input_of(share): torch.zeros(min(rows, 3), 3, *(round(share * side) for side in size))}
+            if model.asks_for_content:
+                given[empty_of(share)] = torch.zeros(min(rows, 3), 3)
             encoder = EncoderGraph(model, share)
             with torch.no_grad():
-                features = dict(zip(LEVELS, encoder(images), strict=False))  # of early MFF two
-            encoders[input_of(share)] = exported(encoder, {input_of(share): images}, tuple(features), rows)
+                features = named_features(encoder(*given.values()))
+            encoders[input_of(share)] = exported(encoder, given, tuple(features), rows)
         fusion = exported(FusionGraph(model), features, ("logits",), rows)
     except torch.onnx.errors.OnnxExporterError as error:  # an encoder of timm may hold anything
         reason = str(error.__cause__ or error).strip().splitlines()[0]
@@ -134,6 +139,12 @@ def write_graphs(model: Any2Seg, size: tuple[int, int], folder: Path, source: st
     for share in shares:
         _save(with_weights_of(encoders[input_of(share)], folder / WHOLE), folder / encoder_of(share))
     _save(with_weights_of(fusion, folder / WHOLE), folder / REST)
+
+
+def named_features(rows: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What an `EncoderGraph` gives, by the names in all graphs; of early MFF there are two levels."""
+    levels, content = ([part for part in rows if part.ndim == rank] for rank in (4, 3))
+    return dict(zip(LEVELS, levels, strict=False)) | dict(zip(CONTENT, content, strict=False))
 
 
 def exported(graph: nn.Module, inputs: dict[str, torch.Tensor], outputs: tuple[str, ...], rows: int) -> onnx.ModelProto:
@@ -184,6 +195,7 @@ def _readme(checkpoint: Path, model: Any2Seg, contract: InputContract, share: fl
         model=model.config,
         levels=2 if model.config.fusion == "mff_early" else len(LEVELS),
         inputs={input_of(share): (round(share * contract.height), round(share * contract.width)) for share in shares},
+        empties=[empty_of(share) for share in shares] if model.asks_for_content else [],
         halves=[name for name in contract.modalities if contract.scale.get(name, 1.0) == HALF],
         nearest=[name for name in contract.modalities if contract.suite.sensor(name).kind in (EVENTS, POINTS)],
         classes=space.classes,

@@ -139,7 +139,7 @@ def test_value_without_statistics_nobody_says_anything(calibrated):
 
 def test_value_an_exported_model_pools_the_same_level():
     levels = [np.random.default_rng(j).normal(size=(2, 3 + j, 8 >> j, 4)).astype(np.float32) for j in range(4)]
-    pooled = GraphEngine("g", "1", None, None).pooled(Rows({"rgb": levels}))  # type: ignore[arg-type]
+    pooled = GraphEngine("g", "1", None, None, {}).pooled(Rows({"rgb": levels}))  # type: ignore[arg-type]
     np.testing.assert_allclose(pooled["rgb"], levels[1].mean(axis=(2, 3)), rtol=1e-6)
 
 

@@ -46,7 +46,8 @@ def engine_of(model, compiled) -> GraphEngine:
         return [model.head([model.fusion(level[None], present) for level in levels])]
 
     encoder, fusion = Stand(("images",), LEVELS, model.encoder), Stand(LEVELS, ("logits",), rest)
-    return GraphEngine("onnxruntime", "1", dict.fromkeys(NAMES, encoder), fusion, compiled=compiled)
+    encoders, empty = dict.fromkeys(NAMES, encoder), dict.fromkeys(NAMES, (0.0, 0.0, 0.0))
+    return GraphEngine("onnxruntime", "1", encoders, fusion, empty, compiled=compiled)
 
 
 def noise() -> dict[str, np.ndarray]:
@@ -135,7 +136,8 @@ def test_value_numbers_that_are_none_stay_so():
 def test_value_models_with_compiled_code():
     assert is_compiled({"fusion": "mff"}) and is_compiled({"fusion": "mff", "mff": {"select_temperature": 0.1}})
     for model in ({"fusion": "mff_early"}, {"fusion": "mff", "mff": {"select": False}},
-                  {"fusion": "mff", "head": "mlp_relu"}, {"fusion": "mff", "mff": {"weight": "spatial"}}):  # fmt: skip
+                  {"fusion": "mff", "head": "mlp_relu"}, {"fusion": "mff", "mff": {"weight": "spatial"}},
+                  {"fusion": "mff_gated"}, {"fusion": "mff", "content_masks": True}):  # fmt: skip
         assert not is_compiled(model)
 
 

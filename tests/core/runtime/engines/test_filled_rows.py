@@ -153,7 +153,7 @@ def test_exception_sensors_that_are_encoded_together(fusion):
 def test_exception_engines_of_one_size():
     contract = InputContract(height=32, width=32)
     with user_error("runtime-unsuitable", "onnxruntime", "eager or cpu"):
-        Predictor(GraphEngine("onnxruntime", "1", {}, None), contract, filled_rows=True)
+        Predictor(GraphEngine("onnxruntime", "1", {}, None, {}), contract, filled_rows=True)
     engine = EagerEngine.__new__(CompileEngine)
     with user_error("runtime-unsuitable", "compile", "eager or cpu"):
         engine.encode_filled_rows(contract)

@@ -23,6 +23,8 @@ def trained_like(**changes) -> Any2Seg:
     for stage in model.encoder.stages if changes.get("fusion") != "linear" else ():
         torch.nn.init.uniform_(stage.norm.weight, 0.2, 2.0)
         torch.nn.init.normal_(stage.norm.bias)
+    for gate in getattr(model.fusion, "gates", ()):
+        torch.nn.init.normal_(gate)
     torch.nn.init.normal_(model.head.classifier.weight)
     return model
 

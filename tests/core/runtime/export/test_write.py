@@ -25,9 +25,13 @@ from any2seg_core.models.config import MFFConfig  # noqa: E402
 from any2seg_core.models.mff import MFF  # noqa: E402
 from any2seg_core.runtime.checkpoint import load_checkpoint  # noqa: E402
 from any2seg_core.runtime.checkpoint_metadata import read_metadata  # noqa: E402
+from any2seg_core.runtime.engines.eager import EagerEngine  # noqa: E402
 from any2seg_core.runtime.engines.graph import LEVELS  # noqa: E402
+from any2seg_core.runtime.engines.graph_runtimes import graph_engine  # noqa: E402
+from any2seg_core.runtime.engines.parity import differing_share, noise  # noqa: E402
 from any2seg_core.runtime.export import write  # noqa: E402
 from any2seg_core.runtime.export.folder import open_exported  # noqa: E402
+from any2seg_core.runtime.export.parity import half_empty  # noqa: E402
 from any2seg_core.runtime.export.write import export_checkpoint  # noqa: E402
 from any2seg_core.runtime.predictor import Predictor  # noqa: E402
 from any2seg_core.vocabulary.contract import InputContract  # noqa: E402
@@ -62,7 +66,15 @@ def early(tmp_path_factory):
     return place / "out"
 
 
-@pytest.fixture(params=["folder", "early"])
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    place = tmp_path_factory.mktemp("gated")
+    model = trained_like(fusion="mff_gated", content_masks=True, mff={"select_temperature": 0.1})
+    export_checkpoint(saved(place / "m.safetensors", model), place / "out")
+    return place / "out"
+
+
+@pytest.fixture(params=["folder", "early", "gated"])
 def either(request):
     return request.getfixturevalue(request.param)
 
@@ -85,6 +97,15 @@ def rows_for(contract, images):
     return inputs
 
 
+def run(graph, outputs, contract, images):
+    """With the empty pixels of the rows, computed as the README says, where the graph asks for them."""
+    inputs = rows_for(contract, images)
+    if len(graph.get_inputs()) > len(inputs):
+        statistics = [contract.normalisation[name] for name in contract.modalities if name in images]
+        inputs["empty"] = np.array([-np.array(each.mean) / each.std for each in statistics], np.float32)
+    return graph.run(outputs, inputs)
+
+
 def noise_of(contract, seed=1):
     rng = np.random.default_rng(seed)
     sizes = {name: (1, 1, 3, *contract.size_of(name)) for name in contract.modalities}
@@ -95,12 +116,14 @@ def test_value_one_graph_takes_every_subset_of_the_sensors(either):
     """Called as others call it, by onnxruntime alone."""
     model, contract, _ = load_checkpoint(either.parent / "m.safetensors")
     images, graph = noise_of(contract), graph_of(either / "model.onnx")
+    if model.asks_for_content:
+        for name, empty in contract.empty_pixels.items():  # the left of all, and of the camera more of it
+            images[name][..., : 60 if name == "rgb" else 20] = np.array(empty, np.float32)[:, None, None]
     for subset in all_subsets(contract.modalities):
         with torch.no_grad():
             encoded = model.encode({name: torch.from_numpy(images[name][0]) for name in subset})
             expected = model.decode(model.fuse(encoded)).numpy()
-        inputs = rows_for(contract, {name: images[name] for name in subset})
-        labels, logits = graph.run(["labels", "logits"], inputs)
+        labels, logits = run(graph, ["labels", "logits"], contract, {name: images[name] for name in subset})
         np.testing.assert_allclose(logits, expected, atol=1e-3 * np.abs(expected).max())
         assert labels.dtype == np.int32 and labels.shape == (1, contract.height // 4, contract.width // 4)
         assert np.array_equal(labels, logits.argmax(axis=1))
@@ -113,7 +136,7 @@ def test_value_numbers_that_are_none_make_unlabelled_in_any_runtime(either, valu
     contract = open_exported(either).contract
     images = {name: np.zeros((1, 1, 3, *contract.size_of(name)), np.float32) for name in names}
     images[names[-1]][0, 0, 2, 5, 7] = value
-    labels, logits = graph_of(either / "model.onnx").run(["labels", "logits"], rows_for(contract, images))
+    labels, logits = run(graph_of(either / "model.onnx"), ["labels", "logits"], contract, images)
     assert (labels == 255).all() and not np.isfinite(logits).any()
 
 
@@ -185,6 +208,8 @@ def test_value_every_switch_of_mff_is_exported(tmp_path, switches):
     "changes",
     [
         {"fusion": "mean_predictions", "num_classes": 3},
+        {"fusion": "mean_predictions", "content_masks": True, "modalities": ("rgb", "depth", "lidar")},
+        {**EARLY, "content_masks": True, "modalities": ("rgb", "depth", "lidar")},
         {"encoder": "mit_b2", "modalities": ("rgb", "lidar")},
         {"modalities": ("rgb", "event", "lidar"), "num_classes": 19},
         {"modalities": VAN.members, "num_classes": 300, "align_corners": True, "layer_norm_eps": 1e-6},
@@ -293,6 +318,21 @@ def test_exception_a_graph_of_other_labels_is_refused(folder, tmp_path, monkeypa
     with user_error("model-unsuitable", "other labels than PyTorch"):
         export_checkpoint(path, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_value_what_is_empty_is_known_by_the_sensor(gated):
+    """Images a half of which says nothing have other labels when the empty pixel is another one."""
+    model, contract, _ = load_checkpoint(gated.parent / "m.safetensors")
+    images = half_empty(noise({name: contract.size_of(name) for name in contract.modalities}), contract)
+    for name, empty in contract.empty_pixels.items():
+        is_empty = (images[name] == np.array(empty, np.float32)[:, None, None]).all(axis=1)  # (1, h, w)
+        assert is_empty.mean() == 0.5 and (is_empty.all(axis=1) | ~is_empty.any(axis=1)).all()
+    shares = []
+    for empty in (contract.empty_pixels, dict.fromkeys(contract.modalities, (9.0, 9.0, 9.0))):
+        engine = graph_engine("onnxruntime", gated, open_exported(gated).encoders, empty, False)
+        with torch.no_grad():
+            shares.append(differing_share(engine, EagerEngine(model), images))
+    assert shares[0] <= 0.001 and shares[1] > 0.05
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
