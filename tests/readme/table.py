@@ -30,6 +30,7 @@ NOT_RUN = {
     r"any2seg (bag evaluate|predict) .*runs/train/own": "a step of many: test_your_vehicle.py",
     r"any2seg data (classes classes|init data/own)": "a step of many: test_your_vehicle.py",
     r"any2seg evaluate runs/train/": "needs a checkpoint that was trained for hours",
+    r"any2seg figure .*=runs/study/": "needs the runs of a study; that of docs/evaluation.md is run",
     r"any2seg info a\.safetensors": "shows an error: there is no such file",
     r"any2seg .*(\[|<)": "a pattern, not a command",
     r"any2seg data (init|check) (my_data|FOLDER)": "needs a folder of the reader's; tests/core/data/test_propose.py",
