@@ -8,7 +8,6 @@ from raised import user_error
 
 from any2seg_core.models import Any2Seg, ModelConfig
 from any2seg_core.runtime.checkpoint import load_checkpoint, save_checkpoint
-from any2seg_core.runtime.export.write import write_graphs
 from any2seg_core.runtime.switches import parse_switches, switch_checkpoint, switched
 from any2seg_core.vocabulary.contract import InputContract
 
@@ -69,8 +68,3 @@ def test_exception_a_fusion_without_features_of_each_sensor_and_a_file_that_is_t
         switched(ModelConfig(fusion="early_concat"), {"content_masks": True})
     with user_error("output-exists", "model.safetensors"):
         switch_checkpoint(checkpoint, {"content_masks": True}, checkpoint)
-
-
-def test_exception_masks_have_no_graph(tmp_path):
-    with user_error("model-unsuitable", "content_masks"):
-        write_graphs(Any2Seg(ModelConfig(head_width=16, content_masks=True)), (64, 96), tmp_path, "m.safetensors")
