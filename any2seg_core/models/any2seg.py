@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from any2seg_core.base.errors import UserError
 from any2seg_core.models.config import FusionName, ModelConfig
-from any2seg_core.models.content import Pixel, content_masks
+from any2seg_core.models.content import content_masks
 from any2seg_core.models.decoder import AllMLPHead
 from any2seg_core.models.early_concat import EarlyConcat
 from any2seg_core.models.fusion import EncodedApart, Fusion, Network, gathered
@@ -23,6 +23,7 @@ from any2seg_core.models.mff import MFF
 from any2seg_core.models.mff_early import MFFEarly
 from any2seg_core.models.mff_gated import MFFGated
 from any2seg_core.models.outputs import Encoded, Fused, Prediction
+from any2seg_core.vocabulary.contract import Pixel
 
 FUSIONS: Mapping[FusionName, type[Fusion]] = MappingProxyType(
     {

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pixel = tuple[float, float, float]
+from any2seg_core.vocabulary.contract import Pixel
+
 _ROUNDING = 1e-4  # of a normalised value; one grey level is a hundred times more
 
 

@@ -17,6 +17,9 @@ from any2seg_core.vocabulary.labels import MUSES as MUSES_CLASSES
 from any2seg_core.vocabulary.modalities import MCUBES, MUSES, SHIPPED, VEHICLE, SensorSuite, shipped_suite
 from any2seg_core.vocabulary.sensor import COLOUR
 
+Pixel = tuple[float, float, float]
+"""Of a normalised image: its three channels."""
+
 _LARGEST_SIDE = 16384
 _LONGEST_WINDOW_NS = 10_000_000_000
 
@@ -186,11 +189,11 @@ class InputContract(BaseModel):
         return round(share * self.height), round(share * self.width)
 
     @property
-    def empty_pixels(self) -> dict[str, tuple[float, float, float]]:
+    def empty_pixels(self) -> dict[str, Pixel]:
         """Per modality what normalisation makes of a pixel of zeros, which in every encoding say that nothing is there.
         """
 
-        def pixel(statistics: Normalisation) -> tuple[float, float, float]:
+        def pixel(statistics: Normalisation) -> Pixel:
             red, green, blue = (-m / std for m, std in zip(statistics.mean, statistics.std, strict=True))
             return red, green, blue
 

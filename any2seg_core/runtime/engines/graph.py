@@ -16,11 +16,10 @@ from any2seg_core.runtime.array_io import label_maps, planes_to_images
 from any2seg_core.runtime.engines.compiled_fusion import CompiledFusion
 from any2seg_core.runtime.engines.engine import POOLED_LEVEL, Engine
 from any2seg_core.runtime.engines.parity import LIMIT, mean_difference
-from any2seg_core.vocabulary.contract import InputContract
+from any2seg_core.vocabulary.contract import InputContract, Pixel
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
-Pixel = tuple[float, float, float]
 LEVELS = ("level_1", "level_2", "level_3", "level_4")
 """Names of the features in all graphs; of early MFF there are two."""
 CONTENT = ("content_1", "content_2", "content_3", "content_4")

@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from any2seg_core.runtime.engines.compiled_fusion import CompiledFusion
-from any2seg_core.runtime.engines.graph import Graph, GraphEngine, Pixel
+from any2seg_core.runtime.engines.graph import Graph, GraphEngine
 from any2seg_core.runtime.engines.onnx import OnnxRuntimeGraph, import_onnxruntime
 from any2seg_core.runtime.engines.openvino import OpenVinoGraph, import_openvino
 from any2seg_core.runtime.export.folder import REST
+from any2seg_core.vocabulary.contract import Pixel
 
 
 class GraphRuntime(NamedTuple):

@@ -56,12 +56,12 @@ def require_parity(
 
 def half_empty(images: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
     """The same images (1, 3, h, w); every other sensor says nothing on the left, the rest nothing on the right."""
-    found = {}
+    found, empty = {}, contract.empty_pixels
     for number, (name, image) in enumerate(images.items()):
         middle = image.shape[3] // 2
         part = slice(middle) if number % 2 == 0 else slice(middle, None)
         found[name] = image.copy()
-        found[name][:, :, :, part] = np.array(contract.empty_pixels[name], np.float32)[:, None, None]
+        found[name][:, :, :, part] = np.array(empty[name], np.float32)[:, None, None]
     return found
 
 
@@ -81,12 +81,12 @@ def _of_whole(whole: Graph, eager: EagerEngine, images: Mapping[str, np.ndarray]
 def rows_of(images: Mapping[str, np.ndarray], contract: InputContract) -> dict[str, np.ndarray]:
     """Images (1, 3, h, w) of a subset of the sensors -> what a graph of the whole may take."""
     rows: dict[str, list[np.ndarray]] = {}
+    empty = contract.empty_pixels
     for name in contract.modalities:
         share, image = contract.scale.get(name, 1.0), images.get(name)
         image = np.zeros((0, 3, *contract.size_of(name)), np.float32) if image is None else image
-        empty = np.array([contract.empty_pixels[name]] * len(image), np.float32).reshape(-1, 3)
         rows.setdefault(input_of(share), []).append(image)
-        rows.setdefault(empty_of(share), []).append(empty)
+        rows.setdefault(empty_of(share), []).append(np.full((len(image), 3), empty[name], np.float32))
     return {name: np.concatenate(parts) for name, parts in rows.items()}
 
 
